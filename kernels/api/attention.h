@@ -1,0 +1,64 @@
+// Multi-head latent attention in its absorbed form, over a paged cache of latents and rotary keys.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "common/tensor/tensor_view.h"
+
+namespace baton::kernels {
+
+// Tokens of one page of the cache, and of one split of the attention sum.
+inline constexpr int64_t kBlockTokens = 64;
+inline constexpr int64_t kAttentionSplitTokens = 512;
+
+// Which sequence and position each row of a step belongs to.
+struct StepLayout {
+  // [tokens] Position of each row in its sequence, from 0.
+  std::span<const int32_t> positions;
+  // [tokens] Row of `block_tables` of each row's sequence. Rows of one sequence stand together,
+  // positions ascending.
+  std::span<const int32_t> sequence_rows;
+  // [sequences, max_blocks] Block of each 64 tokens of a sequence; entries past its length are
+  // never read.
+  std::span<const int32_t> block_tables;
+  int64_t max_blocks = 0;
+};
+
+// One layer's cache: block b, token t is row b * kBlockTokens + t: [latent (kv_lora_rank) | rotary
+// key (rope_dims)]. Shape: [num_blocks * kBlockTokens, kv_lora_rank + rope_dims] in the compute
+// type.
+struct KvPages {
+  TensorView pages;
+  int64_t latent_dims = 0;
+  int64_t rope_dims = 0;
+};
+
+// Writes each row's latent and rotary key to the cache slot of its position.
+// Shapes: latent [tokens, latent_dims], rope_key [tokens, rope_dims] in the compute type.
+struct KvWriteArgs {
+  TensorView latent;
+  TensorView rope_key;
+  StepLayout layout;
+  KvPages cache;
+};
+
+// For each row and head: out = sum_j softmax_j(scale * (q_latent . latent_j + q_rope . rope_key_j))
+// latent_j over all positions j <= the row's own. The cache must hold them already. Shapes:
+// q_latent [tokens, heads * latent_dims], q_rope [tokens, heads * rope_dims], out as q_latent;
+// compute type. Numerics: scores, softmax and sums in float32; splits of kAttentionSplitTokens
+// positions counted from position 0, combined in order: a row's result does not depend on other
+// rows, on chunking or on threads. In bfloat16 the probabilities may be rounded to bfloat16 before
+// the second product. Tolerance against kernels/reference: 1e-5 relative (float32), 1 % of the
+// row's largest element (bfloat16).
+struct MlaAttentionArgs {
+  TensorView q_latent;
+  TensorView q_rope;
+  int64_t heads = 0;
+  float scale = 1.0f;
+  StepLayout layout;
+  KvPages cache;
+  TensorView out;
+};
+
+}  // namespace baton::kernels

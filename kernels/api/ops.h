@@ -1,0 +1,91 @@
+// The operations of one device, and how a backend makes them. The stage-worker's model code speaks
+// to this alone; only its main names a backend.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "common/tensor/aligned_buffer.h"
+#include "kernels/api/attention.h"
+#include "kernels/api/collectives.h"
+#include "kernels/api/embedding.h"
+#include "kernels/api/experts.h"
+#include "kernels/api/linear.h"
+#include "kernels/api/norm.h"
+#include "kernels/api/rope.h"
+#include "kernels/api/router.h"
+#include "kernels/api/sampling.h"
+
+namespace baton::kernels {
+
+// Memory of a device; host memory on the CPU.
+class DeviceBuffer {
+ public:
+  virtual ~DeviceBuffer() = default;
+  // Zeroed at allocation. Aligned to 64 bytes at least.
+  virtual void* data() = 0;
+  virtual size_t bytes() const = 0;
+};
+
+// All operations of one device, in the order called. What each does stands in its header.
+// Threads: one caller at a time, the device's thread; a CPU backend may spread a call over a pool
+// of its own. Shapes that disagree are a bug of the caller and end the process; what the world can
+// do wrong has been checked before.
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  virtual absl::StatusOr<std::unique_ptr<DeviceBuffer>> Allocate(size_t bytes) = 0;
+  // Between host and device memory; ordered with the operations. Returns when `host` may be reused
+  // or read.
+  virtual void CopyToDevice(void* device, const void* host, size_t bytes) = 0;
+  virtual void CopyToHost(void* host, const void* device, size_t bytes) = 0;
+
+  // Packs a weight for products in `compute_type` (float32 or bfloat16). `weight` is in host memory
+  // and may be freed after. bfloat16 weights in float32 compute are widened exactly.
+  virtual std::unique_ptr<PackedWeight> Pack(const WeightMatrix& weight, DataType compute_type) = 0;
+
+  virtual void Linear(const LinearArgs& args) = 0;
+  virtual void HeadwiseLinear(const HeadwiseLinearArgs& args) = 0;
+  virtual void RmsNorm(const RmsNormArgs& args) = 0;
+  virtual void AddRmsNorm(const AddRmsNormArgs& args) = 0;
+  virtual void Add(const AddArgs& args) = 0;
+  virtual void Embed(const EmbedArgs& args) = 0;
+  virtual void Rope(const RopeArgs& args) = 0;
+  virtual void KvWrite(const KvWriteArgs& args) = 0;
+  virtual void MlaAttention(const MlaAttentionArgs& args) = 0;
+  virtual void SelectExperts(const SelectExpertsArgs& args) = 0;
+  virtual void FeedForward(const FeedForwardArgs& args) = 0;
+  virtual void Experts(const ExpertsArgs& args) = 0;
+  virtual void Sample(const SampleArgs& args) = 0;
+  virtual void ScoreTokens(const ScoreTokensArgs& args) = 0;
+
+  // Waits until every operation so far is done.
+  virtual void Synchronize() = 0;
+};
+
+// A team of devices for one stage: the ranks 0..N-1 spread over `devices` in contiguous runs.
+struct Team {
+  struct Device {
+    int first_rank = 0;
+    int num_ranks = 0;
+    std::unique_ptr<Ops> ops;
+    std::unique_ptr<Collectives> collectives;
+  };
+  std::vector<Device> devices;
+  std::string name;  // backend and variant, for logs: "cpu/avx512_bf16"
+};
+
+// Makes teams. Implementations: kernels/reference, kernels/cpu, kernels/cuda.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  // `num_ranks` ranks on `num_devices` devices (1 <= num_devices <= num_ranks). Errors:
+  // InvalidArgument, FailedPrecondition (hardware absent).
+  virtual absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) = 0;
+};
+
+}  // namespace baton::kernels
