@@ -45,15 +45,16 @@ struct KvWriteArgs {
 
 // For each row and head: out = sum_j softmax_j(scale * (q_latent . latent_j + q_rope . rope_key_j))
 // latent_j over all positions j <= the row's own. The cache must hold them already. Shapes:
-// q_latent [tokens, heads * latent_dims], q_rope [tokens, heads * rope_dims], out as q_latent;
-// compute type. Numerics: scores, softmax and sums in float32; splits of kAttentionSplitTokens
-// positions counted from position 0, combined in order: a row's result does not depend on other
-// rows, on chunking or on threads. In bfloat16 the probabilities may be rounded to bfloat16 before
-// the second product. Tolerance against kernels/reference: 1e-5 relative (float32), 1 % of the
-// row's largest element (bfloat16).
+// q_latent [tokens, heads * latent_dims]; q_rope: head h is the rope_dims columns from h *
+// q_rope_head_stride on; out as q_latent; compute type. Numerics: scores, softmax and sums in
+// float32; splits of kAttentionSplitTokens positions counted from position 0, combined in order: a
+// row's result does not depend on other rows, on chunking or on threads. In bfloat16 the
+// probabilities may be rounded to bfloat16 before the second product. Tolerance against
+// kernels/reference: 1e-5 relative (float32), 1 % of the row's largest element (bfloat16).
 struct MlaAttentionArgs {
   TensorView q_latent;
   TensorView q_rope;
+  int64_t q_rope_head_stride = 0;  // columns between heads, >= rope_dims; 0: rope_dims
   int64_t heads = 0;
   float scale = 1.0f;
   StepLayout layout;

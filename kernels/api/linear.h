@@ -55,10 +55,12 @@ struct LinearArgs {
   TensorView out;
 };
 
-// One product per head: out[:, h*n : (h+1)*n] = x[:, h*k : (h+1)*k] W_h^T.
-// Shapes: x [m, heads * k], weights[h] [n, k] each, out [m, heads * n]. As LinearArgs otherwise.
+// One product per head: out[:, h*n : (h+1)*n] = x[:, h*s : h*s + k] W_h^T, s = x_head_stride.
+// Shapes: x [m, >= (heads - 1) * s + k], weights[h] [n, k] each, out [m, heads * n]. As LinearArgs
+// otherwise.
 struct HeadwiseLinearArgs {
   TensorView x;
+  int64_t x_head_stride = 0;  // columns between heads, >= k; 0: k
   std::span<const PackedWeight* const> weights;
   TensorView out;
 };
