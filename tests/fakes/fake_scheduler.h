@@ -1,0 +1,93 @@
+// A Scheduling service for tests of its callers: answers every Submit with scripted or hashed
+// tokens, follows max_tokens and cancellation, and can be told to refuse, hold, fail or be unready.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "grpcpp/server.h"
+
+#include "protos/baton/v1/scheduling.grpc.pb.h"
+
+namespace baton {
+
+struct FakeSchedulerOptions {
+  uint32_t vocab_size = 1024;
+  uint32_t max_model_len = 4096;
+  uint32_t tokens_per_message = 1;
+  std::string model_fingerprint = "fake";
+  std::string listen_address = "127.0.0.1:0";
+};
+
+// What one Submit gets.
+struct FakeAnswer {
+  std::vector<uint32_t> token_ids;  // cut at max_tokens (then the reason is LENGTH)
+  v1::FinishReason finish_reason = v1::FINISH_REASON_STOP;
+  absl::Status status;  // ends the stream after the tokens; if not OK, no finish reason is sent
+  int64_t retry_after_ms = 0;  // sent as trailing metadata if positive
+};
+
+class FakeScheduler final : public v1::Scheduling::Service {
+ public:
+  // Serves on 127.0.0.1 until destroyed; ready at once.
+  static std::unique_ptr<FakeScheduler> Start(FakeSchedulerOptions options = {});
+  ~FakeScheduler() override;
+
+  std::string address() const;
+  int port() const { return port_; }
+
+  // The next Submit without an answer of its own takes this one, in order. Without any, a Submit
+  // gets max_tokens hashed tokens (FakeContinuation of prompt and resumed tokens) and LENGTH.
+  void PushAnswer(FakeAnswer answer);
+  // Every stream stops after this many tokens until Release (or its cancellation).
+  void HoldAfter(size_t num_tokens);
+  void Release();
+  // Seen by WatchGroup; raises the epoch when it turns true again.
+  void SetReady(bool ready);
+
+  // What was submitted so far, in order of arrival.
+  std::vector<v1::SubmitRequest> requests() const;
+  // True once at least `count` Submits were cancelled by their callers; false at the timeout.
+  bool WaitForCancelled(size_t count, absl::Duration timeout) const;
+  // True once at least `count` Submits have arrived; false at the timeout.
+  bool WaitForRequests(size_t count, absl::Duration timeout) const;
+  size_t num_open() const;
+
+  grpc::Status Submit(grpc::ServerContext* context, const v1::SubmitRequest* request,
+                      grpc::ServerWriter<v1::SubmitResponse>* writer) override;
+  grpc::Status WatchGroup(grpc::ServerContext* context, const v1::WatchGroupRequest* request,
+                          grpc::ServerWriter<v1::GroupState>* writer) override;
+
+ private:
+  explicit FakeScheduler(FakeSchedulerOptions options) : options_(std::move(options)) {}
+
+  FakeAnswer TakeAnswer(const v1::SubmitRequest& request);
+  // False if the call was cancelled or the server stops first.
+  bool WaitWhileHeld(grpc::ServerContext* context, size_t num_sent);
+  grpc::Status SendAnswer(grpc::ServerContext* context, const v1::SubmitRequest& request,
+                          grpc::ServerWriter<v1::SubmitResponse>* writer);
+  v1::GroupState StateLocked() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
+  const FakeSchedulerOptions options_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+  mutable absl::Mutex mutex_;
+  std::deque<FakeAnswer> answers_ ABSL_GUARDED_BY(mutex_);
+  std::vector<v1::SubmitRequest> requests_ ABSL_GUARDED_BY(mutex_);
+  size_t hold_after_ ABSL_GUARDED_BY(mutex_) = SIZE_MAX;
+  size_t num_cancelled_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t num_open_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool ready_ ABSL_GUARDED_BY(mutex_) = true;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint64_t state_version_ ABSL_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace baton
