@@ -1,0 +1,69 @@
+// What one stage says of one step: the plain form of StepReport in protos/baton/v1/stage.proto.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+#include "kernels/api/sampling.h"
+
+namespace baton::stage {
+
+struct PositionScores {
+  kernels::TokenScore token;
+  std::vector<kernels::TokenScore> top;  // best first
+};
+
+struct DrawnToken {
+  uint64_t sequence_id = 0;
+  uint32_t position = 0;
+  uint32_t token_id = 0;
+  std::optional<PositionScores> logprobs;  // when asked for
+};
+
+// Scores of the prompt tokens at begin, begin + 1, ...
+struct PromptScores {
+  uint64_t sequence_id = 0;
+  uint32_t begin = 0;
+  std::vector<PositionScores> positions;
+};
+
+struct SequenceFailure {
+  uint64_t sequence_id = 0;
+  std::string message;
+};
+
+struct StepResult {
+  uint64_t epoch = 0;
+  uint64_t step_id = 0;
+  // Last stage only. A sequence with a failure has no token.
+  std::vector<DrawnToken> tokens;
+  std::vector<PromptScores> prompt_scores;
+  std::vector<SequenceFailure> failures;
+  // Microseconds, on the device of rank 0: Submit to start; waiting for hidden states; computing;
+  // handing hidden states on.
+  uint32_t queue_us = 0;
+  uint32_t receive_us = 0;
+  uint32_t compute_us = 0;
+  uint32_t send_us = 0;
+};
+
+// Where results go. Calls come from device threads and must not block for long or call back into
+// the executor.
+class StepObserver {
+ public:
+  virtual ~StepObserver() = default;
+
+  // A step is done. In the order of step_id, from the thread of rank 0's device.
+  virtual void OnStepDone(StepResult result) = 0;
+
+  // The stage cannot compute `step_id`, nor any later step of `epoch`: hidden states did not come
+  // or could not be sent. Once per epoch, from any device's thread. The scheduler must raise the
+  // epoch.
+  virtual void OnEpochBroken(uint64_t epoch, uint64_t step_id, absl::Status status) = 0;
+};
+
+}  // namespace baton::stage

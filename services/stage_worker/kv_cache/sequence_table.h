@@ -1,0 +1,69 @@
+// What this stage knows of each live sequence: a cache of what the scheduler said, nothing of its
+// own.
+//
+//   unknown --new--> known (next position to compute: free to start at a cached prefix)
+//   known --chunk [begin, begin + n)--> known (next position: begin + n)
+//   known --new--> known afresh (a preempted sequence comes back);  known --finished--> unknown
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+
+#include "services/stage_worker/kv_cache/step_batch.h"
+#include "services/stage_worker/kv_cache/step_work.h"
+
+namespace baton::stage {
+
+struct SequenceLimits {
+  int64_t vocab_size = 0;
+  int64_t max_model_len = 0;       // tokens of one sequence
+  int64_t max_step_tokens = 0;     // rows of one step
+  int64_t max_step_sequences = 0;  // chunks of one step
+};
+
+class SequenceTable final {
+ public:
+  explicit SequenceTable(const SequenceLimits& limits) : limits_(limits) {}
+
+  // Forgets all sequences; block ids run below `num_blocks` from now on.
+  void Reset(int64_t num_blocks);
+
+  // Takes the step in: forgets finished sequences, learns new ones, extends continued ones, and
+  // lays out the rows. Errors: InvalidArgument naming sequence and value, for an unknown sequence,
+  // a sequence twice in a step, a block or token out of range, a gap or overlap in positions, too
+  // few blocks, a step beyond the limits. After an error the table is as before.
+  absl::StatusOr<std::unique_ptr<StepBatch>> Apply(const StepWork& work);
+
+  int64_t num_sequences() const { return static_cast<int64_t>(sequences_.size()); }
+  // Blocks in the tables of known sequences; a block that two share counts twice.
+  int64_t num_held_blocks() const { return num_held_blocks_; }
+
+  // Threads: one caller at a time.
+
+ private:
+  struct Sequence {
+    std::vector<uint32_t> tokens;
+    uint32_t num_prompt_tokens = 0;
+    uint32_t num_computed = 0;  // positions in the cache
+    bool started = false;       // a chunk was computed: the next one must follow it
+    std::vector<uint32_t> blocks;
+    std::shared_ptr<const SamplingSettings> sampling;
+  };
+
+  absl::Status Validate(const StepWork& work) const;
+  void Forget(uint64_t sequence_id);
+  void Learn(const NewSequenceWork& work);
+  void Extend(Sequence& sequence, const ChunkWork& chunk);
+  void LayOut(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
+
+  const SequenceLimits limits_;
+  int64_t num_blocks_ = 0;
+  int64_t num_held_blocks_ = 0;
+  absl::flat_hash_map<uint64_t, Sequence> sequences_;
+};
+
+}  // namespace baton::stage

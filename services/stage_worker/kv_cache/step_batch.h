@@ -1,0 +1,49 @@
+// One step as the devices compute it: rows laid out, nothing left to look up. Immutable once made;
+// shared by the device threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "services/stage_worker/kv_cache/step_work.h"
+
+namespace baton::stage {
+
+// A row whose logits are needed for drawing the next token.
+struct DrawRow {
+  int32_t row = 0;  // of the step
+  uint64_t sequence_id = 0;
+  uint32_t position = 0;  // of the token to be drawn
+  std::shared_ptr<const SamplingSettings> sampling;
+  std::vector<uint32_t> prompt_tokens;  // only if sampling->needs_history()
+  std::vector<uint32_t> answer_tokens;  // only if sampling->needs_history()
+};
+
+// Consecutive rows [row_begin, row_begin + targets.size()) whose logits score the next prompt
+// tokens.
+struct ScoreRows {
+  int32_t row_begin = 0;
+  uint64_t sequence_id = 0;
+  uint32_t position_begin = 0;    // of the first target in its sequence
+  std::vector<uint32_t> targets;  // the token that stands after each row
+  uint32_t num_top = 0;
+};
+
+struct StepBatch {
+  uint64_t epoch = 0;
+  uint64_t step_id = 0;
+  std::vector<uint32_t> token_ids;       // [tokens]
+  std::vector<int32_t> positions;        // [tokens]
+  std::vector<int32_t> sequence_rows;    // [tokens]
+  std::vector<int32_t> block_tables;     // [sequences, max_blocks]
+  int64_t max_blocks = 0;                // >= 1
+  std::vector<uint64_t> sequence_ids;    // [sequences]
+  std::vector<DrawRow> draws;            // in the order of the command
+  std::vector<ScoreRows> prompt_scores;  // in the order of the command
+
+  int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }
+  int64_t num_sequences() const { return static_cast<int64_t>(sequence_ids.size()); }
+};
+
+}  // namespace baton::stage

@@ -1,0 +1,60 @@
+// One step as the scheduler commands it, in plain structs: what protos/baton/v1/stage.proto says
+// under StepCommand, decoded. Ranges of sampling values are checked where they are decoded;
+// everything that refers to sequences, positions and blocks is checked by SequenceTable.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "kernels/api/sampling.h"
+
+namespace baton::stage {
+
+// As SamplingParams in types.proto.
+struct SamplingSettings {
+  float temperature = 0.0f;  // 0: greedy
+  float top_p = 1.0f;
+  uint32_t top_k = 0;
+  float min_p = 0.0f;
+  float presence_penalty = 0.0f;
+  float frequency_penalty = 0.0f;
+  float repetition_penalty = 1.0f;
+  uint64_t seed = 0;
+  bool logprobs = false;
+  uint32_t num_top_logprobs = 0;
+  std::optional<uint32_t> num_prompt_logprobs;
+  std::vector<kernels::TokenBias> logit_bias;
+  std::vector<uint32_t> allowed_token_ids;
+
+  // Whether the draw depends on the tokens so far.
+  bool needs_history() const {
+    return presence_penalty != 0.0f || frequency_penalty != 0.0f || repetition_penalty != 1.0f;
+  }
+};
+
+struct NewSequenceWork {
+  uint64_t sequence_id = 0;
+  std::vector<uint32_t> token_ids;  // prompt, then the answer so far
+  uint32_t num_prompt_tokens = 0;   // [1, token_ids.size()]
+  SamplingSettings sampling;
+};
+
+struct ChunkWork {
+  uint64_t sequence_id = 0;
+  uint32_t begin = 0;       // position of the first token
+  uint32_t num_tokens = 0;  // at least 1
+  std::vector<uint32_t> appended_token_ids;
+  std::vector<uint32_t> new_block_ids;
+  bool sample = false;
+};
+
+struct StepWork {
+  uint64_t epoch = 0;
+  uint64_t step_id = 0;
+  std::vector<NewSequenceWork> new_sequences;
+  std::vector<ChunkWork> chunks;  // rows of the batch in this order
+  std::vector<uint64_t> finished_sequence_ids;
+};
+
+}  // namespace baton::stage

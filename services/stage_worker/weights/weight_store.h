@@ -1,0 +1,114 @@
+// Receives one device's weight slices as bytes and turns them into StageWeights.
+//
+// How the loading client uses it, for each device of the stage:
+//
+//   for (size_t i = 0; i < store.slices().size(); ++i) ask the loader for store.slices()[i];
+//   ... when bytes of slice i arrive (any order, any number of pieces):
+//   ASSIGN_OR_RETURN(std::span<std::byte> bytes, store.Destination(i));  // the same span each time
+//   ... copy or receive into `bytes`, check checksums, and once all of slice i is there:
+//   RETURN_IF_ERROR(store.MarkComplete(i));  // packs and frees what is complete
+//   ... after the last one:
+//   RETURN_IF_ERROR(store.Finish());
+//
+// Raw bytes live from the first Destination of a slice until its tensor (values and scales) is
+// packed, so memory stays near the packed size when slices arrive in order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "common/model/model_config.h"
+#include "common/model/weight_inventory.h"
+#include "common/tensor/aligned_buffer.h"
+#include "common/tensor/data_type.h"
+#include "kernels/api/ops.h"
+#include "services/stage_worker/weights/stage_weights.h"
+
+namespace baton::stage {
+
+// A rectangle of a checkpoint's tensor that this device needs.
+struct NeededSlice {
+  WeightSpec spec;
+  WeightSlice slice;
+  int local_rank = 0;  // of this device's ranks, from 0; 0 for replicated tensors (asked for once)
+
+  // Bytes as they travel: the rectangle row by row, dense, in spec.type.
+  size_t bytes() const { return static_cast<size_t>(slice.num_elements()) * SizeOf(spec.type); }
+};
+
+struct WeightStoreOptions {
+  ModelConfig config;
+  StageShape stage;
+  int num_ranks = 1;        // of the stage
+  int first_rank = 0;       // of this device
+  int num_local_ranks = 1;  // of this device
+  DataType compute_type = DataType::kBFloat16;
+};
+
+class WeightStore final {
+ public:
+  // `ops` is the device's and must outlive the store. Allocates no weight memory yet. Errors:
+  // InvalidArgument (ranks that do not divide the model).
+  static absl::StatusOr<std::unique_ptr<WeightStore>> Create(const WeightStoreOptions& options,
+                                                             kernels::Ops* ops);
+  ~WeightStore();
+
+  // In the order in which it is best to ask for them: a weight's scales stand next to it.
+  const std::vector<NeededSlice>& slices() const { return slices_; }
+  // Sum of all slices' bytes: the raw size of this device's weights.
+  uint64_t total_bytes() const { return total_bytes_; }
+
+  // The writable bytes of a slice, allocated at the first call, bytes() long. Errors: OutOfRange
+  // (no such slice), FailedPrecondition (already complete).
+  absl::StatusOr<std::span<std::byte>> Destination(size_t slice_index);
+
+  // All bytes of the slice are in place. Packs the tensor once its scales are there too. Errors: as
+  // Destination; DataLoss naming the tensor if a scale is not a positive finite number.
+  absl::Status MarkComplete(size_t slice_index);
+
+  // FailedPrecondition naming the first slice that is missing. Afterwards weights() may be read by
+  // any thread.
+  absl::Status Finish();
+
+  uint64_t received_bytes() const { return received_bytes_; }
+  // Memory of packed weights, norms and tables so far.
+  uint64_t resident_bytes() const { return resident_bytes_; }
+  const StageWeights& weights() const { return weights_; }
+
+  // Threads: one caller at a time, standing in for the device's thread until the device runs steps.
+  // Stores of different devices are independent.
+
+ private:
+  // State of one slice's bytes.
+  struct Reception {
+    AlignedBuffer bytes;
+    bool started = false;
+    bool complete = false;
+    size_t partner = 0;  // index of the slice of scales (or of values); own index if none
+  };
+
+  WeightStore(const WeightStoreOptions& options, kernels::Ops* ops);
+  void AddSlices(const WeightSpec& spec);
+  absl::Status PairScales();
+  absl::Status Install(size_t values_index);
+  absl::Status CheckIndex(size_t slice_index) const;
+
+  const WeightStoreOptions options_;
+  kernels::Ops* const ops_;
+  std::vector<NeededSlice> slices_;
+  std::vector<Reception> receptions_;
+  uint64_t total_bytes_ = 0;
+  uint64_t received_bytes_ = 0;
+  uint64_t resident_bytes_ = 0;
+  StageWeights weights_;
+  std::vector<std::unique_ptr<kernels::DeviceBuffer>> buffers_;  // what the TensorViews name
+};
+
+}  // namespace baton::stage
