@@ -1,6 +1,8 @@
 // The first words of every stream between roles: who, and which protocol version.
 #pragma once
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
@@ -10,7 +12,6 @@ namespace baton {
 
 inline constexpr uint32_t kProtocolMajor = 1;
 inline constexpr uint32_t kProtocolMinor = 0;
-inline constexpr absl::string_view kRelease = "0.1.0";
 
 // This process as `role`; the instance is "host:pid".
 v1::PeerInfo MakePeerInfo(absl::string_view role);

@@ -35,6 +35,9 @@ struct ServerOptions {
   std::string ports_file;       // if set, the bound ports are written there as JSON {"grpc": n,
                                 // "metrics": n}, atomically
   absl::Duration drain_timeout = absl::Seconds(30);
+  // Says whether this process makes progress, for /health/live; asked per request, must not block.
+  // Empty: a process that answers is alive.
+  std::function<absl::Status()> live;
 };
 
 class ServerRuntime {
@@ -57,9 +60,11 @@ class ServerRuntime {
   virtual bool ready() const = 0;
   // Asks RunUntilShutdown to return, as SIGTERM does. Any thread.
   virtual void RequestShutdown(std::string reason) = 0;
-  // Waits for SIGTERM, SIGINT or RequestShutdown; then: ready off, `drain(deadline)`, server
-  // shutdown (calls still open at the deadline are cancelled), join. A second signal skips the
-  // drain. Returns OK after an orderly stop.
+  // Waits for SIGTERM, SIGINT or RequestShutdown; then: ready off; `drain(deadline)` on a thread of
+  // its own, which waits for the work that is worth finishing (deadline = now + drain_timeout);
+  // server shutdown (calls still open one second after the drain are cancelled); join. A second
+  // signal skips the drain and cancels at once; a drain that does not notice within a second more
+  // is left behind by ending the process with status 1. Returns OK after an orderly stop.
   virtual absl::Status RunUntilShutdown(std::function<void(absl::Time deadline)> drain) = 0;
 };
 
