@@ -52,7 +52,7 @@ class ReasoningParser {
   enum class State { kStart, kReasoning, kContent };
 
   void Step(ReasoningDelta& delta, bool at_end);
-  void StepStart(ReasoningDelta& delta, bool at_end);
+  void StepStart(bool at_end);
   void StepReasoning(ReasoningDelta& delta, bool at_end);
 
   const Options options_;

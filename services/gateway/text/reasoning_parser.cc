@@ -1,0 +1,93 @@
+#include "services/gateway/text/reasoning_parser.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace baton::gateway {
+namespace {
+
+constexpr absl::string_view kOpen = "<think>";
+constexpr absl::string_view kClose = "</think>";
+
+bool IsSpace(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+
+// Length of the longest end of `text` that begins `tag` and is shorter than it.
+size_t TagBegun(absl::string_view text, absl::string_view tag) {
+  for (size_t length = std::min(text.size(), tag.size() - 1); length > 0; --length) {
+    if (absl::StartsWith(tag, text.substr(text.size() - length))) return length;
+  }
+  return 0;
+}
+
+}  // namespace
+
+absl::StatusOr<ReasoningFormat> ParseReasoningFormat(absl::string_view name) {
+  if (name.empty() || name == "none") return ReasoningFormat::kNone;
+  if (name == "deepseek_r1") return ReasoningFormat::kDeepSeekR1;
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown reasoning parser \"", name, "\"; known: none, deepseek_r1"));
+}
+
+bool PromptOpensReasoning(absl::string_view prompt) {
+  const size_t open = prompt.rfind(kOpen);
+  return open != absl::string_view::npos && prompt.find(kClose, open) == absl::string_view::npos;
+}
+
+ReasoningParser::ReasoningParser(const Options& options)
+    : options_(options),
+      state_(options.format == ReasoningFormat::kNone ? State::kContent : State::kStart) {}
+
+bool ReasoningParser::in_reasoning() const {
+  if (state_ == State::kStart) return options_.starts_inside;
+  return state_ == State::kReasoning;
+}
+
+ReasoningDelta ReasoningParser::Push(absl::string_view piece) {
+  ReasoningDelta delta;
+  held_.append(piece.data(), piece.size());
+  Step(delta, /*at_end=*/false);
+  return delta;
+}
+
+ReasoningDelta ReasoningParser::Flush() {
+  ReasoningDelta delta;
+  Step(delta, /*at_end=*/true);
+  return delta;
+}
+
+void ReasoningParser::Step(ReasoningDelta& delta, bool at_end) {
+  if (state_ == State::kStart) StepStart(at_end);
+  if (state_ == State::kReasoning) StepReasoning(delta, at_end);
+  if (state_ == State::kContent) delta.content += std::exchange(held_, "");
+}
+
+// Waits until the first characters that are no white space are known to be the opening tag or not.
+void ReasoningParser::StepStart(bool at_end) {
+  const auto first = std::find_if_not(held_.begin(), held_.end(), IsSpace) - held_.begin();
+  const absl::string_view text = absl::string_view(held_).substr(first);
+  if (absl::StartsWith(text, kOpen)) {
+    held_.erase(0, first + kOpen.size());
+    state_ = State::kReasoning;
+  } else if (at_end || !absl::StartsWith(kOpen, text)) {
+    state_ = options_.starts_inside ? State::kReasoning : State::kContent;
+  }
+}
+
+void ReasoningParser::StepReasoning(ReasoningDelta& delta, bool at_end) {
+  const size_t close = absl::string_view(held_).find(kClose);
+  if (close != absl::string_view::npos) {
+    delta.reasoning += held_.substr(0, close);
+    held_.erase(0, close + kClose.size());
+    state_ = State::kContent;
+    return;
+  }
+  const size_t certain = held_.size() - (at_end ? 0 : TagBegun(held_, kClose));
+  delta.reasoning += held_.substr(0, certain);
+  held_.erase(0, certain);
+}
+
+}  // namespace baton::gateway
