@@ -14,16 +14,10 @@
 #include "absl/status/statusor.h"
 
 #include "services/stage_worker/kv_cache/step_batch.h"
+#include "services/stage_worker/kv_cache/step_checks.h"
 #include "services/stage_worker/kv_cache/step_work.h"
 
 namespace baton::stage {
-
-struct SequenceLimits {
-  int64_t vocab_size = 0;
-  int64_t max_model_len = 0;       // tokens of one sequence
-  int64_t max_step_tokens = 0;     // rows of one step
-  int64_t max_step_sequences = 0;  // chunks of one step
-};
 
 class SequenceTable final {
  public:
@@ -34,8 +28,8 @@ class SequenceTable final {
 
   // Takes the step in: forgets finished sequences, learns new ones, extends continued ones, and
   // lays out the rows. Errors: InvalidArgument naming sequence and value, for an unknown sequence,
-  // a sequence twice in a step, a block or token out of range, a gap or overlap in positions, too
-  // few blocks, a step beyond the limits. After an error the table is as before.
+  // a gap or overlap in positions, too few or too many blocks, and everything that CheckStep
+  // refuses. After an error the table is as before.
   absl::StatusOr<std::unique_ptr<StepBatch>> Apply(const StepWork& work);
 
   int64_t num_sequences() const { return static_cast<int64_t>(sequences_.size()); }
@@ -54,11 +48,16 @@ class SequenceTable final {
     std::shared_ptr<const SamplingSettings> sampling;
   };
 
-  absl::Status Validate(const StepWork& work) const;
+  // Length, next position and so on of a sequence as a chunk of this step finds it.
+  struct Standing;
+
+  absl::Status CheckAgainstTable(const StepWork& work) const;
+  absl::Status CheckChunk(const ChunkWork& chunk, const Standing& standing) const;
   void Forget(uint64_t sequence_id);
   void Learn(const NewSequenceWork& work);
   void Extend(Sequence& sequence, const ChunkWork& chunk);
-  void LayOut(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
+  static void AddDraw(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch);
+  static void AddPromptScores(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch);
 
   const SequenceLimits limits_;
   int64_t num_blocks_ = 0;

@@ -30,6 +30,7 @@
 #include "common/tensor/data_type.h"
 #include "kernels/api/ops.h"
 #include "services/stage_worker/weights/stage_weights.h"
+#include "services/stage_worker/weights/weight_builder.h"
 
 namespace baton::stage {
 
@@ -43,22 +44,12 @@ struct NeededSlice {
   size_t bytes() const { return static_cast<size_t>(slice.num_elements()) * SizeOf(spec.type); }
 };
 
-struct WeightStoreOptions {
-  ModelConfig config;
-  StageShape stage;
-  int num_ranks = 1;        // of the stage
-  int first_rank = 0;       // of this device
-  int num_local_ranks = 1;  // of this device
-  DataType compute_type = DataType::kBFloat16;
-};
-
 class WeightStore final {
  public:
   // `ops` is the device's and must outlive the store. Allocates no weight memory yet. Errors:
   // InvalidArgument (ranks that do not divide the model).
   static absl::StatusOr<std::unique_ptr<WeightStore>> Create(const WeightStoreOptions& options,
                                                              kernels::Ops* ops);
-  ~WeightStore();
 
   // In the order in which it is best to ask for them: a weight's scales stand next to it.
   const std::vector<NeededSlice>& slices() const { return slices_; }
@@ -79,8 +70,8 @@ class WeightStore final {
 
   uint64_t received_bytes() const { return received_bytes_; }
   // Memory of packed weights, norms and tables so far.
-  uint64_t resident_bytes() const { return resident_bytes_; }
-  const StageWeights& weights() const { return weights_; }
+  uint64_t resident_bytes() const { return builder_.resident_bytes(); }
+  const StageWeights& weights() const { return builder_.weights(); }
 
   // Threads: one caller at a time, standing in for the device's thread until the device runs steps.
   // Stores of different devices are independent.
@@ -89,26 +80,22 @@ class WeightStore final {
   // State of one slice's bytes.
   struct Reception {
     AlignedBuffer bytes;
-    bool started = false;
     bool complete = false;
-    size_t partner = 0;  // index of the slice of scales (or of values); own index if none
+    size_t partner = 0;  // slice of the scales of these values, or of their values; own if none
   };
 
   WeightStore(const WeightStoreOptions& options, kernels::Ops* ops);
-  void AddSlices(const WeightSpec& spec);
+  void AddSlices(const WeightStoreOptions& options, const WeightSpec& spec);
   absl::Status PairScales();
+  absl::Status CheckOpen(size_t slice_index) const;
   absl::Status Install(size_t values_index);
-  absl::Status CheckIndex(size_t slice_index) const;
 
-  const WeightStoreOptions options_;
-  kernels::Ops* const ops_;
+  const int64_t block_size_;  // of FP8 scales
   std::vector<NeededSlice> slices_;
   std::vector<Reception> receptions_;
   uint64_t total_bytes_ = 0;
   uint64_t received_bytes_ = 0;
-  uint64_t resident_bytes_ = 0;
-  StageWeights weights_;
-  std::vector<std::unique_ptr<kernels::DeviceBuffer>> buffers_;  // what the TensorViews name
+  WeightBuilder builder_;
 };
 
 }  // namespace baton::stage

@@ -1,0 +1,195 @@
+#include "services/stage_worker/kv_cache/sequence_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
+#include "kernels/api/attention.h"
+
+namespace baton::stage {
+namespace {
+
+int64_t BlocksFor(int64_t num_tokens) {
+  return (num_tokens + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
+}
+
+// Appends the rows of `chunk`, whose sequence has index `sequence_row` in the batch.
+void AddRows(const ChunkWork& chunk, const std::vector<uint32_t>& tokens, int32_t sequence_row,
+             StepBatch& batch) {
+  for (uint32_t position = chunk.begin; position < chunk.begin + chunk.num_tokens; ++position) {
+    batch.token_ids.push_back(tokens[position]);
+    batch.positions.push_back(static_cast<int32_t>(position));
+    batch.sequence_rows.push_back(sequence_row);
+  }
+}
+
+}  // namespace
+
+struct SequenceTable::Standing {
+  int64_t num_tokens = 0;
+  int64_t num_computed = 0;
+  bool started = false;
+  const std::vector<uint32_t>* blocks = nullptr;  // null: none yet
+};
+
+void SequenceTable::Reset(int64_t num_blocks) {
+  sequences_.clear();
+  num_blocks_ = num_blocks;
+  num_held_blocks_ = 0;
+}
+
+absl::Status SequenceTable::CheckChunk(const ChunkWork& chunk, const Standing& standing) const {
+  const auto refuse = [&chunk](absl::string_view what, int64_t have, int64_t want) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sequence ", chunk.sequence_id, ": ", what, ": ", have, ", need ", want));
+  };
+  const int64_t begin = chunk.begin;
+  const int64_t end = begin + chunk.num_tokens;
+  const int64_t num_tokens =
+      standing.num_tokens + static_cast<int64_t>(chunk.appended_token_ids.size());
+  if (num_tokens > limits_.max_model_len) {
+    return refuse("tokens beyond max_model_len", num_tokens, limits_.max_model_len);
+  }
+  if (end > num_tokens) return refuse("tokens known", num_tokens, end);
+  if (standing.started && begin != standing.num_computed) {
+    return refuse("chunk begins at a wrong position", begin, standing.num_computed);
+  }
+  if (chunk.sample && end != num_tokens) return refuse("samples before its end", end, num_tokens);
+  const int64_t num_old = standing.blocks == nullptr ? 0 : standing.blocks->size();
+  const int64_t num_blocks = num_old + static_cast<int64_t>(chunk.new_block_ids.size());
+  if (num_blocks < BlocksFor(end)) return refuse("blocks", num_blocks, BlocksFor(end));
+  if (num_blocks > BlocksFor(limits_.max_model_len)) {
+    return refuse("too many blocks", num_blocks, BlocksFor(limits_.max_model_len));
+  }
+  absl::flat_hash_set<uint32_t> seen;
+  for (uint32_t block : chunk.new_block_ids) {
+    const bool held = standing.blocks != nullptr &&
+                      std::find(standing.blocks->begin(), standing.blocks->end(), block) !=
+                          standing.blocks->end();
+    if (held || !seen.insert(block).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("sequence ", chunk.sequence_id, ": block ", block, " twice"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SequenceTable::CheckAgainstTable(const StepWork& work) const {
+  absl::flat_hash_set<uint64_t> finished;
+  absl::flat_hash_map<uint64_t, const NewSequenceWork*> learned;
+  const auto unknown = [](uint64_t id) {
+    return absl::InvalidArgumentError(absl::StrCat("sequence ", id, " is not known"));
+  };
+  for (uint64_t id : work.finished_sequence_ids) {
+    if (!sequences_.contains(id)) return unknown(id);
+    finished.insert(id);
+  }
+  for (const NewSequenceWork& sequence : work.new_sequences) {
+    learned[sequence.sequence_id] = &sequence;
+  }
+  for (const ChunkWork& chunk : work.chunks) {
+    Standing standing;
+    if (const auto found = learned.find(chunk.sequence_id); found != learned.end()) {
+      standing.num_tokens = static_cast<int64_t>(found->second->token_ids.size());
+    } else {
+      const auto known = sequences_.find(chunk.sequence_id);
+      if (known == sequences_.end() || finished.contains(chunk.sequence_id)) {
+        return unknown(chunk.sequence_id);
+      }
+      const Sequence& sequence = known->second;
+      standing = {static_cast<int64_t>(sequence.tokens.size()), sequence.num_computed,
+                  sequence.started, &sequence.blocks};
+    }
+    RETURN_IF_ERROR(CheckChunk(chunk, standing));
+  }
+  return absl::OkStatus();
+}
+
+void SequenceTable::Forget(uint64_t sequence_id) {
+  const auto found = sequences_.find(sequence_id);
+  if (found == sequences_.end()) return;
+  num_held_blocks_ -= static_cast<int64_t>(found->second.blocks.size());
+  sequences_.erase(found);
+}
+
+void SequenceTable::Learn(const NewSequenceWork& work) {
+  Forget(work.sequence_id);
+  Sequence& sequence = sequences_[work.sequence_id];
+  sequence.tokens = work.token_ids;
+  sequence.num_prompt_tokens = work.num_prompt_tokens;
+  sequence.sampling = std::make_shared<const SamplingSettings>(work.sampling);
+}
+
+void SequenceTable::Extend(Sequence& sequence, const ChunkWork& chunk) {
+  sequence.tokens.insert(sequence.tokens.end(), chunk.appended_token_ids.begin(),
+                         chunk.appended_token_ids.end());
+  sequence.blocks.insert(sequence.blocks.end(), chunk.new_block_ids.begin(),
+                         chunk.new_block_ids.end());
+  num_held_blocks_ += static_cast<int64_t>(chunk.new_block_ids.size());
+  sequence.num_computed = chunk.begin + chunk.num_tokens;
+  sequence.started = true;
+}
+
+void SequenceTable::AddDraw(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) {
+  DrawRow draw;
+  draw.row = static_cast<int32_t>(batch.num_tokens()) - 1;
+  draw.sequence_id = chunk.sequence_id;
+  draw.position = chunk.begin + chunk.num_tokens;
+  draw.sampling = sequence.sampling;
+  if (sequence.sampling->needs_history()) {
+    const auto prompt_end = sequence.tokens.begin() + sequence.num_prompt_tokens;
+    draw.prompt_tokens.assign(sequence.tokens.begin(), prompt_end);
+    draw.answer_tokens.assign(prompt_end, sequence.tokens.end());
+  }
+  batch.draws.push_back(std::move(draw));
+}
+
+void SequenceTable::AddPromptScores(const Sequence& sequence, const ChunkWork& chunk,
+                                    StepBatch& batch) {
+  // Row p scores the token at p + 1, as long as that is prompt.
+  const uint32_t end = std::min(chunk.begin + chunk.num_tokens, sequence.num_prompt_tokens - 1);
+  if (!sequence.sampling->num_prompt_logprobs.has_value() || chunk.begin >= end) return;
+  ScoreRows scores;
+  scores.row_begin = static_cast<int32_t>(batch.num_tokens() - chunk.num_tokens);
+  scores.sequence_id = chunk.sequence_id;
+  scores.position_begin = chunk.begin + 1;
+  scores.targets.assign(sequence.tokens.begin() + chunk.begin + 1,
+                        sequence.tokens.begin() + end + 1);
+  scores.num_top = *sequence.sampling->num_prompt_logprobs;
+  batch.prompt_scores.push_back(std::move(scores));
+}
+
+absl::StatusOr<std::unique_ptr<StepBatch>> SequenceTable::Apply(const StepWork& work) {
+  RETURN_IF_ERROR(CheckStep(work, limits_, num_blocks_));
+  RETURN_IF_ERROR(CheckAgainstTable(work));
+  for (uint64_t id : work.finished_sequence_ids) Forget(id);
+  for (const NewSequenceWork& sequence : work.new_sequences) Learn(sequence);
+
+  auto batch = std::make_unique<StepBatch>();
+  batch->epoch = work.epoch;
+  batch->step_id = work.step_id;
+  batch->max_blocks = 1;
+  for (const ChunkWork& chunk : work.chunks) {
+    Sequence& sequence = sequences_.at(chunk.sequence_id);
+    Extend(sequence, chunk);
+    batch->max_blocks = std::max(batch->max_blocks, BlocksFor(sequence.num_computed));
+  }
+  const size_t num_sequences = work.chunks.size();
+  batch->block_tables.assign(num_sequences * static_cast<size_t>(batch->max_blocks), 0);
+  for (size_t i = 0; i < num_sequences; ++i) {
+    const ChunkWork& chunk = work.chunks[i];
+    const Sequence& sequence = sequences_.at(chunk.sequence_id);
+    AddRows(chunk, sequence.tokens, static_cast<int32_t>(i), *batch);
+    std::copy_n(sequence.blocks.begin(), BlocksFor(sequence.num_computed),
+                batch->block_tables.begin() + static_cast<int64_t>(i) * batch->max_blocks);
+    batch->sequence_ids.push_back(chunk.sequence_id);
+    if (chunk.sample) AddDraw(sequence, chunk, *batch);
+    AddPromptScores(sequence, chunk, *batch);
+  }
+  return batch;
+}
+
+}  // namespace baton::stage

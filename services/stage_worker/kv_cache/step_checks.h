@@ -1,0 +1,21 @@
+// The checks of one step that need no look at earlier steps.
+#pragma once
+
+#include "absl/status/status.h"
+
+#include "services/stage_worker/kv_cache/step_work.h"
+
+namespace baton::stage {
+
+struct SequenceLimits {
+  int64_t vocab_size = 0;
+  int64_t max_model_len = 0;       // tokens of one sequence
+  int64_t max_step_tokens = 0;     // rows of one step
+  int64_t max_step_sequences = 0;  // chunks of one step
+};
+
+// InvalidArgument naming sequence and value: a step beyond the limits, a sequence twice, an empty
+// chunk, a prompt that is empty or longer than its tokens, a token or block out of range.
+absl::Status CheckStep(const StepWork& work, const SequenceLimits& limits, int64_t num_blocks);
+
+}  // namespace baton::stage
