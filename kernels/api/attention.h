@@ -35,7 +35,8 @@ struct KvPages {
 };
 
 // Writes each row's latent and rotary key to the cache slot of its position.
-// Shapes: latent [tokens, latent_dims], rope_key [tokens, rope_dims] in the compute type.
+// Shapes: latent [tokens, latent_dims], rope_key [tokens, rope_dims] in the compute type; rows may
+// be strided.
 struct KvWriteArgs {
   TensorView latent;
   TensorView rope_key;

@@ -28,7 +28,8 @@ struct AddRmsNormArgs {
   TensorView out;
 };
 
-// out = residual + delta with one rounding. Shapes as above; `out` may be `residual`.
+// out = residual + delta with one rounding. Shapes as above, rows may be strided (a stage adds
+// columns of its stream straight into send slots); `out` may be `residual`.
 struct AddArgs {
   TensorView residual;
   TensorView delta;
