@@ -18,14 +18,14 @@ namespace baton {
 struct MetricsServerOptions {
   std::string address;  // "127.0.0.1:9092"; port 0: any free one
   std::shared_ptr<prometheus::Collectable> registry;
-  // Called per request from a thread of the endpoint; they must not block. Empty: always OK.
+  // Called per request from the endpoint's thread; they must not block. Empty: always OK.
   std::function<absl::Status()> live;
   std::function<absl::Status()> ready;
 };
 
 class MetricsServer {
  public:
-  // Binds and serves at once, with two threads of its own, until destroyed. Errors: InvalidArgument
+  // Binds and serves at once, with one thread of its own, until destroyed. Errors: InvalidArgument
   // (address is not host:port), Unavailable (cannot be bound; names the address).
   static absl::StatusOr<std::unique_ptr<MetricsServer>> Create(MetricsServerOptions options);
   virtual ~MetricsServer() = default;

@@ -1,0 +1,48 @@
+#include "common/rpc/peer.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+
+namespace baton {
+namespace {
+
+TEST(Peer, AcceptsItself) {
+  const v1::PeerInfo peer = MakePeerInfo("stage-worker");
+  EXPECT_EQ(peer.role(), "stage-worker");
+  EXPECT_FALSE(peer.instance().empty());
+  EXPECT_TRUE(CheckPeer(peer, "scheduler").ok());
+}
+
+TEST(Peer, AcceptsAnotherMinorVersion) {
+  v1::PeerInfo peer = MakePeerInfo("gateway");
+  peer.mutable_version()->set_minor(kProtocolMinor + 7);
+  EXPECT_TRUE(CheckPeer(peer, "scheduler").ok());
+}
+
+TEST(Peer, RefusesAnotherMajorVersionNamingBoth) {
+  v1::PeerInfo peer = MakePeerInfo("gateway");
+  peer.mutable_version()->set_major(kProtocolMajor + 1);
+  const absl::Status status = CheckPeer(peer, "scheduler");
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(absl::StrContains(status.message(), "gateway")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "speaks protocol 2.0")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "this scheduler speaks 1.0")) << status;
+}
+
+TEST(Peer, RefusesNoVersion) {
+  const absl::Status status = CheckPeer(v1::PeerInfo(), "scheduler");
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(absl::StrContains(status.message(), "names no protocol version")) << status;
+}
+
+TEST(Peer, RefusesLongStrings) {
+  v1::PeerInfo peer = MakePeerInfo("gateway");
+  peer.set_instance(std::string(257, 'x'));
+  EXPECT_EQ(CheckPeer(peer, "scheduler").code(), absl::StatusCode::kInvalidArgument);
+  peer = MakePeerInfo(std::string(65, 'x'));
+  EXPECT_EQ(CheckPeer(peer, "scheduler").code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace baton
