@@ -11,7 +11,8 @@ namespace baton::kernels {
 // several ranks: it computes their parts one after the other and passes them together. All devices
 // of a team make the same calls in the same order. Sums are in float32, in rank order 0..N-1,
 // whatever device holds which rank: the bits do not depend on that. Threads: one caller per
-// instance, its device's thread. Calls return when `out` may be read by that device's next kernel.
+// instance, its device's thread. Calls return when `out` may be read, and the inputs may be
+// overwritten, by that device's next kernel: no other device is still reading them.
 class Collectives {
  public:
   virtual ~Collectives() = default;

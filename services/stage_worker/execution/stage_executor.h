@@ -80,9 +80,10 @@ class StageExecutor final {
   WeightStore& weight_store(int device);
 
   // What weights, workspace and KV cache need of `memory_bytes`, all devices together, and how many
-  // blocks of KV cache are left room for. Errors: FailedPrecondition (weights not complete),
-  // ResourceExhausted with the figures (not one sequence of max_model_len fits).
-  absl::StatusOr<MemoryPlan> PlanMemory(uint64_t memory_bytes) const;
+  // blocks of KV cache there will be: `wanted_blocks`, or all that fit if it is 0. Errors:
+  // FailedPrecondition (weights not complete), ResourceExhausted with the figures (that many, or
+  // one sequence of max_model_len, do not fit).
+  absl::StatusOr<MemoryPlan> PlanMemory(uint64_t memory_bytes, int64_t wanted_blocks = 0) const;
 
   // Ends the old epoch (its queued steps are dropped), forgets all sequences, makes the KV cache if
   // its size changed. Errors: FailedPrecondition (weights, neighbours), InvalidArgument (epoch,

@@ -2,47 +2,17 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 
-#include "kernels/api/sampling.h"
+#include "services/stage_worker/model/step_output.h"
 
 namespace baton::stage {
-
-struct PositionScores {
-  kernels::TokenScore token;
-  std::vector<kernels::TokenScore> top;  // best first
-};
-
-struct DrawnToken {
-  uint64_t sequence_id = 0;
-  uint32_t position = 0;
-  uint32_t token_id = 0;
-  std::optional<PositionScores> logprobs;  // when asked for
-};
-
-// Scores of the prompt tokens at begin, begin + 1, ...
-struct PromptScores {
-  uint64_t sequence_id = 0;
-  uint32_t begin = 0;
-  std::vector<PositionScores> positions;
-};
-
-struct SequenceFailure {
-  uint64_t sequence_id = 0;
-  std::string message;
-};
 
 struct StepResult {
   uint64_t epoch = 0;
   uint64_t step_id = 0;
-  // Last stage only. A sequence with a failure has no token.
-  std::vector<DrawnToken> tokens;
-  std::vector<PromptScores> prompt_scores;
-  std::vector<SequenceFailure> failures;
+  StepOutput output;  // last stage only
   // Microseconds, on the device of rank 0: Submit to start; waiting for hidden states; computing;
   // handing hidden states on.
   uint32_t queue_us = 0;

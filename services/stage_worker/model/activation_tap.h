@@ -12,7 +12,8 @@ namespace baton::stage {
 
 // Names, N being the layer's index in the model: "embed", "layers.N.self_attn" and "layers.N.mlp"
 // (outputs before the residual addition), "layers.N" (after both), "layers.N.router.experts" and
-// "layers.N.router.weights", "norm" and "logits" (rows that need logits only).
+// "layers.N.router.weights", "norm" and "logits" (of rows that need
+// logits only, in pieces of at most kMaxLogitRows).
 class ActivationTap {
  public:
   virtual ~ActivationTap() = default;

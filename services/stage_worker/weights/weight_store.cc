@@ -134,7 +134,7 @@ absl::Status WeightStore::Install(size_t values_index) {
   return installed;
 }
 
-absl::Status WeightStore::Finish() {
+absl::Status WeightStore::Finish() const {
   for (size_t i = 0; i < slices_.size(); ++i) {
     if (receptions_[i].complete) continue;
     return absl::FailedPreconditionError(

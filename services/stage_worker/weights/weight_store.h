@@ -66,7 +66,7 @@ class WeightStore final {
 
   // FailedPrecondition naming the first slice that is missing. Afterwards weights() may be read by
   // any thread.
-  absl::Status Finish();
+  absl::Status Finish() const;
 
   uint64_t received_bytes() const { return received_bytes_; }
   // Memory of packed weights, norms and tables so far.

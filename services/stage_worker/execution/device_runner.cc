@@ -1,0 +1,164 @@
+#include "services/stage_worker/execution/device_runner.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+#include "common/status/status_macros.h"
+
+namespace baton::stage {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+uint32_t MicrosBetween(Clock::time_point begin, Clock::time_point end) {
+  return static_cast<uint32_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(end - begin).count());
+}
+
+}  // namespace
+
+// When the parts of a step began.
+struct DeviceRunner::Timing {
+  Clock::time_point start = Clock::now();
+  Clock::time_point received;
+  Clock::time_point computed;
+  Clock::time_point sent;
+};
+
+DeviceRunner::DeviceRunner(DeviceRunnerOptions options, kernels::Team::Device device)
+    : options_(std::move(options)), device_(std::move(device)) {}
+
+absl::StatusOr<std::unique_ptr<DeviceRunner>> DeviceRunner::Create(DeviceRunnerOptions options,
+                                                                   kernels::Team::Device device) {
+  options.shape.num_local_ranks = device.num_ranks;
+  std::unique_ptr<DeviceRunner> runner(new DeviceRunner(std::move(options), std::move(device)));
+  const WorkspaceShape& shape = runner->options_.shape;
+  kernels::Ops* ops = runner->device_.ops.get();
+  const int first_rank = runner->device_.first_rank;
+  ASSIGN_OR_RETURN(runner->weight_store_,
+                   WeightStore::Create({shape.config, shape.stage, shape.num_ranks, first_rank,
+                                        shape.num_local_ranks, shape.compute_type},
+                                       ops));
+  ASSIGN_OR_RETURN(runner->workspace_, CreateWorkspace(shape, ops));
+  const DeviceContext context{&shape.config,
+                              ops,
+                              runner->device_.collectives.get(),
+                              runner->workspace_.get(),
+                              shape.num_ranks,
+                              first_rank,
+                              first_rank == 0 ? runner->options_.tap : nullptr};
+  runner->model_ =
+      std::make_unique<StageModel>(context, shape.stage, &runner->weight_store_->weights());
+  return runner;
+}
+
+absl::Status DeviceRunner::ResizeCache(int64_t num_blocks) {
+  if (cache_ != nullptr && cache_->num_blocks() == num_blocks) return absl::OkStatus();
+  const WorkspaceShape& shape = options_.shape;
+  cache_.reset();
+  ASSIGN_OR_RETURN(
+      cache_,
+      KvCache::Create(KvShapeOf(shape.config, shape.stage.layer_end - shape.stage.layer_begin,
+                                shape.compute_type),
+                      num_blocks, device_.ops.get()));
+  model_->UseCache(cache_.get());
+  return absl::OkStatus();
+}
+
+HiddenStateKey DeviceRunner::KeyOf(const QueuedStep& step, int local_rank) const {
+  return {step.batch->epoch, step.batch->step_id, device_.first_rank + local_rank};
+}
+
+void DeviceRunner::Break(const QueuedStep& step, const absl::Status& status) {
+  step.epoch->ended = true;
+  if (step.epoch->broken.exchange(true)) return;
+  options_.observer->OnEpochBroken(step.batch->epoch, step.batch->step_id, status);
+}
+
+bool DeviceRunner::ReceiveSlices(const QueuedStep& step) {
+  HiddenStateSource* source = step.epoch->source;
+  const absl::Time deadline = absl::Now() + options_.step_timeout;
+  for (int i = 0; i < device_.num_ranks; ++i) {
+    const HiddenStateKey key = KeyOf(step, i);
+    absl::StatusOr<TensorView> slice = source->Receive(key, step.batch->num_tokens(), deadline);
+    if (!slice.ok()) {
+      Break(step, Annotate(slice.status(), absl::StrCat("hidden states of step ", key.step_id,
+                                                        " for rank ", key.rank)));
+      return false;
+    }
+    slices_.push_back(*slice);
+  }
+  return true;
+}
+
+void DeviceRunner::ReleaseSlices(const QueuedStep& step) {
+  for (size_t i = 0; i < slices_.size(); ++i) {
+    step.epoch->source->Release(KeyOf(step, static_cast<int>(i)));
+  }
+  slices_.clear();
+}
+
+void DeviceRunner::SendStream(const QueuedStep& step) {
+  HiddenStateSink* sink = step.epoch->sink;
+  const absl::Time deadline = absl::Now() + options_.step_timeout;
+  const auto fail = [&](const absl::Status& status, const HiddenStateKey& key) {
+    Break(step, Annotate(status, absl::StrCat("sending hidden states of step ", key.step_id,
+                                              " from rank ", key.rank)));
+  };
+  std::vector<TensorView> slots;
+  for (int i = 0; i < device_.num_ranks; ++i) {
+    const HiddenStateKey key = KeyOf(step, i);
+    absl::StatusOr<TensorView> slot = sink->Acquire(key, step.batch->num_tokens(), deadline);
+    if (!slot.ok()) return fail(slot.status(), key);
+    slots.push_back(*slot);
+  }
+  model_->WriteStream(slots);
+  for (int i = 0; i < device_.num_ranks; ++i) {
+    const HiddenStateKey key = KeyOf(step, i);
+    if (absl::Status sent = sink->Send(key); !sent.ok()) return fail(sent, key);
+  }
+}
+
+StepOutput DeviceRunner::Compute(const QueuedStep& step, Timing& timing) {
+  model_->LoadStep(*step.batch);
+  if (options_.shape.stage.has_embedding) {
+    model_->EmbedStep();
+  } else {
+    model_->AssembleStream(slices_);
+    ReleaseSlices(step);
+  }
+  model_->RunLayers();
+  StepOutput output;
+  if (options_.shape.stage.has_head) output = model_->ComputeOutput(*step.batch);
+  timing.computed = Clock::now();
+  if (!options_.shape.stage.has_head) SendStream(step);
+  return output;
+}
+
+void DeviceRunner::Run(const QueuedStep& step) {
+  Timing timing;
+  const bool has_tokens = step.batch->num_tokens() > 0;
+  bool ready = !step.epoch->ended;
+  if (ready && has_tokens && !options_.shape.stage.has_embedding) ready = ReceiveSlices(step);
+  timing.received = Clock::now();
+  if (!options_.vote->Agree(ready)) {
+    ReleaseSlices(step);
+    return;
+  }
+  StepResult result;
+  timing.computed = timing.received;
+  if (has_tokens) result.output = Compute(step, timing);
+  timing.sent = Clock::now();
+  if (!is_first() || step.epoch->broken) return;
+  result.epoch = step.batch->epoch;
+  result.step_id = step.batch->step_id;
+  result.queue_us = MicrosBetween(step.submitted, timing.start);
+  result.receive_us = MicrosBetween(timing.start, timing.received);
+  result.compute_us = MicrosBetween(timing.received, timing.computed);
+  result.send_us = MicrosBetween(timing.computed, timing.sent);
+  options_.observer->OnStepDone(std::move(result));
+}
+
+}  // namespace baton::stage

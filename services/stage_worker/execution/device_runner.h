@@ -1,0 +1,71 @@
+// Runs steps on one device of the stage.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "kernels/api/ops.h"
+#include "services/stage_worker/execution/queued_step.h"
+#include "services/stage_worker/execution/step_result.h"
+#include "services/stage_worker/execution/step_vote.h"
+#include "services/stage_worker/kv_cache/kv_cache.h"
+#include "services/stage_worker/model/stage_model.h"
+#include "services/stage_worker/model/workspace.h"
+#include "services/stage_worker/weights/weight_store.h"
+
+namespace baton::stage {
+
+struct DeviceRunnerOptions {
+  WorkspaceShape shape;  // num_local_ranks is filled in from the device
+  absl::Duration step_timeout;
+  ActivationTap* tap = nullptr;
+  StepVote* vote = nullptr;          // must outlive the runner
+  StepObserver* observer = nullptr;  // must outlive the runner
+};
+
+class DeviceRunner final {
+ public:
+  // Allocates the workspace. Errors: those of WeightStore::Create and Ops::Allocate.
+  static absl::StatusOr<std::unique_ptr<DeviceRunner>> Create(DeviceRunnerOptions options,
+                                                              kernels::Team::Device device);
+
+  // While the device is idle: makes the KV cache if its size differs from `num_blocks`.
+  absl::Status ResizeCache(int64_t num_blocks);
+
+  // On the device's thread. Every device of the stage runs every step.
+  void Run(const QueuedStep& step);
+
+  WeightStore& weight_store() { return *weight_store_; }
+  const WeightStore& weight_store() const { return *weight_store_; }
+  uint64_t workspace_bytes() const { return workspace_->bytes; }
+  uint64_t kv_bytes() const { return cache_ == nullptr ? 0 : cache_->bytes(); }
+
+ private:
+  struct Timing;
+
+  DeviceRunner(DeviceRunnerOptions options, kernels::Team::Device device);
+
+  bool ReceiveSlices(const QueuedStep& step);
+  void ReleaseSlices(const QueuedStep& step);
+  StepOutput Compute(const QueuedStep& step, Timing& timing);
+  void SendStream(const QueuedStep& step);
+  void Break(const QueuedStep& step, const absl::Status& status);
+  HiddenStateKey KeyOf(const QueuedStep& step, int local_rank) const;
+  bool is_first() const { return device_.first_rank == 0; }
+
+  const DeviceRunnerOptions options_;
+  kernels::Team::Device device_;
+  std::unique_ptr<WeightStore> weight_store_;
+  std::unique_ptr<Workspace> workspace_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<StageModel> model_;
+  std::vector<TensorView> slices_;  // of the step under way
+};
+
+}  // namespace baton::stage

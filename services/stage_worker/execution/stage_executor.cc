@@ -1,0 +1,222 @@
+#include "services/stage_worker/execution/stage_executor.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/log/check.h"
+#include "common/status/status_macros.h"
+#include "kernels/api/attention.h"
+#include "services/stage_worker/execution/device_loop.h"
+#include "services/stage_worker/execution/device_runner.h"
+#include "services/stage_worker/execution/queued_step.h"
+#include "services/stage_worker/execution/step_vote.h"
+
+namespace baton::stage {
+namespace {
+
+absl::Status CheckRange(absl::string_view what, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, " is ", value, ", must be in [", low, ", ", high, "]"));
+}
+
+absl::Status CheckOptions(const StageExecutorOptions& options, const kernels::Team& team) {
+  const ModelConfig& config = options.config;
+  RETURN_IF_ERROR(CheckTensorParallelSize(config, options.num_ranks));
+  if (config.hidden_size % options.num_ranks != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "hidden_size ", config.hidden_size, " does not divide by ", options.num_ranks, " ranks"));
+  }
+  if (options.stage.layer_begin < 0 || options.stage.layer_begin >= options.stage.layer_end ||
+      options.stage.layer_end > config.num_layers) {
+    return absl::InvalidArgumentError(absl::StrCat("layers [", options.stage.layer_begin, ", ",
+                                                   options.stage.layer_end, ") of ",
+                                                   config.num_layers));
+  }
+  RETURN_IF_ERROR(CheckRange("max_model_len", options.max_model_len, 1, config.max_positions));
+  RETURN_IF_ERROR(CheckRange("max_step_tokens", options.max_step_tokens, 1, 1 << 20));
+  RETURN_IF_ERROR(CheckRange("max_step_sequences", options.max_step_sequences, 1, 1 << 20));
+  RETURN_IF_ERROR(CheckRange("max_steps_in_flight", options.max_steps_in_flight, 1, 1024));
+  int num_ranks = 0;
+  for (const kernels::Team::Device& device : team.devices) num_ranks += device.num_ranks;
+  return CheckRange("ranks of the team", num_ranks, options.num_ranks, options.num_ranks);
+}
+
+}  // namespace
+
+struct StageExecutor::Impl {
+  Impl(const StageExecutorOptions& stage_options, const kernels::Team& team)
+      : options(stage_options),
+        backend_name(team.name),
+        vote(static_cast<int>(team.devices.size())),
+        sequences({stage_options.config.vocab_size, stage_options.max_model_len,
+                   stage_options.max_step_tokens, stage_options.max_step_sequences}) {}
+
+  bool WaitIdle(absl::Time deadline) {
+    for (const auto& loop : loops) {
+      if (!loop->WaitIdle(deadline)) return false;
+    }
+    return true;
+  }
+
+  const StageExecutorOptions options;
+  const std::string backend_name;
+  StepVote vote;
+  SequenceTable sequences;
+  std::shared_ptr<EpochState> epoch;  // null before the first
+  uint64_t last_step_id = 0;          // submitted in this epoch
+  std::vector<std::unique_ptr<DeviceRunner>> runners;
+  // After the runners, which their threads use.
+  std::vector<std::unique_ptr<DeviceLoop>> loops;
+};
+
+StageExecutor::StageExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+StageExecutor::~StageExecutor() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<StageExecutor>> StageExecutor::Create(
+    const StageExecutorOptions& options, kernels::Team team, StepObserver* observer) {
+  RETURN_IF_ERROR(CheckOptions(options, team));
+  auto impl = std::make_unique<Impl>(options, team);
+  DeviceRunnerOptions runner_options;
+  runner_options.shape = {options.config,
+                          options.stage,
+                          options.num_ranks,
+                          0,
+                          options.compute_type,
+                          options.max_step_tokens,
+                          options.max_step_sequences,
+                          options.max_model_len};
+  runner_options.step_timeout = options.step_timeout;
+  runner_options.tap = options.tap;
+  runner_options.vote = &impl->vote;
+  runner_options.observer = observer;
+  for (kernels::Team::Device& device : team.devices) {
+    ASSIGN_OR_RETURN(std::unique_ptr<DeviceRunner> runner,
+                     DeviceRunner::Create(runner_options, std::move(device)));
+    impl->runners.push_back(std::move(runner));
+  }
+  // One more than in flight: a device may still be in a step that the first has already reported.
+  const size_t capacity = static_cast<size_t>(options.max_steps_in_flight) + 1;
+  for (const std::unique_ptr<DeviceRunner>& runner : impl->runners) {
+    impl->loops.push_back(std::make_unique<DeviceLoop>(
+        capacity, [device = runner.get()](const QueuedStep& step) { device->Run(step); }));
+  }
+  return std::unique_ptr<StageExecutor>(new StageExecutor(std::move(impl)));
+}
+
+int StageExecutor::num_devices() const { return static_cast<int>(impl_->runners.size()); }
+
+WeightStore& StageExecutor::weight_store(int device) {
+  return impl_->runners[static_cast<size_t>(device)]->weight_store();
+}
+
+absl::StatusOr<MemoryPlan> StageExecutor::PlanMemory(uint64_t memory_bytes,
+                                                     int64_t wanted_blocks) const {
+  const StageExecutorOptions& options = impl_->options;
+  MemoryPlan plan;
+  plan.memory_bytes = memory_bytes;
+  for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) {
+    RETURN_IF_ERROR(runner->weight_store().Finish());
+    plan.weight_bytes += runner->weight_store().resident_bytes();
+    plan.workspace_bytes += runner->workspace_bytes();
+  }
+  const int64_t num_layers = options.stage.layer_end - options.stage.layer_begin;
+  plan.kv_block_bytes = KvShapeOf(options.config, num_layers, options.compute_type).block_bytes() *
+                        impl_->runners.size();
+  const int64_t min_blocks =
+      (options.max_model_len + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
+  return DivideMemory(plan, min_blocks, wanted_blocks);
+}
+
+absl::Status StageExecutor::BeginEpoch(const EpochOptions& options) {
+  const StageShape& stage = impl_->options.stage;
+  if ((options.source == nullptr) != stage.has_embedding ||
+      (options.sink == nullptr) != stage.has_head) {
+    return absl::FailedPreconditionError("a stage between others needs a source and a sink");
+  }
+  if (impl_->epoch != nullptr && options.epoch <= impl_->epoch->epoch) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("epoch ", options.epoch, " after ", impl_->epoch->epoch));
+  }
+  RETURN_IF_ERROR(CheckRange("num_blocks", options.num_blocks, 1, INT32_MAX));
+  for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) {
+    RETURN_IF_ERROR(runner->weight_store().Finish());
+  }
+  if (impl_->epoch != nullptr) impl_->epoch->ended = true;
+  if (!impl_->WaitIdle(options.deadline)) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("steps of epoch ", impl_->epoch->epoch, " have not ended"));
+  }
+  for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) {
+    RETURN_IF_ERROR(runner->ResizeCache(options.num_blocks));
+  }
+  impl_->sequences.Reset(options.num_blocks);
+  impl_->last_step_id = 0;
+  impl_->epoch = std::make_shared<EpochState>();
+  impl_->epoch->epoch = options.epoch;
+  impl_->epoch->source = options.source;
+  impl_->epoch->sink = options.sink;
+  return absl::OkStatus();
+}
+
+absl::Status StageExecutor::Submit(const StepWork& work) {
+  if (impl_->epoch == nullptr || work.epoch != impl_->epoch->epoch || impl_->epoch->ended) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "step ", work.step_id, " of epoch ", work.epoch, ": the stage is ",
+        impl_->epoch == nullptr ? "in no epoch"
+                                : absl::StrCat("in epoch ", impl_->epoch->epoch,
+                                               impl_->epoch->ended ? ", which has ended" : "")));
+  }
+  if (work.step_id != impl_->last_step_id + 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("step ", work.step_id, " after step ", impl_->last_step_id));
+  }
+  for (const std::unique_ptr<DeviceLoop>& loop : impl_->loops) {
+    if (loop->HasRoom()) continue;
+    return absl::ResourceExhaustedError(
+        absl::StrCat("step ", work.step_id, ": the stage's queue is full"));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<StepBatch> batch, impl_->sequences.Apply(work));
+  impl_->last_step_id = work.step_id;
+  auto step = std::make_shared<QueuedStep>();
+  step->batch = std::move(batch);
+  step->epoch = impl_->epoch;
+  step->submitted = std::chrono::steady_clock::now();
+  // There was room and only this thread pushes.
+  for (const std::unique_ptr<DeviceLoop>& loop : impl_->loops) {
+    BATON_CHECK(loop->TrySubmit(step)) << "step " << work.step_id;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StageExecutor::Drain(absl::Time deadline) {
+  if (impl_->WaitIdle(deadline)) return absl::OkStatus();
+  return absl::DeadlineExceededError("steps are still under way");
+}
+
+void StageExecutor::Stop() {
+  if (impl_->epoch != nullptr) impl_->epoch->ended = true;
+  for (const std::unique_ptr<DeviceLoop>& loop : impl_->loops) loop->Stop();
+}
+
+const std::string& StageExecutor::backend_name() const { return impl_->backend_name; }
+
+int64_t StageExecutor::num_sequences() const { return impl_->sequences.num_sequences(); }
+
+int64_t StageExecutor::num_used_blocks() const { return impl_->sequences.num_held_blocks(); }
+
+uint64_t StageExecutor::weight_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& runner : impl_->runners) bytes += runner->weight_store().resident_bytes();
+  return bytes;
+}
+
+uint64_t StageExecutor::kv_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& runner : impl_->runners) bytes += runner->kv_bytes();
+  return bytes;
+}
+
+}  // namespace baton::stage

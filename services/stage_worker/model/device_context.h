@@ -1,0 +1,44 @@
+// What the parts of one device's forward pass share, and the rows of the step under way.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "common/model/model_config.h"
+#include "kernels/api/attention.h"
+#include "kernels/api/ops.h"
+#include "services/stage_worker/model/activation_tap.h"
+#include "services/stage_worker/model/workspace.h"
+
+namespace baton::stage {
+
+// Borrows; all must outlive the model.
+struct DeviceContext {
+  const ModelConfig* config = nullptr;
+  kernels::Ops* ops = nullptr;
+  kernels::Collectives* collectives = nullptr;
+  const Workspace* workspace = nullptr;
+  int num_ranks = 1;   // of the stage
+  int first_rank = 0;  // of the device
+  ActivationTap* tap = nullptr;
+};
+
+// The rows of a step, in device memory.
+struct StepRows {
+  int64_t num_tokens = 0;
+  std::span<const uint32_t> token_ids;
+  kernels::StepLayout layout;
+};
+
+// Adds up the first `num_rows` rows of the device's parts with those of all other ranks, in rank
+// order, into workspace.summed.
+void SumOverRanks(const DeviceContext& context, int64_t num_rows);
+
+// Shows a tensor of device memory to the tap; nothing without one.
+void ShowTensor(const DeviceContext& context, absl::string_view name, const TensorView& values);
+
+// "layers.<layer><suffix>"
+std::string LayerName(int64_t layer, absl::string_view suffix);
+
+}  // namespace baton::stage

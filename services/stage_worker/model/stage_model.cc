@@ -1,0 +1,114 @@
+#include "services/stage_worker/model/stage_model.h"
+
+#include "common/log/check.h"
+#include "services/stage_worker/model/attention_block.h"
+#include "services/stage_worker/model/embedding.h"
+#include "services/stage_worker/model/mlp_block.h"
+#include "services/stage_worker/model/moe_block.h"
+
+namespace baton::stage {
+namespace {
+
+// Copies host values to the front of a device array; returns that part.
+template <typename T>
+std::span<const T> Upload(kernels::Ops* ops, const std::vector<T>& host, std::span<T> device) {
+  BATON_CHECK(host.size() <= device.size()) << host.size() << " of " << device.size();
+  ops->CopyToDevice(device.data(), host.data(), host.size() * sizeof(T));
+  return device.first(host.size());
+}
+
+}  // namespace
+
+StageModel::StageModel(const DeviceContext& context, const StageShape& stage,
+                       const StageWeights* weights)
+    : context_(context), stage_(stage), weights_(*weights), head_(&context_, weights) {}
+
+void StageModel::LoadStep(const StepBatch& batch) {
+  kernels::Ops* ops = context_.ops;
+  const Workspace& space = *context_.workspace;
+  rows_.num_tokens = batch.num_tokens();
+  rows_.token_ids = Upload(ops, batch.token_ids, space.token_ids);
+  rows_.layout.positions = Upload(ops, batch.positions, space.positions);
+  rows_.layout.sequence_rows = Upload(ops, batch.sequence_rows, space.sequence_rows);
+  rows_.layout.block_tables = Upload(ops, batch.block_tables, space.block_tables);
+  rows_.layout.max_blocks = batch.max_blocks;
+}
+
+void StageModel::EmbedStep() { EmbedTokens(context_, rows_, weights_.embedding); }
+
+void StageModel::AssembleStream(std::span<const TensorView> slices) {
+  context_.collectives->AllGatherColumns(slices,
+                                         context_.workspace->residual.Rows(0, rows_.num_tokens));
+}
+
+void StageModel::RunLayers() {
+  const Workspace& space = *context_.workspace;
+  context_.ops->RmsNorm({.x = space.residual.Rows(0, rows_.num_tokens),
+                         .weight = weights_.layers.front().input_norm,
+                         .epsilon = static_cast<float>(context_.config->rms_norm_epsilon),
+                         .out = space.normed.Rows(0, rows_.num_tokens)});
+  for (size_t i = 0; i < weights_.layers.size(); ++i) RunLayer(i);
+}
+
+void StageModel::RunLayer(size_t index) {
+  const Workspace& space = *context_.workspace;
+  const TensorView residual = space.residual.Rows(0, rows_.num_tokens);
+  const TensorView summed = space.summed.Rows(0, rows_.num_tokens);
+  const TensorView normed = space.normed.Rows(0, rows_.num_tokens);
+  const float epsilon = static_cast<float>(context_.config->rms_norm_epsilon);
+  const int64_t layer_index = stage_.layer_begin + static_cast<int64_t>(index);
+  const LayerWeights& layer = weights_.layers[index];
+
+  RunAttention(context_, rows_, layer, cache_->Layer(static_cast<int64_t>(index)));
+  if (context_.tap != nullptr) {
+    ShowTensor(context_, LayerName(layer_index, ".self_attn"), summed);
+  }
+  context_.ops->AddRmsNorm({.residual = residual,
+                            .delta = summed,
+                            .weight = layer.post_attention_norm,
+                            .epsilon = epsilon,
+                            .out = normed});
+  if (layer.router == nullptr) {
+    RunMlp(context_, rows_, layer);
+  } else {
+    RunMoe(context_, rows_, layer, layer_index);
+  }
+  if (context_.tap != nullptr) ShowTensor(context_, LayerName(layer_index, ".mlp"), summed);
+  if (index + 1 == weights_.layers.size()) return;
+  context_.ops->AddRmsNorm({.residual = residual,
+                            .delta = summed,
+                            .weight = weights_.layers[index + 1].input_norm,
+                            .epsilon = epsilon,
+                            .out = normed});
+  if (context_.tap != nullptr) ShowTensor(context_, LayerName(layer_index, ""), residual);
+}
+
+void StageModel::WriteStream(std::span<const TensorView> slots) {
+  const Workspace& space = *context_.workspace;
+  const int64_t width = context_.config->hidden_size / context_.num_ranks;
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const int64_t begin = (context_.first_rank + static_cast<int64_t>(i)) * width;
+    context_.ops->Add({.residual = space.residual.Rows(0, rows_.num_tokens).Columns(begin, width),
+                       .delta = space.summed.Rows(0, rows_.num_tokens).Columns(begin, width),
+                       .out = slots[i]});
+  }
+  if (context_.tap != nullptr) FinishStream();
+  context_.ops->Synchronize();
+}
+
+void StageModel::FinishStream() {
+  const Workspace& space = *context_.workspace;
+  const TensorView residual = space.residual.Rows(0, rows_.num_tokens);
+  context_.ops->Add(
+      {.residual = residual, .delta = space.summed.Rows(0, rows_.num_tokens), .out = residual});
+  if (context_.tap != nullptr) {
+    ShowTensor(context_, LayerName(stage_.layer_end - 1, ""), residual);
+  }
+}
+
+StepOutput StageModel::ComputeOutput(const StepBatch& batch) {
+  FinishStream();
+  return head_.Run(batch);
+}
+
+}  // namespace baton::stage

@@ -1,0 +1,62 @@
+// The layers of one stage on one device, step by step.
+//
+//   LoadStep -> EmbedTokens or AssembleStream -> RunLayers -> WriteStream or ComputeOutput
+//
+// Calls come in this order for each step that has tokens, on the device's thread; devices of a team
+// make the same calls. Sharded operations run for the device's ranks one after the other and are
+// summed over all ranks in rank order, so that the bits do not depend on how ranks are spread.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "services/stage_worker/kv_cache/kv_cache.h"
+#include "services/stage_worker/kv_cache/step_batch.h"
+#include "services/stage_worker/model/device_context.h"
+#include "services/stage_worker/model/output_head.h"
+#include "services/stage_worker/model/step_output.h"
+#include "services/stage_worker/weights/stage_weights.h"
+
+namespace baton::stage {
+
+class StageModel final {
+ public:
+  // `context`'s and `weights` must outlive the model.
+  StageModel(const DeviceContext& context, const StageShape& stage, const StageWeights* weights);
+  StageModel(const StageModel&) = delete;
+  StageModel& operator=(const StageModel&) = delete;
+
+  // The cache of the epoch; must outlive its steps.
+  void UseCache(const KvCache* cache) { cache_ = cache; }
+
+  // Brings a step's ids, positions and block tables to the device.
+  void LoadStep(const StepBatch& batch);
+
+  // First stage: the stream from the step's tokens.
+  void EmbedStep();
+  // Later stages: the stream from the previous stage's slices, those of the device's ranks, each
+  // [tokens, hidden / N] in the compute type.
+  void AssembleStream(std::span<const TensorView> slices);
+
+  // All layers. The last layer's output stays apart from the stream until one of the next two.
+  void RunLayers();
+
+  // Not the last stage: the stream's columns of the device's ranks, into slots like the slices
+  // above.
+  void WriteStream(std::span<const TensorView> slots);
+  // Last stage. Empty but on the device of rank 0.
+  StepOutput ComputeOutput(const StepBatch& batch);
+
+ private:
+  void RunLayer(size_t index);
+  void FinishStream();
+
+  const DeviceContext context_;
+  const StageShape stage_;
+  const StageWeights& weights_;
+  const OutputHead head_;
+  const KvCache* cache_ = nullptr;
+  StepRows rows_;
+};
+
+}  // namespace baton::stage

@@ -1,0 +1,44 @@
+// What the last stage draws from a step.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/api/sampling.h"
+
+namespace baton::stage {
+
+struct PositionScores {
+  kernels::TokenScore token;
+  std::vector<kernels::TokenScore> top;  // best first
+};
+
+struct DrawnToken {
+  uint64_t sequence_id = 0;
+  uint32_t position = 0;
+  uint32_t token_id = 0;
+  std::optional<PositionScores> logprobs;  // when asked for
+};
+
+// Scores of the prompt tokens at begin, begin + 1, ...
+struct PromptScores {
+  uint64_t sequence_id = 0;
+  uint32_t begin = 0;
+  std::vector<PositionScores> positions;
+};
+
+struct SequenceFailure {
+  uint64_t sequence_id = 0;
+  std::string message;
+};
+
+// Tokens and scores in the order of the command; a sequence with a failure has no token.
+struct StepOutput {
+  std::vector<DrawnToken> tokens;
+  std::vector<PromptScores> prompt_scores;
+  std::vector<SequenceFailure> failures;
+};
+
+}  // namespace baton::stage
