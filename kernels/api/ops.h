@@ -45,7 +45,8 @@ class Ops {
   virtual void CopyToHost(void* host, const void* device, size_t bytes) = 0;
 
   // Packs a weight for products in `compute_type` (float32 or bfloat16). `weight` is in host memory
-  // and may be freed after. bfloat16 weights in float32 compute are widened exactly.
+  // and may be freed after. bfloat16 weights in float32 compute are widened exactly; float32
+  // weights in bfloat16 compute are rounded once, to nearest even.
   virtual std::unique_ptr<PackedWeight> Pack(const WeightMatrix& weight, DataType compute_type) = 0;
 
   virtual void Linear(const LinearArgs& args) = 0;

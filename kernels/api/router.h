@@ -20,7 +20,9 @@ struct RouterParams {
 // score = sigmoid(logit); choice = score + bias. A group's score is the sum of its two best
 // choices; the experts of the num_kept_groups best groups compete, the others count as 0 (as
 // Hugging Face's implementation has it); the top_k best choices win; weight = score of the chosen.
-// Ties go to the lower index. Slots are in descending order of choice.
+// Ties go to the lower index. Slots are in descending order of choice. Sigmoid as in
+// kernels/api/reproducible_math.h and one rounding per step: the same logits give the same experts
+// and weights on every backend.
 // Shapes: logits [tokens, num_experts] float32; bias [1, num_experts] float32; experts, weights
 // [tokens * top_k].
 struct SelectExpertsArgs {

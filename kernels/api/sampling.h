@@ -9,6 +9,11 @@
 
 namespace baton::kernels {
 
+// Temperatures below this mean greedy.
+inline constexpr float kGreedyTemperature = 1e-5f;
+// Bound of penalised logits: dividing by a temperature then cannot overflow.
+inline constexpr float kLargestLogit = 1e30f;
+
 struct TokenBias {
   uint32_t token_id = 0;
   float bias = 0.0f;
@@ -17,7 +22,7 @@ struct TokenBias {
 // One row's parameters; ranges as in protos/baton/v1/types.proto (SamplingParams), checked before
 // they come here.
 struct SamplingRow {
-  float temperature = 0.0f;  // 0: greedy
+  float temperature = 0.0f;  // below kGreedyTemperature: greedy
   float top_p = 1.0f;
   uint32_t top_k = 0;
   float min_p = 0.0f;
@@ -48,13 +53,25 @@ struct SampleResult {
       top;  // if logprobs: num_top_logprobs entries, best first, ties by lower id
 };
 
-// Draws one token per row.
-// Order: logit_bias and allowed_tokens, penalties, temperature, top_k, top_p, min_p, draw. Greedy
-// takes the largest logit (lowest id among equals) after bias, allowed_tokens and penalties.
-// Log-probabilities are of the raw logits. The draw is argmax over the kept tokens of (logit /
-// temperature + Gumbel noise), the noise of a token being a function of (seed, position, token id)
-// alone through Philox4x32-10: no row depends on another, on chunking or on threads. Source: Salmon
-// et al. 2011 (Philox); Gumbel-max. Shapes: logits [rows, vocabulary] float32, not changed; results
+// Draws one token per row. Steps, each one correctly rounded float32 operation per element, so that
+// the same logits give the same token on every backend (kernels/api/reproducible_math.h):
+//  1. v = logit; v += bias for each entry of logit_bias, in order; tokens outside allowed_tokens
+//     drop out (unless that is empty).
+//  2. Tokens of prompt or answer: v = v > 0 ? v / repetition_penalty : v * repetition_penalty. Then
+//     tokens of the answer, `count` times in it: v -= frequency_penalty * count, v -=
+//     presence_penalty. Then v is clamped to +-kLargestLogit.
+//  3. temperature < kGreedyTemperature: the largest v wins, the lowest id among equals. Done.
+//  4. z = v / temperature; d = z - max z; mass = SoftmaxMass(d). Tokens are ordered by d, largest
+//     first, then by id.
+//  5. top_k: the first top_k tokens stay.
+//  6. top_p < 1: of these a token stays while the mass before it is < top_p times their total mass,
+//     compared in double.
+//  7. min_p: a token stays if ExpNonPositive(d) >= min_p.
+//  8. The largest d + GumbelNoise(seed, position, id) wins, the lowest id among equals.
+// No row depends on another, on chunking or on threads. A row that holds NaN or an infinity gets
+// finite = false. Log-probabilities are of the raw logits: logit - max - log(sum of masses / 2^40)
+// in double, rounded once; rank 1 is the largest logit, ties by lower id. Source: Salmon et al.
+// 2011 (Philox); Gumbel-max. Shapes: logits [rows, vocabulary] float32, not changed; results
 // [rows].
 struct SampleArgs {
   TensorView logits;
@@ -62,8 +79,8 @@ struct SampleArgs {
   std::span<SampleResult> results;
 };
 
-// Log-probability of `targets[r]` in row r and the num_top best tokens: for prompt
-// log-probabilities.
+// Log-probability of `targets[r]` in row r (result.token; token_id is the target) and the num_top
+// best tokens: for prompt log-probabilities.
 struct ScoreTokensArgs {
   TensorView logits;
   std::span<const uint32_t> targets;

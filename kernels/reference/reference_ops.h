@@ -1,0 +1,50 @@
+// The reference's device. Each operation stands in the file of its header: linear.cc, norm.cc, ...
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/api/ops.h"
+
+namespace baton::kernels {
+
+// A weight widened to float32, with the scale blocks cut along k.
+class ReferenceWeight final : public PackedWeight {
+ public:
+  ReferenceWeight(const WeightMatrix& weight, DataType compute_type);
+
+  size_t bytes() const override;
+
+  // Product of one row of x with the transpose: out[i] = sum_j x[j] * W(i, j).
+  std::vector<float> Product(const std::vector<float>& x) const;
+
+ private:
+  std::vector<float> values_;        // [n, k]
+  std::vector<int64_t> block_ends_;  // along k
+  std::vector<float> scales_;        // [n, blocks]
+};
+
+class ReferenceOps final : public Ops {
+ public:
+  absl::StatusOr<std::unique_ptr<DeviceBuffer>> Allocate(size_t bytes) override;
+  void CopyToDevice(void* device, const void* host, size_t bytes) override;
+  void CopyToHost(void* host, const void* device, size_t bytes) override;
+  std::unique_ptr<PackedWeight> Pack(const WeightMatrix& weight, DataType compute_type) override;
+  void Linear(const LinearArgs& args) override;
+  void HeadwiseLinear(const HeadwiseLinearArgs& args) override;
+  void RmsNorm(const RmsNormArgs& args) override;
+  void AddRmsNorm(const AddRmsNormArgs& args) override;
+  void Add(const AddArgs& args) override;
+  void Embed(const EmbedArgs& args) override;
+  void Rope(const RopeArgs& args) override;
+  void KvWrite(const KvWriteArgs& args) override;
+  void MlaAttention(const MlaAttentionArgs& args) override;
+  void SelectExperts(const SelectExpertsArgs& args) override;
+  void FeedForward(const FeedForwardArgs& args) override;
+  void Experts(const ExpertsArgs& args) override;
+  void Sample(const SampleArgs& args) override;
+  void ScoreTokens(const ScoreTokensArgs& args) override;
+  void Synchronize() override {}
+};
+
+}  // namespace baton::kernels
