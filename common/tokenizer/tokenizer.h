@@ -12,6 +12,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
+#include "common/tokenizer/byte_range.h"
+
 namespace baton {
 
 // Which added tokens are recognised when their text stands in the input.
@@ -19,12 +21,6 @@ enum class AddedTokenText {
   kAll,         // as Hugging Face by default; what a rendered chat template needs
   kNotSpecial,  // those that are not `special` only (Hugging Face's encode_special_tokens)
   kNone,        // none: everything is plain text
-};
-
-// Bytes [begin, end) of a text.
-struct ByteRange {
-  size_t begin = 0;
-  size_t end = 0;
 };
 
 struct EncodeOptions {
