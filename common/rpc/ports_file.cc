@@ -7,13 +7,16 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace baton {
 
-absl::Status WritePortsFile(const std::string& path, int grpc_port, int metrics_port) {
+absl::Status WritePortsFile(const std::string& path, const std::map<std::string, int>& ports) {
   const std::string draft = absl::StrCat(path, ".", getpid());
   std::ofstream file(draft, std::ios::trunc);
-  file << absl::StrCat("{\"grpc\": ", grpc_port, ", \"metrics\": ", metrics_port, "}\n");
+  file << "{" << absl::StrJoin(ports, ", ", [](std::string* out, const auto& port) {
+    absl::StrAppend(out, "\"", port.first, "\": ", port.second);
+  }) << "}\n";
   file.close();
   if (!file || std::rename(draft.c_str(), path.c_str()) != 0)
     return absl::UnavailableError(

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <map>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -90,6 +91,8 @@ class GrpcServerRuntime final : public ServerRuntime {
 
   void AddService(grpc::Service* service) override { services_.push_back(service); }
 
+  void AddPort(std::string name, int port) override { ports_[std::move(name)] = port; }
+
   absl::Status Start() override {
     InstallPluginsOnce();
     grpc::ServerBuilder builder;
@@ -106,8 +109,9 @@ class GrpcServerRuntime final : public ServerRuntime {
                        ": is the address in use, or not of this machine?"));
     SetReady(false);
     if (!options_.metrics_address.empty()) RETURN_IF_ERROR(StartMetrics());
-    if (!options_.ports_file.empty())
-      RETURN_IF_ERROR(WritePortsFile(options_.ports_file, grpc_port_, metrics_port()));
+    ports_["grpc"] = grpc_port_;
+    ports_["metrics"] = metrics_port();
+    if (!options_.ports_file.empty()) RETURN_IF_ERROR(WritePortsFile(options_.ports_file, ports_));
     BATON_LOG(INFO) << options_.role << " listens on port " << grpc_port_ << ", metrics on "
                     << metrics_port();
     return absl::OkStatus();
@@ -179,6 +183,7 @@ class GrpcServerRuntime final : public ServerRuntime {
   prometheus::Gauge& ready_gauge_;
   std::atomic<bool> ready_{false};
   std::vector<grpc::Service*> services_;
+  std::map<std::string, int> ports_;
   std::vector<std::string> service_names_;  // written by Start only
   int grpc_port_ = 0;
   std::unique_ptr<grpc::Server> server_;

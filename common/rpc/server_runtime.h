@@ -32,8 +32,8 @@ struct ServerOptions {
   std::string role;             // "scheduler"; logged and in metrics
   std::string listen_address;   // "127.0.0.1:50052"; port 0: any free one
   std::string metrics_address;  // "127.0.0.1:9092"; port 0: any free one; empty: none
-  std::string ports_file;       // if set, the bound ports are written there as JSON {"grpc": n,
-                                // "metrics": n}, atomically
+  std::string ports_file;       // if set, Start writes the bound ports there as JSON {"grpc": n,
+                                // "metrics": n, ...}, atomically
   absl::Duration drain_timeout = absl::Seconds(30);
   // Says whether this process makes progress, for /health/live; asked per request, must not block.
   // Empty: a process that answers is alive.
@@ -49,6 +49,9 @@ class ServerRuntime {
 
   // Before Start. `service` must outlive this object.
   virtual void AddService(grpc::Service* service) = 0;
+  // Before Start. A port that this process opened itself and that the ports file names too, as
+  // "http": n for example.
+  virtual void AddPort(std::string name, int port) = 0;
   // Binds and serves; not ready yet. Errors: Unavailable naming the address that cannot be bound.
   virtual absl::Status Start() = 0;
   virtual int grpc_port() const = 0;

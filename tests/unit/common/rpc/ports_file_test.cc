@@ -16,8 +16,8 @@ TEST(PortsFile, IsJsonAndLeavesNoDraft) {
   std::filesystem::remove_all(folder);
   std::filesystem::create_directory(folder);
   const std::string path = folder / "ports.json";
-  ASSERT_TRUE(WritePortsFile(path, 50052, 9092).ok());
-  ASSERT_TRUE(WritePortsFile(path, 50053, 0).ok());
+  ASSERT_TRUE(WritePortsFile(path, {{"grpc", 50052}, {"metrics", 9092}}).ok());
+  ASSERT_TRUE(WritePortsFile(path, {{"grpc", 50053}, {"metrics", 0}}).ok());
   std::ifstream file(path);
   const nlohmann::json ports = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
   EXPECT_EQ(ports.at("grpc"), 50053);
@@ -26,7 +26,7 @@ TEST(PortsFile, IsJsonAndLeavesNoDraft) {
 }
 
 TEST(PortsFile, NamesThePathThatCannotBeWritten) {
-  const absl::Status status = WritePortsFile("/nonexistent/ports.json", 1, 2);
+  const absl::Status status = WritePortsFile("/nonexistent/ports.json", {{"grpc", 1}});
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(absl::StrContains(status.message(), "/nonexistent/ports.json")) << status;
 }

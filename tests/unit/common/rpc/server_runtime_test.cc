@@ -147,9 +147,11 @@ TEST(ServerRuntime, WritesItsPorts) {
   options.ports_file = ::testing::TempDir() + "/server_runtime_ports.json";
   auto runtime = ServerRuntime::Create(options);
   ASSERT_TRUE(runtime.ok()) << runtime.status();
+  (*runtime)->AddPort("http", 8000);
   ASSERT_TRUE((*runtime)->Start().ok());
   std::ifstream file(options.ports_file);
   const nlohmann::json ports = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  EXPECT_EQ(ports.at("http"), 8000);
   EXPECT_EQ(ports.at("grpc"), (*runtime)->grpc_port());
   EXPECT_EQ(ports.at("metrics"), (*runtime)->metrics_port());
 }
