@@ -66,10 +66,10 @@ WeightSlice SliceOfRank(const ModelConfig& config, const WeightSpec& spec, int r
 // vocabulary divide by `num_ranks`.
 absl::Status CheckTensorParallelSize(const ModelConfig& config, int num_ranks);
 
-// Layers of each of `num_stages` stages. Counts differ by at most one, since KV cache and most of the
-// work come by the layer; of those splits, the one whose heaviest stage (embedding and head counted)
-// has the fewest weight bytes, longer stages first on a tie. InvalidArgument if there are more
-// stages than layers.
+// Layers of each of `num_stages` stages. Counts differ by at most one, since KV cache and most of
+// the work come by the layer; of those splits, the one whose heaviest stage (embedding and head
+// counted) has the fewest weight bytes, longer stages first on a tie. InvalidArgument if there are
+// more stages than layers.
 absl::StatusOr<std::vector<StageShape>> SplitLayers(const ModelConfig& config, int num_stages);
 
 }  // namespace baton

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Tests of the checks themselves: each is shown a tree with one planted violation and must name it."""
+
+import pathlib
+import tempfile
+import unittest
+
+import layers
+import sizes
+import source_text
+
+RULES = layers.Rules((pathlib.Path(__file__).parent / "layers.toml").read_text())
+
+
+class Tree:
+    """A small source tree and the targets that its CMake files would record."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.records = []
+
+    def add(self, name, folder, files, deps=(), private_deps=(), kind="library"):
+        for file, text in files.items():
+            path = self.root / folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.records.append({"kind": kind, "name": name, "folder": folder, "files": list(files),
+                             "deps": list(deps), "private_deps": list(private_deps)})
+
+    def complaints(self):
+        for top in layers.TOP_FOLDERS:
+            (self.root / top).mkdir(exist_ok=True)
+        targets = [layers.Target(record) for record in self.records]
+        return layers.Checker(self.root, targets, RULES).check()
+
+
+class Layers(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tree = Tree(folder.name)
+        self.tree.add("common_status", "common/status", {"status.h": ""})
+        self.tree.add("common_log", "common/log",
+                      {"log.h": '#include "common/status/status.h"\n'}, ["common_status"])
+        self.tree.add("protos_stage", "protos/baton/v1", {"stage.proto": ""}, kind="proto")
+
+    def expect(self, *parts):
+        complaints = self.tree.complaints()
+        self.assertTrue(any(all(part in line for part in parts) for line in complaints),
+                        f"{parts} not in {complaints}")
+
+    def test_accepts_a_clean_tree(self):
+        self.tree.add("scheduler_core", "services/scheduler/core",
+                      {"a.h": "", "a.cc": '#include "services/scheduler/core/a.h"\n'
+                                          '#include <vector>\n#include "common/status/status.h"\n'},
+                      ["common_log"])
+        self.assertEqual(self.tree.complaints(), [])
+
+    def test_finds_an_include_that_is_not_linked(self):
+        self.tree.add("scheduler_core", "services/scheduler/core",
+                      {"a.h": '#include "common/log/log.h"\n'}, ["common_status"])
+        self.expect("a.h:1", "common_log, which scheduler_core does not link")
+
+    def test_finds_an_include_through_a_private_dependency(self):
+        self.tree.add("common_config", "common/config", {"c.h": ""}, [], ["common_log"])
+        self.tree.add("gateway", "services/gateway", {"g.h": '#include "common/log/log.h"\n'},
+                      ["common_config"])
+        self.expect("g.h:1", "does not link")
+
+    def test_finds_a_link_upward(self):
+        self.tree.add("common_tensor", "common/tensor", {"t.h": ""}, ["gateway"])
+        self.tree.add("gateway", "services/gateway", {"g.h": ""})
+        self.expect("common_tensor", "must not link gateway")
+
+    def test_finds_services_that_include_one_another(self):
+        self.tree.add("scheduler", "services/scheduler", {"s.h": ""})
+        self.tree.add("gateway", "services/gateway", {"g.h": '#include "services/scheduler/s.h"\n'},
+                      ["scheduler"])
+        self.expect("gateway (services/gateway) must not link scheduler")
+        self.expect("g.h:1", "services/gateway must not include services/scheduler/s.h")
+
+    def test_keeps_wires_threads_and_clocks_out_of_the_core(self):
+        for header in ("<thread>", "<chrono>", "<atomic>", '"absl/time/clock.h"', '"grpcpp/grpcpp.h"',
+                       '"protos/baton/v1/stage.pb.h"'):
+            with self.subTest(header), tempfile.TemporaryDirectory() as folder:
+                self.tree = Tree(folder)
+                self.tree.add("protos_stage", "protos/baton/v1", {"stage.proto": ""}, kind="proto")
+                self.tree.add("scheduler_core", "services/scheduler/core",
+                              {"a.h": f"#include {header}\n"}, ["protos_stage"])
+                self.expect("a.h:1", "must not include", header.strip('<">'))
+
+    def test_lets_only_the_main_of_the_stage_worker_name_a_backend(self):
+        self.tree.add("kernels_cpu", "kernels/cpu", {"backend.h": ""})
+        text = '#include "kernels/cpu/backend.h"\n'
+        self.tree.add("baton-stage-worker", "services/stage_worker", {"main.cc": text},
+                      ["kernels_cpu"], kind="binary")
+        self.assertEqual(self.tree.complaints(), [])
+        self.tree.add("stage_model", "services/stage_worker/model", {"m.h": text}, ["kernels_cpu"])
+        self.expect("m.h:1", "must not include kernels/cpu/backend.h")
+        self.expect("stage_model", "must not link kernels_cpu")
+
+    def test_finds_third_party_of_another_layer(self):
+        self.tree.add("common_tensor", "common/tensor", {"t.h": "#include <grpcpp/server.h>\n"},
+                      ["third_party::grpc"])
+        self.expect("common_tensor", "must not link third_party::grpc")
+        self.expect("t.h:1", "must not include grpcpp/server.h")
+
+    def test_finds_third_party_that_is_not_declared(self):
+        self.tree.add("common_tensor", "common/tensor", {"t.h": '#include "absl/time/time.h"\n'})
+        self.expect("t.h:1", "needs third_party::absl_time")
+
+    def test_finds_files_without_and_with_two_owners(self):
+        (self.tree.root / "common/log/lost.cc").write_text("")
+        self.tree.add("common_log_again", "common/log", {"log.h": ""})
+        self.expect("lost.cc", "no target lists this file")
+        self.expect("log.h", "listed by common_log and common_log_again")
+
+    def test_wants_the_own_header_first(self):
+        self.tree.add("common_tensor", "common/tensor",
+                      {"t.h": "", "t.cc": '#include <vector>\n#include "common/tensor/t.h"\n'})
+        self.expect("t.cc", "must be its first include")
+
+    def test_finds_a_folder_without_a_rule(self):
+        self.tree.add("common_misc", "common/misc", {"m.h": ""})
+        self.expect("common_misc", "says nothing of common/misc")
+
+    def test_finds_includes_that_do_not_start_at_the_root(self):
+        self.tree.add("common_tensor", "common/tensor", {"t.h": '#include "other.h"\n'})
+        self.expect("t.h:1", "is not a path from the root")
+
+
+def function(lines):
+    return "int F(int a) {\n" + "  a++;\n" * (lines - 2) + "}\n"
+
+
+class Sizes(unittest.TestCase):
+    def complaints(self, path, text):
+        return "\n".join(sizes.check_file(path, text))
+
+    def test_limits_functions(self):
+        self.assertEqual(self.complaints("common/a.cc", function(70)), "")
+        self.assertIn("F has 71 lines", self.complaints("common/a.cc", function(71)))
+        self.assertEqual(self.complaints("kernels/a.cc", function(150)), "")
+        self.assertIn("F has 151 lines", self.complaints("kernels/a.cc", function(151)))
+
+    def test_limits_files(self):
+        self.assertEqual(self.complaints("common/a.cc", "\n" * 400), "")
+        self.assertIn("401 lines", self.complaints("common/a.cc", "\n" * 401))
+        self.assertEqual(self.complaints("kernels/a.cc", "\n" * 500), "")
+        self.assertIn("601 lines", self.complaints("tests/unit/a.cc", "\n" * 601))
+
+    def test_limits_lines(self):
+        self.assertIn("101 columns", self.complaints("common/a.cc", "//" + "x" * 99))
+
+    def test_refuses_names_that_say_nothing(self):
+        for name in ("block_manager.h", "request_handler.cc", "util.h"):
+            self.assertIn("says what it is", self.complaints(f"common/{name}", "#pragma once\n"))
+
+    def test_refuses_unguarded_headers(self):
+        self.assertIn("pragma once", self.complaints("common/a.h", "int x;\n"))
+
+    def test_refuses_using_namespace_in_headers(self):
+        text = "#pragma once\nusing namespace std;\n"
+        self.assertIn("using namespace", self.complaints("common/a.h", text))
+
+
+class SourceText(unittest.TestCase):
+    def names(self, text):
+        return [name for _, _, name in source_text.functions(text)]
+
+    def test_finds_functions_methods_and_tests(self):
+        text = """
+        namespace a { class B { int M() const { return 1; } B() : x_{1} { F({1, 2}); } int x_; };
+        template <typename T> auto C(T t) -> int { if (t) { for (;;) { } } return 0; }
+        TEST(Subject, Claims) { auto f = [] { return 1; }; }
+        const int kTable[] = { 1, 2 };
+        struct D Make() { return {}; }
+        }"""
+        names = self.names(text)
+        for name in ("M", "B", "C", "TEST", "Make"):
+            self.assertIn(name, names)
+        self.assertEqual(len(source_text.functions("const int kTable[] = {\n 1,\n 2 };")), 0)
+
+    def test_is_not_misled_by_literals(self):
+        text = 'int F() { char c = \'{\'; auto s = "}"; auto r = R"x({{{)x"; return 1\'000; } // {\n'
+        self.assertEqual([(1, 1, "F")], source_text.functions(text))
+
+
+if __name__ == "__main__":
+    unittest.main()
