@@ -1,0 +1,83 @@
+// A connection of a UcxTransport: one UCX endpoint and what is known of the partner.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ucp/api/ucp.h"
+
+#include "common/transport/transport.h"
+#include "common/transport/ucx_worker.h"
+
+namespace baton {
+
+class UcxPeer;
+
+// UCX's id of the one message type in use; FrameHeader::kind tells the rest.
+inline constexpr unsigned kUcxMessageId = 1;
+
+// What a transport and its peers share; peers may outlive the transport.
+struct UcxCore {
+  // Guards the UCX worker, every endpoint and the fields below. Recursive because UCX calls back
+  // into receivers and completions while it is held, and those may send.
+  std::recursive_mutex mutex;
+  std::unique_ptr<UcxWorker> worker;  // null once the transport is gone
+  std::string name;
+  uint64_t source = 0;
+  // Peers whose endpoints the transport's thread has to close.
+  std::vector<std::shared_ptr<UcxPeer>> failed;
+
+  std::atomic<uint64_t> frames_sent{0};
+  std::atomic<uint64_t> bytes_sent{0};
+  std::atomic<uint64_t> frames_received{0};
+  std::atomic<uint64_t> bytes_received{0};
+  std::atomic<uint64_t> frames_refused{0};
+};
+
+// Methods without "locked" in their comment take the core's lock themselves.
+class UcxPeer final : public Peer, public std::enable_shared_from_this<UcxPeer> {
+ public:
+  UcxPeer(std::shared_ptr<UcxCore> core, std::string address)
+      : core_(std::move(core)), address_(std::move(address)) {}
+
+  void Send(FrameHeader header, std::span<const std::byte> payload,
+            std::function<void(const absl::Status&)> done, bool has_payload_crc) override;
+  void Fail(const absl::Status& reason) override;
+  absl::Status status() const override;
+  uint64_t source() const override;
+  const std::string& name() const override { return name_; }
+  std::string DescribeTransport() const override;
+
+  // The rest is for UcxTransport, called locked.
+  const std::string& address() const { return address_; }
+  bool established() const { return established_; }
+  bool failed() const { return !status_.ok(); }
+  absl::Status Open();
+  void Establish(uint64_t source, std::string name);
+  // Gives the endpoint up, for closing.
+  ucp_ep_h TakeEndpoint();
+
+ private:
+  struct Outgoing;
+
+  static void OnSent(void* request, ucs_status_t status, void* user_data);
+  static void OnEndpointError(void* arg, ucp_ep_h endpoint, ucs_status_t status);
+  // OK: UCX has the frame, and OnSent will be called for it if `*pending`.
+  absl::Status Post(Outgoing* outgoing, bool* pending);
+
+  const std::shared_ptr<UcxCore> core_;
+  const std::string address_;
+  ucp_ep_h endpoint_ = nullptr;
+  bool established_ = false;
+  absl::Status status_;
+  uint64_t source_ = 0;
+  std::string name_;  // set once, before the peer is handed out
+  size_t num_pending_ = 0;
+};
+
+}  // namespace baton

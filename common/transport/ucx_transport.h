@@ -1,0 +1,99 @@
+// Transport over UCX. See transport.h for what it promises.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "ucp/api/ucp.h"
+
+#include "common/transport/transport.h"
+#include "common/transport/ucx_peer.h"
+#include "common/transport/ucx_worker.h"
+
+namespace baton {
+
+// Longest TransportOptions::name; what a peer says beyond it is cut.
+inline constexpr size_t kMaxNameBytes = 64;
+
+// Threads: `thread_` alone progresses the UCX worker, with the core's lock held, and sleeps on its
+// events without it. All members are guarded by that lock.
+class UcxTransport final : public Transport {
+ public:
+  UcxTransport(TransportOptions options, std::unique_ptr<UcxWorker> worker);
+  ~UcxTransport() override;
+  absl::Status Start();
+
+  const std::string& address() const override { return address_; }
+  uint64_t source() const override { return core_->source; }
+  void SetReceiver(FrameKind kind, FrameReceiver* receiver) override;
+  absl::StatusOr<std::shared_ptr<Peer>> Connect(absl::string_view address,
+                                                absl::Time deadline) override;
+  std::shared_ptr<Peer> FindPeer(uint64_t source) override;
+  TransportCounters counters() const override;
+
+ private:
+  // A rendezvous payload that is being fetched.
+  struct Landing {
+    UcxTransport* transport;
+    FrameReceiver* receiver;
+    FrameHeader header;
+    std::span<std::byte> destination;
+  };
+  struct Message {
+    std::span<const std::byte> header;
+    void* data;
+    size_t length;
+    bool is_rendezvous;
+  };
+
+  static ucs_status_t OnMessage(void* arg, const void* header, size_t header_length, void* data,
+                                size_t length, const ucp_am_recv_param_t* param);
+  static void OnLanded(void* request, ucs_status_t status, size_t length, void* user_data);
+
+  // Receiving. The first returns what UCX wants to hear.
+  ucs_status_t Receive(const Message& message);
+  ucs_status_t TakeRendezvous(FrameReceiver* receiver, const FrameHeader& header,
+                              const Message& message, std::span<std::byte> destination);
+  // Takes ownership.
+  void FinishLanding(Landing* landing, ucs_status_t status);
+  // Tells the receiver, or counts the frame as refused.
+  void Deliver(FrameReceiver* receiver, const FrameHeader& header, const absl::Status& status);
+  void Refuse(const absl::Status& reason);
+
+  // Hellos.
+  ucs_status_t TakeHello(const FrameHeader& header, const Message& message);
+  void OnHello(const FrameHeader& header, std::span<const std::byte> payload);
+  void OnHelloAnswer(const FrameHeader& header, std::span<const std::byte> payload);
+  void Establish(const std::shared_ptr<UcxPeer>& peer, uint64_t source, absl::string_view name);
+  std::shared_ptr<UcxPeer> FindByAddress(absl::string_view address);
+  absl::StatusOr<std::shared_ptr<UcxPeer>> OpenPeer(absl::string_view address);
+  void SendHello(const std::shared_ptr<UcxPeer>& peer);
+
+  // The thread.
+  void Run();
+  bool ProgressSome();
+  bool ArmOrRetry();
+  void CloseFailedPeers();
+  void StartClosing(ucp_ep_h endpoint);
+  void CloseEverything();
+  void FailPeersOfLandings(FrameKind kind);
+
+  const TransportOptions options_;
+  const std::shared_ptr<UcxCore> core_;
+  const std::string address_;
+  std::array<FrameReceiver*, kNumFrameKinds> receivers_{};
+  std::vector<Landing*> landings_;  // rendezvous payloads under way
+  std::vector<std::shared_ptr<UcxPeer>> peers_;
+  std::unordered_map<uint64_t, std::shared_ptr<UcxPeer>> peers_by_source_;
+  std::vector<void*> closing_;  // UCX's requests of endpoints that are being closed
+  std::condition_variable_any changed_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace baton

@@ -1,0 +1,228 @@
+#include "common/transport/transport.h"
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+
+namespace baton {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(20);
+
+absl::Time Soon() { return absl::Now() + kPatience; }
+
+std::vector<std::byte> RandomBytes(size_t size, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<std::byte> bytes(size);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  return bytes;
+}
+
+// Takes every frame whose offset and length lie inside one buffer, and remembers what came.
+class BufferReceiver final : public FrameReceiver {
+ public:
+  explicit BufferReceiver(size_t size) : buffer_(size) {}
+
+  absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader& header) override {
+    if (header.offset + header.payload_bytes > buffer_.size()) {
+      return absl::InvalidArgumentError("outside the buffer");
+    }
+    return std::span(buffer_).subspan(header.offset, header.payload_bytes);
+  }
+  void Complete(const FrameHeader& header, const absl::Status& status) override {
+    const absl::MutexLock lock(&mutex_);
+    last_header_ = header;
+    statuses_.push_back(status);
+  }
+  void PeerLost(uint64_t source) override {
+    const absl::MutexLock lock(&mutex_);
+    lost_.push_back(source);
+  }
+
+  absl::Status WaitForFrames(size_t count) {
+    const absl::MutexLock lock(&mutex_);
+    const auto enough = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return statuses_.size() >= count; };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&enough), kPatience)) {
+      return absl::DeadlineExceededError("frames are missing");
+    }
+    return statuses_[count - 1];
+  }
+  bool WaitForLoss(uint64_t source) {
+    const absl::MutexLock lock(&mutex_);
+    const auto lost = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return std::find(lost_.begin(), lost_.end(), source) != lost_.end();
+    };
+    return mutex_.AwaitWithTimeout(absl::Condition(&lost), kPatience);
+  }
+  FrameHeader last_header() {
+    const absl::MutexLock lock(&mutex_);
+    return last_header_;
+  }
+  std::span<const std::byte> buffer() const { return buffer_; }
+
+ private:
+  std::vector<std::byte> buffer_;
+  absl::Mutex mutex_;
+  std::vector<absl::Status> statuses_ ABSL_GUARDED_BY(mutex_);
+  std::vector<uint64_t> lost_ ABSL_GUARDED_BY(mutex_);
+  FrameHeader last_header_ ABSL_GUARDED_BY(mutex_);
+};
+
+absl::Status SendAndWait(Peer& peer, const FrameHeader& header, std::span<const std::byte> payload,
+                         bool has_payload_crc = false) {
+  absl::Notification sent;
+  absl::Status result;
+  peer.Send(
+      header, payload,
+      [&](const absl::Status& status) {
+        result = status;
+        sent.Notify();
+      },
+      has_payload_crc);
+  sent.WaitForNotification();
+  return result;
+}
+
+class TransportOver : public testing::TestWithParam<const char*> {
+ protected:
+  std::unique_ptr<Transport> MakeTransport(const char* name) {
+    auto transport = Transport::Create(
+        {.name = name,
+         .transports = GetParam(),
+         .net_devices = absl::string_view(GetParam()) == "tcp" ? "lo" : ""});
+    EXPECT_TRUE(transport.ok()) << transport.status();
+    return *std::move(transport);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Both, TransportOver, testing::Values("tcp", "sm"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST_P(TransportOver, TellsWhoConnected) {
+  const auto a = MakeTransport("alice");
+  const auto b = MakeTransport("bob");
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  EXPECT_EQ((*peer)->name(), "bob");
+  EXPECT_EQ((*peer)->source(), b->source());
+  const auto back = b->FindPeer(a->source());
+  ASSERT_NE(back, nullptr);
+  EXPECT_EQ(back->name(), "alice");
+  const std::string transport = (*peer)->DescribeTransport();
+  EXPECT_NE(transport.find(absl::string_view(GetParam()) == "tcp" ? "tcp" : "memory"),
+            std::string::npos)
+      << transport;
+}
+
+TEST_P(TransportOver, GivesTheSamePeerForTheSameAddress) {
+  const auto a = MakeTransport("alice");
+  const auto b = MakeTransport("bob");
+  const auto first = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(*a->Connect(b->address(), Soon()), *first);
+}
+
+TEST_P(TransportOver, CarriesPayloadsOfEverySize) {
+  const auto a = MakeTransport("alice");
+  const auto b = MakeTransport("bob");
+  BufferReceiver receiver(5 << 20);
+  b->SetReceiver(FrameKind::kHiddenState, &receiver);
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  size_t frames = 0;
+  for (const size_t size : {0u, 1u, 511u, 4096u, 14336u, 32767u, 32769u, 300001u, 4u << 20}) {
+    const auto payload = RandomBytes(size, static_cast<uint32_t>(size));
+    const FrameHeader header = {.kind = FrameKind::kHiddenState,
+                                .epoch = 3,
+                                .stream_id = 17,
+                                .offset = 64,
+                                .total_bytes = 64 + size,
+                                .rank = 2};
+    ASSERT_TRUE(SendAndWait(**peer, header, payload).ok());
+    ASSERT_TRUE(receiver.WaitForFrames(++frames).ok()) << size;
+    EXPECT_EQ(receiver.last_header().stream_id, 17u);
+    EXPECT_EQ(receiver.last_header().source, a->source());
+    EXPECT_EQ(std::memcmp(receiver.buffer().data() + 64, payload.data(), size), 0) << size;
+  }
+  EXPECT_EQ(b->counters().frames_refused, 0u);
+  b->SetReceiver(FrameKind::kHiddenState, nullptr);
+}
+
+TEST_P(TransportOver, RefusesAFlippedBitShortAndLong) {
+  const auto a = MakeTransport("alice");
+  const auto b = MakeTransport("bob");
+  BufferReceiver receiver(1 << 20);
+  b->SetReceiver(FrameKind::kHiddenState, &receiver);
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  size_t frames = 0;
+  for (const size_t size : {100u, 1u << 20}) {
+    const auto payload = RandomBytes(size, 1);
+    FrameHeader header = {.kind = FrameKind::kHiddenState, .total_bytes = size};
+    header.payload_crc = 0x12345678;
+    ASSERT_TRUE(SendAndWait(**peer, header, payload, /*has_payload_crc=*/true).ok());
+    EXPECT_EQ(receiver.WaitForFrames(++frames).code(), absl::StatusCode::kDataLoss);
+  }
+  EXPECT_EQ(b->counters().frames_refused, 2u);
+  b->SetReceiver(FrameKind::kHiddenState, nullptr);
+}
+
+TEST_P(TransportOver, RefusesWhatTheReceiverRefusesAndGoesOn) {
+  const auto a = MakeTransport("alice");
+  const auto b = MakeTransport("bob");
+  BufferReceiver receiver(1000);
+  b->SetReceiver(FrameKind::kHiddenState, &receiver);
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  for (const size_t size : {1001u, 1u << 20}) {
+    const auto payload = RandomBytes(size, 1);
+    ASSERT_TRUE(SendAndWait(**peer, {.kind = FrameKind::kHiddenState, .total_bytes = size}, payload)
+                    .ok());
+  }
+  const auto payload = RandomBytes(1000, 1);
+  ASSERT_TRUE(
+      SendAndWait(**peer, {.kind = FrameKind::kHiddenState, .total_bytes = 1000}, payload).ok());
+  EXPECT_TRUE(receiver.WaitForFrames(1).ok());
+  EXPECT_EQ(b->counters().frames_refused, 2u);
+  b->SetReceiver(FrameKind::kHiddenState, nullptr);
+}
+
+TEST_P(TransportOver, FailsSendsAfterThePartnerHasGone) {
+  const auto a = MakeTransport("alice");
+  auto b = MakeTransport("bob");
+  BufferReceiver receiver(1);
+  a->SetReceiver(FrameKind::kCredit, &receiver);
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  const uint64_t source = b->source();
+  b.reset();
+  EXPECT_TRUE(receiver.WaitForLoss(source));
+  EXPECT_EQ((*peer)->status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(SendAndWait(**peer, {.kind = FrameKind::kCredit}, {}).code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(a->FindPeer(source), nullptr);
+  a->SetReceiver(FrameKind::kCredit, nullptr);
+}
+
+TEST_P(TransportOver, RefusesImpossibleAddresses) {
+  const auto a = MakeTransport("alice");
+  EXPECT_EQ(a->Connect("", Soon()).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(a->Connect(std::string(5000, 'x'), Soon()).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Transport, NamesTransportsThatAreNotThere) {
+  const auto transport = Transport::Create({.name = "x", .transports = "no_such_transport"});
+  EXPECT_EQ(transport.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(transport.status().message().find("no_such_transport"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace baton
