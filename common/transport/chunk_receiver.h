@@ -15,6 +15,28 @@
 
 namespace baton {
 
+// Owns the memory of a transfer's slices. Calls come from the transport's thread and must not wait.
+class SliceSink {
+ public:
+  virtual ~SliceSink() = default;
+
+  // The memory of a slice, as long as TransferOptions::slice_bytes says; asked for once, when its
+  // first chunk comes. Stays valid until SliceArrived, or EndTransfer. An error ends the transfer.
+  virtual absl::StatusOr<std::span<std::byte>> Destination(size_t slice_index) = 0;
+
+  // Every byte of the slice is in place and its checksums were right. The answer to its last chunk,
+  // and with it the sender's room for another one, waits for ChunkReceiver::ReleaseSlice: a sink
+  // that is slower than the sender bounds the memory in use that way.
+  virtual void SliceArrived(size_t slice_index) = 0;
+};
+
+struct TransferOptions {
+  uint64_t transfer_id = 0;
+  std::vector<uint64_t> slice_bytes;  // at least one slice, each of at least one byte
+  size_t max_chunk_bytes = 0;
+  SliceSink* sink = nullptr;  // must outlive the transfer
+};
+
 struct TransferProgress {
   uint64_t received_bytes = 0;
   uint64_t total_bytes = 0;
@@ -27,24 +49,26 @@ struct TransferProgress {
 class ChunkReceiver {
  public:
   // Becomes `transport`'s receiver of weight chunks. `transport` must outlive this object.
-  static absl::StatusOr<std::unique_ptr<ChunkReceiver>> Create(Transport* transport);
+  static std::unique_ptr<ChunkReceiver> Create(Transport* transport);
   virtual ~ChunkReceiver() = default;
 
-  // Registers a transfer: slice i goes to slices[i]. The memory must stay valid until EndTransfer.
-  // Errors: AlreadyExists, InvalidArgument (no slice, or chunk limit 0).
-  virtual absl::Status BeginTransfer(uint64_t transfer_id, std::vector<std::span<std::byte>> slices,
-                                     size_t max_chunk_bytes) = 0;
+  // Errors: AlreadyExists, InvalidArgument (options).
+  virtual absl::Status BeginTransfer(TransferOptions options) = 0;
 
-  // Waits until every byte of every slice is there. Errors: DeadlineExceeded, NotFound, what the
-  // transfer failed with (DataLoss, Unavailable if its sender vanished, or FailTransfer's reason).
+  // The sink is done with an arrived slice's memory.
+  virtual void ReleaseSlice(uint64_t transfer_id, size_t slice_index) = 0;
+
+  // Waits until every slice has arrived. Errors: DeadlineExceeded, NotFound, what the transfer
+  // failed with: DataLoss, Unavailable (its sender vanished), or FailTransfer's reason.
   virtual absl::Status WaitComplete(uint64_t transfer_id, absl::Time deadline) = 0;
 
-  // Ends the transfer with an error and wakes WaitComplete.
+  // Ends the transfer with an error and wakes WaitComplete; later chunks are refused with it.
   virtual void FailTransfer(uint64_t transfer_id, const absl::Status& reason) = 0;
 
   virtual absl::StatusOr<TransferProgress> progress(uint64_t transfer_id) const = 0;
 
-  // Forgets the transfer; returns when nothing writes to its slices any more. OK for unknown ones.
+  // Forgets the transfer; returns when nothing writes to its slices any more and the sink is not
+  // called again. A sender that stopped half-way through a chunk is cut off. OK for unknown ones.
   virtual void EndTransfer(uint64_t transfer_id) = 0;
 };
 

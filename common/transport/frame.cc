@@ -71,6 +71,8 @@ absl::string_view Name(FrameKind kind) {
       return "weight_chunk";
     case FrameKind::kChunkAnswer:
       return "chunk_answer";
+    case FrameKind::kGoodbye:
+      return "goodbye";
   }
   return "?";
 }

@@ -27,19 +27,21 @@ inline constexpr uint16_t kFrameVersion = 1;
 inline constexpr uint64_t kMaxFramePayloadBytes = uint64_t{1} << 30;
 
 enum class FrameKind : uint16_t {
-  kHello = 1,        // payload: the sender's UCX address; answered by kHelloAnswer
-  kHelloAnswer = 2,  // code: absl::StatusCode; payload: reason in words
+  kHello = 1,        // payload: the sender's UCX address and name; answered by kHelloAnswer
+  kHelloAnswer = 2,  // payload: the same of the answering side
   kHiddenState = 3,  // part of a step's activations
   kCredit = 4,       // no payload: sequence is the last step that may be sent
   kWeightChunk = 5,  // part of a weight slice
-  kChunkAnswer = 6,  // sequence: of the chunk; code: absl::StatusCode; payload: reason in words
+  kChunkAnswer = 6,  // stream_id: the chunk's epoch; sequence: the chunk's; code:
+                     // absl::StatusCode; payload: reason in words
+  kGoodbye = 7,      // no payload: the sender closes the connection
 };
-inline constexpr uint16_t kNumFrameKinds = 7;  // one past the last
+inline constexpr uint16_t kNumFrameKinds = 8;  // one past the last
 
 struct FrameHeader {
   FrameKind kind = FrameKind::kHello;
   uint64_t source = 0;         // instance of the sending transport; filled in by Peer::Send
-  uint64_t epoch = 0;          // of the group; 0 where there is none
+  uint64_t epoch = 0;          // of the group; of a weight chunk: its sender's name for itself
   uint64_t stream_id = 0;      // step id, or transfer id
   uint64_t sequence = 0;       // position among the sender's frames of this stream
   uint64_t offset = 0;         // bytes, of the payload in the slot

@@ -32,6 +32,11 @@ namespace baton {
 // Longest UCX worker address that is taken from or given to anyone.
 inline constexpr size_t kMaxAddressBytes = 4096;
 
+// Sets what UCX reads from the environment alone, where the user has not. Transport::Create does it
+// too; programs call it first in main, because setting the environment while another thread reads
+// it is not safe.
+void PrepareTransportEnvironment();
+
 // Takes the frames of one kind. Calls come from the transport's thread, one at a time; they must
 // not wait. They may call Peer::Send.
 class FrameReceiver {
@@ -111,9 +116,11 @@ class Transport {
   virtual uint64_t source() const = 0;
 
   // Who takes frames of `kind`; nullptr: nobody any more. Returns when no call to the former one is
-  // under way and none will come; rendezvous payloads that it had accepted have completed. Not from
-  // the transport's thread.
+  // under way and none will come; payloads that it had accepted have ended, if need be by cutting
+  // off a sender that stopped half-way. Not from the transport's thread.
   virtual void SetReceiver(FrameKind kind, FrameReceiver* receiver) = 0;
+  // The same for frames of `kind` with this stream_id alone; they go before SetReceiver's.
+  virtual void SetStreamReceiver(FrameKind kind, uint64_t stream_id, FrameReceiver* receiver) = 0;
 
   // Connects and exchanges hellos; the same address twice gives the same peer while it stands.
   // Errors: InvalidArgument (address), DeadlineExceeded, Unavailable, FailedPrecondition (other

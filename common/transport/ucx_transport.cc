@@ -5,7 +5,6 @@
 #include <chrono>
 #include <poll.h>
 #include <random>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -138,15 +137,49 @@ TransportCounters UcxTransport::counters() const {
 void UcxTransport::SetReceiver(FrameKind kind, FrameReceiver* receiver) {
   BATON_CHECK(std::this_thread::get_id() != thread_.get_id());
   std::unique_lock lock(core_->mutex);
-  receivers_[static_cast<size_t>(kind)] = receiver;
+  FrameReceiver*& place = receivers_[static_cast<size_t>(kind)];
+  WaitForLandings(lock, std::exchange(place, receiver));
+}
+
+void UcxTransport::SetStreamReceiver(FrameKind kind, uint64_t stream_id, FrameReceiver* receiver) {
+  BATON_CHECK(std::this_thread::get_id() != thread_.get_id());
+  std::unique_lock lock(core_->mutex);
+  const std::pair key(kind, stream_id);
+  FrameReceiver* former = std::exchange(stream_receivers_[key], receiver);
+  if (receiver == nullptr) stream_receivers_.erase(key);
+  WaitForLandings(lock, former);
+}
+
+void UcxTransport::WaitForLandings(std::unique_lock<std::recursive_mutex>& lock,
+                                   const FrameReceiver* former) {
+  if (former == nullptr) return;
   const auto landed = [&] {
     return std::none_of(landings_.begin(), landings_.end(),
-                        [&](const Landing* landing) { return landing->header.kind == kind; });
+                        [&](const Landing* landing) { return landing->receiver == former; });
   };
   if (changed_.wait_for(lock, kLandingGrace, landed)) return;
   // A sender that stopped half-way still owns a part of the former receiver's memory: cut it off.
-  FailPeersOfLandings(kind);
+  for (const Landing* landing : landings_) {
+    if (landing->receiver != former) continue;
+    const auto found = peers_by_source_.find(landing->header.source);
+    if (found == peers_by_source_.end()) continue;
+    found->second->Fail(absl::DeadlineExceededError(
+        absl::StrCat(found->second->name(), " stopped in the middle of a payload")));
+  }
   changed_.wait(lock, landed);
+}
+
+FrameReceiver* UcxTransport::FindReceiver(const FrameHeader& header) const {
+  const auto found = stream_receivers_.find({header.kind, header.stream_id});
+  if (found != stream_receivers_.end()) return found->second;
+  return receivers_[static_cast<size_t>(header.kind)];
+}
+
+std::set<FrameReceiver*> UcxTransport::Receivers() const {
+  std::set<FrameReceiver*> all(receivers_.begin(), receivers_.end());
+  for (const auto& [key, receiver] : stream_receivers_) all.insert(receiver);
+  all.erase(nullptr);
+  return all;
 }
 
 void UcxTransport::Run() {
@@ -168,16 +201,6 @@ void UcxTransport::Run() {
     pollfd event = {.fd = event_fd, .events = POLLIN, .revents = 0};
     while (poll(&event, 1, -1) < 0 && errno == EINTR) {
     }
-  }
-}
-
-void UcxTransport::FailPeersOfLandings(FrameKind kind) {
-  for (const Landing* landing : landings_) {
-    if (landing->header.kind != kind) continue;
-    const auto found = peers_by_source_.find(landing->header.source);
-    if (found == peers_by_source_.end()) continue;
-    found->second->Fail(absl::DeadlineExceededError(
-        absl::StrCat(found->second->name(), " stopped in the middle of a payload")));
   }
 }
 
@@ -204,10 +227,7 @@ void UcxTransport::CloseFailedPeers() {
     if (found != peers_by_source_.end() && found->second == peer) {
       peers_by_source_.erase(found);
       BATON_LOG(INFO) << peer->status().message();
-      const std::set<FrameReceiver*> receivers(receivers_.begin(), receivers_.end());
-      for (FrameReceiver* receiver : receivers) {
-        if (receiver != nullptr) receiver->PeerLost(peer->source());
-      }
+      for (FrameReceiver* receiver : Receivers()) receiver->PeerLost(peer->source());
     }
     changed_.notify_all();
   }
@@ -230,8 +250,13 @@ void UcxTransport::StartClosing(ucp_ep_h endpoint) {
 void UcxTransport::CloseEverything() {
   // Nobody is called any more, but every `done` is: closing by force ends all sends.
   receivers_.fill(nullptr);
+  stream_receivers_.clear();
   for (Landing* landing : landings_) landing->receiver = nullptr;
-  for (const std::shared_ptr<UcxPeer>& peer : std::vector(peers_)) {
+  for (const std::shared_ptr<UcxPeer>& peer : peers_) {
+    peer->Send({.kind = FrameKind::kGoodbye}, {}, nullptr, /*has_payload_crc=*/false);
+  }
+  ProgressSome();
+  for (const std::shared_ptr<UcxPeer>& peer : peers_) {
     peer->Fail(absl::UnavailableError("the transport is closed"));
   }
   const absl::Time limit = absl::Now() + kClosingLimit;

@@ -3,10 +3,13 @@
 
 #include <array>
 #include <condition_variable>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "ucp/api/ucp.h"
@@ -31,6 +34,7 @@ class UcxTransport final : public Transport {
   const std::string& address() const override { return address_; }
   uint64_t source() const override { return core_->source; }
   void SetReceiver(FrameKind kind, FrameReceiver* receiver) override;
+  void SetStreamReceiver(FrameKind kind, uint64_t stream_id, FrameReceiver* receiver) override;
   absl::StatusOr<std::shared_ptr<Peer>> Connect(absl::string_view address,
                                                 absl::Time deadline) override;
   std::shared_ptr<Peer> FindPeer(uint64_t source) override;
@@ -55,6 +59,12 @@ class UcxTransport final : public Transport {
                                 size_t length, const ucp_am_recv_param_t* param);
   static void OnLanded(void* request, ucs_status_t status, size_t length, void* user_data);
 
+  FrameReceiver* FindReceiver(const FrameHeader& header) const;
+  // All receivers, each once.
+  std::set<FrameReceiver*> Receivers() const;
+  // Waits until no payload is on its way to `former`.
+  void WaitForLandings(std::unique_lock<std::recursive_mutex>& lock, const FrameReceiver* former);
+
   // Receiving. The first returns what UCX wants to hear.
   ucs_status_t Receive(const Message& message);
   ucs_status_t TakeRendezvous(FrameReceiver* receiver, const FrameHeader& header,
@@ -68,6 +78,7 @@ class UcxTransport final : public Transport {
   // Hellos.
   ucs_status_t TakeHello(const FrameHeader& header, const Message& message);
   void OnHello(const FrameHeader& header, std::span<const std::byte> payload);
+  void OnGoodbye(const FrameHeader& header);
   void OnHelloAnswer(const FrameHeader& header, std::span<const std::byte> payload);
   void Establish(const std::shared_ptr<UcxPeer>& peer, uint64_t source, absl::string_view name);
   std::shared_ptr<UcxPeer> FindByAddress(absl::string_view address);
@@ -81,12 +92,12 @@ class UcxTransport final : public Transport {
   void CloseFailedPeers();
   void StartClosing(ucp_ep_h endpoint);
   void CloseEverything();
-  void FailPeersOfLandings(FrameKind kind);
 
   const TransportOptions options_;
   const std::shared_ptr<UcxCore> core_;
   const std::string address_;
   std::array<FrameReceiver*, kNumFrameKinds> receivers_{};
+  std::map<std::pair<FrameKind, uint64_t>, FrameReceiver*> stream_receivers_;
   std::vector<Landing*> landings_;  // rendezvous payloads under way
   std::vector<std::shared_ptr<UcxPeer>> peers_;
   std::unordered_map<uint64_t, std::shared_ptr<UcxPeer>> peers_by_source_;

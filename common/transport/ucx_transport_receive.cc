@@ -46,10 +46,10 @@ absl::StatusOr<Hello> ParseHello(std::span<const std::byte> payload) {
 }
 
 // Sends a payload that the frame itself keeps alive.
-void SendOwned(const std::shared_ptr<UcxPeer>& peer, const FrameHeader& header,
-               std::string payload) {
+void SendOwned(const std::shared_ptr<UcxPeer>& peer, FrameHeader header, std::string payload) {
   auto owned = std::make_shared<std::string>(std::move(payload));
   const auto bytes = std::as_bytes(std::span(owned->data(), owned->size()));
+  header.total_bytes = bytes.size();
   peer->Send(
       header, bytes,
       [owned, peer](const absl::Status& status) {
@@ -87,7 +87,11 @@ ucs_status_t UcxTransport::Receive(const Message& message) {
   if (header->kind == FrameKind::kHello || header->kind == FrameKind::kHelloAnswer) {
     return TakeHello(*header, message);
   }
-  FrameReceiver* receiver = receivers_[static_cast<size_t>(header->kind)];
+  if (header->kind == FrameKind::kGoodbye) {
+    OnGoodbye(*header);
+    return UCS_OK;
+  }
+  FrameReceiver* receiver = FindReceiver(*header);
   if (receiver == nullptr) {
     Refuse(absl::FailedPreconditionError(absl::StrCat("nobody takes ", Describe(*header))));
     return UCS_OK;
@@ -193,6 +197,13 @@ void UcxTransport::OnHelloAnswer(const FrameHeader& header, std::span<const std:
   const std::shared_ptr<UcxPeer> peer = FindByAddress(hello->address);
   if (peer == nullptr) return Refuse(absl::NotFoundError("answer to a hello that nobody sent"));
   Establish(peer, header.source, hello->name);
+}
+
+void UcxTransport::OnGoodbye(const FrameHeader& header) {
+  const auto found = peers_by_source_.find(header.source);
+  if (found == peers_by_source_.end()) return;
+  found->second->Fail(
+      absl::UnavailableError(absl::StrCat(found->second->name(), " has closed its connection")));
 }
 
 void UcxTransport::Establish(const std::shared_ptr<UcxPeer>& peer, uint64_t source,

@@ -1,8 +1,10 @@
 #include "common/transport/ucx_worker.h"
 
 #include <cstdlib>
+#include <mutex>
 
 #include "absl/strings/str_cat.h"
+#include "ucs/config/global_opts.h"
 
 #include "common/status/status_macros.h"
 
@@ -18,9 +20,18 @@ using Config = std::unique_ptr<ucp_config_t, ConfigRelease>;
 // fetched into their slot. Also bounds what UCX buffers of a frame that nobody has accepted.
 constexpr char kRendezvousThreshold[] = "32k";
 
+// How often UCX looks whether idle partners live. Shared memory has no other sign of a death.
+constexpr char kKeepaliveInterval[] = "1s";
+
 absl::Status Modify(ucp_config_t* config, const char* name, const std::string& value) {
   return FromUcxStatus(ucp_config_modify(config, name, value.c_str()),
                        absl::StrCat("UCX refuses ", name, "=", value));
+}
+
+// Leaves what the environment says.
+absl::Status SetDefault(ucp_config_t* config, const char* name, const std::string& value) {
+  if (std::getenv(absl::StrCat("UCX_", name).c_str()) != nullptr) return absl::OkStatus();
+  return Modify(config, name, value);
 }
 
 absl::StatusOr<Config> ReadConfig(const TransportOptions& options) {
@@ -34,9 +45,8 @@ absl::StatusOr<Config> ReadConfig(const TransportOptions& options) {
   if (!options.net_devices.empty()) {
     RETURN_IF_ERROR(Modify(config.get(), "NET_DEVICES", options.net_devices));
   }
-  if (std::getenv("UCX_RNDV_THRESH") == nullptr) {
-    RETURN_IF_ERROR(Modify(config.get(), "RNDV_THRESH", kRendezvousThreshold));
-  }
+  RETURN_IF_ERROR(SetDefault(config.get(), "RNDV_THRESH", kRendezvousThreshold));
+  RETURN_IF_ERROR(SetDefault(config.get(), "KEEPALIVE_INTERVAL", kKeepaliveInterval));
   return config;
 }
 
@@ -66,7 +76,18 @@ absl::Status FromUcxStatus(ucs_status_t status, absl::string_view what) {
   }
 }
 
+void PrepareTransportEnvironment() {
+  // Only the environment reaches these settings of UCX 1.13. Without them shared memory refuses
+  // connections that must tell of a partner's death.
+  setenv("UCX_POSIX_ERROR_HANDLING", "y", /*overwrite=*/0);
+  setenv("UCX_SYSV_ERROR_HANDLING", "y", /*overwrite=*/0);
+  // Where tcp alone is in use they are not: no reason to warn.
+  ucs_global_opts.warn_unused_env_vars = 0;
+}
+
 absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const TransportOptions& options) {
+  static std::once_flag prepared;
+  std::call_once(prepared, PrepareTransportEnvironment);
   std::unique_ptr<UcxWorker> worker(new UcxWorker());
   if (absl::Status status = worker->Init(options); !status.ok()) {
     return absl::FailedPreconditionError(

@@ -14,7 +14,7 @@
 namespace baton {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(20);
+constexpr absl::Duration kPatience = absl::Seconds(5);
 
 absl::Time Soon() { return absl::Now() + kPatience; }
 
@@ -93,17 +93,17 @@ absl::Status SendAndWait(Peer& peer, const FrameHeader& header, std::span<const 
 class TransportOver : public testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<Transport> MakeTransport(const char* name) {
-    auto transport = Transport::Create(
-        {.name = name,
-         .transports = GetParam(),
-         .net_devices = absl::string_view(GetParam()) == "tcp" ? "lo" : ""});
+    auto transport =
+        Transport::Create({.name = name,
+                           .transports = GetParam(),
+                           .net_devices = absl::string_view(GetParam()) == "tcp" ? "lo" : ""});
     EXPECT_TRUE(transport.ok()) << transport.status();
     return *std::move(transport);
   }
 };
 
 INSTANTIATE_TEST_SUITE_P(Both, TransportOver, testing::Values("tcp", "sm"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& test) { return std::string(test.param); });
 
 TEST_P(TransportOver, TellsWhoConnected) {
   const auto a = MakeTransport("alice");
@@ -183,8 +183,8 @@ TEST_P(TransportOver, RefusesWhatTheReceiverRefusesAndGoesOn) {
   ASSERT_TRUE(peer.ok()) << peer.status();
   for (const size_t size : {1001u, 1u << 20}) {
     const auto payload = RandomBytes(size, 1);
-    ASSERT_TRUE(SendAndWait(**peer, {.kind = FrameKind::kHiddenState, .total_bytes = size}, payload)
-                    .ok());
+    ASSERT_TRUE(
+        SendAndWait(**peer, {.kind = FrameKind::kHiddenState, .total_bytes = size}, payload).ok());
   }
   const auto payload = RandomBytes(1000, 1);
   ASSERT_TRUE(
