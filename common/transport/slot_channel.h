@@ -1,0 +1,91 @@
+// The two ends of a stage-to-stage channel: steps into receiver-owned slots, on credit.
+//
+// A step's object is cut into `num_ranks` parts of equal size. Both ends own `num_slots` slots, one
+// object long; step s uses slot s % num_slots. The sender may send steps 1..num_slots of an epoch
+// at once, and step s + num_slots when every part of step s has been released: the receiver's
+// credits name the last step that may be sent. Parts of consecutive ranks that go to the same peer
+// travel in one frame.
+//
+// Memory: num_slots objects at each end, allocated once; frames that no slot waits for are refused.
+// Threads: calls for different ranks may come from different threads; BeginEpoch from one at a
+// time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "common/transport/transport.h"
+
+namespace baton {
+
+struct SlotShape {
+  size_t num_slots = 0;       // at least 1
+  size_t num_ranks = 0;       // at least 1
+  size_t max_part_bytes = 0;  // of one rank's part of one step
+};
+
+// One rank's part of one step.
+struct PartKey {
+  uint64_t epoch = 0;
+  uint64_t step_id = 0;  // from 1 within an epoch, by 1
+  size_t rank = 0;
+};
+
+class SlotReceiver {
+ public:
+  // Becomes `transport`'s receiver of hidden states; it must outlive this object. Errors:
+  // InvalidArgument (shape).
+  static absl::StatusOr<std::unique_ptr<SlotReceiver>> Create(Transport* transport,
+                                                              const SlotShape& shape);
+  virtual ~SlotReceiver() = default;
+
+  // Drops everything of older epochs; frames of other epochs are refused from now on. No part may
+  // be held by a caller. Returns when nothing of an older epoch is on its way into a slot.
+  virtual void BeginEpoch(uint64_t epoch) = 0;
+
+  // Waits for a part, which must be `bytes` long. It stays valid until Release. Errors:
+  // DeadlineExceeded; DataLoss (checksum, or another length); Unavailable (the sender is gone);
+  // FailedPrecondition (another epoch, or a step that is no slot's); Abort's reason.
+  virtual absl::StatusOr<std::span<std::byte>> Receive(const PartKey& key, size_t bytes,
+                                                       absl::Time deadline) = 0;
+  // The part has been read. The last rank's release of a step sends a credit.
+  virtual void Release(const PartKey& key) = 0;
+
+  // Ends all waits of this epoch with `reason`, present and later ones.
+  virtual void Abort(const absl::Status& reason) = 0;
+};
+
+class SlotSender {
+ public:
+  // Becomes `transport`'s receiver of credits; it must outlive this object. Errors: InvalidArgument
+  // (shape).
+  static absl::StatusOr<std::unique_ptr<SlotSender>> Create(Transport* transport,
+                                                            const SlotShape& shape);
+  virtual ~SlotSender() = default;
+
+  // From now on rank r's parts go to peers[r]. No part may be held by a caller. Returns when the
+  // memory of older sends is free, if need be by breaking their connections. Errors:
+  // InvalidArgument (number of peers).
+  virtual absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) = 0;
+
+  // Waits for a credit and a free slot: `bytes` to be filled, valid until Send. Errors:
+  // DeadlineExceeded (no credit: the receiver is slow, frozen or cut off), Unavailable,
+  // FailedPrecondition (another epoch), InvalidArgument (size or rank), Abort's reason.
+  virtual absl::StatusOr<std::span<std::byte>> Acquire(const PartKey& key, size_t bytes,
+                                                       absl::Time deadline) = 0;
+  // The part is filled. A frame leaves when all parts that share it are; does not wait for the
+  // wire. Errors: Unavailable, Abort's reason, FailedPrecondition (not acquired).
+  virtual absl::Status Send(const PartKey& key) = 0;
+
+  // Ends all waits of this epoch with `reason`, present and later ones.
+  virtual void Abort(const absl::Status& reason) = 0;
+};
+
+}  // namespace baton

@@ -1,0 +1,256 @@
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+
+#include "common/log/check.h"
+#include "common/status/status_macros.h"
+#include "common/tensor/aligned_buffer.h"
+#include "common/transport/slot_channel.h"
+
+namespace baton {
+namespace {
+
+constexpr absl::Duration kLandingGrace = absl::Seconds(1);
+
+enum class PartState { kAbsent, kLanding, kReady, kReleased };
+
+struct Slot {
+  uint64_t step_id = 0;      // 0: nothing has come
+  uint64_t total_bytes = 0;  // of the step's object
+  std::vector<PartState> parts;
+  absl::Status error;
+};
+
+class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
+ public:
+  UcxSlotReceiver(Transport* transport, const SlotShape& shape)
+      : transport_(transport),
+        shape_(shape),
+        slot_bytes_(shape.num_ranks * shape.max_part_bytes),
+        memory_(shape.num_slots * slot_bytes_),
+        slots_(shape.num_slots) {
+    for (Slot& slot : slots_) slot.parts.resize(shape.num_ranks);
+    transport_->SetReceiver(FrameKind::kHiddenState, this);
+  }
+  ~UcxSlotReceiver() override { transport_->SetReceiver(FrameKind::kHiddenState, nullptr); }
+
+  void BeginEpoch(uint64_t epoch) override;
+  absl::StatusOr<std::span<std::byte>> Receive(const PartKey& key, size_t bytes,
+                                               absl::Time deadline) override;
+  void Release(const PartKey& key) override;
+  void Abort(const absl::Status& reason) override;
+
+  absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader& header) override;
+  void Complete(const FrameHeader& header, const absl::Status& status) override;
+  void PeerLost(uint64_t source) override;
+
+ private:
+  Slot& SlotOf(uint64_t step_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return slots_[step_id % shape_.num_slots];
+  }
+  std::byte* MemoryOf(uint64_t step_id) {
+    return memory_.data() + (step_id % shape_.num_slots) * slot_bytes_;
+  }
+  bool InWindow(uint64_t step_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return step_id > released_step_ && step_id - released_step_ <= shape_.num_slots;
+  }
+  // The ranks whose parts a frame carries, [first, last).
+  absl::StatusOr<std::pair<size_t, size_t>> RanksOf(const FrameHeader& header) const;
+  absl::Status CheckSlot(const FrameHeader& header) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  void DropEpoch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  Transport* const transport_;
+  const SlotShape shape_;
+  const size_t slot_bytes_;
+  AlignedBuffer memory_;
+
+  mutable absl::Mutex mutex_;  // never held while the transport is called
+  std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
+  uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t released_step_ ABSL_GUARDED_BY(mutex_) = 0;  // all steps up to it are released
+  size_t num_landing_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::set<uint64_t> sources_ ABSL_GUARDED_BY(mutex_);  // senders of this epoch
+  absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
+};
+
+void UcxSlotReceiver::DropEpoch() {
+  for (Slot& slot : slots_) {
+    slot.step_id = 0;
+    slot.error = absl::OkStatus();
+    std::fill(slot.parts.begin(), slot.parts.end(), PartState::kAbsent);
+  }
+  released_step_ = 0;
+  sources_.clear();
+  aborted_ = absl::OkStatus();
+}
+
+void UcxSlotReceiver::BeginEpoch(uint64_t epoch) {
+  const auto landed = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_landing_ == 0; };
+  std::set<uint64_t> late;
+  {
+    const absl::MutexLock lock(&mutex_);
+    epoch_ = 0;  // refuses every frame until the slots are free
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&landed), kLandingGrace)) late = sources_;
+  }
+  for (const uint64_t source : late) {
+    const std::shared_ptr<Peer> peer = transport_->FindPeer(source);
+    if (peer == nullptr) continue;
+    peer->Fail(absl::DeadlineExceededError(
+        absl::StrCat(peer->name(), " stopped in the middle of hidden states")));
+  }
+  const absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&landed));
+  DropEpoch();
+  epoch_ = epoch;
+}
+
+absl::StatusOr<std::pair<size_t, size_t>> UcxSlotReceiver::RanksOf(
+    const FrameHeader& header) const {
+  const uint64_t part_bytes = header.total_bytes / shape_.num_ranks;
+  if (header.total_bytes == 0 || header.total_bytes > slot_bytes_ ||
+      header.total_bytes % shape_.num_ranks != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("a step of ", header.total_bytes,
+                                                   " bytes for a slot of ", slot_bytes_, " in ",
+                                                   shape_.num_ranks, " parts"));
+  }
+  if (header.payload_bytes == 0 || header.payload_bytes % part_bytes != 0 ||
+      header.rank >= shape_.num_ranks || header.offset != header.rank * part_bytes) {
+    return absl::InvalidArgumentError("not whole parts of a step");
+  }
+  return std::pair<size_t, size_t>(header.rank, header.rank + header.payload_bytes / part_bytes);
+}
+
+absl::Status UcxSlotReceiver::CheckSlot(const FrameHeader& header) const {
+  if (header.epoch != epoch_) {
+    return absl::FailedPreconditionError(absl::StrCat("this stage is in epoch ", epoch_));
+  }
+  if (header.stream_id <= released_step_ || header.stream_id - released_step_ > shape_.num_slots ||
+      header.slot != header.stream_id % shape_.num_slots) {
+    return absl::OutOfRangeError(absl::StrCat("slots wait for steps ", released_step_ + 1, " to ",
+                                              released_step_ + shape_.num_slots));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& header) {
+  const absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(CheckSlot(header));
+  std::pair<size_t, size_t> ranks;
+  ASSIGN_OR_RETURN(ranks, RanksOf(header));
+  Slot& slot = SlotOf(header.stream_id);
+  if (slot.step_id == header.stream_id && slot.total_bytes != header.total_bytes) {
+    return absl::InvalidArgumentError("parts of one step disagree about its size");
+  }
+  for (size_t rank = ranks.first; rank < ranks.second; ++rank) {
+    if (slot.parts[rank] != PartState::kAbsent) {
+      return absl::AlreadyExistsError(absl::StrCat("the part of rank ", rank, " came before"));
+    }
+  }
+  for (size_t rank = ranks.first; rank < ranks.second; ++rank) {
+    slot.parts[rank] = PartState::kLanding;
+  }
+  slot.step_id = header.stream_id;
+  slot.total_bytes = header.total_bytes;
+  sources_.insert(header.source);
+  ++num_landing_;
+  return std::span(MemoryOf(header.stream_id) + header.offset, header.payload_bytes);
+}
+
+void UcxSlotReceiver::Complete(const FrameHeader& header, const absl::Status& status) {
+  const absl::MutexLock lock(&mutex_);
+  --num_landing_;
+  if (header.epoch != epoch_) return;
+  Slot& slot = SlotOf(header.stream_id);
+  if (!status.ok()) {
+    slot.error = Annotate(status, absl::StrCat("hidden states of step ", header.stream_id));
+    return;
+  }
+  const size_t num_parts = header.payload_bytes / (header.total_bytes / shape_.num_ranks);
+  for (size_t rank = header.rank; rank < header.rank + num_parts; ++rank) {
+    slot.parts[rank] = PartState::kReady;
+  }
+}
+
+absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Receive(const PartKey& key, size_t bytes,
+                                                              absl::Time deadline) {
+  const absl::MutexLock lock(&mutex_);
+  if (key.epoch != epoch_ || !InWindow(key.step_id) || key.rank >= shape_.num_ranks) {
+    return absl::FailedPreconditionError(absl::StrCat("step ", key.step_id, " of epoch ", key.epoch,
+                                                      ", rank ", key.rank,
+                                                      " is not awaited in epoch ", epoch_));
+  }
+  Slot& slot = SlotOf(key.step_id);
+  const auto settled = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !aborted_.ok() || !slot.error.ok() || slot.parts[key.rank] == PartState::kReady;
+  };
+  const bool in_time = mutex_.AwaitWithDeadline(absl::Condition(&settled), deadline);
+  RETURN_IF_ERROR(aborted_);
+  RETURN_IF_ERROR(slot.error);
+  if (!in_time) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("hidden states of step ", key.step_id, ", rank ", key.rank, " did not come"));
+  }
+  if (slot.total_bytes != bytes * shape_.num_ranks) {
+    return absl::DataLossError(absl::StrCat("hidden states of step ", key.step_id, " have ",
+                                            slot.total_bytes, " bytes, not ",
+                                            bytes * shape_.num_ranks));
+  }
+  return std::span(MemoryOf(key.step_id) + key.rank * bytes, bytes);
+}
+
+void UcxSlotReceiver::Release(const PartKey& key) {
+  FrameHeader credit = {.kind = FrameKind::kCredit, .epoch = key.epoch};
+  std::vector<uint64_t> sources;
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (key.epoch != epoch_ || !InWindow(key.step_id)) return;
+    Slot& slot = SlotOf(key.step_id);
+    BATON_CHECK(slot.parts[key.rank] == PartState::kReady) << "a part that was not received";
+    slot.parts[key.rank] = PartState::kReleased;
+    const uint64_t released_before = released_step_;
+    while (true) {
+      Slot& next = SlotOf(released_step_ + 1);
+      const bool whole = next.step_id == released_step_ + 1 &&
+                         std::all_of(next.parts.begin(), next.parts.end(),
+                                     [](PartState state) { return state == PartState::kReleased; });
+      if (!whole) break;
+      next.step_id = 0;
+      std::fill(next.parts.begin(), next.parts.end(), PartState::kAbsent);
+      ++released_step_;
+    }
+    if (released_step_ == released_before) return;
+    credit.sequence = released_step_ + shape_.num_slots;
+    sources.assign(sources_.begin(), sources_.end());
+  }
+  for (const uint64_t source : sources) {
+    // A credit that cannot be sent means a lost connection, which PeerLost tells.
+    if (const auto peer = transport_->FindPeer(source)) peer->Send(credit, {}, nullptr);
+  }
+}
+
+void UcxSlotReceiver::Abort(const absl::Status& reason) {
+  const absl::MutexLock lock(&mutex_);
+  if (aborted_.ok()) aborted_ = reason;
+}
+
+void UcxSlotReceiver::PeerLost(uint64_t source) {
+  const absl::MutexLock lock(&mutex_);
+  if (!sources_.contains(source) || !aborted_.ok()) return;
+  aborted_ = absl::UnavailableError("the previous stage's connection is lost");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SlotReceiver>> SlotReceiver::Create(Transport* transport,
+                                                                   const SlotShape& shape) {
+  if (shape.num_slots == 0 || shape.num_ranks == 0 || shape.max_part_bytes == 0) {
+    return absl::InvalidArgumentError("a slot channel needs slots, ranks and bytes");
+  }
+  return std::make_unique<UcxSlotReceiver>(transport, shape);
+}
+
+}  // namespace baton

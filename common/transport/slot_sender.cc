@@ -1,0 +1,270 @@
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+
+#include "common/log/check.h"
+#include "common/status/status_macros.h"
+#include "common/tensor/aligned_buffer.h"
+#include "common/transport/slot_channel.h"
+
+namespace baton {
+namespace {
+
+// How long sends of an old epoch may end by themselves before their connection is broken.
+constexpr absl::Duration kSendGrace = absl::Milliseconds(200);
+
+enum class PartState { kFree, kAcquired, kFilled };
+
+struct Slot {
+  uint64_t step_id = 0;    // 0: free
+  size_t part_bytes = 0;   // of this step
+  size_t num_filled = 0;   // parts handed to Send
+  size_t num_sending = 0;  // frames that UCX still holds
+  std::vector<PartState> parts;
+};
+
+// Consecutive ranks [begin, end) whose parts go to the same peer.
+struct Group {
+  size_t begin = 0;
+  size_t end = 0;
+  std::shared_ptr<Peer> peer;
+};
+
+class UcxSlotSender final : public SlotSender, public FrameReceiver {
+ public:
+  UcxSlotSender(Transport* transport, const SlotShape& shape)
+      : transport_(transport),
+        shape_(shape),
+        slot_bytes_(shape.num_ranks * shape.max_part_bytes),
+        memory_(shape.num_slots * slot_bytes_),
+        slots_(shape.num_slots) {
+    for (Slot& slot : slots_) slot.parts.resize(shape.num_ranks);
+    transport_->SetReceiver(FrameKind::kCredit, this);
+  }
+  ~UcxSlotSender() override {
+    Quiesce();
+    transport_->SetReceiver(FrameKind::kCredit, nullptr);
+  }
+
+  absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) override;
+  absl::StatusOr<std::span<std::byte>> Acquire(const PartKey& key, size_t bytes,
+                                               absl::Time deadline) override;
+  absl::Status Send(const PartKey& key) override;
+  void Abort(const absl::Status& reason) override;
+
+  absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader& header) override;
+  void Complete(const FrameHeader& header, const absl::Status& status) override;
+  void PeerLost(uint64_t source) override;
+
+ private:
+  std::byte* MemoryOf(uint64_t step_id) {
+    return memory_.data() + (step_id % shape_.num_slots) * slot_bytes_;
+  }
+  // Waits until UCX holds no memory of this object.
+  void Quiesce();
+  bool IsQuiet() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckKey(const PartKey& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t LastAllowedStep() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnSent(uint64_t step_id, const absl::Status& status);
+
+  Transport* const transport_;
+  const SlotShape shape_;
+  const size_t slot_bytes_;
+  AlignedBuffer memory_;
+
+  mutable absl::Mutex mutex_;  // never held while the transport is called
+  std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Group> groups_ ABSL_GUARDED_BY(mutex_);
+  std::vector<size_t> group_of_rank_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, uint64_t> granted_ ABSL_GUARDED_BY(mutex_);  // last step, by peer's source
+  uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
+};
+
+bool UcxSlotSender::IsQuiet() const {
+  return std::all_of(slots_.begin(), slots_.end(),
+                     [](const Slot& slot) { return slot.num_sending == 0; });
+}
+
+void UcxSlotSender::Quiesce() {
+  std::vector<Group> groups;
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (mutex_.AwaitWithTimeout(absl::Condition(this, &UcxSlotSender::IsQuiet), kSendGrace)) return;
+    groups = groups_;
+  }
+  for (const Group& group : groups) {
+    group.peer->Fail(
+        absl::DeadlineExceededError(absl::StrCat(group.peer->name(), " takes no hidden states")));
+  }
+  const absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(this, &UcxSlotSender::IsQuiet));
+}
+
+absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) {
+  if (peers.size() != shape_.num_ranks) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(peers.size(), " peers for ", shape_.num_ranks, " ranks"));
+  }
+  Quiesce();
+  const absl::MutexLock lock(&mutex_);
+  groups_.clear();
+  group_of_rank_.clear();
+  granted_.clear();
+  for (size_t rank = 0; rank < peers.size(); ++rank) {
+    if (groups_.empty() || groups_.back().peer != peers[rank]) {
+      groups_.push_back({.begin = rank, .end = rank, .peer = peers[rank]});
+      granted_[peers[rank]->source()] = shape_.num_slots;
+    }
+    ++groups_.back().end;
+    group_of_rank_.push_back(groups_.size() - 1);
+  }
+  for (Slot& slot : slots_) {
+    slot.step_id = 0;
+    std::fill(slot.parts.begin(), slot.parts.end(), PartState::kFree);
+  }
+  aborted_ = absl::OkStatus();
+  epoch_ = epoch;
+  return absl::OkStatus();
+}
+
+absl::Status UcxSlotSender::CheckKey(const PartKey& key) const {
+  if (key.epoch != epoch_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("a part of epoch ", key.epoch, " in epoch ", epoch_));
+  }
+  if (key.rank >= shape_.num_ranks || key.step_id == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("step ", key.step_id, " rank ", key.rank, " of ", shape_.num_ranks));
+  }
+  return aborted_;
+}
+
+uint64_t UcxSlotSender::LastAllowedStep() const {
+  uint64_t last = std::numeric_limits<uint64_t>::max();
+  for (const auto& [source, step_id] : granted_) last = std::min(last, step_id);
+  return last;
+}
+
+absl::StatusOr<std::span<std::byte>> UcxSlotSender::Acquire(const PartKey& key, size_t bytes,
+                                                            absl::Time deadline) {
+  if (bytes == 0 || bytes > shape_.max_part_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a part of ", bytes, " bytes; slots take ", shape_.max_part_bytes));
+  }
+  const absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(CheckKey(key));
+  Slot& slot = slots_[key.step_id % shape_.num_slots];
+  const auto free = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !aborted_.ok() ||
+           (key.step_id <= LastAllowedStep() && (slot.step_id == 0 || slot.step_id == key.step_id));
+  };
+  const bool in_time = mutex_.AwaitWithDeadline(absl::Condition(&free), deadline);
+  RETURN_IF_ERROR(aborted_);
+  if (!in_time) {
+    return absl::DeadlineExceededError(absl::StrCat("the next stage allows steps up to ",
+                                                    LastAllowedStep(), ", not step ", key.step_id));
+  }
+  if (slot.step_id == key.step_id && slot.part_bytes != bytes) {
+    return absl::InvalidArgumentError("parts of one step differ in size");
+  }
+  if (slot.parts[key.rank] != PartState::kFree) {
+    return absl::FailedPreconditionError("the part was acquired before");
+  }
+  if (slot.step_id == 0) slot.num_filled = 0;
+  slot.step_id = key.step_id;
+  slot.part_bytes = bytes;
+  slot.parts[key.rank] = PartState::kAcquired;
+  return std::span(MemoryOf(key.step_id) + key.rank * bytes, bytes);
+}
+
+absl::Status UcxSlotSender::Send(const PartKey& key) {
+  FrameHeader header = {.kind = FrameKind::kHiddenState,
+                        .epoch = key.epoch,
+                        .stream_id = key.step_id,
+                        .slot = static_cast<uint32_t>(key.step_id % shape_.num_slots)};
+  std::span<const std::byte> payload;
+  std::shared_ptr<Peer> peer;
+  {
+    const absl::MutexLock lock(&mutex_);
+    RETURN_IF_ERROR(CheckKey(key));
+    Slot& slot = slots_[key.step_id % shape_.num_slots];
+    if (slot.step_id != key.step_id || slot.parts[key.rank] != PartState::kAcquired) {
+      return absl::FailedPreconditionError("a part that was not acquired");
+    }
+    slot.parts[key.rank] = PartState::kFilled;
+    ++slot.num_filled;
+    const Group& group = groups_[group_of_rank_[key.rank]];
+    for (size_t rank = group.begin; rank < group.end; ++rank) {
+      if (slot.parts[rank] != PartState::kFilled) return absl::OkStatus();
+    }
+    ++slot.num_sending;
+    header.rank = static_cast<uint32_t>(group.begin);
+    header.offset = group.begin * slot.part_bytes;
+    header.total_bytes = shape_.num_ranks * slot.part_bytes;
+    payload = std::span(MemoryOf(key.step_id) + header.offset,
+                        (group.end - group.begin) * slot.part_bytes);
+    peer = group.peer;
+  }
+  peer->Send(header, payload, [this, step_id = key.step_id](const absl::Status& status) {
+    OnSent(step_id, status);
+  });
+  return absl::OkStatus();
+}
+
+void UcxSlotSender::OnSent(uint64_t step_id, const absl::Status& status) {
+  const absl::MutexLock lock(&mutex_);
+  Slot& slot = slots_[step_id % shape_.num_slots];
+  --slot.num_sending;
+  if (!status.ok() && aborted_.ok()) aborted_ = status;
+  if (slot.num_sending > 0 || slot.num_filled < shape_.num_ranks) return;
+  slot.step_id = 0;
+  std::fill(slot.parts.begin(), slot.parts.end(), PartState::kFree);
+}
+
+absl::StatusOr<std::span<std::byte>> UcxSlotSender::Accept(const FrameHeader& header) {
+  const absl::MutexLock lock(&mutex_);
+  if (header.epoch != epoch_) {
+    return absl::FailedPreconditionError(absl::StrCat("this stage is in epoch ", epoch_));
+  }
+  if (header.payload_bytes != 0) return absl::InvalidArgumentError("a credit with a payload");
+  if (!granted_.contains(header.source)) {
+    return absl::PermissionDeniedError("a credit from somebody else than the next stage");
+  }
+  return std::span<std::byte>();
+}
+
+void UcxSlotSender::Complete(const FrameHeader& header, const absl::Status& status) {
+  const absl::MutexLock lock(&mutex_);
+  const auto found = granted_.find(header.source);
+  if (!status.ok() || header.epoch != epoch_ || found == granted_.end()) return;
+  found->second = std::max(found->second, header.sequence);
+}
+
+void UcxSlotSender::PeerLost(uint64_t source) {
+  const absl::MutexLock lock(&mutex_);
+  if (!granted_.contains(source) || !aborted_.ok()) return;
+  aborted_ = absl::UnavailableError("the next stage's connection is lost");
+}
+
+void UcxSlotSender::Abort(const absl::Status& reason) {
+  const absl::MutexLock lock(&mutex_);
+  if (aborted_.ok()) aborted_ = reason;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SlotSender>> SlotSender::Create(Transport* transport,
+                                                               const SlotShape& shape) {
+  if (shape.num_slots == 0 || shape.num_ranks == 0 || shape.max_part_bytes == 0) {
+    return absl::InvalidArgumentError("a slot channel needs slots, ranks and bytes");
+  }
+  return std::make_unique<UcxSlotSender>(transport, shape);
+}
+
+}  // namespace baton

@@ -1,0 +1,198 @@
+#include "common/transport/slot_channel.h"
+
+#include <cstring>
+
+#include "absl/strings/match.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+
+namespace baton {
+namespace {
+
+constexpr SlotShape kShape = {.num_slots = 2, .num_ranks = 4, .max_part_bytes = 64 * 1024};
+
+absl::Time Soon() { return absl::Now() + absl::Seconds(10); }
+absl::Time AtOnce() { return absl::Now() + absl::Milliseconds(30); }
+
+class SlotChannelOver : public testing::TestWithParam<const char*> {
+ protected:
+  SlotChannelOver() {
+    const std::string devices = absl::string_view(GetParam()) == "tcp" ? "lo" : "";
+    first_ =
+        *Transport::Create({.name = "first", .transports = GetParam(), .net_devices = devices});
+    second_ =
+        *Transport::Create({.name = "second", .transports = GetParam(), .net_devices = devices});
+    sender_ = *SlotSender::Create(first_.get(), kShape);
+    receiver_ = *SlotReceiver::Create(second_.get(), kShape);
+    peer_ = *first_->Connect(second_->address(), Soon());
+    BeginEpoch(1);
+  }
+
+  void BeginEpoch(uint64_t epoch) {
+    receiver_->BeginEpoch(epoch);
+    ASSERT_TRUE(sender_->BeginEpoch(epoch, {peer_, peer_, peer_, peer_}).ok());
+  }
+
+  static char Filling(const PartKey& key) {
+    return static_cast<char>(key.epoch * 100 + key.step_id * 10 + key.rank);
+  }
+
+  absl::Status SendStep(uint64_t epoch, uint64_t step_id, size_t part_bytes, absl::Time deadline) {
+    for (size_t rank = 0; rank < kShape.num_ranks; ++rank) {
+      const PartKey key = {.epoch = epoch, .step_id = step_id, .rank = rank};
+      const auto part = sender_->Acquire(key, part_bytes, deadline);
+      if (!part.ok()) return part.status();
+      std::memset(part->data(), Filling(key), part->size());
+      if (absl::Status sent = sender_->Send(key); !sent.ok()) return sent;
+    }
+    return absl::OkStatus();
+  }
+
+  // Receives and releases a step; what its bytes should be is checked.
+  absl::Status TakeStep(uint64_t epoch, uint64_t step_id, size_t part_bytes) {
+    for (size_t rank = 0; rank < kShape.num_ranks; ++rank) {
+      const PartKey key = {.epoch = epoch, .step_id = step_id, .rank = rank};
+      const auto part = receiver_->Receive(key, part_bytes, Soon());
+      if (!part.ok()) return part.status();
+      for (const std::byte byte : *part) {
+        if (static_cast<char>(byte) != Filling(key)) return absl::DataLossError("other bytes");
+      }
+      receiver_->Release(key);
+    }
+    return absl::OkStatus();
+  }
+
+  std::unique_ptr<Transport> first_;
+  std::unique_ptr<Transport> second_;
+  std::unique_ptr<SlotSender> sender_;
+  std::unique_ptr<SlotReceiver> receiver_;
+  std::shared_ptr<Peer> peer_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Both, SlotChannelOver, testing::Values("tcp", "sm"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST_P(SlotChannelOver, CarriesManyStepsOfAllSizes) {
+  for (uint64_t step = 1; step <= 60; ++step) {
+    const size_t bytes = step % 3 == 0 ? kShape.max_part_bytes : 8 * step;
+    ASSERT_TRUE(SendStep(1, step, bytes, Soon()).ok()) << step;
+    ASSERT_TRUE(TakeStep(1, step, bytes).ok()) << step;
+  }
+  EXPECT_EQ(second_->counters().frames_refused, 0u);
+  // One frame per step: all ranks share the connection. One is the hello.
+  EXPECT_EQ(second_->counters().frames_received, 61u);
+}
+
+TEST_P(SlotChannelOver, StopsWithoutCreditsAndGoesOnWithThem) {
+  ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  ASSERT_TRUE(SendStep(1, 2, 16, Soon()).ok());
+  EXPECT_EQ(SendStep(1, 3, 16, AtOnce()).code(), absl::StatusCode::kDeadlineExceeded);
+  ASSERT_TRUE(TakeStep(1, 1, 16).ok());
+  EXPECT_TRUE(SendStep(1, 3, 16, Soon()).ok());
+  EXPECT_TRUE(TakeStep(1, 2, 16).ok());
+  EXPECT_TRUE(TakeStep(1, 3, 16).ok());
+}
+
+TEST_P(SlotChannelOver, RefusesFramesOfAnOlderEpoch) {
+  receiver_->BeginEpoch(2);
+  ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  EXPECT_EQ(receiver_->Receive({.epoch = 2, .step_id = 1, .rank = 0}, 16, AtOnce()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(second_->counters().frames_refused, 1u);
+  BeginEpoch(3);
+  ASSERT_TRUE(SendStep(3, 1, 16, Soon()).ok());
+  EXPECT_TRUE(TakeStep(3, 1, 16).ok());
+}
+
+TEST_P(SlotChannelOver, SaysWhenLengthsDiffer) {
+  ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  EXPECT_EQ(receiver_->Receive({.epoch = 1, .step_id = 1, .rank = 0}, 32, Soon()).status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
+TEST_P(SlotChannelOver, RefusesWhatFitsNoSlot) {
+  const std::vector<std::byte> payload(64);
+  const FrameHeader good = {.kind = FrameKind::kHiddenState,
+                            .epoch = 1,
+                            .stream_id = 1,
+                            .total_bytes = 64,
+                            .rank = 0,
+                            .slot = 1};
+  std::vector<FrameHeader> bad(8, good);
+  bad[0].stream_id = 3;                                // no slot waits for it
+  bad[1].stream_id = 0;                                // steps begin at 1
+  bad[2].slot = 0;                                     // not the slot of this step
+  bad[3].total_bytes = 4 * kShape.max_part_bytes + 4;  // larger than the slot
+  bad[4].total_bytes = 66;                             // not whole parts
+  bad[5].rank = 4;                                     // no such rank
+  bad[6].offset = 16, bad[6].total_bytes = 128;        // not where rank 0 lies
+  bad[7].epoch = 9;
+  for (const FrameHeader& header : bad) peer_->Send(header, payload, nullptr);
+  ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  EXPECT_TRUE(TakeStep(1, 1, 16).ok());
+  EXPECT_EQ(second_->counters().frames_refused, bad.size());
+}
+
+TEST_P(SlotChannelOver, RefusesAPartThatCameBefore) {
+  ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  const std::vector<std::byte> payload(64);
+  peer_->Send(
+      {.kind = FrameKind::kHiddenState, .epoch = 1, .stream_id = 1, .total_bytes = 64, .slot = 1},
+      payload, nullptr);
+  ASSERT_TRUE(SendStep(1, 2, 16, Soon()).ok());
+  EXPECT_TRUE(TakeStep(1, 1, 16).ok());
+  EXPECT_TRUE(TakeStep(1, 2, 16).ok());
+  EXPECT_EQ(second_->counters().frames_refused, 1u);
+}
+
+TEST_P(SlotChannelOver, TellsOfAFlippedBit) {
+  const std::vector<std::byte> payload(64, std::byte{1});
+  peer_->Send(
+      {.kind = FrameKind::kHiddenState, .epoch = 1, .stream_id = 1, .total_bytes = 64, .slot = 1},
+      payload, nullptr, /*has_payload_crc=*/true);
+  EXPECT_EQ(receiver_->Receive({.epoch = 1, .step_id = 1, .rank = 0}, 16, Soon()).status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
+TEST_P(SlotChannelOver, WakesWaitsWhenAborted) {
+  receiver_->Abort(absl::CancelledError("epoch change"));
+  sender_->Abort(absl::CancelledError("epoch change"));
+  EXPECT_EQ(receiver_->Receive({.epoch = 1, .step_id = 1, .rank = 0}, 16, Soon()).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(SendStep(1, 1, 16, Soon()).code(), absl::StatusCode::kCancelled);
+  BeginEpoch(2);
+  ASSERT_TRUE(SendStep(2, 1, 16, Soon()).ok());
+  EXPECT_TRUE(TakeStep(2, 1, 16).ok());
+}
+
+TEST_P(SlotChannelOver, FailsBothEndsWhenTheOtherGoes) {
+  ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  ASSERT_TRUE(TakeStep(1, 1, 16).ok());
+  receiver_.reset();
+  second_.reset();
+  absl::Status status;
+  for (uint64_t step = 2; status.ok() && step < 10; ++step) status = SendStep(1, step, 16, Soon());
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+}
+
+TEST_P(SlotChannelOver, TellsTheReceiverThatTheSenderHasGone) {
+  ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  ASSERT_TRUE(TakeStep(1, 1, 16).ok());
+  peer_.reset();
+  sender_.reset();
+  first_.reset();
+  EXPECT_EQ(receiver_->Receive({.epoch = 1, .step_id = 2, .rank = 0}, 16, Soon()).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST(SlotChannel, RefusesShapesWithoutSlots) {
+  const auto transport = Transport::Create({.name = "x", .transports = "sm"});
+  EXPECT_EQ(SlotReceiver::Create(transport->get(), {}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(SlotSender::Create(transport->get(), {}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace baton
