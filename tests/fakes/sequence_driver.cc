@@ -1,0 +1,111 @@
+#include "tests/fakes/sequence_driver.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
+#include "kernels/api/attention.h"
+
+namespace baton::fakes {
+
+SequenceDriver::SequenceDriver(StageGroup* group) : group_(group) {
+  for (int64_t block = 0; block < group->num_blocks(); ++block) {
+    free_blocks_.push_back(static_cast<uint32_t>(block));
+  }
+}
+
+uint64_t SequenceDriver::Add(std::vector<uint32_t> prompt,
+                             const stage::SamplingSettings& sampling) {
+  DrivenSequence& sequence = sequences_[++last_id_];
+  sequence.num_prompt_tokens = static_cast<uint32_t>(prompt.size());
+  sequence.tokens = std::move(prompt);
+  sequence.sampling = sampling;
+  return last_id_;
+}
+
+void SequenceDriver::AddPart(const Part& part, stage::StepWork& work) {
+  DrivenSequence& sequence = sequences_.at(part.sequence_id);
+  const uint32_t size = static_cast<uint32_t>(sequence.tokens.size());
+  stage::ChunkWork chunk;
+  chunk.sequence_id = part.sequence_id;
+  chunk.begin = sequence.num_computed;
+  chunk.num_tokens = std::min(part.num_tokens, size - sequence.num_computed);
+  if (sequence.num_told == 0) {
+    work.new_sequences.push_back(
+        {part.sequence_id, sequence.tokens, sequence.num_prompt_tokens, sequence.sampling});
+  } else {
+    chunk.appended_token_ids.assign(sequence.tokens.begin() + sequence.num_told,
+                                    sequence.tokens.end());
+  }
+  sequence.num_told = size;
+  sequence.num_computed += chunk.num_tokens;
+  const size_t needed = (sequence.num_computed + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
+  while (sequence.blocks.size() < needed) {
+    sequence.blocks.push_back(free_blocks_.back());
+    chunk.new_block_ids.push_back(free_blocks_.back());
+    free_blocks_.pop_back();
+  }
+  chunk.sample = sequence.num_computed == size;
+  work.chunks.push_back(std::move(chunk));
+}
+
+absl::Status SequenceDriver::Step(const std::vector<Part>& parts) {
+  stage::StepWork work;
+  work.finished_sequence_ids = std::move(finished_);
+  finished_.clear();
+  for (const Part& part : parts) AddPart(part, work);
+  ASSIGN_OR_RETURN(stage::StepOutput output, group_->Run(std::move(work)));
+  if (!output.failures.empty()) {
+    return absl::InternalError(absl::StrCat("sequence ", output.failures[0].sequence_id, ": ",
+                                            output.failures[0].message));
+  }
+  for (stage::PromptScores& scores : output.prompt_scores) {
+    DrivenSequence& sequence = sequences_.at(scores.sequence_id);
+    uint32_t position = scores.begin;
+    for (stage::PositionScores& score : scores.positions) {
+      sequence.scores[position++] = std::move(score);
+    }
+  }
+  for (stage::DrawnToken& token : output.tokens) {
+    DrivenSequence& sequence = sequences_.at(token.sequence_id);
+    if (token.position != sequence.tokens.size()) return absl::InternalError("wrong position");
+    sequence.tokens.push_back(token.token_id);
+    if (token.logprobs.has_value()) sequence.scores[token.position] = *std::move(token.logprobs);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SequenceDriver::Prefill(uint64_t sequence_id, uint32_t chunk) {
+  const DrivenSequence& sequence = at(sequence_id);
+  const size_t size = sequence.tokens.size();
+  while (sequence.tokens.size() == size) RETURN_IF_ERROR(Step({{sequence_id, chunk}}));
+  return absl::OkStatus();
+}
+
+absl::Status SequenceDriver::Generate(uint64_t sequence_id, uint32_t num_tokens, uint32_t chunk) {
+  if (num_drawn(sequence_id) < num_tokens) RETURN_IF_ERROR(Prefill(sequence_id, chunk));
+  while (num_drawn(sequence_id) < num_tokens) RETURN_IF_ERROR(Step({{sequence_id, 1}}));
+  return absl::OkStatus();
+}
+
+void SequenceDriver::ReturnBlocks(DrivenSequence& sequence) {
+  free_blocks_.insert(free_blocks_.end(), sequence.blocks.begin(), sequence.blocks.end());
+  sequence.blocks.clear();
+}
+
+void SequenceDriver::Preempt(uint64_t sequence_id) {
+  DrivenSequence& sequence = sequences_.at(sequence_id);
+  ReturnBlocks(sequence);
+  sequence.num_computed = 0;
+  sequence.num_told = 0;
+}
+
+void SequenceDriver::Finish(uint64_t sequence_id) {
+  DrivenSequence& sequence = sequences_.at(sequence_id);
+  if (sequence.num_told > 0) finished_.push_back(sequence_id);
+  ReturnBlocks(sequence);
+  sequences_.erase(sequence_id);
+}
+
+}  // namespace baton::fakes

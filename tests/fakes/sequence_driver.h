@@ -1,0 +1,67 @@
+// A scheduler for tests: knows sequences, hands out blocks, makes steps, keeps what comes back.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+
+#include "services/stage_worker/kv_cache/step_work.h"
+#include "tests/fakes/stage_group.h"
+
+namespace baton::fakes {
+
+struct DrivenSequence {
+  std::vector<uint32_t> tokens;  // prompt and what was drawn
+  uint32_t num_prompt_tokens = 0;
+  stage::SamplingSettings sampling;
+  // By the position of the token that they speak of.
+  std::map<uint32_t, stage::PositionScores> scores;
+
+  uint32_t num_computed = 0;
+  uint32_t num_told = 0;  // tokens that the stages know; 0: the sequence is new to them
+  std::vector<uint32_t> blocks;
+};
+
+class SequenceDriver {
+ public:
+  explicit SequenceDriver(StageGroup* group);
+
+  // Returns the sequence's id.
+  uint64_t Add(std::vector<uint32_t> prompt, const stage::SamplingSettings& sampling);
+
+  struct Part {
+    uint64_t sequence_id = 0;
+    uint32_t num_tokens = 0;  // cut to what is left
+  };
+  // One step with these parts. A part that reaches the end of its sequence draws a token.
+  absl::Status Step(const std::vector<Part>& parts);
+
+  // Runs the prompt (or, after Preempt, everything) in chunks, up to and with the first draw.
+  absl::Status Prefill(uint64_t sequence_id, uint32_t chunk);
+  // Prefill, then one token a step until `num_tokens` were drawn.
+  absl::Status Generate(uint64_t sequence_id, uint32_t num_tokens, uint32_t chunk);
+
+  // Takes the sequence's blocks; the next part sends it as new and starts from position 0.
+  void Preempt(uint64_t sequence_id);
+  void Finish(uint64_t sequence_id);
+
+  const DrivenSequence& at(uint64_t sequence_id) const { return sequences_.at(sequence_id); }
+  uint32_t num_drawn(uint64_t sequence_id) const {
+    return static_cast<uint32_t>(at(sequence_id).tokens.size()) - at(sequence_id).num_prompt_tokens;
+  }
+
+ private:
+  void AddPart(const Part& part, stage::StepWork& work);
+  void ReturnBlocks(DrivenSequence& sequence);
+
+  StageGroup* const group_;
+  std::vector<uint32_t> free_blocks_;
+  std::map<uint64_t, DrivenSequence> sequences_;
+  std::vector<uint64_t> finished_;
+  uint64_t last_id_ = 0;
+};
+
+}  // namespace baton::fakes

@@ -1,0 +1,137 @@
+#include "tests/fakes/stage_group.h"
+
+#include <deque>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+
+#include "common/status/status_macros.h"
+
+namespace baton::fakes {
+
+constexpr absl::Duration kLongestStep = absl::Seconds(120);
+
+// Results of one stage, in order.
+class StageGroup::Results final : public stage::StepObserver {
+ public:
+  void OnStepDone(stage::StepResult result) override {
+    absl::MutexLock lock(&mutex_);
+    results_.push_back(std::move(result));
+  }
+  void OnEpochBroken(uint64_t epoch, uint64_t step_id, absl::Status status) override {
+    absl::MutexLock lock(&mutex_);
+    broken_ = std::move(status);
+  }
+  absl::StatusOr<stage::StepResult> Take() {
+    absl::MutexLock lock(&mutex_);
+    const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return !results_.empty() || !broken_.ok();
+    };
+    if (!mutex_.AwaitWithDeadline(absl::Condition(&ready), absl::Now() + kLongestStep)) {
+      return absl::DeadlineExceededError("no result");
+    }
+    if (results_.empty()) return broken_;
+    stage::StepResult result = std::move(results_.front());
+    results_.pop_front();
+    return result;
+  }
+  void Clear() {
+    absl::MutexLock lock(&mutex_);
+    results_.clear();
+    broken_ = absl::OkStatus();
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::deque<stage::StepResult> results_ ABSL_GUARDED_BY(mutex_);
+  absl::Status broken_ ABSL_GUARDED_BY(mutex_);
+};
+
+absl::StatusOr<std::unique_ptr<StageGroup>> StageGroup::Create(const StageGroupOptions& options) {
+  ASSIGN_OR_RETURN(const std::vector<StageShape> shapes,
+                   SplitLayers(options.config, options.num_stages));
+  std::unique_ptr<StageGroup> group(new StageGroup(options));
+  for (const StageShape& shape : shapes) RETURN_IF_ERROR(group->AddStage(shape));
+  RETURN_IF_ERROR(group->BeginEpoch());
+  return group;
+}
+
+StageGroup::~StageGroup() {
+  for (auto& pipe : pipes_) pipe->Cancel();
+  for (Stage& stage : stages_) stage.executor->Stop();
+}
+
+absl::Status StageGroup::AddStage(const StageShape& shape) {
+  Stage stage;
+  stage.results = std::make_unique<Results>();
+  ASSIGN_OR_RETURN(kernels::Team team,
+                   options_.backend->CreateTeam(options_.num_ranks, options_.num_devices));
+  stage::StageExecutorOptions executor_options;
+  executor_options.config = options_.config;
+  executor_options.stage = shape;
+  executor_options.num_ranks = options_.num_ranks;
+  executor_options.compute_type = options_.compute_type;
+  executor_options.max_model_len = options_.max_model_len;
+  executor_options.max_step_tokens = options_.max_step_tokens;
+  executor_options.max_step_sequences = options_.max_step_sequences;
+  executor_options.max_steps_in_flight = options_.max_steps_in_flight;
+  executor_options.tap = options_.tap;
+  ASSIGN_OR_RETURN(stage.executor, stage::StageExecutor::Create(executor_options, std::move(team),
+                                                                stage.results.get()));
+  for (int device = 0; device < stage.executor->num_devices(); ++device) {
+    RETURN_IF_ERROR(options_.checkpoint->Fill(stage.executor->weight_store(device)));
+  }
+  stages_.push_back(std::move(stage));
+  return absl::OkStatus();
+}
+
+absl::Status StageGroup::BeginEpoch() {
+  for (auto& pipe : pipes_) pipe->Cancel();
+  // Old pipes stay until no step of the old epoch uses them.
+  std::vector<std::unique_ptr<HiddenStatePipe>> old = std::move(pipes_);
+  pipes_.clear();
+  ++epoch_;
+  last_step_id_ = 0;
+  for (size_t i = 0; i + 1 < stages_.size(); ++i) {
+    pipes_.push_back(std::make_unique<HiddenStatePipe>(
+        options_.compute_type, options_.config.hidden_size / options_.num_ranks,
+        static_cast<int>(options_.max_steps_in_flight)));
+  }
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    stage::EpochOptions epoch;
+    epoch.epoch = epoch_;
+    epoch.num_blocks = options_.num_blocks;
+    epoch.source = i == 0 ? nullptr : pipes_[i - 1].get();
+    epoch.sink = i + 1 == stages_.size() ? nullptr : pipes_[i].get();
+    epoch.deadline = absl::Now() + kLongestStep;
+    RETURN_IF_ERROR(stages_[i].executor->BeginEpoch(epoch));
+    stages_[i].results->Clear();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StageGroup::Submit(stage::StepWork work) {
+  work.epoch = epoch_;
+  work.step_id = last_step_id_ + 1;
+  for (Stage& stage : stages_) RETURN_IF_ERROR(stage.executor->Submit(work));
+  ++last_step_id_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<stage::StepOutput> StageGroup::Take() {
+  stage::StepOutput output;
+  for (Stage& stage : stages_) {
+    ASSIGN_OR_RETURN(stage::StepResult result, stage.results->Take());
+    output = std::move(result.output);
+  }
+  return output;
+}
+
+absl::StatusOr<stage::StepOutput> StageGroup::Run(stage::StepWork work) {
+  RETURN_IF_ERROR(Submit(std::move(work)));
+  return Take();
+}
+
+}  // namespace baton::fakes
