@@ -49,6 +49,8 @@ class StageGroup::Results final : public stage::StepObserver {
   absl::Status broken_ ABSL_GUARDED_BY(mutex_);
 };
 
+StageGroup::StageGroup(const StageGroupOptions& options) : options_(options) {}
+
 absl::StatusOr<std::unique_ptr<StageGroup>> StageGroup::Create(const StageGroupOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<StageShape> shapes,
                    SplitLayers(options.config, options.num_stages));

@@ -63,7 +63,7 @@ class StageGroup {
     std::unique_ptr<stage::StageExecutor> executor;
   };
 
-  explicit StageGroup(const StageGroupOptions& options) : options_(options) {}
+  explicit StageGroup(const StageGroupOptions& options);
   absl::Status AddStage(const StageShape& shape);
 
   const StageGroupOptions options_;

@@ -11,9 +11,9 @@
 namespace baton::stage {
 
 // Names, N being the layer's index in the model: "embed", "layers.N.self_attn" and "layers.N.mlp"
-// (outputs before the residual addition), "layers.N" (after both), "layers.N.router.experts" and
-// "layers.N.router.weights", "norm" and "logits" (of rows that need
-// logits only, in pieces of at most kMaxLogitRows).
+// (outputs before the residual addition), "layers.N" (after both), "layers.N.router.logits",
+// "layers.N.router.experts", "layers.N.router.weights", "norm" and "logits" (of rows that need
+// logits only, in pieces of at most kMaxLogitRows). Calls come from the device's thread.
 class ActivationTap {
  public:
   virtual ~ActivationTap() = default;

@@ -16,7 +16,6 @@ kernels::RouterParams RouterParamsOf(const ModelConfig& config) {
 
 void ShowChoice(const DeviceContext& context, int64_t layer_index, std::span<const int32_t> experts,
                 std::span<float> weights, int64_t top_k) {
-  if (context.tap == nullptr) return;
   std::vector<int32_t> host(experts.size());
   context.ops->CopyToHost(host.data(), experts.data(), experts.size_bytes());
   context.tap->OnExperts(LayerName(layer_index, ".router.experts"), host);
@@ -42,7 +41,10 @@ void RunMoe(const DeviceContext& context, const StepRows& rows, const LayerWeigh
                               .params = RouterParamsOf(*context.config),
                               .experts = experts,
                               .weights = weights});
-  ShowChoice(context, layer_index, experts, weights, top_k);
+  if (context.tap != nullptr) {
+    ShowTensor(context, LayerName(layer_index, ".router.logits"), logits);
+    ShowChoice(context, layer_index, experts, weights, top_k);
+  }
   for (size_t i = 0; i < layer.ranks.size(); ++i) {
     context.ops->Experts({.x = normed,
                           .experts = experts,

@@ -1,0 +1,64 @@
+// bfloat16 arithmetic against the oracle: statistics, held against those of an independent bfloat16
+// run that the oracle records.
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "tests/conformance/model/tiny_model.h"
+
+namespace baton::conformance {
+namespace {
+
+constexpr double kAllowedFactor = 1.25;
+
+std::vector<Cell> AllCells() {
+  std::vector<Cell> cells;
+  for (const std::string& backend : BackendNames()) {
+    if (backend == "reference") continue;
+    for (const char* form : {"fp8", "bf16"}) {
+      cells.push_back({backend, form, 1, 1, 1, DataType::kBFloat16});
+      cells.push_back({backend, form, 2, 8, 2, DataType::kBFloat16});
+    }
+  }
+  return cells;
+}
+
+class ModelBFloat16 : public testing::TestWithParam<Cell> {};
+
+TEST_P(ModelBFloat16, ErrsNoMoreThanTheIndependentRun) {
+  const Cell& cell = GetParam();
+  const auto recorded =
+      fakes::ReadOracleErrors(TinyModelFolder() + "/oracle/summary.json", cell.form);
+  ASSERT_TRUE(recorded.ok()) << recorded.status();
+  const auto backend = MakeBackend(cell.backend);
+  const auto group = MakeGroup(cell, backend.get());
+  fakes::SequenceDriver driver(group.get());
+  std::map<std::string, Distance> by_kind;
+  Distance all;
+  for (const fakes::OracleSequence& sequence : TinyModelOf(cell.form).sequences) {
+    const Distance distance = CompareWithOracle(driver, sequence);
+    by_kind[sequence.kind].Add(distance);
+    all.Add(distance);
+  }
+  for (const auto& [kind, rms] : recorded->rms_by_kind) {
+    std::printf("%s %s: rms %.4f, independent run %.4f\n", NameOf(cell).c_str(), kind.c_str(),
+                by_kind[kind].rms(), rms);
+    EXPECT_LE(by_kind[kind].rms(), kAllowedFactor * rms) << kind;
+  }
+  const double agreement =
+      static_cast<double>(all.num_top1_equal) / static_cast<double>(all.num_positions);
+  std::printf("%s: top-1 agreement %.4f, independent run %.4f\n", NameOf(cell).c_str(), agreement,
+              recorded->top1_agreement);
+  EXPECT_GE(agreement, recorded->top1_agreement);
+}
+
+INSTANTIATE_TEST_SUITE_P(Matrix, ModelBFloat16, testing::ValuesIn(AllCells()),
+                         [](const auto& cell) { return NameOf(cell.param); });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ModelBFloat16);
+
+}  // namespace
+}  // namespace baton::conformance

@@ -1,0 +1,160 @@
+// A sequence's tokens and log-probabilities have the same bits however it is computed: alone or
+// among others, in chunks of any size, on any number of stages and devices, after preemption. Only
+// the number of ranks may change them (other partial sums).
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "tests/conformance/model/tiny_model.h"
+
+namespace baton::conformance {
+namespace {
+
+constexpr uint32_t kPromptTokens = 75;
+constexpr uint32_t kDrawnTokens = 8;
+constexpr uint32_t kWhole = 1000;
+constexpr int kOthers = 16;
+
+stage::SamplingSettings Sampling(uint64_t seed) {
+  stage::SamplingSettings sampling;
+  sampling.temperature = 0.9f;
+  sampling.top_p = 0.95f;
+  sampling.repetition_penalty = 1.05f;
+  sampling.seed = seed;
+  sampling.logprobs = true;
+  sampling.num_top_logprobs = 4;
+  sampling.num_prompt_logprobs = 4;
+  return sampling;
+}
+
+std::vector<uint32_t> Prompt(const Cell& cell, size_t sequence, uint32_t size) {
+  const std::vector<uint32_t> ids = TinyModelOf(cell.form).sequences[sequence].AllIds();
+  return {ids.begin(), ids.begin() + size};
+}
+
+// Everything that came back, as bits.
+std::vector<uint32_t> BitsOf(const fakes::DrivenSequence& sequence) {
+  std::vector<uint32_t> bits = sequence.tokens;
+  const auto add = [&bits](const kernels::TokenScore& score) {
+    uint32_t logprob = 0;
+    std::memcpy(&logprob, &score.logprob, sizeof(logprob));
+    bits.insert(bits.end(), {score.token_id, logprob, score.rank});
+  };
+  for (const auto& [position, scores] : sequence.scores) {
+    bits.push_back(position);
+    add(scores.token);
+    for (const kernels::TokenScore& score : scores.top) add(score);
+  }
+  return bits;
+}
+
+class ModelInvariance : public testing::TestWithParam<Cell> {
+ protected:
+  explicit ModelInvariance() : backend_(MakeBackend(GetParam().backend)) {}
+
+  fakes::SequenceDriver& Start(const Cell& cell) {
+    driver_.reset();
+    group_ = MakeGroup(cell, backend_.get());
+    driver_ = std::make_unique<fakes::SequenceDriver>(group_.get());
+    return *driver_;
+  }
+  uint64_t AddSubject() {
+    return driver_->Add(Prompt(GetParam(), kSubject, kPromptTokens), Sampling(17));
+  }
+  std::vector<uint32_t> RunAlone(const Cell& cell, uint32_t chunk) {
+    fakes::SequenceDriver& driver = Start(cell);
+    const uint64_t id = AddSubject();
+    EXPECT_TRUE(driver.Generate(id, kDrawnTokens, chunk).ok());
+    EXPECT_EQ(driver.at(id).scores.size(), kPromptTokens - 1 + kDrawnTokens);
+    return BitsOf(driver.at(id));
+  }
+
+  static constexpr size_t kSubject = 45;  // 300 random tokens
+  std::unique_ptr<kernels::Backend> backend_;
+  std::unique_ptr<fakes::StageGroup> group_;
+  std::unique_ptr<fakes::SequenceDriver> driver_;
+};
+
+TEST_P(ModelInvariance, DoesNotDependOnChunks) {
+  const std::vector<uint32_t> whole = RunAlone(GetParam(), kWhole);
+  EXPECT_EQ(RunAlone(GetParam(), 7), whole);
+  EXPECT_EQ(RunAlone(GetParam(), 64), whole);
+}
+
+TEST_P(ModelInvariance, DoesNotDependOnNeighbours) {
+  const std::vector<uint32_t> alone = RunAlone(GetParam(), kWhole);
+  fakes::SequenceDriver& driver = Start(GetParam());
+  std::vector<fakes::SequenceDriver::Part> parts;
+  for (int i = 0; i < kOthers / 2; ++i) {
+    parts.push_back({driver.Add(Prompt(GetParam(), i, 10), Sampling(i)), 9});
+  }
+  const uint64_t subject = AddSubject();
+  parts.push_back({subject, 40});
+  for (int i = kOthers / 2; i < kOthers; ++i) {
+    parts.push_back({driver.Add(Prompt(GetParam(), i, 12), Sampling(i)), 9});
+  }
+  while (driver.num_drawn(subject) < kDrawnTokens) {
+    ASSERT_TRUE(driver.Step(parts).ok());
+    // Neighbours leave one by one, so that the subject's row moves.
+    driver.Finish(parts.front().sequence_id);
+    parts.erase(parts.begin());
+    if (parts.front().sequence_id == subject) std::swap(parts.front(), parts.back());
+  }
+  EXPECT_EQ(BitsOf(driver.at(subject)), alone);
+}
+
+TEST_P(ModelInvariance, DoesNotDependOnStages) {
+  const std::vector<uint32_t> one = RunAlone(GetParam(), kWhole);
+  for (int num_stages : {2, 3, 8}) {
+    Cell cell = GetParam();
+    cell.num_stages = num_stages;
+    EXPECT_EQ(RunAlone(cell, kWhole), one) << num_stages << " stages";
+  }
+}
+
+TEST_P(ModelInvariance, DoesNotDependOnDevices) {
+  const std::vector<uint32_t> one = RunAlone(GetParam(), kWhole);
+  for (int num_devices : {2, GetParam().num_ranks}) {
+    Cell cell = GetParam();
+    cell.num_stages = 2;
+    cell.num_devices = num_devices;
+    EXPECT_EQ(RunAlone(cell, kWhole), one) << num_devices << " devices";
+  }
+}
+
+TEST_P(ModelInvariance, DoesNotDependOnPreemption) {
+  const std::vector<uint32_t> undisturbed = RunAlone(GetParam(), kWhole);
+  fakes::SequenceDriver& driver = Start(GetParam());
+  const uint64_t subject = AddSubject();
+  ASSERT_TRUE(driver.Step({{subject, 30}}).ok());  // in the middle of its prompt
+  driver.Preempt(subject);
+  const uint64_t other = driver.Add(Prompt(GetParam(), 46, 70), Sampling(3));
+  ASSERT_TRUE(driver.Generate(other, 2, kWhole).ok());  // dirties the freed blocks
+  ASSERT_TRUE(driver.Prefill(subject, 33).ok());
+  for (uint32_t drawn : {1u, 2u, 6u}) {
+    ASSERT_TRUE(driver.Generate(subject, drawn, 16).ok());
+    driver.Preempt(subject);
+    ASSERT_TRUE(driver.Step({{other, 1}}).ok());
+    ASSERT_TRUE(driver.Prefill(subject, kWhole).ok());
+  }
+  ASSERT_TRUE(driver.Generate(subject, kDrawnTokens, kWhole).ok());
+  EXPECT_EQ(BitsOf(driver.at(subject)), undisturbed);
+}
+
+std::vector<Cell> AllCells() {
+  std::vector<Cell> cells;
+  for (const std::string& backend : BackendNames()) {
+    cells.push_back({backend, "fp8", 1, 4, 1, DataType::kBFloat16});
+    if (backend != "reference") cells.push_back({backend, "fp8", 1, 8, 1, DataType::kFloat32});
+  }
+  return cells;
+}
+
+INSTANTIATE_TEST_SUITE_P(Matrix, ModelInvariance, testing::ValuesIn(AllCells()),
+                         [](const auto& cell) { return NameOf(cell.param); });
+
+}  // namespace
+}  // namespace baton::conformance

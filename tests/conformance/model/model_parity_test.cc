@@ -1,0 +1,111 @@
+// float32 arithmetic against the oracle: the sharp test of the architecture.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "tests/conformance/model/router_gaps.h"
+#include "tests/conformance/model/tiny_model.h"
+
+namespace baton::conformance {
+namespace {
+
+constexpr double kTolerance = 2e-3;
+// Two experts nearer than this may swap between implementations in float32.
+constexpr float kRouterTie = 1e-5f;
+
+std::vector<Cell> AllCells() {
+  std::vector<Cell> cells;
+  for (const std::string& backend : BackendNames()) {
+    for (const char* form : {"fp8", "bf16"}) {
+      for (int num_stages : {1, 2}) {
+        for (int num_ranks : {1, 2, 4, 8}) {
+          const int num_devices = num_stages == 2 && num_ranks > 1 ? 2 : 1;
+          cells.push_back({backend, form, num_stages, num_ranks, num_devices, DataType::kFloat32});
+        }
+      }
+    }
+  }
+  return cells;
+}
+
+// The smallest router gap of a run of the whole sequence, up to `position`.
+float RouterGapBefore(const Cell& cell, kernels::Backend* backend,
+                      const fakes::OracleSequence& sequence, uint32_t position) {
+  RouterGaps gaps(&TinyModelOf(cell.form));
+  const auto group = MakeGroup(cell, backend, &gaps);
+  fakes::SequenceDriver driver(group.get());
+  CompareWithOracle(driver, sequence);
+  return gaps.SmallestUpTo(position);
+}
+
+class ModelParity : public testing::TestWithParam<Cell> {
+ protected:
+  ModelParity() : backend_(MakeBackend(GetParam().backend)) {
+    group_ = MakeGroup(GetParam(), backend_.get());
+    driver_ = std::make_unique<fakes::SequenceDriver>(group_.get());
+  }
+
+  // Which sequences this cell compares: all of them in two cells of the fast backends, else a share
+  // that moves from cell to cell.
+  std::vector<const fakes::OracleSequence*> Share() const {
+    const Cell& cell = GetParam();
+    const bool slow = cell.backend == "reference";
+    const bool whole = !slow && ((cell.num_stages == 1 && cell.num_ranks == 1) ||
+                                 (cell.num_stages == 2 && cell.num_ranks == 8));
+    const int log_ranks = cell.num_ranks == 8 ? 3 : cell.num_ranks / 2;
+    const size_t place = static_cast<size_t>((cell.num_stages - 1) * 4 + log_ranks);
+    std::vector<const fakes::OracleSequence*> share;
+    const auto& sequences = TinyModelOf(cell.form).sequences;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const bool mine = i % (slow ? 16 : 8) == place && !(slow && sequences[i].kind != "chat");
+      if (whole || mine) share.push_back(&sequences[i]);
+    }
+    return share;
+  }
+
+  std::unique_ptr<kernels::Backend> backend_;
+  std::unique_ptr<fakes::StageGroup> group_;
+  std::unique_ptr<fakes::SequenceDriver> driver_;
+};
+
+TEST_P(ModelParity, GivesTheOraclesLogprobs) {
+  Distance all;
+  for (const fakes::OracleSequence* sequence : Share()) {
+    const Distance distance = CompareWithOracle(*driver_, *sequence);
+    all.Add(distance);
+    if (distance.worst <= kTolerance && distance.first_wrong_top < 0) continue;
+    const float gap =
+        RouterGapBefore(GetParam(), backend_.get(), *sequence, distance.worst_position);
+    EXPECT_LT(gap, kRouterTie) << "sequence " << sequence->id << " is off by " << distance.worst
+                               << " at position " << distance.worst_position
+                               << " without a near-tie in a router before it";
+    std::printf("sequence %d: off by %g after a router gap of %g\n", sequence->id, distance.worst,
+                static_cast<double>(gap));
+  }
+  EXPECT_GT(all.num_positions, 0);
+  std::printf("%s: %lld positions, worst difference %.3g, rms %.3g\n", NameOf(GetParam()).c_str(),
+              static_cast<long long>(all.num_positions), all.worst, all.rms());
+}
+
+TEST_P(ModelParity, ContinuesAsTheOracle) {
+  const size_t count = GetParam().backend == "reference" ? 1 : 5;
+  size_t num_compared = 0;
+  for (const fakes::OracleSequence* sequence : Share()) {
+    if (sequence->greedy_ids.empty()) continue;
+    if (num_compared++ == count) break;
+    const int64_t wrong = FirstWrongGreedyToken(*driver_, *sequence);
+    if (wrong < 0) continue;
+    const uint32_t position = static_cast<uint32_t>(sequence->prompt_ids.size() + wrong) - 1;
+    EXPECT_LT(RouterGapBefore(GetParam(), backend_.get(), *sequence, position), kRouterTie)
+        << "sequence " << sequence->id << " leaves the oracle at token " << wrong;
+  }
+  EXPECT_GT(num_compared, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Matrix, ModelParity, testing::ValuesIn(AllCells()),
+                         [](const auto& cell) { return NameOf(cell.param); });
+
+}  // namespace
+}  // namespace baton::conformance

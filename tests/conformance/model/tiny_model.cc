@@ -1,0 +1,152 @@
+#include "tests/conformance/model/tiny_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/log/check.h"
+#include "kernels/reference/reference_backend.h"
+
+namespace baton::conformance {
+namespace {
+
+TinyModel LoadForm(const std::string& form) {
+  TinyModel model;
+  const auto text = ReadModelConfigText(TinyModelFolder());
+  BATON_CHECK_OK(text.status());
+  auto config = ParseModelConfig(*text);
+  BATON_CHECK_OK(config.status());
+  model.config = *config;
+  auto checkpoint = fakes::MemoryCheckpoint::Read(TinyModelFolder());
+  BATON_CHECK_OK(checkpoint.status());
+  model.checkpoint = *std::move(checkpoint);
+  if (form == "bf16") {
+    model.checkpoint = model.checkpoint.ToBFloat16Form(model.config.fp8_block_size);
+    model.config.fp8_weights = false;
+  }
+  auto sequences = fakes::ReadOracle(absl::StrCat(TinyModelFolder(), "/oracle/", form, ".jsonl"));
+  BATON_CHECK_OK(sequences.status());
+  model.sequences = *std::move(sequences);
+  return model;
+}
+
+double LogprobOf(const stage::PositionScores& scores, uint32_t token_id) {
+  for (const kernels::TokenScore& score : scores.top) {
+    if (score.token_id == token_id) return score.logprob;
+  }
+  return -std::numeric_limits<double>::infinity();
+}
+
+bool IsTopTwoTie(const fakes::OracleTop& top) {
+  return top.logprobs[0] - top.logprobs[1] < kTopTwoTie;
+}
+
+}  // namespace
+
+const TinyModel& TinyModelOf(const std::string& form) {
+  static std::map<std::string, TinyModel> models;
+  const auto found = models.find(form);
+  return found != models.end() ? found->second : models.emplace(form, LoadForm(form)).first->second;
+}
+
+std::string TinyModelFolder() { return std::string(BATON_SOURCE_DIR) + "/tests/data/tiny-r1"; }
+
+std::vector<std::string> BackendNames() { return {"reference"}; }
+
+std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name) {
+  BATON_CHECK(name == "reference") << name;
+  return kernels::CreateReferenceBackend();
+}
+
+std::string NameOf(const Cell& cell) {
+  return absl::StrCat(cell.backend, "_", cell.form, "_pp", cell.num_stages, "_tp", cell.num_ranks,
+                      "_devices", cell.num_devices, "_",
+                      cell.compute_type == DataType::kFloat32 ? "float32" : "bfloat16");
+}
+
+std::ostream& operator<<(std::ostream& out, const Cell& cell) { return out << NameOf(cell); }
+
+std::unique_ptr<fakes::StageGroup> MakeGroup(const Cell& cell, kernels::Backend* backend,
+                                             stage::ActivationTap* tap) {
+  const TinyModel& model = TinyModelOf(cell.form);
+  fakes::StageGroupOptions options;
+  options.config = model.config;
+  options.checkpoint = &model.checkpoint;
+  options.backend = backend;
+  options.num_stages = cell.num_stages;
+  options.num_ranks = cell.num_ranks;
+  options.num_devices = cell.num_devices;
+  options.compute_type = cell.compute_type;
+  options.tap = tap;
+  auto group = fakes::StageGroup::Create(options);
+  BATON_CHECK_OK(group.status());
+  return *std::move(group);
+}
+
+void Distance::Add(const Distance& other) {
+  if (other.worst > worst) {
+    worst = other.worst;
+    worst_position = other.worst_position;
+  }
+  sum_of_squares += other.sum_of_squares;
+  num_logprobs += other.num_logprobs;
+  num_positions += other.num_positions;
+  num_top1_equal += other.num_top1_equal;
+}
+
+double Distance::rms() const {
+  return std::sqrt(sum_of_squares / static_cast<double>(std::max<int64_t>(num_logprobs, 1)));
+}
+
+Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence) {
+  stage::SamplingSettings sampling;
+  sampling.logprobs = true;
+  sampling.num_top_logprobs = kComparedLogprobs;
+  sampling.num_prompt_logprobs = kComparedLogprobs;
+  const uint64_t id = driver.Add(sequence.AllIds(), sampling);
+  BATON_CHECK_OK(driver.Prefill(id, std::numeric_limits<int16_t>::max()));
+  Distance distance;
+  for (const fakes::OracleTop& top : sequence.top) {
+    const stage::PositionScores& scores = driver.at(id).scores.at(top.position + 1);
+    for (size_t i = 0; i < top.ids.size(); ++i) {
+      const double error = std::abs(LogprobOf(scores, top.ids[i]) - top.logprobs[i]);
+      if (error > distance.worst) {
+        distance.worst = error;
+        distance.worst_position = top.position;
+      }
+      distance.sum_of_squares += error * error;
+      ++distance.num_logprobs;
+    }
+    ++distance.num_positions;
+    const bool equal = scores.top.front().token_id == top.ids.front();
+    distance.num_top1_equal += equal ? 1 : 0;
+    if (!equal && !IsTopTwoTie(top) && distance.first_wrong_top < 0) {
+      distance.first_wrong_top = top.position;
+    }
+  }
+  driver.Finish(id);
+  return distance;
+}
+
+int64_t FirstWrongGreedyToken(fakes::SequenceDriver& driver,
+                              const fakes::OracleSequence& sequence) {
+  const uint64_t id = driver.Add(sequence.prompt_ids, {});
+  const uint32_t count = static_cast<uint32_t>(sequence.greedy_ids.size());
+  BATON_CHECK_OK(driver.Generate(id, count, std::numeric_limits<int16_t>::max()));
+  std::map<uint32_t, const fakes::OracleTop*> top_at;
+  for (const fakes::OracleTop& top : sequence.top) top_at[top.position] = &top;
+  int64_t wrong = -1;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t position = static_cast<uint32_t>(sequence.prompt_ids.size()) + i;
+    if (driver.at(id).tokens[position] == sequence.greedy_ids[i]) continue;
+    const auto top = top_at.find(position - 1);
+    if (top == top_at.end() || !IsTopTwoTie(*top->second)) wrong = i;
+    break;  // another continuation from here on
+  }
+  driver.Finish(id);
+  return wrong;
+}
+
+}  // namespace baton::conformance

@@ -1,0 +1,80 @@
+// The demo model with its oracle, and how a run is held against it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "common/model/model_config.h"
+#include "kernels/api/ops.h"
+#include "tests/fakes/memory_checkpoint.h"
+#include "tests/fakes/oracle_file.h"
+#include "tests/fakes/sequence_driver.h"
+#include "tests/fakes/stage_group.h"
+
+namespace baton::conformance {
+
+inline constexpr uint32_t kComparedLogprobs = 64;
+
+struct TinyModel {
+  ModelConfig config;
+  fakes::MemoryCheckpoint checkpoint;
+  std::vector<fakes::OracleSequence> sequences;
+};
+
+// "fp8" or "bf16"; read once.
+const TinyModel& TinyModelOf(const std::string& form);
+
+std::string TinyModelFolder();
+
+// Names of the backends of this build that have float32 and bfloat16.
+std::vector<std::string> BackendNames();
+std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name);
+
+// One cell of the test matrix.
+struct Cell {
+  std::string backend;
+  std::string form;
+  int num_stages = 1;
+  int num_ranks = 1;
+  int num_devices = 1;
+  DataType compute_type = DataType::kFloat32;
+};
+std::ostream& operator<<(std::ostream& out, const Cell& cell);
+std::string NameOf(const Cell& cell);  // for gtest: letters, digits, underscores
+
+// A group running the cell. Ends the process on failure.
+std::unique_ptr<fakes::StageGroup> MakeGroup(const Cell& cell, kernels::Backend* backend,
+                                             stage::ActivationTap* tap = nullptr);
+
+// How far one sequence's log-probabilities are from the oracle's, over the oracle's top 8 at each
+// of its positions.
+struct Distance {
+  double worst = 0.0;
+  uint32_t worst_position = 0;
+  double sum_of_squares = 0.0;
+  int64_t num_logprobs = 0;
+  int64_t num_positions = 0;
+  int64_t num_top1_equal = 0;
+  // First oracle position whose best token is another here although the oracle's two best are
+  // further apart than `kTopTwoTie`; -1: none.
+  int64_t first_wrong_top = -1;
+
+  void Add(const Distance& other);
+  double rms() const;
+};
+
+// Two best tokens nearer than this may swap when log-probabilities may differ by half of it.
+inline constexpr double kTopTwoTie = 4e-3;
+
+// Runs prompt and greedy continuation as one prompt and compares every oracle position.
+Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence);
+
+// Generates greedily from the prompt: the first index at which the continuation leaves the oracle's
+// other than at a top-two tie; -1: none.
+int64_t FirstWrongGreedyToken(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence);
+
+}  // namespace baton::conformance
