@@ -1,0 +1,269 @@
+#include "tools/baton/group.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "nlohmann/json.hpp"
+
+#include "common/status/status_macros.h"
+#include "tools/baton/local_http.h"
+
+namespace baton {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(10);  // while starting or stopping
+constexpr absl::Duration kProbeTimeout = absl::Milliseconds(500);
+// A role drains for at most 30 s by default; this much more and it is killed.
+constexpr absl::Duration kStopTimeout = absl::Seconds(35);
+constexpr absl::Duration kHurriedStopTimeout = absl::Seconds(3);
+
+std::map<std::string, int> ReadPortsFile(const std::string& path) {
+  std::ifstream file(path);
+  const nlohmann::json parsed = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  std::map<std::string, int> ports;
+  if (!parsed.is_object()) return ports;
+  for (const auto& [name, port] : parsed.items())
+    if (port.is_number_integer()) ports[name] = port.get<int>();
+  return ports;
+}
+
+int PortOf(const std::map<std::string, int>& ports, const std::string& name) {
+  const auto found = ports.find(name);
+  return found == ports.end() ? 0 : found->second;
+}
+
+}  // namespace
+
+Group::Group(ServeOptions options, std::string programs, std::string scratch, int signal_fd)
+    : options_(std::move(options)),
+      programs_(std::move(programs)),
+      scratch_(std::move(scratch)),
+      signal_fd_(signal_fd),
+      progress_(absl::Now()),
+      load_progress_(options_.num_stages) {}
+
+absl::StatusOr<std::unique_ptr<Group>> Group::Create(ServeOptions options, std::string programs) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGINT, SIGTERM, SIGCHLD}) {
+    std::signal(number, SIG_DFL);  // a shell may have started us with SIGINT ignored
+    sigaddset(&signals, number);
+  }
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  const int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signal_fd < 0) return absl::InternalError("no descriptor for signals");
+  std::string scratch = (std::filesystem::temp_directory_path() / "baton-XXXXXX").string();
+  if (mkdtemp(scratch.data()) == nullptr) {
+    close(signal_fd);
+    return absl::InternalError(absl::StrCat("cannot make a folder like ", scratch));
+  }
+  return std::unique_ptr<Group>(
+      new Group(std::move(options), std::move(programs), std::move(scratch), signal_fd));
+}
+
+Group::~Group() {
+  members_.clear();
+  std::error_code ignored;  // a folder that stays behind in /tmp harms nothing
+  std::filesystem::remove_all(scratch_, ignored);
+  if (!options_.state_file.empty()) std::filesystem::remove(options_.state_file, ignored);
+  close(signal_fd_);
+}
+
+absl::Status Group::Run() {
+  absl::Status status = StartMember(Role::kModelLoader, 0);
+  if (status.ok()) status = StartMember(Role::kScheduler, 0);
+  while (status.ok() && signals_ == 0) {
+    status = Watch(ready_ ? absl::InfiniteFuture() : absl::Now() + kTick);
+    if (status.ok() && !ready_ && signals_ == 0) status = Advance();
+  }
+  progress_.Clear();
+  hurried_ = !status.ok();
+  if (status.ok()) PrintLine("baton", "stopping");
+  StopInOrder();
+  return status;
+}
+
+absl::Status Group::StartMember(Role role, int index) {
+  const std::string name = role == Role::kStageWorker ? absl::StrCat(NameOf(role), "-", index)
+                                                      : std::string(NameOf(role));
+  Member member{role, index, absl::StrCat(scratch_, "/", name, ".json"), {}, nullptr};
+  PeerAddresses peers;
+  if (HavePorts(Role::kScheduler))
+    peers.scheduler = absl::StrCat("127.0.0.1:", First(Role::kScheduler).ports.at("grpc"));
+  if (HavePorts(Role::kModelLoader))
+    peers.model_loader = absl::StrCat("127.0.0.1:", First(Role::kModelLoader).ports.at("grpc"));
+  ASSIGN_OR_RETURN(member.child,
+                   Child::Start(name, absl::StrCat(programs_, "/baton-", NameOf(role)),
+                                ArgumentsOf(role, index, options_, peers, member.ports_file)));
+  members_.push_back(std::move(member));
+  return absl::OkStatus();
+}
+
+// One step of starting: reads new ports, starts who was waiting for them, asks whether all is
+// ready.
+absl::Status Group::Advance() {
+  ReadPorts();
+  const bool dependents_started = members_.size() > 2;
+  if (!dependents_started && HavePorts(Role::kScheduler) && HavePorts(Role::kModelLoader)) {
+    for (int stage = 0; stage < options_.num_stages; ++stage)
+      RETURN_IF_ERROR(StartMember(Role::kStageWorker, stage));
+    RETURN_IF_ERROR(StartMember(Role::kGateway, 0));
+  }
+  RETURN_IF_ERROR(BecomeReadyIfSo());
+  if (!ready_ && progress_.Due(absl::Now())) progress_.Show(absl::Now(), DescribeProgress());
+  return absl::OkStatus();
+}
+
+// Waits until `until`, or until something happens, and takes it in.
+absl::Status Group::Watch(absl::Time until) {
+  std::vector<pollfd> watched{{signal_fd_, POLLIN, 0}};
+  for (const Member& member : members_)
+    watched.push_back({member.child->output_fd(), POLLIN, 0});  // -1 is passed over
+  int timeout_ms = -1;
+  if (until != absl::InfiniteFuture())
+    timeout_ms = static_cast<int>(
+        absl::ToInt64Milliseconds(std::max(until - absl::Now(), absl::Milliseconds(1))));
+  if (poll(watched.data(), watched.size(), timeout_ms) < 0) return absl::OkStatus();
+  for (Member& member : members_)
+    member.child->ReadOutput(
+        [&](const std::string& line) { PrintLine(member.child->name(), line); });
+  signalfd_siginfo signal{};
+  while (read(signal_fd_, &signal, sizeof signal) == sizeof signal)
+    if (signal.ssi_signo != SIGCHLD) ++signals_;
+  return CheckChildren();
+}
+
+// Takes in every child that has ended; the error is about the first.
+absl::Status Group::CheckChildren() {
+  absl::Status status;
+  for (Member& member : members_) {
+    const bool ran = member.child->running();
+    member.child->Reap();
+    if (!ran || member.child->running()) continue;
+    member.child->ReadOutput(
+        [&](const std::string& line) { PrintLine(member.child->name(), line); });
+    status.Update(absl::InternalError(absl::StrCat(
+        member.child->name(), " (pid ", member.child->pid(), ") died: ", member.child->ending(),
+        "; its last lines:\n  ", absl::StrJoin(member.child->last_lines(), "\n  "))));
+  }
+  return status;
+}
+
+void Group::ReadPorts() {
+  for (Member& member : members_)
+    if (member.ports.empty()) member.ports = ReadPortsFile(member.ports_file);
+}
+
+bool Group::HavePorts(Role role) const {
+  return std::any_of(members_.begin(), members_.end(), [role](const Member& member) {
+    return member.role == role && member.ports.contains("grpc");
+  });
+}
+
+const Group::Member& Group::First(Role role) const {
+  return *std::find_if(members_.begin(), members_.end(),
+                       [role](const Member& member) { return member.role == role; });
+}
+
+absl::Status Group::BecomeReadyIfSo() {
+  if (!HavePorts(Role::kGateway)) return absl::OkStatus();
+  const int http_port = PortOf(First(Role::kGateway).ports, "http");
+  if (!LocalHttpGet(options_.host, http_port, "/health/ready", kProbeTimeout).ok())
+    return absl::OkStatus();
+  ReadPorts();
+  ready_ = true;
+  progress_.Clear();
+  std::printf("ready: %s\n", Endpoint().c_str());
+  std::fflush(stdout);
+  return WriteState();
+}
+
+std::string Group::DescribeProgress() {
+  std::vector<std::string> missing;
+  for (const Member& member : members_)
+    if (!member.ports.contains("grpc")) missing.push_back(member.child->name());
+  if (!missing.empty()) return absl::StrCat("waiting for ", absl::StrJoin(missing, ", "));
+  const int port = PortOf(First(Role::kModelLoader).ports, "metrics");
+  const auto metrics = LocalHttpGet("127.0.0.1", port, "/metrics", kProbeTimeout);
+  if (metrics.ok()) load_progress_.Update(*metrics, absl::Now());
+  return load_progress_.Describe();
+}
+
+std::string Group::Endpoint() const {
+  const std::string host =
+      options_.host == "0.0.0.0" || options_.host.empty() ? "127.0.0.1" : options_.host;
+  return absl::StrCat("http://", host, ":", PortOf(First(Role::kGateway).ports, "http"), "/v1");
+}
+
+absl::Status Group::WriteState() const {
+  if (options_.state_file.empty()) return absl::OkStatus();
+  nlohmann::json state;
+  state["endpoint"] = Endpoint();
+  state["processes"] = nlohmann::json::array();
+  for (const Member& member : members_)
+    state["processes"].push_back({{"role", std::string(NameOf(member.role))},
+                                  {"index", member.index},
+                                  {"pid", member.child->pid()},
+                                  {"ports", member.ports}});
+  const std::string draft = absl::StrCat(options_.state_file, ".", getpid());
+  std::ofstream file(draft);
+  file << state.dump(2) << "\n";
+  file.close();
+  if (!file || std::rename(draft.c_str(), options_.state_file.c_str()) != 0)
+    return absl::InternalError(absl::StrCat("cannot write ", options_.state_file));
+  return absl::OkStatus();
+}
+
+void Group::StopInOrder() {
+  StopRole(Role::kGateway);
+  StopRole(Role::kScheduler);
+  StopRole(Role::kStageWorker);
+  StopRole(Role::kModelLoader);
+}
+
+// Asks every process of `role` to stop and waits until all have ended; then kills.
+void Group::StopRole(Role role) {
+  const auto any_runs = [&] {
+    return std::any_of(members_.begin(), members_.end(), [&](const Member& member) {
+      return member.role == role && member.child->running();
+    });
+  };
+  const auto signal_all = [&](int number) {
+    for (const Member& member : members_)
+      if (member.role == role) member.child->Signal(number);
+  };
+  const int signals_before = signals_;
+  signal_all(SIGTERM);
+  if (hurried_) signal_all(SIGTERM);
+  absl::Time deadline = absl::Now() + (hurried_ ? kHurriedStopTimeout : kStopTimeout);
+  while (any_runs() && absl::Now() < deadline) {
+    // A death is what is wanted here; one of another role is seen when its turn comes.
+    Watch(std::min(deadline, absl::Now() + absl::Seconds(1))).IgnoreError();
+    if (signals_ == signals_before || hurried_) continue;
+    hurried_ = true;
+    deadline = absl::Now() + kHurriedStopTimeout;
+    signal_all(SIGTERM);
+  }
+  if (!any_runs()) return;
+  PrintLine("baton", absl::StrCat(NameOf(role), " does not stop; killing it"));
+  signal_all(SIGKILL);
+  while (any_runs()) Watch(absl::Now() + kTick).IgnoreError();
+}
+
+void Group::PrintLine(const std::string& name, const std::string& line) {
+  progress_.Clear();
+  std::fputs(absl::StrCat("[", name, "] ", line, "\n").c_str(), stderr);
+}
+
+}  // namespace baton

@@ -1,0 +1,78 @@
+// A group of processes on this machine: started, watched and stopped by one thread, which owns all
+// of this state.
+//
+//   starting: scheduler and model-loader at once; stage-workers and gateway as soon as those two
+//   have
+//             written their ports; ready when the gateway's /health/ready says so
+//   serving:  sleeps until a child writes or ends, or a signal comes
+//   stopping: gateway, scheduler, stage-workers, model-loader, each after the one before has ended
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "tools/baton/child.h"
+#include "tools/baton/load_progress.h"
+#include "tools/baton/progress_line.h"
+#include "tools/baton/serve_options.h"
+
+namespace baton {
+
+class Group final {
+ public:
+  // `programs`: the folder that holds baton-scheduler and its siblings. Blocks SIGINT, SIGTERM and
+  // SIGCHLD for this thread. Errors: Internal (no descriptors, no scratch folder).
+  static absl::StatusOr<std::unique_ptr<Group>> Create(ServeOptions options, std::string programs);
+  ~Group();
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
+
+  // Starts the group and serves until a signal (OK) or until a child dies (Internal, naming it and
+  // how it ended). All children have ended when it returns.
+  absl::Status Run();
+
+ private:
+  struct Member {
+    Role role;
+    int index;  // of a stage; else 0
+    std::string ports_file;
+    std::map<std::string, int> ports;  // empty until its ports file is there
+    std::unique_ptr<Child> child;
+  };
+
+  Group(ServeOptions options, std::string programs, std::string scratch, int signal_fd);
+
+  absl::Status StartMember(Role role, int index);
+  absl::Status Advance();
+  absl::Status Watch(absl::Time until);
+  void ReadPorts();
+  bool HavePorts(Role role) const;
+  const Member& First(Role role) const;
+  absl::Status BecomeReadyIfSo();
+  std::string DescribeProgress();
+  absl::Status WriteState() const;
+  std::string Endpoint() const;
+  absl::Status CheckChildren();
+  void StopInOrder();
+  void StopRole(Role role);
+  void PrintLine(const std::string& name, const std::string& line);
+
+  const ServeOptions options_;
+  const std::string programs_;
+  const std::string scratch_;  // folder of the ports files; removed at the end
+  const int signal_fd_;
+  std::vector<Member> members_;
+  ProgressLine progress_;
+  LoadProgress load_progress_;
+  bool ready_ = false;
+  int signals_ = 0;       // SIGINT and SIGTERM seen
+  bool hurried_ = false;  // no drain: a child has died, or a second signal came
+};
+
+}  // namespace baton

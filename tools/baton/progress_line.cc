@@ -1,0 +1,36 @@
+#include "tools/baton/progress_line.h"
+
+#include <cstdio>
+#include <unistd.h>
+
+#include "absl/strings/str_format.h"
+
+namespace baton {
+namespace {
+
+constexpr absl::Duration kTerminalPeriod = absl::Milliseconds(100);
+constexpr absl::Duration kLogPeriod = absl::Seconds(5);
+
+}  // namespace
+
+ProgressLine::ProgressLine(absl::Time now) : start_(now), terminal_(isatty(STDOUT_FILENO) == 1) {}
+
+bool ProgressLine::Due(absl::Time now) const {
+  return now - shown_ >= (terminal_ ? kTerminalPeriod : kLogPeriod);
+}
+
+void ProgressLine::Show(absl::Time now, const std::string& text) {
+  shown_ = now;
+  text_ = absl::StrFormat("starting, %.0f s: %s", absl::ToDoubleSeconds(now - start_), text);
+  std::fputs((terminal_ ? "\r\033[K" + text_ : text_ + "\n").c_str(), stdout);
+  std::fflush(stdout);
+}
+
+void ProgressLine::Clear() {
+  if (!terminal_ || text_.empty()) return;
+  text_.clear();
+  std::fputs("\r\033[K", stdout);
+  std::fflush(stdout);
+}
+
+}  // namespace baton

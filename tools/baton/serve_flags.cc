@@ -1,0 +1,123 @@
+#include "tools/baton/serve_flags.h"
+
+#include <algorithm>
+
+namespace baton {
+namespace {
+
+constexpr absl::string_view kNoPython = "no Python code of a model is ever run";
+constexpr absl::string_view kNoGraphs = "nothing is compiled or captured here";
+constexpr absl::string_view kOneBackend = "the backend chooses its own kernels";
+constexpr absl::string_view kOwnLoader = "baton-model-loader reads safetensors in its own way";
+constexpr absl::string_view kOwnGroup = "processes are found by flag or registration";
+constexpr absl::string_view kNoOffload = "the KV cache is not moved out of the stage's memory";
+constexpr absl::string_view kAlways = "that is how it always works here";
+constexpr absl::string_view kNotYet = "there is nothing like it here yet";
+constexpr absl::string_view kFromMemory = "the KV cache is sized from --kv-cache-memory-bytes";
+
+constexpr FlagShape kSwitch = FlagShape::kSwitch;
+constexpr FlagShape kValue = FlagShape::kValue;
+constexpr FlagShape kList = FlagShape::kList;
+
+std::vector<ServeFlag> MeaningfulFlags() {
+  return {
+      {"host", kValue, kToSupervisor, "address of the OpenAI API; default: 127.0.0.1"},
+      {"port", kValue, kToSupervisor, "its port; default: 8000; 0: any free one"},
+      {"grpc-port", kValue, kToSupervisor, "port of the gRPC API; default: 50051; 0: any free one"},
+      {"pipeline-parallel-size", kValue, kToSupervisor | kToScheduler,
+       "stages, one process each; also -pp; default: 1"},
+      {"tensor-parallel-size", kValue, kToSupervisor | kToScheduler | kToStageWorker,
+       "ranks of a stage; also -tp; default: 1"},
+      {"served-model-name", kList, kToGateway, "names that requests may use; default: MODEL_DIR"},
+      {"max-model-len", kValue, kToScheduler, "tokens of prompt and answer together"},
+      {"dtype", kValue, kToScheduler, "auto, bfloat16 or float32"},
+      {"max-num-batched-tokens", kValue, kToScheduler, "most tokens of one step"},
+      {"max-num-seqs", kValue, kToScheduler, "most sequences that run at a time"},
+      {"max-num-queued-reqs", kValue, kToScheduler, "most requests that wait"},
+      {"num-gpu-blocks-override", kValue, kToScheduler, "KV blocks, instead of what fits"},
+      {"kv-cache-memory-bytes", kValue, kToStageWorker, "bytes of KV cache per stage"},
+      {"backend", kValue, kToStageWorker, "kernels: cpu or reference"},
+      {"cpu-threads", kValue, kToStageWorker, "threads of a stage, shared by its ranks"},
+      {"api-key", kList, kToGateway, "keys that requests must carry"},
+      {"reasoning-parser", kValue, kToGateway, "how reasoning is told from the answer"},
+      {"chat-template", kValue, kToGateway, "file to use instead of the model's own"},
+      {"state-file", kValue, kToSupervisor,
+       "file to write endpoint, ports and pids to, as JSON, once ready"},
+      {"verbose", kSwitch, kToSupervisor, "log of all processes at level debug"},
+  };
+}
+
+// Flags of vLLM, of old and new releases, that a command for vLLM may carry.
+std::vector<ServeFlag> IgnoredFlags() {
+  std::vector<ServeFlag> flags;
+  const auto add = [&flags](FlagShape shape, absl::string_view reason,
+                            std::vector<absl::string_view> names) {
+    for (const absl::string_view name : names) flags.push_back({name, shape, kIgnored, reason});
+  };
+  add(kSwitch, kNoPython, {"trust-remote-code", "trust-request-chat-template"});
+  add(kSwitch, kNoGraphs, {"enforce-eager"});
+  add(kValue, kNoGraphs,
+      {"compilation-config", "cudagraph-capture-sizes", "max-cudagraph-capture-size",
+       "max-seq-len-to-capture", "performance-mode"});
+  add(kValue, kOneBackend,
+      {"attention-backend", "moe-backend", "linear-backend", "all2all-backend", "quantization",
+       "kv-cache-dtype", "block-size", "device"});
+  add(kSwitch, kOneBackend, {"disable-custom-all-reduce", "numa-bind", "enable-dbo"});
+  add(kValue, kOwnLoader,
+      {"load-format", "download-dir", "model-loader-extra-config", "safetensors-load-strategy",
+       "safetensors-prefetch-num-threads", "safetensors-prefetch-block-size", "revision",
+       "tokenizer", "tokenizer-mode", "tokenizer-revision", "hf-overrides", "task",
+       "rope-scaling"});
+  add(kValue, kOwnGroup,
+      {"distributed-executor-backend", "nnodes", "node-rank", "master-addr", "master-port",
+       "distributed-timeout-seconds", "data-parallel-size", "api-server-count"});
+  add(kSwitch, kOwnGroup, {"headless", "disable-frontend-multiprocessing"});
+  add(kValue, kFromMemory, {"gpu-memory-utilization"});
+  add(kValue, kNoOffload, {"swap-space", "cpu-offload-gb", "kv-offloading-size"});
+  add(kSwitch, kAlways,
+      {"enable-chunked-prefill", "enable-prefix-caching", "async-scheduling", "enable-reasoning",
+       "disable-log-stats", "disable-log-requests", "disable-uvicorn-access-log",
+       "disable-async-output-proc"});
+  add(kValue, kAlways,
+      {"scheduling-policy", "num-scheduler-steps", "scheduler-delay-factor", "preemption-mode",
+       "prefix-caching-hash-algo", "generation-config", "logprobs-mode", "stream-interval",
+       "watermark", "chat-template-content-format"});
+  add(kSwitch, kNotYet,
+      {"enable-auto-tool-choice", "enable-expert-parallel", "enable-eplb", "enable-log-requests",
+       "enable-log-outputs", "enable-request-id-headers", "enable-server-load-tracking",
+       "enable-prompt-tokens-details", "enable-force-include-usage", "enable-prompt-adapter"});
+  add(kValue, kNotYet,
+      {"tool-call-parser", "speculative-config", "speculative-model", "num-speculative-tokens",
+       "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint", "max-log-len",
+       "guided-decoding-backend", "decode-context-parallel-size", "seed", "max-logprobs",
+       "long-prefill-token-threshold", "uvicorn-log-level"});
+  return flags;
+}
+
+}  // namespace
+
+const std::vector<ServeFlag>& ServeFlags() {
+  static const auto* flags = [] {
+    auto* all = new std::vector<ServeFlag>(MeaningfulFlags());
+    for (const ServeFlag& flag : IgnoredFlags()) all->push_back(flag);
+    return all;
+  }();
+  return *flags;
+}
+
+const ServeFlag* FindServeFlag(absl::string_view name) {
+  if (name == "tp") name = "tensor-parallel-size";
+  if (name == "pp") name = "pipeline-parallel-size";
+  const auto found = std::find_if(ServeFlags().begin(), ServeFlags().end(),
+                                  [name](const ServeFlag& flag) { return flag.name == name; });
+  return found == ServeFlags().end() ? nullptr : &*found;
+}
+
+std::vector<std::string> MeaningfulServeFlags() {
+  std::vector<std::string> names{"help"};
+  for (const ServeFlag& flag : ServeFlags())
+    if (flag.destinations != kIgnored) names.emplace_back(flag.name);
+  return names;
+}
+
+}  // namespace baton

@@ -1,0 +1,226 @@
+#include "tools/baton/serve_options.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+
+#include "common/config/nearest_name.h"
+#include "common/status/status_macros.h"
+
+namespace baton {
+namespace {
+
+constexpr int kMaxStages = 64;
+constexpr int kMaxRanks = 64;
+
+using Given = std::map<std::string, std::vector<std::string>>;  // flag to values
+
+absl::Status Unknown(absl::string_view word, absl::string_view name) {
+  const std::string nearest = NearestName(name, MeaningfulServeFlags());
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown flag ", word,
+                   nearest.empty() ? "" : absl::StrCat("; did you mean --", nearest, "?")));
+}
+
+bool IsFlag(const std::string& word) { return word.size() > 1 && absl::StartsWith(word, "-"); }
+
+// Reads the flag at words[*next - 1] and its values.
+absl::Status ReadFlag(const std::vector<std::string>& words, size_t* next, Given* given) {
+  const std::string& word = words[*next - 1];
+  const size_t equals = word.find('=');
+  const bool has_value = equals != std::string::npos;
+  std::string name = absl::StrReplaceAll(
+      absl::StripPrefix(absl::StripPrefix(word.substr(0, equals), "-"), "-"), {{"_", "-"}});
+  const bool negated = absl::StartsWith(name, "no-") && FindServeFlag(name) == nullptr;
+  if (negated) name = name.substr(3);
+  const ServeFlag* flag = FindServeFlag(name);
+  const bool short_form = !absl::StartsWith(word, "--") && name != "tp" && name != "pp";
+  if (flag == nullptr || short_form || (negated && flag->shape != FlagShape::kSwitch))
+    return Unknown(word.substr(0, equals), name);
+  std::vector<std::string>& values = (*given)[std::string(flag->name)];
+  if (flag->shape != FlagShape::kList) values.clear();
+  const size_t before = values.size();
+  if (has_value)
+    values.push_back(word.substr(equals + 1));
+  else if (flag->shape == FlagShape::kSwitch)
+    values.push_back(negated ? "false" : "true");
+  else
+    while (*next < words.size() && !absl::StartsWith(words[*next], "--") &&
+           (flag->shape == FlagShape::kList || values.size() == before))
+      values.push_back(words[(*next)++]);
+  if (values.size() > before) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--", name, " needs a value"));
+}
+
+// Flags that the command line leaves out and the environment has.
+void ReadEnvironment(Given* given) {
+  for (const ServeFlag& flag : ServeFlags()) {
+    if ((flag.destinations & kToSupervisor) == 0) continue;  // roles read the environment
+    const std::string variable =
+        absl::StrCat("BATON_", absl::AsciiStrToUpper(absl::StrReplaceAll(flag.name, {{"-", "_"}})));
+    const char* value = std::getenv(variable.c_str());
+    // Kubernetes sets BATON_PORT=tcp://... in every pod if a service is named "baton".
+    if (value == nullptr || absl::StartsWith(value, "tcp://")) continue;
+    given->try_emplace(std::string(flag.name), std::vector<std::string>{value});
+  }
+}
+
+absl::Status TakeNumber(const Given& given, const std::string& name, int least, int most,
+                        int* number) {
+  const auto found = given.find(name);
+  if (found == given.end()) return absl::OkStatus();
+  const std::string& text = found->second.back();
+  if (absl::SimpleAtoi(text, number) && *number >= least && *number <= most)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", name, ": \"", text, "\" is not a number from ", least, " to ", most));
+}
+
+// vLLM writes token counts as 2k (2,000) and 2K (2,048) too; "auto" is the model's own.
+absl::Status NormalizeLength(Given* given) {
+  const auto found = given->find("max-model-len");
+  if (found == given->end()) return absl::OkStatus();
+  std::string& text = found->second.back();
+  if (text == "auto" || text == "-1") {
+    given->erase(found);
+    return absl::OkStatus();
+  }
+  absl::string_view digits = text;
+  int64_t unit = 1;
+  for (const auto& [suffix, size] :
+       {std::pair<const char*, int64_t>{"k", 1000}, {"K", 1024}, {"m", 1000000}, {"M", 1048576}})
+    if (absl::ConsumeSuffix(&digits, suffix)) unit = size;
+  int64_t count = 0;
+  if (!absl::SimpleAtoi(digits, &count) || count < 1 || count > (int64_t{1} << 31) / unit)
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max-model-len: \"", text, "\" is not a number of tokens"));
+  text = absl::StrCat(count * unit);
+  return absl::OkStatus();
+}
+
+absl::Status CheckModel(const std::string& folder) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error))
+    return absl::InvalidArgumentError(absl::StrCat("model \"", folder, "\" is not a folder"));
+  if (!std::filesystem::is_regular_file(std::filesystem::path(folder) / "config.json", error))
+    return absl::InvalidArgumentError(absl::StrCat("model folder ", folder, " has no config.json"));
+  return absl::OkStatus();
+}
+
+void PassOnOrWarn(const Given& given, ServeOptions* options) {
+  for (const auto& [name, values] : given) {
+    const ServeFlag& flag = *FindServeFlag(name);
+    if (flag.destinations == kIgnored)
+      options->warnings.push_back(absl::StrCat("--", name, " is ignored: ", flag.help));
+    else if (flag.destinations != kToSupervisor)
+      options->passed_on[name] = values;
+  }
+}
+
+}  // namespace
+
+absl::string_view NameOf(Role role) {
+  switch (role) {
+    case Role::kModelLoader:
+      return "model-loader";
+    case Role::kScheduler:
+      return "scheduler";
+    case Role::kStageWorker:
+      return "stage-worker";
+    case Role::kGateway:
+      return "gateway";
+  }
+  return "?";
+}
+
+absl::StatusOr<ServeOptions> ParseServeOptions(const std::vector<std::string>& words) {
+  Given given;
+  ServeOptions options;
+  std::vector<std::string> models;
+  for (size_t next = 0; next < words.size();) {
+    const std::string& word = words[next++];
+    if (word == "--model" && next < words.size())
+      models.push_back(words[next++]);
+    else if (absl::StartsWith(word, "--model="))
+      models.push_back(word.substr(8));
+    else if (IsFlag(word))
+      RETURN_IF_ERROR(ReadFlag(words, &next, &given));
+    else
+      models.push_back(word);
+  }
+  ReadEnvironment(&given);
+  if (models.size() != 1)
+    return absl::InvalidArgumentError(
+        models.empty() ? "which model? give its folder: baton serve MODEL_DIR"
+                       : absl::StrCat("one model at a time, not ", absl::StrJoin(models, " and ")));
+  options.model_dir = models[0];
+  RETURN_IF_ERROR(CheckModel(options.model_dir));
+  RETURN_IF_ERROR(TakeNumber(given, "port", 0, 65535, &options.port));
+  RETURN_IF_ERROR(TakeNumber(given, "grpc-port", 0, 65535, &options.grpc_port));
+  RETURN_IF_ERROR(TakeNumber(given, "pipeline-parallel-size", 1, kMaxStages, &options.num_stages));
+  RETURN_IF_ERROR(TakeNumber(given, "tensor-parallel-size", 1, kMaxRanks, &options.num_ranks));
+  RETURN_IF_ERROR(NormalizeLength(&given));
+  if (given.contains("host")) options.host = given["host"].back();
+  if (given.contains("state-file")) options.state_file = given["state-file"].back();
+  if (given.contains("verbose")) options.verbose = given["verbose"].back() == "true";
+  PassOnOrWarn(given, &options);
+  return options;
+}
+
+std::string ServeHelp() {
+  std::string text =
+      "Serves a model as a group of processes on this machine: gateway, scheduler, stage-workers,\n"
+      "model-loader. Stops them in order on Ctrl-C or SIGTERM.\n\n"
+      "example:\n  baton serve /models/DeepSeek-R1 --pipeline-parallel-size 2 "
+      "--tensor-parallel-size 8\n\nflags:\n";
+  for (const ServeFlag& flag : ServeFlags())
+    if (flag.destinations != kIgnored)
+      absl::StrAppend(&text, "  --", flag.name, "\n      ", flag.help, "\n");
+  absl::StrAppend(&text, "\nOther flags of vLLM are accepted with a warning and ignored.\n");
+  return text;
+}
+
+std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& options,
+                                     const PeerAddresses& peers, const std::string& ports_file) {
+  std::vector<std::string> arguments{"--metrics-address", "127.0.0.1:0", "--ports-file",
+                                     ports_file};
+  const auto add = [&arguments](absl::string_view name, absl::string_view value) {
+    arguments.push_back(absl::StrCat("--", name));
+    arguments.emplace_back(value);
+  };
+  unsigned destination = 0;
+  if (options.verbose) add("log-level", "debug");
+  if (role != Role::kStageWorker) add("model", options.model_dir);
+  if (role == Role::kGateway) {
+    destination = kToGateway;
+    add("scheduler", peers.scheduler);
+    add("host", options.host);
+    add("port", absl::StrCat(options.port));
+    add("grpc-listen-address", absl::StrCat(options.host, ":", options.grpc_port));
+  } else {
+    add("listen-address", "127.0.0.1:0");
+  }
+  if (role == Role::kScheduler) destination = kToScheduler;
+  if (role == Role::kModelLoader) destination = kToModelLoader;
+  if (role == Role::kStageWorker) {
+    destination = kToStageWorker;
+    add("scheduler", peers.scheduler);
+    add("model-loader", peers.model_loader);
+    add("stage-index", absl::StrCat(index));
+  }
+  for (const auto& [name, values] : options.passed_on) {
+    if ((FindServeFlag(name)->destinations & destination) == 0) continue;
+    for (const std::string& value : values) add(name, value);
+  }
+  return arguments;
+}
+
+}  // namespace baton

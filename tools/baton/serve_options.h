@@ -1,0 +1,51 @@
+// What one `baton serve` command asks for, and the command line of each process that follows.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "tools/baton/serve_flags.h"
+
+namespace baton {
+
+enum class Role { kModelLoader, kScheduler, kStageWorker, kGateway };
+
+// "stage-worker"; the program is "baton-stage-worker".
+absl::string_view NameOf(Role role);
+
+struct ServeOptions {
+  std::string model_dir;
+  std::string host = "127.0.0.1";
+  int port = 8000;
+  int grpc_port = 50051;
+  int num_stages = 1;
+  int num_ranks = 1;
+  bool verbose = false;
+  std::string state_file;  // empty: none
+  // Flags that roles take over as they are: name to values.
+  std::map<std::string, std::vector<std::string>> passed_on;
+  std::vector<std::string> warnings;  // one line per flag that is ignored
+};
+
+// Parses the words after `baton serve`. A flag that is not given is taken from the environment
+// (BATON_MAX_NUM_SEQS). Errors: InvalidArgument with a line for the user: unknown flag (with a
+// suggestion), missing or bad value, no model, a folder without config.json.
+absl::StatusOr<ServeOptions> ParseServeOptions(const std::vector<std::string>& words);
+
+// Text of `baton serve --help`.
+std::string ServeHelp();
+
+// Addresses of peers that a process must be told, as "host:port".
+struct PeerAddresses {
+  std::string scheduler;
+  std::string model_loader;
+};
+
+// Arguments, without the program's name, of one process of the group. `index` is the stage's.
+std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& options,
+                                     const PeerAddresses& peers, const std::string& ports_file);
+
+}  // namespace baton
