@@ -114,7 +114,7 @@ class Parser {
       std::vector<std::string>& values = lists_[name];
       const size_t before = values.size();
       if (has_value) values.push_back(word.substr(equals + 1));
-      while (!has_value && next_ < words_.size() && !absl::StartsWith(words_[next_], "--"))
+      while (!has_value && next_ < words_.size() && !absl::StartsWith(words_[next_], "-"))
         values.push_back(words_[next_++]);
       if (values.size() == before) Fail(absl::StrCat("--", name, " needs a value"));
       return;

@@ -52,10 +52,10 @@ absl::Status ReadFlag(const std::vector<std::string>& words, size_t* next, Given
     values.push_back(word.substr(equals + 1));
   else if (flag->shape == FlagShape::kSwitch)
     values.push_back(negated ? "false" : "true");
-  else
-    while (*next < words.size() && !absl::StartsWith(words[*next], "--") &&
-           (flag->shape == FlagShape::kList || values.size() == before))
-      values.push_back(words[(*next)++]);
+  else if (flag->shape == FlagShape::kList)
+    while (*next < words.size() && !IsFlag(words[*next])) values.push_back(words[(*next)++]);
+  else if (*next < words.size() && !absl::StartsWith(words[*next], "--"))
+    values.push_back(words[(*next)++]);  // may be a negative number
   if (values.size() > before) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("--", name, " needs a value"));
 }
