@@ -1,0 +1,60 @@
+// Stands for any program of a group: writes its ports file, answers /health/ready, says what it was
+// told, stops on SIGTERM. FAKE_ROLE_DIES=scheduler: the program of that name exits with status 7
+// soon after its start; FAKE_ROLE_FAILS=gateway: exits with status 3 at the start.
+
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
+#include "common/metrics/small_http_server.h"
+#include "common/rpc/ports_file.h"
+#include "common/rpc/shutdown_events.h"
+
+namespace {
+
+std::string ValueOf(int argc, char** argv, const std::string& flag) {
+  for (int i = 1; i + 1 < argc; ++i)
+    if (argv[i] == flag) return argv[i + 1];
+  return "";
+}
+
+bool Named(const char* variable, const std::string& program) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && program == absl::StrCat("baton-", value);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string program = std::filesystem::path(argv[0]).filename();
+  std::string line = absl::StrCat(program, " started with");
+  for (int i = 1; i < argc; ++i) absl::StrAppend(&line, " ", argv[i]);
+  std::cerr << line << std::endl;
+  if (Named("FAKE_ROLE_FAILS", program)) {
+    std::cerr << "the reason of " << program << std::endl;
+    return 3;
+  }
+  auto events = baton::ShutdownEvents::Create();
+  auto http = baton::SmallHttpServer::Create("127.0.0.1:0", [&](const std::string&) {
+    return baton::SmallHttpReply{200, "text/plain", "ok\n"};
+  });
+  if (!events.ok() || !http.ok()) return 1;
+  const int port = (*http)->port();
+  const absl::Status written = baton::WritePortsFile(
+      ValueOf(argc, argv, "--ports-file"), {{"grpc", port}, {"metrics", port}, {"http", port}});
+  if (!written.ok()) return 1;
+  const bool dies = Named("FAKE_ROLE_DIES", program);
+  const std::string reason =
+      (*events)->Wait(dies ? absl::Now() + absl::Milliseconds(300) : absl::InfiniteFuture());
+  if (reason.empty()) {
+    std::cerr << "the last words of " << program << std::endl;
+    return 7;
+  }
+  std::cerr << program << " stops: " << reason << std::endl;
+  return 0;
+}

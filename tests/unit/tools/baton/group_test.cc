@@ -1,0 +1,125 @@
+#include "tools/baton/group.h"
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+#include <unistd.h>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace baton {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A folder with the four programs, all of them tests/fakes/fake_role.
+class GroupOfFakes : public ::testing::Test {
+ protected:
+  GroupOfFakes() {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    for (const char* role : {"model-loader", "scheduler", "stage-worker", "gateway"})
+      std::filesystem::create_symlink(BATON_BINARY_DIR "/tests/fake_role",
+                                      folder_ / (std::string("baton-") + role));
+    options_.model_dir = "m";
+    options_.num_stages = 2;
+    options_.state_file = folder_ / "state.json";
+  }
+  ~GroupOfFakes() override {
+    unsetenv("FAKE_ROLE_DIES");
+    unsetenv("FAKE_ROLE_FAILS");
+  }
+
+  // Runs a group, with `when_ready` called once its state file is there; what it wrote is in log_.
+  absl::Status Run(const std::function<void(const nlohmann::json&)>& when_ready) {
+    auto group = Group::Create(options_, folder_);
+    if (!group.ok()) return group.status();
+    std::atomic<bool> ended{false};
+    ::testing::internal::CaptureStderr();
+    ::testing::internal::CaptureStdout();
+    std::thread watcher([&] {
+      while (!ended && !std::filesystem::exists(options_.state_file)) std::this_thread::yield();
+      if (ended) return;
+      std::ifstream file(options_.state_file);
+      when_ready(nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false));
+    });
+    const absl::Status status = (*group)->Run();
+    ended = true;
+    watcher.join();
+    log_ = ::testing::internal::GetCapturedStderr();
+    output_ = ::testing::internal::GetCapturedStdout();
+    return status;
+  }
+
+  size_t Place(const std::string& text) const {
+    EXPECT_THAT(log_, HasSubstr(text));
+    return log_.find(text);
+  }
+
+  const std::filesystem::path folder_ =
+      std::filesystem::path(::testing::TempDir()) / ("group_test" + std::to_string(getpid()));
+  ServeOptions options_;
+  std::string log_;
+  std::string output_;
+};
+
+TEST_F(GroupOfFakes, BecomesReadyAndStopsInOrder) {
+  const absl::Status status = Run([&](const nlohmann::json& state) {
+    EXPECT_EQ(state.at("processes").size(), 5u);
+    EXPECT_THAT(state.at("endpoint").get<std::string>(), HasSubstr("http://127.0.0.1:"));
+    kill(getpid(), SIGTERM);
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(output_, HasSubstr("ready: http://127.0.0.1:"));
+  EXPECT_LT(Place("[gateway] baton-gateway stops: SIGTERM"),
+            Place("[scheduler] baton-scheduler stops: SIGTERM"));
+  EXPECT_LT(Place("[scheduler] baton-scheduler stops"),
+            Place("[stage-worker-0] baton-stage-worker stops"));
+  EXPECT_LT(Place("[stage-worker-1] baton-stage-worker stops"),
+            Place("[model-loader] baton-model-loader stops"));
+}
+
+TEST_F(GroupOfFakes, TellsEachWhereItsPeersAre) {
+  int scheduler_port = 0;
+  EXPECT_TRUE(Run([&](const nlohmann::json& state) {
+                for (const auto& member : state.at("processes"))
+                  if (member.at("role") == "scheduler") scheduler_port = member["ports"]["grpc"];
+                kill(getpid(), SIGINT);
+              }).ok());
+  const std::string address = "--scheduler 127.0.0.1:" + std::to_string(scheduler_port);
+  EXPECT_GT(Place("[gateway] baton-gateway started with"), 0u);
+  EXPECT_THAT(log_, HasSubstr(address));
+}
+
+TEST_F(GroupOfFakes, ReportsAChildThatDiesAndStopsTheRest) {
+  setenv("FAKE_ROLE_DIES", "stage-worker", 1);
+  const absl::Status status = Run([](const nlohmann::json&) {});
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("died: exit status 7"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the last words of baton-stage-worker"));
+  Place("[gateway] baton-gateway stops: SIGTERM");
+  Place("[model-loader] baton-model-loader stops: SIGTERM");
+}
+
+TEST_F(GroupOfFakes, ReportsAChildThatCannotStart) {
+  setenv("FAKE_ROLE_FAILS", "gateway", 1);
+  const absl::Status status = Run([](const nlohmann::json&) {});
+  EXPECT_THAT(std::string(status.message()), HasSubstr("gateway (pid "));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("died: exit status 3"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the reason of baton-gateway"));
+}
+
+TEST_F(GroupOfFakes, NamesAProgramThatIsMissing) {
+  std::filesystem::remove(folder_ / "baton-scheduler");
+  const absl::Status status = Run([](const nlohmann::json&) {});
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("baton-scheduler"));
+}
+
+}  // namespace
+}  // namespace baton

@@ -1,0 +1,130 @@
+#include "tools/baton/serve_options.h"
+
+#include <cstdlib>
+
+#include "absl/strings/str_join.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace baton {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const char* Model() { return BATON_SOURCE_DIR "/tests/data/tiny-r1"; }
+
+absl::StatusOr<ServeOptions> Parse(std::vector<std::string> words) {
+  words.insert(words.begin(), Model());
+  return ParseServeOptions(words);
+}
+
+std::string Refusal(std::vector<std::string> words) {
+  return std::string(Parse(std::move(words)).status().message());
+}
+
+std::string Line(Role role, const ServeOptions& options) {
+  return absl::StrJoin(ArgumentsOf(role, 1, options, {"s:1", "l:2"}, "p.json"), " ");
+}
+
+TEST(ServeOptions, HasDefaults) {
+  const auto options = Parse({});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model_dir, Model());
+  EXPECT_EQ(options->port, 8000);
+  EXPECT_EQ(options->num_stages, 1);
+  EXPECT_EQ(options->num_ranks, 1);
+  EXPECT_TRUE(options->warnings.empty());
+}
+
+TEST(ServeOptions, TakesTheGuidesCommand) {
+  const auto options =
+      Parse({"--port", "8080", "--trust-remote-code", "--served-model-name", "ds", "r1",
+             "--max-model-len", "2k", "--gpu-memory-utilization=0.95", "--tensor-parallel-size",
+             "8", "-pp", "2", "--enforce-eager", "--no-enable-chunked-prefill"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->port, 8080);
+  EXPECT_EQ(options->num_stages, 2);
+  EXPECT_EQ(options->num_ranks, 8);
+  EXPECT_THAT(options->passed_on.at("served-model-name"), ElementsAre("ds", "r1"));
+  EXPECT_THAT(options->passed_on.at("max-model-len"), ElementsAre("2000"));
+  EXPECT_THAT(options->warnings,
+              ::testing::UnorderedElementsAre(HasSubstr("--trust-remote-code is ignored"),
+                                              HasSubstr("--gpu-memory-utilization is ignored"),
+                                              HasSubstr("--enforce-eager is ignored"),
+                                              HasSubstr("--enable-chunked-prefill is ignored")));
+}
+
+TEST(ServeOptions, TakesTheModelByFlag) {
+  const auto options = ParseServeOptions({"--model", Model()});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model_dir, Model());
+}
+
+TEST(ServeOptions, ReadsItsEnvironment) {
+  setenv("BATON_TENSOR_PARALLEL_SIZE", "4", 1);
+  setenv("BATON_PORT", "tcp://10.0.0.1:8000", 1);
+  EXPECT_EQ(Parse({})->num_ranks, 4);
+  EXPECT_EQ(Parse({})->port, 8000);
+  EXPECT_EQ(Parse({"-tp", "2"})->num_ranks, 2);
+  unsetenv("BATON_TENSOR_PARALLEL_SIZE");
+  unsetenv("BATON_PORT");
+}
+
+TEST(ServeOptions, SuggestsTheFlagThatWasMeant) {
+  EXPECT_EQ(Refusal({"--max-modle-len", "5"}),
+            "unknown flag --max-modle-len; did you mean --max-model-len?");
+  EXPECT_THAT(Refusal({"--no-port"}), HasSubstr("unknown flag --no-port"));
+  EXPECT_THAT(Refusal({"-port", "5"}), HasSubstr("unknown flag -port; did you mean --port?"));
+  EXPECT_EQ(Refusal({"--quite-another-thing"}), "unknown flag --quite-another-thing");
+}
+
+TEST(ServeOptions, RefusesBadValues) {
+  EXPECT_EQ(Refusal({"--port", "x"}), "--port: \"x\" is not a number from 0 to 65535");
+  EXPECT_EQ(Refusal({"-tp", "0"}), "--tensor-parallel-size: \"0\" is not a number from 1 to 64");
+  EXPECT_EQ(Refusal({"--port"}), "--port needs a value");
+  EXPECT_EQ(Refusal({"--max-num-seqs", "--port"}), "--max-num-seqs needs a value");
+  EXPECT_THAT(Refusal({"--max-model-len", "9g"}), HasSubstr("is not a number of tokens"));
+  EXPECT_THAT(Refusal({"--max-model-len", "0"}), HasSubstr("is not a number of tokens"));
+}
+
+TEST(ServeOptions, RefusesWhatIsNoModel) {
+  EXPECT_THAT(std::string(ParseServeOptions({}).status().message()), HasSubstr("which model?"));
+  EXPECT_THAT(Refusal({"other"}), HasSubstr("one model at a time"));
+  EXPECT_THAT(std::string(ParseServeOptions({"/nonexistent"}).status().message()),
+              HasSubstr("\"/nonexistent\" is not a folder"));
+  EXPECT_THAT(std::string(ParseServeOptions({BATON_SOURCE_DIR}).status().message()),
+              HasSubstr("has no config.json"));
+}
+
+TEST(ArgumentsOf, GivesEachRoleItsOwnFlags) {
+  const auto options = Parse({"--max-num-seqs", "4", "--api-key", "a", "b", "-tp", "8", "-pp", "2",
+                              "--port", "81", "--verbose"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  const std::string gateway = Line(Role::kGateway, *options);
+  EXPECT_THAT(gateway, HasSubstr("--scheduler s:1 --host 127.0.0.1 --port 81"));
+  EXPECT_THAT(gateway, HasSubstr("--api-key a --api-key b"));
+  EXPECT_THAT(gateway, HasSubstr("--log-level debug"));
+  EXPECT_THAT(gateway, Not(HasSubstr("max-num-seqs")));
+  const std::string scheduler = Line(Role::kScheduler, *options);
+  EXPECT_THAT(scheduler, HasSubstr("--max-num-seqs 4"));
+  EXPECT_THAT(scheduler, HasSubstr("--pipeline-parallel-size 2"));
+  EXPECT_THAT(scheduler, HasSubstr("--tensor-parallel-size 8"));
+  EXPECT_THAT(scheduler, HasSubstr("--listen-address 127.0.0.1:0"));
+  const std::string stage = Line(Role::kStageWorker, *options);
+  EXPECT_THAT(stage, HasSubstr("--scheduler s:1 --model-loader l:2 --stage-index 1"));
+  EXPECT_THAT(stage, HasSubstr("--tensor-parallel-size 8"));
+  EXPECT_THAT(stage, Not(HasSubstr("--model ")));
+  const std::string loader = Line(Role::kModelLoader, *options);
+  EXPECT_THAT(loader, HasSubstr("--ports-file p.json"));
+  EXPECT_THAT(loader, Not(HasSubstr("--scheduler")));
+}
+
+TEST(ServeHelp, NamesOnlyFlagsThatMeanSomething) {
+  EXPECT_THAT(ServeHelp(), HasSubstr("--pipeline-parallel-size"));
+  EXPECT_THAT(ServeHelp(), Not(HasSubstr("--enforce-eager")));
+}
+
+}  // namespace
+}  // namespace baton
