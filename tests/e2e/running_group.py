@@ -1,0 +1,115 @@
+"""A group of Baton's processes, started with `baton serve` for a test."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("BATON_BIN_DIR", ROOT / "build/release/bin"))
+DEMO_MODEL = ROOT / "tests/data/tiny-r1"
+
+# The groups of the tests are on this machine: no proxy of the environment applies.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def fetch(url, timeout=10):
+    """(status code, text) of a GET."""
+    try:
+        with _OPENER.open(url, timeout=timeout) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+
+
+def wait_until(condition, what, timeout=60):
+    """Polls until `condition()` is truthy and returns its value; fails after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {timeout} s: {what}")
+
+
+def parse_metrics(text):
+    """Prometheus text as {name with labels: value}."""
+    samples = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            samples[name] = float(value)
+    return samples
+
+
+class RunningGroup:
+    """Attributes once ready:
+    base_url   "http://127.0.0.1:PORT" of the gateway; endpoint is base_url + "/v1"
+    port, grpc_port
+    model      name to send in requests
+    pids       {"gateway": pid, "scheduler": ..., "model-loader": ..., "stage-worker-0": ...}
+    metrics_urls   the same keys, URL of each /metrics
+    log        path of the log of all processes
+    """
+
+    def __init__(self, folder, *flags, model_dir=DEMO_MODEL, model="tiny-r1", stages=2, ranks=2):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model = model
+        self.log = folder / "serve.log"
+        self._state_file = folder / "group.json"
+        command = [BIN / "baton", "serve", model_dir, "--served-model-name", model,
+                   "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0",
+                   "--pipeline-parallel-size", str(stages), "--tensor-parallel-size", str(ranks),
+                   "--state-file", self._state_file, *flags]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([str(word) for word in command], stdout=log,
+                                            stderr=subprocess.STDOUT)
+
+    def wait_ready(self, timeout=120):
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError(f"baton serve ended by {self.process.returncode}:\n"
+                                     f"{self.log_tail()}")
+            return self._state_file.exists()
+
+        wait_until(ready, f"a ready group; its log:\n{self.log}", timeout)
+        state = json.loads(self._state_file.read_text())
+        self.endpoint = state["endpoint"]
+        self.base_url = self.endpoint.removesuffix("/v1")
+        self.pids = {}
+        self.metrics_urls = {}
+        for member in state["processes"]:
+            stage = member["role"] == "stage-worker"
+            name = f"{member['role']}-{member['index']}" if stage else member["role"]
+            self.pids[name] = member["pid"]
+            port = member["ports"]["metrics"]
+            self.metrics_urls[name] = f"http://127.0.0.1:{port}/metrics"
+            if member["role"] == "gateway":
+                self.port = member["ports"]["http"]
+                self.grpc_port = member["ports"]["grpc"]
+        return self
+
+    def metrics(self, name):
+        """Samples of one process: {name with labels: value}."""
+        code, text = fetch(self.metrics_urls[name])
+        assert code == 200, text
+        return parse_metrics(text)
+
+    def log_tail(self, lines=60):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, timeout=60):
+        """Stops the group in order; returns the exit status of `baton serve`."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # its children die with it
+            self.process.wait()
+            raise

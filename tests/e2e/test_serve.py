@@ -1,0 +1,94 @@
+"""`baton serve`: readiness, order, deaths, refusals."""
+
+import os
+import signal
+import socket
+import subprocess
+
+import running_group
+
+
+def serve(*arguments, timeout=60):
+    """Runs `baton serve` until it ends by itself."""
+    return subprocess.run([running_group.BIN / "baton", "serve", *arguments], capture_output=True,
+                          text=True, timeout=timeout, check=False)
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_is_ready_with_all_roles(group):
+    assert set(group.pids) == {"gateway", "scheduler", "model-loader", "stage-worker-0",
+                               "stage-worker-1"}
+    assert f"ready: {group.endpoint}" in group.log.read_text()
+    assert running_group.fetch(group.base_url + "/health/ready")[0] == 200
+    for name, url in group.metrics_urls.items():
+        base = url.removesuffix("/metrics")
+        assert running_group.fetch(base + "/health/live")[0] == 200, name
+        assert running_group.fetch(base + "/health/ready")[0] == 200, name
+        assert group.metrics(name)["process_resident_memory_bytes"] > 0, name
+
+
+def test_stops_in_order_and_leaves_nothing(start_group):
+    running = start_group(ranks=1)
+    pids = list(running.pids.values())
+    assert running.stop() == 0
+    assert not any(alive(pid) for pid in pids)
+    log = running.log.read_text()
+    order = [log.index(f"[{name}]", log.index("[baton] stopping"))
+             for name in ("gateway", "scheduler", "stage-worker-0", "model-loader")]
+    assert order == sorted(order)
+
+
+def test_reports_a_child_that_dies(start_group):
+    running = start_group(ranks=1)
+    pids = list(running.pids.values())
+    os.kill(running.pids["stage-worker-1"], signal.SIGKILL)
+    assert running.process.wait(60) == 1
+    assert not any(alive(pid) for pid in pids)
+    assert "stage-worker-1 (pid " in running.log.read_text()
+    assert "died: killed by SIGKILL; its last lines:" in running.log.read_text()
+
+
+def test_leaves_no_orphans_when_killed(start_group):
+    running = start_group(ranks=1)
+    pids = list(running.pids.values())
+    running.process.kill()
+    running.process.wait(10)
+    running_group.wait_until(lambda: not any(alive(pid) for pid in pids), "all children are gone")
+
+
+def test_names_a_port_that_is_taken():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = serve(running_group.DEMO_MODEL, "--port", str(port), "--grpc-port", "0")
+    assert result.returncode == 1
+    assert "gateway (pid " in result.stderr
+    assert str(port) in result.stderr
+
+
+def test_suggests_the_flag_that_was_meant():
+    result = serve(running_group.DEMO_MODEL, "--max-modle-len", "5")
+    assert result.returncode == 2
+    assert "unknown flag --max-modle-len; did you mean --max-model-len?" in result.stderr
+
+
+def test_warns_of_flags_that_mean_nothing_here(start_group):
+    running = start_group("--enforce-eager", "--gpu-memory-utilization", "0.95", "--swap-space", "4",
+                          stages=1, ranks=1)
+    log = running.log.read_text()
+    for flag in ("--enforce-eager", "--gpu-memory-utilization", "--swap-space"):
+        assert f"baton: {flag} is ignored: " in log
+
+
+def test_refuses_a_folder_without_a_model(tmp_path):
+    result = serve(tmp_path)
+    assert result.returncode == 2
+    assert "has no config.json" in result.stderr
