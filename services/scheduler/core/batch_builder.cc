@@ -1,0 +1,91 @@
+#include "services/scheduler/core/batch_builder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log/check.h"
+#include "services/scheduler/core/decode_policy.h"
+#include "services/scheduler/core/prefill_policy.h"
+
+namespace baton::scheduler {
+
+std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
+  step_id_ = step_id;
+  budget_ = limits_.max_tokens;
+  preempted_ = false;
+  rows_.clear();
+  AddDecodes();
+  AddBegunPrompts();
+  // Blocks that were just taken from a running sequence are not for a newcomer.
+  if (!preempted_) AddNewPrompts();
+  return std::move(rows_);
+}
+
+void BatchBuilder::AddDecodes() {
+  const size_t share = DecodeShare(state_.running->size(), limits_.num_steps);
+  for (Sequence* sequence : DecodeCandidates(*state_.running)) {
+    if (full() || rows_.size() >= share) return;
+    if (sequence->state() != Sequence::State::kRunning) continue;  // gave way to one before it
+    // One that finds no block leaves its place in the step to the next.
+    std::optional<std::vector<BlockId>> blocks = FindBlocks(sequence);
+    if (blocks.has_value()) AddRow(sequence, 1, *std::move(blocks));
+  }
+}
+
+void BatchBuilder::AddBegunPrompts() {
+  for (Sequence* sequence : *state_.running) {
+    if (full()) return;
+    if (!sequence->runnable() || sequence->decoding()) continue;
+    AddRow(sequence, ChunkTokens(*sequence, budget_), {});
+  }
+}
+
+void BatchBuilder::AddNewPrompts() {
+  const size_t num_running = state_.running->size();
+  const size_t num_places =
+      limits_.max_running - std::min<size_t>(limits_.max_running, num_running);
+  uint32_t share = AdmissionShare(state_.waiting->size(), num_places, limits_.num_free_steps);
+  for (; share > 0 && !full(); --share) {
+    Sequence* sequence = state_.waiting->Front();
+    if (!FitsNow(*sequence, *state_.ledger) || !state_.may_begin(*sequence)) return;
+    std::optional<std::vector<BlockId>> blocks =
+        state_.ledger->Grow(sequence->id(), sequence->num_tokens());
+    BATON_CHECK(blocks.has_value()) << "sequence " << sequence->id() << " fits but does not";
+    state_.waiting->Remove(sequence);
+    sequence->set_state(Sequence::State::kRunning);
+    state_.running->insert(sequence);
+    AddRow(sequence, ChunkTokens(*sequence, budget_), *std::move(blocks));
+  }
+}
+
+std::optional<std::vector<BlockId>> BatchBuilder::FindBlocks(Sequence* sequence) {
+  const uint64_t num_tokens = uint64_t{sequence->num_scheduled()} + 1;
+  while (true) {
+    std::optional<std::vector<BlockId>> blocks = state_.ledger->Grow(sequence->id(), num_tokens);
+    if (blocks.has_value()) return blocks;
+    Sequence* victim = PickVictim(*state_.running, *sequence);
+    if (victim == nullptr) return std::nullopt;
+    state_.preempt(victim);
+    preempted_ = true;
+  }
+}
+
+void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens,
+                          std::vector<BlockId> new_blocks) {
+  BatchRow row;
+  row.id = sequence->id();
+  row.begins = sequence->num_told() == 0;
+  row.begin = sequence->num_scheduled();
+  row.num_tokens = num_tokens;
+  row.sample = num_tokens == sequence->num_to_compute();
+  row.new_blocks = std::move(new_blocks);
+  if (!row.begins) {
+    row.appended.assign(sequence->tokens().begin() + sequence->num_told(),
+                        sequence->tokens().end());
+  }
+  sequence->Advance(num_tokens, step_id_);
+  budget_ -= num_tokens;
+  rows_.push_back(std::move(row));
+}
+
+}  // namespace baton::scheduler

@@ -1,0 +1,83 @@
+// Forms one micro-batch: decodes first, then prompts that began, then prompts that begin.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "services/scheduler/core/block_ledger.h"
+#include "services/scheduler/core/request_queue.h"
+#include "services/scheduler/core/running_set.h"
+
+namespace baton::scheduler {
+
+// Work of one sequence in a step.
+struct BatchRow {
+  SequenceId id = 0;
+  bool begins = false;  // the stages learn the sequence, with all its tokens, before this step
+  uint32_t begin = 0;
+  uint32_t num_tokens = 0;
+  bool sample = false;
+  std::vector<TokenId> appended;    // tokens that the stages have not been told yet
+  std::vector<BlockId> new_blocks;  // added to the sequence's table, in order
+};
+
+// One micro-batch.
+struct Batch {
+  StepId step_id = 0;
+  std::vector<BatchRow> rows;
+  std::vector<SequenceId> finished;  // forgotten before the step
+
+  uint32_t num_tokens() const {
+    uint32_t sum = 0;
+    for (const BatchRow& row : rows) sum += row.num_tokens;
+    return sum;
+  }
+};
+
+struct BatchLimits {
+  uint32_t max_tokens = 2048;
+  uint32_t max_running = 256;
+  uint32_t num_steps = 1;       // steps in flight that share the running sequences
+  uint32_t num_free_steps = 1;  // of them, not in flight yet: they share the newcomers
+};
+
+// Borrowed state that Build changes.
+struct BatchState {
+  RunningSet* running = nullptr;
+  RequestQueue* waiting = nullptr;
+  BlockLedger* ledger = nullptr;
+  // Called for each sequence that gives up its blocks; afterwards it waits.
+  std::function<void(Sequence*)> preempt;
+  // False while the stages still have to be told to forget the sequence.
+  std::function<bool(const Sequence&)> may_begin;
+};
+
+class BatchBuilder final {
+ public:
+  BatchBuilder(const BatchLimits& limits, BatchState state)
+      : limits_(limits), state_(std::move(state)) {}
+
+  // Rows of step `step_id`; the sequences in them have advanced. Perhaps none.
+  std::vector<BatchRow> Build(StepId step_id);
+
+ private:
+  void AddDecodes();
+  void AddBegunPrompts();
+  void AddNewPrompts();
+  // Blocks for the next token of `sequence`, preempting others if need be.
+  std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
+  void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);
+  bool full() const { return budget_ == 0 || rows_.size() >= limits_.max_running; }
+
+  const BatchLimits limits_;
+  const BatchState state_;
+  StepId step_id_ = 0;
+  uint32_t budget_ = 0;
+  bool preempted_ = false;
+  std::vector<BatchRow> rows_;
+};
+
+}  // namespace baton::scheduler

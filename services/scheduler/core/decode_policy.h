@@ -1,0 +1,24 @@
+// Which running sequences generate a token in the next step, and who gives way when blocks run out.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "services/scheduler/core/running_set.h"
+
+namespace baton::scheduler {
+
+// Sequences that can decode now: those whose last step is longest ago first, then by order of
+// service.
+std::vector<Sequence*> DecodeCandidates(const RunningSet& running);
+
+// How many of them one step takes: an even share of all that run, so that each of `num_steps` steps
+// in flight gets one and no stage idles behind a full step.
+size_t DecodeShare(size_t num_running, uint32_t num_steps);
+
+// The sequence that gives up its blocks so that `needy` can go on: the one served last of those
+// that are served after it and that no step in flight touches. Null: `needy` has to wait. The first
+// in order of service thus always goes on once no step is in flight.
+Sequence* PickVictim(const RunningSet& running, const Sequence& needy);
+
+}  // namespace baton::scheduler

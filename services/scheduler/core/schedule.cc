@@ -1,0 +1,267 @@
+#include "services/scheduler/core/schedule.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/log/check.h"
+#include "common/status/status_macros.h"
+#include "services/scheduler/core/finish_rule.h"
+
+namespace baton::scheduler {
+
+Schedule::Schedule(ScheduleOptions options)
+    : options_(std::move(options)), waiting_(options_.max_waiting) {
+  BATON_CHECK(options_.max_step_tokens > 0 && options_.max_running > 0 &&
+              options_.max_steps_in_flight > 0 && options_.max_model_len > 1)
+      << "empty limits";
+}
+
+uint32_t Schedule::max_sequence_tokens() const {
+  if (!ledger_.has_value()) return options_.max_model_len;
+  return static_cast<uint32_t>(
+      std::min<uint64_t>(options_.max_model_len, ledger_->capacity_tokens()));
+}
+
+absl::Status Schedule::CheckRequest(const SequenceRequest& request) const {
+  if (request.prompt.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
+  if (request.prompt.size() + 1 > max_sequence_tokens()) {
+    const bool by_cache = max_sequence_tokens() < options_.max_model_len;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the prompt has ", request.prompt.size(), " tokens; with one token of answer, ",
+        by_cache ? "the KV cache holds at most " : "the model takes at most ",
+        max_sequence_tokens()));
+  }
+  if (request.stop.max_tokens == 0) return absl::InvalidArgumentError("max_tokens is 0");
+  for (const std::vector<TokenId>* tokens : {&request.prompt, &request.resumed}) {
+    for (TokenId token : *tokens) {
+      if (token < options_.vocab_size) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "token ", token, " is outside the vocabulary of ", options_.vocab_size, " tokens"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<Ending>> Schedule::Add(SequenceRequest request) {
+  RETURN_IF_ERROR(CheckRequest(request));
+  const SequenceId id = request.id;
+  auto sequence = std::make_unique<Sequence>(std::move(request), num_arrivals_);
+  std::optional<Ending> ending = EndingOf(*sequence, options_.eos_token_ids, max_sequence_tokens());
+  if (ending.has_value()) return ending;
+  if (waiting_.full()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(waiting_.size(), " requests wait already; try again later"));
+  }
+  ++num_arrivals_;
+  const auto [entry, is_new] = sequences_.emplace(id, std::move(sequence));
+  BATON_CHECK(is_new) << "sequence " << id << " is live already";
+  waiting_.Push(entry->second.get());
+  return std::optional<Ending>();
+}
+
+bool Schedule::Cancel(SequenceId id) {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end()) return false;
+  if (found->second->state() == Sequence::State::kEnding) return false;
+  End(found->second.get());
+  return true;
+}
+
+std::vector<SequenceNews> Schedule::OpenEpoch(uint32_t num_blocks) {
+  BATON_CHECK(!ledger_.has_value()) << "an epoch is open";
+  ledger_.emplace(num_blocks, options_.block_tokens);
+  last_step_id_ = 0;
+  std::vector<SequenceNews> news;
+  for (SequenceId id : LiveIds()) {
+    const Sequence& sequence = *sequences_.at(id);
+    if (sequence.num_tokens() < max_sequence_tokens()) continue;
+    Ending ending{FinishCause::kLength};
+    if (sequence.num_generated() == 0) {
+      ending.cause = FinishCause::kFailed;
+      ending.message = absl::StrCat("the prompt has ", sequence.num_tokens(),
+                                    " tokens; the KV cache of the group holds at most ",
+                                    max_sequence_tokens(), " with the answer");
+    }
+    news.push_back({.id = id, .ending = std::move(ending)});
+    Cancel(id);
+  }
+  return news;
+}
+
+void Schedule::CloseEpoch() {
+  if (!ledger_.has_value()) return;
+  steps_.clear();
+  forgotten_.clear();
+  ledger_.reset();
+  for (Sequence* sequence : running_) {
+    sequence->Restart();
+    waiting_.Push(sequence);
+  }
+  running_.clear();
+  std::erase_if(sequences_, [](const auto& entry) {
+    return entry.second->state() == Sequence::State::kEnding;
+  });
+}
+
+std::optional<Batch> Schedule::NextBatch() {
+  if (!ledger_.has_value() || steps_.size() >= options_.max_steps_in_flight) return std::nullopt;
+  const BatchLimits limits{.max_tokens = options_.max_step_tokens,
+                           .max_running = options_.max_running,
+                           .num_steps = options_.max_steps_in_flight,
+                           .num_free_steps = options_.max_steps_in_flight - num_steps_in_flight()};
+  BatchBuilder builder(limits, {.running = &running_,
+                                .waiting = &waiting_,
+                                .ledger = &*ledger_,
+                                .preempt = [this](Sequence* sequence) { Preempt(sequence); },
+                                .may_begin =
+                                    [this](const Sequence& sequence) {
+                                      return std::find(forgotten_.begin(), forgotten_.end(),
+                                                       sequence.id()) == forgotten_.end();
+                                    }});
+  Batch batch;
+  batch.step_id = last_step_id_ + 1;
+  batch.rows = builder.Build(batch.step_id);
+  const bool release_due = !forgotten_.empty() && steps_.empty();
+  if (batch.rows.empty() && !release_due) return std::nullopt;
+  batch.finished = std::exchange(forgotten_, {});
+  last_step_id_ = batch.step_id;
+  StepInFlight step{batch.step_id, {}};
+  for (const BatchRow& row : batch.rows) step.rows.push_back({row.id, row.sample});
+  steps_.push_back(std::move(step));
+  return batch;
+}
+
+absl::Status Schedule::CheckResult(const StepInFlight& step, const StepResult& result) const {
+  if (result.step_id != step.id) {
+    return absl::DataLossError(
+        absl::StrCat("report of step ", result.step_id, " while step ", step.id, " is due"));
+  }
+  size_t next = 0;
+  for (const StepRow& row : step.rows) {
+    if (!row.sample) continue;
+    const bool faulty =
+        std::any_of(result.faults.begin(), result.faults.end(),
+                    [&row](const StepResult::Fault& fault) { return fault.id == row.id; });
+    const bool answered = next < result.tokens.size() && result.tokens[next].id == row.id;
+    if (!answered && faulty) continue;
+    if (!answered) {
+      return absl::DataLossError(
+          absl::StrCat("step ", step.id, " has no token for sequence ", row.id));
+    }
+    const StepResult::Sampled& sampled = result.tokens[next++];
+    if (sampled.position != sequences_.at(row.id)->num_tokens()) {
+      return absl::DataLossError(
+          absl::StrCat("step ", step.id, ": token at position ", sampled.position, " of sequence ",
+                       row.id, ", which has ", sequences_.at(row.id)->num_tokens(), " tokens"));
+    }
+    if (sampled.token >= options_.vocab_size) {
+      return absl::DataLossError(absl::StrCat("step ", step.id, ": token ", sampled.token,
+                                              " is outside the vocabulary of ",
+                                              options_.vocab_size));
+    }
+  }
+  if (next == result.tokens.size()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("step ", step.id, " has a token of sequence ",
+                                          result.tokens[next].id, " that it did not ask for"));
+}
+
+absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& result) {
+  if (steps_.empty()) {
+    return absl::DataLossError(
+        absl::StrCat("report of step ", result.step_id, ", but none is in flight"));
+  }
+  RETURN_IF_ERROR(CheckResult(steps_.front(), result));
+  const StepInFlight step = std::move(steps_.front());
+  steps_.pop_front();
+  std::unordered_map<SequenceId, TokenId> tokens;
+  for (const StepResult::Sampled& sampled : result.tokens) tokens[sampled.id] = sampled.token;
+  std::unordered_map<SequenceId, std::string> faults;
+  for (const StepResult::Fault& fault : result.faults) faults.insert({fault.id, fault.message});
+
+  std::vector<SequenceNews> news;
+  for (const StepRow& row : step.rows) {
+    Sequence* sequence = FinishRow(row);
+    if (sequence == nullptr) continue;
+    SequenceNews item{.id = row.id};
+    if (const auto fault = faults.find(row.id); fault != faults.end()) {
+      item.ending = Ending{FinishCause::kFailed, std::nullopt, fault->second};
+    } else if (row.sample) {
+      item.token = tokens.at(row.id);
+      sequence->AppendToken(*item.token);
+      item.ending = EndingOf(*sequence, options_.eos_token_ids, max_sequence_tokens());
+    } else {
+      continue;
+    }
+    if (item.ending.has_value()) End(sequence);
+    news.push_back(std::move(item));
+  }
+  return news;
+}
+
+Sequence* Schedule::FinishRow(const StepRow& row) {
+  const auto found = sequences_.find(row.id);
+  BATON_CHECK(found != sequences_.end()) << "sequence " << row.id << " left with a step in flight";
+  Sequence* sequence = found->second.get();
+  sequence->FinishStep();
+  if (sequence->state() == Sequence::State::kRunning) return sequence;
+  if (sequence->num_steps_in_flight() == 0) {
+    LeaveStages(sequence);
+    sequences_.erase(found);
+  }
+  return nullptr;
+}
+
+void Schedule::LeaveStages(Sequence* sequence) {
+  ledger_->Release(sequence->id());
+  if (sequence->num_told() > 0) forgotten_.push_back(sequence->id());
+}
+
+void Schedule::Preempt(Sequence* sequence) {
+  running_.erase(sequence);
+  LeaveStages(sequence);
+  sequence->Restart();
+  waiting_.Push(sequence);
+  ++num_preemptions_;
+}
+
+void Schedule::End(Sequence* sequence) {
+  if (sequence->state() == Sequence::State::kWaiting) {
+    waiting_.Remove(sequence);
+    sequences_.erase(sequence->id());
+    return;
+  }
+  running_.erase(sequence);
+  sequence->set_state(Sequence::State::kEnding);
+  if (sequence->num_steps_in_flight() > 0) return;
+  LeaveStages(sequence);
+  sequences_.erase(sequence->id());
+}
+
+ScheduleCounts Schedule::counts() const {
+  ScheduleCounts counts;
+  counts.num_running = static_cast<uint32_t>(running_.size());
+  counts.num_waiting = static_cast<uint32_t>(waiting_.size());
+  counts.num_used_blocks = ledger_.has_value() ? ledger_->num_used() : 0;
+  counts.num_total_blocks = ledger_.has_value() ? ledger_->num_blocks() : 0;
+  counts.num_preemptions = num_preemptions_;
+  return counts;
+}
+
+const Sequence* Schedule::Find(SequenceId id) const {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end()) return nullptr;
+  return found->second->state() == Sequence::State::kEnding ? nullptr : found->second.get();
+}
+
+std::vector<SequenceId> Schedule::LiveIds() const {
+  std::vector<SequenceId> ids;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence->state() != Sequence::State::kEnding) ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+}  // namespace baton::scheduler

@@ -1,0 +1,39 @@
+#include "services/scheduler/core/sequence.h"
+
+#include <utility>
+
+#include "common/log/check.h"
+
+namespace baton::scheduler {
+Sequence::Sequence(SequenceRequest request, uint64_t arrival)
+    : arrival_(arrival),
+      num_prompt_tokens_(static_cast<uint32_t>(request.prompt.size())),
+      tokens_(std::move(request.prompt)),
+      request_(std::move(request)) {
+  tokens_.insert(tokens_.end(), request_.resumed.begin(), request_.resumed.end());
+  request_.prompt.clear();
+  request_.resumed.clear();
+}
+
+void Sequence::Advance(uint32_t num_tokens, StepId step) {
+  BATON_CHECK(num_tokens > 0 && num_tokens <= num_to_compute())
+      << "sequence " << id() << ": " << num_tokens << " of " << num_to_compute();
+  num_scheduled_ += num_tokens;
+  num_told_ = this->num_tokens();
+  ++num_steps_in_flight_;
+  last_step_ = step;
+}
+
+void Sequence::FinishStep() {
+  BATON_CHECK(num_steps_in_flight_ > 0) << "sequence " << id() << " is in no step";
+  --num_steps_in_flight_;
+}
+
+void Sequence::Restart() {
+  num_scheduled_ = 0;
+  num_told_ = 0;
+  num_steps_in_flight_ = 0;
+  last_step_ = 0;
+}
+
+}  // namespace baton::scheduler
