@@ -1,0 +1,134 @@
+#include "services/scheduler/calls/submit_call.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/rpc/status_conversion.h"
+#include "services/scheduler/calls/submit_limits.h"
+
+namespace baton::scheduler {
+namespace {
+
+constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::SubmitResponse>* SubmitCall::Start(
+    grpc::CallbackServerContext* context, const v1::SubmitRequest& request,
+    const SubmitContext& submit) {
+  std::shared_ptr<SubmitCall> call(new SubmitCall(context, submit));
+  call->self_ = call;
+  call->Begin(request);
+  return call.get();
+}
+
+void SubmitCall::Begin(const v1::SubmitRequest& request) {
+  if (absl::Status status = CheckSubmitRequest(request, submit_.vocab_size); !status.ok()) {
+    Finish(status, absl::ZeroDuration());
+    return;
+  }
+  entered_ = submit_.live_calls->Enter();
+  id_ = submit_.loop->NewSequenceId();
+  if (entered_ && submit_.loop->Post(SubmitEvent{id_, request, self_})) return;
+  Finish(absl::ResourceExhaustedError("too many requests are open; try again later"), kRetryAfter);
+}
+
+bool SubmitCall::Push(v1::SubmitResponse response) {
+  Action action = Action::kNone;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_ || finishing_) return false;
+    if (has_pending_ && pending_.tokens_size() + response.tokens_size() > kMaxPendingTokens) {
+      return false;
+    }
+    if (has_pending_) {
+      pending_.MergeFrom(response);
+    } else {
+      pending_ = std::move(response);
+      has_pending_ = true;
+    }
+    // The last message leaves together with the status, which follows at once.
+    if (pending_.finish_reason() == v1::FINISH_REASON_UNSPECIFIED) action = NextLocked();
+  }
+  Do(action);
+  return true;
+}
+
+void SubmitCall::Finish(const absl::Status& status, absl::Duration retry_after) {
+  Action action = Action::kNone;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (finishing_) return;
+    finishing_ = true;
+    final_status_ = status;
+    if (retry_after > absl::ZeroDuration()) {
+      context_->AddTrailingMetadata("retry-after-ms",
+                                    absl::StrCat(absl::ToInt64Milliseconds(retry_after)));
+    }
+    action = NextLocked();
+  }
+  Do(action);
+}
+
+SubmitCall::Action SubmitCall::NextLocked() {
+  if (writing_ || finished_) return Action::kNone;
+  if (cancelled_) has_pending_ = false;
+  if (!has_pending_ && !finishing_) return Action::kNone;
+  finished_ = finishing_;
+  if (!has_pending_) return Action::kFinish;
+  current_ = std::exchange(pending_, {});
+  current_.set_sequence_number(next_number_++);
+  has_pending_ = false;
+  writing_ = true;
+  return finishing_ ? Action::kWriteAndFinish : Action::kWrite;
+}
+
+void SubmitCall::Do(Action action) {
+  grpc::Status status;
+  if (action == Action::kFinish || action == Action::kWriteAndFinish) {
+    absl::MutexLock lock(&mutex_);
+    status = ToGrpcStatus(final_status_);
+  }
+  switch (action) {
+    case Action::kNone:
+      return;
+    case Action::kWrite:
+      StartWrite(&current_);
+      return;
+    case Action::kWriteAndFinish:
+      StartWriteAndFinish(&current_, grpc::WriteOptions(), std::move(status));
+      return;
+    case Action::kFinish:
+      Reactor::Finish(std::move(status));
+      return;
+  }
+}
+
+void SubmitCall::OnWriteDone(bool ok) {
+  Action action = Action::kNone;
+  {
+    absl::MutexLock lock(&mutex_);
+    writing_ = false;
+    if (!ok) cancelled_ = true;  // OnCancel follows
+    action = NextLocked();
+  }
+  Do(action);
+}
+
+void SubmitCall::OnCancel() {
+  {
+    absl::MutexLock lock(&mutex_);
+    cancelled_ = true;
+    if (finishing_) return;
+  }
+  if (submit_.loop->Post(CancelEvent{id_})) return;  // the loop answers with Finish
+  Finish(absl::CancelledError("cancelled by its caller"), absl::ZeroDuration());
+}
+
+void SubmitCall::OnDone() {
+  if (entered_) submit_.live_calls->Leave();
+  self_.reset();
+}
+
+}  // namespace baton::scheduler

@@ -1,0 +1,90 @@
+#include "services/scheduler/calls/submit_limits.h"
+
+#include <cmath>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/rpc/peer.h"
+#include "common/status/status_macros.h"
+
+namespace baton::scheduler {
+namespace {
+
+constexpr size_t kMaxRequestIdBytes = 256;
+constexpr size_t kMaxFairnessKeyBytes = 64;
+constexpr size_t kMaxCacheSaltBytes = 256;
+constexpr uint32_t kMaxTopLogprobs = 20;
+constexpr int kMaxLogitBiases = 1024;
+constexpr int kMaxStopTokens = 1024;
+
+absl::Status CheckRange(const char* name, double value, double low, double high) {
+  if (value >= low && value <= high) return absl::OkStatus();  // false for NaN
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " is ", value, "; allowed: ", low, " to ", high));
+}
+
+absl::Status CheckLength(const char* name, size_t length, size_t most) {
+  if (length <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(name, " has ", length, " bytes; at most ", most));
+}
+
+absl::Status CheckCount(const char* name, uint64_t count, uint64_t most) {
+  if (count <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(name, " is ", count, "; at most ", most));
+}
+
+absl::Status CheckToken(const char* name, uint32_t token, uint32_t vocab_size) {
+  if (token < vocab_size) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, ": token ", token, " is outside the vocabulary of ", vocab_size, " tokens"));
+}
+
+absl::Status CheckTokenLists(const v1::SubmitRequest& request, uint32_t vocab_size) {
+  const v1::SamplingParams& sampling = request.sampling();
+  RETURN_IF_ERROR(CheckCount("number of logit_bias entries",
+                             static_cast<uint64_t>(sampling.logit_bias_size()), kMaxLogitBiases));
+  for (const v1::LogitBias& bias : sampling.logit_bias()) {
+    RETURN_IF_ERROR(CheckToken("logit_bias", bias.token_id(), vocab_size));
+    RETURN_IF_ERROR(CheckRange("logit_bias", bias.bias(), -100, 100));
+  }
+  RETURN_IF_ERROR(CheckCount("number of allowed_token_ids",
+                             static_cast<uint64_t>(sampling.allowed_token_ids_size()), vocab_size));
+  for (uint32_t token : sampling.allowed_token_ids()) {
+    RETURN_IF_ERROR(CheckToken("allowed_token_ids", token, vocab_size));
+  }
+  RETURN_IF_ERROR(CheckCount("number of stop_token_ids",
+                             static_cast<uint64_t>(request.stop().stop_token_ids_size()),
+                             kMaxStopTokens));
+  return absl::OkStatus();
+}
+
+absl::Status CheckSampling(const v1::SamplingParams& sampling) {
+  RETURN_IF_ERROR(CheckRange("temperature", sampling.temperature(), 0, 2));
+  if (!(sampling.top_p() > 0 && sampling.top_p() <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("top_p is ", sampling.top_p(), "; allowed: above 0, up to 1"));
+  }
+  RETURN_IF_ERROR(CheckRange("min_p", sampling.min_p(), 0, 1));
+  RETURN_IF_ERROR(CheckRange("presence_penalty", sampling.presence_penalty(), -2, 2));
+  RETURN_IF_ERROR(CheckRange("frequency_penalty", sampling.frequency_penalty(), -2, 2));
+  if (!(sampling.repetition_penalty() > 0) || std::isinf(sampling.repetition_penalty())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "repetition_penalty is ", sampling.repetition_penalty(), "; it must be above 0"));
+  }
+  RETURN_IF_ERROR(CheckCount("num_top_logprobs", sampling.num_top_logprobs(), kMaxTopLogprobs));
+  return CheckCount("num_prompt_logprobs", sampling.num_prompt_logprobs(), kMaxTopLogprobs);
+}
+
+}  // namespace
+
+absl::Status CheckSubmitRequest(const v1::SubmitRequest& request, uint32_t vocab_size) {
+  RETURN_IF_ERROR(CheckPeer(request.peer(), "scheduler"));
+  RETURN_IF_ERROR(CheckLength("request_id", request.request_id().size(), kMaxRequestIdBytes));
+  RETURN_IF_ERROR(CheckLength("fairness_key", request.fairness_key().size(), kMaxFairnessKeyBytes));
+  RETURN_IF_ERROR(CheckLength("cache_salt", request.cache_salt().size(), kMaxCacheSaltBytes));
+  RETURN_IF_ERROR(CheckSampling(request.sampling()));
+  return CheckTokenLists(request, vocab_size);
+}
+
+}  // namespace baton::scheduler

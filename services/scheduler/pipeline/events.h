@@ -1,0 +1,50 @@
+// What the rest of the process tells the step loop.
+#pragma once
+
+#include <memory>
+#include <variant>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+#include "protos/baton/v1/scheduling.pb.h"
+#include "protos/baton/v1/stage.pb.h"
+#include "services/scheduler/core/sequence.h"
+#include "services/scheduler/pipeline/stage_link.h"
+#include "services/scheduler/pipeline/token_sink.h"
+
+namespace baton::scheduler {
+
+// A new sequence; `request` is checked but for its prompt.
+struct SubmitEvent {
+  SequenceId id = 0;
+  v1::SubmitRequest request;
+  std::shared_ptr<TokenSink> sink;
+};
+
+// Its caller is gone.
+struct CancelEvent {
+  SequenceId id = 0;
+};
+
+// A stage-worker spoke.
+struct StageMessageEvent {
+  std::shared_ptr<StageLink> link;
+  v1::WorkerMessage message;
+};
+
+// Its stream has ended.
+struct StageClosedEvent {
+  std::shared_ptr<StageLink> link;
+  absl::Status why;
+};
+
+// Take nothing new; what runs may end within `patience`.
+struct DrainEvent {
+  absl::Duration patience;
+};
+
+using Event =
+    std::variant<SubmitEvent, CancelEvent, StageMessageEvent, StageClosedEvent, DrainEvent>;
+
+}  // namespace baton::scheduler

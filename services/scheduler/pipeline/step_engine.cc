@@ -1,0 +1,380 @@
+#include "services/scheduler/pipeline/step_engine.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/log/check.h"
+#include "common/log/log.h"
+#include "common/status/status_macros.h"
+#include "services/scheduler/pipeline/step_encoding.h"
+
+namespace baton::scheduler {
+namespace {
+
+// What a refused caller is told to wait.
+constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+// How long stages may take to leave once they were told, beyond the drain's deadline.
+constexpr absl::Duration kLeaveTime = absl::Seconds(1);
+constexpr absl::Duration kLongestWait = absl::Seconds(10);
+
+}  // namespace
+
+StepEngine::StepEngine(StepEngineOptions options, MonotonicTime now)
+    : options_(std::move(options)),
+      schedule_(options_.schedule),
+      registry_(options_.plans, options_.heartbeat_timeout),
+      reports_(registry_.num_stages()),
+      unready_since_(now),
+      last_heartbeat_(now),
+      last_advance_(now),
+      reporter_(options_.watch, options_.observer) {
+  BATON_CHECK(!options_.plans.empty() && options_.watch != nullptr) << "a group without stages";
+}
+
+void StepEngine::Take(Event event, MonotonicTime now) {
+  if (auto* submit = std::get_if<SubmitEvent>(&event)) {
+    Submit(std::move(*submit), now);
+  } else if (auto* cancel = std::get_if<CancelEvent>(&event)) {
+    schedule_.Cancel(cancel->id);
+    FinishRequest(cancel->id, absl::CancelledError("cancelled by its caller"));
+  } else if (auto* message = std::get_if<StageMessageEvent>(&event)) {
+    TakeStageMessage(std::move(*message), now);
+  } else if (auto* closed = std::get_if<StageClosedEvent>(&event)) {
+    const std::optional<uint32_t> index = registry_.IndexOf(closed->link.get());
+    if (index.has_value()) LoseStage(*index, closed->why, now);
+  } else if (auto* drain = std::get_if<DrainEvent>(&event)) {
+    if (phase_ != Phase::kServing) return;
+    phase_ = Phase::kDraining;
+    drain_deadline_ = now + drain->patience;
+    reporter_.MarkChanged();
+    BATON_LOG(INFO) << "draining: " << live_.size() << " requests are live";
+  }
+}
+
+absl::Status StepEngine::CheckAccepting(MonotonicTime now) const {
+  if (phase_ != Phase::kServing) return absl::UnavailableError("the scheduler is shutting down");
+  if (registry_.ready() || ElapsedSince(unready_since_, now) <= options_.unready_grace) {
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError(absl::StrCat(
+      "the group has been incomplete for ",
+      absl::FormatDuration(absl::Trunc(ElapsedSince(unready_since_, now), absl::Seconds(1)))));
+}
+
+void StepEngine::Submit(SubmitEvent event, MonotonicTime now) {
+  if (absl::Status status = CheckAccepting(now); !status.ok()) {
+    event.sink->Finish(status, kRetryAfter);
+    return;
+  }
+  absl::StatusOr<std::optional<Ending>> added =
+      schedule_.Add(MakeSequenceRequest(event.id, event.request));
+  if (!added.ok()) {
+    const bool full = absl::IsResourceExhausted(added.status());
+    event.sink->Finish(added.status(), full ? kRetryAfter : absl::ZeroDuration());
+    return;
+  }
+  LiveRequest live{
+      .sink = std::move(event.sink),
+      .name = event.request.request_id(),
+      .submitted = now,
+      .num_prompt_tokens = static_cast<uint32_t>(event.request.prompt_token_ids_size())};
+  live.sampling = std::move(*event.request.mutable_sampling());
+  live_.emplace(event.id, std::move(live));
+  if (added->has_value()) {
+    news_.push_back({SequenceNews{.id = event.id, .ending = std::move(**added)}, {}, false});
+  }
+}
+
+void StepEngine::TakeStageMessage(StageMessageEvent event, MonotonicTime now) {
+  const std::optional<uint32_t> index = registry_.IndexOf(event.link.get());
+  if (event.message.has_register_()) {
+    if (!index.has_value()) return Register(event.link, event.message.register_(), now);
+    return LoseStage(*index, absl::InvalidArgumentError("a second registration"), now);
+  }
+  if (!index.has_value()) return;  // refused or lost before; its stream is ending
+  registry_.Heard(*index, now);
+  const absl::Status status = TakeFromStage(*index, std::move(event.message), now);
+  if (!status.ok()) LoseStage(*index, status, now);
+}
+
+void StepEngine::Register(const std::shared_ptr<StageLink>& link, const v1::RegisterStage& request,
+                          MonotonicTime now) {
+  if (phase_ != Phase::kServing) {
+    link->Close(absl::UnavailableError("the scheduler is shutting down"));
+    return;
+  }
+  const absl::StatusOr<uint32_t> index = registry_.Register(link, request, now);
+  if (!index.ok()) {
+    BATON_LOG(WARNING) << "refused worker " << request.peer().instance() << ": "
+                       << index.status().message();
+    link->Close(index.status());
+    return;
+  }
+  BATON_LOG(INFO) << "stage " << *index << " is run by " << request.peer().instance() << " ("
+                  << request.backend() << ", " << request.num_ranks() << " ranks)";
+  v1::SchedulerMessage message;
+  *message.mutable_plan() = registry_.plan(*index);
+  link->Send(std::move(message));
+  reporter_.MarkChanged();
+}
+
+absl::Status StepEngine::TakeFromStage(uint32_t index, v1::WorkerMessage message,
+                                       MonotonicTime now) {
+  switch (message.message_case()) {
+    case v1::WorkerMessage::kHeartbeat:
+      return absl::OkStatus();
+    case v1::WorkerMessage::kReport:
+      return TakeReport(index, std::move(*message.mutable_report()), now);
+    case v1::WorkerMessage::kLoadProgress:
+      reporter_.MarkChanged();
+      return registry_.Progress(index, message.load_progress());
+    case v1::WorkerMessage::kReady:
+      RETURN_IF_ERROR(registry_.Ready(index, message.ready()));
+      BATON_LOG(INFO) << "stage " << index
+                      << " holds its weights: " << message.ready().weight_bytes() << " bytes in "
+                      << message.ready().load_ms() << " ms, " << message.ready().num_blocks()
+                      << " blocks of KV cache";
+      reporter_.MarkChanged();
+      FormGroup();
+      return absl::OkStatus();
+    case v1::WorkerMessage::kJoined:
+      RETURN_IF_ERROR(registry_.Joined(index, message.joined()));
+      reporter_.MarkChanged();
+      if (registry_.ready() && !schedule_.epoch_open()) StartEpoch();
+      return absl::OkStatus();
+    case v1::WorkerMessage::kFault:
+      return absl::AbortedError(absl::StrCat("its worker gave up at step ",
+                                             message.fault().step_id(), ": ",
+                                             message.fault().message()));
+    default:
+      return absl::InvalidArgumentError("a message without content");
+  }
+}
+
+void StepEngine::FormGroup() {
+  if (!registry_.topology_due() || phase_ == Phase::kLeaving) return;
+  std::vector<v1::Topology> topologies = registry_.TakeTopologies();
+  for (uint32_t index = 0; index < topologies.size(); ++index) {
+    v1::SchedulerMessage message;
+    *message.mutable_topology() = std::move(topologies[index]);
+    registry_.link(index)->Send(std::move(message));
+  }
+}
+
+void StepEngine::StartEpoch() {
+  reports_.Reset();
+  sent_steps_.clear();
+  last_sent_step_ = 0;
+  for (SequenceNews& news : schedule_.OpenEpoch(registry_.num_blocks())) {
+    news_.push_back({std::move(news), {}, false});
+  }
+  const uint32_t max_tokens = schedule_.max_sequence_tokens();
+  BATON_LOG(INFO) << "epoch " << registry_.epoch() << " starts: " << registry_.num_stages()
+                  << " stages, " << registry_.num_blocks() << " blocks of KV cache, sequences of "
+                  << "up to " << max_tokens << " tokens";
+  if (max_tokens < options_.schedule.max_model_len) {
+    BATON_LOG(WARNING) << "the KV cache holds " << max_tokens << " tokens; sequences of "
+                       << options_.schedule.max_model_len << " (max-model-len) do not fit";
+  }
+}
+
+void StepEngine::LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now) {
+  if (phase_ == Phase::kLeaving) {
+    BATON_LOG(INFO) << "stage " << index << " has left";
+  } else {
+    BATON_LOG(WARNING) << "stage " << index << " is lost in epoch " << registry_.epoch() << ": "
+                       << why.message();
+  }
+  StageLink* link = registry_.link(index);
+  if (absl::IsUnavailable(why)) {
+    link->Cut(why);
+  } else {
+    link->Close(why);
+  }
+  if (registry_.ready()) unready_since_ = now;
+  registry_.Leave(index);
+  schedule_.CloseEpoch();
+  reporter_.MarkChanged();
+  FormGroup();
+}
+
+absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, MonotonicTime now) {
+  if (report.epoch() != registry_.epoch() || !schedule_.epoch_open()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(std::optional<CollectedStep> done, reports_.Add(index, std::move(report)));
+  if (!done.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(std::vector<SequenceNews> news, schedule_.Complete(done->result));
+  for (const v1::PromptLogprobs& chunk : done->prompt_logprobs) {
+    const auto live = live_.find(chunk.sequence_id());
+    if (live != live_.end()) KeepPromptLogprobs(chunk, &live->second);
+  }
+  for (SequenceNews& item : news) {
+    PendingNews& pending = news_.emplace_back(PendingNews{std::move(item), {}, false});
+    const auto logprobs = done->logprobs.find(pending.news.id);
+    if (logprobs == done->logprobs.end()) continue;
+    pending.logprobs = std::move(logprobs->second);
+    pending.has_logprobs = true;
+  }
+  const auto sent = sent_steps_.find(done->result.step_id);
+  BATON_CHECK(sent != sent_steps_.end()) << "step " << done->result.step_id << " was not sent";
+  if (options_.observer != nullptr) {
+    options_.observer->OnStep(sent->second.num_rows, sent->second.num_tokens,
+                              ElapsedSince(sent->second.time, now));
+  }
+  sent_steps_.erase(sent);
+  return absl::OkStatus();
+}
+
+MonotonicTime StepEngine::Advance(MonotonicTime now) {
+  SendSteps(now);
+  SendNews();
+  CheckTimeouts(now);
+  AdvanceDrain(now);
+  SendSteps(now);  // what ended just now is to be forgotten
+  SendHeartbeats(now);
+  reporter_.Report(registry_, schedule_, phase_ == Phase::kServing, now);
+  last_advance_ = now;
+  return NextDue(now);
+}
+
+void StepEngine::SendSteps(MonotonicTime now) {
+  while (std::optional<Batch> batch = schedule_.NextBatch()) {
+    for (const BatchRow& row : batch->rows) {
+      LiveRequest& live = live_.at(row.id);
+      if (!live.started && options_.observer != nullptr) {
+        options_.observer->OnStart(ElapsedSince(live.submitted, now));
+      }
+      live.started = true;
+    }
+    v1::SchedulerMessage message;
+    *message.mutable_step() = EncodeStep(
+        *batch, registry_.epoch(), schedule_,
+        [this](SequenceId id) -> const v1::SamplingParams& { return live_.at(id).sampling; });
+    reports_.Sent(batch->step_id);
+    last_sent_step_ = batch->step_id;
+    sent_steps_[batch->step_id] = {now, static_cast<uint32_t>(batch->rows.size()),
+                                   batch->num_tokens()};
+    for (uint32_t index = 0; index < registry_.num_stages(); ++index) {
+      if (registry_.link(index)->Send(message)) continue;
+      LoseStage(index, absl::UnavailableError("its worker takes no more commands"), now);
+      return;
+    }
+  }
+}
+
+void StepEngine::SendNews() {
+  std::vector<PendingNews> news = std::exchange(news_, {});
+  uint64_t num_tokens = 0;
+  for (PendingNews& pending : news) {
+    if (pending.news.token.has_value()) ++num_tokens;
+    Deliver(std::move(pending));
+  }
+  if (num_tokens > 0 && options_.observer != nullptr) options_.observer->OnTokens(num_tokens);
+}
+
+void StepEngine::Deliver(PendingNews pending) {
+  const SequenceId id = pending.news.id;
+  const auto found = live_.find(id);
+  if (found == live_.end()) return;
+  LiveRequest& live = found->second;
+  const bool taken = live.sink->Push(
+      MakeResponse(pending.news, pending.has_logprobs ? &pending.logprobs : nullptr, &live));
+  const std::optional<Ending>& ending = pending.news.ending;
+  if (!taken) {
+    schedule_.Cancel(id);
+    FinishRequest(id, absl::ResourceExhaustedError("the reader of the tokens is too slow"));
+  } else if (ending.has_value() && ending->cause == FinishCause::kFailed) {
+    // A failure without a token ever computed is the cache's: the prompt does not fit.
+    FinishRequest(id, live.started ? absl::InternalError(ending->message)
+                                   : absl::InvalidArgumentError(ending->message));
+  } else if (ending.has_value()) {
+    FinishRequest(id, absl::OkStatus());
+  }
+}
+
+void StepEngine::FinishRequest(SequenceId id, const absl::Status& status,
+                               absl::Duration retry_after) {
+  const auto found = live_.find(id);
+  if (found == live_.end()) return;
+  found->second.sink->Finish(status, retry_after);
+  live_.erase(found);
+}
+
+void StepEngine::AbortAll(const absl::Status& status, v1::FinishReason reason) {
+  for (SequenceId id : schedule_.LiveIds()) {
+    schedule_.Cancel(id);
+    v1::SubmitResponse response;
+    response.set_finish_reason(reason);
+    live_.at(id).sink->Push(std::move(response));
+    FinishRequest(id, status, kRetryAfter);
+  }
+}
+
+void StepEngine::SendHeartbeats(MonotonicTime now) {
+  if (ElapsedSince(last_heartbeat_, now) < options_.heartbeat_interval) return;
+  last_heartbeat_ = now;
+  v1::SchedulerMessage message;
+  message.mutable_heartbeat()->set_epoch(registry_.epoch());
+  message.mutable_heartbeat()->set_step_id(last_sent_step_);
+  SendToStages(message);
+}
+
+void StepEngine::SendToStages(const v1::SchedulerMessage& message) {
+  for (uint32_t index = 0; index < registry_.num_stages(); ++index) {
+    if (registry_.link(index) != nullptr) registry_.link(index)->Send(message);
+  }
+}
+
+void StepEngine::CheckTimeouts(MonotonicTime now) {
+  // Whoever was asleep cannot say that others were silent.
+  if (ElapsedSince(last_advance_, now) > options_.heartbeat_timeout / 2) registry_.HeardAll(now);
+  for (uint32_t index : registry_.Silent(now)) {
+    LoseStage(index,
+              absl::UnavailableError(absl::StrCat(
+                  "no sign of life for ", absl::FormatDuration(options_.heartbeat_timeout))),
+              now);
+  }
+  if (registry_.ready() || live_.empty() || phase_ != Phase::kServing) return;
+  if (absl::Status status = CheckAccepting(now); !status.ok()) {
+    AbortAll(status, v1::FINISH_REASON_ERROR);
+  }
+}
+
+void StepEngine::AdvanceDrain(MonotonicTime now) {
+  if (phase_ == Phase::kDraining) {
+    if (now >= drain_deadline_) {
+      AbortAll(absl::UnavailableError("the scheduler is shutting down"), v1::FINISH_REASON_ABORT);
+    }
+    const bool done = live_.empty() && schedule_.idle();
+    if (!done && now < drain_deadline_ + kLeaveTime) return;
+    phase_ = Phase::kLeaving;
+    leave_deadline_ = now + kLeaveTime;
+    v1::SchedulerMessage message;
+    message.mutable_drain();
+    SendToStages(message);
+  }
+  if (phase_ != Phase::kLeaving) return;
+  if (registry_.num_attached() > 0 && now < leave_deadline_) return;
+  for (uint32_t index = 0; index < registry_.num_stages(); ++index) {
+    if (registry_.link(index) == nullptr) continue;
+    registry_.link(index)->Cut(absl::UnavailableError("the scheduler is shutting down"));
+  }
+  phase_ = Phase::kStopped;
+}
+
+MonotonicTime StepEngine::NextDue(MonotonicTime now) const {
+  MonotonicTime due = std::min(now + kLongestWait, reporter_.next_due(now));
+  if (registry_.num_attached() > 0) {
+    due = std::min(due, last_heartbeat_ + options_.heartbeat_interval);
+  }
+  if (!registry_.ready() && !live_.empty() && phase_ == Phase::kServing) {
+    due = std::min(due, unready_since_ + options_.unready_grace + absl::Milliseconds(1));
+  }
+  if (phase_ == Phase::kDraining) {
+    due = std::min(due, now < drain_deadline_ ? drain_deadline_ : drain_deadline_ + kLeaveTime);
+  }
+  if (phase_ == Phase::kLeaving) due = std::min(due, leave_deadline_);
+  return due;
+}
+
+}  // namespace baton::scheduler

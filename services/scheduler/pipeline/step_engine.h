@@ -1,0 +1,106 @@
+// What the step loop does, without its thread: requests and stage messages in; step commands,
+// tokens and the state of the group out. Given the same events at the same times it does the same.
+//
+// Phases:  serving --drain--> draining --nothing live--> leaving --every stage gone--> stopped
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+#include "services/scheduler/core/schedule.h"
+#include "services/scheduler/pipeline/events.h"
+#include "services/scheduler/pipeline/group_reporter.h"
+#include "services/scheduler/pipeline/group_watch.h"
+#include "services/scheduler/pipeline/live_request.h"
+#include "services/scheduler/pipeline/monotonic_time.h"
+#include "services/scheduler/pipeline/report_collector.h"
+#include "services/scheduler/pipeline/stage_registry.h"
+#include "services/scheduler/pipeline/step_observer.h"
+
+namespace baton::scheduler {
+
+struct StepEngineOptions {
+  ScheduleOptions schedule;
+  std::vector<v1::StagePlan> plans;  // one per stage
+  absl::Duration heartbeat_interval = absl::Milliseconds(250);
+  absl::Duration heartbeat_timeout = absl::Seconds(1);
+  // The group may be incomplete for this long before requests are refused.
+  absl::Duration unready_grace = absl::Seconds(30);
+  GroupWatch* watch = nullptr;       // must outlive this object
+  StepObserver* observer = nullptr;  // may be null; must outlive this object
+};
+
+// Not thread-safe: one thread calls everything.
+class StepEngine final {
+ public:
+  StepEngine(StepEngineOptions options, MonotonicTime now);
+
+  void Take(Event event, MonotonicTime now);
+  // Does whatever is due: steps, tokens, heartbeats, timeouts, news of the group. Call after each
+  // run of events and at the time that the last call returned.
+  MonotonicTime Advance(MonotonicTime now);
+  // The drain is over: every stage has left, or had its time.
+  bool stopped() const { return phase_ == Phase::kStopped; }
+
+ private:
+  enum class Phase { kServing, kDraining, kLeaving, kStopped };
+  struct SentStep {
+    MonotonicTime time;
+    uint32_t num_rows;
+    uint32_t num_tokens;
+  };
+  struct PendingNews {
+    SequenceNews news;
+    v1::PositionLogprobs logprobs;
+    bool has_logprobs;
+  };
+
+  void Submit(SubmitEvent event, MonotonicTime now);
+  absl::Status CheckAccepting(MonotonicTime now) const;
+  void TakeStageMessage(StageMessageEvent event, MonotonicTime now);
+  absl::Status TakeFromStage(uint32_t index, v1::WorkerMessage message, MonotonicTime now);
+  void Register(const std::shared_ptr<StageLink>& link, const v1::RegisterStage& request,
+                MonotonicTime now);
+  absl::Status TakeReport(uint32_t index, v1::StepReport report, MonotonicTime now);
+  void LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now);
+  void FormGroup();
+  void StartEpoch();
+  void SendSteps(MonotonicTime now);
+  void SendToStages(const v1::SchedulerMessage& message);
+  // Tells the callers; done after SendSteps, so that the stages do not wait for it.
+  void SendNews();
+  void Deliver(PendingNews pending);
+  // Ends a request that got its last response, or never gets one.
+  void FinishRequest(SequenceId id, const absl::Status& status,
+                     absl::Duration retry_after = absl::ZeroDuration());
+  void AbortAll(const absl::Status& status, v1::FinishReason reason);
+  void SendHeartbeats(MonotonicTime now);
+  void CheckTimeouts(MonotonicTime now);
+  void AdvanceDrain(MonotonicTime now);
+  MonotonicTime NextDue(MonotonicTime now) const;
+
+  const StepEngineOptions options_;
+  Schedule schedule_;
+  StageRegistry registry_;
+  ReportCollector reports_;
+  std::unordered_map<SequenceId, LiveRequest> live_;
+  std::vector<PendingNews> news_;
+  std::unordered_map<StepId, SentStep> sent_steps_;  // of the open epoch
+  StepId last_sent_step_ = 0;
+  Phase phase_ = Phase::kServing;
+  MonotonicTime drain_deadline_;
+  MonotonicTime leave_deadline_;
+  MonotonicTime unready_since_;
+  MonotonicTime last_heartbeat_;
+  MonotonicTime last_advance_;
+  GroupReporter reporter_;
+};
+
+}  // namespace baton::scheduler

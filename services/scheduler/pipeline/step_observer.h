@@ -1,0 +1,24 @@
+// What the step loop tells whoever measures it.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+#include "services/scheduler/core/schedule.h"
+
+namespace baton::scheduler {
+
+// Called by the step loop only; must not block.
+class StepObserver {
+ public:
+  virtual ~StepObserver() = default;
+  // A step is done on every stage, `duration` after it was sent.
+  virtual void OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) = 0;
+  // A sequence took part in its first step, `waited` after it was submitted.
+  virtual void OnStart(absl::Duration waited) = 0;
+  virtual void OnTokens(uint64_t num_tokens) = 0;
+  virtual void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) = 0;
+};
+
+}  // namespace baton::scheduler

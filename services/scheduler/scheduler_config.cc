@@ -1,0 +1,92 @@
+#include "services/scheduler/scheduler_config.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/model/eos_tokens.h"
+#include "common/status/status_macros.h"
+#include "services/scheduler/pipeline/stage_plan.h"
+
+namespace baton::scheduler {
+namespace {
+
+constexpr uint32_t kBlockTokens = 64;
+
+absl::Status CheckFlag(const char* name, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", name, " is ", value, "; allowed: ", low, " to ", high));
+}
+
+absl::Status CheckFlags(const SchedulerConfig& config) {
+  if (config.model.empty()) return absl::InvalidArgumentError("--model is missing");
+  RETURN_IF_ERROR(CheckFlag("pipeline-parallel-size", config.pipeline_parallel_size, 1, 1024));
+  RETURN_IF_ERROR(CheckFlag("tensor-parallel-size", config.tensor_parallel_size, 1, 1024));
+  RETURN_IF_ERROR(CheckFlag("max-model-len", config.max_model_len, 0, 1 << 24));
+  RETURN_IF_ERROR(CheckFlag("max-num-batched-tokens", config.max_num_batched_tokens, 1, 1 << 20));
+  RETURN_IF_ERROR(CheckFlag("max-num-seqs", config.max_num_seqs, 1, 1 << 16));
+  RETURN_IF_ERROR(CheckFlag("max-num-queued-reqs", config.max_num_queued_reqs, 1, 1 << 20));
+  RETURN_IF_ERROR(
+      CheckFlag("num-gpu-blocks-override", config.num_gpu_blocks_override, 0, UINT32_MAX));
+  RETURN_IF_ERROR(CheckFlag("max-steps-in-flight", config.max_steps_in_flight, 0, 1024));
+  if (config.heartbeat_timeout < absl::Milliseconds(500)) {
+    return absl::InvalidArgumentError(
+        "--heartbeat-timeout is below 500ms; heartbeats come every 250ms");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::DataType> ComputeType(const std::string& dtype) {
+  if (dtype == "auto" || dtype == "bfloat16") return v1::DATA_TYPE_BFLOAT16;
+  if (dtype == "float32") return v1::DATA_TYPE_FLOAT32;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--dtype is \"", dtype, "\"; allowed: auto, bfloat16, float32"));
+}
+
+absl::StatusOr<uint32_t> MaxModelLen(const SchedulerConfig& config, const ModelConfig& model) {
+  if (config.max_model_len == 0) return static_cast<uint32_t>(model.max_positions);
+  if (config.max_model_len < 2 || config.max_model_len > model.max_positions) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-model-len is ", config.max_model_len,
+                                                   "; allowed: 2 to ", model.max_positions,
+                                                   " (max_position_embeddings of the model)"));
+  }
+  return static_cast<uint32_t>(config.max_model_len);
+}
+
+}  // namespace
+
+absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
+  RETURN_IF_ERROR(CheckFlags(config));
+  ASSIGN_OR_RETURN(const v1::DataType compute_type, ComputeType(config.dtype));
+  ASSIGN_OR_RETURN(const std::string config_json, ReadModelConfigText(config.model));
+  ASSIGN_OR_RETURN(const ModelConfig model, ParseModelConfig(config_json));
+  ASSIGN_OR_RETURN(const uint32_t max_model_len, MaxModelLen(config, model));
+
+  ResolvedGroup group;
+  group.schedule.block_tokens = kBlockTokens;
+  group.schedule.max_step_tokens = static_cast<uint32_t>(config.max_num_batched_tokens);
+  group.schedule.max_running = static_cast<uint32_t>(config.max_num_seqs);
+  group.schedule.max_waiting = static_cast<uint32_t>(config.max_num_queued_reqs);
+  group.schedule.max_steps_in_flight = static_cast<uint32_t>(
+      config.max_steps_in_flight > 0 ? config.max_steps_in_flight : config.pipeline_parallel_size);
+  group.schedule.max_model_len = max_model_len;
+  group.schedule.vocab_size = static_cast<uint32_t>(model.vocab_size);
+  ASSIGN_OR_RETURN(group.schedule.eos_token_ids, ReadEosTokenIds(model, config.model));
+
+  GroupShape shape;
+  shape.num_stages = static_cast<uint32_t>(config.pipeline_parallel_size);
+  shape.num_ranks = static_cast<uint32_t>(config.tensor_parallel_size);
+  shape.compute_type = compute_type;
+  shape.block_tokens = kBlockTokens;
+  shape.max_model_len = max_model_len;
+  shape.max_step_tokens = group.schedule.max_step_tokens;
+  shape.max_step_sequences = group.schedule.max_running;
+  shape.max_steps_in_flight = group.schedule.max_steps_in_flight;
+  shape.num_blocks_override = static_cast<uint32_t>(config.num_gpu_blocks_override);
+  shape.model_fingerprint = ModelFingerprint(config_json);
+  ASSIGN_OR_RETURN(group.plans, BuildStagePlans(model, shape));
+  return group;
+}
+
+}  // namespace baton::scheduler

@@ -1,0 +1,69 @@
+#include "services/scheduler/scheduler_flags.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+
+#include "common/config/command_line.h"
+
+ABSL_FLAG(std::string, model, "", "Directory of the model: its config.json gives every size.");
+ABSL_FLAG(int64_t, pipeline_parallel_size, 1, "Number of stages, one stage-worker each.");
+ABSL_FLAG(int64_t, tensor_parallel_size, 1, "Ranks of every stage.");
+ABSL_FLAG(int64_t, max_model_len, 0, "Tokens of prompt and answer together; 0: the model's.");
+ABSL_FLAG(std::string, dtype, "auto", "Type of activations: auto, bfloat16 or float32.");
+ABSL_FLAG(int64_t, max_num_batched_tokens, 2048, "Most tokens of one step.");
+ABSL_FLAG(int64_t, max_num_seqs, 256, "Most sequences that run at a time.");
+ABSL_FLAG(int64_t, max_num_queued_reqs, 1024, "Most requests that wait; more are refused.");
+ABSL_FLAG(int64_t, num_gpu_blocks_override, 0,
+          "Blocks of KV cache (64 tokens each); 0: as many as the memory of the stages allows.");
+ABSL_FLAG(int64_t, max_steps_in_flight, 0,
+          "Steps between first and last stage at a time; 0: the pipeline-parallel size.");
+ABSL_FLAG(absl::Duration, unready_grace, absl::Seconds(30),
+          "Requests wait this long for an incomplete group before they are refused.");
+ABSL_FLAG(absl::Duration, heartbeat_timeout, absl::Seconds(1),
+          "A stage that is silent for this long is lost.");
+ABSL_FLAG(std::string, listen_address, "127.0.0.1:50052", "Where gRPC is served; port 0: any.");
+ABSL_FLAG(std::string, metrics_address, "127.0.0.1:9092",
+          "Where /metrics and /health are served; empty: nowhere.");
+ABSL_FLAG(std::string, ports_file, "", "File to write the bound ports to, as JSON.");
+ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
+          "On SIGTERM, running requests get this long to end.");
+
+namespace baton::scheduler {
+
+SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
+  const std::vector<std::string> rest = ParseCommandLine(
+      {.name = "baton-scheduler",
+       .summary = "Forms the batches of one group of stage-workers and keeps its sequences.",
+       .example = "baton-scheduler --model /models/deepseek-r1 --pipeline-parallel-size 2 "
+                  "--tensor-parallel-size 8 --listen-address 0.0.0.0:50052"},
+      argc, argv);
+  if (!rest.empty()) {
+    std::cerr << "baton-scheduler: unexpected argument \"" << rest.front() << "\"\n";
+    std::exit(2);
+  }
+  SchedulerConfig config;
+  config.model = absl::GetFlag(FLAGS_model);
+  config.pipeline_parallel_size = absl::GetFlag(FLAGS_pipeline_parallel_size);
+  config.tensor_parallel_size = absl::GetFlag(FLAGS_tensor_parallel_size);
+  config.max_model_len = absl::GetFlag(FLAGS_max_model_len);
+  config.dtype = absl::GetFlag(FLAGS_dtype);
+  config.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
+  config.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
+  config.max_num_queued_reqs = absl::GetFlag(FLAGS_max_num_queued_reqs);
+  config.num_gpu_blocks_override = absl::GetFlag(FLAGS_num_gpu_blocks_override);
+  config.max_steps_in_flight = absl::GetFlag(FLAGS_max_steps_in_flight);
+  config.unready_grace = absl::GetFlag(FLAGS_unready_grace);
+  config.heartbeat_timeout = absl::GetFlag(FLAGS_heartbeat_timeout);
+  config.listen_address = absl::GetFlag(FLAGS_listen_address);
+  config.metrics_address = absl::GetFlag(FLAGS_metrics_address);
+  config.ports_file = absl::GetFlag(FLAGS_ports_file);
+  config.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  return config;
+}
+
+}  // namespace baton::scheduler

@@ -1,0 +1,81 @@
+#include "services/scheduler/scheduler_metrics.h"
+
+#include <utility>
+
+namespace baton::scheduler {
+namespace {
+
+using Buckets = prometheus::Histogram::BucketBoundaries;
+
+prometheus::Gauge& AddGauge(const std::shared_ptr<prometheus::Registry>& registry, const char* name,
+                            const char* help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(*registry).Add({});
+}
+
+prometheus::Counter& AddCounter(const std::shared_ptr<prometheus::Registry>& registry,
+                                const char* name, const char* help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(*registry).Add({});
+}
+
+prometheus::Histogram& AddHistogram(const std::shared_ptr<prometheus::Registry>& registry,
+                                    const char* name, const char* help, const Buckets& buckets) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry).Add({}, buckets);
+}
+
+}  // namespace
+
+SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registry)
+    : registry_(std::move(registry)),
+      running_(AddGauge(registry_, "baton_scheduler_running_sequences", "Sequences that run.")),
+      waiting_(AddGauge(registry_, "baton_scheduler_waiting_sequences", "Sequences that wait.")),
+      used_blocks_(
+          AddGauge(registry_, "baton_scheduler_kv_blocks_used", "Blocks of KV cache in use.")),
+      total_blocks_(AddGauge(registry_, "baton_scheduler_kv_blocks_total",
+                             "Blocks of KV cache of the smallest stage; 0 while incomplete.")),
+      epoch_(AddGauge(registry_, "baton_scheduler_epoch", "Current epoch of the group.")),
+      group_ready_(AddGauge(registry_, "baton_scheduler_group_ready",
+                            "1 while every stage is in the current epoch.")),
+      preemptions_(AddCounter(registry_, "baton_scheduler_preemptions_total",
+                              "Sequences that gave up their blocks to be computed again.")),
+      steps_(AddCounter(registry_, "baton_scheduler_steps_total", "Steps done on every stage.")),
+      computed_tokens_(AddCounter(registry_, "baton_scheduler_computed_tokens_total",
+                                  "Tokens of prompt and answer that steps computed.")),
+      generated_tokens_(AddCounter(registry_, "baton_scheduler_generated_tokens_total",
+                                   "Tokens sampled for callers.")),
+      step_rows_(AddHistogram(registry_, "baton_scheduler_step_sequences", "Sequences of a step.",
+                              Buckets{1, 2, 4, 8, 16, 32, 64, 128, 256, 512})),
+      step_seconds_(AddHistogram(
+          registry_, "baton_scheduler_step_seconds",
+          "From sending a step to the last stage's report.",
+          Buckets{0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10})),
+      queue_seconds_(AddHistogram(
+          registry_, "baton_scheduler_queue_seconds", "From submission to a sequence's first step.",
+          Buckets{0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60})) {}
+
+void SchedulerMetrics::OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) {
+  steps_.Increment();
+  computed_tokens_.Increment(num_tokens);
+  if (num_rows > 0) step_rows_.Observe(num_rows);
+  step_seconds_.Observe(absl::ToDoubleSeconds(duration));
+}
+
+void SchedulerMetrics::OnStart(absl::Duration waited) {
+  queue_seconds_.Observe(absl::ToDoubleSeconds(waited));
+}
+
+void SchedulerMetrics::OnTokens(uint64_t num_tokens) {
+  generated_tokens_.Increment(static_cast<double>(num_tokens));
+}
+
+void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) {
+  running_.Set(counts.num_running);
+  waiting_.Set(counts.num_waiting);
+  used_blocks_.Set(counts.num_used_blocks);
+  total_blocks_.Set(counts.num_total_blocks);
+  epoch_.Set(static_cast<double>(epoch));
+  group_ready_.Set(ready ? 1 : 0);
+  preemptions_.Increment(static_cast<double>(counts.num_preemptions - num_preemptions_));
+  num_preemptions_ = counts.num_preemptions;
+}
+
+}  // namespace baton::scheduler

@@ -1,0 +1,44 @@
+// The scheduler's metrics: baton_scheduler_*.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "prometheus/counter.h"
+#include "prometheus/gauge.h"
+#include "prometheus/histogram.h"
+#include "prometheus/registry.h"
+
+#include "services/scheduler/pipeline/step_observer.h"
+
+namespace baton::scheduler {
+
+class SchedulerMetrics final : public StepObserver {
+ public:
+  // Registers the metrics in `registry` and keeps it.
+  explicit SchedulerMetrics(std::shared_ptr<prometheus::Registry> registry);
+
+  void OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) override;
+  void OnStart(absl::Duration waited) override;
+  void OnTokens(uint64_t num_tokens) override;
+  void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) override;
+
+ private:
+  const std::shared_ptr<prometheus::Registry> registry_;
+  prometheus::Gauge& running_;
+  prometheus::Gauge& waiting_;
+  prometheus::Gauge& used_blocks_;
+  prometheus::Gauge& total_blocks_;
+  prometheus::Gauge& epoch_;
+  prometheus::Gauge& group_ready_;
+  prometheus::Counter& preemptions_;
+  prometheus::Counter& steps_;
+  prometheus::Counter& computed_tokens_;
+  prometheus::Counter& generated_tokens_;
+  prometheus::Histogram& step_rows_;
+  prometheus::Histogram& step_seconds_;
+  prometheus::Histogram& queue_seconds_;
+  uint64_t num_preemptions_ = 0;
+};
+
+}  // namespace baton::scheduler

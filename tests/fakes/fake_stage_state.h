@@ -1,0 +1,70 @@
+// What a stage keeps, in small: tokens of known sequences and a KV cache whose entries are the
+// tokens themselves. Every rule of stage.proto that a scheduler can break is checked.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "protos/baton/v1/stage.pb.h"
+
+namespace baton {
+
+// The next token comes from the cache, read through the sequence's block table: a block that two
+// sequences write, or that is read before it is written, gives another token than
+// FakeContinuation. Not thread-safe.
+class FakeStageState final {
+ public:
+  struct Options {
+    uint32_t vocab_size = 1024;
+    uint32_t block_tokens = 64;
+    uint32_t max_step_tokens = 2048;
+    uint32_t max_step_sequences = 256;
+    bool samples = true;  // the last stage
+  };
+
+  explicit FakeStageState(Options options) : options_(options) {}
+
+  // A new topology: everything is forgotten.
+  void Reset(uint64_t epoch, uint32_t num_blocks);
+  // Runs a step; commands of another epoch give a report without content that the caller drops.
+  v1::StepReport Run(const v1::StepCommand& command);
+
+  // Rules broken so far, in words; empty if all is well.
+  const std::vector<std::string>& violations() const { return violations_; }
+  uint64_t epoch() const { return epoch_; }
+  uint64_t last_step_id() const { return last_step_id_; }
+  size_t num_sequences() const { return sequences_.size(); }
+  size_t num_used_blocks() const { return owners_.size(); }
+  uint64_t num_computed_tokens() const { return num_computed_tokens_; }
+
+ private:
+  struct Known {
+    std::vector<uint32_t> tokens;
+    std::vector<uint32_t> blocks;
+    uint32_t num_prompt_tokens = 0;
+    uint32_t num_computed = 0;
+    v1::SamplingParams sampling;
+  };
+
+  void Forget(uint64_t sequence_id);
+  void Learn(const v1::NewSequence& learned);
+  void RunChunk(const v1::SequenceChunk& chunk, v1::StepReport* report);
+  void AddPromptLogprobs(const Known& known, const v1::SequenceChunk& chunk,
+                         v1::StepReport* report) const;
+  void Violate(std::string what);
+
+  const Options options_;
+  uint64_t epoch_ = 0;
+  uint32_t num_blocks_ = 0;
+  uint64_t last_step_id_ = 0;
+  uint64_t num_computed_tokens_ = 0;
+  std::map<uint64_t, Known> sequences_;
+  std::map<uint32_t, uint64_t> owners_;  // block -> sequence
+  std::vector<uint32_t> cache_;          // token of each slot
+  std::vector<std::string> violations_;
+};
+
+}  // namespace baton

@@ -1,0 +1,215 @@
+#include "tests/fakes/fake_stage_worker.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+
+#include "common/rpc/status_conversion.h"
+
+namespace baton {
+namespace {
+
+constexpr absl::Duration kHeartbeat = absl::Milliseconds(100);
+
+}  // namespace
+
+std::unique_ptr<FakeStageWorker> FakeStageWorker::Start(FakeStageOptions options) {
+  std::unique_ptr<FakeStageWorker> worker(new FakeStageWorker(std::move(options)));
+  worker->stub_ = v1::Stage::NewStub(
+      grpc::CreateChannel(worker->options_.scheduler_address, grpc::InsecureChannelCredentials()));
+  worker->stream_ = worker->stub_->Attach(&worker->context_);
+  v1::WorkerMessage message;
+  v1::RegisterStage* registration = message.mutable_register_();
+  registration->mutable_peer()->mutable_version()->set_major(worker->options_.protocol_major);
+  registration->mutable_peer()->set_role("stage-worker");
+  registration->mutable_peer()->set_instance("fake-stage");
+  if (worker->options_.stage_index.has_value()) {
+    registration->set_stage_index(*worker->options_.stage_index);
+  }
+  registration->set_num_ranks(worker->options_.num_ranks);
+  registration->set_backend("fake");
+  worker->Send(std::move(message));
+  worker->reader_ = std::thread([raw = worker.get()] { raw->Read(); });
+  worker->beater_ = std::thread([raw = worker.get()] { raw->Beat(); });
+  return worker;
+}
+
+FakeStageWorker::~FakeStageWorker() { Kill(); }
+
+void FakeStageWorker::Kill() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  context_.TryCancel();
+  if (reader_.joinable()) reader_.join();
+  if (beater_.joinable()) beater_.join();
+}
+
+void FakeStageWorker::Freeze() {
+  absl::MutexLock lock(&mutex_);
+  frozen_ = true;
+}
+
+void FakeStageWorker::HoldReports() {
+  absl::MutexLock lock(&mutex_);
+  held_ = true;
+}
+
+void FakeStageWorker::Release() {
+  absl::MutexLock lock(&mutex_);
+  held_ = false;
+}
+
+void FakeStageWorker::FaultNext(std::string message) {
+  absl::MutexLock lock(&mutex_);
+  fault_ = std::move(message);
+}
+
+void FakeStageWorker::Send(v1::WorkerMessage message) {
+  absl::MutexLock lock(&mutex_);
+  SendLocked(std::move(message));
+}
+
+void FakeStageWorker::SendLocked(v1::WorkerMessage message) {
+  if (frozen_ || stopping_) return;
+  message.set_sequence_number(next_number_++);
+  stream_->Write(message);
+}
+
+void FakeStageWorker::Read() {
+  v1::SchedulerMessage message;
+  while (stream_->Read(&message)) {
+    {
+      absl::MutexLock lock(&mutex_);
+      auto awake = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !frozen_ || stopping_; };
+      mutex_.Await(absl::Condition(&awake));
+      if (stopping_) break;
+      ++num_received_;
+    }
+    Answer(message);
+  }
+  const absl::Status status = FromGrpcStatus(stream_->Finish());
+  absl::MutexLock lock(&mutex_);
+  end_ = status;
+  stopping_ = true;
+}
+
+void FakeStageWorker::Beat() {
+  absl::MutexLock lock(&mutex_);
+  while (!mutex_.AwaitWithTimeout(absl::Condition(&stopping_), kHeartbeat)) {
+    v1::WorkerMessage message;
+    message.mutable_heartbeat()->set_epoch(state_ == nullptr ? 0 : state_->epoch());
+    SendLocked(std::move(message));
+  }
+}
+
+void FakeStageWorker::Answer(const v1::SchedulerMessage& message) {
+  if (message.has_step()) return AnswerStep(message.step());
+  absl::MutexLock lock(&mutex_);
+  v1::WorkerMessage answer;
+  if (message.has_plan()) {
+    plan_ = message.plan();
+    FakeStageState::Options options;
+    options.vocab_size = options_.vocab_size;
+    options.block_tokens = plan_->block_tokens();
+    options.max_step_tokens = plan_->max_step_tokens();
+    options.max_step_sequences = plan_->max_step_sequences();
+    options.samples = plan_->stage_index() + 1 == plan_->num_stages();
+    state_ = std::make_unique<FakeStageState>(options);
+    answer.mutable_ready()->set_num_blocks(options_.num_blocks);
+    for (uint32_t rank = 0; rank < options_.num_ranks; ++rank) {
+      v1::RankAddress* address = answer.mutable_ready()->add_addresses();
+      address->set_rank(rank);
+      address->set_ucx_address(absl::StrCat("stage ", plan_->stage_index(), " rank ", rank));
+    }
+    SendLocked(std::move(answer));
+  } else if (message.has_topology()) {
+    state_->Reset(message.topology().epoch(), message.topology().num_blocks());
+    answer.mutable_joined()->set_epoch(message.topology().epoch());
+    SendLocked(std::move(answer));
+  } else if (message.has_heartbeat()) {
+    ++num_heartbeats_;
+  } else if (message.has_drain()) {
+    stream_->WritesDone();
+  }
+}
+
+void FakeStageWorker::AnswerStep(const v1::StepCommand& command) {
+  absl::MutexLock lock(&mutex_);
+  v1::WorkerMessage answer;
+  *answer.mutable_report() = state_->Run(command);
+  auto free = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !held_ || stopping_; };
+  mutex_.Await(absl::Condition(&free));
+  if (!fault_.empty() && command.chunks_size() > 0) {
+    v1::StepReport* report = answer.mutable_report();
+    v1::SequenceFault* fault = report->add_faults();
+    fault->set_sequence_id(command.chunks(0).sequence_id());
+    fault->set_message(std::exchange(fault_, ""));
+    if (report->tokens_size() > 0 &&
+        report->tokens(0).sequence_id() == command.chunks(0).sequence_id()) {
+      report->mutable_tokens()->DeleteSubrange(0, 1);
+    }
+  }
+  if (command.epoch() == state_->epoch()) SendLocked(std::move(answer));
+}
+
+std::optional<absl::Status> FakeStageWorker::WaitForEnd(absl::Duration timeout) const {
+  absl::MutexLock lock(&mutex_);
+  auto ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return end_.has_value(); };
+  mutex_.AwaitWithTimeout(absl::Condition(&ended), timeout);
+  return end_;
+}
+
+bool FakeStageWorker::WaitForEpoch(uint64_t epoch, absl::Duration timeout) const {
+  absl::MutexLock lock(&mutex_);
+  auto reached = [this, epoch]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return state_ != nullptr && state_->epoch() >= epoch;
+  };
+  return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
+}
+
+bool FakeStageWorker::WaitForIdle(absl::Duration timeout) const {
+  absl::MutexLock lock(&mutex_);
+  auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return state_ != nullptr && state_->num_sequences() == 0 && state_->num_used_blocks() == 0;
+  };
+  return mutex_.AwaitWithTimeout(absl::Condition(&idle), timeout);
+}
+
+bool FakeStageWorker::WaitForStep(uint64_t step_id, absl::Duration timeout) const {
+  absl::MutexLock lock(&mutex_);
+  auto reached = [this, step_id]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return state_ != nullptr && state_->last_step_id() >= step_id;
+  };
+  return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
+}
+
+size_t FakeStageWorker::num_sequences() const {
+  absl::MutexLock lock(&mutex_);
+  return state_ == nullptr ? 0 : state_->num_sequences();
+}
+
+uint64_t FakeStageWorker::num_computed_tokens() const {
+  absl::MutexLock lock(&mutex_);
+  return state_ == nullptr ? 0 : state_->num_computed_tokens();
+}
+
+uint64_t FakeStageWorker::num_heartbeats() const {
+  absl::MutexLock lock(&mutex_);
+  return num_heartbeats_;
+}
+
+std::vector<std::string> FakeStageWorker::violations() const {
+  absl::MutexLock lock(&mutex_);
+  return state_ == nullptr ? std::vector<std::string>() : state_->violations();
+}
+
+std::optional<v1::StagePlan> FakeStageWorker::plan() const {
+  absl::MutexLock lock(&mutex_);
+  return plan_;
+}
+
+}  // namespace baton

@@ -1,0 +1,98 @@
+// Random arrivals, cancellations, lost stages and delays against simulated stages: whatever
+// happens, every sequence ends exactly once, with the tokens that the model gives it alone, and no
+// block is left behind.
+#include <algorithm>
+#include <set>
+
+#include "gtest/gtest.h"
+
+#include "tests/unit/services/scheduler/pipeline/simulated_group.h"
+
+namespace baton::scheduler {
+namespace {
+
+constexpr int kActions = 3000;
+
+struct Story {
+  SimulatedGroupOptions options;
+  bool lose_stages = false;
+};
+
+class StepEngineProperty : public testing::TestWithParam<uint32_t> {
+ protected:
+  static Story MakeStory(uint32_t seed) {
+    std::mt19937 random(seed * 7919);
+    Story story;
+    story.options.seed = seed;
+    story.options.num_stages = 1 + random() % 3;
+    story.options.num_blocks = 10 + random() % 30;
+    story.options.max_step_tokens = 4 + random() % 60;
+    story.options.max_running = 2 + random() % 12;
+    story.options.max_model_len = 40 + random() % 60;
+    story.lose_stages = seed % 2 == 0;
+    return story;
+  }
+
+  static uint32_t MaxLen(const Story& story) {
+    return std::min(story.options.max_model_len,
+                    story.options.num_blocks * story.options.block_tokens);
+  }
+
+  void Act(SimulatedGroup* group, const Story& story) {
+    std::mt19937& random = group->random();
+    const uint32_t dice = random() % 100;
+    if (dice < 6) {
+      const uint32_t prompt = 1 + random() % (MaxLen(story) - 1);
+      v1::SubmitRequest request =
+          SimulatedGroup::MakeRequest(prompt, 1 + random() % 40, random() % 1000000);
+      request.set_priority(random() % 8 == 0 ? -1 : 0);
+      group->Submit(std::move(request));
+    } else if (dice < 8 && !group->callers().empty()) {
+      const SequenceId id = 1 + random() % group->callers().size();
+      if (group->caller(id).num_finishes == 0) cancelled_.insert(id);
+      group->Cancel(id);
+    } else if (dice < 9) {
+      group->Pass(absl::Milliseconds(random() % 300));
+    } else if (dice == 9 && story.lose_stages && random() % 10 == 0) {
+      const uint32_t lost = random() % story.options.num_stages;
+      group->KillStage(lost);
+      group->AddStage(lost);
+    } else {
+      group->StepRandomStage();
+    }
+  }
+
+  void CheckCallers(SimulatedGroup* group, const Story& story) {
+    for (const auto& [id, caller] : group->callers()) {
+      ASSERT_EQ(caller->num_finishes, 1) << "sequence " << id;
+      if (cancelled_.contains(id)) continue;
+      ASSERT_TRUE(caller->status->ok()) << *caller->status;
+      ASSERT_EQ(caller->tokens, SimulatedGroup::Expected(caller->request, MaxLen(story)))
+          << "sequence " << id;
+      ASSERT_EQ(caller->reason, v1::FINISH_REASON_LENGTH);
+    }
+  }
+
+  std::set<SequenceId> cancelled_;
+};
+
+TEST_P(StepEngineProperty, EverySequenceEndsOnceWithItsOwnTokens) {
+  const Story story = MakeStory(GetParam());
+  SimulatedGroup group(story.options);
+  for (uint32_t i = 0; i < story.options.num_stages; ++i) group.AddStage(i);
+  for (int i = 0; i < kActions; ++i) Act(&group, story);
+  group.Settle();
+  CheckCallers(&group, story);
+  for (uint32_t i = 0; i < story.options.num_stages; ++i) {
+    EXPECT_EQ(group.stage(i)->state.num_sequences(), 0u);
+    EXPECT_EQ(group.stage(i)->state.num_used_blocks(), 0u);
+  }
+  const std::vector<std::string> violations = group.violations();
+  EXPECT_TRUE(violations.empty()) << violations.front();
+  EXPECT_GT(group.callers().size(), 50u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, StepEngineProperty, testing::Range(1u, 101u));
+
+}  // namespace
+}  // namespace baton::scheduler

@@ -1,0 +1,230 @@
+#include "services/scheduler/pipeline/step_engine.h"
+
+#include "gtest/gtest.h"
+
+#include "tests/unit/services/scheduler/pipeline/simulated_group.h"
+
+namespace baton::scheduler {
+namespace {
+
+// Keeps the newest state.
+class LastState final : public GroupWatcher {
+ public:
+  void Notify(const v1::GroupState& state) override { last = state; }
+  void End() override {}
+  v1::GroupState last;
+};
+
+class StepEngineTest : public testing::Test {
+ protected:
+  explicit StepEngineTest(SimulatedGroupOptions options = {}) : group_(options) {
+    group_.watch().Add(state_);
+  }
+
+  void Complete() {
+    group_.AddStage(0);
+    group_.AddStage(1);
+    group_.Settle();
+  }
+
+  SequenceId SubmitSmall(uint64_t seed = 5) {
+    return group_.Submit(SimulatedGroup::MakeRequest(10, 6, seed));
+  }
+
+  void ExpectAnswered(SequenceId id) {
+    SimulatedCaller& caller = group_.caller(id);
+    ASSERT_EQ(caller.num_finishes, 1);
+    EXPECT_TRUE(caller.status->ok()) << *caller.status;
+    EXPECT_EQ(caller.tokens, SimulatedGroup::Expected(caller.request, 128));
+  }
+
+  SimulatedGroup group_;
+  std::shared_ptr<LastState> state_ = std::make_shared<LastState>();
+};
+
+TEST_F(StepEngineTest, BecomesReadyWhenEveryStageHasJoined) {
+  EXPECT_FALSE(state_->last.ready());
+  group_.AddStage(1);
+  group_.Settle();
+  EXPECT_FALSE(state_->last.ready());
+  EXPECT_EQ(state_->last.stages(0).phase(), v1::STAGE_PHASE_ABSENT);
+  EXPECT_EQ(state_->last.stages(1).phase(), v1::STAGE_PHASE_JOINING);
+  group_.AddStage(0);
+  group_.Settle();
+  EXPECT_TRUE(state_->last.ready());
+  EXPECT_EQ(state_->last.epoch(), 1u);
+  EXPECT_EQ(state_->last.num_total_blocks(), 16u);
+  EXPECT_EQ(state_->last.max_model_len(), 128u);
+  EXPECT_EQ(state_->last.model_fingerprint(), "simulated");
+}
+
+TEST_F(StepEngineTest, AnswersARequestAndReleasesItOnEveryStage) {
+  Complete();
+  const SequenceId id = SubmitSmall();
+  group_.Settle();
+  ExpectAnswered(id);
+  EXPECT_EQ(group_.caller(id).reason, v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(group_.stage(0)->state.num_sequences(), 0u);
+  EXPECT_EQ(group_.stage(1)->state.num_used_blocks(), 0u);
+}
+
+TEST_F(StepEngineTest, StopsAtAStopTokenAndReportsIt) {
+  Complete();
+  v1::SubmitRequest request = SimulatedGroup::MakeRequest(10, 6, 5);
+  const uint32_t third = SimulatedGroup::Expected(request, 128)[2];
+  request.mutable_stop()->add_stop_token_ids(third);
+  const SequenceId id = group_.Submit(request);
+  group_.Settle();
+  EXPECT_EQ(group_.caller(id).reason, v1::FINISH_REASON_STOP);
+  EXPECT_EQ(group_.caller(id).stop_token, third);
+  EXPECT_EQ(group_.caller(id).tokens.back(), third);
+}
+
+TEST_F(StepEngineTest, SendsPromptLogprobsWithTheFirstToken) {
+  Complete();
+  v1::SubmitRequest request = SimulatedGroup::MakeRequest(70, 2, 5);
+  request.mutable_sampling()->set_num_prompt_logprobs(0);
+  const SequenceId id = group_.Submit(request);
+  group_.Settle();
+  ASSERT_EQ(group_.caller(id).prompt_logprobs.size(), 69u);
+  for (int i = 1; i < 70; ++i) {
+    EXPECT_EQ(group_.caller(id).prompt_logprobs[i - 1].token().token_id(),
+              request.prompt_token_ids(i));
+  }
+}
+
+TEST_F(StepEngineTest, HoldsRequestsUntilTheGroupIsComplete) {
+  const SequenceId id = SubmitSmall();
+  EXPECT_EQ(group_.caller(id).num_finishes, 0);
+  Complete();
+  ExpectAnswered(id);
+}
+
+TEST_F(StepEngineTest, RefusesRequestsOnceTheGroupWasIncompleteForTooLong) {
+  const SequenceId early = SubmitSmall();
+  group_.Pass(absl::Seconds(31));
+  EXPECT_TRUE(absl::IsUnavailable(*group_.caller(early).status));
+  const SequenceId late = SubmitSmall();
+  EXPECT_TRUE(absl::IsUnavailable(*group_.caller(late).status));
+  EXPECT_GT(group_.caller(late).retry_after, absl::ZeroDuration());
+}
+
+TEST_F(StepEngineTest, GoesOnWithTheSameTokensAfterALostStage) {
+  Complete();
+  const SequenceId id = SubmitSmall();
+  for (int i = 0; i < 3; ++i) {
+    group_.StepStage(0);
+    group_.StepStage(1);
+  }
+  ASSERT_FALSE(group_.caller(id).tokens.empty());
+  group_.KillStage(1);
+  EXPECT_FALSE(state_->last.ready());
+  EXPECT_EQ(state_->last.epoch(), 2u);
+  group_.AddStage(1);
+  group_.Settle();
+  EXPECT_TRUE(state_->last.ready());
+  ExpectAnswered(id);
+  EXPECT_TRUE(group_.violations().empty());
+}
+
+TEST_F(StepEngineTest, LosesASilentStage) {
+  Complete();
+  const SequenceId id = SubmitSmall();
+  const auto frozen = group_.stage(0);
+  frozen->frozen = true;
+  for (int i = 0; i < 5; ++i) group_.Pass(absl::Milliseconds(250));
+  ASSERT_TRUE(frozen->closed.has_value());
+  EXPECT_FALSE(state_->last.ready());
+  EXPECT_EQ(state_->last.epoch(), 2u);
+  group_.AddStage(0);
+  group_.Settle();
+  ExpectAnswered(id);
+}
+
+TEST_F(StepEngineTest, ForgivesSilenceThatItSleptThrough) {
+  Complete();
+  group_.stage(0)->frozen = true;
+  group_.Pass(absl::Seconds(5));
+  EXPECT_FALSE(group_.stage(0)->closed.has_value());
+}
+
+TEST_F(StepEngineTest, DropsReportsOfAnOlderEpoch) {
+  Complete();
+  const SequenceId id = SubmitSmall();
+  const auto old_stage = group_.stage(0);
+  const v1::StepReport late = old_stage->state.Run(old_stage->inbox.front().step());
+  group_.KillStage(1);
+  group_.AddStage(1);
+  group_.Settle();
+  v1::WorkerMessage message;
+  *message.mutable_report() = late;
+  group_.engine().Take(StageMessageEvent{old_stage, message}, group_.now());
+  EXPECT_FALSE(old_stage->closed.has_value());
+  ExpectAnswered(id);
+}
+
+TEST_F(StepEngineTest, ClosesAStageThatBreaksTheProtocol) {
+  Complete();
+  v1::WorkerMessage message;
+  message.mutable_report()->set_epoch(1);
+  message.mutable_report()->set_step_id(9);
+  const auto stage = group_.stage(0);
+  group_.engine().Take(StageMessageEvent{stage, message}, group_.now());
+  EXPECT_TRUE(absl::IsDataLoss(*stage->closed));
+}
+
+TEST_F(StepEngineTest, EndsAFaultySequenceAlone) {
+  Complete();
+  const SequenceId bad = SubmitSmall(1);
+  const SequenceId good = SubmitSmall(2);
+  group_.StepStage(0);
+  v1::WorkerMessage message;
+  *message.mutable_report() = group_.stage(1)->state.Run(group_.stage(1)->inbox.front().step());
+  group_.stage(1)->inbox.pop_front();
+  message.mutable_report()->clear_tokens();
+  message.mutable_report()->add_faults()->set_sequence_id(bad);
+  message.mutable_report()->mutable_faults(0)->set_message("logits not finite at position 9");
+  group_.engine().Take(StageMessageEvent{group_.stage(1), message}, group_.now());
+  group_.Pass(absl::ZeroDuration());
+  EXPECT_TRUE(absl::IsInternal(*group_.caller(bad).status)) << *group_.caller(bad).status;
+  EXPECT_EQ(group_.caller(bad).reason, v1::FINISH_REASON_ERROR);
+  group_.Settle();
+  ExpectAnswered(good);
+}
+
+TEST_F(StepEngineTest, EndsTheSequenceOfASlowReader) {
+  Complete();
+  const SequenceId id = SubmitSmall();
+  group_.caller(id).too_slow = true;
+  group_.Settle();
+  EXPECT_TRUE(absl::IsResourceExhausted(*group_.caller(id).status));
+  EXPECT_EQ(group_.stage(0)->state.num_sequences(), 0u);
+}
+
+TEST_F(StepEngineTest, DrainsWhatRunsAndLetsTheStagesLeave) {
+  Complete();
+  const SequenceId id = SubmitSmall();
+  group_.engine().Take(DrainEvent{absl::Seconds(30)}, group_.now());
+  group_.Pass(absl::ZeroDuration());
+  EXPECT_FALSE(state_->last.ready());
+  const SequenceId late = SubmitSmall();
+  EXPECT_TRUE(absl::IsUnavailable(*group_.caller(late).status));
+  EXPECT_FALSE(group_.engine().stopped());
+  group_.Settle();
+  ExpectAnswered(id);
+  EXPECT_TRUE(group_.engine().stopped());
+}
+
+TEST_F(StepEngineTest, AbortsWhatIsLeftAtTheDrainsDeadline) {
+  Complete();
+  const SequenceId id = SubmitSmall();
+  group_.engine().Take(DrainEvent{absl::Milliseconds(200)}, group_.now());
+  group_.Pass(absl::Milliseconds(250));
+  EXPECT_TRUE(absl::IsUnavailable(*group_.caller(id).status));
+  EXPECT_EQ(group_.caller(id).reason, v1::FINISH_REASON_ABORT);
+  group_.Settle();
+  EXPECT_TRUE(group_.engine().stopped());
+}
+
+}  // namespace
+}  // namespace baton::scheduler
