@@ -4,6 +4,7 @@
 //    "bos": TEXT, "plain": [[begin, end], ...]}                           -> {"ids": [...]}
 //   {"op": "decode", "tokenizer": PATH, "ids": [...], "skip": bool}       -> {"text": TEXT}
 //   {"op": "detokenize", "tokenizer": PATH, "pieces": [[...]], "skip": bool} -> {"texts": [...]}
+//   {"op": "render", "template": SOURCE, "context": {...}}                -> {"text": TEXT}
 #include <iostream>
 #include <map>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 
+#include "common/chat_template/chat_template.h"
 #include "common/tokenizer/incremental_detokenizer.h"
 #include "common/tokenizer/tokenizer.h"
 
@@ -30,6 +32,7 @@ class Probe {
  public:
   ordered_json Answer(const ordered_json& request) {
     const std::string op = request.at("op");
+    if (op == "render") return Render(request);
     const std::string path = request.at("tokenizer");
     const std::string bos = request.value("bos", "");
     std::unique_ptr<Tokenizer>& tokenizer = tokenizers_[path + "\n" + bos];
@@ -73,7 +76,21 @@ class Probe {
     return {{"texts", texts}};
   }
 
+  ordered_json Render(const ordered_json& request) {
+    const std::string source = request.at("template");
+    std::unique_ptr<ChatTemplate>& compiled = templates_[source];
+    if (compiled == nullptr) {
+      auto created = ChatTemplate::Create(source);
+      if (!created.ok()) return ErrorAnswer(created.status());
+      compiled = *std::move(created);
+    }
+    const auto text = compiled->Render(request.at("context"));
+    if (!text.ok()) return ErrorAnswer(text.status());
+    return {{"text", *text}};
+  }
+
   std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers_;
+  std::map<std::string, std::unique_ptr<ChatTemplate>> templates_;
 };
 
 }  // namespace
