@@ -12,12 +12,14 @@
 #include "common/config/release.h"
 #include "tools/baton/group.h"
 #include "tools/baton/serve_options.h"
+#include "tools/plan/plan_command.h"
 
 namespace {
 
 constexpr absl::string_view kHelp =
     "baton: serves DeepSeek-R1 and models of its architecture\n\n"
     "  baton serve MODEL_DIR [flags]   a whole group on this machine; baton serve --help\n"
+    "  baton plan MODEL_DIR [flags]    layer split, bytes per rank, KV capacity; baton plan --help\n"
     "  baton version\n"
     "  baton help\n";
 
@@ -57,6 +59,7 @@ int main(int argc, char** argv) {
   if (words.empty()) return Usage("which command?");
   const std::vector<std::string> rest(words.begin() + 1, words.end());
   if (words[0] == "serve") return Serve(rest);
+  if (words[0] == "plan") return baton::RunPlan(rest, std::cout, std::cerr);
   if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") {
     std::cout << kHelp;
     return 0;

@@ -1,0 +1,97 @@
+#include "tools/plan/plan_command.h"
+
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "nlohmann/json.hpp"
+
+#include "tests/fakes/checkpoint_writer.h"
+
+namespace baton {
+namespace {
+
+struct Outcome {
+  int code;
+  std::string out;
+  std::string err;
+};
+
+Outcome Plan(const std::vector<std::string>& words) {
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code = RunPlan(words, out, err);
+  return {code, out.str(), err.str()};
+}
+
+std::string Data(const std::string& model) {
+  return std::string(BATON_SOURCE_DIR) + "/tests/data/" + model;
+}
+
+TEST(PlanCommand, PrintsATable) {
+  const Outcome outcome = Plan({Data("deepseek-r1"), "-pp", "2", "-tp", "8"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(absl::StrContains(outcome.out, "0-30 (31)")) << outcome.out;
+  EXPECT_TRUE(absl::StrContains(outcome.out, "31-60 (30)")) << outcome.out;
+  EXPECT_TRUE(absl::StrContains(outcome.out, "It fits.")) << outcome.out;
+}
+
+TEST(PlanCommand, PrintsJson) {
+  const Outcome outcome = Plan({"--json", "--pipeline-parallel-size=2", "--tensor_parallel_size",
+                                "8", "--memory-per-rank", "80GB", Data("deepseek-r1")});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto plan = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(plan["stages"].size(), 2u);
+  EXPECT_EQ(plan["stages"][0]["layer_end"], 31);
+  EXPECT_EQ(plan["kv_bytes_per_token"], 70272);
+  EXPECT_EQ(plan["fits"], true);
+}
+
+TEST(PlanCommand, ChecksTheIndexWhereThereIsOne) {
+  EXPECT_EQ(Plan({Data("tiny-r1"), "-tp", "8"}).code, 0);
+  testing::TempFolder temp("plan_index");
+  testing::WriteFile(temp.File("config.json"), testing::SmallConfigJson());
+  EXPECT_EQ(Plan({temp.path()}).code, 0);
+  testing::WriteFile(temp.File("model.safetensors.index.json"), R"({"weight_map":{}})");
+  const Outcome outcome = Plan({temp.path()});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_TRUE(absl::StrContains(outcome.err, "model.embed_tokens.weight")) << outcome.err;
+}
+
+TEST(PlanCommand, RefusesWhatCannotWork) {
+  const Outcome memory =
+      Plan({Data("deepseek-r1"), "-pp=2", "-tp=8", "--memory-per-rank", "24GiB"});
+  EXPECT_EQ(memory.code, 1);
+  EXPECT_TRUE(absl::StrContains(memory.out, "What would work")) << memory.out;
+  const Outcome ranks = Plan({Data("deepseek-r1"), "-tp", "3"});
+  EXPECT_EQ(ranks.code, 1);
+  EXPECT_TRUE(absl::StrContains(ranks.err, "sizes that work: 1, 2, 4, 8")) << ranks.err;
+}
+
+TEST(PlanCommand, RefusesWrongCommandLines) {
+  const std::vector<std::vector<std::string>> lines = {{},
+                                                       {"a", "b"},
+                                                       {"a", "-tp"},
+                                                       {"a", "-tp", "x"},
+                                                       {"a", "--memory-per-rank", "lots"},
+                                                       {"a", "--memory-per-rank", "-1GB"},
+                                                       {"a", "--memory-per-rank", "1e300GB"},
+                                                       {"a", "--gpu-memory-utilization", "x"},
+                                                       {"a", "--max-model-len", "0"},
+                                                       {"a", "--dtype", "int4"}};
+  for (const auto& words : lines) EXPECT_EQ(Plan(words).code, 2);
+  const Outcome typo = Plan({"a", "--tensor-paralel-size", "8"});
+  EXPECT_EQ(typo.code, 2);
+  EXPECT_TRUE(absl::StrContains(typo.err, "--tensor-parallel-size?")) << typo.err;
+}
+
+TEST(PlanCommand, NamesAFolderWithoutAModel) {
+  testing::TempFolder temp("plan_none");
+  const Outcome outcome = Plan({temp.path()});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_TRUE(absl::StrContains(outcome.err, "config.json")) << outcome.err;
+}
+
+}  // namespace
+}  // namespace baton

@@ -1,0 +1,211 @@
+#include "tools/plan/plan_command.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <ostream>
+#include <sstream>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+
+#include "common/config/nearest_name.h"
+#include "common/status/status_macros.h"
+#include "services/model_loader/format/checkpoint_index.h"
+#include "tools/plan/plan_report.h"
+
+namespace baton {
+namespace {
+
+constexpr absl::string_view kHelp =
+    "baton plan MODEL_DIR [flags]: the layer split, bytes per rank and KV capacity of a model,\n"
+    "from its config.json (and the index, if it is there) alone\n\n"
+    "example:\n"
+    "  baton plan /models/DeepSeek-R1 --pipeline-parallel-size 2 --tensor-parallel-size 8 "
+    "--memory-per-rank 96GB\n\n"
+    "flags:\n"
+    "  --pipeline-parallel-size, -pp (default: 1)\n"
+    "  --tensor-parallel-size, -tp (default: 1)\n"
+    "  --memory-per-rank (default: 96GB)    of one device; MB, GB, MiB, GiB\n"
+    "  --gpu-memory-utilization (default: 0.92)    part of it that may be used\n"
+    "  --workspace (default: 3GB)    activations and buffers of one rank\n"
+    "  --max-model-len (default: config.json's)    a sequence of this length must fit\n"
+    "  --dtype (default: auto)    auto, bfloat16 or float32: computation and KV cache\n"
+    "  --json    for programs\n";
+
+const std::vector<std::string>& FlagNames() {
+  static const auto* names = new std::vector<std::string>{"pipeline-parallel-size",
+                                                          "tensor-parallel-size",
+                                                          "memory-per-rank",
+                                                          "gpu-memory-utilization",
+                                                          "workspace",
+                                                          "max-model-len",
+                                                          "dtype",
+                                                          "json",
+                                                          "help"};
+  return *names;
+}
+
+struct Command {
+  std::string folder;
+  PlanOptions options;
+  bool json = false;
+  bool help = false;
+};
+
+absl::Status BadValue(absl::string_view flag, absl::string_view value, absl::string_view wanted) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, " is \"", value, "\"; wanted ", wanted));
+}
+
+absl::StatusOr<uint64_t> ParseBytes(absl::string_view flag, absl::string_view text) {
+  const std::vector<std::pair<absl::string_view, double>> units = {
+      {"GiB", 1073741824.0}, {"MiB", 1048576.0}, {"TiB", 1099511627776.0}, {"GB", 1e9}, {"MB", 1e6},
+      {"TB", 1e12},          {"B", 1.0}};
+  absl::string_view number = text;
+  double unit = 1.0;
+  for (const auto& [name, factor] : units) {
+    if (!absl::ConsumeSuffix(&number, name)) continue;
+    unit = factor;
+    break;
+  }
+  double value = 0.0;
+  if (!absl::SimpleAtod(number, &value) || !(value >= 0.0 && value * unit <= 1e18)) {
+    return BadValue(flag, text, "a size such as 96GB or 80GiB");
+  }
+  return static_cast<uint64_t>(value * unit);
+}
+
+absl::Status SetDtype(absl::string_view value, PlanOptions& options) {
+  if (value == "auto" || value == "bfloat16") {
+    options.compute_type = DataType::kBFloat16;
+  } else if (value == "float32") {
+    options.compute_type = DataType::kFloat32;
+  } else {
+    return BadValue("dtype", value, "auto, bfloat16 or float32");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetFlag(absl::string_view name, absl::string_view value, PlanOptions& options) {
+  if (name == "dtype") return SetDtype(value, options);
+  if (name == "pipeline-parallel-size" || name == "tensor-parallel-size") {
+    int& size = name == "pipeline-parallel-size" ? options.num_stages : options.num_ranks;
+    if (!absl::SimpleAtoi(value, &size)) return BadValue(name, value, "a whole number");
+  } else if (name == "max-model-len") {
+    if (!absl::SimpleAtoi(value, &options.max_model_len) || options.max_model_len < 1) {
+      return BadValue(name, value, "a whole number of at least 1");
+    }
+  } else if (name == "gpu-memory-utilization") {
+    if (!absl::SimpleAtod(value, &options.memory_utilization)) {
+      return BadValue(name, value, "a number");
+    }
+  } else {
+    ASSIGN_OR_RETURN(const uint64_t bytes, ParseBytes(name, value));
+    (name == "workspace" ? options.workspace_bytes : options.memory_bytes) = bytes;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Command> Parse(const std::vector<std::string>& words) {
+  Command command;
+  for (size_t i = 0; i < words.size(); ++i) {
+    std::string name = words[i];
+    if (name == "-pp" || absl::StartsWith(name, "-pp=")) name.replace(0, 3, "--" + FlagNames()[0]);
+    if (name == "-tp" || absl::StartsWith(name, "-tp=")) name.replace(0, 3, "--" + FlagNames()[1]);
+    if (name == "-h") name = "--help";
+    if (!absl::StartsWith(name, "--")) {
+      if (!command.folder.empty()) {
+        return absl::InvalidArgumentError(absl::StrCat("one model, not also \"", name, "\""));
+      }
+      command.folder = name;
+      continue;
+    }
+    name.erase(0, 2);
+    const size_t equals = name.find('=');
+    std::string value = equals == std::string::npos ? "" : name.substr(equals + 1);
+    name = absl::StrReplaceAll(name.substr(0, equals), {{"_", "-"}});
+    const auto& names = FlagNames();
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      const std::string nearest = NearestName(name, names);
+      return absl::InvalidArgumentError(
+          absl::StrCat("unknown flag --", name,
+                       nearest.empty() ? "" : absl::StrCat("; did you mean --", nearest, "?")));
+    }
+    if (name == "json" || name == "help") {
+      (name == "json" ? command.json : command.help) = true;
+      continue;
+    }
+    if (equals == std::string::npos) {
+      if (++i == words.size()) {
+        return absl::InvalidArgumentError(absl::StrCat("--", name, " wants a value"));
+      }
+      value = words[i];
+    }
+    RETURN_IF_ERROR(SetFlag(name, value, command.options));
+  }
+  if (command.folder.empty() && !command.help) {
+    return absl::InvalidArgumentError("which model? a folder with a config.json is wanted");
+  }
+  return command;
+}
+
+// The index, where there is one, names exactly the tensors that the model wants.
+absl::Status CheckIndex(const std::string& folder, const ModelConfig& config) {
+  const std::string path = absl::StrCat(folder, "/", loader::kIndexFileName);
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return absl::OkStatus();
+  if (std::filesystem::file_size(path, error) > loader::kMaxIndexBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(loader::kIndexFileName, " is too large"));
+  }
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  ASSIGN_OR_RETURN(const std::vector<loader::IndexEntry> entries,
+                   loader::ParseCheckpointIndex(text.str()));
+  absl::flat_hash_set<std::string> stored;
+  for (const loader::IndexEntry& entry : entries) stored.insert(entry.tensor);
+  for (const WeightSpec& spec : CheckpointInventory(config)) {
+    if (stored.erase(spec.name) == 1) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(loader::kIndexFileName, " lacks tensor \"", spec.name, "\""));
+  }
+  if (stored.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      loader::kIndexFileName, " has tensor \"", *std::min_element(stored.begin(), stored.end()),
+      "\", which does not belong to the model of config.json"));
+}
+
+absl::StatusOr<DeploymentPlan> MakePlan(const Command& command) {
+  ASSIGN_OR_RETURN(const std::string text, ReadModelConfigText(command.folder));
+  ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(text));
+  RETURN_IF_ERROR(CheckIndex(command.folder, config));
+  return PlanDeployment(config, command.options);
+}
+
+}  // namespace
+
+int RunPlan(const std::vector<std::string>& words, std::ostream& out, std::ostream& err) {
+  const absl::StatusOr<Command> command = Parse(words);
+  if (!command.ok()) {
+    err << "baton plan: " << command.status().message() << "\ntry `baton plan --help`\n";
+    return 2;
+  }
+  if (command->help) {
+    out << kHelp;
+    return 0;
+  }
+  const absl::StatusOr<DeploymentPlan> plan = MakePlan(*command);
+  if (!plan.ok()) {
+    err << "baton plan: " << plan.status().message() << "\n";
+    return 1;
+  }
+  out << (command->json ? PlanAsJson(*plan, command->folder) : PlanAsText(*plan, command->folder));
+  return plan->obstacle.empty() ? 0 : 1;
+}
+
+}  // namespace baton
