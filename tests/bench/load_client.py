@@ -1,0 +1,57 @@
+"""Requests to a group and figures of its processes, for the benchmarks of this folder."""
+
+import http.client
+import json
+import os
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+import running_group  # noqa: E402  (the path above leads there)
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def stream(port, body, timeout=120, stop_after=None):
+    """Times of the tokens of one streamed completion, seconds; `stop_after` tokens: hang up."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection.request("POST", "/v1/completions", json.dumps(dict(body, stream=True)),
+                       {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    if response.status != 200:
+        raise RuntimeError(f"{response.status}: {response.read().decode(errors='replace')}")
+    times = []
+    try:
+        for line in response:
+            if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
+                continue
+            chunk = json.loads(line[len(b"data: "):])
+            if "error" in chunk:
+                raise RuntimeError(chunk["error"])
+            if chunk.get("choices"):
+                times += [time.perf_counter()] * max(1, len(chunk["choices"][0].get("token_ids") or [0]))
+            if stop_after is not None and len(times) >= stop_after:
+                break
+    finally:
+        connection.close()
+    return times
+
+
+def cpu_seconds(pid):
+    """User and system time of a process so far."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_mib(pid):
+    """Resident memory of a process now."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def start(folder, *flags, stages, ranks):
+    return running_group.RunningGroup(pathlib.Path(folder), *flags, stages=stages, ranks=ranks)
