@@ -1,0 +1,100 @@
+#include "services/stage_worker/model/output_head.h"
+
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "tests/fakes/toy_device.h"
+
+namespace baton::stage {
+namespace {
+
+constexpr int32_t kRows = 150;  // more than are computed at a time
+
+class OutputHeadTest : public testing::Test {
+ protected:
+  OutputHeadTest() : device_(2), head_(&device_.context(), &device_.weights()) {
+    for (int64_t row = 0; row < kRows; ++row) {
+      float* values = device_.workspace().residual.Row<float>(row);
+      for (int64_t i = 0; i < device_.workspace().residual.columns; ++i) {
+        values[i] = std::cos(static_cast<float>(13 * row + 7 * i));
+      }
+    }
+  }
+  static DrawRow Draw(int32_t row, std::shared_ptr<const SamplingSettings> sampling) {
+    DrawRow draw;
+    draw.row = row;
+    draw.sequence_id = static_cast<uint64_t>(row);
+    draw.position = 10;
+    draw.sampling = std::move(sampling);
+    return draw;
+  }
+
+  fakes::ToyDevice device_;
+  OutputHead head_;
+};
+
+TEST_F(OutputHeadTest, DrawsTheSameForARowAloneAndAmongMany) {
+  auto sampling = std::make_shared<SamplingSettings>();
+  sampling->temperature = 1.0f;
+  sampling->seed = 11;
+  sampling->logprobs = true;
+  sampling->num_top_logprobs = 2;
+  StepBatch all;
+  for (int32_t row = kRows - 1; row >= 0; --row) all.draws.push_back(Draw(row, sampling));
+  const StepOutput many = head_.Run(all);
+  ASSERT_EQ(many.tokens.size(), static_cast<size_t>(kRows));
+  for (int32_t row : {0, 21, 22, kRows - 1}) {
+    StepBatch single;
+    single.draws.push_back(Draw(row, sampling));
+    const StepOutput alone = head_.Run(single);
+    const DrawnToken& expected = many.tokens[static_cast<size_t>(kRows - 1 - row)];
+    EXPECT_EQ(expected.sequence_id, static_cast<uint64_t>(row));
+    EXPECT_EQ(alone.tokens[0].token_id, expected.token_id);
+    EXPECT_EQ(alone.tokens[0].logprobs->token.logprob, expected.logprobs->token.logprob);
+    EXPECT_EQ(alone.tokens[0].logprobs->top.size(), 2u);
+  }
+}
+
+TEST_F(OutputHeadTest, ScoresALongPromptInOrder) {
+  StepBatch batch;
+  ScoreRows scores;
+  scores.sequence_id = 4;
+  scores.position_begin = 1;
+  scores.num_top = 1;
+  for (uint32_t i = 0; i < kRows; ++i) scores.targets.push_back(i % 60);
+  batch.prompt_scores.push_back(scores);
+  const StepOutput output = head_.Run(batch);
+  ASSERT_EQ(output.prompt_scores.size(), 1u);
+  ASSERT_EQ(output.prompt_scores[0].positions.size(), static_cast<size_t>(kRows));
+  for (uint32_t i = 0; i < kRows; ++i) {
+    const PositionScores& position = output.prompt_scores[0].positions[i];
+    EXPECT_EQ(position.token.token_id, i % 60);
+    EXPECT_GE(position.top[0].logprob, position.token.logprob);
+    EXPECT_LE(position.top[0].logprob, 0.0f);
+  }
+}
+
+TEST_F(OutputHeadTest, LeavesLogprobsOutUnlessAsked) {
+  StepBatch batch;
+  batch.draws.push_back(Draw(3, std::make_shared<SamplingSettings>()));
+  const StepOutput output = head_.Run(batch);
+  ASSERT_EQ(output.tokens.size(), 1u);
+  EXPECT_FALSE(output.tokens[0].logprobs.has_value());
+}
+
+TEST_F(OutputHeadTest, FailsTheRowThatIsNotFinite) {
+  device_.workspace().residual.Row<float>(5)[0] = std::nanf("");
+  const auto sampling = std::make_shared<SamplingSettings>();
+  StepBatch batch;
+  for (int32_t row : {4, 5, 6}) batch.draws.push_back(Draw(row, sampling));
+  const StepOutput output = head_.Run(batch);
+  ASSERT_EQ(output.failures.size(), 1u);
+  EXPECT_EQ(output.failures[0].sequence_id, 5u);
+  EXPECT_EQ(output.tokens.size(), 2u);
+}
+
+}  // namespace
+}  // namespace baton::stage
