@@ -1,0 +1,89 @@
+// How to generate: as a client asks for it, and complete as it is admitted.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace baton::gateway {
+
+struct TokenBias {
+  int64_t token_id = 0;
+  double bias = 0;
+};
+
+// What a request says, whatever its API. Unset: the model's default.
+struct RequestedParams {
+  std::optional<int64_t> max_tokens;
+  std::optional<int64_t> min_tokens;
+  std::optional<double> temperature;
+  std::optional<double> top_p;
+  std::optional<int64_t> top_k;  // -1 and 0: off
+  std::optional<double> min_p;
+  std::optional<double> presence_penalty;
+  std::optional<double> frequency_penalty;
+  std::optional<double> repetition_penalty;
+  std::optional<uint64_t> seed;
+  int64_t num_choices = 1;
+  std::vector<std::string> stop;
+  std::vector<int64_t> stop_token_ids;
+  bool ignore_eos = false;
+  bool include_stop = false;  // the stop string belongs to the text
+  bool skip_special_tokens = true;
+  std::optional<int64_t> num_top_logprobs;     // unset: no log-probabilities
+  std::optional<int64_t> num_prompt_logprobs;  // the same for the prompt
+  std::vector<TokenBias> logit_bias;
+  std::optional<std::vector<int64_t>> allowed_token_ids;
+  int64_t priority = 0;
+  std::string cache_salt;
+
+  // Under what names the API knows the fields that APIs name differently.
+  std::string max_tokens_field = "max_tokens";
+  std::string num_top_logprobs_field = "top_logprobs";
+};
+
+// What the model's generation_config.json says; else the neutral values.
+struct SamplingDefaults {
+  double temperature = 1;
+  double top_p = 1;
+  int64_t top_k = 0;
+  double min_p = 0;
+  double repetition_penalty = 1;
+  std::optional<int64_t> max_new_tokens;
+};
+
+// Bounds that come from the model.
+struct ModelLimits {
+  int64_t max_model_len = 0;  // tokens of prompt and answer together
+  int64_t vocab_size = 0;     // number of logits
+};
+
+// Checked and complete: every value is in the range of protos/baton/v1/types.proto.
+struct AdmittedParams {
+  double temperature = 1;
+  double top_p = 1;
+  uint32_t top_k = 0;
+  double min_p = 0;
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  double repetition_penalty = 1;
+  std::optional<uint64_t> seed;  // of the first choice; unset: to be drawn
+  uint32_t num_choices = 1;
+  std::optional<uint32_t> max_tokens;  // unset: what the context leaves
+  uint32_t min_tokens = 0;
+  std::vector<std::string> stop;
+  std::vector<uint32_t> stop_token_ids;
+  bool ignore_eos = false;
+  bool include_stop = false;
+  bool skip_special_tokens = true;
+  std::optional<uint32_t> num_top_logprobs;
+  std::optional<uint32_t> num_prompt_logprobs;
+  std::vector<TokenBias> logit_bias;
+  std::vector<uint32_t> allowed_token_ids;
+  int32_t priority = 0;
+  std::string cache_salt;
+  std::string max_tokens_field;
+};
+
+}  // namespace baton::gateway

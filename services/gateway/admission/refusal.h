@@ -1,0 +1,32 @@
+// Refusals that say which field is wrong, by what name programs know the reason, and when to retry.
+// They travel inside absl::Status as payloads, so every layer passes them on unchanged.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace baton::gateway {
+
+// Reason of a body in another format than JSON.
+inline constexpr absl::string_view kUnsupportedContentType = "unsupported_content_type";
+
+// InvalidArgument "`field` `problem`" that names its field.
+absl::Status InvalidField(absl::string_view field, absl::string_view problem);
+
+// The field that a refusal names; empty if none.
+std::string RefusedField(const absl::Status& status);
+absl::Status WithRefusedField(absl::Status status, absl::string_view field);
+
+// Machine-readable reason, for example "context_length_exceeded"; empty if none.
+std::string RefusalReason(const absl::Status& status);
+absl::Status WithReason(absl::Status status, absl::string_view reason);
+
+// When the same request may be tried again.
+std::optional<absl::Duration> RetryAfter(const absl::Status& status);
+absl::Status WithRetryAfter(absl::Status status, absl::Duration delay);
+
+}  // namespace baton::gateway

@@ -1,0 +1,249 @@
+#include "services/gateway/admission/request_validator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
+#include "services/gateway/admission/refusal.h"
+
+namespace baton::gateway {
+namespace {
+
+// Below it sampling would divide by almost nothing; requests from 1e-5 up to it are raised to it.
+constexpr double kLeastTemperature = 0.01;
+constexpr double kGreedyBelow = 1e-5;
+
+struct Range {
+  double low;
+  double high;
+  bool open_low = false;  // low itself is not in the range
+};
+
+absl::Status CheckRange(absl::string_view field, double value, const Range& range) {
+  const bool above = range.open_low ? value > range.low : value >= range.low;
+  if (std::isfinite(value) && above && value <= range.high) return absl::OkStatus();
+  if (std::isinf(range.high)) {
+    return InvalidField(
+        field, absl::StrCat("must be ", range.open_low ? "greater than " : "at least ", range.low,
+                            ", got ", value));
+  }
+  return InvalidField(field, absl::StrCat("must be in ", range.open_low ? "(" : "[", range.low,
+                                          ", ", range.high, "], got ", value));
+}
+
+absl::Status CheckInteger(absl::string_view field, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat("must be in [", low, ", ", high, "], got ", value));
+}
+
+absl::Status CheckCount(absl::string_view field, size_t count, size_t most,
+                        absl::string_view what) {
+  if (count <= most) return absl::OkStatus();
+  return InvalidField(field,
+                      absl::StrCat("holds ", count, " ", what, ", at most ", most, " are allowed"));
+}
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
+
+}  // namespace
+
+absl::StatusOr<AdmittedParams> RequestValidator::Admit(const RequestedParams& requested) const {
+  AdmittedParams admitted;
+  RETURN_IF_ERROR(AdmitSampling(requested, &admitted));
+  RETURN_IF_ERROR(AdmitStops(requested, &admitted));
+  RETURN_IF_ERROR(AdmitLogprobs(requested, &admitted));
+  RETURN_IF_ERROR(AdmitTokenSets(requested, &admitted));
+  RETURN_IF_ERROR(CheckInteger("priority", requested.priority, std::numeric_limits<int32_t>::min(),
+                               std::numeric_limits<int32_t>::max()));
+  admitted.priority = static_cast<int32_t>(requested.priority);
+  if (requested.cache_salt.size() > caps_.cache_salt_bytes) {
+    return InvalidField("cache_salt",
+                        absl::StrCat("is longer than ", caps_.cache_salt_bytes, " bytes"));
+  }
+  admitted.cache_salt = requested.cache_salt;
+  return admitted;
+}
+
+absl::Status RequestValidator::AdmitSampling(const RequestedParams& requested,
+                                             AdmittedParams* admitted) const {
+  double temperature = requested.temperature.value_or(defaults_.temperature);
+  RETURN_IF_ERROR(CheckRange("temperature", temperature, {0, 2}));
+  if (temperature < kGreedyBelow) {
+    temperature = 0;
+  } else {
+    temperature = std::max(temperature, kLeastTemperature);
+  }
+  admitted->temperature = temperature;
+
+  admitted->top_p = requested.top_p.value_or(defaults_.top_p);
+  RETURN_IF_ERROR(CheckRange("top_p", admitted->top_p, {0, 1, /*open_low=*/true}));
+  const int64_t top_k = requested.top_k.value_or(defaults_.top_k);
+  RETURN_IF_ERROR(CheckInteger("top_k", top_k, -1, kMaxCount));
+  admitted->top_k = static_cast<uint32_t>(std::max<int64_t>(top_k, 0));
+  admitted->min_p = requested.min_p.value_or(defaults_.min_p);
+  RETURN_IF_ERROR(CheckRange("min_p", admitted->min_p, {0, 1}));
+
+  admitted->presence_penalty = requested.presence_penalty.value_or(0);
+  RETURN_IF_ERROR(CheckRange("presence_penalty", admitted->presence_penalty, {-2, 2}));
+  admitted->frequency_penalty = requested.frequency_penalty.value_or(0);
+  RETURN_IF_ERROR(CheckRange("frequency_penalty", admitted->frequency_penalty, {-2, 2}));
+  admitted->repetition_penalty =
+      requested.repetition_penalty.value_or(defaults_.repetition_penalty);
+  RETURN_IF_ERROR(CheckRange("repetition_penalty", admitted->repetition_penalty,
+                             {0, kInfinity, /*open_low=*/true}));
+
+  RETURN_IF_ERROR(CheckInteger("n", requested.num_choices, 1, caps_.num_choices));
+  admitted->num_choices = static_cast<uint32_t>(requested.num_choices);
+  if (admitted->num_choices > 1 && temperature == 0) {
+    return InvalidField("n", "must be 1 with temperature 0: all choices would be the same");
+  }
+  admitted->seed = requested.seed;
+  return absl::OkStatus();
+}
+
+absl::Status RequestValidator::AdmitStops(const RequestedParams& requested,
+                                          AdmittedParams* admitted) const {
+  RETURN_IF_ERROR(CheckCount("stop", requested.stop.size(), caps_.stop_strings, "strings"));
+  for (const std::string& stop : requested.stop) {
+    if (stop.empty()) return InvalidField("stop", "must not hold an empty string");
+    if (stop.size() > caps_.stop_string_bytes) {
+      return InvalidField("stop",
+                          absl::StrCat("holds a string of ", stop.size(), " bytes, at most ",
+                                       caps_.stop_string_bytes, " are allowed"));
+    }
+  }
+  admitted->stop = requested.stop;
+  admitted->include_stop = requested.include_stop;
+  admitted->skip_special_tokens = requested.skip_special_tokens;
+
+  RETURN_IF_ERROR(
+      CheckCount("stop_token_ids", requested.stop_token_ids.size(), caps_.stop_token_ids, "ids"));
+  RETURN_IF_ERROR(CheckTokenIds("stop_token_ids", requested.stop_token_ids));
+  admitted->stop_token_ids.assign(requested.stop_token_ids.begin(), requested.stop_token_ids.end());
+  admitted->ignore_eos = requested.ignore_eos;
+
+  const int64_t min_tokens = requested.min_tokens.value_or(0);
+  RETURN_IF_ERROR(CheckInteger("min_tokens", min_tokens, 0, kMaxCount));
+  admitted->min_tokens = static_cast<uint32_t>(min_tokens);
+  admitted->max_tokens_field = requested.max_tokens_field;
+  if (requested.max_tokens) {
+    if (*requested.max_tokens < 1) {
+      return InvalidField(requested.max_tokens_field,
+                          absl::StrCat("must be at least 1, got ", *requested.max_tokens));
+    }
+    RETURN_IF_ERROR(CheckInteger(requested.max_tokens_field, *requested.max_tokens, 1, kMaxCount));
+    admitted->max_tokens = static_cast<uint32_t>(*requested.max_tokens);
+    if (min_tokens > *requested.max_tokens) {
+      return InvalidField("min_tokens",
+                          absl::StrCat("must be at most ", requested.max_tokens_field, "=",
+                                       *requested.max_tokens, ", got ", min_tokens));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RequestValidator::AdmitLogprobs(const RequestedParams& requested,
+                                             AdmittedParams* admitted) const {
+  if (requested.num_top_logprobs) {
+    RETURN_IF_ERROR(CheckInteger(requested.num_top_logprobs_field, *requested.num_top_logprobs, 0,
+                                 caps_.num_top_logprobs));
+    admitted->num_top_logprobs = static_cast<uint32_t>(*requested.num_top_logprobs);
+  }
+  if (requested.num_prompt_logprobs) {
+    RETURN_IF_ERROR(
+        CheckInteger("prompt_logprobs", *requested.num_prompt_logprobs, 0, caps_.num_top_logprobs));
+    admitted->num_prompt_logprobs = static_cast<uint32_t>(*requested.num_prompt_logprobs);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RequestValidator::AdmitTokenSets(const RequestedParams& requested,
+                                              AdmittedParams* admitted) const {
+  RETURN_IF_ERROR(
+      CheckCount("logit_bias", requested.logit_bias.size(), caps_.logit_biases, "tokens"));
+  for (const TokenBias& entry : requested.logit_bias) {
+    RETURN_IF_ERROR(CheckTokenIds("logit_bias", absl::MakeConstSpan(&entry.token_id, 1)));
+    if (!std::isfinite(entry.bias)) return InvalidField("logit_bias", "must hold finite numbers");
+    admitted->logit_bias.push_back({entry.token_id, std::clamp(entry.bias, -100.0, 100.0)});
+  }
+  if (!requested.allowed_token_ids) return absl::OkStatus();
+  if (requested.allowed_token_ids->empty()) {
+    return InvalidField("allowed_token_ids", "must not be empty");
+  }
+  RETURN_IF_ERROR(CheckCount("allowed_token_ids", requested.allowed_token_ids->size(),
+                             caps_.allowed_token_ids, "ids"));
+  RETURN_IF_ERROR(CheckTokenIds("allowed_token_ids", *requested.allowed_token_ids));
+  admitted->allowed_token_ids.assign(requested.allowed_token_ids->begin(),
+                                     requested.allowed_token_ids->end());
+  return absl::OkStatus();
+}
+
+absl::Status RequestValidator::CheckTokenIds(absl::string_view field,
+                                             absl::Span<const int64_t> ids) const {
+  for (int64_t id : ids) {
+    if (id >= 0 && id < vocab_size_) continue;
+    return InvalidField(field, absl::StrCat("holds token id ", id, ", the vocabulary has ids 0 to ",
+                                            vocab_size_ - 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<uint32_t>> RequestValidator::AdmitPromptTokens(
+    absl::string_view field, absl::Span<const int64_t> ids) const {
+  if (ids.empty()) return InvalidField(field, "must not be empty");
+  RETURN_IF_ERROR(CheckTokenIds(field, ids));
+  return std::vector<uint32_t>(ids.begin(), ids.end());
+}
+
+absl::StatusOr<uint32_t> RequestValidator::ResolveMaxTokens(const AdmittedParams& params,
+                                                            absl::string_view field,
+                                                            size_t num_prompt_tokens) const {
+  const auto length = static_cast<int64_t>(num_prompt_tokens);
+  const int64_t max_model_len = max_model_len_.load();
+  if (length == 0) return InvalidField(field, "must not be empty");
+  const auto too_long = [&](absl::string_view culprit, absl::string_view detail) {
+    absl::Status status = absl::InvalidArgumentError(
+        absl::StrCat("This model's maximum context length is ", max_model_len, " tokens. ", detail,
+                     " Please reduce the length of the prompt or of the completion."));
+    return WithReason(WithRefusedField(std::move(status), culprit), "context_length_exceeded");
+  };
+  const int64_t room = max_model_len - length;
+  if (room < 1) {
+    return too_long(field, absl::StrCat("However, your prompt has ", length, " tokens."));
+  }
+  if (!params.max_tokens) {
+    const int64_t most = defaults_.max_new_tokens.value_or(room);
+    const auto resolved = static_cast<uint32_t>(std::clamp<int64_t>(most, 1, room));
+    if (params.min_tokens > resolved) {
+      return too_long(
+          "min_tokens",
+          absl::StrCat("However, you requested at least ", length + params.min_tokens, " tokens (",
+                       length, " in the prompt, ", params.min_tokens, " for the completion)."));
+    }
+    return resolved;
+  }
+  if (*params.max_tokens > room) {
+    return too_long(
+        params.max_tokens_field,
+        absl::StrCat("However, you requested ", length + *params.max_tokens, " tokens (", length,
+                     " in the prompt, ", *params.max_tokens, " for the completion)."));
+  }
+  return *params.max_tokens;
+}
+
+absl::Status RequestValidator::CheckMessageCount(size_t count) const {
+  if (count == 0) return InvalidField("messages", "must hold at least one message");
+  return CheckCount("messages", count, caps_.messages, "messages");
+}
+
+absl::Status RequestValidator::CheckPromptCount(size_t count) const {
+  if (count == 0) return InvalidField("prompt", "must not be empty");
+  return CheckCount("prompt", count, caps_.prompts, "prompts");
+}
+
+}  // namespace baton::gateway

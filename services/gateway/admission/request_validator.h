@@ -1,0 +1,76 @@
+// The one place that decides whether a generation request is admissible, for HTTP and gRPC alike.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+#include "services/gateway/admission/generation_params.h"
+
+namespace baton::gateway {
+
+// Ceilings of one request; all inclusive.
+struct RequestCaps {
+  int64_t num_choices = 8;
+  int64_t num_top_logprobs = 20;
+  size_t stop_strings = 4;
+  size_t stop_string_bytes = 256;
+  size_t stop_token_ids = 1024;
+  size_t logit_biases = 1024;
+  size_t allowed_token_ids = 1 << 16;
+  size_t prompts = 64;  // of one completion request
+  size_t messages = 2048;
+  size_t cache_salt_bytes = 256;
+};
+
+// Any thread.
+class RequestValidator {
+ public:
+  RequestValidator(const SamplingDefaults& defaults, const ModelLimits& limits,
+                   const RequestCaps& caps = {})
+      : defaults_(defaults),
+        vocab_size_(limits.vocab_size),
+        caps_(caps),
+        max_model_len_(limits.max_model_len) {}
+
+  // Ranges of every parameter, defaults filled in. Errors: InvalidArgument naming the field, its
+  // value and the range.
+  absl::StatusOr<AdmittedParams> Admit(const RequestedParams& requested) const;
+
+  // Token ids that a client sent as a prompt, as the wire's type. Errors: as above.
+  absl::StatusOr<std::vector<uint32_t>> AdmitPromptTokens(absl::string_view field,
+                                                          absl::Span<const int64_t> ids) const;
+
+  // The number of tokens to generate after a prompt of this length. Errors: InvalidArgument with
+  // the counts (reason "context_length_exceeded") when the context cannot hold both.
+  absl::StatusOr<uint32_t> ResolveMaxTokens(const AdmittedParams& params, absl::string_view field,
+                                            size_t num_prompt_tokens) const;
+
+  absl::Status CheckMessageCount(size_t count) const;
+  absl::Status CheckPromptCount(size_t count) const;
+
+  // The group may hold fewer tokens of a sequence than the model allows.
+  void SetMaxModelLen(int64_t max_model_len) { max_model_len_.store(max_model_len); }
+  int64_t max_model_len() const { return max_model_len_.load(); }
+  int64_t vocab_size() const { return vocab_size_; }
+
+ private:
+  absl::Status AdmitSampling(const RequestedParams& requested, AdmittedParams* admitted) const;
+  absl::Status AdmitStops(const RequestedParams& requested, AdmittedParams* admitted) const;
+  absl::Status AdmitLogprobs(const RequestedParams& requested, AdmittedParams* admitted) const;
+  absl::Status AdmitTokenSets(const RequestedParams& requested, AdmittedParams* admitted) const;
+  absl::Status CheckTokenIds(absl::string_view field, absl::Span<const int64_t> ids) const;
+
+  const SamplingDefaults defaults_;
+  const int64_t vocab_size_;
+  const RequestCaps caps_;
+  std::atomic<int64_t> max_model_len_;
+};
+
+}  // namespace baton::gateway

@@ -1,0 +1,107 @@
+#include "services/gateway/calls/api_router.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+#include "services/gateway/calls/chat_completions_call.h"
+#include "services/gateway/calls/completions_call.h"
+#include "services/gateway/calls/model_calls.h"
+#include "services/gateway/calls/probe_calls.h"
+#include "services/gateway/openai/error_body.h"
+
+namespace baton::gateway {
+namespace {
+
+using MakeCall = std::unique_ptr<HttpCall> (*)(const GatewayContext&, HttpExchange&);
+using MakeResponse = HttpResponse (*)(const GatewayContext&);
+
+struct RouteEntry {
+  absl::string_view path;
+  absl::string_view methods;  // as in the Allow header
+  MakeCall call;              // either
+  MakeResponse response;      // or
+};
+
+constexpr RouteEntry kRoutes[] = {
+    {"/v1/chat/completions", "POST", MakeChatCompletionsCall, nullptr},
+    {"/v1/completions", "POST", MakeCompletionsCall, nullptr},
+    {"/v1/models", "GET, HEAD", nullptr, ListModels},
+    {"/health", "GET, HEAD", nullptr, Health},
+    {"/health/live", "GET, HEAD", nullptr, [](const GatewayContext&) { return HealthLive(); }},
+    {"/health/ready", "GET, HEAD", nullptr, HealthReady},
+    {"/ping", "GET, HEAD, POST", nullptr, Health},
+    {"/version", "GET, HEAD", nullptr, [](const GatewayContext&) { return Version(); }},
+    {"/metrics", "GET, HEAD", nullptr, Metrics},
+};
+constexpr absl::string_view kModelPrefix = "/v1/models/";
+
+// An answer that is known at once.
+class ImmediateCall final : public HttpCall {
+ public:
+  ImmediateCall(HttpExchange& exchange, HttpResponse response)
+      : exchange_(exchange), response_(std::move(response)) {}
+  void Start() override { exchange_.Send(std::move(response_)); }
+  void Abort(const absl::Status&) override {}  // the answer is on its way
+
+ private:
+  HttpExchange& exchange_;
+  HttpResponse response_;
+};
+
+HttpResponse MethodNotAllowed(const HttpRequest& request, absl::string_view allowed) {
+  HttpResponse response = ErrorResponse(
+      405, absl::StrCat("Not allowed to ", request.method, " on ", request.path, ": use ", allowed),
+      "method_not_allowed");
+  response.headers.emplace_back("Allow", std::string(allowed));
+  return response;
+}
+
+bool Allows(absl::string_view methods, absl::string_view method) {
+  for (absl::string_view rest = methods; !rest.empty();) {
+    const size_t comma = rest.find(", ");
+    if (rest.substr(0, comma) == method) return true;
+    rest = comma == absl::string_view::npos ? absl::string_view() : rest.substr(comma + 2);
+  }
+  return false;
+}
+
+}  // namespace
+
+std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
+  const HttpRequest& request = exchange.request();
+  absl::string_view route = "other";
+  const auto answer = [&](HttpResponse response) -> std::unique_ptr<HttpCall> {
+    context_.metrics.CountHttpAnswer(route, response.status);
+    return std::make_unique<ImmediateCall>(exchange, std::move(response));
+  };
+  if (absl::StartsWith(request.path, "/v1/")) {
+    const absl::Status allowed = context_.api_keys.Check(request.authorization);
+    if (!allowed.ok()) return answer(ErrorResponse(allowed));
+  }
+  for (const RouteEntry& entry : kRoutes) {
+    if (request.path != entry.path) continue;
+    route = entry.path;
+    if (!Allows(entry.methods, request.method)) {
+      return answer(MethodNotAllowed(request, entry.methods));
+    }
+    if (entry.call != nullptr) return entry.call(context_, exchange);
+    return answer(entry.response(context_));
+  }
+  if (absl::StartsWith(request.path, kModelPrefix)) {
+    route = "/v1/models/{model}";
+    if (request.method != "GET") return answer(MethodNotAllowed(request, "GET, HEAD"));
+    return answer(DescribeModel(context_, request.path.substr(kModelPrefix.size())));
+  }
+  return answer(ErrorResponse(404, absl::StrCat("Unknown path ", request.path.substr(0, 256)),
+                              "unknown_path"));
+}
+
+HttpResponse ApiRouter::Refuse(int status, absl::string_view message) {
+  context_.metrics.CountHttpAnswer("other", status);
+  return ErrorResponse(status, message, status == 413 ? "request_too_large" : "bad_request");
+}
+
+}  // namespace baton::gateway

@@ -1,0 +1,25 @@
+// Which call serves which method and path.
+#pragma once
+
+#include <memory>
+
+#include "services/gateway/calls/gateway_context.h"
+#include "services/gateway/http/http_exchange.h"
+
+namespace baton::gateway {
+
+// Paths match byte for byte. /v1/... needs an API key if any are configured. Unknown paths are 404,
+// known ones with another method 405.
+class ApiRouter final : public HttpRouter {
+ public:
+  // `context` must outlive the router.
+  explicit ApiRouter(const GatewayContext& context) : context_(context) {}
+
+  std::unique_ptr<HttpCall> Route(HttpExchange& exchange) override;
+  HttpResponse Refuse(int status, absl::string_view message) override;
+
+ private:
+  const GatewayContext& context_;
+};
+
+}  // namespace baton::gateway

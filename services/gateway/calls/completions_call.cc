@@ -1,0 +1,90 @@
+#include "services/gateway/calls/completions_call.h"
+
+#include <utility>
+#include <variant>
+
+#include "common/status/status_macros.h"
+#include "services/gateway/admission/refusal.h"
+#include "services/gateway/calls/http_generation_call.h"
+#include "services/gateway/calls/request_checks.h"
+#include "services/gateway/generation/sequence_builder.h"
+#include "services/gateway/model/prompt_encoder.h"
+#include "services/gateway/openai/completion_answer.h"
+#include "services/gateway/openai/completion_request.h"
+
+namespace baton::gateway {
+namespace {
+
+absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
+                                           const CompletionPrompt& prompt,
+                                           bool add_special_tokens) {
+  EncodedPrompt encoded;
+  if (const auto* ids = std::get_if<std::vector<int64_t>>(&prompt)) {
+    ASSIGN_OR_RETURN(encoded.token_ids, context.validator.AdmitPromptTokens("prompt", *ids));
+    return encoded;
+  }
+  encoded.token_ids = EncodeText(context.model, std::get<std::string>(prompt), add_special_tokens);
+  return encoded;
+}
+
+EchoedPrompt KeepPrompt(const GatewayContext& context, const CompletionRequest& request,
+                        const CompletionPrompt& prompt, const EncodedPrompt& encoded) {
+  EchoedPrompt kept;
+  if (request.echo) {
+    const auto* text = std::get_if<std::string>(&prompt);
+    kept.text = text != nullptr ? *text
+                                : context.model.text.tokenizer->Decode(
+                                      encoded.token_ids, request.params.skip_special_tokens);
+  }
+  if (request.echo || request.output.return_token_ids) kept.token_ids = encoded.token_ids;
+  return kept;
+}
+
+absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
+                                           const HttpRequest& http_request, const std::string& id) {
+  RETURN_IF_ERROR(CheckJsonContentType(http_request));
+  const ServedModel& model = context.model;
+  ASSIGN_OR_RETURN(const CompletionRequest request,
+                   ParseCompletionRequest(http_request.body, context.validator));
+  RETURN_IF_ERROR(CheckModelName(model, request.model));
+  ASSIGN_OR_RETURN(const AdmittedParams params, context.validator.Admit(request.params));
+
+  PreparedGeneration prepared;
+  prepared.choices_per_prompt = params.num_choices;
+  prepared.stream = request.stream.stream;
+  CompletionAnswerOptions options;
+  for (const CompletionPrompt& prompt : request.prompts) {
+    ASSIGN_OR_RETURN(const EncodedPrompt encoded,
+                     EncodePrompt(context, prompt, request.add_special_tokens));
+    ASSIGN_OR_RETURN(prepared.max_tokens, context.validator.ResolveMaxTokens(
+                                              params, "prompt", encoded.token_ids.size()));
+    AppendSequences(model, params, encoded, prepared.max_tokens,
+                    {.request_id = id,
+                     .arrival = http_request.received,
+                     .deadline = http_request.received + context.request_timeout},
+                    &prepared.sequences);
+    options.prompts.push_back(KeepPrompt(context, request, prompt, encoded));
+  }
+  options.head = MakeAnswerHead(model, id, http_request.received);
+  options.choices_per_prompt = params.num_choices;
+  options.stream = request.stream;
+  options.output = request.output;
+  options.echo = request.echo;
+  options.echo_only = request.echo_only;
+  options.logprobs = params.num_top_logprobs.has_value();
+  options.prompt_logprobs = params.num_prompt_logprobs.has_value();
+  prepared.format = std::make_unique<CompletionAnswer>(*model.text.tokenizer, std::move(options));
+  return prepared;
+}
+
+}  // namespace
+
+std::unique_ptr<HttpCall> MakeCompletionsCall(const GatewayContext& context,
+                                              HttpExchange& exchange) {
+  return std::make_unique<HttpGenerationCall>(
+      context, exchange,
+      HttpGenerationCall::Options{
+          .route = "/v1/completions", .id_prefix = "cmpl-", .prepare = Prepare});
+}
+
+}  // namespace baton::gateway

@@ -1,0 +1,32 @@
+// What calls work with. `gateway_server` owns all of it.
+#pragma once
+
+#include "absl/time/time.h"
+
+#include "services/gateway/admission/api_keys.h"
+#include "services/gateway/admission/request_slots.h"
+#include "services/gateway/admission/request_validator.h"
+#include "services/gateway/clients/group_watch.h"
+#include "services/gateway/clients/scheduler_client.h"
+#include "services/gateway/loop/executor.h"
+#include "services/gateway/metrics/gateway_metrics.h"
+#include "services/gateway/model/served_model.h"
+
+namespace baton::gateway {
+
+// All references outlive every call.
+struct GatewayContext {
+  const ServedModel& model;
+  const ApiKeys& api_keys;
+  RequestValidator& validator;
+  RequestSlots& slots;
+  SchedulerClient& scheduler;
+  GroupWatch& group;
+  GatewayMetrics& metrics;
+  Executor& loop;         // owns the state of live requests
+  Executor& text_worker;  // parses and encodes long prompts, so that the loop is never held up
+  absl::Duration request_timeout = absl::Seconds(600);
+  bool log_requests = true;
+};
+
+}  // namespace baton::gateway

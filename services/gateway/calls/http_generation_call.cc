@@ -1,0 +1,197 @@
+#include "services/gateway/calls/http_generation_call.h"
+
+#include <utility>
+
+#include "absl/random/random.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+#include "common/log/log.h"
+#include "services/gateway/admission/refusal.h"
+#include "services/gateway/http/sse.h"
+#include "services/gateway/openai/error_body.h"
+
+namespace baton::gateway {
+namespace {
+
+// Longer bodies are parsed and encoded beside the loop (a megabyte of prompt takes a good part of a
+// second).
+constexpr size_t kLongBodyBytes = 16 << 10;
+
+std::string RandomId() {
+  absl::BitGen random;
+  return absl::StrCat(absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
+                      absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
+}
+
+}  // namespace
+
+HttpGenerationCall::HttpGenerationCall(const GatewayContext& context, HttpExchange& exchange,
+                                       Options options)
+    : context_(context),
+      exchange_(exchange),
+      options_(std::move(options)),
+      arrival_(exchange.request().received) {
+  const std::string& given = exchange.request().request_id;
+  id_ = options_.id_prefix + (given.empty() ? RandomId() : given);
+}
+
+HttpGenerationCall::~HttpGenerationCall() = default;
+
+void HttpGenerationCall::Start() {
+  auto slot = context_.slots.Acquire();
+  if (!slot.ok()) return Fail(slot.status());
+  slot_.emplace(std::move(*slot));
+  context_.metrics.SetLiveRequests(context_.slots.num_taken());
+  if (exchange_.request().body.size() > kLongBodyBytes) return PrepareOnWorker();
+  Run(options_.prepare(context_, exchange_.request(), id_));
+}
+
+void HttpGenerationCall::PrepareOnWorker() {
+  auto request = std::make_shared<const HttpRequest>(exchange_.request());
+  context_.text_worker.Post([this, request, &context = context_, prepare = options_.prepare,
+                             id = id_, alive = std::weak_ptr<bool>(alive_)] {
+    auto prepared =
+        std::make_shared<absl::StatusOr<PreparedGeneration>>(prepare(context, *request, id));
+    // `this` is looked at on the loop only, which is where it is destroyed.
+    context.loop.Post([this, alive, prepared] {
+      if (alive.lock() != nullptr && !ended_) Run(std::move(*prepared));
+    });
+  });
+}
+
+void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
+  if (!prepared.ok()) return Fail(prepared.status());
+  if (absl::Status readiness = context_.group.readiness(); !readiness.ok()) return Fail(readiness);
+  prepared_ = std::move(*prepared);
+  num_running_ = prepared_.sequences.size();
+  for (const SequenceSpec& spec : prepared_.sequences) {
+    context_.metrics.RecordAdmitted(spec.submit.prompt_token_ids_size(), prepared_.max_tokens,
+                                    prepared_.choices_per_prompt);
+  }
+  for (SequenceSpec& spec : prepared_.sequences) {
+    sequences_.push_back(std::make_unique<GenerateCall>(context_.scheduler,
+                                                        *context_.model.text.tokenizer,
+                                                        context_.metrics, *this, std::move(spec)));
+  }
+  prepared_.sequences.clear();
+  for (auto& sequence : sequences_) sequence->Start();
+}
+
+void HttpGenerationCall::OnUpdate(size_t index, SequenceUpdate& update) {
+  if (ended_) return;
+  if (!update.tokens.empty() && first_token_time_ == absl::InfiniteFuture()) {
+    first_token_time_ = absl::Now();
+  }
+  const bool last_of_choice = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
+  if (last_of_choice) --num_running_;
+  if (!prepared_.stream) {
+    prepared_.format->Collect(index, update);
+  } else {
+    std::string events;
+    prepared_.format->StreamUpdate(index, update, Usage(), &events);
+    if (num_running_ == 0) prepared_.format->StreamEnd(Usage(), &events);
+    WriteEvents(events);
+  }
+  if (num_running_ == 0) Complete();
+}
+
+void HttpGenerationCall::WriteEvents(const std::string& events) {
+  if (events.empty()) return;
+  if (!std::exchange(stream_started_, true)) {
+    exchange_.StartStream(200, kSseContentType,
+                          {{"Cache-Control", "no-cache"}, {"X-Request-Id", id_}});
+  }
+  exchange_.Write(events);
+  if (exchange_.unsent_bytes() >= exchange_.max_unsent_bytes()) SetPaused(true);
+}
+
+void HttpGenerationCall::OnWritable() { SetPaused(false); }
+
+void HttpGenerationCall::SetPaused(bool paused) {
+  if (ended_ || paused_ == paused) return;
+  paused_ = paused;
+  // Resuming delivers what has waited at once, which may pause again or end the call.
+  for (auto& sequence : sequences_) {
+    if (ended_ || paused_ != paused) return;
+    sequence->SetPaused(paused);
+  }
+}
+
+void HttpGenerationCall::Complete() {
+  if (prepared_.stream) {
+    exchange_.EndStream();
+  } else {
+    HttpResponse response;
+    response.headers.emplace_back("X-Request-Id", id_);
+    response.body = prepared_.format->WholeBody(Usage());
+    exchange_.Send(std::move(response));
+  }
+  LogEnd(200, "complete");
+}
+
+void HttpGenerationCall::OnFailure(size_t, const absl::Status& status) {
+  if (!ended_) Fail(status);
+}
+
+void HttpGenerationCall::Abort(const absl::Status& reason) {
+  if (!ended_) Fail(reason);
+}
+
+void HttpGenerationCall::Fail(const absl::Status& status) {
+  std::string reason = RefusalReason(status);
+  context_.metrics.CountRefusal(reason.empty() ? absl::StatusCodeToString(status.code()) : reason);
+  if (!stream_started_) {
+    HttpResponse response = ErrorResponse(status);
+    response.headers.emplace_back("X-Request-Id", id_);
+    const int http_status = response.status;
+    exchange_.Send(std::move(response));
+    return LogEnd(http_status, status.message());
+  }
+  // The stream has begun with 200. The error is its last event, and its framing stays open: a clean
+  // end would look like a complete answer to clients that do not wait for [DONE].
+  std::string event;
+  AppendSseEvent(ErrorJson(status), &event);
+  exchange_.Write(event);
+  exchange_.BreakStream();
+  LogEnd(200, absl::StrCat("broken off: ", status.message()));
+}
+
+void HttpGenerationCall::OnDisconnect() {
+  if (ended_) return;
+  context_.metrics.CountDisconnect();
+  LogEnd(499, "the client closed the connection");
+}
+
+void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
+  const RequestUsage usage = Usage();
+  ended_ = true;
+  sequences_.clear();  // cancels what still runs
+  slot_.reset();
+  context_.metrics.SetLiveRequests(context_.slots.num_taken());
+  context_.metrics.CountHttpAnswer(options_.route, http_status);
+  if (!context_.log_requests) return;
+  const absl::Time now = absl::Now();
+  const bool has_token = first_token_time_ < absl::InfiniteFuture();
+  BATON_LOG(INFO) << options_.route << " " << id_ << " " << http_status << " "
+                  << (prepared_.stream ? "stream " : "") << "prompt=" << usage.num_prompt_tokens
+                  << " generated=" << usage.num_generated_tokens << " first_token_ms="
+                  << (has_token ? absl::ToInt64Milliseconds(first_token_time_ - arrival_) : -1)
+                  << " total_ms=" << absl::ToInt64Milliseconds(now - arrival_) << ": " << outcome;
+}
+
+RequestUsage HttpGenerationCall::Usage() const {
+  RequestUsage usage;
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    const SequenceUsage& sequence = sequences_[i]->usage();
+    if (i % prepared_.choices_per_prompt == 0) {
+      usage.num_prompt_tokens += sequence.num_prompt_tokens;
+      usage.num_cached_tokens += sequence.num_cached_tokens;
+    }
+    usage.num_generated_tokens += sequence.num_generated_tokens;
+    usage.num_reasoning_tokens += sequence.num_reasoning_tokens;
+  }
+  return usage;
+}
+
+}  // namespace baton::gateway

@@ -1,0 +1,84 @@
+// What /v1/chat/completions and /v1/completions have in common: admission, the sequences of the
+// request, streaming with backpressure, failure, cancellation.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "services/gateway/admission/request_slots.h"
+#include "services/gateway/calls/gateway_context.h"
+#include "services/gateway/generation/generate_call.h"
+#include "services/gateway/http/http_exchange.h"
+#include "services/gateway/openai/answer_format.h"
+
+namespace baton::gateway {
+
+// A request that is ready to run.
+struct PreparedGeneration {
+  std::vector<SequenceSpec> sequences;  // in the order of choices
+  size_t choices_per_prompt = 1;
+  uint32_t max_tokens = 0;  // of each, for metrics
+  std::unique_ptr<AnswerFormat> format;
+  bool stream = false;
+};
+
+// Body to sequences and answer format: everything that can be refused with 400 or 404. Runs on any
+// thread.
+using PrepareGeneration = std::function<absl::StatusOr<PreparedGeneration>(
+    const GatewayContext& context, const HttpRequest& request, const std::string& id)>;
+
+//   preparing -> running -> ended
+// Every way out gives the slot back and cancels what still runs. On the loop's thread.
+class HttpGenerationCall final : public HttpCall, public SequenceObserver {
+ public:
+  struct Options {
+    std::string route;      // for logs and metrics
+    std::string id_prefix;  // "chatcmpl-"
+    PrepareGeneration prepare;
+  };
+
+  HttpGenerationCall(const GatewayContext& context, HttpExchange& exchange, Options options);
+  ~HttpGenerationCall() override;
+
+  void Start() override;
+  void OnDisconnect() override;
+  void OnWritable() override;
+  void Abort(const absl::Status& reason) override;
+
+  void OnUpdate(size_t index, SequenceUpdate& update) override;
+  void OnFailure(size_t index, const absl::Status& status) override;
+
+ private:
+  void PrepareOnWorker();
+  void Run(absl::StatusOr<PreparedGeneration> prepared);
+  void WriteEvents(const std::string& events);
+  void SetPaused(bool paused);
+  void Complete();
+  void Fail(const absl::Status& status);
+  void LogEnd(int http_status, absl::string_view outcome);
+  RequestUsage Usage() const;
+
+  const GatewayContext& context_;
+  HttpExchange& exchange_;
+  const Options options_;
+  const absl::Time arrival_;
+  std::string id_;
+  std::optional<RequestSlots::Slot> slot_;
+  PreparedGeneration prepared_;
+  std::vector<std::unique_ptr<GenerateCall>> sequences_;
+  size_t num_running_ = 0;
+  bool stream_started_ = false;
+  bool paused_ = false;
+  bool ended_ = false;
+  absl::Time first_token_time_ = absl::InfiniteFuture();
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for work on other threads
+};
+
+}  // namespace baton::gateway

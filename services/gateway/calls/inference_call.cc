@@ -1,0 +1,154 @@
+#include "services/gateway/calls/inference_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+#include "common/log/log.h"
+#include "common/rpc/status_conversion.h"
+#include "services/gateway/admission/refusal.h"
+#include "services/gateway/calls/inference_request.h"
+
+namespace baton::gateway {
+namespace {
+
+// Larger requests are encoded beside the loop.
+constexpr size_t kLongRequestBytes = 16 << 10;
+
+}  // namespace
+
+InferenceCall::InferenceCall(const GatewayContext& context,
+                             grpc::CallbackServerContext* server_context,
+                             const v1::GenerateRequest* request)
+    : context_(context), server_context_(server_context), request_(request), arrival_(absl::Now()) {
+  context_.loop.Post([this] { Start(); });
+}
+
+void InferenceCall::Start() {
+  auto slot = context_.slots.Acquire();
+  if (!slot.ok()) return End(slot.status());
+  slot_.emplace(std::move(*slot));
+  context_.metrics.SetLiveRequests(context_.slots.num_taken());
+  const absl::Time deadline =
+      std::min(absl::FromChrono(server_context_->deadline()), arrival_ + context_.request_timeout);
+  const auto prepare = [this, deadline] {
+    return PrepareInference(context_, *request_, arrival_, deadline);
+  };
+  if (request_->ByteSizeLong() <= kLongRequestBytes) return Run(prepare());
+  // Neither this object nor the request goes away before Finish, which only the loop calls, and
+  // does not call while `preparing_` is set.
+  preparing_ = true;
+  context_.text_worker.Post([this, prepare] {
+    auto spec = std::make_shared<absl::StatusOr<SequenceSpec>>(prepare());
+    context_.loop.Post([this, spec] {
+      preparing_ = false;
+      if (end_status_) return WriteNext();  // cancelled meanwhile
+      Run(std::move(*spec));
+    });
+  });
+}
+
+void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
+  if (end_status_) return;
+  if (!spec.ok()) return End(spec.status());
+  if (absl::Status readiness = context_.group.readiness(); !readiness.ok()) return End(readiness);
+  context_.metrics.RecordAdmitted(spec->submit.prompt_token_ids_size(),
+                                  spec->submit.stop().max_tokens(), 1);
+  sequence_ = std::make_unique<GenerateCall>(context_.scheduler, *context_.model.text.tokenizer,
+                                             context_.metrics, *this, std::move(*spec));
+  sequence_->Start();
+}
+
+void InferenceCall::OnUpdate(size_t, SequenceUpdate& update) {
+  if (end_status_) return;
+  v1::GenerateResponse response = MakeGenerateResponse(update);
+  response.set_sequence_number(next_sequence_number_++);
+  const bool ends = response.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
+  if (ends) {
+    const SequenceUsage& usage = sequence_->usage();
+    response.mutable_usage()->set_prompt_tokens(usage.num_prompt_tokens);
+    response.mutable_usage()->set_completion_tokens(usage.num_generated_tokens);
+    response.mutable_usage()->set_cached_prompt_tokens(usage.num_cached_tokens);
+  }
+  queue_.push_back(std::move(response));
+  if (ends) return End(absl::OkStatus());
+  if (queue_.size() >= kMaxQueued) {
+    paused_ = true;
+    sequence_->SetPaused(true);
+  }
+  WriteNext();
+}
+
+void InferenceCall::OnFailure(size_t, const absl::Status& status) { End(status); }
+
+void InferenceCall::WriteNext() {
+  if (writing_ || finished_ || preparing_) return;
+  if (!queue_.empty()) {
+    writing_ = true;
+    StartWrite(&queue_.front());
+    return;
+  }
+  if (!end_status_) return;
+  finished_ = true;
+  if (const auto delay = RetryAfter(*end_status_); delay) {
+    server_context_->AddTrailingMetadata("retry-after-ms",
+                                         absl::StrCat(absl::ToInt64Milliseconds(*delay)));
+  }
+  Finish(ToGrpcStatus(*end_status_));
+}
+
+void InferenceCall::End(const absl::Status& status) {
+  if (end_status_) return;
+  end_status_ = status;
+  if (!status.ok()) {
+    const std::string reason = RefusalReason(status);
+    context_.metrics.CountRefusal(reason.empty() ? absl::StatusCodeToString(status.code())
+                                                 : reason);
+  }
+  if (context_.log_requests) {
+    BATON_LOG(INFO) << "Generate " << request_->request_id() << " "
+                    << absl::StatusCodeToString(status.code())
+                    << " prompt=" << (sequence_ ? sequence_->usage().num_prompt_tokens : 0)
+                    << " generated=" << (sequence_ ? sequence_->usage().num_generated_tokens : 0)
+                    << " total_ms=" << absl::ToInt64Milliseconds(absl::Now() - arrival_) << " "
+                    << status.message();
+  }
+  sequence_.reset();  // cancels it if it still runs
+  slot_.reset();
+  context_.metrics.SetLiveRequests(context_.slots.num_taken());
+  WriteNext();
+}
+
+void InferenceCall::OnWriteDone(bool ok) {
+  context_.loop.Post([this, ok] {
+    writing_ = false;
+    queue_.pop_front();
+    if (!ok) {
+      queue_.clear();
+      return end_status_ ? WriteNext() : End(absl::CancelledError("the client is gone"));
+    }
+    if (paused_ && queue_.size() < kMaxQueued / 4 && sequence_ != nullptr) {
+      paused_ = false;
+      sequence_->SetPaused(false);
+    }
+    WriteNext();
+  });
+}
+
+void InferenceCall::OnCancel() {
+  context_.loop.Post([this] {
+    if (!writing_) queue_.clear();
+    if (end_status_) return;
+    context_.metrics.CountDisconnect();
+    End(absl::CancelledError("the client cancelled the call"));
+  });
+}
+
+void InferenceCall::OnDone() {
+  // Nothing is posted after this: the loop runs it last.
+  context_.loop.Post([this] { delete this; });
+}
+
+}  // namespace baton::gateway

@@ -1,0 +1,23 @@
+// GenerateRequest of the gRPC API to a sequence that can run.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "protos/baton/v1/inference.pb.h"
+#include "services/gateway/calls/gateway_context.h"
+#include "services/gateway/generation/generate_call.h"
+
+namespace baton::gateway {
+
+// Any thread. Errors: InvalidArgument naming the field, NotFound (model).
+absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
+                                              const v1::GenerateRequest& request,
+                                              absl::Time arrival, absl::Time deadline);
+
+// What a client sees of an update. `sequence_number` and usage are the caller's.
+v1::GenerateResponse MakeGenerateResponse(SequenceUpdate& update);
+
+}  // namespace baton::gateway

@@ -1,0 +1,44 @@
+#include "services/gateway/calls/request_checks.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+#include "common/config/release.h"
+#include "services/gateway/admission/refusal.h"
+
+namespace baton::gateway {
+
+absl::Status CheckJsonContentType(const HttpRequest& request) {
+  absl::string_view type = request.content_type;
+  type = absl::StripAsciiWhitespace(type.substr(0, type.find(';')));
+  if (type.empty() || absl::EqualsIgnoreCase(type, "application/json") ||
+      absl::EndsWithIgnoreCase(type, "+json")) {
+    return absl::OkStatus();
+  }
+  return WithReason(
+      absl::InvalidArgumentError(absl::StrCat("Unsupported content type \"", type.substr(0, 64),
+                                              "\": this method accepts application/json")),
+      kUnsupportedContentType);
+}
+
+absl::Status CheckModelName(const ServedModel& model, absl::string_view name) {
+  if (model.HasName(name)) return absl::OkStatus();
+  return WithReason(
+      WithRefusedField(absl::NotFoundError(absl::StrCat(
+                           "The model `", name.substr(0, 256),
+                           "` does not exist. Served: ", absl::StrJoin(model.names, ", "))),
+                       "model"),
+      "model_not_found");
+}
+
+AnswerHead MakeAnswerHead(const ServedModel& model, const std::string& id, absl::Time arrival) {
+  return {
+      .id = id,
+      .created_unix_seconds = absl::ToUnixSeconds(arrival),
+      .model = model.names.front(),
+      .system_fingerprint = absl::StrCat("baton-", kRelease, "-", model.fingerprint.substr(0, 8))};
+}
+
+}  // namespace baton::gateway

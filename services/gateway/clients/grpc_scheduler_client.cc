@@ -1,0 +1,108 @@
+#include "services/gateway/clients/grpc_scheduler_client.h"
+
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+#include "common/rpc/status_conversion.h"
+#include "common/status/status_macros.h"
+#include "services/gateway/admission/refusal.h"
+#include "services/gateway/clients/inbox_reader.h"
+
+namespace baton::gateway {
+namespace {
+
+// Status of a finished Submit with what the scheduler said about retrying.
+absl::Status SubmitStatus(const grpc::Status& status, const grpc::ClientContext& context) {
+  absl::Status converted = FromGrpcStatus(status);
+  if (converted.ok()) return converted;
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto found = trailers.find("retry-after-ms");
+  int64_t milliseconds = 0;
+  if (found == trailers.end() ||
+      !absl::SimpleAtoi(absl::string_view(found->second.data(), found->second.size()),
+                        &milliseconds) ||
+      milliseconds < 0) {
+    return converted;
+  }
+  return WithRetryAfter(std::move(converted), absl::Milliseconds(milliseconds));
+}
+
+class GrpcSubmitStream final : public SubmitStream {
+ public:
+  explicit GrpcSubmitStream(std::shared_ptr<InboxReader<v1::SubmitResponse>> reader)
+      : reader_(std::move(reader)) {}
+  ~GrpcSubmitStream() override {
+    if (!finished_) reader_->Cancel();
+  }
+  void SetPaused(bool paused) override { reader_->SetPaused(paused); }
+  void Finish() override {
+    finished_ = true;
+    reader_->Detach();
+  }
+
+ private:
+  bool finished_ = false;
+  const std::shared_ptr<InboxReader<v1::SubmitResponse>> reader_;
+};
+
+class GrpcGroupStream final : public GroupStream {
+ public:
+  explicit GrpcGroupStream(std::shared_ptr<InboxReader<v1::GroupState>> reader)
+      : reader_(std::move(reader)) {}
+  ~GrpcGroupStream() override { reader_->Cancel(); }
+
+ private:
+  const std::shared_ptr<InboxReader<v1::GroupState>> reader_;
+};
+
+}  // namespace
+
+GrpcSchedulerClient::GrpcSchedulerClient(std::shared_ptr<grpc::Channel> channel, v1::PeerInfo self,
+                                         Executor& executor)
+    : stub_(v1::Scheduling::NewStub(channel)), self_(std::move(self)), executor_(executor) {}
+
+std::unique_ptr<SubmitStream> GrpcSchedulerClient::Submit(const v1::SubmitRequest& request,
+                                                          absl::Time deadline,
+                                                          SubmitObserver& observer) {
+  auto reader = std::make_shared<InboxReader<v1::SubmitResponse>>(
+      executor_, open_calls_,
+      InboxReader<v1::SubmitResponse>::Listener{
+          [&observer](std::vector<v1::SubmitResponse>& messages) {
+            observer.OnResponses(messages);
+          },
+          [&observer](const grpc::Status& status, const grpc::ClientContext& context) {
+            observer.OnDone(SubmitStatus(status, context));
+          }});
+  if (deadline < absl::InfiniteFuture()) {
+    reader->context().set_deadline(absl::ToChronoTime(deadline));
+  }
+  v1::SubmitRequest message = request;
+  *message.mutable_peer() = self_;
+  stub_->async()->Submit(&reader->context(), &message, reader.get());
+  reader->Begin();
+  return std::make_unique<GrpcSubmitStream>(std::move(reader));
+}
+
+std::unique_ptr<GroupStream> GrpcSchedulerClient::WatchGroup(GroupStateCallback on_state,
+                                                             GroupLostCallback on_lost) {
+  auto reader = std::make_shared<InboxReader<v1::GroupState>>(
+      executor_, open_calls_,
+      InboxReader<v1::GroupState>::Listener{
+          // Only the latest state counts.
+          [on_state = std::move(on_state)](std::vector<v1::GroupState>& messages) {
+            on_state(messages.back());
+          },
+          [on_lost = std::move(on_lost)](const grpc::Status& status, const grpc::ClientContext&) {
+            on_lost(Annotate(FromGrpcStatus(status), "watching the scheduler"));
+          }});
+  reader->context().set_wait_for_ready(true);
+  v1::WatchGroupRequest request;
+  *request.mutable_peer() = self_;
+  stub_->async()->WatchGroup(&reader->context(), &request, reader.get());
+  reader->Begin();
+  return std::make_unique<GrpcGroupStream>(std::move(reader));
+}
+
+}  // namespace baton::gateway

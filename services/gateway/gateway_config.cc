@@ -1,0 +1,93 @@
+#include "services/gateway/gateway_config.h"
+
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
+#include "services/gateway/admission/api_keys.h"
+
+ABSL_FLAG(std::string, model, "",
+          "folder of the model: config.json, tokenizer.json, tokenizer_config.json");
+ABSL_FLAG(std::string, scheduler, "127.0.0.1:50052", "address of the scheduler");
+ABSL_FLAG(std::string, host, "0.0.0.0", "address of the HTTP API");
+ABSL_FLAG(int, port, 8000, "port of the HTTP API; 0: any free one");
+ABSL_FLAG(std::string, grpc_listen_address, "0.0.0.0:50051",
+          "address of the gRPC API; port 0: any free one");
+ABSL_FLAG(std::string, metrics_address, "0.0.0.0:9091",
+          "address of /metrics and /health; port 0: any free one; empty: none");
+ABSL_FLAG(std::string, ports_file, "", "file to write the bound ports to, as JSON");
+ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
+          "how long running requests may go on after SIGTERM");
+ABSL_FLAG(std::vector<std::string>, served_model_name, {},
+          "names that requests may use; answers carry the first; default: the value of --model");
+ABSL_FLAG(int, max_model_len, 0,
+          "most tokens of prompt and answer together; 0: what model and scheduler allow");
+ABSL_FLAG(std::string, chat_template, "", "Jinja file to use instead of the model's own template");
+ABSL_FLAG(std::string, reasoning_parser, "auto",
+          "how reasoning is split off: deepseek_r1, none, or auto: as the template suggests");
+ABSL_FLAG(std::vector<std::string>, api_key, {}, "keys of which /v1 requests must carry one");
+ABSL_FLAG(int, max_num_requests, 1024, "requests at a time; more are answered 503");
+ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
+ABSL_FLAG(int, max_body_mib, 4, "MiB of the largest HTTP request body");
+ABSL_FLAG(absl::Duration, request_timeout, absl::Seconds(600), "time that one request may take");
+ABSL_FLAG(bool, log_requests, true, "log one line per generation request");
+
+namespace baton::gateway {
+namespace {
+
+absl::Status CheckRange(absl::string_view flag, int value, int low, int high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, " is ", value, "; wanted ", low, " to ", high));
+}
+
+absl::Status CheckFlags() {
+  if (absl::GetFlag(FLAGS_model).empty()) {
+    return absl::InvalidArgumentError("--model is missing: the folder of the model");
+  }
+  RETURN_IF_ERROR(CheckRange("port", absl::GetFlag(FLAGS_port), 0, 65535));
+  RETURN_IF_ERROR(CheckRange("max-model-len", absl::GetFlag(FLAGS_max_model_len), 0, 1 << 24));
+  RETURN_IF_ERROR(
+      CheckRange("max-num-requests", absl::GetFlag(FLAGS_max_num_requests), 1, 1 << 20));
+  RETURN_IF_ERROR(CheckRange("max-connections", absl::GetFlag(FLAGS_max_connections), 1, 1 << 20));
+  RETURN_IF_ERROR(CheckRange("max-body-mib", absl::GetFlag(FLAGS_max_body_mib), 1, 1024));
+  if (absl::GetFlag(FLAGS_request_timeout) <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("--request-timeout must be more than 0");
+  }
+  for (const std::string& key : absl::GetFlag(FLAGS_api_key)) {
+    if (key.empty() || key.size() > ApiKeys::kMaxKeyBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--api-key: a key must have 1 to ", ApiKeys::kMaxKeyBytes, " bytes"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
+  RETURN_IF_ERROR(CheckFlags());
+  GatewayConfig config;
+  config.server.role = "gateway";
+  config.server.listen_address = absl::GetFlag(FLAGS_grpc_listen_address);
+  config.server.metrics_address = absl::GetFlag(FLAGS_metrics_address);
+  config.server.ports_file = absl::GetFlag(FLAGS_ports_file);
+  config.server.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  config.http.host = absl::GetFlag(FLAGS_host);
+  config.http.port = absl::GetFlag(FLAGS_port);
+  config.http.limits.connections = static_cast<size_t>(absl::GetFlag(FLAGS_max_connections));
+  config.http.limits.body_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_max_body_mib)) << 20;
+  config.model.model_dir = absl::GetFlag(FLAGS_model);
+  config.model.names = absl::GetFlag(FLAGS_served_model_name);
+  config.model.max_model_len = absl::GetFlag(FLAGS_max_model_len);
+  config.model.chat_template_path = absl::GetFlag(FLAGS_chat_template);
+  config.model.reasoning_parser = absl::GetFlag(FLAGS_reasoning_parser);
+  config.scheduler_address = absl::GetFlag(FLAGS_scheduler);
+  config.api_keys = absl::GetFlag(FLAGS_api_key);
+  config.max_num_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests));
+  config.request_timeout = absl::GetFlag(FLAGS_request_timeout);
+  config.log_requests = absl::GetFlag(FLAGS_log_requests);
+  return config;
+}
+
+}  // namespace baton::gateway

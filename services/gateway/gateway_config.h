@@ -1,0 +1,29 @@
+// What the command line of baton-gateway says.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "common/rpc/server_runtime.h"
+#include "services/gateway/http/http_server.h"
+#include "services/gateway/model/served_model.h"
+
+namespace baton::gateway {
+
+struct GatewayConfig {
+  ServerOptions server;  // gRPC, metrics, drain
+  HttpServerOptions http;
+  ServedModelOptions model;
+  std::string scheduler_address;
+  std::vector<std::string> api_keys;
+  size_t max_num_requests = 1024;
+  absl::Duration request_timeout = absl::Seconds(600);
+  bool log_requests = true;
+};
+
+// Flags after ParseCommandLine. Errors: InvalidArgument naming the flag.
+absl::StatusOr<GatewayConfig> ReadGatewayConfig();
+
+}  // namespace baton::gateway

@@ -1,0 +1,137 @@
+#include "services/gateway/gateway_server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+
+#include "common/log/log.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/peer.h"
+#include "common/status/status_macros.h"
+#include "services/gateway/calls/api_router.h"
+#include "services/gateway/clients/grpc_scheduler_client.h"
+#include "services/gateway/inference_service.h"
+#include "services/gateway/loop/event_loop.h"
+
+namespace baton::gateway {
+namespace {
+
+// Left of the drain time for telling those that did not finish.
+constexpr absl::Duration kAbortTime = absl::Seconds(1);
+
+class GatewayServerImpl final : public GatewayServer {
+ public:
+  GatewayServerImpl(const GatewayConfig& config, std::unique_ptr<const ServedModel> model,
+                    ServerRuntime* runtime);
+  ~GatewayServerImpl() override;
+
+  absl::Status Start();
+  int http_port() const override { return http_->port(); }
+  absl::Status Run() override {
+    return runtime_->RunUntilShutdown([this](absl::Time deadline) { Drain(deadline); });
+  }
+
+ private:
+  void OnGroupChange(const v1::GroupState& state, const absl::Status& readiness);
+  void Drain(absl::Time deadline);
+
+  const GatewayConfig config_;
+  ServerRuntime* const runtime_;
+  const std::unique_ptr<const ServedModel> model_;
+  const ApiKeys api_keys_;
+  RequestValidator validator_;
+  RequestSlots slots_;
+  GatewayMetrics metrics_;
+  EventLoop loop_;
+  EventLoop text_worker_;
+  GrpcSchedulerClient scheduler_;
+  std::unique_ptr<GroupWatch> group_;  // made and destroyed on the loop
+  GatewayContext context_;
+  ApiRouter router_;
+  InferenceService inference_;
+  std::unique_ptr<HttpServer> http_;
+};
+
+GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
+                                     std::unique_ptr<const ServedModel> model,
+                                     ServerRuntime* runtime)
+    : config_(config),
+      runtime_(runtime),
+      model_(std::move(model)),
+      api_keys_(config.api_keys),
+      validator_(model_->defaults, model_->limits),
+      slots_(config.max_num_requests),
+      metrics_(runtime->registry(), model_->names.front(), model_->limits.max_model_len),
+      scheduler_(CreateChannel(config.scheduler_address), MakePeerInfo("gateway"), loop_),
+      group_(std::make_unique<GroupWatch>(
+          scheduler_, loop_,
+          GroupWatch::Options{
+              .model_fingerprint = model_->fingerprint,
+              .on_change =
+                  [this](const v1::GroupState& state, const absl::Status& readiness) {
+                    OnGroupChange(state, readiness);
+                  }})),
+      context_{.model = *model_,
+               .api_keys = api_keys_,
+               .validator = validator_,
+               .slots = slots_,
+               .scheduler = scheduler_,
+               .group = *group_,
+               .metrics = metrics_,
+               .loop = loop_,
+               .text_worker = text_worker_,
+               .request_timeout = config.request_timeout,
+               .log_requests = config.log_requests},
+      router_(context_),
+      inference_(context_) {}
+
+GatewayServerImpl::~GatewayServerImpl() {
+  http_.reset();
+  loop_.RunAndWait([this] { group_.reset(); });
+  text_worker_.Stop();
+}
+
+absl::Status GatewayServerImpl::Start() {
+  ASSIGN_OR_RETURN(http_, HttpServer::Create(config_.http, loop_, router_));
+  runtime_->AddService(&inference_);
+  runtime_->AddPort("http", http_->port());
+  RETURN_IF_ERROR(runtime_->Start());
+  loop_.Post([this] { group_->Start(); });
+  BATON_LOG(INFO) << "serving " << absl::StrJoin(model_->names, ", ") << " on http://"
+                  << config_.http.host << ":" << http_->port() << "/v1, gRPC port "
+                  << runtime_->grpc_port() << ", scheduler " << config_.scheduler_address;
+  return absl::OkStatus();
+}
+
+void GatewayServerImpl::OnGroupChange(const v1::GroupState& state, const absl::Status& readiness) {
+  metrics_.SetGroupState(state, readiness.ok());
+  if (state.max_model_len() > 0) {
+    validator_.SetMaxModelLen(
+        std::min<int64_t>(model_->limits.max_model_len, state.max_model_len()));
+  }
+  runtime_->SetReady(readiness.ok() && slots_.CheckOpen().ok());
+}
+
+void GatewayServerImpl::Drain(absl::Time deadline) {
+  slots_.Drain();
+  const absl::Duration total = std::max(deadline - absl::Now(), absl::ZeroDuration());
+  const absl::Time patience = deadline - std::min(kAbortTime, total / 4);
+  if (slots_.AwaitIdle(patience)) return;
+  BATON_LOG(WARNING) << slots_.num_taken() << " requests did not finish before the drain deadline";
+  http_->AbortCalls(absl::UnavailableError("the gateway is shutting down"));
+  slots_.AwaitIdle(deadline);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Create(const GatewayConfig& config,
+                                                                     ServerRuntime* runtime) {
+  ASSIGN_OR_RETURN(auto model, ServedModel::Load(config.model));
+  auto server = std::make_unique<GatewayServerImpl>(config, std::move(model), runtime);
+  RETURN_IF_ERROR(server->Start());
+  return server;
+}
+
+}  // namespace baton::gateway

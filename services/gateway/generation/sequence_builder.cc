@@ -1,0 +1,80 @@
+#include "services/gateway/generation/sequence_builder.h"
+
+#include <utility>
+
+#include "absl/random/random.h"
+
+namespace baton::gateway {
+namespace {
+
+void FillSampling(const AdmittedParams& params, v1::SamplingParams* sampling) {
+  const bool greedy = params.temperature == 0;
+  sampling->set_temperature(static_cast<float>(params.temperature));
+  // Filters change nothing about the most likely token.
+  sampling->set_top_p(greedy ? 1.0f : static_cast<float>(params.top_p));
+  sampling->set_top_k(greedy ? 0 : params.top_k);
+  sampling->set_min_p(greedy ? 0.0f : static_cast<float>(params.min_p));
+  sampling->set_presence_penalty(static_cast<float>(params.presence_penalty));
+  sampling->set_frequency_penalty(static_cast<float>(params.frequency_penalty));
+  sampling->set_repetition_penalty(static_cast<float>(params.repetition_penalty));
+  if (params.num_top_logprobs) {
+    sampling->set_logprobs(true);
+    sampling->set_num_top_logprobs(*params.num_top_logprobs);
+  }
+  if (params.num_prompt_logprobs) sampling->set_num_prompt_logprobs(*params.num_prompt_logprobs);
+  for (const TokenBias& entry : params.logit_bias) {
+    v1::LogitBias* bias = sampling->add_logit_bias();
+    bias->set_token_id(static_cast<uint32_t>(entry.token_id));
+    bias->set_bias(static_cast<float>(entry.bias));
+  }
+  sampling->mutable_allowed_token_ids()->Add(params.allowed_token_ids.begin(),
+                                             params.allowed_token_ids.end());
+}
+
+void FillStop(const AdmittedParams& params, uint32_t max_tokens, v1::StopParams* stop) {
+  stop->set_max_tokens(max_tokens);
+  stop->set_min_tokens(params.min_tokens);
+  stop->set_ignore_eos(params.ignore_eos);
+  stop->mutable_stop_token_ids()->Add(params.stop_token_ids.begin(), params.stop_token_ids.end());
+}
+
+TextOptions MakeTextOptions(const ServedModel& model, const AdmittedParams& params,
+                            const EncodedPrompt& prompt, const SequenceContext& context,
+                            const v1::StopParams& stop) {
+  TextOptions text;
+  text.stop = params.stop;
+  text.include_stop = params.include_stop;
+  text.skip_special_tokens = params.skip_special_tokens;
+  if (context.split_reasoning) text.reasoning = model.reasoning;
+  text.starts_in_reasoning = prompt.opens_reasoning;
+  if (!params.ignore_eos) text.terminal_token_ids = model.eos_token_ids;
+  text.terminal_token_ids.insert(stop.stop_token_ids().begin(), stop.stop_token_ids().end());
+  return text;
+}
+
+}  // namespace
+
+void AppendSequences(const ServedModel& model, const AdmittedParams& params,
+                     const EncodedPrompt& prompt, uint32_t max_tokens,
+                     const SequenceContext& context, std::vector<SequenceSpec>* sequences) {
+  absl::BitGen random;
+  for (uint32_t choice = 0; choice < params.num_choices; ++choice) {
+    SequenceSpec spec;
+    spec.index = sequences->size();
+    spec.arrival = context.arrival;
+    spec.deadline = context.deadline;
+    v1::SubmitRequest& submit = spec.submit;
+    submit.set_request_id(context.request_id);
+    submit.mutable_prompt_token_ids()->Add(prompt.token_ids.begin(), prompt.token_ids.end());
+    FillSampling(params, submit.mutable_sampling());
+    submit.mutable_sampling()->set_seed(params.seed ? *params.seed + choice
+                                                    : absl::Uniform<uint64_t>(random));
+    FillStop(params, max_tokens, submit.mutable_stop());
+    submit.set_priority(params.priority);
+    submit.set_cache_salt(params.cache_salt);
+    spec.text = MakeTextOptions(model, params, prompt, context, submit.stop());
+    sequences->push_back(std::move(spec));
+  }
+}
+
+}  // namespace baton::gateway

@@ -1,0 +1,30 @@
+// From an admitted request to the sequences that the scheduler runs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+#include "services/gateway/admission/generation_params.h"
+#include "services/gateway/generation/generate_call.h"
+#include "services/gateway/model/prompt_encoder.h"
+#include "services/gateway/model/served_model.h"
+
+namespace baton::gateway {
+
+struct SequenceContext {
+  std::string request_id;
+  absl::Time arrival;
+  absl::Time deadline = absl::InfiniteFuture();
+  bool split_reasoning = false;  // as the model's reasoning format says
+};
+
+// Appends one sequence per choice for this prompt. Choice i of a seeded request samples with seed
+// + i; without a seed each choice draws its own.
+void AppendSequences(const ServedModel& model, const AdmittedParams& params,
+                     const EncodedPrompt& prompt, uint32_t max_tokens,
+                     const SequenceContext& context, std::vector<SequenceSpec>* sequences);
+
+}  // namespace baton::gateway

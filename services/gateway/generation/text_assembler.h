@@ -1,0 +1,56 @@
+// From the tokens of one sequence to the text that its client sees.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
+
+#include "common/tokenizer/incremental_detokenizer.h"
+#include "common/tokenizer/tokenizer.h"
+#include "services/gateway/text/reasoning_parser.h"
+#include "services/gateway/text/stop_strings.h"
+
+namespace baton::gateway {
+
+struct TextOptions {
+  std::vector<std::string> stop;
+  bool include_stop = false;
+  bool skip_special_tokens = true;
+  ReasoningFormat reasoning = ReasoningFormat::kNone;
+  bool starts_in_reasoning = false;
+  // Tokens that may end the sequence; the one that does is no part of the text.
+  absl::flat_hash_set<uint32_t> terminal_token_ids;
+};
+
+// token -> characters -> stop strings -> reasoning split. One per sequence; not thread-safe.
+class TextAssembler {
+ public:
+  // `tokenizer` must outlive this.
+  TextAssembler(const Tokenizer& tokenizer, const TextOptions& options);
+
+  // Adds the text that the token makes certain to `out`. After stopped() tokens are ignored.
+  void Push(uint32_t token_id, ReasoningDelta* out);
+  // The end: adds what was held back. `ended_by_token`: the last token ended the sequence.
+  void Finish(bool ended_by_token, ReasoningDelta* out);
+
+  // A stop string is complete; the token pushed last is the last of the answer.
+  bool stopped() const { return stops_.stopped(); }
+  absl::string_view matched_stop() const { return stops_.matched_stop(); }
+  bool in_reasoning() const { return reasoning_.in_reasoning(); }
+
+ private:
+  void PushText(absl::string_view text, ReasoningDelta* out);
+
+  const TextOptions options_;
+  IncrementalDetokenizer detokenizer_;
+  StopStringMatcher stops_;
+  ReasoningParser reasoning_;
+  // A token that may be the end waits here for the next one or for the end.
+  bool holds_token_ = false;
+  uint32_t held_token_ = 0;
+};
+
+}  // namespace baton::gateway

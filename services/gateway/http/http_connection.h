@@ -1,0 +1,109 @@
+// One HTTP/1.1 connection: reads requests, hands each to its call, writes the answer.
+//
+//   reading -> answering -> reading ...      a request is complete -> its answer is complete
+//   reading, answering -> lingering          last answer sent; reads and drops until the client
+//   ends any -> closed
+//
+// While a call answers, the socket is still read: the end of the stream is a disconnect, further
+// bytes are a pipelined request that waits. At most one call runs at a time.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "boost/asio/ip/tcp.hpp"
+#include "boost/asio/steady_timer.hpp"
+#include "boost/beast/core/flat_buffer.hpp"
+#include "boost/beast/http/parser.hpp"
+#include "boost/beast/http/string_body.hpp"
+
+#include "services/gateway/http/http_exchange.h"
+#include "services/gateway/http/http_limits.h"
+
+namespace baton::gateway {
+
+// All on the loop's thread; lives until closed and until its pending operations have returned.
+class HttpConnection final : public HttpExchange,
+                             public std::enable_shared_from_this<HttpConnection> {
+ public:
+  // `limits` and `router` must outlive the connection. `on_closed` is called once.
+  HttpConnection(boost::asio::ip::tcp::socket socket, const HttpLimits& limits, HttpRouter& router,
+                 std::function<void(HttpConnection*)> on_closed);
+
+  void Start();
+  // Answers `status` without reading a request, and ends the connection.
+  void Refuse(int status, absl::string_view message);
+  // Tells the running call, if any, to end with an error.
+  void Abort(const absl::Status& reason);
+  // Ends the connection now; a running call is told.
+  void Drop();
+
+  const HttpRequest& request() const override { return request_; }
+  void Send(HttpResponse response) override;
+  void StartStream(int status, absl::string_view content_type, const HttpHeaders& headers) override;
+  void Write(absl::string_view bytes) override;
+  void EndStream() override;
+  void BreakStream() override;
+  size_t unsent_bytes() const override { return out_.size() + in_flight_.size() - sent_; }
+  size_t max_unsent_bytes() const override { return limits_.unsent_bytes; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
+  enum class State { kReading, kAnswering, kLingering, kClosed };
+
+  void WaitReadable();
+  void OnReadable(const boost::system::error_code& error);
+  void Advance();
+  bool BeginRequest();
+  // False if the request was refused.
+  bool CheckHeader();
+  void RefuseUnparsable(const boost::system::error_code& error);
+  void StartCall();
+  void FinishExchange();
+
+  void Flush();
+  void WriteSome();
+  void OnWritten(const boost::system::error_code& error, size_t num_bytes);
+  void EndAnswer(bool close);
+
+  void Linger();
+  void Close();
+  void ArmTimer();
+  void OnTimer();
+
+  boost::asio::ip::tcp::socket socket_;
+  const HttpLimits& limits_;
+  HttpRouter& router_;
+  std::function<void(HttpConnection*)> on_closed_;
+
+  State state_ = State::kReading;
+  bool waiting_readable_ = false;
+  boost::beast::flat_buffer buffer_;
+  std::optional<Parser> parser_;
+  bool header_checked_ = false;
+  HttpRequest request_;
+  bool head_only_ = false;     // HEAD: headers without a body
+  bool keep_alive_ = true;     // of the current request
+  bool http_1_0_ = false;      // no chunked encoding
+  bool unread_input_ = false;  // the request was refused before its end
+
+  std::unique_ptr<HttpCall> call_;
+  bool answer_ended_ = false;
+  bool close_after_ = false;
+  bool was_full_ = false;
+  std::string out_;        // not yet given to the kernel
+  std::string in_flight_;  // being written
+  size_t sent_ = 0;        // bytes of in_flight_ that the kernel has
+  bool writing_ = false;
+
+  boost::asio::steady_timer timer_;
+  Clock::time_point timer_at_ = Clock::time_point::max();
+  Clock::time_point read_deadline_ = Clock::time_point::max();
+  Clock::time_point write_deadline_ = Clock::time_point::max();
+};
+
+}  // namespace baton::gateway

@@ -1,0 +1,66 @@
+// One HTTP request and its answer: what the server offers to calls, and what it asks of them.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+#include "services/gateway/http/http_message.h"
+
+namespace baton::gateway {
+
+// The answer side of one request. All on the loop's thread. Exactly one of these happens: one Send;
+// or one StartStream, any number of Writes, then EndStream or BreakStream; or the call is told
+// OnDisconnect and must not touch the exchange again.
+class HttpExchange {
+ public:
+  virtual ~HttpExchange() = default;
+
+  virtual const HttpRequest& request() const = 0;
+
+  // A complete answer.
+  virtual void Send(HttpResponse response) = 0;
+
+  // Status line and headers of an answer whose body comes in pieces.
+  virtual void StartStream(int status, absl::string_view content_type,
+                           const HttpHeaders& headers) = 0;
+  virtual void Write(absl::string_view bytes) = 0;
+  // The body is complete.
+  virtual void EndStream() = 0;
+  // The body is not complete and never will be: what was written is sent, then the connection is
+  // closed without the end of the framing, so that no client takes the answer for a whole one.
+  virtual void BreakStream() = 0;
+
+  // Bytes written and not yet taken by the kernel. At HttpLimits::unsent_bytes and more the caller
+  // must stop writing until HttpCall::OnWritable.
+  virtual size_t unsent_bytes() const = 0;
+  virtual size_t max_unsent_bytes() const = 0;
+};
+
+// The work behind one exchange. All on the loop's thread; the server holds it until the answer is
+// complete or the client is gone, then drops it.
+class HttpCall {
+ public:
+  virtual ~HttpCall() = default;
+
+  virtual void Start() = 0;
+  // The client closed the connection, or cannot be written to. Nothing is called after it.
+  virtual void OnDisconnect() {}
+  // The client caught up after unsent_bytes() had reached its limit.
+  virtual void OnWritable() {}
+  // The service gives up on this request (shutdown): answer at once, with an error.
+  virtual void Abort(const absl::Status& reason) = 0;
+};
+
+// Finds the work for a request.
+class HttpRouter {
+ public:
+  virtual ~HttpRouter() = default;
+  // Never null. `exchange` outlives the call.
+  virtual std::unique_ptr<HttpCall> Route(HttpExchange& exchange) = 0;
+  // Answer for requests that never became one: 400, 408, 413, 414, 417, 431, 503.
+  virtual HttpResponse Refuse(int status, absl::string_view message) = 0;
+};
+
+}  // namespace baton::gateway

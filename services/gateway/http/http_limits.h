@@ -1,0 +1,24 @@
+// Bounds on what one HTTP client may cost.
+#pragma once
+
+#include <cstddef>
+
+#include "absl/time/time.h"
+
+namespace baton::gateway {
+
+struct HttpLimits {
+  size_t request_line_bytes = 8 << 10;                // over it: 414
+  size_t header_bytes = 32 << 10;                     // request line included; over it: 431
+  size_t header_fields = 100;                         // over it: 431
+  size_t body_bytes = 4 << 20;                        // over it: 413
+  absl::Duration header_timeout = absl::Seconds(10);  // first byte to the end of the header: 408
+  absl::Duration body_timeout = absl::Seconds(30);    // end of the header to the last byte: 408
+  absl::Duration idle_timeout = absl::Seconds(75);    // between requests: close
+  absl::Duration write_timeout = absl::Seconds(30);   // a client that takes no byte: close
+  size_t pipelined_bytes = 64 << 10;  // read ahead of a running request; more waits in the kernel
+  size_t unsent_bytes = 64 << 10;     // of a stream; past it its calls must pause
+  size_t connections = 4096;          // more are answered 503 and closed
+};
+
+}  // namespace baton::gateway

@@ -1,0 +1,33 @@
+// HTTP requests and complete responses as the calls see them.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace baton::gateway {
+
+struct HttpRequest {
+  std::string method;         // "GET"
+  std::string path;           // "/v1/models": no query, no authority
+  std::string query;          // what follows "?"
+  std::string body;           // at most HttpLimits::body_bytes
+  std::string content_type;   // as sent; empty if absent
+  std::string authorization;  // as sent; empty if absent
+  std::string request_id;     // X-Request-Id if it is a plain name; else empty
+  absl::Time received;        // when the last byte of the request was read
+};
+
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  HttpHeaders headers;  // in addition to Content-Type, Content-Length, Connection and Date
+  bool close = false;   // end the connection afterwards
+};
+
+}  // namespace baton::gateway

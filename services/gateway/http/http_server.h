@@ -1,0 +1,57 @@
+// Accepts HTTP connections on the event loop.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "boost/asio/ip/tcp.hpp"
+
+#include "services/gateway/http/http_connection.h"
+#include "services/gateway/http/http_exchange.h"
+#include "services/gateway/http/http_limits.h"
+#include "services/gateway/loop/event_loop.h"
+
+namespace baton::gateway {
+
+struct HttpServerOptions {
+  std::string host = "0.0.0.0";  // address or name to listen on
+  int port = 8000;               // 0: any free one
+  HttpLimits limits;
+};
+
+// Created, used and destroyed outside of the loop's thread.
+class HttpServer {
+ public:
+  // Listens at once. `loop` and `router` must outlive the server. Errors: InvalidArgument (the host
+  // cannot be resolved), Unavailable (the address cannot be bound); both name it.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Create(HttpServerOptions options,
+                                                            EventLoop& loop, HttpRouter& router);
+  // Stops accepting and closes every connection; running calls are told.
+  ~HttpServer();
+
+  int port() const { return port_; }
+  // Asks every running call to end with an error.
+  void AbortCalls(const absl::Status& reason);
+  size_t num_connections();
+
+ private:
+  HttpServer(HttpServerOptions options, EventLoop& loop, HttpRouter& router);
+
+  absl::Status Listen();
+  void Accept();
+  void OnAccept(const boost::system::error_code& error, boost::asio::ip::tcp::socket socket);
+
+  const HttpServerOptions options_;
+  EventLoop& loop_;
+  HttpRouter& router_;
+  int port_ = 0;
+  // The loop's own from here.
+  boost::asio::ip::tcp::acceptor acceptor_;
+  boost::asio::steady_timer accept_pause_;
+  std::unordered_map<HttpConnection*, std::shared_ptr<HttpConnection>> connections_;
+};
+
+}  // namespace baton::gateway

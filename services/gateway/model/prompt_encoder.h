@@ -1,0 +1,40 @@
+// Prompts as clients give them to token ids.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+#include "services/gateway/json/strict_json.h"
+#include "services/gateway/model/served_model.h"
+
+namespace baton::gateway {
+
+// A conversation for the chat template.
+struct ChatInput {
+  Json messages;  // list of objects with "role" and "content" (string or null)
+  bool add_generation_prompt = true;
+  Json template_arguments = Json::object();  // further variables of the template
+};
+
+struct EncodedPrompt {
+  std::vector<uint32_t> token_ids;
+  bool opens_reasoning = false;  // the model continues inside its reasoning
+};
+
+// The text of a conversation. Errors: InvalidArgument (no template, or what the template refuses).
+absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput& input);
+
+// Token ids of a conversation. Text of control tokens inside a message's content is encoded as
+// plain text wherever the template passes the content on unchanged: a user cannot speak for the
+// template. Errors: as RenderChat.
+absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInput& input);
+
+// Token ids of a text; control tokens in it count, since the client writes the whole prompt.
+std::vector<uint32_t> EncodeText(const ServedModel& model, absl::string_view text,
+                                 bool add_special_tokens);
+
+}  // namespace baton::gateway

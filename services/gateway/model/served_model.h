@@ -1,0 +1,49 @@
+// The text side of the model that the group runs: everything the gateway reads from its folder.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+#include "common/chat_template/chat_template.h"
+#include "common/model/model_config.h"
+#include "common/tokenizer/tokenizer_config.h"
+#include "services/gateway/admission/generation_params.h"
+#include "services/gateway/text/reasoning_parser.h"
+
+namespace baton::gateway {
+
+struct ServedModelOptions {
+  std::string model_dir;
+  std::vector<std::string> names;         // served names; empty: the folder's path as given
+  int64_t max_model_len = 0;              // 0: max_position_embeddings
+  std::string chat_template_path;         // replaces the model's own template if set
+  std::string reasoning_parser = "auto";  // "auto": deepseek_r1 if the template opens the tag
+};
+
+// Immutable; any thread.
+struct ServedModel {
+  std::vector<std::string> names;
+  std::string fingerprint;
+  ModelConfig config;
+  ModelLimits limits;
+  SamplingDefaults defaults;
+  ModelText text;
+  std::unique_ptr<ChatTemplate> chat_template;  // null: the model has none, chat is refused
+  ReasoningFormat reasoning = ReasoningFormat::kNone;
+  absl::flat_hash_set<uint32_t> eos_token_ids;  // end every sequence
+  int64_t created_unix_seconds = 0;             // when it was loaded
+
+  // Whether a request may call the model so; the empty name means "whatever is served".
+  bool HasName(absl::string_view name) const;
+
+  // Errors: NotFound, InvalidArgument; the message names the file.
+  static absl::StatusOr<std::unique_ptr<const ServedModel>> Load(const ServedModelOptions& options);
+};
+
+}  // namespace baton::gateway

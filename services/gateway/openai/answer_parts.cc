@@ -1,0 +1,97 @@
+#include "services/gateway/openai/answer_parts.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+namespace baton::gateway {
+
+Json UsageJson(const RequestUsage& usage, bool with_reasoning) {
+  Json json = {{"prompt_tokens", usage.num_prompt_tokens},
+               {"total_tokens", usage.num_prompt_tokens + usage.num_generated_tokens},
+               {"completion_tokens", usage.num_generated_tokens},
+               {"prompt_tokens_details", {{"cached_tokens", usage.num_cached_tokens}}}};
+  if (with_reasoning) {
+    json["completion_tokens_details"] = {{"reasoning_tokens", usage.num_reasoning_tokens}};
+  }
+  return json;
+}
+
+Json FinishReasonJson(v1::FinishReason reason) {
+  switch (reason) {
+    case v1::FINISH_REASON_STOP:
+      return "stop";
+    case v1::FINISH_REASON_LENGTH:
+      return "length";
+    default:
+      return nullptr;
+  }
+}
+
+Json StopReasonJson(const SequenceUpdate& update) {
+  if (!update.stop_string.empty()) return update.stop_string;
+  if (update.stop_token_id) return *update.stop_token_id;
+  return nullptr;
+}
+
+std::string TokenName(const Tokenizer& tokenizer, uint32_t token_id, bool as_token_id) {
+  if (as_token_id) return absl::StrCat("token_id:", token_id);
+  return tokenizer.TokenText(token_id);
+}
+
+double ClampLogprob(double logprob) {
+  return std::isnan(logprob) ? -9999.0 : std::clamp(logprob, -9999.0, 0.0);
+}
+
+Json PromptLogprobsJson(const Tokenizer& tokenizer,
+                        const std::vector<v1::PositionLogprobs>& positions) {
+  Json list = Json::array({nullptr});  // nothing predicts the first token
+  for (const v1::PositionLogprobs& position : positions) {
+    Json entry = Json::object();
+    const auto add = [&](const v1::TokenLogprob& token) {
+      entry[absl::StrCat(token.token_id())] = {
+          {"logprob", ClampLogprob(token.logprob())},
+          {"rank", token.rank()},
+          {"decoded_token", tokenizer.TokenText(token.token_id())}};
+    };
+    add(position.token());
+    for (const v1::TokenLogprob& top : position.top()) add(top);
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+Json TokenIdsJson(absl::Span<const uint32_t> ids) {
+  Json list = Json::array();
+  for (uint32_t id : ids) list.push_back(id);
+  return list;
+}
+
+Json TokenIdsJson(const std::vector<v1::GeneratedToken>& tokens) {
+  Json list = Json::array();
+  for (const v1::GeneratedToken& token : tokens) list.push_back(token.token_id());
+  return list;
+}
+
+std::string EventPrefix(const AnswerHead& head, absl::string_view object) {
+  std::string prefix = "{\"id\":";
+  AppendJsonString(head.id, &prefix);
+  absl::StrAppend(&prefix, ",\"object\":\"", object, "\",\"created\":", head.created_unix_seconds,
+                  ",\"model\":");
+  AppendJsonString(head.model, &prefix);
+  prefix.append(",\"choices\":[");
+  return prefix;
+}
+
+std::string UsageEvent(const AnswerHead& head, absl::string_view object, const Json& usage) {
+  return absl::StrCat(EventPrefix(head, object), "],\"usage\":", DumpJson(usage), "}");
+}
+
+size_t CountCharacters(absl::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+}  // namespace baton::gateway

@@ -1,0 +1,47 @@
+// Pieces of JSON that chat and text completion answers share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+#include "common/tokenizer/tokenizer.h"
+#include "protos/baton/v1/types.pb.h"
+#include "services/gateway/json/strict_json.h"
+#include "services/gateway/openai/answer_format.h"
+
+namespace baton::gateway {
+
+// {"prompt_tokens", "total_tokens", "completion_tokens", "prompt_tokens_details", ...}.
+Json UsageJson(const RequestUsage& usage, bool with_reasoning);
+
+// "stop" or "length"; null while the sequence runs.
+Json FinishReasonJson(v1::FinishReason reason);
+// The stop string or stop token; null if neither ended the sequence.
+Json StopReasonJson(const SequenceUpdate& update);
+
+// Text of a token in log-probabilities, or "token_id:7".
+std::string TokenName(const Tokenizer& tokenizer, uint32_t token_id, bool as_token_id);
+// Never below -9999: JSON has no infinity.
+double ClampLogprob(double logprob);
+
+// [null, {"<id>": {"logprob", "rank", "decoded_token"}, ...}, ...], one per prompt token.
+Json PromptLogprobsJson(const Tokenizer& tokenizer,
+                        const std::vector<v1::PositionLogprobs>& positions);
+
+// [1, 2, 3]
+Json TokenIdsJson(absl::Span<const uint32_t> ids);
+Json TokenIdsJson(const std::vector<v1::GeneratedToken>& tokens);
+
+// `{"id":...,"object":`object`,"created":...,"model":...,"choices":[`: how every event begins.
+std::string EventPrefix(const AnswerHead& head, absl::string_view object);
+// The event that carries the usage after all choices.
+std::string UsageEvent(const AnswerHead& head, absl::string_view object, const Json& usage);
+
+// Number of Unicode characters of valid UTF-8.
+size_t CountCharacters(absl::string_view text);
+
+}  // namespace baton::gateway

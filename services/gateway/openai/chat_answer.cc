@@ -1,0 +1,190 @@
+#include "services/gateway/openai/chat_answer.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "services/gateway/http/sse.h"
+#include "services/gateway/openai/answer_parts.h"
+
+namespace baton::gateway {
+namespace {
+
+constexpr absl::string_view kObject = "chat.completion";
+constexpr absl::string_view kChunkObject = "chat.completion.chunk";
+
+Json TokenJson(const Tokenizer& tokenizer, const v1::TokenLogprob& token, bool as_token_id) {
+  Json bytes = Json::array();
+  for (char c : tokenizer.TokenBytes(token.token_id())) {
+    bytes.push_back(static_cast<unsigned char>(c));
+  }
+  return {{"token", TokenName(tokenizer, token.token_id(), as_token_id)},
+          {"logprob", ClampLogprob(token.logprob())},
+          {"bytes", std::move(bytes)}};
+}
+
+}  // namespace
+
+ChatAnswer::ChatAnswer(const Tokenizer& tokenizer, ChatAnswerOptions options)
+    : tokenizer_(tokenizer),
+      options_(std::move(options)),
+      prefix_(EventPrefix(options_.head, kChunkObject)),
+      choices_(options_.num_choices) {}
+
+Json ChatAnswer::LogprobsJson(const SequenceUpdate& update) const {
+  Json content = Json::array();
+  const bool as_ids = options_.output.tokens_as_token_ids;
+  for (const v1::GeneratedToken& token : update.tokens) {
+    Json entry = TokenJson(tokenizer_, token.logprobs().token(), as_ids);
+    Json top = Json::array();
+    for (const v1::TokenLogprob& other : token.logprobs().top()) {
+      top.push_back(TokenJson(tokenizer_, other, as_ids));
+    }
+    entry["top_logprobs"] = std::move(top);
+    content.push_back(std::move(entry));
+  }
+  return content;
+}
+
+// --- Streamed ---
+
+void ChatAnswer::StreamUpdate(size_t choice, const SequenceUpdate& update,
+                              const RequestUsage& usage, std::string* events) {
+  if (!std::exchange(choices_[choice].begun, true)) AppendRoleEvent(choice, usage, events);
+  const bool has_text =
+      !update.content.empty() || (options_.include_reasoning && !update.reasoning.empty());
+  const bool carries_tokens =
+      !update.tokens.empty() && (options_.logprobs || options_.output.return_token_ids);
+  const bool ends = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
+  if (has_text || carries_tokens || ends) AppendDeltaEvent(choice, update, usage, events);
+}
+
+void ChatAnswer::AppendRoleEvent(size_t choice, const RequestUsage& usage, std::string* events) {
+  std::string json =
+      absl::StrCat(prefix_, "{\"index\":", choice,
+                   ",\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
+                   "\"finish_reason\":null}]");
+  if (options_.output.return_token_ids) {
+    absl::StrAppend(&json,
+                    ",\"prompt_token_ids\":", DumpJson(TokenIdsJson(options_.prompt_token_ids)));
+  }
+  AppendEventTail(/*last=*/false, usage, &json);
+  AppendSseEvent(json, events);
+}
+
+void ChatAnswer::AppendDeltaEvent(size_t choice, const SequenceUpdate& update,
+                                  const RequestUsage& usage, std::string* events) {
+  std::string json = absl::StrCat(prefix_, "{\"index\":", choice, ",\"delta\":{");
+  const bool has_reasoning = options_.include_reasoning && !update.reasoning.empty();
+  if (has_reasoning) {
+    // Clients of either name find it: the field was renamed in other servers.
+    std::string text;
+    AppendJsonString(update.reasoning, &text);
+    absl::StrAppend(&json, "\"reasoning_content\":", text, ",\"reasoning\":", text);
+  }
+  if (!update.content.empty() || !has_reasoning) {
+    json.append(has_reasoning ? ",\"content\":" : "\"content\":");
+    AppendJsonString(update.content, &json);
+  }
+  json.append("},\"logprobs\":");
+  if (options_.logprobs && !update.tokens.empty()) {
+    absl::StrAppend(&json, DumpJson({{"content", LogprobsJson(update)}}));
+  } else {
+    json.append("null");
+  }
+  const bool ends = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
+  if (ends) {
+    absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(FinishReasonJson(update.finish_reason)),
+                    ",\"stop_reason\":", DumpJson(StopReasonJson(update)));
+  } else {
+    json.append(",\"finish_reason\":null");
+  }
+  if (options_.output.return_token_ids) {
+    absl::StrAppend(&json, ",\"token_ids\":", DumpJson(TokenIdsJson(update.tokens)));
+  }
+  json.append("}]");
+  AppendEventTail(ends, usage, &json);
+  AppendSseEvent(json, events);
+}
+
+void ChatAnswer::AppendEventTail(bool last, const RequestUsage& usage, std::string* json) const {
+  if (last) {
+    json->append(",\"system_fingerprint\":");
+    AppendJsonString(options_.head.system_fingerprint, json);
+  }
+  if (options_.stream.continuous_usage) {
+    absl::StrAppend(json, ",\"usage\":", DumpJson(UsageJson(usage, options_.counts_reasoning)));
+  }
+  json->push_back('}');
+}
+
+void ChatAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
+  if (options_.stream.include_usage) {
+    AppendSseEvent(
+        UsageEvent(options_.head, kChunkObject, UsageJson(usage, options_.counts_reasoning)),
+        events);
+  }
+  events->append(kSseDone.data(), kSseDone.size());
+}
+
+// --- Whole ---
+
+void ChatAnswer::Collect(size_t choice, SequenceUpdate& update) {
+  Choice& collected = choices_[choice];
+  collected.content.append(update.content);
+  collected.reasoning.append(update.reasoning);
+  if (options_.logprobs) {
+    for (Json& entry : LogprobsJson(update)) collected.logprobs.push_back(std::move(entry));
+  }
+  if (options_.output.return_token_ids) {
+    for (const auto& token : update.tokens) collected.token_ids.push_back(token.token_id());
+  }
+  if (options_.prompt_logprobs && !update.prompt_logprobs.empty() && prompt_logprobs_.is_null()) {
+    prompt_logprobs_ = PromptLogprobsJson(tokenizer_, update.prompt_logprobs);
+  }
+  if (update.finish_reason == v1::FINISH_REASON_UNSPECIFIED) return;
+  collected.finish_reason = FinishReasonJson(update.finish_reason);
+  collected.stop_reason = StopReasonJson(update);
+}
+
+Json ChatAnswer::ChoiceJson(size_t index) {
+  Choice& choice = choices_[index];
+  const auto or_null = [](const std::string& text) {
+    return text.empty() ? Json(nullptr) : Json(text);
+  };
+  Json message = {{"role", "assistant"},    {"content", nullptr}, {"refusal", nullptr},
+                  {"annotations", nullptr}, {"audio", nullptr},   {"function_call", nullptr}};
+  // A sequence that ended inside its reasoning has no answer; one without either has an empty one.
+  const bool no_answer = choice.content.empty() && !choice.reasoning.empty();
+  if (!no_answer) message["content"] = choice.content;
+  const Json reasoning = options_.include_reasoning ? or_null(choice.reasoning) : Json(nullptr);
+  message["reasoning_content"] = reasoning;
+  message["reasoning"] = reasoning;
+  Json json = {{"index", index}, {"message", std::move(message)}, {"logprobs", nullptr}};
+  if (options_.logprobs) json["logprobs"] = {{"content", std::move(choice.logprobs)}};
+  json["finish_reason"] = choice.finish_reason;
+  json["stop_reason"] = choice.stop_reason;
+  json["token_ids"] =
+      options_.output.return_token_ids ? TokenIdsJson(choice.token_ids) : Json(nullptr);
+  return json;
+}
+
+std::string ChatAnswer::WholeBody(const RequestUsage& usage) {
+  Json choices = Json::array();
+  for (size_t i = 0; i < choices_.size(); ++i) choices.push_back(ChoiceJson(i));
+  Json body = {{"id", options_.head.id},
+               {"object", kObject.data()},
+               {"created", options_.head.created_unix_seconds},
+               {"model", options_.head.model},
+               {"choices", std::move(choices)},
+               {"service_tier", nullptr},
+               {"system_fingerprint", options_.head.system_fingerprint},
+               {"usage", UsageJson(usage, options_.counts_reasoning)},
+               {"prompt_logprobs", std::move(prompt_logprobs_)}};
+  body["prompt_token_ids"] =
+      options_.output.return_token_ids ? TokenIdsJson(options_.prompt_token_ids) : Json(nullptr);
+  body["kv_transfer_params"] = nullptr;
+  return DumpJson(body);
+}
+
+}  // namespace baton::gateway

@@ -1,0 +1,174 @@
+#include "services/gateway/openai/chat_request.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
+#include "services/gateway/admission/refusal.h"
+#include "services/gateway/json/field_reader.h"
+#include "services/gateway/json/strict_json.h"
+
+namespace baton::gateway {
+namespace {
+
+constexpr UnsupportedField kUnsupportedInChat[] = {
+    {"tools", ""},
+    {"functions", ""},
+    {"function_call", "\"none\""},
+    {"audio", ""},
+    {"modalities", "[\"text\"]"},
+    {"prediction", ""},
+    {"web_search_options", ""},
+    {"echo", "false"},
+    {"add_special_tokens", "false"},
+    {"continue_final_message", "false"},
+    {"chat_template", ""},
+    {"documents", ""},
+    {"return_prompt_text", "false"},
+    {"mm_processor_kwargs", ""},
+    {"media_io_kwargs", ""},
+};
+
+// The text of a content given in parts. Errors: as ParseChatRequest.
+absl::StatusOr<std::string> JoinParts(const Json& parts, const std::string& field) {
+  std::string text;
+  bool first = true;
+  for (const Json& part : parts) {
+    const bool is_text = part.is_object() && part.contains("type") && part["type"] == "text" &&
+                         part.contains("text") && part["text"].is_string();
+    if (!is_text) {
+      return InvalidField(field, "may hold parts of type text only: this model reads text");
+    }
+    if (!std::exchange(first, false)) text.push_back('\n');
+    text.append(part["text"].get_ref<const std::string&>());
+  }
+  return text;
+}
+
+// Checks one message and brings it into the form that templates expect.
+absl::Status NormaliseMessage(size_t index, Json& message) {
+  const std::string field = absl::StrCat("messages[", index, "]");
+  if (!message.is_object()) {
+    return InvalidField(field, absl::StrCat("must be an object, not ", DescribeJsonType(message)));
+  }
+  if (!message.contains("role") || !message["role"].is_string()) {
+    return InvalidField(field + ".role", "must be a string");
+  }
+  const std::string role = message["role"].get<std::string>();
+  if (role == "developer") {
+    message["role"] = "system";  // the newer name of the same role
+  } else if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
+    return InvalidField(field + ".role", absl::StrCat("must be system, developer, user, assistant "
+                                                      "or tool, got \"",
+                                                      role.substr(0, 64), "\""));
+  }
+  const bool has_tool_calls = message.contains("tool_calls") && message["tool_calls"].is_array() &&
+                              !message["tool_calls"].empty();
+  if (!message.contains("content") || message["content"].is_null()) {
+    if (role != "assistant" || !has_tool_calls) {
+      return InvalidField(field + ".content", "must be a string or a list of text parts");
+    }
+    message["content"] = nullptr;
+    return absl::OkStatus();
+  }
+  Json& content = message["content"];
+  if (content.is_array()) {
+    ASSIGN_OR_RETURN(content, JoinParts(content, field + ".content"));
+  }
+  if (!content.is_string()) {
+    return InvalidField(field + ".content", absl::StrCat("must be a string or a list of text parts,"
+                                                         " not ",
+                                                         DescribeJsonType(content)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadMessages(FieldReader& reader, const RequestValidator& validator, Json* messages) {
+  const Json* value = reader.FindSet("messages");
+  if (value == nullptr) return InvalidField("messages", "is required");
+  if (!value->is_array()) {
+    return InvalidField("messages", absl::StrCat("must be a list, not ", DescribeJsonType(*value)));
+  }
+  RETURN_IF_ERROR(validator.CheckMessageCount(value->size()));
+  *messages = *value;
+  for (size_t i = 0; i < messages->size(); ++i) {
+    RETURN_IF_ERROR(NormaliseMessage(i, (*messages)[i]));
+  }
+  return absl::OkStatus();
+}
+
+void ReadLogprobs(FieldReader& reader, RequestedParams* params) {
+  bool logprobs = false;
+  std::optional<int64_t> num_top;
+  reader.Read("logprobs", &logprobs);
+  reader.Read("top_logprobs", &num_top);
+  if (logprobs) {
+    params->num_top_logprobs = num_top.value_or(0);
+  } else if (num_top.value_or(0) != 0) {
+    reader.Fail("top_logprobs", "needs logprobs=true");
+  }
+}
+
+void ReadTemplateFields(FieldReader& reader, ChatInput* input) {
+  reader.Read("add_generation_prompt", &input->add_generation_prompt);
+  if (const Json* effort = reader.FindSet("reasoning_effort"); effort != nullptr) {
+    std::string value;
+    reader.Read("reasoning_effort", &value);
+    input->template_arguments["reasoning_effort"] = value;
+  }
+  const Json* arguments = reader.FindSet("chat_template_kwargs");
+  if (arguments == nullptr) return;
+  if (!arguments->is_object()) {
+    return reader.Fail("chat_template_kwargs",
+                       absl::StrCat("must be an object, not ", DescribeJsonType(*arguments)));
+  }
+  for (const auto& [key, value] : *arguments->get_ptr<const Json::object_t*>()) {
+    input->template_arguments[key] = value;
+  }
+}
+
+void ReadToolChoice(FieldReader& reader) {
+  const Json* choice = reader.FindSet("tool_choice");
+  if (choice != nullptr && *choice != "none" && *choice != "auto") {
+    reader.Fail("tool_choice", "is not supported by this server other than none and auto");
+  }
+  std::optional<bool> parallel;
+  reader.Read("parallel_tool_calls", &parallel);  // without tools it changes nothing
+}
+
+}  // namespace
+
+absl::StatusOr<ChatRequest> ParseChatRequest(absl::string_view body,
+                                             const RequestValidator& validator) {
+  ASSIGN_OR_RETURN(const Json json, ParseStrictJson(body));
+  if (!json.is_object()) return absl::InvalidArgumentError("the request body must be an object");
+  FieldReader reader(json);
+  ChatRequest request;
+  reader.Read("model", &request.model);
+  RETURN_IF_ERROR(ReadMessages(reader, validator, &request.input.messages));
+  ReadTemplateFields(reader, &request.input);
+  ReadSamplingFields(reader, &request.params);
+  reader.Read("max_tokens", &request.params.max_tokens);
+  if (reader.FindSet("max_completion_tokens") != nullptr) {
+    reader.Read("max_completion_tokens", &request.params.max_tokens);
+    request.params.max_tokens_field = "max_completion_tokens";
+  }
+  ReadLogprobs(reader, &request.params);
+  ReadToolChoice(reader);
+  request.stream = ReadStreamFields(reader);
+  request.output = ReadOutputFields(reader);
+  reader.Read("include_reasoning", &request.include_reasoning);
+  if (request.stream.stream && request.params.num_prompt_logprobs) {
+    reader.Fail("prompt_logprobs", "cannot be given with stream=true");
+  }
+  std::string request_id;
+  reader.Read("request_id", &request_id);  // X-Request-Id names the request
+  RefuseUnsupportedFields(reader, kUnsupportedInChat);
+  RETURN_IF_ERROR(reader.status());
+  LogIgnoredFields(reader, "chat completion");
+  return request;
+}
+
+}  // namespace baton::gateway

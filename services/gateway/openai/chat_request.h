@@ -1,0 +1,29 @@
+// The body of POST /v1/chat/completions.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+#include "services/gateway/admission/generation_params.h"
+#include "services/gateway/admission/request_validator.h"
+#include "services/gateway/model/prompt_encoder.h"
+#include "services/gateway/openai/request_fields.h"
+
+namespace baton::gateway {
+
+struct ChatRequest {
+  std::string model;  // empty: the one that is served
+  ChatInput input;
+  RequestedParams params;
+  StreamFields stream;
+  OutputFields output;
+  bool include_reasoning = true;
+};
+
+// Types and structure; ranges are the validator's. Errors: InvalidArgument naming the field.
+absl::StatusOr<ChatRequest> ParseChatRequest(absl::string_view body,
+                                             const RequestValidator& validator);
+
+}  // namespace baton::gateway

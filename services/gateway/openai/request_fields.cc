@@ -1,0 +1,183 @@
+#include "services/gateway/openai/request_fields.h"
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+#include "common/log/log.h"
+
+namespace baton::gateway {
+namespace {
+
+constexpr UnsupportedField kUnsupported[] = {
+    {"structured_outputs", ""},
+    {"guided_json", ""},
+    {"guided_regex", ""},
+    {"guided_choice", ""},
+    {"guided_grammar", ""},
+    {"guided_decoding_backend", ""},
+    {"guided_whitespace_pattern", ""},
+    {"logits_processors", ""},
+    {"response_format", R"({"type":"text"})"},
+    {"bad_words", "[]"},
+    {"use_beam_search", "false"},
+    {"length_penalty", "1.0"},
+    {"truncate_prompt_tokens", ""},
+    {"truncation_side", ""},
+    {"thinking_token_budget", ""},
+    {"logprob_token_ids", ""},
+    {"vllm_xargs", ""},
+    {"kv_transfer_params", ""},
+    {"ec_transfer_params", ""},
+    {"repetition_detection", ""},
+    {"routed_experts_prompt_start", ""},
+    {"spaces_between_special_tokens", "true"},
+    {"stream_interval", "1"},
+    {"prompt_embeds", ""},
+};
+
+// Without meaning here, whatever their value: no answer depends on them.
+constexpr const char* kIgnored[] = {"user",
+                                    "store",
+                                    "metadata",
+                                    "service_tier",
+                                    "safety_identifier",
+                                    "prompt_cache_key",
+                                    "prompt_cache_retention",
+                                    "session_id"};
+
+void ReadStop(FieldReader& reader, RequestedParams* params) {
+  const Json* stop = reader.FindSet("stop");
+  if (stop == nullptr) return;
+  if (stop->is_string()) {
+    params->stop = {stop->get<std::string>()};
+    return;
+  }
+  if (!stop->is_array()) {
+    return reader.Fail("stop", absl::StrCat("must be a string or a list of strings, not ",
+                                            DescribeJsonType(*stop)));
+  }
+  for (const Json& item : *stop) {
+    if (!item.is_string()) {
+      return reader.Fail("stop",
+                         absl::StrCat("must hold strings only, not ", DescribeJsonType(item)));
+    }
+    params->stop.push_back(item.get<std::string>());
+  }
+}
+
+void ReadLogitBias(FieldReader& reader, RequestedParams* params) {
+  const Json* bias = reader.FindSet("logit_bias");
+  if (bias == nullptr) return;
+  if (!bias->is_object()) {
+    return reader.Fail("logit_bias",
+                       absl::StrCat("must be an object, not ", DescribeJsonType(*bias)));
+  }
+  for (const auto& [key, value] : *bias->get_ptr<const Json::object_t*>()) {
+    TokenBias entry;
+    if (!absl::SimpleAtoi(key, &entry.token_id) || !value.is_number()) {
+      return reader.Fail("logit_bias", absl::StrCat("must map token ids to numbers, not \"", key,
+                                                    "\" to ", DescribeJsonType(value)));
+    }
+    entry.bias = value.get<double>();
+    params->logit_bias.push_back(entry);
+  }
+}
+
+void ReadSeed(FieldReader& reader, RequestedParams* params) {
+  std::optional<int64_t> seed;
+  reader.Read("seed", &seed);
+  if (seed && *seed != -1) params->seed = static_cast<uint64_t>(*seed);  // -1: none
+}
+
+}  // namespace
+
+void ReadSamplingFields(FieldReader& reader, RequestedParams* params) {
+  reader.Read("min_tokens", &params->min_tokens);
+  reader.Read("temperature", &params->temperature);
+  reader.Read("top_p", &params->top_p);
+  reader.Read("top_k", &params->top_k);
+  reader.Read("min_p", &params->min_p);
+  reader.Read("presence_penalty", &params->presence_penalty);
+  reader.Read("frequency_penalty", &params->frequency_penalty);
+  reader.Read("repetition_penalty", &params->repetition_penalty);
+  reader.Read("n", &params->num_choices);
+  ReadSeed(reader, params);
+  ReadStop(reader, params);
+  reader.Read("stop_token_ids", &params->stop_token_ids);
+  reader.Read("ignore_eos", &params->ignore_eos);
+  reader.Read("include_stop_str_in_output", &params->include_stop);
+  reader.Read("skip_special_tokens", &params->skip_special_tokens);
+  reader.Read("prompt_logprobs", &params->num_prompt_logprobs);
+  ReadLogitBias(reader, params);
+  if (reader.FindSet("allowed_token_ids") != nullptr) {
+    params->allowed_token_ids.emplace();
+    reader.Read("allowed_token_ids", &*params->allowed_token_ids);
+  }
+  reader.Read("priority", &params->priority);
+  if (const Json* salt = reader.FindSet("cache_salt"); salt != nullptr) {
+    reader.Read("cache_salt", &params->cache_salt);
+    if (params->cache_salt.empty()) reader.Fail("cache_salt", "must be a non-empty string");
+  }
+  if (const Json* best_of = reader.FindSet("best_of"); best_of != nullptr) {
+    if (JsonInteger(*best_of) != params->num_choices) {
+      reader.Fail("best_of", "is not supported by this server other than equal to n");
+    }
+  }
+}
+
+StreamFields ReadStreamFields(FieldReader& reader) {
+  StreamFields fields;
+  reader.Read("stream", &fields.stream);
+  const Json* options = reader.FindSet("stream_options");
+  if (options == nullptr) return fields;
+  if (!options->is_object()) {
+    reader.Fail("stream_options",
+                absl::StrCat("must be an object, not ", DescribeJsonType(*options)));
+    return fields;
+  }
+  if (!fields.stream) reader.Fail("stream_options", "can only be given with stream=true");
+  FieldReader inner(*options);
+  inner.Read("include_usage", &fields.include_usage);
+  inner.Read("continuous_usage_stats", &fields.continuous_usage);
+  if (!inner.status().ok()) {
+    reader.Fail("stream_options", absl::StrCat("is wrong: ", inner.status().message()));
+  }
+  if (fields.continuous_usage && !fields.include_usage) {
+    reader.Fail("stream_options", "needs include_usage for continuous_usage_stats");
+  }
+  return fields;
+}
+
+OutputFields ReadOutputFields(FieldReader& reader) {
+  OutputFields fields;
+  reader.Read("return_token_ids", &fields.return_token_ids);
+  reader.Read("return_tokens_as_token_ids", &fields.tokens_as_token_ids);
+  return fields;
+}
+
+void RefuseUnsupportedFields(FieldReader& reader, absl::Span<const UnsupportedField> more) {
+  const auto check = [&reader](const UnsupportedField& field) {
+    const Json* value = reader.FindSet(field.name);
+    if (value == nullptr) return;
+    if (*field.neutral != '\0' && *value == Json::parse(field.neutral)) return;
+    reader.Fail(field.name, "is not supported by this server");
+  };
+  for (const UnsupportedField& field : kUnsupported) check(field);
+  for (const UnsupportedField& field : more) check(field);
+}
+
+void LogIgnoredFields(FieldReader& reader, const std::string& api) {
+  if (!LogEnabled(LogLevel::kDebug)) return;
+  for (const char* name : kIgnored) reader.Find(name);
+  const std::vector<std::string> unknown = reader.UnknownFields();
+  if (unknown.empty()) return;
+  BATON_LOG(DEBUG) << api << ": ignored fields: " << absl::StrJoin(unknown, ", ").substr(0, 512);
+}
+
+}  // namespace baton::gateway
