@@ -1,0 +1,88 @@
+#include "services/stage_worker/clients/loader_client.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+
+#include "common/log/log.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/peer.h"
+#include "common/rpc/status_conversion.h"
+#include "common/status/status_macros.h"
+
+namespace baton::stage {
+
+LoaderClient::LoaderClient(std::string address)
+    : address_(std::move(address)), stub_(v1::Loading::NewStub(CreateChannel(address_))) {}
+
+absl::Status LoaderClient::Enter(grpc::ClientContext* context) {
+  const absl::MutexLock lock(&mutex_);
+  if (cancelled_) return absl::CancelledError("the worker is stopping");
+  current_ = context;
+  return absl::OkStatus();
+}
+
+void LoaderClient::Leave() {
+  const absl::MutexLock lock(&mutex_);
+  current_ = nullptr;
+}
+
+void LoaderClient::Cancel() {
+  const absl::MutexLock lock(&mutex_);
+  cancelled_ = true;
+  if (current_ != nullptr) current_->TryCancel();
+}
+
+absl::Status LoaderClient::Explain(const grpc::Status& status) const {
+  return Annotate(FromGrpcStatus(status), absl::StrCat("model-loader at ", address_));
+}
+
+absl::StatusOr<ServedModel> LoaderClient::GetModel(absl::Time deadline) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(deadline));
+  context.set_wait_for_ready(true);
+  RETURN_IF_ERROR(Enter(&context));
+  v1::GetModelRequest request;
+  *request.mutable_peer() = MakePeerInfo("stage-worker");
+  v1::GetModelResponse response;
+  const grpc::Status status = stub_->GetModel(&context, request, &response);
+  Leave();
+  RETURN_IF_ERROR(Explain(status));
+  RETURN_IF_ERROR(CheckPeer(response.peer(), "stage-worker"));
+  if (ModelFingerprint(response.config_json()) != response.model_fingerprint()) {
+    return absl::DataLossError(absl::StrCat("model-loader at ", address_,
+                                            " sends a config.json that is not its fingerprint's"));
+  }
+  ServedModel model;
+  ASSIGN_OR_RETURN(model.config, ParseModelConfig(response.config_json()));
+  model.fingerprint = response.model_fingerprint();
+  return model;
+}
+
+absl::Status LoaderClient::Load(const v1::LoadRequest& request) {
+  grpc::ClientContext context;
+  RETURN_IF_ERROR(Enter(&context));
+  const auto reader = stub_->Load(&context, request);
+  v1::LoadEvent event;
+  uint64_t next = 0;
+  bool done = false;
+  while (reader->Read(&event)) {
+    if (event.sequence_number() != next++) context.TryCancel();
+    if (event.has_planned()) {
+      BATON_LOG(DEBUG) << "the loader sends " << event.planned().slice_bytes() << " bytes in "
+                       << event.planned().num_chunks() << " chunks";
+    }
+    done = event.has_done();
+  }
+  const grpc::Status status = reader->Finish();
+  Leave();
+  RETURN_IF_ERROR(Explain(status));
+  if (!done) {
+    return absl::DataLossError(
+        absl::StrCat("model-loader at ", address_, " ended a load without saying that it is done"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace baton::stage

@@ -1,0 +1,80 @@
+// The stage's neighbours over UCX, as the executor sees them: a source and a sink of hidden states.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "common/tensor/data_type.h"
+#include "common/transport/slot_channel.h"
+#include "common/transport/transport.h"
+#include "services/stage_worker/execution/hidden_states.h"
+
+namespace baton::stage {
+
+struct StageLinkOptions {
+  bool has_previous = false;  // not the first stage
+  bool has_next = false;      // not the last stage
+  int num_ranks = 1;
+  int64_t part_columns = 0;  // of one rank's slice: hidden / N
+  DataType type = DataType::kBFloat16;
+  int64_t max_step_tokens = 0;
+  int64_t max_steps_in_flight = 1;  // slots at either end
+};
+
+struct LinkEpoch {
+  uint64_t local_epoch = 0;  // the executor's: never repeats in this process
+  uint64_t epoch = 0;        // the scheduler's, which frames carry
+  // UCX addresses of the next stage, by rank; empty on the last stage.
+  std::vector<std::string> next_addresses;
+};
+
+// Threads: BeginEpoch and Abort from the control thread, the rest from device threads.
+class StageLink final : public HiddenStateSource, public HiddenStateSink {
+ public:
+  // `transport` must outlive the link. Errors: InvalidArgument (sizes).
+  static absl::StatusOr<std::unique_ptr<StageLink>> Create(Transport* transport,
+                                                           const StageLinkOptions& options);
+
+  // Connects to the next stage and drops everything of older epochs. Errors: DeadlineExceeded,
+  // Unavailable (the next stage cannot be reached), InvalidArgument (addresses).
+  absl::Status BeginEpoch(const LinkEpoch& epoch, absl::Time deadline);
+  // Ends all waits of this epoch.
+  void Abort(const absl::Status& reason);
+
+  HiddenStateSource* source() { return receiver_ != nullptr ? this : nullptr; }
+  HiddenStateSink* sink() { return sender_ != nullptr ? this : nullptr; }
+  // "8 ranks to stage-1 over tcp/lo", for logs.
+  const std::string& description() const { return description_; }
+
+  absl::StatusOr<TensorView> Receive(const HiddenStateKey& key, int64_t num_tokens,
+                                     absl::Time deadline) override;
+  void Release(const HiddenStateKey& key) override;
+  absl::StatusOr<TensorView> Acquire(const HiddenStateKey& key, int64_t num_tokens,
+                                     absl::Time deadline) override;
+  absl::Status Send(const HiddenStateKey& key) override;
+
+ private:
+  StageLink(Transport* transport, const StageLinkOptions& options)
+      : transport_(transport), options_(options) {}
+
+  absl::Status ConnectNext(const LinkEpoch& epoch, absl::Time deadline);
+  absl::StatusOr<PartKey> PartOf(const HiddenStateKey& key) const;
+  size_t PartBytes(int64_t num_tokens) const;
+  TensorView ViewOf(std::span<std::byte> part, int64_t num_tokens) const;
+
+  Transport* const transport_;
+  const StageLinkOptions options_;
+  std::unique_ptr<SlotReceiver> receiver_;  // null on the first stage
+  std::unique_ptr<SlotSender> sender_;      // null on the last stage
+  // Written while no device is in a step of this link.
+  std::atomic<uint64_t> local_epoch_{0};
+  std::atomic<uint64_t> epoch_{0};
+  std::string description_ = "not connected";
+};
+
+}  // namespace baton::stage

@@ -1,0 +1,141 @@
+#include "services/stage_worker/clients/step_conversion.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
+
+namespace baton::stage {
+namespace {
+
+constexpr uint32_t kMaxTopLogprobs = 20;
+constexpr int kMaxLogitBiases = 1024;
+
+absl::Status CheckRange(absl::string_view field, float value, float least, float most) {
+  if (std::isfinite(value) && value >= least && value <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, " is ", value));
+}
+
+absl::Status CheckSampling(const v1::SamplingParams& params) {
+  constexpr float kLargest = 3.4e38f;
+  RETURN_IF_ERROR(CheckRange("temperature", params.temperature(), 0.0f, 2.0f));
+  RETURN_IF_ERROR(CheckRange("min_p", params.min_p(), 0.0f, 1.0f));
+  RETURN_IF_ERROR(CheckRange("presence_penalty", params.presence_penalty(), -2.0f, 2.0f));
+  RETURN_IF_ERROR(CheckRange("frequency_penalty", params.frequency_penalty(), -2.0f, 2.0f));
+  RETURN_IF_ERROR(CheckRange("top_p", params.top_p(), 1e-30f, 1.0f));
+  RETURN_IF_ERROR(CheckRange("repetition_penalty", params.repetition_penalty(), 1e-30f, kLargest));
+  if (params.num_top_logprobs() > kMaxTopLogprobs ||
+      params.num_prompt_logprobs() > kMaxTopLogprobs) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("more than ", kMaxTopLogprobs, " log-probabilities per token"));
+  }
+  if (params.logit_bias_size() > kMaxLogitBiases) {
+    return absl::InvalidArgumentError(absl::StrCat(params.logit_bias_size(), " logit biases"));
+  }
+  for (const v1::LogitBias& bias : params.logit_bias()) {
+    RETURN_IF_ERROR(CheckRange("logit_bias", bias.bias(), -100.0f, 100.0f));
+  }
+  return absl::OkStatus();
+}
+
+SamplingSettings DecodeSampling(const v1::SamplingParams& params) {
+  SamplingSettings settings;
+  settings.temperature = params.temperature();
+  settings.top_p = params.top_p();
+  settings.top_k = params.top_k();
+  settings.min_p = params.min_p();
+  settings.presence_penalty = params.presence_penalty();
+  settings.frequency_penalty = params.frequency_penalty();
+  settings.repetition_penalty = params.repetition_penalty();
+  settings.seed = params.seed();
+  settings.logprobs = params.logprobs();
+  settings.num_top_logprobs = params.num_top_logprobs();
+  if (params.has_num_prompt_logprobs()) settings.num_prompt_logprobs = params.num_prompt_logprobs();
+  for (const v1::LogitBias& bias : params.logit_bias()) {
+    settings.logit_bias.push_back({bias.token_id(), bias.bias()});
+  }
+  settings.allowed_token_ids.assign(params.allowed_token_ids().begin(),
+                                    params.allowed_token_ids().end());
+  return settings;
+}
+
+ChunkWork DecodeChunk(const v1::SequenceChunk& chunk) {
+  ChunkWork work;
+  work.sequence_id = chunk.sequence_id();
+  work.begin = chunk.begin();
+  work.num_tokens = chunk.num_tokens();
+  work.appended_token_ids.assign(chunk.appended_token_ids().begin(),
+                                 chunk.appended_token_ids().end());
+  work.new_block_ids.assign(chunk.new_block_ids().begin(), chunk.new_block_ids().end());
+  work.sample = chunk.sample();
+  return work;
+}
+
+void EncodeScore(const kernels::TokenScore& score, v1::TokenLogprob* out) {
+  out->set_token_id(score.token_id);
+  out->set_logprob(score.logprob);
+  out->set_rank(score.rank);
+}
+
+void EncodeScores(const PositionScores& scores, v1::PositionLogprobs* out) {
+  EncodeScore(scores.token, out->mutable_token());
+  for (const kernels::TokenScore& score : scores.top) EncodeScore(score, out->add_top());
+}
+
+}  // namespace
+
+absl::StatusOr<StepWork> DecodeStep(const v1::StepCommand& command) {
+  StepWork work;
+  work.epoch = command.epoch();
+  work.step_id = command.step_id();
+  for (const v1::NewSequence& sequence : command.new_sequences()) {
+    RETURN_IF_ERROR(Annotate(CheckSampling(sequence.sampling()),
+                             absl::StrCat("sequence ", sequence.sequence_id())));
+    NewSequenceWork& out = work.new_sequences.emplace_back();
+    out.sequence_id = sequence.sequence_id();
+    out.token_ids.assign(sequence.token_ids().begin(), sequence.token_ids().end());
+    out.num_prompt_tokens = sequence.num_prompt_tokens();
+    out.sampling = DecodeSampling(sequence.sampling());
+  }
+  work.chunks.reserve(static_cast<size_t>(command.chunks_size()));
+  for (const v1::SequenceChunk& chunk : command.chunks()) {
+    work.chunks.push_back(DecodeChunk(chunk));
+  }
+  work.finished_sequence_ids.assign(command.finished_sequence_ids().begin(),
+                                    command.finished_sequence_ids().end());
+  return work;
+}
+
+v1::StepReport EncodeReport(const StepResult& result) {
+  v1::StepReport report;
+  report.set_epoch(result.epoch);
+  report.set_step_id(result.step_id);
+  for (const DrawnToken& token : result.output.tokens) {
+    v1::SampledToken* out = report.add_tokens();
+    out->set_sequence_id(token.sequence_id);
+    out->set_position(token.position);
+    out->set_token_id(token.token_id);
+    if (token.logprobs.has_value()) EncodeScores(*token.logprobs, out->mutable_logprobs());
+  }
+  for (const PromptScores& scores : result.output.prompt_scores) {
+    v1::PromptLogprobs* out = report.add_prompt_logprobs();
+    out->set_sequence_id(scores.sequence_id);
+    out->set_begin(scores.begin);
+    for (const PositionScores& position : scores.positions) {
+      EncodeScores(position, out->add_positions());
+    }
+  }
+  for (const SequenceFailure& failure : result.output.failures) {
+    v1::SequenceFault* out = report.add_faults();
+    out->set_sequence_id(failure.sequence_id);
+    out->set_message(failure.message);
+  }
+  report.set_queue_us(result.queue_us);
+  report.set_receive_us(result.receive_us);
+  report.set_compute_us(result.compute_us);
+  report.set_send_us(result.send_us);
+  return report;
+}
+
+}  // namespace baton::stage

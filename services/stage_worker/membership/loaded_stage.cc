@@ -1,0 +1,239 @@
+#include "services/stage_worker/membership/loaded_stage.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+#include "common/log/log.h"
+#include "common/status/status_macros.h"
+#include "kernels/api/attention.h"
+#include "services/stage_worker/membership/free_memory.h"
+
+namespace baton::stage {
+namespace {
+
+// KV cache where nobody says how much: enough for a developer's machine, taken at once.
+constexpr uint64_t kDefaultKvCacheBytes = uint64_t{256} << 20;
+// Share of the free memory that a stage may plan with where nobody says how much.
+constexpr double kMemoryShare = 0.9;
+
+absl::Status CheckPlan(const StageOptions& options, const v1::StagePlan& plan,
+                       const ServedModel& model) {
+  if (plan.model_fingerprint() != model.fingerprint) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the scheduler plans for the model with fingerprint ", plan.model_fingerprint(),
+        "; the model-loader at ", options.model_loader_address, " has ", model.fingerprint));
+  }
+  if (plan.num_ranks() != static_cast<uint32_t>(options.num_ranks)) {
+    return absl::InvalidArgumentError(absl::StrCat("the plan has ", plan.num_ranks(),
+                                                   " ranks; this worker has ", options.num_ranks));
+  }
+  if (plan.stage_index() >= plan.num_stages() || plan.layers().begin() >= plan.layers().end() ||
+      plan.layers().end() > static_cast<uint64_t>(model.config.num_layers)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the plan gives stage ", plan.stage_index(), " of ", plan.num_stages(), " the layers [",
+        plan.layers().begin(), ", ", plan.layers().end(), ") of ", model.config.num_layers));
+  }
+  if (plan.block_tokens() != static_cast<uint32_t>(kernels::kBlockTokens)) {
+    return absl::InvalidArgumentError(absl::StrCat("the plan has KV blocks of ",
+                                                   plan.block_tokens(), " tokens; this worker ",
+                                                   kernels::kBlockTokens));
+  }
+  if (plan.compute_type() != v1::DATA_TYPE_BFLOAT16 &&
+      plan.compute_type() != v1::DATA_TYPE_FLOAT32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the plan computes in ", v1::DataType_Name(plan.compute_type())));
+  }
+  if (plan.max_steps_in_flight() == 0 || plan.max_step_tokens() == 0) {
+    return absl::InvalidArgumentError("the plan allows no step");
+  }
+  return absl::OkStatus();
+}
+
+StageExecutorOptions ExecutorOptions(const StageOptions& options, const v1::StagePlan& plan,
+                                     const ServedModel& model) {
+  StageExecutorOptions out;
+  out.config = model.config;
+  out.stage = {.layer_begin = plan.layers().begin(),
+               .layer_end = plan.layers().end(),
+               .has_embedding = plan.stage_index() == 0,
+               .has_head = plan.stage_index() + 1 == plan.num_stages()};
+  out.num_ranks = options.num_ranks;
+  out.compute_type =
+      plan.compute_type() == v1::DATA_TYPE_FLOAT32 ? DataType::kFloat32 : DataType::kBFloat16;
+  out.max_model_len = plan.max_model_len();
+  out.max_step_tokens = plan.max_step_tokens();
+  out.max_step_sequences = plan.max_step_sequences();
+  out.max_steps_in_flight = plan.max_steps_in_flight();
+  out.step_timeout = options.step_timeout;
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LoadedStage>> LoadedStage::Create(const StageOptions& options,
+                                                                 const v1::StagePlan& plan,
+                                                                 const ServedModel& model,
+                                                                 kernels::Backend* backend,
+                                                                 StepObserver* observer) {
+  RETURN_IF_ERROR(CheckPlan(options, plan, model));
+  std::unique_ptr<LoadedStage> stage(new LoadedStage(options, plan));
+  RETURN_IF_ERROR(stage->Init(model, backend, observer));
+  return stage;
+}
+
+absl::Status LoadedStage::Init(const ServedModel& model, kernels::Backend* backend,
+                               StepObserver* observer) {
+  fingerprint_ = model.fingerprint;
+  const StageExecutorOptions executor_options = ExecutorOptions(options_, plan_, model);
+  ASSIGN_OR_RETURN(transport_,
+                   Transport::Create({.name = absl::StrCat("stage-", plan_.stage_index()),
+                                      .transports = options_.ucx_transports,
+                                      .net_devices = options_.ucx_net_devices,
+                                      .spin = options_.ucx_spin}));
+  ASSIGN_OR_RETURN(link_,
+                   StageLink::Create(transport_.get(),
+                                     {.has_previous = !executor_options.stage.has_embedding,
+                                      .has_next = !executor_options.stage.has_head,
+                                      .num_ranks = options_.num_ranks,
+                                      .part_columns = model.config.hidden_size / options_.num_ranks,
+                                      .type = executor_options.compute_type,
+                                      .max_step_tokens = plan_.max_step_tokens(),
+                                      .max_steps_in_flight = plan_.max_steps_in_flight()}));
+  ASSIGN_OR_RETURN(kernels::Team team,
+                   backend->CreateTeam(options_.num_ranks, options_.num_devices));
+  ASSIGN_OR_RETURN(executor_, StageExecutor::Create(executor_options, std::move(team), observer));
+  return absl::OkStatus();
+}
+
+LoadedStage::~LoadedStage() {
+  AbandonEpoch(absl::CancelledError("the stage ends"));
+  if (executor_ != nullptr) executor_->Stop();
+}
+
+absl::Status LoadedStage::Load(LoaderClient* client) {
+  WeightLoaderOptions options;
+  options.client = client;
+  options.transport = transport_.get();
+  for (int device = 0; device < executor_->num_devices(); ++device) {
+    options.stores.push_back(&executor_->weight_store(device));
+  }
+  options.fingerprint = fingerprint_;
+  options.stage_index = plan_.stage_index();
+  WeightLoader* loader = nullptr;
+  {
+    const absl::MutexLock lock(&load_mutex_);
+    if (load_cancelled_) return absl::CancelledError("the worker is stopping");
+    loader_ = std::make_unique<WeightLoader>(std::move(options));
+    loader = loader_.get();
+    total_bytes_ = loader->total_bytes();
+  }
+  absl::Status status = loader->Run();
+  std::unique_ptr<WeightLoader> finished;
+  {
+    const absl::MutexLock lock(&load_mutex_);
+    finished = std::move(loader_);
+  }
+  RETURN_IF_ERROR(status);
+  ASSIGN_OR_RETURN(memory_, BudgetMemory());
+  const absl::MutexLock lock(&load_mutex_);
+  loaded_ = true;
+  weight_bytes_ = memory_.weight_bytes;
+  kv_block_bytes_ = memory_.kv_block_bytes;
+  return absl::OkStatus();
+}
+
+void LoadedStage::CancelLoad() {
+  const absl::MutexLock lock(&load_mutex_);
+  load_cancelled_ = true;
+  if (loader_ != nullptr) loader_->Cancel();
+}
+
+absl::StatusOr<MemoryPlan> LoadedStage::BudgetMemory() const {
+  const int64_t wanted = plan_.num_blocks_override();
+  const uint64_t given = options_.memory_bytes;
+  if (given > 0 && options_.kv_cache_bytes == 0) return executor_->PlanMemory(given, wanted);
+  // The weights are resident already, so they count as free memory too.
+  ASSIGN_OR_RETURN(const MemoryPlan whole, executor_->PlanMemory(uint64_t{1} << 62, 0));
+  const uint64_t fixed = whole.weight_bytes + whole.workspace_bytes;
+  const uint64_t one_sequence = (uint64_t{plan_.max_model_len()} + kernels::kBlockTokens - 1) /
+                                kernels::kBlockTokens * whole.kv_block_bytes;
+  uint64_t kv_bytes = options_.kv_cache_bytes;
+  if (kv_bytes == 0) kv_bytes = std::max(kDefaultKvCacheBytes, one_sequence);
+  kv_bytes = std::max(kv_bytes, static_cast<uint64_t>(wanted) * whole.kv_block_bytes);
+  const uint64_t limit =
+      given > 0
+          ? given
+          : fixed + static_cast<uint64_t>(kMemoryShare * static_cast<double>(FreeMemoryBytes()));
+  return executor_->PlanMemory(std::min(fixed + kv_bytes, limit), wanted);
+}
+
+bool LoadedStage::is_loaded() const {
+  const absl::MutexLock lock(&load_mutex_);
+  return loaded_;
+}
+
+bool LoadedStage::Fits(const v1::StagePlan& plan) const {
+  return plan.SerializeAsString() == plan_.SerializeAsString();
+}
+
+v1::StageReady LoadedStage::MakeReady() const {
+  v1::StageReady ready;
+  ready.set_num_blocks(static_cast<uint32_t>(memory_.num_blocks));
+  ready.set_weight_bytes(memory_.weight_bytes);
+  for (int rank = 0; rank < options_.num_ranks; ++rank) {
+    v1::RankAddress* address = ready.add_addresses();
+    address->set_rank(static_cast<uint32_t>(rank));
+    // Ranks of one process share its UCX worker; frames name the rank.
+    address->set_ucx_address(transport_->address());
+  }
+  return ready;
+}
+
+absl::Status LoadedStage::BeginEpoch(const v1::Topology& topology, uint64_t local_epoch) {
+  const absl::Time deadline = absl::Now() + options_.connect_timeout;
+  AbandonEpoch(absl::CancelledError(absl::StrCat("epoch ", topology.epoch(), " begins")));
+  RETURN_IF_ERROR(executor_->BeginEpoch({.epoch = local_epoch,
+                                         .num_blocks = topology.num_blocks(),
+                                         .source = link_->source(),
+                                         .sink = link_->sink(),
+                                         .deadline = deadline}));
+  LinkEpoch epoch = {.local_epoch = local_epoch, .epoch = topology.epoch()};
+  epoch.next_addresses.resize(static_cast<size_t>(topology.next_stage_size()));
+  for (const v1::RankAddress& address : topology.next_stage()) {
+    if (address.rank() >= epoch.next_addresses.size()) {
+      return absl::InvalidArgumentError(absl::StrCat("the topology names rank ", address.rank(),
+                                                     " of ", epoch.next_addresses.size()));
+    }
+    epoch.next_addresses[address.rank()] = address.ucx_address();
+  }
+  RETURN_IF_ERROR(link_->BeginEpoch(epoch, deadline));
+  const absl::MutexLock lock(&load_mutex_);
+  num_blocks_ = topology.num_blocks();
+  return absl::OkStatus();
+}
+
+void LoadedStage::AbandonEpoch(const absl::Status& reason) {
+  if (link_ != nullptr) link_->Abort(reason);
+}
+
+void LoadedStage::Describe(StageSnapshot* snapshot) const {
+  snapshot->stage_index = plan_.stage_index();
+  snapshot->num_stages = plan_.num_stages();
+  snapshot->layer_begin = plan_.layers().begin();
+  snapshot->layer_end = plan_.layers().end();
+  snapshot->num_ranks = plan_.num_ranks();
+  snapshot->backend = executor_->backend_name();
+  snapshot->transport = transport_->counters();
+  const absl::MutexLock lock(&load_mutex_);
+  snapshot->load_total_bytes = total_bytes_;
+  snapshot->loaded_bytes = loaded_ ? total_bytes_ : 0;
+  if (loader_ != nullptr) snapshot->loaded_bytes = loader_->loaded_bytes();
+  snapshot->num_total_blocks = num_blocks_;
+  snapshot->weight_bytes = weight_bytes_;
+  snapshot->kv_bytes = num_blocks_ * kv_block_bytes_;
+}
+
+}  // namespace baton::stage

@@ -1,0 +1,90 @@
+// Everything that a plan makes: transport, executor with its weights, and the link to neighbours.
+// Kept over losses of the scheduler or of a neighbour, so that weights are loaded once.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+
+#include "common/transport/transport.h"
+#include "kernels/api/ops.h"
+#include "protos/baton/v1/stage.pb.h"
+#include "services/stage_worker/clients/loader_client.h"
+#include "services/stage_worker/clients/stage_link.h"
+#include "services/stage_worker/clients/weight_loader.h"
+#include "services/stage_worker/execution/stage_executor.h"
+#include "services/stage_worker/stage_options.h"
+#include "services/stage_worker/stage_snapshot.h"
+
+namespace baton::stage {
+
+// Threads: one caller (the control thread) unless said otherwise.
+class LoadedStage final {
+ public:
+  // Checks the plan against the loader's model and prepares to load. All pointers must outlive the
+  // stage. Errors: InvalidArgument or FailedPrecondition naming what does not fit (fingerprint,
+  // ranks, layers), ResourceExhausted, UCX's.
+  static absl::StatusOr<std::unique_ptr<LoadedStage>> Create(const StageOptions& options,
+                                                             const v1::StagePlan& plan,
+                                                             const ServedModel& model,
+                                                             kernels::Backend* backend,
+                                                             StepObserver* observer);
+  ~LoadedStage();
+
+  // Loads the weights and sizes the KV cache. Errors: as WeightLoader::Run; ResourceExhausted with
+  // the figures if the KV cache does not fit.
+  absl::Status Load(LoaderClient* client);
+  // Ends Load with Cancelled. Any thread.
+  void CancelLoad();
+
+  bool is_loaded() const;  // any thread
+
+  // Whether `plan` asks for what is here.
+  bool Fits(const v1::StagePlan& plan) const;
+  // What to tell the scheduler; load_ms is left to the caller. After Load.
+  v1::StageReady MakeReady() const;
+
+  // Ends the old epoch and connects for the new one. Errors: as StageExecutor::BeginEpoch and
+  // StageLink::BeginEpoch.
+  absl::Status BeginEpoch(const v1::Topology& topology, uint64_t local_epoch);
+  // Ends the waits of steps under way: nobody awaits their results.
+  void AbandonEpoch(const absl::Status& reason);
+
+  StageExecutor& executor() { return *executor_; }
+  StageLink& link() { return *link_; }
+  // Fills in what this object knows. Any thread.
+  void Describe(StageSnapshot* snapshot) const;
+
+ private:
+  LoadedStage(const StageOptions& options, const v1::StagePlan& plan)
+      : options_(options), plan_(plan) {}
+
+  absl::Status Init(const ServedModel& model, kernels::Backend* backend, StepObserver* observer);
+  absl::StatusOr<MemoryPlan> BudgetMemory() const;
+
+  const StageOptions options_;
+  const v1::StagePlan plan_;
+  std::string fingerprint_;
+  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<StageLink> link_;
+  std::unique_ptr<StageExecutor> executor_;
+  MemoryPlan memory_;
+
+  mutable absl::Mutex load_mutex_;
+  std::unique_ptr<WeightLoader> loader_ ABSL_GUARDED_BY(load_mutex_);  // while Load runs
+  bool load_cancelled_ ABSL_GUARDED_BY(load_mutex_) = false;
+  uint64_t total_bytes_ ABSL_GUARDED_BY(load_mutex_) = 0;
+  bool loaded_ ABSL_GUARDED_BY(load_mutex_) = false;
+  uint32_t num_blocks_ ABSL_GUARDED_BY(load_mutex_) = 0;  // of the epoch
+  uint64_t weight_bytes_ ABSL_GUARDED_BY(load_mutex_) = 0;
+  uint64_t kv_block_bytes_ ABSL_GUARDED_BY(load_mutex_) = 0;
+};
+
+}  // namespace baton::stage

@@ -1,0 +1,120 @@
+// What StageMembership does outside the control thread: the stream, reports, heartbeats.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+#include "common/log/log.h"
+#include "services/stage_worker/clients/step_conversion.h"
+#include "services/stage_worker/membership/stage_membership.h"
+
+namespace baton::stage {
+
+void StageMembership::OpenStream() {
+  SchedulerListener* listener = this;
+  auto stream = std::make_unique<SchedulerStream>(scheduler_channel_, listener);
+  const absl::MutexLock lock(&stream_mutex_);
+  stream_ = std::move(stream);
+}
+
+void StageMembership::CloseStream() {
+  std::unique_ptr<SchedulerStream> stream;
+  {
+    const absl::MutexLock lock(&stream_mutex_);
+    stream = std::move(stream_);
+  }
+  // Waits for gRPC's last call, which may want the lock.
+}
+
+void StageMembership::Send(v1::WorkerMessage message) {
+  const absl::MutexLock lock(&stream_mutex_);
+  if (stream_ != nullptr) stream_->Send(std::move(message));
+}
+
+void StageMembership::Push(Event event) {
+  if (events_.TryPush(std::move(event))) return;
+  const absl::MutexLock lock(&stream_mutex_);
+  if (stream_ != nullptr) {
+    stream_->Cancel(absl::ResourceExhaustedError("the scheduler sends more than it may"));
+  }
+}
+
+void StageMembership::OnMessage(const v1::SchedulerMessage& message) {
+  switch (message.message_case()) {
+    case v1::SchedulerMessage::kStep:
+      return SubmitStep(message.step());
+    case v1::SchedulerMessage::kPlan:
+      return Push({.kind = EventKind::kPlan, .message = message});
+    case v1::SchedulerMessage::kTopology:
+      return Push({.kind = EventKind::kTopology, .message = message});
+    case v1::SchedulerMessage::kDrain:
+      return Push({.kind = EventKind::kDrain});
+    case v1::SchedulerMessage::kHeartbeat:  // last_heard() is its use
+    case v1::SchedulerMessage::MESSAGE_NOT_SET:
+      return;
+  }
+}
+
+void StageMembership::OnClosed(absl::Status status) {
+  Push({.kind = EventKind::kClosed, .status = std::move(status)});
+}
+
+void StageMembership::OnStepDone(StepResult result) {
+  metrics_->OnStep(result);
+  v1::WorkerMessage message;
+  {
+    const absl::MutexLock lock(&submit_mutex_);
+    if (result.epoch != local_epoch_) return;
+    *message.mutable_report() = EncodeReport(result);
+    message.mutable_report()->set_epoch(epoch_);
+  }
+  last_step_id_ = result.step_id;
+  Send(std::move(message));
+}
+
+void StageMembership::OnEpochBroken(uint64_t epoch, uint64_t step_id, absl::Status status) {
+  {
+    const absl::MutexLock lock(&submit_mutex_);
+    if (!joined_ || epoch != local_epoch_) return;
+    joined_ = false;
+  }
+  BATON_LOG(ERROR) << "step " << step_id << " cannot be computed: " << status.message();
+  Push({.kind = EventKind::kFault,
+        .status =
+            absl::Status(status.code(), absl::StrCat("step ", step_id, ": ", status.message()))});
+}
+
+StageSnapshot StageMembership::snapshot() const {
+  StageSnapshot snapshot;
+  snapshot.last_step_id = last_step_id_;
+  const absl::MutexLock lock(&submit_mutex_);
+  snapshot.joined = joined_;
+  snapshot.epoch = epoch_;
+  snapshot.num_sequences = num_sequences_;
+  snapshot.num_used_blocks = num_used_blocks_;
+  if (stage_ != nullptr) stage_->Describe(&snapshot);
+  return snapshot;
+}
+
+void StageMembership::Pulse() {
+  while (!ended_.WaitForNotificationWithTimeout(options_.heartbeat_interval)) {
+    const StageSnapshot now = snapshot();
+    metrics_->Update(now);
+    v1::WorkerMessage heartbeat;
+    heartbeat.mutable_heartbeat()->set_epoch(now.epoch);
+    heartbeat.mutable_heartbeat()->set_step_id(now.last_step_id);
+    v1::WorkerMessage progress;
+    progress.mutable_load_progress()->set_loaded_bytes(now.loaded_bytes);
+    progress.mutable_load_progress()->set_total_bytes(now.load_total_bytes);
+    const absl::MutexLock lock(&stream_mutex_);
+    if (stream_ == nullptr) continue;
+    stream_->Send(std::move(heartbeat));
+    if (loading_ && now.load_total_bytes > 0) stream_->Send(std::move(progress));
+    if (absl::Now() - stream_->last_heard() > options_.scheduler_timeout) {
+      stream_->Cancel(absl::UnavailableError(
+          absl::StrCat("silent for ", absl::FormatDuration(options_.scheduler_timeout))));
+    }
+  }
+}
+
+}  // namespace baton::stage

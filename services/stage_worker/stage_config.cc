@@ -1,0 +1,153 @@
+#include "services/stage_worker/stage_config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <sched.h>
+
+#include "absl/flags/flag.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
+
+ABSL_FLAG(std::string, scheduler, "",
+          "host:port of the scheduler; empty: LWS_LEADER_ADDRESS with port 50052");
+ABSL_FLAG(std::string, model_loader, "127.0.0.1:50054", "host:port of the model-loader");
+ABSL_FLAG(int, stage_index, -1, "stage to run, from 0; -1: any that is free");
+ABSL_FLAG(int, tensor_parallel_size, 1, "ranks of this stage");
+ABSL_FLAG(int, num_devices, 0,
+          "devices that the ranks are spread over; 0: one each where there is a core for each, "
+          "else one for all");
+ABSL_FLAG(int, cpu_threads, 0, "threads of this stage, shared by its ranks; 0: one per core");
+ABSL_FLAG(std::string, backend, "cpu", "kernels: cpu or reference");
+ABSL_FLAG(
+    std::string, memory_bytes, "0",
+    "bytes that weights, workspace and KV cache may take, for example 96GiB; 0: what is free");
+ABSL_FLAG(std::string, kv_cache_memory_bytes, "0",
+          "bytes of KV cache, for example 16GiB; 0: what --memory-bytes leaves, or 256MiB");
+ABSL_FLAG(std::string, listen_address, "127.0.0.1:50053", "gRPC address; port 0: any free one");
+ABSL_FLAG(std::string, metrics_address, "127.0.0.1:9093",
+          "address of /metrics and /health; port 0: any free one; empty: none");
+ABSL_FLAG(std::string, ports_file, "", "file to write the bound ports to, as JSON");
+ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
+          "how long steps may go on after SIGTERM");
+ABSL_FLAG(absl::Duration, step_timeout, absl::Seconds(30),
+          "longest wait of a step for the neighbouring stages");
+ABSL_FLAG(absl::Duration, scheduler_timeout, absl::Seconds(2),
+          "a scheduler that is silent for longer is lost");
+ABSL_FLAG(std::string, ucx_transports, "",
+          "UCX transports: \"tcp\", \"sm\"; empty: what UCX_TLS says, else all");
+ABSL_FLAG(std::string, ucx_net_devices, "",
+          "network devices for UCX: \"eth0\", \"mlx5_0:1\"; empty: what UCX_NET_DEVICES says");
+ABSL_FLAG(absl::Duration, ucx_spin, absl::ZeroDuration(),
+          "how long the transport polls after traffic before it sleeps; for machines with cores to "
+          "spare");
+
+namespace baton::stage {
+namespace {
+
+constexpr int kMaxRanks = 64;
+constexpr int kMaxThreads = 1024;
+constexpr int kSchedulerPort = 50052;
+
+absl::Status CheckRange(absl::string_view flag, int value, int least, int most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, " is ", value, "; wanted ", least, " to ", most));
+}
+
+absl::Status CheckPositive(absl::string_view flag, absl::Duration value) {
+  if (value > absl::ZeroDuration()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, " is ", absl::FormatDuration(value), "; wanted more than 0"));
+}
+
+absl::StatusOr<uint64_t> BytesFlag(absl::string_view flag, const std::string& text) {
+  absl::StatusOr<uint64_t> bytes = ParseBytes(text);
+  if (!bytes.ok()) return Annotate(bytes.status(), absl::StrCat("--", flag));
+  return bytes;
+}
+
+absl::StatusOr<std::string> SchedulerAddress() {
+  const std::string given = absl::GetFlag(FLAGS_scheduler);
+  if (!given.empty()) return given;
+  const char* leader = std::getenv("LWS_LEADER_ADDRESS");
+  if (leader != nullptr && *leader != '\0') return absl::StrCat(leader, ":", kSchedulerPort);
+  return absl::InvalidArgumentError(
+      "--scheduler is missing: host:port of the scheduler (LWS_LEADER_ADDRESS is not set either)");
+}
+
+// Cores that this process may use.
+int NumCores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+absl::Status CheckFlags() {
+  const int num_ranks = absl::GetFlag(FLAGS_tensor_parallel_size);
+  RETURN_IF_ERROR(CheckRange("tensor-parallel-size", num_ranks, 1, kMaxRanks));
+  RETURN_IF_ERROR(CheckRange("num-devices", absl::GetFlag(FLAGS_num_devices), 0, num_ranks));
+  RETURN_IF_ERROR(CheckRange("cpu-threads", absl::GetFlag(FLAGS_cpu_threads), 0, kMaxThreads));
+  RETURN_IF_ERROR(CheckRange("stage-index", absl::GetFlag(FLAGS_stage_index), -1, 1 << 16));
+  RETURN_IF_ERROR(CheckPositive("step-timeout", absl::GetFlag(FLAGS_step_timeout)));
+  return CheckPositive("scheduler-timeout", absl::GetFlag(FLAGS_scheduler_timeout));
+}
+
+}  // namespace
+
+absl::StatusOr<uint64_t> ParseBytes(absl::string_view text) {
+  static const auto* const kUnits = new std::map<std::string, int>{
+      {"", 0},     {"b", 0},  {"k", 10},  {"kb", 10},  {"kib", 10}, {"m", 20},  {"mb", 20},
+      {"mib", 20}, {"g", 30}, {"gb", 30}, {"gib", 30}, {"t", 40},   {"tb", 40}, {"tib", 40}};
+  const size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+  const auto unit =
+      kUnits->find(absl::AsciiStrToLower(absl::StripAsciiWhitespace(text.substr(end))));
+  double number = 0;
+  if (unit == kUnits->end() || !absl::SimpleAtod(text.substr(0, end), &number) ||
+      std::ldexp(number, unit->second) > std::ldexp(1.0, 60)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\" is not a number of bytes such as 512MiB"));
+  }
+  return static_cast<uint64_t>(std::ldexp(number, unit->second));
+}
+
+int DefaultDevices(int num_ranks, int num_cores) { return num_cores < num_ranks ? 1 : num_ranks; }
+
+absl::StatusOr<StageConfig> ReadStageConfig() {
+  RETURN_IF_ERROR(CheckFlags());
+  StageConfig config;
+  config.server.role = "stage-worker";
+  config.server.listen_address = absl::GetFlag(FLAGS_listen_address);
+  config.server.metrics_address = absl::GetFlag(FLAGS_metrics_address);
+  config.server.ports_file = absl::GetFlag(FLAGS_ports_file);
+  config.server.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  StageOptions& stage = config.stage;
+  ASSIGN_OR_RETURN(stage.scheduler_address, SchedulerAddress());
+  stage.model_loader_address = absl::GetFlag(FLAGS_model_loader);
+  if (const int index = absl::GetFlag(FLAGS_stage_index); index >= 0) {
+    stage.stage_index = static_cast<uint32_t>(index);
+  }
+  stage.num_ranks = absl::GetFlag(FLAGS_tensor_parallel_size);
+  stage.num_devices = absl::GetFlag(FLAGS_num_devices);
+  if (stage.num_devices == 0) stage.num_devices = DefaultDevices(stage.num_ranks, NumCores());
+  ASSIGN_OR_RETURN(stage.memory_bytes,
+                   BytesFlag("memory-bytes", absl::GetFlag(FLAGS_memory_bytes)));
+  ASSIGN_OR_RETURN(stage.kv_cache_bytes,
+                   BytesFlag("kv-cache-memory-bytes", absl::GetFlag(FLAGS_kv_cache_memory_bytes)));
+  stage.backend = absl::GetFlag(FLAGS_backend);
+  stage.ucx_transports = absl::GetFlag(FLAGS_ucx_transports);
+  stage.ucx_net_devices = absl::GetFlag(FLAGS_ucx_net_devices);
+  stage.ucx_spin = absl::GetFlag(FLAGS_ucx_spin);
+  stage.step_timeout = absl::GetFlag(FLAGS_step_timeout);
+  stage.scheduler_timeout = absl::GetFlag(FLAGS_scheduler_timeout);
+  const int threads = absl::GetFlag(FLAGS_cpu_threads);
+  config.num_threads_per_device =
+      std::max(1, (threads > 0 ? threads : NumCores()) / stage.num_devices);
+  return config;
+}
+
+}  // namespace baton::stage

@@ -1,0 +1,29 @@
+// The command line of baton-stage-worker, checked.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+#include "common/rpc/server_runtime.h"
+#include "services/stage_worker/stage_options.h"
+
+namespace baton::stage {
+
+struct StageConfig {
+  ServerOptions server;
+  StageOptions stage;  // status_address is left to the server, which knows its port
+  int num_threads_per_device = 1;
+};
+
+// From the flags that ParseCommandLine has read. Errors: InvalidArgument naming flag and value.
+absl::StatusOr<StageConfig> ReadStageConfig();
+
+// Bytes of "1073741824", "512MiB", "96GiB" or "1.5G"; InvalidArgument for anything else.
+absl::StatusOr<uint64_t> ParseBytes(absl::string_view text);
+
+// How many devices `num_ranks` ranks are spread over where nobody says: one each if the machine has
+// a core for each, else one for all.
+int DefaultDevices(int num_ranks, int num_cores);
+
+}  // namespace baton::stage

@@ -1,0 +1,36 @@
+// What one stage-worker is told when it starts.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace baton::stage {
+
+struct StageOptions {
+  std::string scheduler_address;     // "host:port"
+  std::string model_loader_address;  // "host:port"
+  std::optional<uint32_t> stage_index;
+  int num_ranks = 1;
+  int num_devices = 1;
+  // Bytes that weights, workspace and KV cache may take; 0: what the machine has free.
+  uint64_t memory_bytes = 0;
+  // Bytes of KV cache; 0: a default if memory_bytes is 0 too, else all that is left of it.
+  uint64_t kv_cache_bytes = 0;
+  std::string backend;         // for registration and logs: "cpu"
+  std::string status_address;  // own gRPC server, for operators
+  std::string ucx_transports;  // UCX_TLS
+  std::string ucx_net_devices;
+  absl::Duration ucx_spin = absl::ZeroDuration();
+  // Below the 250 ms that the protocol asks for, with room for a late wake-up.
+  absl::Duration heartbeat_interval = absl::Milliseconds(200);
+  // A scheduler silent for longer is gone.
+  absl::Duration scheduler_timeout = absl::Seconds(2);
+  // Longest wait of a step for the neighbours.
+  absl::Duration step_timeout = absl::Seconds(30);
+  absl::Duration connect_timeout = absl::Seconds(5);
+};
+
+}  // namespace baton::stage
