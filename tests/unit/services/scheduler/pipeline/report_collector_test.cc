@@ -1,0 +1,68 @@
+#include "services/scheduler/pipeline/report_collector.h"
+
+#include "gtest/gtest.h"
+
+namespace baton::scheduler {
+namespace {
+
+v1::StepReport MakeReport(StepId step_id, std::optional<TokenId> token = std::nullopt) {
+  v1::StepReport report;
+  report.set_step_id(step_id);
+  if (token.has_value()) {
+    report.add_tokens()->set_token_id(*token);
+    report.mutable_tokens(0)->mutable_logprobs();
+  }
+  return report;
+}
+
+TEST(ReportCollector, CompletesAStepWhenEveryStageHasReported) {
+  ReportCollector reports(2);
+  reports.Sent(1);
+  reports.Sent(2);
+  EXPECT_FALSE(reports.Add(1, MakeReport(1, 7)).value().has_value());
+  EXPECT_FALSE(reports.Add(1, MakeReport(2, 8)).value().has_value());
+  const std::optional<CollectedStep> first = reports.Add(0, MakeReport(1)).value();
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(first->result.step_id, 1u);
+  EXPECT_EQ(first->result.tokens[0].token, 7u);
+  EXPECT_EQ(first->logprobs.size(), 1u);
+  EXPECT_EQ(reports.Add(0, MakeReport(2)).value()->result.tokens[0].token, 8u);
+}
+
+TEST(ReportCollector, JoinsFaultsOfAllStages) {
+  ReportCollector reports(2);
+  reports.Sent(1);
+  v1::StepReport report = MakeReport(1);
+  report.add_faults()->set_message("bad");
+  EXPECT_FALSE(reports.Add(0, report).value().has_value());
+  const auto done = reports.Add(1, report).value();
+  ASSERT_EQ(done->result.faults.size(), 2u);
+  EXPECT_EQ(done->result.faults[1].message, "stage 1: bad");
+}
+
+TEST(ReportCollector, RefusesReportsOutOfTurn) {
+  ReportCollector reports(2);
+  EXPECT_TRUE(absl::IsDataLoss(reports.Add(0, MakeReport(1)).status()));
+  reports.Sent(1);
+  reports.Sent(2);
+  EXPECT_TRUE(absl::IsDataLoss(reports.Add(0, MakeReport(2)).status()));
+  ASSERT_TRUE(reports.Add(0, MakeReport(1)).ok());
+  EXPECT_TRUE(absl::IsDataLoss(reports.Add(0, MakeReport(1)).status()));
+}
+
+TEST(ReportCollector, RefusesTokensOfAStageThatIsNotTheLast) {
+  ReportCollector reports(2);
+  reports.Sent(1);
+  EXPECT_TRUE(absl::IsDataLoss(reports.Add(0, MakeReport(1, 7)).status()));
+}
+
+TEST(ReportCollector, CountsFromOneAgainInANewEpoch) {
+  ReportCollector reports(1);
+  reports.Sent(1);
+  reports.Reset();
+  reports.Sent(1);
+  EXPECT_TRUE(reports.Add(0, MakeReport(1)).value().has_value());
+}
+
+}  // namespace
+}  // namespace baton::scheduler

@@ -1,0 +1,146 @@
+#include "services/scheduler/pipeline/stage_registry.h"
+
+#include "gtest/gtest.h"
+
+#include "common/rpc/peer.h"
+
+namespace baton::scheduler {
+namespace {
+
+class SilentLink final : public StageLink {
+ public:
+  bool Send(v1::SchedulerMessage) override { return true; }
+  void Close(const absl::Status&) override {}
+  void Cut(const absl::Status&) override {}
+};
+
+class StageRegistryTest : public testing::Test {
+ protected:
+  StageRegistryTest() : registry_(MakePlans(), absl::Seconds(1)) {}
+
+  static std::vector<v1::StagePlan> MakePlans() {
+    std::vector<v1::StagePlan> plans(2);
+    for (uint32_t i = 0; i < 2; ++i) {
+      plans[i].set_stage_index(i);
+      plans[i].set_num_ranks(2);
+    }
+    return plans;
+  }
+
+  absl::StatusOr<uint32_t> Register(std::optional<uint32_t> index, uint32_t num_ranks = 2) {
+    v1::RegisterStage request;
+    *request.mutable_peer() = MakePeerInfo("stage-worker");
+    if (index.has_value()) request.set_stage_index(*index);
+    request.set_num_ranks(num_ranks);
+    return registry_.Register(std::make_shared<SilentLink>(), request, start_);
+  }
+
+  static v1::StageReady MakeReady(uint32_t num_blocks) {
+    v1::StageReady ready;
+    ready.set_num_blocks(num_blocks);
+    for (uint32_t rank = 0; rank < 2; ++rank) {
+      ready.add_addresses()->set_rank(rank);
+      ready.mutable_addresses()->rbegin()->set_ucx_address("address");
+    }
+    return ready;
+  }
+
+  v1::StageJoined MakeJoined() {
+    v1::StageJoined joined;
+    joined.set_epoch(registry_.epoch());
+    return joined;
+  }
+
+  void Complete() {
+    for (uint32_t i = 0; i < 2; ++i) {
+      ASSERT_TRUE(Register(i).ok());
+      ASSERT_TRUE(registry_.Ready(i, MakeReady(10 + i)).ok());
+    }
+    registry_.TakeTopologies();
+    for (uint32_t i = 0; i < 2; ++i) ASSERT_TRUE(registry_.Joined(i, MakeJoined()).ok());
+  }
+
+  const MonotonicTime start_{};
+  StageRegistry registry_;
+};
+
+TEST_F(StageRegistryTest, GivesTheStageAskedForOrAnyFreeOne) {
+  EXPECT_EQ(Register(1).value(), 1u);
+  EXPECT_EQ(Register(std::nullopt).value(), 0u);
+  EXPECT_TRUE(absl::IsAlreadyExists(Register(std::nullopt).status()));
+  EXPECT_TRUE(absl::IsAlreadyExists(Register(1).status()));
+}
+
+TEST_F(StageRegistryTest, RefusesImpossibleRegistrations) {
+  EXPECT_TRUE(absl::IsInvalidArgument(Register(2).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(Register(0, 3).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      registry_.Register(std::make_shared<SilentLink>(), {}, start_).status()));
+  EXPECT_EQ(registry_.num_attached(), 0u);
+}
+
+TEST_F(StageRegistryTest, ConnectsEachStageToTheNextWithTheSmallestCache) {
+  for (uint32_t i = 0; i < 2; ++i) {
+    ASSERT_TRUE(Register(i).ok());
+    EXPECT_FALSE(registry_.topology_due());
+    ASSERT_TRUE(registry_.Ready(i, MakeReady(20 - i)).ok());
+  }
+  ASSERT_TRUE(registry_.topology_due());
+  const std::vector<v1::Topology> topologies = registry_.TakeTopologies();
+  EXPECT_FALSE(registry_.topology_due());
+  EXPECT_EQ(topologies[0].num_blocks(), 19u);
+  EXPECT_EQ(topologies[0].next_stage_size(), 2);
+  EXPECT_EQ(topologies[1].next_stage_size(), 0);
+}
+
+TEST_F(StageRegistryTest, RefusesMessagesOutOfTurn) {
+  ASSERT_TRUE(Register(0).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(registry_.Joined(0, MakeJoined())));
+  EXPECT_TRUE(absl::IsInvalidArgument(registry_.Ready(0, MakeReady(0))));
+  ASSERT_TRUE(registry_.Ready(0, MakeReady(1)).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(registry_.Ready(0, MakeReady(1))));
+  EXPECT_TRUE(absl::IsInvalidArgument(registry_.Progress(0, {})));
+}
+
+TEST_F(StageRegistryTest, RefusesAReceivingStageWithoutAnAddressForEachRank) {
+  ASSERT_TRUE(Register(1).ok());
+  v1::StageReady ready = MakeReady(5);
+  ready.mutable_addresses()->RemoveLast();
+  EXPECT_TRUE(absl::IsInvalidArgument(registry_.Ready(1, ready)));
+  ready = MakeReady(5);
+  ready.mutable_addresses(0)->set_ucx_address(std::string(4097, 'x'));
+  EXPECT_TRUE(absl::IsInvalidArgument(registry_.Ready(1, ready)));
+}
+
+TEST_F(StageRegistryTest, RaisesTheEpochWhenAStageLeaves) {
+  Complete();
+  ASSERT_TRUE(registry_.ready());
+  const v1::StageJoined old = MakeJoined();
+  registry_.Leave(1);
+  EXPECT_EQ(registry_.epoch(), 2u);
+  EXPECT_FALSE(registry_.ready());
+  v1::GroupState state;
+  registry_.FillState(&state);
+  EXPECT_EQ(state.stages(0).phase(), v1::STAGE_PHASE_JOINING);
+  EXPECT_EQ(state.stages(1).phase(), v1::STAGE_PHASE_ABSENT);
+  ASSERT_TRUE(Register(1).ok());
+  ASSERT_TRUE(registry_.Ready(1, MakeReady(5)).ok());
+  EXPECT_TRUE(registry_.topology_due());
+  EXPECT_EQ(registry_.TakeTopologies()[0].epoch(), 2u);
+  EXPECT_TRUE(registry_.Joined(0, old).ok());  // overtaken, without effect
+  EXPECT_TRUE(registry_.Joined(0, MakeJoined()).ok());
+  EXPECT_TRUE(registry_.Joined(1, MakeJoined()).ok());
+  EXPECT_TRUE(registry_.ready());
+}
+
+TEST_F(StageRegistryTest, FindsTheSilent) {
+  Complete();
+  EXPECT_TRUE(registry_.Silent(start_ + absl::Seconds(1)).empty());
+  registry_.Heard(0, start_ + absl::Seconds(1));
+  EXPECT_EQ(registry_.Silent(start_ + absl::Milliseconds(1001)), (std::vector<uint32_t>{1}));
+  registry_.HeardAll(start_ + absl::Seconds(9));
+  EXPECT_TRUE(registry_.Silent(start_ + absl::Seconds(10)).empty());
+}
+
+}  // namespace
+}  // namespace baton::scheduler
