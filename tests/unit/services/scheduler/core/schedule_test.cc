@@ -1,5 +1,7 @@
 #include "services/scheduler/core/schedule.h"
 
+#include <random>
+
 #include "gtest/gtest.h"
 
 #include "tests/unit/services/scheduler/core/sequences.h"
@@ -226,6 +228,30 @@ TEST(Schedule, RefusesResultsThatDoNotAnswerTheStep) {
   extra.tokens.push_back({9, 4, 5});
   EXPECT_TRUE(absl::IsDataLoss(schedule.Complete(extra).status()));
   EXPECT_TRUE(schedule.Complete(Answer(batch)).ok());
+}
+
+TEST(Schedule, LetsSequencesBeginInOrderOfArrival) {
+  ScheduleOptions options = MakeOptions();
+  options.max_step_tokens = 64;
+  options.max_running = 6;
+  Schedule schedule = OpenSchedule(options, 12);
+  std::mt19937 random(3);
+  SequenceId next_id = 1;
+  SequenceId last_begun = 0;
+  while (last_begun < 300) {
+    while (schedule.counts().num_waiting < 5) {
+      ASSERT_TRUE(schedule.Add(MakeRequest(next_id++, 1 + random() % 300, 40)).ok());
+    }
+    const Batch batch = *schedule.NextBatch();
+    ASSERT_LE(batch.num_tokens(), 64u);
+    for (const BatchRow& row : batch.rows) {
+      if (!row.begins || row.id <= last_begun) continue;  // the others come back
+      ASSERT_EQ(row.id, last_begun + 1);
+      last_begun = row.id;
+    }
+    ASSERT_TRUE(schedule.Complete(Answer(batch)).ok());
+  }
+  EXPECT_GT(schedule.counts().num_preemptions, 0u);
 }
 
 TEST(Schedule, GoesOnAfterResumedTokens) {

@@ -1,0 +1,126 @@
+// What the scheduler costs: forming and completing a step in the pure core, and the whole way of a
+// token through a real scheduler (Submit, step command, report, response) with a stage-worker that
+// computes nothing.
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "benchmark/benchmark.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+
+#include "common/log/log.h"
+#include "common/rpc/peer.h"
+#include "protos/baton/v1/scheduling.grpc.pb.h"
+#include "services/scheduler/core/schedule.h"
+#include "services/scheduler/scheduler_server.h"
+#include "tests/fakes/fake_stage_worker.h"
+
+namespace baton::scheduler {
+namespace {
+
+constexpr uint32_t kMaxLen = 4096;
+
+// One decode step of `range` sequences.
+void CoreDecodeStep(benchmark::State& state) {
+  const uint32_t num_sequences = static_cast<uint32_t>(state.range(0));
+  ScheduleOptions options;
+  options.max_model_len = kMaxLen;
+  options.vocab_size = 1024;
+  options.max_running = num_sequences;
+  Schedule schedule(options);
+  schedule.OpenEpoch(num_sequences * kMaxLen / 64);
+  SequenceId next_id = 1;
+  for (auto _ : state) {
+    while (schedule.counts().num_running + schedule.counts().num_waiting < num_sequences) {
+      SequenceRequest request;
+      request.id = next_id++;
+      request.prompt = {2, 3, 4};
+      request.stop.max_tokens = kMaxLen;
+      benchmark::DoNotOptimize(schedule.Add(std::move(request)));
+    }
+    const Batch batch = *schedule.NextBatch();
+    StepResult result{.step_id = batch.step_id};
+    for (const BatchRow& row : batch.rows) {
+      if (row.sample) result.tokens.push_back({row.id, row.begin + row.num_tokens, 7});
+    }
+    benchmark::DoNotOptimize(schedule.Complete(result));
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(CoreDecodeStep)->Arg(1)->Arg(32)->Arg(256)->Unit(benchmark::kMicrosecond);
+
+// A scheduler with stages that answer at once, in this process, over loopback.
+class Group {
+ public:
+  explicit Group(int num_stages) {
+    SchedulerConfig config;
+    config.model = std::string(BATON_SOURCE_DIR) + "/tests/data/tiny-r1";
+    config.pipeline_parallel_size = num_stages;
+    config.max_model_len = 2048;
+    config.listen_address = "127.0.0.1:0";
+    config.metrics_address = "";
+    server_ = SchedulerServer::Create(config).value();
+    runner_ = std::thread([this] { server_->RunUntilShutdown().IgnoreError(); });
+    FakeStageOptions options;
+    options.scheduler_address = "127.0.0.1:" + std::to_string(server_->grpc_port());
+    options.num_blocks = 2048;
+    for (int i = 0; i < num_stages; ++i) stages_.push_back(FakeStageWorker::Start(options));
+    stub_ = v1::Scheduling::NewStub(
+        grpc::CreateChannel(options.scheduler_address, grpc::InsecureChannelCredentials()));
+    Generate(1);
+  }
+  ~Group() {
+    stages_.clear();
+    server_->RequestShutdown("the benchmark ends");
+    runner_.join();
+  }
+
+  void Generate(uint32_t num_tokens) {
+    v1::SubmitRequest request;
+    *request.mutable_peer() = MakePeerInfo("bench");
+    for (uint32_t i = 0; i < 16; ++i) request.add_prompt_token_ids(2 + i);
+    request.mutable_sampling()->set_top_p(1);
+    request.mutable_sampling()->set_repetition_penalty(1);
+    request.mutable_stop()->set_max_tokens(num_tokens);
+    grpc::ClientContext context;
+    auto reader = stub_->Submit(&context, request);
+    v1::SubmitResponse response;
+    while (reader->Read(&response)) {
+    }
+    reader->Finish();
+  }
+
+ private:
+  std::unique_ptr<SchedulerServer> server_;
+  std::thread runner_;
+  std::vector<std::unique_ptr<FakeStageWorker>> stages_;
+  std::unique_ptr<v1::Scheduling::Stub> stub_;
+};
+
+// Time per token of one stream; arg: stages.
+void OneStream(benchmark::State& state) {
+  constexpr uint32_t kTokens = 200;
+  Group group(static_cast<int>(state.range(0)));
+  for (auto _ : state) group.Generate(kTokens);
+  state.SetItemsProcessed(state.iterations() * kTokens);
+}
+BENCHMARK(OneStream)->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+// From Submit to the end of a single token's stream.
+void FirstToken(benchmark::State& state) {
+  Group group(1);
+  for (auto _ : state) group.Generate(1);
+}
+BENCHMARK(FirstToken)->UseRealTime()->Unit(benchmark::kMicrosecond);
+
+}  // namespace
+}  // namespace baton::scheduler
+
+int main(int argc, char** argv) {
+  baton::SetMinLogLevel(baton::LogLevel::kError);
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
