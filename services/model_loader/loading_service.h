@@ -18,8 +18,8 @@ class LoadingService final : public v1::Loading::Service {
   grpc::Status Load(grpc::ServerContext* context, const v1::LoadRequest* request,
                     grpc::ServerWriter<v1::LoadEvent>* writer) override;
 
-  // Refuses new loads and lets those under way finish until `deadline`, then cancels them.
-  void Drain(absl::Time deadline) { resources_.loads->Drain(deadline); }
+  // As ActiveLoads::Drain.
+  bool Drain(absl::Time deadline) { return resources_.loads->Drain(deadline); }
 
  private:
   const LoadResources resources_;

@@ -27,6 +27,7 @@ class FakeByteSource final : public loader::ByteSource {
     absl::MutexLock lock(&mutex_);
     hangs_ = count;
     released_ = false;
+    hanging_ = false;
   }
   void Release() ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
@@ -41,6 +42,11 @@ class FakeByteSource final : public loader::ByteSource {
   }
   // A read brings at most this many bytes.
   void set_most_per_read(size_t bytes) { most_per_read_ = bytes; }
+  // Waits until a read has been asked for since HangNext.
+  void AwaitHang() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(&hanging_));
+  }
   int num_reads() const ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     return num_reads_;
@@ -59,6 +65,7 @@ class FakeByteSource final : public loader::ByteSource {
     ++num_reads_;
     if (hangs_ > 0) {
       --hangs_;
+      hanging_ = true;
       mutex_.Await(absl::Condition(&released_));
     }
     if (failures_ > 0) {
@@ -82,6 +89,7 @@ class FakeByteSource final : public loader::ByteSource {
   mutable absl::Mutex mutex_;
   mutable int hangs_ ABSL_GUARDED_BY(mutex_) = 0;
   bool released_ ABSL_GUARDED_BY(mutex_) = false;
+  mutable bool hanging_ ABSL_GUARDED_BY(mutex_) = false;
   mutable int failures_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   mutable int num_reads_ ABSL_GUARDED_BY(mutex_) = 0;

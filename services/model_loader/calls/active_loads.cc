@@ -38,12 +38,13 @@ void ActiveLoads::Detach(SliceTransfer* transfer) {
   transfers_.erase(transfer);
 }
 
-void ActiveLoads::Drain(absl::Time deadline) {
+bool ActiveLoads::Drain(absl::Time deadline) {
   absl::MutexLock lock(&mutex_);
   draining_ = true;
-  if (mutex_.AwaitWithDeadline(absl::Condition(this, &ActiveLoads::Empty), deadline)) return;
+  if (mutex_.AwaitWithDeadline(absl::Condition(this, &ActiveLoads::Empty), deadline)) return true;
   cancelled_ = true;
   for (SliceTransfer* transfer : transfers_) transfer->Cancel(StopReason());
+  return false;
 }
 
 }  // namespace baton::loader

@@ -26,9 +26,9 @@ class ActiveLoads final {
   void Attach(SliceTransfer* transfer);
   void Detach(SliceTransfer* transfer);
 
-  // Refuses new loads; returns when none is left or at `deadline`, after which those that are left
-  // are cancelled.
-  void Drain(absl::Time deadline);
+  // Refuses new loads and waits until none is left: true; or until `deadline`, when those that are
+  // left are cancelled: false.
+  bool Drain(absl::Time deadline);
 
  private:
   bool Empty() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_loads_ == 0; }

@@ -75,9 +75,13 @@ absl::Status LoadCall::Serve(const v1::LoadRequest& request) {
 
 absl::Status LoadCall::CheckFiles(const ReadPlan& plan) const {
   std::set<size_t> files;
-  for (const ReadJob& job : plan.jobs) files.insert(job.file);
-  for (const size_t file : files) {
-    RETURN_IF_ERROR(resources_.reader->source().CheckUnchanged(file));
+  for (const ReadJob& job : plan.jobs) {
+    if (!files.insert(job.file).second) continue;
+    const absl::Status status = resources_.reader->source().CheckUnchanged(job.file);
+    if (!status.ok()) {
+      return Annotate(status, absl::StrCat("tensor \"", job.first_tensor->name, "\" at offset ",
+                                           job.ranges.front().file_offset));
+    }
   }
   return absl::OkStatus();
 }
