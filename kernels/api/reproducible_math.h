@@ -21,12 +21,14 @@ inline constexpr float kRoundingShift = 12582912.0f;  // 1.5 x 2^23: adding it r
 inline constexpr uint32_t kRoundingShiftBits = 0x4b400000u;
 inline constexpr float kLn2High = 0.693359375f;  // 9 bits: n x kLn2High is exact
 inline constexpr float kLn2Low = -2.12194440e-4f;
-inline constexpr std::array<float, 6> kExpCoefficients = {1.9875691500e-4f, 1.3981999507e-3f,
-                                                          8.3334519073e-3f, 4.1665795894e-2f,
-                                                          1.6666665459e-1f, 5.0000001201e-1f};
+inline constexpr int kNumExpCoefficients = 6;
+inline constexpr float kExpCoefficients[kNumExpCoefficients] = {1.9875691500e-4f, 1.3981999507e-3f,
+                                                                8.3334519073e-3f, 4.1665795894e-2f,
+                                                                1.6666665459e-1f, 5.0000001201e-1f};
 // log(1 + f) = f - f^2 / 2 + f^3 P(f) for 1 + f in [sqrt(1/2), sqrt(2)).
 inline constexpr uint32_t kSqrtHalfBits = 0x3f3504f3u;
-inline constexpr std::array<float, 9> kLogCoefficients = {
+inline constexpr int kNumLogCoefficients = 9;
+inline constexpr float kLogCoefficients[kNumLogCoefficients] = {
     7.0376836292e-2f,  -1.1514610310e-1f, 1.1676998740e-1f,  -1.2420140846e-1f, 1.4249322787e-1f,
     -1.6668057665e-1f, 2.0000714765e-1f,  -2.4999993993e-1f, 3.3333331174e-1f};
 // 1 - u below this takes the branch that keeps u near 1 exact.
@@ -38,6 +40,8 @@ inline constexpr uint32_t kPhiloxMultiplier1 = 0xcd9e8d57u;
 inline constexpr uint32_t kPhiloxWeyl0 = 0x9e3779b9u;
 inline constexpr uint32_t kPhiloxWeyl1 = 0xbb67ae85u;
 inline constexpr int kPhiloxRounds = 10;
+inline constexpr float kLargestLogit = 1e30f;   // penalised logits are clamped to +- this
+inline constexpr float kLargestGumbel = 22.2f;  // above all values of GumbelFromBits
 
 }  // namespace math
 
@@ -49,7 +53,7 @@ inline float ExpNonPositive(float x) {
   float r = std::fma(n, -math::kLn2High, x);
   r = std::fma(n, -math::kLn2Low, r);
   float p = math::kExpCoefficients[0];
-  for (size_t i = 1; i < math::kExpCoefficients.size(); ++i) {
+  for (int i = 1; i < math::kNumExpCoefficients; ++i) {
     p = std::fma(p, r, math::kExpCoefficients[i]);
   }
   p = std::fma(p, r * r, r) + 1.0f;
@@ -67,7 +71,7 @@ inline float Sigmoid(float x) {
 inline float LogOfParts(float f, float exponent) {
   const float z = f * f;
   float p = math::kLogCoefficients[0];
-  for (size_t i = 1; i < math::kLogCoefficients.size(); ++i) {
+  for (int i = 1; i < math::kNumLogCoefficients; ++i) {
     p = std::fma(p, f, math::kLogCoefficients[i]);
   }
   float y = p * (f * z);

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "common/tensor/tensor_view.h"
+#include "kernels/api/reproducible_math.h"
 
 namespace baton::kernels {
 
 // Temperatures below this mean greedy.
 inline constexpr float kGreedyTemperature = 1e-5f;
 // Bound of penalised logits: dividing by a temperature then cannot overflow.
-inline constexpr float kLargestLogit = 1e30f;
+inline constexpr float kLargestLogit = math::kLargestLogit;
 
 struct TokenBias {
   uint32_t token_id = 0;

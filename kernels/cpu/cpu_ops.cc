@@ -1,0 +1,35 @@
+#include "kernels/cpu/cpu_ops.h"
+
+#include <cstring>
+
+#include "kernels/cpu/panel_weight.h"
+#include "kernels/host/host_buffer.h"
+
+namespace baton::kernels::cpu {
+
+CpuOps::CpuOps(const VariantKernels& kernels, int num_threads)
+    : device_(kernels, num_threads), experts_(device_) {
+  for (int thread = 0; thread < num_threads; ++thread) samplers_.emplace_back(kernels);
+}
+
+absl::StatusOr<std::unique_ptr<DeviceBuffer>> CpuOps::Allocate(size_t bytes) {
+  return HostBuffer::Create(bytes);
+}
+
+void CpuOps::CopyToDevice(void* device, const void* host, size_t bytes) {
+  if (bytes != 0) std::memcpy(device, host, bytes);
+}
+
+void CpuOps::CopyToHost(void* host, const void* device, size_t bytes) {
+  if (bytes != 0) std::memcpy(host, device, bytes);
+}
+
+std::unique_ptr<PackedWeight> CpuOps::Pack(const WeightMatrix& weight, DataType compute_type) {
+  return std::make_unique<PanelWeight>(weight, compute_type, device_.kernels, device_.pool);
+}
+
+void CpuOps::FeedForward(const FeedForwardArgs& args) { experts_.FeedForward(args); }
+
+void CpuOps::Experts(const ExpertsArgs& args) { experts_.Experts(args); }
+
+}  // namespace baton::kernels::cpu

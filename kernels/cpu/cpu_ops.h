@@ -1,0 +1,45 @@
+// One device of the CPU backend. Each operation stands in the file of its header: linear.cc, ...
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/api/ops.h"
+#include "kernels/cpu/device_context.h"
+#include "kernels/cpu/gated_experts.h"
+#include "kernels/cpu/token_sampler.h"
+
+namespace baton::kernels::cpu {
+
+class CpuOps final : public Ops {
+ public:
+  // `kernels` must outlive the device.
+  CpuOps(const VariantKernels& kernels, int num_threads);
+
+  absl::StatusOr<std::unique_ptr<DeviceBuffer>> Allocate(size_t bytes) override;
+  void CopyToDevice(void* device, const void* host, size_t bytes) override;
+  void CopyToHost(void* host, const void* device, size_t bytes) override;
+  std::unique_ptr<PackedWeight> Pack(const WeightMatrix& weight, DataType compute_type) override;
+  void Linear(const LinearArgs& args) override;
+  void HeadwiseLinear(const HeadwiseLinearArgs& args) override;
+  void RmsNorm(const RmsNormArgs& args) override;
+  void AddRmsNorm(const AddRmsNormArgs& args) override;
+  void Add(const AddArgs& args) override;
+  void Embed(const EmbedArgs& args) override;
+  void Rope(const RopeArgs& args) override;
+  void KvWrite(const KvWriteArgs& args) override;
+  void MlaAttention(const MlaAttentionArgs& args) override;
+  void SelectExperts(const SelectExpertsArgs& args) override;
+  void FeedForward(const FeedForwardArgs& args) override;
+  void Experts(const ExpertsArgs& args) override;
+  void Sample(const SampleArgs& args) override;
+  void ScoreTokens(const ScoreTokensArgs& args) override;
+  void Synchronize() override {}
+
+ private:
+  DeviceContext device_;
+  GatedExperts experts_;
+  std::vector<TokenSampler> samplers_;  // one per thread
+};
+
+}  // namespace baton::kernels::cpu

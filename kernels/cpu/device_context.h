@@ -1,0 +1,34 @@
+// What all operations of one device share.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/scratch.h"
+#include "kernels/cpu/variants/variant_kernels.h"
+#include "kernels/cpu/worker_pool.h"
+
+namespace baton::kernels::cpu {
+
+struct DeviceContext {
+  DeviceContext(const VariantKernels& table, int num_threads) : kernels(table), pool(num_threads) {}
+
+  // Calls task(index, thread) for all indices: over the pool if `work` (multiplications, or what
+  // takes as long) is worth waking it.
+  template <typename Task>
+  void ForEach(int64_t num_tasks, int64_t work, const Task& task) {
+    if (work < kSmallestPoolWork) {
+      for (int64_t index = 0; index < num_tasks; ++index) task(index, 0);
+    } else {
+      pool.Run(num_tasks, task);
+    }
+  }
+
+  // Multiplications that take about 10 us: a few times what waking a spinning thread costs.
+  static constexpr int64_t kSmallestPoolWork = 200'000;
+
+  const VariantKernels& kernels;  // must outlive the device
+  WorkerPool pool;
+  Scratch scratch;  // each operation starts with a Reset
+};
+
+}  // namespace baton::kernels::cpu

@@ -1,0 +1,197 @@
+#include "kernels/cpu/gated_experts.h"
+
+#include <algorithm>
+
+#include "common/log/check.h"
+
+namespace baton::kernels::cpu {
+namespace {
+
+// Bound of the memory for experts' outputs; more tokens are taken in turns. Turns change no bits.
+constexpr int64_t kLargestOutputs = int64_t{256} << 20;
+
+TensorView TakeFloats(DeviceContext& device, int64_t rows, int64_t columns) {
+  return View(device.scratch.Take<float>(rows * columns), rows, columns);
+}
+
+}  // namespace
+
+void GatedExperts::FeedForward(const FeedForwardArgs& args) {
+  BATON_CHECK(args.x.rows == args.out.rows);
+  if (args.out.empty()) return;
+  device_.scratch.Reset();
+  jobs_.clear();
+  AddJob(args.weights, nullptr, args.out);
+  RunJobs(args.x);
+}
+
+void GatedExperts::Experts(const ExpertsArgs& args) {
+  BATON_CHECK(args.x.rows == args.out.rows);
+  BATON_CHECK(static_cast<int64_t>(args.experts.size()) == args.x.rows * args.top_k &&
+              args.slot_weights.size() == args.experts.size());
+  const int64_t bytes_per_row = (args.top_k + 1) * args.out.columns * sizeof(float);
+  const int64_t rows_per_turn =
+      std::max<int64_t>(1, kLargestOutputs / std::max<int64_t>(1, bytes_per_row));
+  for (int64_t begin = 0; begin < args.x.rows; begin += rows_per_turn) {
+    const int64_t count = std::min(rows_per_turn, args.x.rows - begin);
+    ExpertsArgs part = args;
+    part.x = args.x.Rows(begin, count);
+    part.out = args.out.Rows(begin, count);
+    part.experts = args.experts.subspan(begin * args.top_k, count * args.top_k);
+    part.slot_weights = args.slot_weights.subspan(begin * args.top_k, count * args.top_k);
+    ExpertsOfRows(part);
+  }
+}
+
+void GatedExperts::GroupByExpert(const ExpertsArgs& args) {
+  const int32_t num_experts = static_cast<int32_t>(args.expert_weights.size());
+  begins_.assign(num_experts + 2, 0);
+  for (int32_t expert : args.experts) {
+    BATON_CHECK(expert < num_experts) << "expert " << expert << " of " << num_experts;
+    if (expert >= 0) ++begins_[expert + 2];
+  }
+  for (int32_t e = 2; e < num_experts + 2; ++e) begins_[e] += begins_[e - 1];
+  // begins_[e + 1] is where the next row of expert e goes; in the end it is where e + 1 begins.
+  grouped_rows_.resize(args.experts.size());
+  places_.resize(args.experts.size());
+  for (size_t slot = 0; slot < args.experts.size(); ++slot) {
+    places_[slot] = -1;
+    if (args.experts[slot] < 0) continue;
+    const int32_t place = begins_[args.experts[slot] + 1]++;
+    places_[slot] = place;
+    grouped_rows_[place] = static_cast<int32_t>(slot / args.top_k);
+  }
+}
+
+void GatedExperts::ExpertsOfRows(const ExpertsArgs& args) {
+  device_.scratch.Reset();
+  jobs_.clear();
+  GroupByExpert(args);
+  const int64_t hidden = args.out.columns;
+  const int64_t num_experts = static_cast<int64_t>(args.expert_weights.size());
+  const TensorView routed = TakeFloats(device_, begins_[num_experts], hidden);
+  for (int64_t e = 0; e < num_experts; ++e) {
+    const int64_t count = begins_[e + 1] - begins_[e];
+    if (count == 0) continue;
+    AddJob(args.expert_weights[e], grouped_rows_.data() + begins_[e],
+           routed.Rows(begins_[e], count));
+  }
+  const bool has_shared = args.shared.gate != nullptr;
+  TensorView shared = {};
+  if (has_shared) {
+    shared = TakeFloats(device_, args.x.rows, hidden);
+    AddJob(args.shared, nullptr, shared);
+  }
+  RunJobs(args.x);
+  const int64_t work = args.out.num_elements() * (args.top_k + 1);
+  device_.ForEach(args.out.rows, work, [&](int64_t row, int) {
+    float* sum = args.out.Row<float>(row);
+    bool first = true;
+    for (int64_t slot = row * args.top_k; slot < (row + 1) * args.top_k; ++slot) {
+      if (places_[slot] < 0) continue;
+      device_.kernels.accumulate(args.slot_weights[slot], routed.Row<float>(places_[slot]), hidden,
+                                 first, sum);
+      first = false;
+    }
+    if (has_shared) {
+      device_.kernels.accumulate(1.0f, shared.Row<float>(row), hidden, first, sum);
+      first = false;
+    }
+    if (first) std::fill(sum, sum + hidden, 0.0f);
+  });
+}
+
+void GatedExperts::AddJob(const FeedForwardWeights& weights, const int32_t* row_index,
+                          const TensorView& out) {
+  BATON_CHECK(weights.gate != nullptr && weights.up != nullptr && weights.down != nullptr);
+  BATON_CHECK(weights.up->n() == weights.gate->n() && weights.up->k() == weights.gate->k());
+  BATON_CHECK(weights.down->k() == weights.gate->n() && weights.down->n() == out.columns);
+  Job job;
+  job.weights = weights;
+  job.row_index = row_index;
+  job.out = out;
+  jobs_.push_back(job);
+}
+
+// Gives each job its inputs and working memory. Jobs mostly share one form of x.
+void GatedExperts::PrepareInputs(const TensorView& x) {
+  const bool bfloat16 = x.type == DataType::kBFloat16;
+  PreparedRows prepared;
+  RowForm form;
+  for (Job& job : jobs_) {
+    const RowForm wanted = Unpack(job.weights.gate).row_form();
+    BATON_CHECK(job.weights.gate->k() == x.columns);
+    const bool same =
+        form.segments != nullptr && wanted.type == form.type && *wanted.segments == *form.segments;
+    if (!same) {
+      prepared = PrepareRows(device_, x, wanted);
+      form = wanted;
+    }
+    BATON_CHECK(Unpack(job.weights.up).row_form().type == form.type &&
+                *Unpack(job.weights.up).row_form().segments == *form.segments);
+    job.x = prepared;
+    const int64_t rows = job.out.rows;
+    const int64_t width = job.weights.gate->n();
+    job.gate = TakeFloats(device_, rows, width);
+    job.up = TakeFloats(device_, rows, width);
+    const bool narrow = bfloat16 && device_.kernels.pairs;
+    job.inner = narrow ? View(device_.scratch.Take<BFloat16>(rows * width), rows, width) : job.gate;
+  }
+}
+
+int64_t GatedExperts::CutTasks(const PackedWeight* FeedForwardWeights::*weight) {
+  tasks_.clear();
+  int64_t work = 0;
+  for (const Job& job : jobs_) {
+    const PanelWeight& panels = Unpack(job.weights.*weight);
+    const int64_t per_task = PanelsPerTask(device_, panels, job.out.rows);
+    for (int64_t begin = 0; begin < panels.num_panels(); begin += per_task) {
+      tasks_.push_back({&job, begin, std::min(begin + per_task, panels.num_panels())});
+    }
+    work += panels.n() * panels.k() * job.out.rows;
+  }
+  return work;
+}
+
+void GatedExperts::RunInner(bool bfloat16) {
+  const int64_t work = 2 * CutTasks(&FeedForwardWeights::gate);
+  const bool narrow = bfloat16 && device_.kernels.pairs;
+  device_.ForEach(static_cast<int64_t>(tasks_.size()), work, [&](int64_t index, int) {
+    const Task& task = tasks_[index];
+    const Job& job = *task.job;
+    MultiplyPanels(device_.kernels, {job.x, job.row_index, &Unpack(job.weights.gate), task.begin,
+                                     task.end, job.gate});
+    MultiplyPanels(device_.kernels,
+                   {job.x, job.row_index, &Unpack(job.weights.up), task.begin, task.end, job.up});
+    const int64_t begin = task.begin * kPanelColumns;
+    const int64_t end = std::min(task.end * kPanelColumns, job.gate.columns);
+    for (int64_t row = 0; row < job.out.rows; ++row) {
+      void* inner = narrow ? static_cast<void*>(job.inner.Row<BFloat16>(row) + begin)
+                           : static_cast<void*>(job.inner.Row<float>(row) + begin);
+      device_.kernels.silu_multiply(job.gate.Row<float>(row) + begin,
+                                    job.up.Row<float>(row) + begin, end - begin, bfloat16, narrow,
+                                    inner);
+    }
+  });
+}
+
+void GatedExperts::RunDown() {
+  for (Job& job : jobs_) {
+    job.down_x = PrepareRows(device_, job.inner, Unpack(job.weights.down).row_form());
+  }
+  const int64_t work = CutTasks(&FeedForwardWeights::down);
+  device_.ForEach(static_cast<int64_t>(tasks_.size()), work, [&](int64_t index, int) {
+    const Task& task = tasks_[index];
+    const Job& job = *task.job;
+    MultiplyPanels(device_.kernels,
+                   {job.down_x, nullptr, &Unpack(job.weights.down), task.begin, task.end, job.out});
+  });
+}
+
+void GatedExperts::RunJobs(const TensorView& x) {
+  PrepareInputs(x);
+  RunInner(x.type == DataType::kBFloat16);
+  RunDown();
+}
+
+}  // namespace baton::kernels::cpu

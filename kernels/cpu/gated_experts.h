@@ -1,0 +1,61 @@
+// Gated feed-forward layers and mixtures of them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/tensor/tensor_view.h"
+#include "kernels/api/experts.h"
+#include "kernels/cpu/device_context.h"
+#include "kernels/cpu/product.h"
+
+namespace baton::kernels::cpu {
+
+// Threads: those of the device.
+class GatedExperts {
+ public:
+  explicit GatedExperts(DeviceContext& device) : device_(device) {}
+
+  void FeedForward(const FeedForwardArgs& args);
+  void Experts(const ExpertsArgs& args);
+
+ private:
+  // One network applied to some rows of x.
+  struct Job {
+    FeedForwardWeights weights;
+    const int32_t* row_index = nullptr;  // null: all rows of x in order
+    PreparedRows x;
+    TensorView gate;   // [rows, intermediate] float32
+    TensorView up;     // same
+    TensorView inner;  // [rows, intermediate] as silu_multiply leaves it
+    PreparedRows down_x;
+    TensorView out;  // [rows, hidden] float32
+  };
+  // Part of a job for one thread: panels [begin, end).
+  struct Task {
+    const Job* job = nullptr;
+    int64_t begin = 0;
+    int64_t end = 0;
+  };
+
+  void AddJob(const FeedForwardWeights& weights, const int32_t* row_index, const TensorView& out);
+  void PrepareInputs(const TensorView& x);
+  void RunJobs(const TensorView& x);
+  void RunInner(bool bfloat16);
+  void RunDown();
+  // Cuts all jobs' gates or downs into tasks; returns the multiplications of all.
+  int64_t CutTasks(const PackedWeight* FeedForwardWeights::*weight);
+  void ExpertsOfRows(const ExpertsArgs& args);
+  void GroupByExpert(const ExpertsArgs& args);
+
+  DeviceContext& device_;
+  std::vector<Job> jobs_;
+  std::vector<Task> tasks_;
+  // Of GroupByExpert: rows of expert e are grouped_rows_[begins_[e], begins_[e + 1]); slot s of the
+  // input stands at places_[s], -1 if empty.
+  std::vector<int32_t> begins_;
+  std::vector<int32_t> grouped_rows_;
+  std::vector<int32_t> places_;
+};
+
+}  // namespace baton::kernels::cpu

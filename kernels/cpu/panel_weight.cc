@@ -1,0 +1,178 @@
+#include "kernels/cpu/panel_weight.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/log/check.h"
+
+namespace baton::kernels::cpu {
+namespace {
+
+// Weights without scales are summed in blocks of this size too, which keeps rounding errors small.
+constexpr int64_t kUnscaledBlock = 128;
+
+bool HasNan(const TensorView& values) {
+  for (int64_t row = 0; row < values.rows; ++row) {
+    const Float8E4M3* codes = values.Row<Float8E4M3>(row);
+    for (int64_t i = 0; i < values.columns; ++i) {
+      if ((codes[i].bits & 0x7fu) == 0x7fu) return true;
+    }
+  }
+  return false;
+}
+
+PanelLayout ChooseLayout(const TensorView& values, DataType compute_type, bool pairs) {
+  if (compute_type == DataType::kBFloat16 && pairs) {
+    return values.type == DataType::kFloat8E4M3 ? PanelLayout::kPairsFloat8
+                                                : PanelLayout::kPairsBFloat16;
+  }
+  if (values.type == DataType::kFloat8E4M3) {
+    return HasNan(values) ? PanelLayout::kColumnsBFloat16 : PanelLayout::kColumnsFloat8;
+  }
+  const bool wide = values.type == DataType::kFloat32 && compute_type == DataType::kFloat32;
+  return wide ? PanelLayout::kColumnsFloat32 : PanelLayout::kColumnsBFloat16;
+}
+
+bool IsPairs(PanelLayout layout) {
+  return layout == PanelLayout::kPairsBFloat16 || layout == PanelLayout::kPairsFloat8;
+}
+
+int64_t ElementBytes(PanelLayout layout) {
+  switch (layout) {
+    case PanelLayout::kColumnsFloat32:
+      return 4;
+    case PanelLayout::kColumnsBFloat16:
+    case PanelLayout::kPairsBFloat16:
+      return 2;
+    case PanelLayout::kColumnsFloat8:
+    case PanelLayout::kPairsFloat8:
+      return 1;
+  }
+  return 0;
+}
+
+// Place of (k, column) inside a segment of a panel, in elements.
+int64_t PlaceOf(PanelLayout layout, int64_t k, int64_t column) {
+  switch (layout) {
+    case PanelLayout::kPairsBFloat16:
+      return (k / 2 * kPanelColumns + column) * 2 + k % 2;
+    case PanelLayout::kPairsFloat8:
+      return k / 4 * 64 + column / 4 * 16 + k % 4 / 2 * 8 + column % 4 * 2 + k % 2;
+    default:
+      return k * kPanelColumns + column;
+  }
+}
+
+// An element of a weight in the panel's type.
+void Convert(float value, float* out) { *out = value; }
+void Convert(float value, BFloat16* out) { *out = ToBFloat16(value); }
+void Convert(BFloat16 value, BFloat16* out) { *out = value; }
+void Convert(Float8E4M3 value, BFloat16* out) { *out = ToBFloat16(ToFloat(value)); }
+void Convert(Float8E4M3 value, Float8E4M3* out) { *out = value; }
+
+template <typename From, typename To>
+void PlaceRow(PanelLayout layout, const From* row, const Segments& segments, int64_t column,
+              To* panel) {
+  for (size_t s = 0; s < segments.lengths.size(); ++s) {
+    for (int64_t k = 0; k < segments.lengths[s]; ++k) {
+      Convert(row[k], panel + PlaceOf(layout, k, column));
+    }
+    row += segments.lengths[s];
+    panel += segments.padded[s] * kPanelColumns;
+  }
+}
+
+}  // namespace
+
+PanelWeight::PanelWeight(const WeightMatrix& weight, DataType compute_type,
+                         const VariantKernels& kernels, WorkerPool& pool)
+    : PackedWeight(weight.values.rows, weight.values.columns),
+      layout_(ChooseLayout(weight.values, compute_type, kernels.pairs)),
+      num_panels_((n() + kPanelColumns - 1) / kPanelColumns) {
+  BATON_CHECK(compute_type == DataType::kFloat32 || compute_type == DataType::kBFloat16);
+  const bool scaled = weight.values.type == DataType::kFloat8E4M3;
+  BATON_CHECK(!scaled || (weight.block_size > 0 && weight.row_offset >= 0 &&
+                          weight.row_offset < weight.block_size && weight.column_offset >= 0 &&
+                          weight.column_offset < weight.block_size))
+      << weight.block_size << ", " << weight.row_offset << ", " << weight.column_offset;
+  CutSegments(scaled ? weight.block_size : kUnscaledBlock, scaled ? weight.column_offset : 0,
+              IsPairs(layout_) ? kernels.pair_step : 1);
+  panel_bytes_ = segments_.padded_k * kPanelColumns * ElementBytes(layout_);
+  panels_ = AlignedBuffer(panel_bytes_ * num_panels_);
+  pool.Run(num_panels_, [&](int64_t panel, int) { PackPanel(weight, panel); });
+  const float unit = layout_ == PanelLayout::kColumnsFloat8 ? kernels.float8_unit : 1.0f;
+  if (scaled) PackScales(weight, unit);
+}
+
+void PanelWeight::CutSegments(int64_t block_size, int64_t column_offset, int64_t step) {
+  int64_t begin = 0;
+  for (int64_t end = block_size - column_offset; begin < k(); end += block_size) {
+    const int64_t length = std::min(end, k()) - begin;
+    const int64_t padded = (length + step - 1) / step * step;
+    segments_.lengths.push_back(static_cast<int32_t>(length));
+    segments_.padded.push_back(static_cast<int32_t>(padded));
+    segments_.padded_k += padded;
+    if (padded != length) segments_.natural = false;
+    begin += length;
+  }
+}
+
+void PanelWeight::PackPanel(const WeightMatrix& weight, int64_t panel) {
+  std::byte* base = panels_.data() + panel * panel_bytes_;
+  const int64_t columns = std::min(kPanelColumns, n() - panel * kPanelColumns);
+  for (int64_t column = 0; column < columns; ++column) {
+    const int64_t row = panel * kPanelColumns + column;
+    const auto place = [&](auto from, auto to) { PlaceRow(layout_, from, segments_, column, to); };
+    const bool wide = layout_ == PanelLayout::kColumnsFloat32;
+    if (weight.values.type == DataType::kFloat32) {
+      const float* from = weight.values.Row<float>(row);
+      wide ? place(from, reinterpret_cast<float*>(base))
+           : place(from, reinterpret_cast<BFloat16*>(base));
+    } else if (weight.values.type == DataType::kBFloat16) {
+      place(weight.values.Row<BFloat16>(row), reinterpret_cast<BFloat16*>(base));
+    } else if (ElementBytes(layout_) == 1) {
+      place(weight.values.Row<Float8E4M3>(row), reinterpret_cast<Float8E4M3*>(base));
+    } else {
+      place(weight.values.Row<Float8E4M3>(row), reinterpret_cast<BFloat16*>(base));
+    }
+  }
+}
+
+void PanelWeight::PackScales(const WeightMatrix& weight, float unit) {
+  const auto block_row = [&](int64_t row) { return (weight.row_offset + row) / weight.block_size; };
+  for (int64_t panel = 0; panel < num_panels_; ++panel) {
+    const int64_t first = panel * kPanelColumns;
+    const int64_t last = std::min(first + kPanelColumns, n()) - 1;
+    if (block_row(first) != block_row(last)) lane_scales_ = true;
+  }
+  const int64_t num_segments = static_cast<int64_t>(segments_.lengths.size());
+  const int64_t lanes = lane_scales_ ? kPanelColumns : 1;
+  scales_.reserve(num_panels_ * num_segments * lanes);
+  for (int64_t panel = 0; panel < num_panels_; ++panel) {
+    for (int64_t segment = 0; segment < num_segments; ++segment) {
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        const int64_t row = std::min(panel * kPanelColumns + lane, n() - 1);
+        scales_.push_back(weight.scales.Row<float>(block_row(row))[segment] * unit);
+      }
+    }
+  }
+}
+
+RowForm PanelWeight::row_form() const {
+  return {IsPairs(layout_) ? DataType::kBFloat16 : DataType::kFloat32, &segments_};
+}
+
+void PanelWeight::Describe(int64_t begin, int64_t end, PanelProduct* product) const {
+  product->layout = layout_;
+  product->panels = reinterpret_cast<const uint8_t*>(panels_.data()) + begin * panel_bytes_;
+  product->panel_bytes = panel_bytes_;
+  product->num_panels = end - begin;
+  product->segment_lengths = segments_.padded.data();
+  product->num_segments = static_cast<int64_t>(segments_.padded.size());
+  product->lane_scales = lane_scales_;
+  const int64_t panel_scales = product->num_segments * (lane_scales_ ? kPanelColumns : 1);
+  product->scales = scales_.empty() ? nullptr : scales_.data() + begin * panel_scales;
+  product->out_columns = std::min(end * kPanelColumns, n()) - begin * kPanelColumns;
+}
+
+}  // namespace baton::kernels::cpu

@@ -1,0 +1,63 @@
+// Weights in panels of 16 columns, in the element order of a variant.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "common/tensor/aligned_buffer.h"
+#include "common/tensor/data_type.h"
+#include "kernels/api/linear.h"
+#include "kernels/cpu/variants/variant_kernels.h"
+#include "kernels/cpu/worker_pool.h"
+
+namespace baton::kernels::cpu {
+
+// How k is cut: at the edges of scale blocks, and each piece padded to the layout's step.
+struct Segments {
+  std::vector<int32_t> lengths;
+  std::vector<int32_t> padded;
+  int64_t padded_k = 0;
+  bool natural = true;  // no padding anywhere
+
+  friend bool operator==(const Segments&, const Segments&) = default;
+};
+
+// Rows of x as the products take them: element type and segments.
+struct RowForm {
+  DataType type = DataType::kFloat32;
+  const Segments* segments = nullptr;
+};
+
+class PanelWeight final : public PackedWeight {
+ public:
+  // FP8 stays FP8, but for weights with NaN codes under the columns layout, which are held as
+  // bfloat16.
+  PanelWeight(const WeightMatrix& weight, DataType compute_type, const VariantKernels& kernels,
+              WorkerPool& pool);
+
+  size_t bytes() const override { return panels_.size() + scales_.size() * sizeof(float); }
+
+  PanelLayout layout() const { return layout_; }
+  const Segments& segments() const { return segments_; }
+  RowForm row_form() const;
+  int64_t num_panels() const { return num_panels_; }
+
+  // Fills what concerns the weight for panels [begin, end); out_columns counts from `begin`.
+  void Describe(int64_t begin, int64_t end, PanelProduct* product) const;
+
+ private:
+  void CutSegments(int64_t block_size, int64_t column_offset, int64_t step);
+  void PackPanel(const WeightMatrix& weight, int64_t panel);
+  void PackScales(const WeightMatrix& weight, float unit);
+
+  PanelLayout layout_ = PanelLayout::kColumnsFloat32;
+  Segments segments_;
+  int64_t num_panels_ = 0;
+  int64_t panel_bytes_ = 0;
+  AlignedBuffer panels_;
+  std::vector<float> scales_;  // [panels][segments] or [panels][segments][16]
+  bool lane_scales_ = false;
+};
+
+}  // namespace baton::kernels::cpu

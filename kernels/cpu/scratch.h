@@ -1,0 +1,33 @@
+// Working memory of one device's operations, reused by every call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "common/tensor/aligned_buffer.h"
+
+namespace baton::kernels::cpu {
+
+// Pieces stay where they are until the next Reset. Once it has seen its largest call it allocates
+// nothing more.
+class Scratch {
+ public:
+  // Takes back all pieces.
+  void Reset();
+
+  // `count` elements, aligned to 64 bytes, not cleared.
+  template <typename T>
+  T* Take(int64_t count) {
+    return reinterpret_cast<T*>(TakeBytes(static_cast<size_t>(count) * sizeof(T)));
+  }
+
+ private:
+  std::byte* TakeBytes(size_t bytes);
+
+  std::vector<AlignedBuffer> chunks_;  // the last one is being filled
+  size_t used_ = 0;                    // of the last chunk
+  size_t total_ = 0;                   // of all chunks
+};
+
+}  // namespace baton::kernels::cpu

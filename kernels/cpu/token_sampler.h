@@ -1,0 +1,53 @@
+// Draws tokens from rows of logits and scores them; see kernels/api/sampling.h for the steps.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/api/sampling.h"
+#include "kernels/cpu/variants/variant_kernels.h"
+
+namespace baton::kernels::cpu {
+
+// Keeps working memory between rows. Threads: one at a time.
+class TokenSampler {
+ public:
+  // `kernels` must outlive it.
+  explicit TokenSampler(const VariantKernels& kernels) : kernels_(&kernels) {}
+
+  void Sample(const float* logits, int64_t vocabulary, const SamplingRow& row,
+              SampleResult* result);
+  void Score(const float* logits, int64_t vocabulary, uint32_t target, uint32_t num_top,
+             SampleResult* result);
+
+ private:
+  struct Candidate {
+    uint32_t token_id = 0;
+    float value = 0.0f;
+  };
+  static bool Better(const Candidate& a, const Candidate& b);
+
+  const float* Adjust(const float* logits, int64_t vocabulary, const SamplingRow& row,
+                      bool moderate);
+  void Penalize(const SamplingRow& row);
+  uint32_t Draw(const float* values, int64_t vocabulary, const SamplingRow& row,
+                const RowExtremes& extremes);
+  uint32_t DrawAllowed(const float* values, int64_t vocabulary, const SamplingRow& row);
+  uint32_t DrawFiltered(const float* distances, int64_t vocabulary, const SamplingRow& row);
+  uint32_t DrawCandidate(const SamplingRow& row) const;
+  // The best `count` of the values above `floor`, in no order.
+  void CollectBest(const float* values, int64_t vocabulary, size_t count, float floor);
+  void KeepNucleus(float top_p, uint64_t total);
+  void KeepLikely(float min_p);
+  uint64_t CandidateMass() const;
+  void ScoreFinite(const float* logits, int64_t vocabulary, const RowExtremes& extremes,
+                   uint32_t token_id, uint32_t num_top, SampleResult* result);
+
+  const VariantKernels* kernels_;
+  std::vector<Candidate> candidates_;
+  std::vector<float> values_;     // logits with biases and penalties
+  std::vector<float> distances_;  // to the largest, after temperature
+  std::vector<uint32_t> counts_;  // [vocabulary], zero between rows
+};
+
+}  // namespace baton::kernels::cpu

@@ -1,0 +1,37 @@
+// The table of a variant, from the kernels that the including file was compiled into.
+#pragma once
+
+#include "kernels/cpu/variants/attend_kernels.h"
+#include "kernels/cpu/variants/draw_kernels.h"
+#include "kernels/cpu/variants/product_columns.h"
+#include "kernels/cpu/variants/row_kernels.h"
+#include "kernels/cpu/variants/variant_kernels.h"
+
+namespace baton::kernels::cpu {
+namespace {
+
+// With products in the columns layouts.
+constexpr VariantKernels MakeKernels(const char* name) {
+  VariantKernels table = {};
+  table.name = name;
+  table.pairs = false;
+  table.pair_step = 1;
+  table.float8_unit = 256.0f;
+  table.product = ProductOfColumns;
+  table.norm = Norm;
+  table.add = AddRow;
+  table.silu_multiply = SiluMultiply;
+  table.widen = Widen;
+  table.accumulate = Accumulate;
+  table.attend = AttendWidened;
+  table.extremes = Extremes;
+  table.scale_row = ScaleRow;
+  table.mass = Mass;
+  table.find_above = FindAbove;
+  table.draw = Draw;
+  table.sigmoid = SigmoidRow;
+  return table;
+}
+
+}  // namespace
+}  // namespace baton::kernels::cpu

@@ -1,0 +1,187 @@
+// Sixteen lanes in plain C++. See simd.h.
+#pragma once
+
+#include <cstdint>
+
+namespace baton::kernels::cpu {
+namespace {
+
+struct F32x16 {
+  float v[16];
+};
+struct U32x16 {
+  uint32_t v[16];
+};
+
+template <typename Function>
+inline F32x16 EachLane(Function function) {
+  F32x16 out;
+  for (int i = 0; i < 16; ++i) out.v[i] = function(i);
+  return out;
+}
+template <typename Function>
+inline U32x16 EachLaneU(Function function) {
+  U32x16 out;
+  for (int i = 0; i < 16; ++i) out.v[i] = function(i);
+  return out;
+}
+
+inline F32x16 Zero() {
+  return EachLane([](int) { return 0.0f; });
+}
+inline F32x16 Set(float value) {
+  return EachLane([=](int) { return value; });
+}
+inline F32x16 Load(const float* p) {
+  return EachLane([=](int i) { return p[i]; });
+}
+inline F32x16 LoadPartial(const float* p, int64_t count) {
+  return EachLane([=](int i) { return i < count ? p[i] : 0.0f; });
+}
+inline void Store(float* p, F32x16 a) {
+  for (int i = 0; i < 16; ++i) p[i] = a.v[i];
+}
+inline void StorePartial(float* p, F32x16 a, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) p[i] = a.v[i];
+}
+inline float WidenBf16(uint16_t bits) {
+  return __builtin_bit_cast(float, static_cast<uint32_t>(bits) << 16);
+}
+inline F32x16 LoadBf16(const uint16_t* p) {
+  return EachLane([=](int i) { return WidenBf16(p[i]); });
+}
+inline F32x16 LoadBf16Partial(const uint16_t* p, int64_t count) {
+  return EachLane([=](int i) { return i < count ? WidenBf16(p[i]) : 0.0f; });
+}
+// Nearest even, NaN quiet: the upper half.
+inline uint32_t RoundedBits(float a) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, a);
+  const uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded;
+}
+inline void StoreBf16Partial(uint16_t* p, F32x16 a, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) p[i] = static_cast<uint16_t>(RoundedBits(a.v[i]) >> 16);
+}
+inline void StoreBf16(uint16_t* p, F32x16 a) { StoreBf16Partial(p, a, 16); }
+inline F32x16 RoundBf16(F32x16 a) {
+  return EachLane(
+      [&](int i) { return __builtin_bit_cast(float, RoundedBits(a.v[i]) & 0xffff0000u); });
+}
+// FP8 codes to float32 x 2^-8: exponent and mantissa moved into place; codes without exponent are
+// multiples of 2^-17.
+inline float WidenFp8(uint8_t code) {
+  const uint32_t magnitude = code & 0x7fu;
+  const float normal = __builtin_bit_cast(float, (magnitude << 20) + (112u << 23));
+  const float value = magnitude < 8 ? static_cast<float>(magnitude) * 0x1p-17f : normal;
+  return __builtin_bit_cast(
+      float, __builtin_bit_cast(uint32_t, value) | static_cast<uint32_t>(code & 0x80u) << 24);
+}
+inline F32x16 LoadFp8(const uint8_t* p) {
+  return EachLane([=](int i) { return WidenFp8(p[i]); });
+}
+
+inline F32x16 operator+(F32x16 a, F32x16 b) {
+  return EachLane([&](int i) { return a.v[i] + b.v[i]; });
+}
+inline F32x16 operator-(F32x16 a, F32x16 b) {
+  return EachLane([&](int i) { return a.v[i] - b.v[i]; });
+}
+inline F32x16 operator*(F32x16 a, F32x16 b) {
+  return EachLane([&](int i) { return a.v[i] * b.v[i]; });
+}
+inline F32x16 operator/(F32x16 a, F32x16 b) {
+  return EachLane([&](int i) { return a.v[i] / b.v[i]; });
+}
+inline F32x16 Max(F32x16 a, F32x16 b) {
+  return EachLane([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
+// One rounding, as the arithmetic of draws demands; slow without hardware support.
+inline F32x16 ExactFma(F32x16 a, F32x16 b, F32x16 c) {
+  return EachLane([&](int i) { return __builtin_fmaf(a.v[i], b.v[i], c.v[i]); });
+}
+// Two roundings, where only closeness matters.
+inline F32x16 MultiplyAdd(F32x16 a, F32x16 b, F32x16 c) {
+  return EachLane([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
+}
+
+inline uint32_t LessMask(F32x16 a, F32x16 b) {
+  uint32_t mask = 0;
+  for (int i = 0; i < 16; ++i) mask |= static_cast<uint32_t>(a.v[i] < b.v[i]) << i;
+  return mask;
+}
+inline F32x16 SelectLess(F32x16 a, F32x16 b, F32x16 yes, F32x16 no) {
+  return EachLane([&](int i) { return a.v[i] < b.v[i] ? yes.v[i] : no.v[i]; });
+}
+inline float ReduceAdd(F32x16 a) {
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) a.v[i] += a.v[i + half];
+  }
+  return a.v[0];
+}
+inline float ReduceMax(F32x16 a) {
+  float largest = a.v[0];
+  for (int i = 1; i < 16; ++i) largest = a.v[i] > largest ? a.v[i] : largest;
+  return largest;
+}
+// Lane j of the result is the sum of the lanes of rows[j].
+inline F32x16 ReduceAddRows(const F32x16* rows) {
+  return EachLane([=](int j) { return ReduceAdd(rows[j]); });
+}
+
+inline U32x16 SetU(uint32_t value) {
+  return EachLaneU([=](int) { return value; });
+}
+inline U32x16 LoadU(const uint32_t* p) {
+  return EachLaneU([=](int i) { return p[i]; });
+}
+inline void StoreU(uint32_t* p, U32x16 a) {
+  for (int i = 0; i < 16; ++i) p[i] = a.v[i];
+}
+inline U32x16 operator+(U32x16 a, U32x16 b) {
+  return EachLaneU([&](int i) { return a.v[i] + b.v[i]; });
+}
+inline U32x16 operator-(U32x16 a, U32x16 b) {
+  return EachLaneU([&](int i) { return a.v[i] - b.v[i]; });
+}
+inline U32x16 operator^(U32x16 a, U32x16 b) {
+  return EachLaneU([&](int i) { return a.v[i] ^ b.v[i]; });
+}
+template <int kCount>
+inline U32x16 ShiftLeft(U32x16 a) {
+  return EachLaneU([&](int i) { return a.v[i] << kCount; });
+}
+template <int kCount>
+inline U32x16 ShiftRight(U32x16 a) {
+  return EachLaneU([&](int i) { return a.v[i] >> kCount; });
+}
+template <int kCount>
+inline U32x16 ShiftRightSigned(U32x16 a) {
+  return EachLaneU(
+      [&](int i) { return static_cast<uint32_t>(static_cast<int32_t>(a.v[i]) >> kCount); });
+}
+inline F32x16 SignedToFloat(U32x16 a) {
+  return EachLane([&](int i) { return static_cast<float>(static_cast<int32_t>(a.v[i])); });
+}
+inline U32x16 Bits(F32x16 a) {
+  return EachLaneU([&](int i) { return __builtin_bit_cast(uint32_t, a.v[i]); });
+}
+inline F32x16 FromBits(U32x16 a) {
+  return EachLane([&](int i) { return __builtin_bit_cast(float, a.v[i]); });
+}
+// Upper and lower halves of the 64-bit products.
+inline void MultiplyWide(U32x16 a, uint32_t factor, U32x16* high, U32x16* low) {
+  for (int i = 0; i < 16; ++i) {
+    const uint64_t product = uint64_t{a.v[i]} * factor;
+    low->v[i] = static_cast<uint32_t>(product);
+    high->v[i] = static_cast<uint32_t>(product >> 32);
+  }
+}
+// Sum of the lanes truncated to integers; lanes are in [0, 2^41).
+inline uint64_t SumTruncated(F32x16 a) {
+  uint64_t sum = 0;
+  for (float lane : a.v) sum += static_cast<uint64_t>(static_cast<int64_t>(lane));
+  return sum;
+}
+
+}  // namespace
+}  // namespace baton::kernels::cpu

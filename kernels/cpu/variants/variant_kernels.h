@@ -1,0 +1,146 @@
+// What each instruction-set variant gives: inner loops on plain memory. Everything else of the CPU
+// backend (packing, threads, order of work) is common to all variants and runs on any x86-64.
+//
+// Files of a variant are compiled with that variant's flags. They may therefore use nothing inline
+// from other headers: the linker could keep their copy of it for callers on lesser machines. Plain
+// structs and pointers cross this border.
+#pragma once
+
+#include <cstdint>
+
+namespace baton::kernels::cpu {
+
+// Columns of a weight that stand together in a panel; lanes of the widest vector.
+inline constexpr int64_t kPanelColumns = 16;
+
+// Element order inside a panel; k counts from 0 in each segment. Each panel holds its segments one
+// after the other; segments are zero-padded to a multiple of the layout's k step.
+//   kColumns*:  [k][16 columns]; the row kernels widen each element to float32.
+//   kPairsBFloat16: [k / 2][16 columns][2]: one vector is two steps of k for 16 columns.
+//   kPairsFloat8:   [k / 4][4 lanes][2 pairs][4 columns][2]: a byte look-up and an interleave
+//   within
+//                   128-bit lanes turn 64 bytes into two vectors of kPairsBFloat16.
+enum class PanelLayout : int32_t {
+  kColumnsFloat32,
+  kColumnsBFloat16,
+  kColumnsFloat8,
+  kPairsBFloat16,
+  kPairsFloat8,
+};
+
+enum class OutType : int32_t { kFloat32, kBFloat16 };
+
+// out[r][c] = sum over segments s of scale(s, c) * sum over k of x[r][k] * W[c][k], for
+// `num_panels` panels. Within a segment even and odd steps of k (pairs of k in the pairs layouts)
+// have a sum each, added at its end: whatever the tile, an element's order of summation is the
+// same.
+struct PanelProduct {
+  PanelLayout layout;
+  OutType out_type;
+  // Prepared rows: float32 (columns layouts) or bfloat16 (pairs layouts), segments padded as the
+  // panels'. Row r of the product is row row_index[r], or r if row_index is null.
+  const void* x;
+  int64_t x_stride;  // elements
+  const int32_t* row_index;
+  int64_t rows;
+  const uint8_t* panels;
+  int64_t panel_bytes;
+  int64_t num_panels;
+  const int32_t* segment_lengths;  // padded
+  int64_t num_segments;
+  // Per panel and segment: one factor, or 16 of them if lane_scales; null: 1.
+  const float* scales;
+  bool lane_scales;
+  void* out;
+  int64_t out_stride;   // elements
+  int64_t out_columns;  // valid columns of all panels together; the last panel may be cut
+};
+
+// One (row, group of heads) of attention.
+struct AttendArgs {
+  bool bfloat16;      // type of q, pages and out; float32 otherwise
+  const void* q;      // [heads][q_stride], [latent | rope], zero-padded to a multiple of 32
+  int64_t q_stride;   // elements
+  int64_t num_heads;  // 1 to kMaxAttendHeads
+  const void* pages;
+  int64_t page_stride;  // elements between tokens
+  int64_t latent_dims;
+  int64_t width;  // latent_dims + rope_dims
+  const int32_t* blocks;
+  int64_t length;  // positions
+  float scale;
+  float* scratch;  // AttendScratchFloats(latent_dims)
+  void* out;       // [heads][out_stride]
+  int64_t out_stride;
+};
+inline constexpr int64_t kMaxAttendHeads = 4;
+inline constexpr int64_t kScoreRows = 16;  // positions scored together
+inline constexpr int64_t kSplitTokens = 512;
+constexpr int64_t AttendScratchFloats(int64_t latent_dims) {
+  return kMaxAttendHeads * (kSplitTokens + 2 * (latent_dims + kPanelColumns));
+}
+
+struct NormArgs {
+  bool bfloat16;       // type of x / residual and out
+  void* x;             // row; written if delta is given
+  const float* delta;  // null: none
+  const float* weight;
+  float epsilon;
+  int64_t width;
+  void* out;
+};
+
+struct RowExtremes {
+  float largest;
+  uint32_t index;  // lowest of the largest
+  bool finite;     // all of the row
+  bool moderate;   // all magnitudes below kLargestLogit
+};
+
+struct DrawResult {
+  float score;
+  uint32_t index;
+};
+
+struct VariantKernels {
+  const char* name;
+  bool pairs;         // bfloat16 products use the pairs layouts
+  int64_t pair_step;  // k step of the pairs layouts
+  float float8_unit;  // 1 / what the columns layout's widened FP8 stands for (a power of two)
+
+  void (*product)(const PanelProduct& args);
+  void (*norm)(const NormArgs& args);
+  // out = x + delta; types as NormArgs.
+  void (*add)(bool bfloat16, const void* x, const float* delta, int64_t width, void* out);
+  // out = silu(gate) * up, rounded to bfloat16 if `round`; stored as bfloat16 if `narrow`.
+  void (*silu_multiply)(const float* gate, const float* up, int64_t width, bool round, bool narrow,
+                        void* out);
+  // bfloat16 to float32.
+  void (*widen)(const uint16_t* in, int64_t width, float* out);
+  // sum = (first ? 0 : sum) + weight * y.
+  void (*accumulate)(float weight, const float* y, int64_t width, bool first, float* sum);
+  void (*attend)(const AttendArgs& args);
+
+  // Draws; arithmetic of kernels/api/reproducible_math.h.
+  RowExtremes (*extremes)(const float* values, int64_t size);
+  // out = values / temperature - largest / temperature.
+  void (*scale_row)(const float* values, int64_t size, float temperature, float largest,
+                    float* out);
+  // Sum of SoftmaxMass(values - largest).
+  uint64_t (*mass)(const float* values, int64_t size, float largest);
+  // Index of the first element above `bound` from `begin` on; `size` if none.
+  int64_t (*find_above)(const float* values, int64_t begin, int64_t size, float bound);
+  // Largest values[i] + GumbelNoise(seed, position, i), lowest index among equals.
+  DrawResult (*draw)(const float* values, int64_t size, uint64_t seed, uint32_t position);
+  // out[i] = Sigmoid(values[i]).
+  void (*sigmoid)(const float* values, int64_t size, float* out);
+};
+
+// Null if this build has no code for the variant (another architecture).
+const VariantKernels* PortableKernels();
+const VariantKernels* Avx2Kernels();
+const VariantKernels* Avx512Kernels();
+const VariantKernels* Avx512Bf16Kernels();
+const VariantKernels* AmxBf16Kernels();
+
+}  // namespace baton::kernels::cpu

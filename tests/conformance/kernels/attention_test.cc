@@ -1,0 +1,253 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "tests/conformance/kernels/backends.h"
+#include "tests/conformance/kernels/tensors.h"
+
+namespace baton::kernels {
+namespace {
+
+constexpr DataType kComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
+
+struct AttentionSizes {
+  int64_t heads = 2;
+  int64_t latent_dims = 64;
+  int64_t rope_dims = 16;
+};
+
+// A cache with sequences whose blocks lie in shuffled order; unused slots hold NaN.
+class Cache {
+ public:
+  Cache(Random& random, const AttentionSizes& sizes, DataType type, std::vector<int32_t> lengths)
+      : lengths_(std::move(lengths)) {
+    for (int32_t length : lengths_) {
+      max_blocks_ = std::max<int64_t>(max_blocks_, (length + kBlockTokens - 1) / kBlockTokens);
+    }
+    const int64_t num_blocks = max_blocks_ * static_cast<int64_t>(lengths_.size()) + 1;
+    for (int32_t block = 0; block < num_blocks; ++block) tables_.push_back(block);
+    std::shuffle(tables_.begin(), tables_.end(), random);
+    const int64_t width = sizes.latent_dims + sizes.rope_dims;
+    memory_ = RandomTensor(random, type, num_blocks * kBlockTokens, width);
+    pages = {memory_.view, sizes.latent_dims, sizes.rope_dims};
+    for (size_t s = 0; s < lengths_.size(); ++s) {
+      for (int64_t position = lengths_[s]; position < max_blocks_ * kBlockTokens; ++position) {
+        const int64_t block = tables_[s * max_blocks_ + position / kBlockTokens];
+        for (int64_t c = 0; c < width; ++c) {
+          Put(memory_.view, block * kBlockTokens + position % kBlockTokens, c,
+              std::numeric_limits<float>::quiet_NaN());
+        }
+      }
+    }
+  }
+
+  StepLayout Layout(const std::vector<int32_t>& positions,
+                    const std::vector<int32_t>& sequences) const {
+    return {positions, sequences, tables_, max_blocks_};
+  }
+
+  KvPages pages;
+
+ private:
+  std::vector<int32_t> lengths_;
+  std::vector<int32_t> tables_;
+  int64_t max_blocks_ = 0;
+  Tensor memory_;
+};
+
+class AttentionConformance : public ConformanceTest {
+ protected:
+  static MlaAttentionArgs Args(const AttentionSizes& sizes, const TensorView& q_latent,
+                               const TensorView& q_rope, const StepLayout& layout,
+                               const KvPages& cache, const TensorView& out) {
+    MlaAttentionArgs args;
+    args.q_latent = q_latent;
+    args.q_rope = q_rope;
+    args.heads = sizes.heads;
+    args.scale = 0.13f;
+    args.layout = layout;
+    args.cache = cache;
+    args.out = out;
+    return args;
+  }
+
+  static void ExpectClose(const TensorView& actual, const TensorView& expected) {
+    if (expected.type == DataType::kFloat32) {
+      EXPECT_LE(RelativeL2(actual, expected), 1e-5);
+      return;
+    }
+    for (int64_t r = 0; r < expected.rows; ++r) {
+      float largest = 0.0f;
+      for (int64_t c = 0; c < expected.columns; ++c) {
+        largest = std::max(largest, std::abs(Get(expected, r, c)));
+      }
+      for (int64_t c = 0; c < expected.columns; ++c) {
+        ASSERT_NEAR(Get(actual, r, c), Get(expected, r, c), largest * 0.01f) << r << ", " << c;
+      }
+    }
+  }
+
+  void CheckAgainstReference(const AttentionSizes& sizes, const std::vector<int32_t>& lengths) {
+    for (DataType type : kComputeTypes) {
+      Random random(static_cast<uint32_t>(lengths[0]));
+      const Cache cache(random, sizes, type, lengths);
+      std::vector<int32_t> positions;
+      std::vector<int32_t> sequences;
+      for (size_t s = 0; s < lengths.size(); ++s) {
+        positions.push_back(lengths[s] - 1);
+        sequences.push_back(static_cast<int32_t>(s));
+      }
+      const int64_t rows = static_cast<int64_t>(lengths.size());
+      const Tensor q_latent = RandomTensor(random, type, rows, sizes.heads * sizes.latent_dims);
+      const Tensor q_rope = RandomTensor(random, type, rows, sizes.heads * sizes.rope_dims);
+      Tensor expected(type, rows, sizes.heads * sizes.latent_dims);
+      Tensor actual(type, rows, sizes.heads * sizes.latent_dims);
+      const StepLayout layout = cache.Layout(positions, sequences);
+      reference().MlaAttention(
+          Args(sizes, q_latent.view, q_rope.view, layout, cache.pages, expected.view));
+      ops().MlaAttention(Args(sizes, q_latent.view, q_rope.view, layout, cache.pages, actual.view));
+      ExpectClose(actual.view, expected.view);
+    }
+  }
+};
+
+TEST_P(AttentionConformance, MatchesTheReferenceAtManyLengths) {
+  CheckAgainstReference({}, {1, 2, 15, 16, 17, 63, 64, 65, 130});
+}
+
+TEST_P(AttentionConformance, MatchesTheReferenceOverManySplits) {
+  CheckAgainstReference({}, {511, 512, 513, 1024, 1500});
+}
+
+TEST_P(AttentionConformance, MatchesTheReferenceForEveryNumberOfHeads) {
+  for (int64_t heads : {1, 2, 3, 4, 5, 7, 8, 16}) CheckAgainstReference({heads, 64, 16}, {100, 30});
+}
+
+TEST_P(AttentionConformance, MatchesTheReferenceAtOtherWidths) {
+  for (int64_t latent : {16, 24, 100, 128, 512}) {
+    CheckAgainstReference({2, latent, 64}, {90, 3});
+    CheckAgainstReference({3, latent, 6}, {70, 5});
+  }
+}
+
+TEST_P(AttentionConformance, ReadsStridedRotaryQueries) {
+  const AttentionSizes sizes;
+  Random random(3);
+  const Cache cache(random, sizes, DataType::kBFloat16, {40});
+  const std::vector<int32_t> positions = {39};
+  const std::vector<int32_t> sequences = {0};
+  const Tensor q_latent = RandomTensor(random, DataType::kBFloat16, 1, 2 * 64);
+  const Tensor q = RandomTensor(random, DataType::kBFloat16, 1, 2 * 48);  // [nope 32 | rope 16]
+  Tensor outs[2] = {Tensor(DataType::kBFloat16, 1, 2 * 64), Tensor(DataType::kBFloat16, 1, 2 * 64)};
+  Ops* devices[2] = {&reference(), &ops()};
+  for (int d = 0; d < 2; ++d) {
+    MlaAttentionArgs args = Args(sizes, q_latent.view, q.view.Columns(32, 64),
+                                 cache.Layout(positions, sequences), cache.pages, outs[d].view);
+    args.q_rope_head_stride = 48;
+    devices[d]->MlaAttention(args);
+  }
+  ExpectClose(outs[1].view, outs[0].view);
+}
+
+TEST_P(AttentionConformance, GivesARowTheSameBitsAloneAndInAnyChunk) {
+  const AttentionSizes sizes = {5, 64, 16};
+  for (DataType type : kComputeTypes) {
+    Random random(4);
+    constexpr int32_t kLength = 600;
+    const Cache cache(random, sizes, type, {kLength, 200});
+    std::vector<int32_t> positions;
+    for (int32_t p = kLength - 90; p < kLength; ++p) positions.push_back(p);
+    std::vector<int32_t> sequences(90, 0);
+    positions.push_back(150);
+    sequences.push_back(1);
+    const Tensor q_latent = RandomTensor(random, type, 91, 5 * 64);
+    const Tensor q_rope = RandomTensor(random, type, 91, 5 * 16);
+    Tensor all(type, 91, 5 * 64);
+    ops().MlaAttention(Args(sizes, q_latent.view, q_rope.view, cache.Layout(positions, sequences),
+                            cache.pages, all.view));
+    for (int64_t begin = 0; begin < 91; begin += 7) {
+      const int64_t count = std::min<int64_t>(begin % 3 + 1, 91 - begin);
+      const std::vector<int32_t> some_positions(positions.begin() + begin,
+                                                positions.begin() + begin + count);
+      const std::vector<int32_t> some_sequences(sequences.begin() + begin,
+                                                sequences.begin() + begin + count);
+      Tensor part(type, count, 5 * 64);
+      ops().MlaAttention(
+          Args(sizes, q_latent.view.Rows(begin, count), q_rope.view.Rows(begin, count),
+               cache.Layout(some_positions, some_sequences), cache.pages, part.view));
+      for (int64_t r = 0; r < count; ++r) {
+        ASSERT_TRUE(SameBits(part.view, r, all.view, begin + r)) << "row " << begin + r;
+      }
+    }
+  }
+}
+
+TEST_P(AttentionConformance, AHeadDoesNotDependOnTheOthers) {
+  for (DataType type : kComputeTypes) {
+    Random random(5);
+    const Cache cache(random, {}, type, {77});
+    const std::vector<int32_t> positions = {76};
+    const std::vector<int32_t> sequences = {0};
+    const Tensor q_latent = RandomTensor(random, type, 1, 6 * 64);
+    const Tensor q_rope = RandomTensor(random, type, 1, 6 * 16);
+    const StepLayout layout = cache.Layout(positions, sequences);
+    Tensor all(type, 1, 6 * 64);
+    ops().MlaAttention(
+        Args({6, 64, 16}, q_latent.view, q_rope.view, layout, cache.pages, all.view));
+    for (int64_t head = 0; head < 6; ++head) {
+      Tensor one(type, 1, 64);
+      ops().MlaAttention(Args({1, 64, 16}, q_latent.view.Columns(head * 64, 64),
+                              q_rope.view.Columns(head * 16, 16), layout, cache.pages, one.view));
+      EXPECT_TRUE(SameBits(one.view, 0, all.view.Columns(head * 64, 64), 0)) << "head " << head;
+    }
+  }
+}
+
+TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAre) {
+  for (DataType type : kComputeTypes) {
+    Random random(6);
+    const Cache cache(random, {}, type, {128, 128});
+    const std::vector<int32_t> positions = {63, 64, 5};
+    const std::vector<int32_t> sequences = {0, 0, 1};
+    const Tensor latent = RandomTensor(random, type, 3, 64, 1.0f, 7);
+    const Tensor rope_key = RandomTensor(random, type, 3, 16);
+    const StepLayout layout = cache.Layout(positions, sequences);
+    ops().KvWrite({latent.view, rope_key.view, layout, cache.pages});
+    for (int64_t t = 0; t < 3; ++t) {
+      const int32_t block =
+          layout.block_tables[sequences[t] * layout.max_blocks + positions[t] / kBlockTokens];
+      const int64_t row = block * kBlockTokens + positions[t] % kBlockTokens;
+      EXPECT_TRUE(SameBits(cache.pages.pages.Columns(0, 64), row, latent.view, t));
+      EXPECT_TRUE(SameBits(cache.pages.pages.Columns(64, 16), row, rope_key.view, t));
+    }
+  }
+}
+
+TEST_P(AttentionConformance, EqualScoresGiveTheMeanOfTheLatents) {
+  Tensor pages(DataType::kFloat32, kBlockTokens, 20);
+  for (int64_t row = 0; row < kBlockTokens; ++row) {
+    for (int64_t c = 0; c < 16; ++c) Put(pages.view, row, c, static_cast<float>(row));
+  }
+  const std::vector<int32_t> positions = {10};
+  const std::vector<int32_t> sequences = {0};
+  const std::vector<int32_t> table = {0};
+  const Tensor q_latent(DataType::kFloat32, 1, 16);  // zeros: all scores are 0
+  const Tensor q_rope(DataType::kFloat32, 1, 4);
+  Tensor out(DataType::kFloat32, 1, 16);
+  ops().MlaAttention(Args({1, 16, 4}, q_latent.view, q_rope.view, {positions, sequences, table, 1},
+                          {pages.view, 16, 4}, out.view));
+  for (int64_t c = 0; c < 16; ++c) EXPECT_NEAR(Get(out.view, 0, c), 5.0f, 1e-5f);
+}
+
+TEST_P(AttentionConformance, NoRowsAreNoWork) {
+  const Tensor pages(DataType::kFloat32, kBlockTokens, 80);
+  const Tensor q_latent(DataType::kFloat32, 0, 128);
+  const Tensor q_rope(DataType::kFloat32, 0, 32);
+  ops().MlaAttention(Args({}, q_latent.view, q_rope.view, {}, {pages.view, 64, 16}, q_latent.view));
+}
+
+BATON_CONFORMANCE_TESTS(AttentionConformance);
+
+}  // namespace
+}  // namespace baton::kernels

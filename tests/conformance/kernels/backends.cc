@@ -1,0 +1,54 @@
+#include "tests/conformance/kernels/backends.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/reference/reference_backend.h"
+#include "tests/conformance/kernels/modelled_tiles.h"
+
+namespace baton::kernels {
+namespace {
+
+std::unique_ptr<Backend> Reference(const BackendCase&) { return CreateReferenceBackend(); }
+
+std::unique_ptr<Backend> Cpu(const BackendCase& backend) {
+  const CpuOptions options = {backend.num_threads, static_cast<CpuVariant>(backend.variant)};
+  auto created = CreateCpuBackend(options);
+  return created.ok() ? std::move(created).value() : nullptr;
+}
+
+std::unique_ptr<Backend> ModelledTiles(const BackendCase& backend) {
+  auto created = CreateCpuBackendWith(*ModelledTileKernels(), backend.num_threads);
+  return created.ok() ? std::move(created).value() : nullptr;
+}
+
+}  // namespace
+
+std::vector<BackendCase> AllBackends() {
+  std::vector<BackendCase> cases = {{"reference", Reference}};
+  for (CpuVariant variant : AvailableCpuVariants()) {
+    for (int threads : {1, 3}) {
+      cases.push_back({absl::StrCat("cpu_", Name(variant), "_", threads), Cpu,
+                       static_cast<int>(variant), threads});
+    }
+  }
+  if (ModelledTileKernels() != nullptr && FindCpuKernels(CpuVariant::kAvx512Bf16).ok()) {
+    cases.push_back({"cpu_modelled_tiles", ModelledTiles});
+  }
+  return cases;
+}
+
+std::string CaseName(const ::testing::TestParamInfo<BackendCase>& backend) {
+  return backend.param.name;
+}
+
+void ConformanceTest::SetUp() {
+  std::unique_ptr<Backend> backend = MakeBackend();
+  ASSERT_NE(backend, nullptr);
+  team_ = backend->CreateTeam(1, 1).value();
+  reference_ = CreateReferenceBackend()->CreateTeam(1, 1).value();
+}
+
+}  // namespace baton::kernels
