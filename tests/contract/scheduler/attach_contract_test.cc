@@ -1,0 +1,156 @@
+// Stage.Attach: registration, order of messages, refusals, heartbeats, death, shutdown.
+#include <memory>
+#include <utility>
+
+#include "gtest/gtest.h"
+
+#include "tests/contract/scheduler/scheduler_fixture.h"
+
+namespace baton {
+namespace {
+
+class AttachContract : public SchedulerFixture {
+ protected:
+  using SchedulerFixture::SchedulerFixture;
+
+  void ExpectEnd(const FakeStageWorker& stage, absl::StatusCode code, const char* words) {
+    const std::optional<absl::Status> end = stage.WaitForEnd(kPatience);
+    ASSERT_TRUE(end.has_value());
+    EXPECT_EQ(end->code(), code) << *end;
+    EXPECT_NE(end->message().find(words), std::string::npos) << *end;
+  }
+};
+
+TEST_F(AttachContract, GivesPlanThenTopologyThenSteps) {
+  CompleteGroup();
+  const v1::StagePlan first = *stages_[0]->plan();
+  const v1::StagePlan second = *stages_[1]->plan();
+  EXPECT_EQ(first.num_stages(), 2u);
+  EXPECT_EQ(first.layers().begin(), 0u);
+  EXPECT_EQ(first.layers().end(), second.layers().begin());
+  EXPECT_EQ(first.block_tokens(), 64u);
+  EXPECT_EQ(first.max_model_len(), 1024u);
+  EXPECT_EQ(first.max_steps_in_flight(), 2u);
+  EXPECT_EQ(first.compute_type(), v1::DATA_TYPE_BFLOAT16);
+  EXPECT_TRUE(Submit(MakeRequest(10, 3)).status.ok());
+  EXPECT_TRUE(stages_[0]->WaitForStep(3, kPatience));
+}
+
+TEST_F(AttachContract, GivesAnyFreeStageToAWorkerWithoutPreference) {
+  stages_.push_back(StartStage(FakeStageOptions()));
+  stages_.push_back(StartStage(FakeStageOptions()));
+  ASSERT_TRUE(WaitForReady(true));
+  EXPECT_NE(stages_[0]->plan()->stage_index(), stages_[1]->plan()->stage_index());
+  const auto third = StartStage(FakeStageOptions());
+  ExpectEnd(*third, absl::StatusCode::kAlreadyExists, "all 2 stages");
+}
+
+TEST_F(AttachContract, RefusesAStageThatIsTaken) {
+  CompleteGroup();
+  const auto twin = StartStage(1);
+  ExpectEnd(*twin, absl::StatusCode::kAlreadyExists, "stage 1");
+  EXPECT_TRUE(Submit(MakeRequest(10, 3)).status.ok());
+}
+
+TEST_F(AttachContract, RefusesAnotherProtocolVersionNamingBoth) {
+  FakeStageOptions options;
+  options.protocol_major = 9;
+  const auto stage = StartStage(options);
+  ExpectEnd(*stage, absl::StatusCode::kFailedPrecondition, "9");
+  EXPECT_NE(stage->WaitForEnd(kPatience)->message().find("1."), std::string::npos);
+}
+
+TEST_F(AttachContract, RefusesImpossibleRegistrations) {
+  FakeStageOptions options;
+  options.num_ranks = 3;
+  const auto wide = StartStage(options);
+  ExpectEnd(*wide, absl::StatusCode::kInvalidArgument, "3 ranks");
+  const auto beyond = StartStage(2);
+  ExpectEnd(*beyond, absl::StatusCode::kInvalidArgument, "stage 2");
+  options.num_ranks = 1;
+  options.num_blocks = 0;
+  const auto without_cache = StartStage(options);
+  ExpectEnd(*without_cache, absl::StatusCode::kInvalidArgument, "KV cache");
+}
+
+TEST_F(AttachContract, EndsAStreamThatBreaksTheOrder) {
+  const auto stage = StartStage(0);
+  v1::WorkerMessage joined;
+  joined.mutable_joined()->set_epoch(5);
+  stage->Send(joined);
+  ExpectEnd(*stage, absl::StatusCode::kInvalidArgument, "joined");
+  const auto again = StartStage(0);
+  again->Send(v1::WorkerMessage());
+  ExpectEnd(*again, absl::StatusCode::kInvalidArgument, "content");
+}
+
+TEST_F(AttachContract, EndsAStreamThatReportsAStepNeverSent) {
+  CompleteGroup();
+  v1::WorkerMessage report;
+  report.mutable_report()->set_epoch(1);
+  report.mutable_report()->set_step_id(44);
+  stages_[0]->Send(report);
+  ExpectEnd(*stages_[0], absl::StatusCode::kDataLoss, "step 44");
+}
+
+TEST_F(AttachContract, BeatsItsHeart) {
+  CompleteGroup();
+  v1::SubmitRequest request = MakeRequest(10, 900);
+  EXPECT_TRUE(Submit(request).status.ok());
+  while (stages_[0]->num_heartbeats() < 2) std::this_thread::yield();
+  EXPECT_FALSE(stages_[0]->WaitForEnd(absl::ZeroDuration()).has_value());
+}
+
+TEST_F(AttachContract, TakesAStageBackAfterItsWorkerDied) {
+  CompleteGroup();
+  stages_[1]->Kill();
+  ASSERT_TRUE(WaitForReady(false));
+  stages_[1] = StartStage(1);
+  ASSERT_TRUE(WaitForReady(true));
+  EXPECT_TRUE(stages_[0]->WaitForEpoch(2, kPatience));
+  EXPECT_TRUE(Submit(MakeRequest(10, 3)).status.ok());
+}
+
+TEST_F(AttachContract, TakesAStageBackAfterItsWorkerGaveUp) {
+  CompleteGroup();
+  v1::WorkerMessage fault;
+  fault.mutable_fault()->set_message("out of memory");
+  stages_[1]->Send(fault);
+  ExpectEnd(*stages_[1], absl::StatusCode::kAborted, "out of memory");
+  stages_[1] = StartStage(1);
+  EXPECT_TRUE(WaitForReady(true));
+}
+
+class WatchfulScheduler : public AttachContract {
+ protected:
+  static scheduler::SchedulerConfig Watchful() {
+    scheduler::SchedulerConfig config = MakeConfig();
+    config.heartbeat_timeout = absl::Milliseconds(500);
+    return config;
+  }
+  WatchfulScheduler() : AttachContract(Watchful()) {}
+};
+
+TEST_F(WatchfulScheduler, LosesAFrozenWorkerAndGoesOnWithAnother) {
+  stages_.push_back(StartStage(0));
+  stages_.push_back(StartStage(1));
+  ASSERT_TRUE(WaitForReady(true));
+  stages_[0]->Freeze();
+  ASSERT_TRUE(WaitForReady(false));
+  stages_[0] = StartStage(0);
+  ASSERT_TRUE(WaitForReady(true));
+  EXPECT_TRUE(Submit(MakeRequest(10, 3)).status.ok());
+}
+
+TEST_F(AttachContract, LetsStagesLeaveWhenItStops) {
+  CompleteGroup();
+  StopScheduler();
+  for (const auto& stage : stages_) {
+    const std::optional<absl::Status> end = stage->WaitForEnd(kPatience);
+    ASSERT_TRUE(end.has_value());
+    EXPECT_TRUE(end->ok()) << *end;
+  }
+}
+
+}  // namespace
+}  // namespace baton
