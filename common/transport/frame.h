@@ -30,7 +30,7 @@ enum class FrameKind : uint16_t {
   kHello = 1,        // payload: the sender's UCX address and name; answered by kHelloAnswer
   kHelloAnswer = 2,  // payload: the same of the answering side
   kHiddenState = 3,  // part of a step's activations
-  kCredit = 4,       // no payload: sequence is the last step that may be sent
+  kCredit = 4,       // no payload: sequence is the last object that may be sent
   kWeightChunk = 5,  // part of a weight slice
   kChunkAnswer = 6,  // stream_id: the chunk's epoch; sequence: the chunk's; code:
                      // absl::StatusCode; payload: reason in words

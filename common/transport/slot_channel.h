@@ -1,10 +1,11 @@
 // The two ends of a stage-to-stage channel: steps into receiver-owned slots, on credit.
 //
-// A step's object is cut into `num_ranks` parts of equal size. Both ends own `num_slots` slots, one
-// object long; step s uses slot s % num_slots. The sender may send steps 1..num_slots of an epoch
-// at once, and step s + num_slots when every part of step s has been released: the receiver's
-// credits name the last step that may be sent. Parts of consecutive ranks that go to the same peer
-// travel in one frame.
+// A step's object is cut into `num_ranks` parts of equal size. Objects are numbered from 1 within
+// an epoch, by 1, in the same order at both ends (steps without tokens send none, so this is not
+// the step's own number). Both ends own `num_slots` slots, one object long; object n uses slot n %
+// num_slots. The sender may send objects 1..num_slots at once, and object n + num_slots when every
+// part of object n has been released: the receiver's credits name the last one that may be sent.
+// Parts of consecutive ranks that go to the same peer travel in one frame.
 //
 // Memory: num_slots objects at each end, allocated once; frames that no slot waits for are refused.
 // Threads: calls for different ranks may come from different threads; BeginEpoch from one at a
@@ -31,10 +32,11 @@ struct SlotShape {
   size_t max_part_bytes = 0;  // of one rank's part of one step
 };
 
-// One rank's part of one step.
+// One rank's part of one step's object.
 struct PartKey {
   uint64_t epoch = 0;
-  uint64_t step_id = 0;  // from 1 within an epoch, by 1
+  uint64_t number = 0;   // of the object
+  uint64_t step_id = 0;  // whose it is: must be the same at both ends
   size_t rank = 0;
 };
 
@@ -51,11 +53,11 @@ class SlotReceiver {
   virtual void BeginEpoch(uint64_t epoch) = 0;
 
   // Waits for a part, which must be `bytes` long. It stays valid until Release. Errors:
-  // DeadlineExceeded; DataLoss (checksum, or another length); Unavailable (the sender is gone);
-  // FailedPrecondition (another epoch, or a step that is no slot's); Abort's reason.
+  // DeadlineExceeded; DataLoss (checksum, another length, another step); Unavailable (the sender is
+  // gone); FailedPrecondition (another epoch, or an object that is no slot's); Abort's reason.
   virtual absl::StatusOr<std::span<std::byte>> Receive(const PartKey& key, size_t bytes,
                                                        absl::Time deadline) = 0;
-  // The part has been read. The last rank's release of a step sends a credit.
+  // The part has been read. The last rank's release of an object sends a credit.
   virtual void Release(const PartKey& key) = 0;
 
   // Ends all waits of this epoch with `reason`, present and later ones.

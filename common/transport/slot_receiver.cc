@@ -19,7 +19,8 @@ constexpr absl::Duration kLandingGrace = absl::Seconds(1);
 enum class PartState { kAbsent, kLanding, kReady, kReleased };
 
 struct Slot {
-  uint64_t step_id = 0;      // 0: nothing has come
+  uint64_t number = 0;       // of the object; 0: nothing has come
+  uint64_t step_id = 0;      // whose it is
   uint64_t total_bytes = 0;  // of the step's object
   std::vector<PartState> parts;
   absl::Status error;
@@ -49,18 +50,18 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   void PeerLost(uint64_t source) override;
 
  private:
-  Slot& SlotOf(uint64_t step_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return slots_[step_id % shape_.num_slots];
+  Slot& SlotOf(uint64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return slots_[number % shape_.num_slots];
   }
-  std::byte* MemoryOf(uint64_t step_id) {
-    return memory_.data() + (step_id % shape_.num_slots) * slot_bytes_;
+  std::byte* MemoryOf(uint64_t number) {
+    return memory_.data() + (number % shape_.num_slots) * slot_bytes_;
   }
-  bool InWindow(uint64_t step_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return step_id > released_step_ && step_id - released_step_ <= shape_.num_slots;
+  bool InWindow(uint64_t number) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return number > released_ && number - released_ <= shape_.num_slots;
   }
   // The ranks whose parts a frame carries, [first, last).
   absl::StatusOr<std::pair<size_t, size_t>> RanksOf(const FrameHeader& header) const;
-  absl::Status CheckSlot(const FrameHeader& header) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckSlot(const FrameHeader& header) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEpoch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Transport* const transport_;
@@ -71,7 +72,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   mutable absl::Mutex mutex_;  // never held while the transport is called
   std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t released_step_ ABSL_GUARDED_BY(mutex_) = 0;  // all steps up to it are released
+  uint64_t released_ ABSL_GUARDED_BY(mutex_) = 0;  // all objects up to it are released
   size_t num_landing_ ABSL_GUARDED_BY(mutex_) = 0;
   std::set<uint64_t> sources_ ABSL_GUARDED_BY(mutex_);  // senders of this epoch
   absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
@@ -79,11 +80,11 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
 
 void UcxSlotReceiver::DropEpoch() {
   for (Slot& slot : slots_) {
-    slot.step_id = 0;
+    slot.number = 0;
     slot.error = absl::OkStatus();
     std::fill(slot.parts.begin(), slot.parts.end(), PartState::kAbsent);
   }
-  released_step_ = 0;
+  released_ = 0;
   sources_.clear();
   aborted_ = absl::OkStatus();
 }
@@ -128,10 +129,9 @@ absl::Status UcxSlotReceiver::CheckSlot(const FrameHeader& header) const {
   if (header.epoch != epoch_) {
     return absl::FailedPreconditionError(absl::StrCat("this stage is in epoch ", epoch_));
   }
-  if (header.stream_id <= released_step_ || header.stream_id - released_step_ > shape_.num_slots ||
-      header.slot != header.stream_id % shape_.num_slots) {
-    return absl::OutOfRangeError(absl::StrCat("slots wait for steps ", released_step_ + 1, " to ",
-                                              released_step_ + shape_.num_slots));
+  if (!InWindow(header.sequence) || header.slot != header.sequence % shape_.num_slots) {
+    return absl::OutOfRangeError(absl::StrCat("slots wait for objects ", released_ + 1, " to ",
+                                              released_ + shape_.num_slots));
   }
   return absl::OkStatus();
 }
@@ -141,9 +141,10 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& 
   RETURN_IF_ERROR(CheckSlot(header));
   std::pair<size_t, size_t> ranks;
   ASSIGN_OR_RETURN(ranks, RanksOf(header));
-  Slot& slot = SlotOf(header.stream_id);
-  if (slot.step_id == header.stream_id && slot.total_bytes != header.total_bytes) {
-    return absl::InvalidArgumentError("parts of one step disagree about its size");
+  Slot& slot = SlotOf(header.sequence);
+  if (slot.number == header.sequence &&
+      (slot.total_bytes != header.total_bytes || slot.step_id != header.stream_id)) {
+    return absl::InvalidArgumentError("parts of one object disagree about it");
   }
   for (size_t rank = ranks.first; rank < ranks.second; ++rank) {
     if (slot.parts[rank] != PartState::kAbsent) {
@@ -153,18 +154,19 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& 
   for (size_t rank = ranks.first; rank < ranks.second; ++rank) {
     slot.parts[rank] = PartState::kLanding;
   }
+  slot.number = header.sequence;
   slot.step_id = header.stream_id;
   slot.total_bytes = header.total_bytes;
   sources_.insert(header.source);
   ++num_landing_;
-  return std::span(MemoryOf(header.stream_id) + header.offset, header.payload_bytes);
+  return std::span(MemoryOf(header.sequence) + header.offset, header.payload_bytes);
 }
 
 void UcxSlotReceiver::Complete(const FrameHeader& header, const absl::Status& status) {
   const absl::MutexLock lock(&mutex_);
   --num_landing_;
   if (header.epoch != epoch_) return;
-  Slot& slot = SlotOf(header.stream_id);
+  Slot& slot = SlotOf(header.sequence);
   if (!status.ok()) {
     slot.error = Annotate(status, absl::StrCat("hidden states of step ", header.stream_id));
     return;
@@ -178,12 +180,12 @@ void UcxSlotReceiver::Complete(const FrameHeader& header, const absl::Status& st
 absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Receive(const PartKey& key, size_t bytes,
                                                               absl::Time deadline) {
   const absl::MutexLock lock(&mutex_);
-  if (key.epoch != epoch_ || !InWindow(key.step_id) || key.rank >= shape_.num_ranks) {
+  if (key.epoch != epoch_ || !InWindow(key.number) || key.rank >= shape_.num_ranks) {
     return absl::FailedPreconditionError(absl::StrCat("step ", key.step_id, " of epoch ", key.epoch,
                                                       ", rank ", key.rank,
                                                       " is not awaited in epoch ", epoch_));
   }
-  Slot& slot = SlotOf(key.step_id);
+  Slot& slot = SlotOf(key.number);
   const auto settled = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !aborted_.ok() || !slot.error.ok() || slot.parts[key.rank] == PartState::kReady;
   };
@@ -194,12 +196,16 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Receive(const PartKey& key
     return absl::DeadlineExceededError(
         absl::StrCat("hidden states of step ", key.step_id, ", rank ", key.rank, " did not come"));
   }
+  if (slot.step_id != key.step_id) {
+    return absl::DataLossError(absl::StrCat("hidden states of step ", slot.step_id,
+                                            " came where those of step ", key.step_id, " are due"));
+  }
   if (slot.total_bytes != bytes * shape_.num_ranks) {
     return absl::DataLossError(absl::StrCat("hidden states of step ", key.step_id, " have ",
                                             slot.total_bytes, " bytes, not ",
                                             bytes * shape_.num_ranks));
   }
-  return std::span(MemoryOf(key.step_id) + key.rank * bytes, bytes);
+  return std::span(MemoryOf(key.number) + key.rank * bytes, bytes);
 }
 
 void UcxSlotReceiver::Release(const PartKey& key) {
@@ -207,23 +213,23 @@ void UcxSlotReceiver::Release(const PartKey& key) {
   std::vector<uint64_t> sources;
   {
     const absl::MutexLock lock(&mutex_);
-    if (key.epoch != epoch_ || !InWindow(key.step_id)) return;
-    Slot& slot = SlotOf(key.step_id);
+    if (key.epoch != epoch_ || !InWindow(key.number)) return;
+    Slot& slot = SlotOf(key.number);
     BATON_CHECK(slot.parts[key.rank] == PartState::kReady) << "a part that was not received";
     slot.parts[key.rank] = PartState::kReleased;
-    const uint64_t released_before = released_step_;
+    const uint64_t released_before = released_;
     while (true) {
-      Slot& next = SlotOf(released_step_ + 1);
-      const bool whole = next.step_id == released_step_ + 1 &&
+      Slot& next = SlotOf(released_ + 1);
+      const bool whole = next.number == released_ + 1 &&
                          std::all_of(next.parts.begin(), next.parts.end(),
                                      [](PartState state) { return state == PartState::kReleased; });
       if (!whole) break;
-      next.step_id = 0;
+      next.number = 0;
       std::fill(next.parts.begin(), next.parts.end(), PartState::kAbsent);
-      ++released_step_;
+      ++released_;
     }
-    if (released_step_ == released_before) return;
-    credit.sequence = released_step_ + shape_.num_slots;
+    if (released_ == released_before) return;
+    credit.sequence = released_ + shape_.num_slots;
     sources.assign(sources_.begin(), sources_.end());
   }
   for (const uint64_t source : sources) {

@@ -21,8 +21,8 @@ constexpr absl::Duration kSendGrace = absl::Milliseconds(200);
 enum class PartState { kFree, kAcquired, kFilled };
 
 struct Slot {
-  uint64_t step_id = 0;    // 0: free
-  size_t part_bytes = 0;   // of this step
+  uint64_t number = 0;     // of the object; 0: free
+  size_t part_bytes = 0;   // of this object
   size_t num_filled = 0;   // parts handed to Send
   size_t num_sending = 0;  // frames that UCX still holds
   std::vector<PartState> parts;
@@ -62,15 +62,15 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   void PeerLost(uint64_t source) override;
 
  private:
-  std::byte* MemoryOf(uint64_t step_id) {
-    return memory_.data() + (step_id % shape_.num_slots) * slot_bytes_;
+  std::byte* MemoryOf(uint64_t number) {
+    return memory_.data() + (number % shape_.num_slots) * slot_bytes_;
   }
   // Waits until UCX holds no memory of this object.
   void Quiesce();
   bool IsQuiet() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckKey(const PartKey& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  uint64_t LastAllowedStep() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void OnSent(uint64_t step_id, const absl::Status& status);
+  uint64_t LastAllowed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnSent(uint64_t number, const absl::Status& status);
 
   Transport* const transport_;
   const SlotShape shape_;
@@ -81,7 +81,7 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
   std::vector<Group> groups_ ABSL_GUARDED_BY(mutex_);
   std::vector<size_t> group_of_rank_ ABSL_GUARDED_BY(mutex_);
-  std::map<uint64_t, uint64_t> granted_ ABSL_GUARDED_BY(mutex_);  // last step, by peer's source
+  std::map<uint64_t, uint64_t> granted_ ABSL_GUARDED_BY(mutex_);  // last object, by source
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
 };
@@ -125,7 +125,7 @@ absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_p
     group_of_rank_.push_back(groups_.size() - 1);
   }
   for (Slot& slot : slots_) {
-    slot.step_id = 0;
+    slot.number = 0;
     std::fill(slot.parts.begin(), slot.parts.end(), PartState::kFree);
   }
   aborted_ = absl::OkStatus();
@@ -138,16 +138,16 @@ absl::Status UcxSlotSender::CheckKey(const PartKey& key) const {
     return absl::FailedPreconditionError(
         absl::StrCat("a part of epoch ", key.epoch, " in epoch ", epoch_));
   }
-  if (key.rank >= shape_.num_ranks || key.step_id == 0) {
+  if (key.rank >= shape_.num_ranks || key.number == 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("step ", key.step_id, " rank ", key.rank, " of ", shape_.num_ranks));
   }
   return aborted_;
 }
 
-uint64_t UcxSlotSender::LastAllowedStep() const {
+uint64_t UcxSlotSender::LastAllowed() const {
   uint64_t last = std::numeric_limits<uint64_t>::max();
-  for (const auto& [source, step_id] : granted_) last = std::min(last, step_id);
+  for (const auto& [source, number] : granted_) last = std::min(last, number);
   return last;
 }
 
@@ -159,42 +159,43 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Acquire(const PartKey& key, 
   }
   const absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(CheckKey(key));
-  Slot& slot = slots_[key.step_id % shape_.num_slots];
+  Slot& slot = slots_[key.number % shape_.num_slots];
   const auto free = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !aborted_.ok() ||
-           (key.step_id <= LastAllowedStep() && (slot.step_id == 0 || slot.step_id == key.step_id));
+           (key.number <= LastAllowed() && (slot.number == 0 || slot.number == key.number));
   };
   const bool in_time = mutex_.AwaitWithDeadline(absl::Condition(&free), deadline);
   RETURN_IF_ERROR(aborted_);
   if (!in_time) {
     return absl::DeadlineExceededError(absl::StrCat("the next stage allows steps up to ",
-                                                    LastAllowedStep(), ", not step ", key.step_id));
+                                                    LastAllowed(), ", not step ", key.step_id));
   }
-  if (slot.step_id == key.step_id && slot.part_bytes != bytes) {
-    return absl::InvalidArgumentError("parts of one step differ in size");
+  if (slot.number == key.number && slot.part_bytes != bytes) {
+    return absl::InvalidArgumentError("parts of one object differ in size");
   }
   if (slot.parts[key.rank] != PartState::kFree) {
     return absl::FailedPreconditionError("the part was acquired before");
   }
-  if (slot.step_id == 0) slot.num_filled = 0;
-  slot.step_id = key.step_id;
+  if (slot.number == 0) slot.num_filled = 0;
+  slot.number = key.number;
   slot.part_bytes = bytes;
   slot.parts[key.rank] = PartState::kAcquired;
-  return std::span(MemoryOf(key.step_id) + key.rank * bytes, bytes);
+  return std::span(MemoryOf(key.number) + key.rank * bytes, bytes);
 }
 
 absl::Status UcxSlotSender::Send(const PartKey& key) {
   FrameHeader header = {.kind = FrameKind::kHiddenState,
                         .epoch = key.epoch,
                         .stream_id = key.step_id,
-                        .slot = static_cast<uint32_t>(key.step_id % shape_.num_slots)};
+                        .sequence = key.number,
+                        .slot = static_cast<uint32_t>(key.number % shape_.num_slots)};
   std::span<const std::byte> payload;
   std::shared_ptr<Peer> peer;
   {
     const absl::MutexLock lock(&mutex_);
     RETURN_IF_ERROR(CheckKey(key));
-    Slot& slot = slots_[key.step_id % shape_.num_slots];
-    if (slot.step_id != key.step_id || slot.parts[key.rank] != PartState::kAcquired) {
+    Slot& slot = slots_[key.number % shape_.num_slots];
+    if (slot.number != key.number || slot.parts[key.rank] != PartState::kAcquired) {
       return absl::FailedPreconditionError("a part that was not acquired");
     }
     slot.parts[key.rank] = PartState::kFilled;
@@ -207,23 +208,22 @@ absl::Status UcxSlotSender::Send(const PartKey& key) {
     header.rank = static_cast<uint32_t>(group.begin);
     header.offset = group.begin * slot.part_bytes;
     header.total_bytes = shape_.num_ranks * slot.part_bytes;
-    payload = std::span(MemoryOf(key.step_id) + header.offset,
+    payload = std::span(MemoryOf(key.number) + header.offset,
                         (group.end - group.begin) * slot.part_bytes);
     peer = group.peer;
   }
-  peer->Send(header, payload, [this, step_id = key.step_id](const absl::Status& status) {
-    OnSent(step_id, status);
-  });
+  peer->Send(header, payload,
+             [this, number = key.number](const absl::Status& status) { OnSent(number, status); });
   return absl::OkStatus();
 }
 
-void UcxSlotSender::OnSent(uint64_t step_id, const absl::Status& status) {
+void UcxSlotSender::OnSent(uint64_t number, const absl::Status& status) {
   const absl::MutexLock lock(&mutex_);
-  Slot& slot = slots_[step_id % shape_.num_slots];
+  Slot& slot = slots_[number % shape_.num_slots];
   --slot.num_sending;
   if (!status.ok() && aborted_.ok()) aborted_ = status;
   if (slot.num_sending > 0 || slot.num_filled < shape_.num_ranks) return;
-  slot.step_id = 0;
+  slot.number = 0;
   std::fill(slot.parts.begin(), slot.parts.end(), PartState::kFree);
 }
 

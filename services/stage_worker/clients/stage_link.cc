@@ -28,6 +28,8 @@ absl::StatusOr<std::unique_ptr<StageLink>> StageLink::Create(Transport* transpor
 absl::Status StageLink::BeginEpoch(const LinkEpoch& epoch, absl::Time deadline) {
   if (receiver_ != nullptr) receiver_->BeginEpoch(epoch.epoch);
   if (sender_ != nullptr) RETURN_IF_ERROR(ConnectNext(epoch, deadline));
+  received_.Reset();
+  sent_.Reset();
   local_epoch_ = epoch.local_epoch;
   epoch_ = epoch.epoch;
   return absl::OkStatus();
@@ -59,12 +61,31 @@ void StageLink::Abort(const absl::Status& reason) {
   if (sender_ != nullptr) sender_->Abort(reason);
 }
 
-absl::StatusOr<PartKey> StageLink::PartOf(const HiddenStateKey& key) const {
+void StageLink::StepNumbers::Reset() {
+  const absl::MutexLock lock(&mutex_);
+  last_ = 0;
+  numbers_.clear();
+}
+
+uint64_t StageLink::StepNumbers::NumberOf(uint64_t step_id) {
+  // No rank is further behind another than the steps in flight, which are far fewer.
+  constexpr size_t kMaxRecent = 1024;
+  const absl::MutexLock lock(&mutex_);
+  const auto [place, is_new] = numbers_.try_emplace(step_id, last_ + 1);
+  if (is_new) ++last_;
+  const uint64_t number = place->second;
+  if (numbers_.size() > kMaxRecent) numbers_.erase(numbers_.begin());
+  return number;
+}
+
+absl::StatusOr<PartKey> StageLink::PartOf(const HiddenStateKey& key, StepNumbers& numbers) const {
   if (key.epoch != local_epoch_.load()) {
     return absl::CancelledError(absl::StrCat("epoch ", key.epoch, " has ended"));
   }
-  return PartKey{
-      .epoch = epoch_.load(), .step_id = key.step_id, .rank = static_cast<size_t>(key.rank)};
+  return PartKey{.epoch = epoch_.load(),
+                 .number = numbers.NumberOf(key.step_id),
+                 .step_id = key.step_id,
+                 .rank = static_cast<size_t>(key.rank)};
 }
 
 size_t StageLink::PartBytes(int64_t num_tokens) const {
@@ -77,27 +98,27 @@ TensorView StageLink::ViewOf(std::span<std::byte> part, int64_t num_tokens) cons
 
 absl::StatusOr<TensorView> StageLink::Receive(const HiddenStateKey& key, int64_t num_tokens,
                                               absl::Time deadline) {
-  ASSIGN_OR_RETURN(const PartKey part_key, PartOf(key));
+  ASSIGN_OR_RETURN(const PartKey part_key, PartOf(key, received_));
   ASSIGN_OR_RETURN(const std::span<std::byte> part,
                    receiver_->Receive(part_key, PartBytes(num_tokens), deadline));
   return ViewOf(part, num_tokens);
 }
 
 void StageLink::Release(const HiddenStateKey& key) {
-  const absl::StatusOr<PartKey> part_key = PartOf(key);
+  const absl::StatusOr<PartKey> part_key = PartOf(key, received_);
   if (part_key.ok()) receiver_->Release(*part_key);
 }
 
 absl::StatusOr<TensorView> StageLink::Acquire(const HiddenStateKey& key, int64_t num_tokens,
                                               absl::Time deadline) {
-  ASSIGN_OR_RETURN(const PartKey part_key, PartOf(key));
+  ASSIGN_OR_RETURN(const PartKey part_key, PartOf(key, sent_));
   ASSIGN_OR_RETURN(const std::span<std::byte> part,
                    sender_->Acquire(part_key, PartBytes(num_tokens), deadline));
   return ViewOf(part, num_tokens);
 }
 
 absl::Status StageLink::Send(const HiddenStateKey& key) {
-  ASSIGN_OR_RETURN(const PartKey part_key, PartOf(key));
+  ASSIGN_OR_RETURN(const PartKey part_key, PartOf(key, sent_));
   return sender_->Send(part_key);
 }
 

@@ -1,12 +1,16 @@
 // The stage's neighbours over UCX, as the executor sees them: a source and a sink of hidden states.
 #pragma once
 
+#include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 #include "common/tensor/data_type.h"
@@ -63,7 +67,20 @@ class StageLink final : public HiddenStateSource, public HiddenStateSink {
       : transport_(transport), options_(options) {}
 
   absl::Status ConnectNext(const LinkEpoch& epoch, absl::Time deadline);
-  absl::StatusOr<PartKey> PartOf(const HiddenStateKey& key) const;
+  // Numbers the steps that carry hidden states, in the order in which ranks first ask; all ranks
+  // ask in the order of step_id.
+  class StepNumbers {
+   public:
+    void Reset();
+    uint64_t NumberOf(uint64_t step_id);
+
+   private:
+    absl::Mutex mutex_;
+    uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
+    std::map<uint64_t, uint64_t> numbers_ ABSL_GUARDED_BY(mutex_);  // of recent steps
+  };
+
+  absl::StatusOr<PartKey> PartOf(const HiddenStateKey& key, StepNumbers& numbers) const;
   size_t PartBytes(int64_t num_tokens) const;
   TensorView ViewOf(std::span<std::byte> part, int64_t num_tokens) const;
 
@@ -71,6 +88,8 @@ class StageLink final : public HiddenStateSource, public HiddenStateSink {
   const StageLinkOptions options_;
   std::unique_ptr<SlotReceiver> receiver_;  // null on the first stage
   std::unique_ptr<SlotSender> sender_;      // null on the last stage
+  StepNumbers received_;
+  StepNumbers sent_;
   // Written while no device is in a step of this link.
   std::atomic<uint64_t> local_epoch_{0};
   std::atomic<uint64_t> epoch_{0};

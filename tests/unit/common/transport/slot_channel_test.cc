@@ -40,7 +40,7 @@ class SlotChannelOver : public testing::TestWithParam<const char*> {
 
   absl::Status SendStep(uint64_t epoch, uint64_t step_id, size_t part_bytes, absl::Time deadline) {
     for (size_t rank = 0; rank < kShape.num_ranks; ++rank) {
-      const PartKey key = {.epoch = epoch, .step_id = step_id, .rank = rank};
+      const PartKey key = {.epoch = epoch, .number = step_id, .step_id = step_id, .rank = rank};
       const auto part = sender_->Acquire(key, part_bytes, deadline);
       if (!part.ok()) return part.status();
       std::memset(part->data(), Filling(key), part->size());
@@ -52,7 +52,7 @@ class SlotChannelOver : public testing::TestWithParam<const char*> {
   // Receives and releases a step; what its bytes should be is checked.
   absl::Status TakeStep(uint64_t epoch, uint64_t step_id, size_t part_bytes) {
     for (size_t rank = 0; rank < kShape.num_ranks; ++rank) {
-      const PartKey key = {.epoch = epoch, .step_id = step_id, .rank = rank};
+      const PartKey key = {.epoch = epoch, .number = step_id, .step_id = step_id, .rank = rank};
       const auto part = receiver_->Receive(key, part_bytes, Soon());
       if (!part.ok()) return part.status();
       for (const std::byte byte : *part) {
@@ -97,7 +97,9 @@ TEST_P(SlotChannelOver, StopsWithoutCreditsAndGoesOnWithThem) {
 TEST_P(SlotChannelOver, RefusesFramesOfAnOlderEpoch) {
   receiver_->BeginEpoch(2);
   ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
-  EXPECT_EQ(receiver_->Receive({.epoch = 2, .step_id = 1, .rank = 0}, 16, AtOnce()).status().code(),
+  EXPECT_EQ(receiver_->Receive({.epoch = 2, .number = 1, .step_id = 1, .rank = 0}, 16, AtOnce())
+                .status()
+                .code(),
             absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(second_->counters().frames_refused, 1u);
   BeginEpoch(3);
@@ -107,8 +109,17 @@ TEST_P(SlotChannelOver, RefusesFramesOfAnOlderEpoch) {
 
 TEST_P(SlotChannelOver, SaysWhenLengthsDiffer) {
   ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
-  EXPECT_EQ(receiver_->Receive({.epoch = 1, .step_id = 1, .rank = 0}, 32, Soon()).status().code(),
+  EXPECT_EQ(receiver_->Receive({.epoch = 1, .number = 1, .step_id = 1, .rank = 0}, 32, Soon())
+                .status()
+                .code(),
             absl::StatusCode::kDataLoss);
+}
+
+TEST_P(SlotChannelOver, SaysWhenTheStepIsAnotherOne) {
+  ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  const absl::Status other =
+      receiver_->Receive({.epoch = 1, .number = 1, .step_id = 2, .rank = 0}, 16, Soon()).status();
+  EXPECT_EQ(other.code(), absl::StatusCode::kDataLoss) << other;
 }
 
 TEST_P(SlotChannelOver, RefusesWhatFitsNoSlot) {
@@ -116,13 +127,14 @@ TEST_P(SlotChannelOver, RefusesWhatFitsNoSlot) {
   const FrameHeader good = {.kind = FrameKind::kHiddenState,
                             .epoch = 1,
                             .stream_id = 1,
+                            .sequence = 1,
                             .total_bytes = 64,
                             .rank = 0,
                             .slot = 1};
   std::vector<FrameHeader> bad(8, good);
-  bad[0].stream_id = 3;                                // no slot waits for it
-  bad[1].stream_id = 0;                                // steps begin at 1
-  bad[2].slot = 0;                                     // not the slot of this step
+  bad[0].sequence = 3;                                 // no slot waits for it
+  bad[1].sequence = 0;                                 // objects begin at 1
+  bad[2].slot = 0;                                     // not the slot of this object
   bad[3].total_bytes = 4 * kShape.max_part_bytes + 4;  // larger than the slot
   bad[4].total_bytes = 66;                             // not whole parts
   bad[5].rank = 4;                                     // no such rank
@@ -138,7 +150,7 @@ TEST_P(SlotChannelOver, RefusesAPartThatCameBefore) {
   ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
   const std::vector<std::byte> payload(64);
   peer_->Send(
-      {.kind = FrameKind::kHiddenState, .epoch = 1, .stream_id = 1, .total_bytes = 64, .slot = 1},
+      {.kind = FrameKind::kHiddenState, .epoch = 1, .stream_id = 1, .sequence = 1, .total_bytes = 64, .slot = 1},
       payload, nullptr);
   ASSERT_TRUE(SendStep(1, 2, 16, Soon()).ok());
   EXPECT_TRUE(TakeStep(1, 1, 16).ok());
@@ -149,16 +161,20 @@ TEST_P(SlotChannelOver, RefusesAPartThatCameBefore) {
 TEST_P(SlotChannelOver, TellsOfAFlippedBit) {
   const std::vector<std::byte> payload(64, std::byte{1});
   peer_->Send(
-      {.kind = FrameKind::kHiddenState, .epoch = 1, .stream_id = 1, .total_bytes = 64, .slot = 1},
+      {.kind = FrameKind::kHiddenState, .epoch = 1, .stream_id = 1, .sequence = 1, .total_bytes = 64, .slot = 1},
       payload, nullptr, /*has_payload_crc=*/true);
-  EXPECT_EQ(receiver_->Receive({.epoch = 1, .step_id = 1, .rank = 0}, 16, Soon()).status().code(),
+  EXPECT_EQ(receiver_->Receive({.epoch = 1, .number = 1, .step_id = 1, .rank = 0}, 16, Soon())
+                .status()
+                .code(),
             absl::StatusCode::kDataLoss);
 }
 
 TEST_P(SlotChannelOver, WakesWaitsWhenAborted) {
   receiver_->Abort(absl::CancelledError("epoch change"));
   sender_->Abort(absl::CancelledError("epoch change"));
-  EXPECT_EQ(receiver_->Receive({.epoch = 1, .step_id = 1, .rank = 0}, 16, Soon()).status().code(),
+  EXPECT_EQ(receiver_->Receive({.epoch = 1, .number = 1, .step_id = 1, .rank = 0}, 16, Soon())
+                .status()
+                .code(),
             absl::StatusCode::kCancelled);
   EXPECT_EQ(SendStep(1, 1, 16, Soon()).code(), absl::StatusCode::kCancelled);
   BeginEpoch(2);
@@ -182,7 +198,9 @@ TEST_P(SlotChannelOver, TellsTheReceiverThatTheSenderHasGone) {
   peer_.reset();
   sender_.reset();
   first_.reset();
-  EXPECT_EQ(receiver_->Receive({.epoch = 1, .step_id = 2, .rank = 0}, 16, Soon()).status().code(),
+  EXPECT_EQ(receiver_->Receive({.epoch = 1, .number = 2, .step_id = 2, .rank = 0}, 16, Soon())
+                .status()
+                .code(),
             absl::StatusCode::kUnavailable);
 }
 
