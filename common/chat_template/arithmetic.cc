@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -18,6 +19,13 @@ absl::Status NotFor(absl::string_view op, const Value& a, const Value& b) {
   }
   return absl::InvalidArgumentError(absl::StrCat("unsupported operand types for ", op, ": '",
                                                  a.type_name(), "' and '", b.type_name(), "'"));
+}
+
+// Whether Python takes it as a key.
+bool IsHashable(const Value& value) {
+  if (!value.is_list()) return !value.is_dict();
+  return value.list()->is_tuple &&
+         std::all_of(value.items().begin(), value.items().end(), IsHashable);
 }
 
 absl::StatusOr<Value> Add(const Value& a, const Value& b, Budget& budget) {
@@ -151,7 +159,10 @@ absl::StatusOr<bool> Compare(absl::string_view op, const Value& a, const Value& 
     }
     return absl::StrContains(b.text(), a.text()) == inside;
   }
-  if (b.is_dict()) return (a.is_text() && FindEntry(b.dict().entries, a.text())) == inside;
+  if (b.is_dict()) {
+    if (!IsHashable(a)) return absl::InvalidArgumentError("a list or dict is no key of a dict");
+    return (a.is_text() && FindEntry(b.dict().entries, a.text()) != nullptr) == inside;
+  }
   if (b.is_undefined()) return !inside;
   if (!b.is_list()) {
     return absl::InvalidArgumentError(

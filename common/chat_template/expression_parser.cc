@@ -36,17 +36,17 @@ ExprOr ExpressionParser::Constant(Value value) {
   return expr;
 }
 
-ExprOr ExpressionParser::ParseTuple() {
-  ASSIGN_OR_RETURN(auto first, ParseExpression());
+ExprOr ExpressionParser::ParseTupleOf(Member member) {
+  ASSIGN_OR_RETURN(auto first, (this->*member)());
   if (!stream_.IsOperator(",")) return first;
   auto tuple = Make(ExprKind::kTuple);
   tuple->args.push_back(std::move(first));
   while (stream_.TakeOperator(",")) {
-    if (stream_.IsOperator(")") || stream_.Is(TokenKind::kBlockEnd) ||
+    if (stream_.IsOperator(")") || stream_.IsName("if") || stream_.Is(TokenKind::kBlockEnd) ||
         stream_.Is(TokenKind::kVariableEnd)) {
       break;
     }
-    ASSIGN_OR_RETURN(auto item, ParseExpression());
+    ASSIGN_OR_RETURN(auto item, (this->*member)());
     tuple->args.push_back(std::move(item));
   }
   return Finish(std::move(tuple));

@@ -19,26 +19,28 @@ using ExprOr = absl::StatusOr<std::unique_ptr<Expr>>;
 // Reads from `stream`, which must outlive it. All errors are InvalidArgument with the line; a tree
 // deeper than the stream's limit is one.
 class ExpressionParser {
+ private:
+  using Member = ExprOr (ExpressionParser::*)();
+
  public:
   explicit ExpressionParser(TokenStream& stream) : stream_(stream) {}
 
   // One expression, or several with commas between them: a tuple.
-  ExprOr ParseTuple();
+  ExprOr ParseTuple() { return ParseTupleOf(&ExpressionParser::ParseExpression); }
+  // The same, of expressions that are no `a if b else c`.
+  ExprOr ParseTupleWithoutConditions() { return ParseTupleOf(&ExpressionParser::ParseOr); }
   // One expression.
   ExprOr ParseExpression();
-  // One expression that is no `a if b else c`.
-  ExprOr ParseWithoutCondition() { return ParseOr(); }
   // Filters without a subject, as in `{% set x | trim %}`: args[0] of the innermost is null.
   ExprOr ParseFilters();
 
  private:
-  using Member = ExprOr (ExpressionParser::*)();
-
   std::unique_ptr<Expr> Make(ExprKind kind) const;
   // Sets the depth from the parts.
   ExprOr Finish(std::unique_ptr<Expr> expr) const;
   ExprOr Constant(Value value);
 
+  ExprOr ParseTupleOf(Member member);
   ExprOr ParseOr();
   ExprOr ParseAnd();
   ExprOr ParseNot();

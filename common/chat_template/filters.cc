@@ -114,7 +114,7 @@ absl::StatusOr<Value> Indent(absl::string_view name, CallArguments arguments, Bu
   ASSIGN_OR_RETURN(
       const auto bound,
       BoundArguments::Bind(name, {"value", "width", "first", "blank"}, 1, std::move(arguments)));
-  ASSIGN_OR_RETURN(std::string text, TextOf(*bound.Get(0)));
+  ASSIGN_OR_RETURN(std::string text, bound.Text(0));
   std::string indention = "    ";
   if (bound.Get(1) != nullptr && bound.Get(1)->is_text()) {
     indention = bound.Get(1)->text();
@@ -141,6 +141,7 @@ absl::StatusOr<Value> Number(absl::string_view name, CallArguments arguments, Bu
                    BoundArguments::Bind(name, {"value", "default"}, 1, std::move(arguments)));
   const bool whole = name == "int";
   const Value& value = *bound.Get(0);
+  if (value.is_undefined()) return absl::InvalidArgumentError(value.undefined_text());
   if (value.is_integral()) {
     return whole ? Value(value.integer()) : Value(static_cast<double>(value.integer()));
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
+#include <iterator>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -49,6 +51,41 @@ auto DropAnyOf(absl::string_view characters) {
 bool IsLineEnd(char32_t c) {
   return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
          c == 0x2029;
+}
+
+struct CodePointRange {
+  char32_t first;
+  char32_t last;
+};
+
+// Format characters and private use: str.isprintable is false for them.
+constexpr CodePointRange kFormatCharacters[] = {
+    {0xAD, 0xAD},       {0x600, 0x605},     {0x61C, 0x61C},     {0x6DD, 0x6DD},
+    {0x70F, 0x70F},     {0x890, 0x891},     {0x8E2, 0x8E2},     {0x180E, 0x180E},
+    {0x200B, 0x200F},   {0x202A, 0x202E},   {0x2060, 0x2064},   {0x2066, 0x206F},
+    {0xE000, 0xF8FF},   {0xFEFF, 0xFEFF},   {0xFFF9, 0xFFFB},   {0xFFFE, 0xFFFF},
+    {0x110BD, 0x110BD}, {0x110CD, 0x110CD}, {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3},
+    {0x1D173, 0x1D17A}, {0xE0001, 0xE0001}, {0xE0020, 0xE007F}, {0xF0000, 0x10FFFF},
+};
+
+// str.isprintable; characters that are not assigned count as printable.
+bool IsPrintable(char32_t c) {
+  if (c < 0x7F) return c >= 0x20;
+  if (c <= 0xA0 || IsPythonSpace(c)) return false;
+  return std::none_of(
+      std::begin(kFormatCharacters), std::end(kFormatCharacters),
+      [c](const CodePointRange& range) { return c >= range.first && c <= range.last; });
+}
+
+void AppendEscape(char32_t c, std::string* out) {
+  const auto number = static_cast<unsigned>(c);
+  if (c < 0x100) {
+    absl::StrAppendFormat(out, "\\x%02x", number);
+  } else if (c < 0x10000) {
+    absl::StrAppendFormat(out, "\\u%04x", number);
+  } else {
+    absl::StrAppendFormat(out, "\\U%08x", number);
+  }
 }
 
 }  // namespace
@@ -190,10 +227,8 @@ std::string QuotedText(absl::string_view text) {
       out += "\\r";
     } else if (c == '\t') {
       out += "\\t";
-    } else if (c < 0x20 || (c >= 0x7F && c <= 0xA0) || c == 0xAD) {
-      absl::StrAppendFormat(&out, "\\x%02x", static_cast<unsigned>(c));
-    } else if (c != 0x20 && IsPythonSpace(c)) {
-      absl::StrAppendFormat(&out, "\\u%04x", static_cast<unsigned>(c));
+    } else if (!IsPrintable(c)) {
+      AppendEscape(c, &out);
     } else {
       absl::StrAppend(&out, text.substr(0, step.length));
     }

@@ -119,6 +119,7 @@ absl::StatusOr<Value> ReverseFilter(absl::string_view name, CallArguments argume
 
 absl::StatusOr<Value> MapFilter(absl::string_view name, CallArguments arguments, Budget& budget) {
   ASSIGN_OR_RETURN(const Value value, TakeValue(name, arguments));
+  if (!value.truth()) return Value::ListOf({});  // whatever its type
   ASSIGN_OR_RETURN(const Value::List list, ItemsOf(value, budget));
   std::vector<Value> items;
   if (arguments.values.empty()) {
@@ -147,6 +148,7 @@ absl::StatusOr<Value> SelectFilter(absl::string_view name, CallArguments argumen
   const bool by_attribute = name == "selectattr" || name == "rejectattr";
   const bool keep = name == "select" || name == "selectattr";
   ASSIGN_OR_RETURN(const Value value, TakeValue(name, arguments));
+  if (!value.truth()) return Value::ListOf({});  // whatever its type
   ASSIGN_OR_RETURN(const Value::List list, ItemsOf(value, budget));
   std::string attribute;
   std::string test;

@@ -103,7 +103,7 @@ class TemplateParser {
     auto statement = Make(StatementKind::kIf);
     while (true) {
       stream_.Take();  // if or elif
-      ASSIGN_OR_RETURN(auto condition, expressions_.ParseTuple());
+      ASSIGN_OR_RETURN(auto condition, expressions_.ParseTupleWithoutConditions());
       RETURN_IF_ERROR(EndTag());
       ASSIGN_OR_RETURN(Block body, ParseBlock({"elif", "else", "endif"}));
       statement->branches.emplace_back(std::move(condition), std::move(body));
@@ -153,8 +153,7 @@ class TemplateParser {
     ASSIGN_OR_RETURN(statement->target, ParseTarget());
     if (!statement->target.attribute.empty()) return stream_.Unexpected("plain names in a for");
     if (!stream_.TakeName("in")) return stream_.Unexpected("'in'");
-    ASSIGN_OR_RETURN(statement->expr, expressions_.ParseWithoutCondition());
-    if (stream_.IsOperator(",")) return stream_.Unexpected("brackets around several values");
+    ASSIGN_OR_RETURN(statement->expr, expressions_.ParseTupleWithoutConditions());
     if (stream_.TakeName("if")) {
       ASSIGN_OR_RETURN(statement->condition, expressions_.ParseExpression());
     }

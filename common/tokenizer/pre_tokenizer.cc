@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/status/status_macros.h"
+#include "common/tokenizer/recent_characters.h"
 #include "common/utf8/utf8.h"
 
 namespace baton {
@@ -30,6 +31,7 @@ PreTokenizer::Cutter::Cutter(const PreTokenizer& pre_tokenizer) : pre_tokenizer_
 }
 
 absl::Span<const ByteRange> PreTokenizer::Cutter::Cut(absl::string_view text) {
+  if (ReplaceRecentCharacters(text, &replaced_)) text = replaced_;
   pieces_.clear();
   if (!text.empty()) pieces_.push_back({0, text.size()});
   for (size_t step = 0; step < pre_tokenizer_.steps_.size(); ++step) {

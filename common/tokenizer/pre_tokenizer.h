@@ -1,7 +1,7 @@
 // A text cut into the words that byte-pair encoding looks at one by one.
 #pragma once
 
-#include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -15,7 +15,7 @@
 namespace baton {
 
 // The splits of a tokenizer.json one after another: each cuts every piece of the one before, and
-// sees that piece alone. Immutable.
+// sees that piece alone. Patterns go by Unicode 16 categories (see recent_characters.h). Immutable.
 class PreTokenizer {
  public:
   // Errors: InvalidArgument with the number of the split whose pattern is not accepted.
@@ -37,6 +37,7 @@ class PreTokenizer {
     std::vector<Pattern::Matcher> matchers_;
     std::vector<ByteRange> pieces_;
     std::vector<ByteRange> next_;
+    std::string replaced_;
   };
 
  private:

@@ -12,7 +12,7 @@ import pytest
 from text_oracle import DATA
 
 NUM_CONVERSATIONS = 600  # per template
-NUM_SNIPPETS = 6000
+NUM_SNIPPETS = 3000
 
 
 def jinja_environment():
@@ -161,12 +161,12 @@ def random_value(rng, depth):
     if kind == 5:
         return rng.choice(["items[0]", "items[-1]", "items[9]", "table.key", "table['other']",
                            "text[1]", "text[-2:]", "items[1:]", "items[::-1]", "text[::2]",
-                           "table.missing", "table.items()", "table.get('key', 3)", "items[:9:2]"])
+                           "table.missing", "table.items()|list", "table.get('key', 3)", "items[:9:2]"])
     if kind == 6:
         method = rng.choice(["strip()", "split()", "split(' ')", "split('l', 1)", "upper()",
                              "startswith('h')", "endswith('d')", "replace('l', 'L')", "find('o')",
                              "rsplit('o', 1)", "lstrip('h ')", "splitlines()", "count('l')",
-                             "title", "join(['x', 'y'])", "rstrip('d')", "removeprefix('he')"])
+                             "join(['x', 'y'])", "rstrip('d')", "removeprefix('he')"])
         return "text." + method
     if kind == 7:
         return f"[{random_value(rng, 0)}, {random_value(rng, 0)}]"
@@ -176,7 +176,7 @@ def random_value(rng, depth):
     if kind == 9:
         name = rng.choice(["length", "trim", "tojson", "default('d')", "default('d', true)", "list",
                            "string", "first", "last", "join(', ')", "int", "float", "lower",
-                           "items", "reverse|list", "map('string')|list", "select|list", "indent(2)",
+                           "items|list", "reverse|list", "map('string')|list", "select|list", "indent(2)",
                            "capitalize", "count", "tojson(indent=2)", "replace('a', 'bb')",
                            "map('length')|list", "reject('none')|list", "map(attribute='k')|list",
                            "select('string')|list", "tojson(sort_keys=true)"])
