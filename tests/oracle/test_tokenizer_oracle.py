@@ -211,7 +211,7 @@ def test_prompts_of_the_model_oracle_encode_to_its_ids(probe):
     checked = 0
     for line in (DATA / "tiny-r1" / "oracle" / "fp8.jsonl").read_text().splitlines():
         sequence = json.loads(line)
-        if "messages" not in sequence:
+        if sequence["messages"] is None:  # no conversation, only ids
             continue
         context = {"messages": sequence["messages"], "bos_token": config["bos_token"]["content"],
                    "add_generation_prompt": True}
