@@ -38,14 +38,14 @@ void AttachCall::OnReadDone(bool ok) {
     }
     status = absl::ResourceExhaustedError("the scheduler is behind or shutting down");
   }
-  // Should the inbox be full just now, the loop notices the silence instead.
-  loop_->Post(StageClosedEvent{
-      self_, ok ? status : absl::UnavailableError("the stream of its worker has ended")});
   {
     absl::MutexLock lock(&mutex_);
     if (!ok) outbox_.clear();
   }
   Close(status);
+  // Should the inbox be full just now, the loop notices the silence instead.
+  loop_->Post(StageClosedEvent{
+      self_, ok ? status : absl::UnavailableError("the stream of its worker has ended")});
 }
 
 bool AttachCall::Send(v1::SchedulerMessage message) {
@@ -69,8 +69,8 @@ void AttachCall::Close(const absl::Status& status) {
 void AttachCall::Cut(const absl::Status& status) {
   {
     absl::MutexLock lock(&mutex_);
-    if (finished_) return;
-    if (!final_status_.has_value()) final_status_ = status;
+    if (final_status_.has_value()) return;  // it ends already, and in order
+    final_status_ = status;
     outbox_.clear();
     // A write to a frozen worker never ends by itself. The context lives while not finished.
     if (writing_) context_->TryCancel();

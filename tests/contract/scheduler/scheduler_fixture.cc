@@ -69,6 +69,10 @@ void SchedulerFixture::CompleteGroup() {
 }
 
 bool SchedulerFixture::WaitForReady(bool ready) {
+  return WaitForState([ready](const v1::GroupState& state) { return state.ready() == ready; });
+}
+
+bool SchedulerFixture::WaitForState(const std::function<bool(const v1::GroupState&)>& fits) {
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
   v1::WatchGroupRequest request;
@@ -76,7 +80,7 @@ bool SchedulerFixture::WaitForReady(bool ready) {
   auto reader = stub_->WatchGroup(&context, request);
   v1::GroupState state;
   while (reader->Read(&state)) {
-    if (state.ready() != ready) continue;
+    if (!fits(state)) continue;
     context.TryCancel();
     return true;
   }

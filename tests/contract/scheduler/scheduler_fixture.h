@@ -1,6 +1,7 @@
 // A real scheduler on a free port, fake stage-workers, and a caller: for the contracts of its RPCs.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,6 +45,8 @@ class SchedulerFixture : public testing::Test {
   // Both stages, and waits for the group to be ready.
   void CompleteGroup();
   bool WaitForReady(bool ready);
+  // True once the group is in a state that fits; false after kPatience.
+  bool WaitForState(const std::function<bool(const v1::GroupState&)>& fits);
 
   static v1::SubmitRequest MakeRequest(uint32_t prompt_tokens, uint32_t max_tokens);
   static std::vector<uint32_t> Expected(const v1::SubmitRequest& request);

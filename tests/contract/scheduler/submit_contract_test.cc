@@ -193,12 +193,8 @@ TEST_F(FullQueue, RefusesWithATimeToRetry) {
     contexts.push_back(std::make_unique<grpc::ClientContext>());
     readers.push_back(stub_->Submit(contexts.back().get(), MakeRequest(4, 4)));
   }
-  SubmitOutcome outcome;
-  do {
-    grpc::ClientContext context;  // a probe that finds room gives it back at its deadline
-    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(100)));
-    outcome = Submit(MakeRequest(4, 4), &context);
-  } while (absl::IsDeadlineExceeded(outcome.status));
+  ASSERT_TRUE(WaitForState([](const v1::GroupState& state) { return state.num_waiting() == 2; }));
+  const SubmitOutcome outcome = Submit(MakeRequest(4, 4));
   EXPECT_TRUE(absl::IsResourceExhausted(outcome.status)) << outcome.status;
   ASSERT_TRUE(outcome.retry_after_ms.has_value());
   EXPECT_GT(std::stoi(*outcome.retry_after_ms), 0);
