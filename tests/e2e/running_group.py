@@ -26,6 +26,14 @@ def fetch(url, timeout=10):
         return error.code, error.read().decode(errors="replace")
 
 
+def complete(group, prompt, **fields):
+    """(status code, text) of a short text completion without a client library."""
+    body = {"model": group.model, "prompt": prompt, "max_tokens": 8, **fields}
+    request = urllib.request.Request(group.endpoint + "/completions", json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"})
+    return fetch(request, timeout=60)
+
+
 def wait_until(condition, what, timeout=60):
     """Polls until `condition()` is truthy and returns its value; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout

@@ -46,13 +46,25 @@ def test_stops_in_order_and_leaves_nothing(start_group):
 
 
 def test_reports_a_child_that_dies(start_group):
-    running = start_group(ranks=1)
+    running = start_group("--no-restart", ranks=1)
     pids = list(running.pids.values())
     os.kill(running.pids["stage-worker-1"], signal.SIGKILL)
     assert running.process.wait(60) == 1
     assert not any(alive(pid) for pid in pids)
     assert "stage-worker-1 (pid " in running.log.read_text()
     assert "died: killed by SIGKILL; its last lines:" in running.log.read_text()
+
+
+def test_starts_a_stage_again_that_died(start_group):
+    running = start_group(ranks=1)
+    os.kill(running.pids["stage-worker-1"], signal.SIGKILL)
+    ready = running.base_url + "/health/ready"
+    running_group.wait_until(lambda: running_group.fetch(ready)[0] == 503, "not ready")
+    running_group.wait_until(lambda: running_group.fetch(ready)[0] == 200, "ready again")
+    code, text = running_group.complete(running, "What is 17 + 25?")
+    assert code == 200, text
+    assert "died: killed by SIGKILL" in running.log.read_text()
+    assert running.stop() == 0
 
 
 def test_leaves_no_orphans_when_killed(start_group):

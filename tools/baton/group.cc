@@ -24,8 +24,8 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(10);  // while starting or stopping
 constexpr absl::Duration kProbeTimeout = absl::Milliseconds(500);
-// A role drains for at most 30 s by default; this much more and it is killed.
-constexpr absl::Duration kStopTimeout = absl::Seconds(35);
+constexpr absl::Duration kStopSlack = absl::Seconds(5);  // past the drain; then a child is killed
+constexpr int kMaxRestarts = 3;  // of one stage: more often it is no accident
 constexpr absl::Duration kHurriedStopTimeout = absl::Seconds(3);
 
 std::map<std::string, int> ReadPortsFile(const std::string& path) {
@@ -84,9 +84,10 @@ absl::Status Group::Run() {
   absl::Status status = StartMember(Role::kModelLoader, 0);
   if (status.ok()) status = StartMember(Role::kScheduler, 0);
   while (status.ok() && signals_ == 0) {
-    status = Watch(ready_ ? absl::InfiniteFuture() : absl::Now() + kTick);
-    if (status.ok() && !ready_ && signals_ == 0) status = Advance();
+    status = Watch(settled_ ? absl::InfiniteFuture() : absl::Now() + kTick);
+    if (status.ok() && !settled_ && signals_ == 0) status = Advance();
   }
+  stopping_ = true;
   progress_.Clear();
   hurried_ = !status.ok();
   if (status.ok()) PrintLine("baton", "stopping");
@@ -97,17 +98,20 @@ absl::Status Group::Run() {
 absl::Status Group::StartMember(Role role, int index) {
   const std::string name = role == Role::kStageWorker ? absl::StrCat(NameOf(role), "-", index)
                                                       : std::string(NameOf(role));
-  Member member{role, index, absl::StrCat(scratch_, "/", name, ".json"), {}, nullptr};
+  Member member{role, index, name, absl::StrCat(scratch_, "/", name, ".json"), {}, nullptr};
+  ASSIGN_OR_RETURN(member.child, StartChild(member));
+  members_.push_back(std::move(member));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Child>> Group::StartChild(const Member& member) const {
   PeerAddresses peers;
   if (HavePorts(Role::kScheduler))
     peers.scheduler = absl::StrCat("127.0.0.1:", First(Role::kScheduler).ports.at("grpc"));
   if (HavePorts(Role::kModelLoader))
     peers.model_loader = absl::StrCat("127.0.0.1:", First(Role::kModelLoader).ports.at("grpc"));
-  ASSIGN_OR_RETURN(member.child,
-                   Child::Start(name, absl::StrCat(programs_, "/baton-", NameOf(role)),
-                                ArgumentsOf(role, index, options_, peers, member.ports_file)));
-  members_.push_back(std::move(member));
-  return absl::OkStatus();
+  return Child::Start(member.name, absl::StrCat(programs_, "/baton-", NameOf(member.role)),
+                      ArgumentsOf(member.role, member.index, options_, peers, member.ports_file));
 }
 
 // One step of starting: reads new ports, starts who was waiting for them, asks whether all is
@@ -119,6 +123,11 @@ absl::Status Group::Advance() {
     for (int stage = 0; stage < options_.num_stages; ++stage)
       RETURN_IF_ERROR(StartMember(Role::kStageWorker, stage));
     RETURN_IF_ERROR(StartMember(Role::kGateway, 0));
+  }
+  if (ready_) {  // a stage-worker was started again
+    if (!HaveAllPorts()) return absl::OkStatus();
+    settled_ = true;
+    return WriteState();
   }
   RETURN_IF_ERROR(BecomeReadyIfSo());
   if (!ready_ && progress_.Due(absl::Now())) progress_.Show(absl::Now(), DescribeProgress());
@@ -144,20 +153,34 @@ absl::Status Group::Watch(absl::Time until) {
   return CheckChildren();
 }
 
-// Takes in every child that has ended; the error is about the first.
+// Takes in every child that has ended; the error is about the first whose death ends the group.
 absl::Status Group::CheckChildren() {
   absl::Status status;
   for (Member& member : members_) {
     const bool ran = member.child->running();
     member.child->Reap();
-    if (!ran || member.child->running()) continue;
-    member.child->ReadOutput(
-        [&](const std::string& line) { PrintLine(member.child->name(), line); });
-    status.Update(absl::InternalError(absl::StrCat(
-        member.child->name(), " (pid ", member.child->pid(), ") died: ", member.child->ending(),
-        "; its last lines:\n  ", absl::StrJoin(member.child->last_lines(), "\n  "))));
+    if (ran && !member.child->running()) status.Update(TakeDeath(&member));
   }
   return status;
+}
+
+absl::Status Group::TakeDeath(Member* member) {
+  Child& child = *member->child;
+  child.ReadOutput([&](const std::string& line) { PrintLine(child.name(), line); });
+  const std::string death =
+      absl::StrCat(child.name(), " (pid ", child.pid(), ") died: ", child.ending(),
+                   "; its last lines:\n  ", absl::StrJoin(child.last_lines(), "\n  "));
+  const bool again = options_.restart && ready_ && !stopping_ &&
+                     member->role == Role::kStageWorker && member->restarts < kMaxRestarts;
+  if (!again) return absl::InternalError(death);
+  PrintLine("baton", absl::StrCat(death, "\n[baton] starting it again"));
+  std::error_code ignored;  // if it stays, its old ports are read, and then replaced
+  std::filesystem::remove(member->ports_file, ignored);
+  member->ports.clear();
+  ++member->restarts;
+  settled_ = false;
+  ASSIGN_OR_RETURN(member->child, StartChild(*member));
+  return absl::OkStatus();
 }
 
 void Group::ReadPorts() {
@@ -171,6 +194,11 @@ bool Group::HavePorts(Role role) const {
   });
 }
 
+bool Group::HaveAllPorts() const {
+  return std::all_of(members_.begin(), members_.end(),
+                     [](const Member& member) { return member.ports.contains("grpc"); });
+}
+
 const Group::Member& Group::First(Role role) const {
   return *std::find_if(members_.begin(), members_.end(),
                        [role](const Member& member) { return member.role == role; });
@@ -182,7 +210,7 @@ absl::Status Group::BecomeReadyIfSo() {
   if (!LocalHttpGet(options_.host, http_port, "/health/ready", kProbeTimeout).ok())
     return absl::OkStatus();
   ReadPorts();
-  ready_ = true;
+  ready_ = settled_ = true;
   progress_.Clear();
   std::printf("ready: %s\n", Endpoint().c_str());
   std::fflush(stdout);
@@ -246,7 +274,8 @@ void Group::StopRole(Role role) {
   const int signals_before = signals_;
   signal_all(SIGTERM);
   if (hurried_) signal_all(SIGTERM);
-  absl::Time deadline = absl::Now() + (hurried_ ? kHurriedStopTimeout : kStopTimeout);
+  absl::Time deadline =
+      absl::Now() + (hurried_ ? kHurriedStopTimeout : options_.drain_timeout + kStopSlack);
   while (any_runs() && absl::Now() < deadline) {
     // A death is what is wanted here; one of another role is seen when its turn comes.
     Watch(std::min(deadline, absl::Now() + absl::Seconds(1))).IgnoreError();

@@ -4,7 +4,9 @@
 //   starting: scheduler and model-loader at once; stage-workers and gateway as soon as those two
 //   have
 //             written their ports; ready when the gateway's /health/ready says so
-//   serving:  sleeps until a child writes or ends, or a signal comes
+//   serving:  sleeps until a child writes or ends, or a signal comes; a stage-worker that dies is
+//             started again, a few times (the scheduler takes it back), any other death ends the
+//             group
 //   stopping: gateway, scheduler, stage-workers, model-loader, each after the one before has ended
 #pragma once
 
@@ -33,26 +35,31 @@ class Group final {
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
 
-  // Starts the group and serves until a signal (OK) or until a child dies (Internal, naming it and
-  // how it ended). All children have ended when it returns.
+  // Starts the group and serves until a signal (OK) or until a child dies for good (Internal,
+  // naming it and how it ended). All children have ended when it returns.
   absl::Status Run();
 
  private:
   struct Member {
     Role role;
-    int index;  // of a stage; else 0
+    int index;         // of a stage; else 0
+    std::string name;  // "stage-worker-1"
     std::string ports_file;
     std::map<std::string, int> ports;  // empty until its ports file is there
     std::unique_ptr<Child> child;
+    int restarts = 0;
   };
 
   Group(ServeOptions options, std::string programs, std::string scratch, int signal_fd);
 
   absl::Status StartMember(Role role, int index);
+  absl::StatusOr<std::unique_ptr<Child>> StartChild(const Member& member) const;
+  absl::Status TakeDeath(Member* member);
   absl::Status Advance();
   absl::Status Watch(absl::Time until);
   void ReadPorts();
   bool HavePorts(Role role) const;
+  bool HaveAllPorts() const;
   const Member& First(Role role) const;
   absl::Status BecomeReadyIfSo();
   std::string DescribeProgress();
@@ -70,7 +77,9 @@ class Group final {
   std::vector<Member> members_;
   ProgressLine progress_;
   LoadProgress load_progress_;
-  bool ready_ = false;
+  bool ready_ = false;    // has been, once
+  bool settled_ = false;  // ready, and the state file is written
+  bool stopping_ = false;
   int signals_ = 0;       // SIGINT and SIGTERM seen
   bool hurried_ = false;  // no drain: a child has died, or a second signal came
 };

@@ -19,7 +19,8 @@ namespace {
 constexpr absl::string_view kHelp =
     "baton: serves DeepSeek-R1 and models of its architecture\n\n"
     "  baton serve MODEL_DIR [flags]   a whole group on this machine; baton serve --help\n"
-    "  baton plan MODEL_DIR [flags]    layer split, bytes per rank, KV capacity; baton plan --help\n"
+    "  baton plan MODEL_DIR [flags]    layer split, bytes per rank, KV capacity; baton plan "
+    "--help\n"
     "  baton version\n"
     "  baton help\n";
 

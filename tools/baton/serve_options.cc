@@ -171,6 +171,11 @@ absl::StatusOr<ServeOptions> ParseServeOptions(const std::vector<std::string>& w
   if (given.contains("host")) options.host = given["host"].back();
   if (given.contains("state-file")) options.state_file = given["state-file"].back();
   if (given.contains("verbose")) options.verbose = given["verbose"].back() == "true";
+  if (given.contains("restart")) options.restart = given["restart"].back() == "true";
+  if (given.contains("drain-timeout") &&
+      !absl::ParseDuration(given["drain-timeout"].back(), &options.drain_timeout))
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--drain-timeout: \"", given["drain-timeout"].back(), "\" is not a duration like 30s"));
   PassOnOrWarn(given, &options);
   return options;
 }
@@ -218,7 +223,11 @@ std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& o
   }
   for (const auto& [name, values] : options.passed_on) {
     if ((FindServeFlag(name)->destinations & destination) == 0) continue;
-    for (const std::string& value : values) add(name, value);
+    for (const std::string& value : values)
+      if (FindServeFlag(name)->shape == FlagShape::kSwitch)
+        arguments.push_back(absl::StrCat("--", name, "=", value));
+      else
+        add(name, value);
   }
   return arguments;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 #include "tools/baton/serve_flags.h"
 
@@ -24,6 +25,8 @@ struct ServeOptions {
   int num_stages = 1;
   int num_ranks = 1;
   bool verbose = false;
+  bool restart = true;
+  absl::Duration drain_timeout = absl::Seconds(30);
   std::string state_file;  // empty: none
   // Flags that roles take over as they are: name to values.
   std::map<std::string, std::vector<std::string>> passed_on;

@@ -97,6 +97,7 @@ TEST_F(GroupOfFakes, TellsEachWhereItsPeersAre) {
 }
 
 TEST_F(GroupOfFakes, ReportsAChildThatDiesAndStopsTheRest) {
+  options_.restart = false;
   setenv("FAKE_ROLE_DIES", "stage-worker", 1);
   const absl::Status status = Run([](const nlohmann::json&) {});
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
@@ -104,6 +105,24 @@ TEST_F(GroupOfFakes, ReportsAChildThatDiesAndStopsTheRest) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("the last words of baton-stage-worker"));
   Place("[gateway] baton-gateway stops: SIGTERM");
   Place("[model-loader] baton-model-loader stops: SIGTERM");
+}
+
+TEST_F(GroupOfFakes, StartsAStageWorkerAgainAFewTimes) {
+  setenv("FAKE_ROLE_DIES", "stage-worker", 1);
+  const absl::Status status = Run([](const nlohmann::json&) {});
+  EXPECT_THAT(std::string(status.message()), HasSubstr("stage-worker-"));
+  size_t starts = 0;
+  for (size_t at = 0; (at = log_.find("starting it again", at)) != std::string::npos; ++at)
+    ++starts;
+  EXPECT_GE(starts, 3u);  // of one stage three times; the other's count depends on the order
+  EXPECT_LE(starts, 6u);
+}
+
+TEST_F(GroupOfFakes, DoesNotStartASchedulerAgain) {
+  setenv("FAKE_ROLE_DIES", "scheduler", 1);
+  const absl::Status status = Run([](const nlohmann::json&) {});
+  EXPECT_THAT(std::string(status.message()), HasSubstr("scheduler (pid "));
+  EXPECT_THAT(log_, ::testing::Not(HasSubstr("starting it again")));
 }
 
 TEST_F(GroupOfFakes, ReportsAChildThatCannotStart) {

@@ -85,6 +85,7 @@ TEST(ServeOptions, RefusesBadValues) {
   EXPECT_EQ(Refusal({"-tp", "0"}), "--tensor-parallel-size: \"0\" is not a number from 1 to 64");
   EXPECT_EQ(Refusal({"--port"}), "--port needs a value");
   EXPECT_EQ(Refusal({"--max-num-seqs", "--port"}), "--max-num-seqs needs a value");
+  EXPECT_THAT(Refusal({"--drain-timeout", "soon"}), HasSubstr("is not a duration"));
   EXPECT_THAT(Refusal({"--max-model-len", "9g"}), HasSubstr("is not a number of tokens"));
   EXPECT_THAT(Refusal({"--max-model-len", "0"}), HasSubstr("is not a number of tokens"));
 }
@@ -99,13 +100,16 @@ TEST(ServeOptions, RefusesWhatIsNoModel) {
 }
 
 TEST(ArgumentsOf, GivesEachRoleItsOwnFlags) {
-  const auto options = Parse({"--max-num-seqs", "4", "--api-key", "a", "b", "-tp", "8", "-pp", "2",
-                              "--port", "81", "--verbose"});
+  const auto options =
+      Parse({"--max-num-seqs", "4", "--api-key", "a", "b", "-tp", "8", "-pp", "2", "--port", "81",
+             "--verbose", "--no-log-requests", "--drain-timeout", "5s"});
   ASSERT_TRUE(options.ok()) << options.status();
   const std::string gateway = Line(Role::kGateway, *options);
   EXPECT_THAT(gateway, HasSubstr("--scheduler s:1 --host 127.0.0.1 --port 81"));
   EXPECT_THAT(gateway, HasSubstr("--api-key a --api-key b"));
   EXPECT_THAT(gateway, HasSubstr("--log-level debug"));
+  EXPECT_THAT(gateway, HasSubstr("--log-requests=false"));
+  EXPECT_THAT(gateway, HasSubstr("--drain-timeout 5s"));
   EXPECT_THAT(gateway, Not(HasSubstr("max-num-seqs")));
   const std::string scheduler = Line(Role::kScheduler, *options);
   EXPECT_THAT(scheduler, HasSubstr("--max-num-seqs 4"));
