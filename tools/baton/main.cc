@@ -12,6 +12,7 @@
 #include "common/config/release.h"
 #include "tools/baton/group.h"
 #include "tools/baton/serve_options.h"
+#include "tools/dequantize/dequantize_command.h"
 #include "tools/plan/plan_command.h"
 
 namespace {
@@ -21,6 +22,7 @@ constexpr absl::string_view kHelp =
     "  baton serve MODEL_DIR [flags]   a whole group on this machine; baton serve --help\n"
     "  baton plan MODEL_DIR [flags]    layer split, bytes per rank, KV capacity; baton plan "
     "--help\n"
+    "  baton dequantize IN_DIR OUT_DIR writes the BF16 form of an FP8 checkpoint\n"
     "  baton version\n"
     "  baton help\n";
 
@@ -61,6 +63,7 @@ int main(int argc, char** argv) {
   const std::vector<std::string> rest(words.begin() + 1, words.end());
   if (words[0] == "serve") return Serve(rest);
   if (words[0] == "plan") return baton::RunPlan(rest, std::cout, std::cerr);
+  if (words[0] == "dequantize") return baton::RunDequantize(rest, std::cout, std::cerr);
   if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") {
     std::cout << kHelp;
     return 0;
