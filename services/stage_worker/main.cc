@@ -6,6 +6,7 @@
 #include "common/rpc/server_runtime.h"
 #include "common/status/status_macros.h"
 #include "common/transport/transport.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/reference/reference_backend.h"
 #include "services/stage_worker/stage_config.h"
 #include "services/stage_worker/stage_server.h"
@@ -15,6 +16,14 @@ namespace {
 
 absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const StageConfig& config) {
   if (config.stage.backend == "reference") return kernels::CreateReferenceBackend();
+  if (config.stage.backend == "cpu") {
+    kernels::CpuOptions options;
+    options.num_threads_per_device = config.num_threads_per_device;
+    if (!config.cpu_variant.empty()) {
+      ASSIGN_OR_RETURN(options.variant, kernels::ParseCpuVariant(config.cpu_variant));
+    }
+    return kernels::CreateCpuBackend(options);
+  }
   return absl::InvalidArgumentError(
       absl::StrCat("--backend is \"", config.stage.backend, "\"; there is: cpu, reference"));
 }

@@ -24,6 +24,10 @@ ABSL_FLAG(int, num_devices, 0,
 ABSL_FLAG(int, cpu_threads, 0, "threads of this stage, shared by its ranks; 0: one per core");
 ABSL_FLAG(std::string, backend, "cpu", "kernels: cpu or reference");
 ABSL_FLAG(
+    std::string, cpu_variant, "",
+    "instructions of the cpu backend: portable, avx2, avx512, avx512_bf16 or amx_bf16; empty: "
+    "the best that the machine has");
+ABSL_FLAG(
     std::string, memory_bytes, "0",
     "bytes that weights, workspace and KV cache may take, for example 96GiB; 0: what is free");
 ABSL_FLAG(std::string, kv_cache_memory_bytes, "0",
@@ -144,6 +148,7 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
   stage.ucx_spin = absl::GetFlag(FLAGS_ucx_spin);
   stage.step_timeout = absl::GetFlag(FLAGS_step_timeout);
   stage.scheduler_timeout = absl::GetFlag(FLAGS_scheduler_timeout);
+  config.cpu_variant = absl::GetFlag(FLAGS_cpu_variant);
   const int threads = absl::GetFlag(FLAGS_cpu_threads);
   config.num_threads_per_device =
       std::max(1, (threads > 0 ? threads : NumCores()) / stage.num_devices);

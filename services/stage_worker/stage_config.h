@@ -14,6 +14,7 @@ struct StageConfig {
   ServerOptions server;
   StageOptions stage;  // status_address is left to the server, which knows its port
   int num_threads_per_device = 1;
+  std::string cpu_variant;  // empty: the best that the machine has
 };
 
 // From the flags that ParseCommandLine has read. Errors: InvalidArgument naming flag and value.

@@ -149,9 +149,13 @@ TEST_P(SlotChannelOver, RefusesWhatFitsNoSlot) {
 TEST_P(SlotChannelOver, RefusesAPartThatCameBefore) {
   ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
   const std::vector<std::byte> payload(64);
-  peer_->Send(
-      {.kind = FrameKind::kHiddenState, .epoch = 1, .stream_id = 1, .sequence = 1, .total_bytes = 64, .slot = 1},
-      payload, nullptr);
+  peer_->Send({.kind = FrameKind::kHiddenState,
+               .epoch = 1,
+               .stream_id = 1,
+               .sequence = 1,
+               .total_bytes = 64,
+               .slot = 1},
+              payload, nullptr);
   ASSERT_TRUE(SendStep(1, 2, 16, Soon()).ok());
   EXPECT_TRUE(TakeStep(1, 1, 16).ok());
   EXPECT_TRUE(TakeStep(1, 2, 16).ok());
@@ -160,9 +164,13 @@ TEST_P(SlotChannelOver, RefusesAPartThatCameBefore) {
 
 TEST_P(SlotChannelOver, TellsOfAFlippedBit) {
   const std::vector<std::byte> payload(64, std::byte{1});
-  peer_->Send(
-      {.kind = FrameKind::kHiddenState, .epoch = 1, .stream_id = 1, .sequence = 1, .total_bytes = 64, .slot = 1},
-      payload, nullptr, /*has_payload_crc=*/true);
+  peer_->Send({.kind = FrameKind::kHiddenState,
+               .epoch = 1,
+               .stream_id = 1,
+               .sequence = 1,
+               .total_bytes = 64,
+               .slot = 1},
+              payload, nullptr, /*has_payload_crc=*/true);
   EXPECT_EQ(receiver_->Receive({.epoch = 1, .number = 1, .step_id = 1, .rank = 0}, 16, Soon())
                 .status()
                 .code(),
