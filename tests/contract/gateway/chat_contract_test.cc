@@ -149,6 +149,14 @@ TEST_F(ChatContract, LogprobsNameTokensBytesAndAlternatives) {
   EXPECT_EQ(content[0]["top_logprobs"].size(), 2u);
 }
 
+TEST_F(ChatContract, LongBodiesTakeTheWayBesideTheLoop) {
+  Answer("</think>long");
+  const TestHttpResponse response =
+      PostText("/v1/chat/completions", ChatBody().dump() + std::string(100000, ' '));
+  EXPECT_EQ(response.status, 200) << response.body;
+  EXPECT_THAT(response.body, HasSubstr("long"));
+}
+
 TEST_F(ChatContract, ControlTokensInUserTextArePlainText) {
   Answer("x");
   json request = ChatBody();

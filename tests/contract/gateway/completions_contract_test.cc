@@ -1,0 +1,151 @@
+// POST /v1/completions through HTTP, tokenizer and a fake scheduler.
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "tests/contract/gateway/gateway_fixture.h"
+
+namespace baton::gateway {
+namespace {
+
+using nlohmann::json;
+
+class CompletionsContract : public GatewayFixture {
+ protected:
+  void SetUp() override {
+    StartGateway();
+    AwaitReady(200);
+  }
+
+  json Complete(const json& body) {
+    const TestHttpResponse response = Post("/v1/completions", body);
+    EXPECT_EQ(response.status, 200) << response.body;
+    return response.status == 200 ? json::parse(response.body) : json();
+  }
+  std::vector<uint32_t> SubmittedPrompt(size_t index) {
+    const v1::SubmitRequest request = scheduler().requests().at(index);
+    return {request.prompt_token_ids().begin(), request.prompt_token_ids().end()};
+  }
+};
+
+TEST_F(CompletionsContract, TextPromptGivesText) {
+  Answer(" jumps over");
+  const json body = Complete({{"prompt", "The quick fox"}});
+  EXPECT_EQ(body["object"], "text_completion");
+  EXPECT_EQ(body["choices"][0]["text"], " jumps over");
+  EXPECT_EQ(body["choices"][0]["finish_reason"], "stop");
+  EXPECT_EQ(SubmittedPrompt(0), Tokens("The quick fox"));
+  EXPECT_EQ(scheduler().requests()[0].stop().max_tokens(), 16);
+}
+
+TEST_F(CompletionsContract, ReasoningTagsAreTextHere) {
+  Answer("a</think>b");
+  EXPECT_EQ(Complete({{"prompt", "x"}})["choices"][0]["text"], "a</think>b");
+}
+
+TEST_F(CompletionsContract, TokenIdsGoThroughUnchanged) {
+  const json body =
+      Complete({{"prompt", {5, 6, 7}}, {"max_tokens", 4}, {"return_token_ids", true}, {"seed", 1}});
+  EXPECT_EQ(SubmittedPrompt(0), (std::vector<uint32_t>{5, 6, 7}));
+  EXPECT_EQ(body["choices"][0]["prompt_token_ids"], json({5, 6, 7}));
+  EXPECT_EQ(body["choices"][0]["token_ids"].size(), 4u);
+  EXPECT_EQ(body["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(body["usage"]["completion_tokens"], 4);
+}
+
+TEST_F(CompletionsContract, SeveralPromptsTimesSeveralChoicesKeepTheirOrder) {
+  const json body = Complete(
+      {{"prompt", {{1, 2, 3}, {4, 5}}}, {"n", 2}, {"max_tokens", 3}, {"return_token_ids", true}});
+  ASSERT_EQ(body["choices"].size(), 4u);
+  EXPECT_EQ(body["choices"][1]["prompt_token_ids"], json({1, 2, 3}));
+  EXPECT_EQ(body["choices"][2]["prompt_token_ids"], json({4, 5}));
+  EXPECT_EQ(body["choices"][3]["index"], 3);
+  EXPECT_EQ(body["usage"]["prompt_tokens"], 5);  // each prompt once
+  EXPECT_EQ(body["usage"]["completion_tokens"], 12);
+}
+
+TEST_F(CompletionsContract, EchoPutsThePromptBeforeTheText) {
+  Answer(" two");
+  EXPECT_EQ(Complete({{"prompt", "one"}, {"echo", true}})["choices"][0]["text"], "one two");
+}
+
+TEST_F(CompletionsContract, EchoWithoutTokensShowsThePromptOnly) {
+  const json body = Complete({{"prompt", "one"}, {"echo", true}, {"max_tokens", 0}});
+  EXPECT_EQ(body["choices"][0]["text"], "one");
+  EXPECT_EQ(body["choices"][0]["finish_reason"], "length");
+}
+
+TEST_F(CompletionsContract, LogprobsHaveOneEntryPerToken) {
+  Answer("red green");
+  const json body = Complete({{"prompt", "x"}, {"logprobs", 2}});
+  const json& logprobs = body["choices"][0]["logprobs"];
+  const size_t count = Tokens("red green").size();
+  for (const char* list : {"tokens", "token_logprobs", "text_offset", "top_logprobs"}) {
+    EXPECT_EQ(logprobs[list].size(), count) << list;
+  }
+  EXPECT_EQ(logprobs["text_offset"][0], 0);
+  EXPECT_EQ(logprobs["text_offset"][1], logprobs["tokens"][0].get<std::string>().size());
+}
+
+TEST_F(CompletionsContract, TokensCanBeNamedById) {
+  Answer("red");
+  const json body =
+      Complete({{"prompt", "x"}, {"logprobs", 0}, {"return_tokens_as_token_ids", true}});
+  EXPECT_EQ(body["choices"][0]["logprobs"]["tokens"][0],
+            "token_id:" + std::to_string(Tokens("red")[0]));
+}
+
+TEST_F(CompletionsContract, StopParametersReachTheScheduler) {
+  Complete({{"prompt", "x"},
+            {"max_tokens", 9},
+            {"min_tokens", 3},
+            {"ignore_eos", true},
+            {"stop_token_ids", {7, 8}},
+            {"temperature", 0},
+            {"presence_penalty", 0.5},
+            {"logit_bias", {{"5", 3.5}}}});
+  const v1::SubmitRequest request = scheduler().requests()[0];
+  EXPECT_EQ(request.stop().max_tokens(), 9);
+  EXPECT_EQ(request.stop().min_tokens(), 3);
+  EXPECT_TRUE(request.stop().ignore_eos());
+  EXPECT_EQ(request.stop().stop_token_ids_size(), 2);
+  EXPECT_EQ(request.sampling().temperature(), 0);
+  EXPECT_EQ(request.sampling().top_p(), 1);  // filters mean nothing to greedy
+  EXPECT_FLOAT_EQ(request.sampling().presence_penalty(), 0.5f);
+  ASSERT_EQ(request.sampling().logit_bias_size(), 1);
+  EXPECT_EQ(request.sampling().logit_bias(0).token_id(), 5);
+}
+
+TEST_F(CompletionsContract, TheTokenThatEndsIsNoText) {
+  const uint32_t stop = Tokens(" end")[0];
+  FakeAnswer answer;
+  answer.token_ids = Tokens("the");
+  answer.token_ids.push_back(stop);
+  scheduler().PushAnswer(answer);
+  const json body = Complete({{"prompt", "x"}, {"stop_token_ids", {stop}}});
+  EXPECT_EQ(body["choices"][0]["text"], "the");
+  EXPECT_EQ(body["usage"]["completion_tokens"], answer.token_ids.size());
+}
+
+TEST_F(CompletionsContract, StreamAddsUpToTheWholeText) {
+  Answer("日本語 and emoji 🎉 done");
+  const TestHttpResponse response =
+      Post("/v1/completions", {{"prompt", "x"}, {"stream", true}, {"max_tokens", 100}});
+  ASSERT_EQ(response.status, 200) << response.body;
+  std::string text;
+  std::string finish;
+  for (const std::string& event : response.Events()) {
+    if (event == "[DONE]") break;
+    const json choice = json::parse(event)["choices"][0];
+    text += choice["text"].get<std::string>();
+    if (!choice["finish_reason"].is_null()) finish = choice["finish_reason"];
+  }
+  EXPECT_EQ(text, "日本語 and emoji 🎉 done");
+  EXPECT_EQ(finish, "stop");
+  EXPECT_EQ(response.Events().back(), "[DONE]");
+}
+
+}  // namespace
+}  // namespace baton::gateway

@@ -1,0 +1,215 @@
+// gRPC Inference in front of a fake scheduler: the same core as the HTTP API.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "grpcpp/create_channel.h"
+#include "gtest/gtest.h"
+
+#include "protos/baton/v1/inference.grpc.pb.h"
+#include "tests/contract/gateway/gateway_fixture.h"
+
+namespace baton::gateway {
+namespace {
+
+struct Outcome {
+  grpc::Status status;
+  std::vector<v1::GenerateResponse> messages;
+
+  std::string Text() const {
+    std::string text;
+    for (const auto& message : messages) text += message.text();
+    return text;
+  }
+  std::string Reasoning() const {
+    std::string text;
+    for (const auto& message : messages) text += message.reasoning_text();
+    return text;
+  }
+};
+
+class InferenceContract : public GatewayFixture {
+ protected:
+  void Start(const std::function<void(GatewayConfig&)>& adjust = nullptr) {
+    StartGateway(adjust);
+    AwaitReady(200);
+    Connect();
+  }
+  void Connect() {
+    stub_ = v1::Inference::NewStub(grpc::CreateChannel(absl::StrCat("127.0.0.1:", grpc_port()),
+                                                       grpc::InsecureChannelCredentials()));
+  }
+
+  Outcome Generate(const v1::GenerateRequest& request) {
+    grpc::ClientContext context;
+    const auto reader = stub_->Generate(&context, request);
+    Outcome outcome;
+    v1::GenerateResponse message;
+    while (reader->Read(&message)) outcome.messages.push_back(message);
+    outcome.status = reader->Finish();
+    return outcome;
+  }
+
+  std::unique_ptr<v1::Inference::Stub> stub_;
+};
+
+v1::GenerateRequest ChatRequest() {
+  v1::GenerateRequest request;
+  v1::ChatMessage* message = request.mutable_chat()->add_messages();
+  message->set_role("user");
+  message->set_content("Hi");
+  return request;
+}
+
+v1::GenerateRequest TokenRequest(uint32_t max_tokens) {
+  v1::GenerateRequest request;
+  for (uint32_t id : {5, 6, 7}) request.mutable_tokens()->add_token_ids(id);
+  request.set_max_tokens(max_tokens);
+  return request;
+}
+
+TEST_F(InferenceContract, ChatSplitsReasoningAndCounts) {
+  Start();
+  Answer("because</think>42");
+  const Outcome outcome = Generate(ChatRequest());
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.error_message();
+  EXPECT_EQ(outcome.Text(), "42");
+  EXPECT_EQ(outcome.Reasoning(), "because");
+  const v1::GenerateResponse& last = outcome.messages.back();
+  EXPECT_EQ(last.finish_reason(), v1::FINISH_REASON_STOP);
+  EXPECT_EQ(last.usage().completion_tokens(), Tokens("because</think>42").size());
+  for (size_t i = 0; i < outcome.messages.size(); ++i) {
+    EXPECT_EQ(outcome.messages[i].sequence_number(), i);
+  }
+}
+
+TEST_F(InferenceContract, TokensInTokensOut) {
+  Start();
+  v1::GenerateRequest request = TokenRequest(5);
+  request.set_num_top_logprobs(2);
+  const Outcome outcome = Generate(request);
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.error_message();
+  int num_tokens = 0;
+  int num_logprobs = 0;
+  for (const auto& message : outcome.messages) {
+    num_tokens += message.token_ids_size();
+    num_logprobs += message.logprobs_size();
+  }
+  EXPECT_EQ(num_tokens, 5);
+  EXPECT_EQ(num_logprobs, 5);
+  EXPECT_EQ(outcome.messages.back().finish_reason(), v1::FINISH_REASON_LENGTH);
+}
+
+TEST_F(InferenceContract, SameSeedSameTokensAsOverHttp) {
+  Start();
+  v1::GenerateRequest request = TokenRequest(6);
+  request.set_seed(3);
+  const Outcome outcome = Generate(request);
+  std::vector<uint32_t> tokens;
+  for (const auto& message : outcome.messages) {
+    tokens.insert(tokens.end(), message.token_ids().begin(), message.token_ids().end());
+  }
+  const auto http = nlohmann::json::parse(
+      Post("/v1/completions",
+           {{"prompt", {5, 6, 7}}, {"max_tokens", 6}, {"seed", 3}, {"return_token_ids", true}})
+          .body);
+  EXPECT_EQ(nlohmann::json(tokens), http["choices"][0]["token_ids"]);
+}
+
+TEST_F(InferenceContract, InvalidRequestsNameTheirField) {
+  Start();
+  EXPECT_EQ(Generate(v1::GenerateRequest()).status.error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  v1::GenerateRequest hot = TokenRequest(5);
+  hot.set_temperature(3);
+  const grpc::Status status = Generate(hot).status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), testing::HasSubstr("temperature"));
+  v1::GenerateRequest outside = TokenRequest(5);
+  outside.mutable_tokens()->add_token_ids(1u << 31);
+  EXPECT_EQ(Generate(outside).status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  v1::GenerateRequest unknown = TokenRequest(5);
+  unknown.set_model("gpt-4");
+  EXPECT_EQ(Generate(unknown).status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_TRUE(scheduler().requests().empty());
+}
+
+TEST_F(InferenceContract, CancelReachesTheScheduler) {
+  Start();
+  scheduler().HoldAfter(2);
+  grpc::ClientContext context;
+  const auto reader = stub_->Generate(&context, TokenRequest(100));
+  v1::GenerateResponse message;
+  ASSERT_TRUE(reader->Read(&message));
+  context.TryCancel();
+  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
+  while (reader->Read(&message)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(InferenceContract, DeadlineReachesTheScheduler) {
+  Start();
+  scheduler().HoldAfter(0);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
+  const auto reader = stub_->Generate(&context, TokenRequest(100));
+  v1::GenerateResponse message;
+  EXPECT_FALSE(reader->Read(&message));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
+}
+
+TEST_F(InferenceContract, OverloadIsRefusedWithADelay) {
+  Start([](GatewayConfig& config) { config.max_num_requests = 1; });
+  scheduler().HoldAfter(0);
+  grpc::ClientContext first;
+  const auto reader = stub_->Generate(&first, TokenRequest(100));
+  ASSERT_TRUE(scheduler().WaitForRequests(1, absl::Seconds(5)));
+  grpc::ClientContext second;
+  const auto refused = stub_->Generate(&second, TokenRequest(1));
+  v1::GenerateResponse message;
+  EXPECT_FALSE(refused->Read(&message));
+  EXPECT_EQ(refused->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(second.GetServerTrailingMetadata().count("retry-after-ms"), 1u);
+  first.TryCancel();
+  reader->Finish();
+}
+
+TEST_F(InferenceContract, SchedulerDeathEndsTheCall) {
+  Start();
+  scheduler().HoldAfter(1);
+  grpc::ClientContext context;
+  const auto reader = stub_->Generate(&context, TokenRequest(100));
+  v1::GenerateResponse message;
+  ASSERT_TRUE(reader->Read(&message));
+  StopScheduler();
+  while (reader->Read(&message)) {
+  }
+  EXPECT_FALSE(reader->Finish().ok());
+}
+
+TEST_F(InferenceContract, LongPromptsAreJudgedTheSame) {
+  Start();
+  v1::GenerateRequest request;
+  request.set_text(std::string(20000, '7'));  // encoded beside the loop
+  const grpc::Status status = Generate(request).status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), testing::HasSubstr("maximum context length is 4096"));
+}
+
+TEST_F(InferenceContract, ModelInfoSaysWhatIsServed) {
+  Start();
+  grpc::ClientContext context;
+  v1::GetModelInfoResponse info;
+  ASSERT_TRUE(stub_->GetModelInfo(&context, v1::GetModelInfoRequest(), &info).ok());
+  EXPECT_EQ(info.model(), "tiny-r1");
+  EXPECT_EQ(info.vocab_size(), 2048);
+  EXPECT_EQ(info.max_model_len(), 4096);
+  EXPECT_EQ(info.architecture(), "deepseek_v3");
+}
+
+}  // namespace
+}  // namespace baton::gateway

@@ -1,0 +1,31 @@
+#include "services/gateway/admission/api_keys.h"
+
+#include "gtest/gtest.h"
+
+namespace baton::gateway {
+namespace {
+
+TEST(ApiKeys, WithoutKeysEverybodyMayCall) {
+  EXPECT_TRUE(ApiKeys({}).Check("").ok());
+  EXPECT_TRUE(ApiKeys({}).Check("Bearer whatever").ok());
+}
+
+TEST(ApiKeys, OnlyAWholeKeyMatches) {
+  const ApiKeys keys({"alpha", "beta"});
+  EXPECT_TRUE(keys.Check("Bearer alpha").ok());
+  EXPECT_TRUE(keys.Check("bearer beta").ok());
+  for (const char* wrong : {"", "alpha", "Bearer", "Bearer ", "Bearer alph", "Bearer alphaa",
+                            "Bearer ALPHA", "Basic alpha", "Bearer alpha beta"}) {
+    EXPECT_EQ(keys.Check(wrong).code(), absl::StatusCode::kUnauthenticated) << wrong;
+  }
+}
+
+TEST(ApiKeys, AKeyLongerThanAnyRealOneIsRefused) {
+  const std::string longest(ApiKeys::kMaxKeyBytes, 'k');
+  const ApiKeys keys({longest});
+  EXPECT_TRUE(keys.Check("Bearer " + longest).ok());
+  EXPECT_FALSE(keys.Check("Bearer " + longest + "k").ok());
+}
+
+}  // namespace
+}  // namespace baton::gateway
