@@ -123,7 +123,9 @@ class Checker:
             return
         linked = self.closure(target)
         if target.kind in ("test", "bench"):
-            linked |= {"third_party::gtest_main", "third_party::benchmark"}
+            linked |= {"third_party::gtest", "third_party::benchmark"}
+        if "third_party::gtest_main" in linked:
+            linked.add("third_party::gtest")
         if target.kind == "proto" or any(
                 self.targets[name].kind == "proto" for name in linked if name in self.targets):
             linked |= {"third_party::protobuf", "third_party::grpc"}
