@@ -103,8 +103,10 @@ double Distance::rms() const {
 Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence) {
   stage::SamplingSettings sampling;
   sampling.logprobs = true;
-  sampling.num_top_logprobs = kComparedLogprobs;
-  sampling.num_prompt_logprobs = kComparedLogprobs;
+  // All of them: in bfloat16 a token of the oracle's best may be far down here.
+  const uint32_t vocab_size = static_cast<uint32_t>(driver.vocab_size());
+  sampling.num_top_logprobs = vocab_size;
+  sampling.num_prompt_logprobs = vocab_size;
   const uint64_t id = driver.Add(sequence.AllIds(), sampling);
   BATON_CHECK_OK(driver.Prefill(id, std::numeric_limits<int16_t>::max()));
   Distance distance;

@@ -17,8 +17,6 @@
 
 namespace baton::conformance {
 
-inline constexpr uint32_t kComparedLogprobs = 64;
-
 struct TinyModel {
   ModelConfig config;
   fakes::MemoryCheckpoint checkpoint;
