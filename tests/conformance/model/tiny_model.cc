@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/log/check.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/reference/reference_backend.h"
 
 namespace baton::conformance {
@@ -53,11 +54,14 @@ const TinyModel& TinyModelOf(const std::string& form) {
 
 std::string TinyModelFolder() { return std::string(BATON_SOURCE_DIR) + "/tests/data/tiny-r1"; }
 
-std::vector<std::string> BackendNames() { return {"reference"}; }
+std::vector<std::string> BackendNames() { return {"reference", "cpu"}; }
 
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name) {
-  BATON_CHECK(name == "reference") << name;
-  return kernels::CreateReferenceBackend();
+  if (name == "reference") return kernels::CreateReferenceBackend();
+  BATON_CHECK(name == "cpu") << name;
+  auto backend = kernels::CreateCpuBackend({});
+  BATON_CHECK_OK(backend.status());
+  return *std::move(backend);
 }
 
 std::string NameOf(const Cell& cell) {
