@@ -17,6 +17,8 @@
 
 namespace baton::conformance {
 
+inline constexpr uint32_t kComparedLogprobs = 64;
+
 struct TinyModel {
   ModelConfig config;
   fakes::MemoryCheckpoint checkpoint;

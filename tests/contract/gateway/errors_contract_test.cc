@@ -1,6 +1,7 @@
 // Everything a client can do wrong over HTTP: the status, OpenAI's error body, and that the gateway
 // lives on.
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -14,35 +15,17 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-class ErrorsContract : public GatewayFixture {
- protected:
-  // Checks the shape of an error and returns it.
-  json ErrorOf(const TestHttpResponse& response, int status) {
-    EXPECT_EQ(response.status, status) << response.body;
-    const json body = json::parse(response.body, nullptr, /*allow_exceptions=*/false);
-    if (!body.is_object() || !body.contains("error")) {
-      ADD_FAILURE() << "no error body: " << response.body;
-      return json::object();
-    }
-    for (const char* key : {"message", "type", "param", "code"}) {
-      EXPECT_TRUE(body["error"].contains(key)) << key;
-    }
-    return body["error"];
-  }
+struct Case {
+  std::string path;
+  std::string body;
+  std::string param;  // empty: null
 };
 
-TEST_F(ErrorsContract, BadBodiesAre400AndNameTheField) {
-  StartGateway();
-  AwaitReady(200);
+std::vector<Case> BadBodies() {
   const std::string chat = "/v1/chat/completions";
   const std::string completions = "/v1/completions";
   const std::string hi = R"("messages":[{"role":"user","content":"Hi"}])";
-  struct Case {
-    std::string path;
-    std::string body;
-    std::string param;  // empty: null
-  };
-  const Case cases[] = {
+  return {
       {chat, "{", ""},
       {chat, "[]", ""},
       {chat, "{}", "messages"},
@@ -91,7 +74,29 @@ TEST_F(ErrorsContract, BadBodiesAre400AndNameTheField) {
       {completions, R"({"prompt":"x","logprobs":21})", "logprobs"},
       {completions, R"({"prompt":"x","best_of":3})", "best_of"},
   };
-  for (const Case& test : cases) {
+}
+
+class ErrorsContract : public GatewayFixture {
+ protected:
+  // Checks the shape of an error and returns it.
+  json ErrorOf(const TestHttpResponse& response, int status) {
+    EXPECT_EQ(response.status, status) << response.body;
+    const json body = json::parse(response.body, nullptr, /*allow_exceptions=*/false);
+    if (!body.is_object() || !body.contains("error")) {
+      ADD_FAILURE() << "no error body: " << response.body;
+      return json::object();
+    }
+    for (const char* key : {"message", "type", "param", "code"}) {
+      EXPECT_TRUE(body["error"].contains(key)) << key;
+    }
+    return body["error"];
+  }
+};
+
+TEST_F(ErrorsContract, BadBodiesAre400AndNameTheField) {
+  StartGateway();
+  AwaitReady(200);
+  for (const Case& test : BadBodies()) {
     SCOPED_TRACE(test.path + " " + test.body);
     const json error = ErrorOf(PostText(test.path, test.body), 400);
     EXPECT_EQ(error["type"], "invalid_request_error");

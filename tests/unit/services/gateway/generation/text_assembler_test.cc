@@ -1,0 +1,75 @@
+#include "services/gateway/generation/text_assembler.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace baton::gateway {
+namespace {
+
+class TextAssemblerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto tokenizer = Tokenizer::CreateFromFile(std::string(BATON_SOURCE_DIR) +
+                                               "/tests/data/tiny-r1/tokenizer.json");
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    tokenizer_ = std::move(*tokenizer);
+  }
+
+  // The text of the tokens of `text`, and how many of them were taken before a stop.
+  ReasoningDelta Run(const std::string& text, const TextOptions& options, size_t* num_taken,
+                     bool ended_by_token = false) {
+    TextAssembler assembler(*tokenizer_, options);
+    ReasoningDelta out;
+    *num_taken = 0;
+    for (uint32_t id : tokenizer_->Encode(text)) {
+      if (assembler.stopped()) break;
+      assembler.Push(id, &out);
+      ++*num_taken;
+    }
+    assembler.Finish(ended_by_token, &out);
+    return out;
+  }
+
+  std::unique_ptr<Tokenizer> tokenizer_;
+  size_t num_taken_ = 0;
+};
+
+TEST_F(TextAssemblerTest, PassesTextThrough) {
+  const std::string text = "plain 文字 and 🎉";
+  EXPECT_EQ(Run(text, {}, &num_taken_).content, text);
+}
+
+TEST_F(TextAssemblerTest, CutsAtAStopStringAndStopsCounting) {
+  TextOptions options;
+  options.stop = {"three"};
+  const std::string text = "one two three four five six";
+  EXPECT_EQ(Run(text, options, &num_taken_).content, "one two ");
+  EXPECT_LT(num_taken_, tokenizer_->Encode(text).size());
+  options.include_stop = true;
+  EXPECT_EQ(Run(text, options, &num_taken_).content, "one two three");
+}
+
+TEST_F(TextAssemblerTest, SplitsReasoning) {
+  TextOptions options;
+  options.reasoning = ReasoningFormat::kDeepSeekR1;
+  options.starts_in_reasoning = true;
+  const ReasoningDelta out = Run("why</think>what", options, &num_taken_);
+  EXPECT_EQ(out.reasoning, "why");
+  EXPECT_EQ(out.content, "what");
+}
+
+TEST_F(TextAssemblerTest, TheEndingTokenIsNoTextUnlessAskedFor) {
+  TextOptions options;
+  const std::string text = "a b b";
+  options.terminal_token_ids = {tokenizer_->Encode(text).back()};
+  EXPECT_EQ(Run(text, options, &num_taken_, /*ended_by_token=*/true).content, "a b");
+  EXPECT_EQ(Run(text, options, &num_taken_, /*ended_by_token=*/false).content, text);
+  options.include_stop = true;
+  EXPECT_EQ(Run(text, options, &num_taken_, /*ended_by_token=*/true).content, text);
+}
+
+}  // namespace
+}  // namespace baton::gateway
