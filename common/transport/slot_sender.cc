@@ -167,8 +167,9 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Acquire(const PartKey& key, 
   const bool in_time = mutex_.AwaitWithDeadline(absl::Condition(&free), deadline);
   RETURN_IF_ERROR(aborted_);
   if (!in_time) {
-    return absl::DeadlineExceededError(absl::StrCat("the next stage allows steps up to ",
-                                                    LastAllowed(), ", not step ", key.step_id));
+    return absl::DeadlineExceededError(absl::StrCat("the next stage gives no credit for step ",
+                                                    key.step_id, " (object ", key.number,
+                                                    "; credit ends at ", LastAllowed(), ")"));
   }
   if (slot.number == key.number && slot.part_bytes != bytes) {
     return absl::InvalidArgumentError("parts of one object differ in size");

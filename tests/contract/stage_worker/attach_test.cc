@@ -1,0 +1,354 @@
+// The stage-worker's side of Stage.Attach and Loading, against fakes over real gRPC and UCX.
+#include "absl/strings/match.h"
+#include "absl/time/clock.h"
+
+#include "common/transport/slot_channel.h"
+#include "tests/contract/stage_worker/worker_fixture.h"
+
+namespace baton::stage {
+namespace {
+
+using StageWorker = WorkerFixture;
+
+absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
+
+TEST_F(StageWorker, RegistersLoadsJoinsAndReportsAStep) {
+  options().stage_index = 0;
+  StartWorker();
+  v1::StageReady ready;
+  Register(Plan(0, 1), &ready);
+  EXPECT_GT(ready.weight_bytes(), 0u);
+  Join(1);
+  EXPECT_TRUE(membership().snapshot().joined);
+  scheduler().Send(PromptStep(1, 1));
+  const uint32_t token = TakeToken(1, 1);
+  scheduler().Send(PromptStep(1, 2));
+  EXPECT_EQ(TakeToken(1, 2), token);
+  const StageSnapshot snapshot = membership().snapshot();
+  EXPECT_EQ(snapshot.epoch, 1u);
+  EXPECT_EQ(snapshot.num_sequences, 2u);
+  EXPECT_EQ(snapshot.num_used_blocks, 2u);
+  EXPECT_EQ(snapshot.num_total_blocks, 8u);
+  EXPECT_EQ(snapshot.transport.frames_refused, 0u);
+}
+
+TEST_F(StageWorker, EndsWhenItsVersionIsRefused) {
+  scheduler().Refuse(
+      grpc::Status(grpc::StatusCode::FAILED_PRECONDITION,
+                   "the stage-worker speaks protocol version 1.0, this scheduler version 2.0"));
+  StartWorker();
+  const absl::Status end = WaitForEnd();
+  EXPECT_EQ(end.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(absl::StrContains(end.message(), "version 1.0, this scheduler version 2.0")) << end;
+}
+
+TEST_F(StageWorker, TriesAgainWhileItsStageIsTaken) {
+  scheduler().Refuse(grpc::Status(grpc::StatusCode::ALREADY_EXISTS, "stage 0 has a live worker"));
+  StartWorker();
+  EXPECT_TRUE(scheduler().WaitForRefusal());
+  scheduler().Refuse(grpc::Status::OK);
+  Register(Plan(0, 1));
+}
+
+TEST_F(StageWorker, EndsWhenTheLoaderSpeaksAnotherVersion) {
+  loader().set_protocol_major(9);
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  scheduler().Send(Plan(0, 1));
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "9.")) << fault->fault().message();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "1.0")) << fault->fault().message();
+  EXPECT_EQ(WaitForEnd().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(StageWorker, EndsWhenThePlanIsForAnotherModel) {
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  v1::SchedulerMessage plan = Plan(0, 1);
+  plan.mutable_plan()->set_model_fingerprint("0123");
+  scheduler().Send(plan);
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  const absl::Status end = WaitForEnd();
+  EXPECT_EQ(end.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(absl::StrContains(end.message(), "0123")) << end;
+  EXPECT_TRUE(absl::StrContains(end.message(), ModelFingerprint(config_json()))) << end;
+}
+
+TEST_F(StageWorker, EndsWhenThePlanHasOtherRanks) {
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  v1::SchedulerMessage plan = Plan(0, 1);
+  plan.mutable_plan()->set_num_ranks(4);
+  scheduler().Send(plan);
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kFault).ok());
+  EXPECT_EQ(WaitForEnd().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(StageWorker, EndsWhenTheKvCacheDoesNotFit) {
+  options().memory_bytes = 8 << 20;
+  options().kv_cache_bytes = 0;
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  scheduler().Send(Plan(0, 1));
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kFault).ok());
+  const absl::Status end = WaitForEnd();
+  EXPECT_EQ(end.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(absl::StrContains(end.message(), "8388608")) << end;
+}
+
+TEST_F(StageWorker, LoadsTheRestAfterALostLoader) {
+  loader().FailNextLoad(40, grpc::Status(grpc::StatusCode::UNAVAILABLE, "the loader died"));
+  StartWorker();
+  Register(Plan(0, 1));
+  EXPECT_EQ(loader().num_loads(), 2);
+  // Nothing that arrived was asked for again.
+  const int slices = loader().num_slices_sent();
+  Join(1);
+  scheduler().Send(PromptStep(1, 1));
+  TakeToken(1, 1);
+  EXPECT_EQ(loader().num_slices_sent(), slices);
+}
+
+TEST_F(StageWorker, EndsWhenTheCheckpointIsDamaged) {
+  loader().FailNextLoad(3, grpc::Status(grpc::StatusCode::DATA_LOSS,
+                                        "model-1.safetensors: lm_head.weight at 17: truncated"));
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  scheduler().Send(Plan(0, 1));
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "lm_head.weight at 17"));
+  EXPECT_EQ(WaitForEnd().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(StageWorker, ComesBackWithItsWeightsAfterALostScheduler) {
+  StartWorker();
+  Register(Plan(0, 1));
+  Join(7);
+  scheduler().Send(PromptStep(7, 1));
+  const uint32_t token = TakeToken(7, 1);
+  scheduler().EndSession(grpc::Status(grpc::StatusCode::UNAVAILABLE, "going down"));
+  Register(Plan(0, 1));
+  EXPECT_EQ(loader().num_loads(), 1);
+  Join(1);  // a scheduler that starts anew counts anew
+  scheduler().Send(PromptStep(1, 1));
+  EXPECT_EQ(TakeToken(1, 1), token);
+}
+
+TEST_F(StageWorker, LeavesASilentScheduler) {
+  options().scheduler_timeout = absl::Milliseconds(300);
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  EXPECT_TRUE(scheduler().WaitForSessionEnd());
+  EXPECT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+}
+
+TEST_F(StageWorker, JoinsANewEpochInTheSameSession) {
+  StartWorker();
+  Register(Plan(0, 1));
+  Join(1);
+  scheduler().Send(PromptStep(1, 1));
+  const uint32_t token = TakeToken(1, 1);
+  Join(2);
+  scheduler().Send(PromptStep(1, 2));  // of the old epoch: dropped
+  scheduler().Send(PromptStep(2, 1));
+  EXPECT_EQ(TakeToken(2, 1), token);
+  EXPECT_EQ(scheduler().num_sessions(), 1);
+}
+
+TEST_F(StageWorker, ReportsAStepThatCannotBeAndRegistersAgain) {
+  StartWorker();
+  Register(Plan(0, 1));
+  Join(1);
+  scheduler().Send(PromptStep(1, 5));  // not the next one
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "step 5")) << fault->fault().message();
+  EXPECT_EQ(fault->fault().epoch(), 1u);
+  Register(Plan(0, 1));
+  Join(2);
+}
+
+TEST_F(StageWorker, RefusesSamplingValuesOutOfRange) {
+  StartWorker();
+  Register(Plan(0, 1));
+  Join(1);
+  v1::SchedulerMessage step = PromptStep(1, 1);
+  step.mutable_step()->mutable_new_sequences(0)->mutable_sampling()->set_temperature(-1.0f);
+  scheduler().Send(step);
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "temperature"))
+      << fault->fault().message();
+}
+
+TEST_F(StageWorker, FinishesItsStepsWhenDrained) {
+  StartWorker();
+  Register(Plan(0, 1));
+  Join(1);
+  scheduler().Send(PromptStep(1, 1));
+  scheduler().Send(PromptStep(1, 2));
+  v1::SchedulerMessage drain;
+  drain.mutable_drain();
+  scheduler().Send(drain);
+  TakeToken(1, 1);
+  TakeToken(1, 2);
+  EXPECT_TRUE(scheduler().WaitForSessionEnd());
+}
+
+TEST_F(StageWorker, LeavesWhenStopped) {
+  StartWorker();
+  Register(Plan(0, 1));
+  Join(1);
+  EXPECT_TRUE(StopWorker().ok());
+  EXPECT_TRUE(scheduler().WaitForSessionEnd());
+  EXPECT_EQ(scheduler().num_sessions(), 1);
+}
+
+TEST_F(StageWorker, StopsWhileNobodyAnswers) {
+  options().scheduler_address = "127.0.0.1:1";
+  StartWorker();
+  EXPECT_TRUE(StopWorker().ok());
+}
+
+// The neighbour of the worker under test.
+constexpr SlotShape kShape = {.num_slots = 2, .num_ranks = 2, .max_part_bytes = 64 * 128 * 2};
+constexpr size_t kPartBytes = 3 * 128 * 2;  // three tokens, half of the hidden size, bfloat16
+
+TEST_F(StageWorker, SendsHiddenStatesToTheNextStage) {
+  const auto next = *Transport::Create({.name = "next"});
+  const auto slots = *SlotReceiver::Create(next.get(), kShape);
+  slots->BeginEpoch(1);
+  StartWorker();
+  Register(Plan(0, 2));
+  Join(1, next->address());
+  scheduler().Send(PromptStep(1, 1));
+  for (size_t rank = 0; rank < 2; ++rank) {
+    const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = rank};
+    const auto part = slots->Receive(key, kPartBytes, Soon());
+    ASSERT_TRUE(part.ok()) << part.status();
+    EXPECT_NE(std::count((*part).begin(), (*part).end(), std::byte{0}),
+              static_cast<ptrdiff_t>(kPartBytes));
+    slots->Release(key);
+  }
+  const auto report = scheduler().Next(v1::WorkerMessage::kReport);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->report().tokens_size(), 0);
+}
+
+TEST_F(StageWorker, RegistersAgainWhenTheNextStageIsLost) {
+  auto next = *Transport::Create({.name = "next"});
+  auto slots = *SlotReceiver::Create(next.get(), kShape);
+  slots->BeginEpoch(1);
+  StartWorker();
+  Register(Plan(0, 2));
+  Join(1, next->address());
+  slots.reset();
+  next.reset();
+  scheduler().Send(PromptStep(1, 1));
+  scheduler().Send(PromptStep(1, 2));
+  auto message = scheduler().Next(v1::WorkerMessage::kFault);
+  while (absl::IsFailedPrecondition(message.status())) {  // a step may have been reported before
+    message = scheduler().Next(v1::WorkerMessage::kFault);
+  }
+  ASSERT_TRUE(message.ok()) << message.status();
+  Register(Plan(0, 2));
+  EXPECT_EQ(loader().num_loads(), 1);
+}
+
+TEST_F(StageWorker, ReportsANextStageThatCannotBeReached) {
+  std::string address;
+  {
+    const auto gone = *Transport::Create({.name = "gone"});
+    address = gone->address();
+  }
+  options().connect_timeout = absl::Seconds(1);
+  StartWorker();
+  Register(Plan(0, 2));
+  v1::SchedulerMessage message;
+  message.mutable_topology()->set_epoch(1);
+  message.mutable_topology()->set_num_blocks(8);
+  for (uint32_t rank = 0; rank < 2; ++rank) {
+    v1::RankAddress* rank_address = message.mutable_topology()->add_next_stage();
+    rank_address->set_rank(rank);
+    rank_address->set_ucx_address(address);
+  }
+  scheduler().Send(message);
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "next stage"))
+      << fault->fault().message();
+  Register(Plan(0, 2));
+}
+
+// Stage 1 of 2, and the stage before it.
+class LastStageWorker : public WorkerFixture {
+ protected:
+  LastStageWorker() : previous_(*Transport::Create({.name = "previous"})) {
+    StartWorker();
+    v1::StageReady ready;
+    Register(Plan(1, 2), &ready);
+    Join(1);
+    peer_ = *previous_->Connect(ready.addresses(0).ucx_address(), Soon());
+  }
+
+  std::unique_ptr<Transport> previous_;
+  std::shared_ptr<Peer> peer_;
+};
+
+TEST_F(LastStageWorker, TakesHiddenStatesAndSamples) {
+  const auto sender = *SlotSender::Create(previous_.get(), kShape);
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_, peer_}).ok());
+  scheduler().Send(PromptStep(1, 1));
+  for (size_t rank = 0; rank < 2; ++rank) {
+    const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = rank};
+    ASSERT_TRUE(sender->Acquire(key, kPartBytes, Soon()).ok());
+    ASSERT_TRUE(sender->Send(key).ok());
+  }
+  TakeToken(1, 1);
+}
+
+TEST_F(LastStageWorker, ReportsHiddenStatesWithAFlippedBit) {
+  const std::vector<std::byte> payload(2 * kPartBytes, std::byte{1});
+  scheduler().Send(PromptStep(1, 1));
+  peer_->Send({.kind = FrameKind::kHiddenState,
+               .epoch = 1,
+               .stream_id = 1,
+               .sequence = 1,
+               .total_bytes = payload.size(),
+               .slot = 1,
+               .payload_crc = 99},
+              payload, nullptr, /*has_payload_crc=*/true);
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "checksum")) << fault->fault().message();
+  Register(Plan(1, 2));
+}
+
+TEST_F(LastStageWorker, CountsFramesOfAnotherEpoch) {
+  const std::vector<std::byte> payload(2 * kPartBytes);
+  absl::Notification sent;
+  peer_->Send({.kind = FrameKind::kHiddenState,
+               .epoch = 99,
+               .stream_id = 1,
+               .sequence = 1,
+               .total_bytes = payload.size(),
+               .slot = 1},
+              payload, [&sent](const absl::Status&) { sent.Notify(); });
+  sent.WaitForNotification();
+  const auto sender = *SlotSender::Create(previous_.get(), kShape);
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_, peer_}).ok());
+  scheduler().Send(PromptStep(1, 1));
+  for (size_t rank = 0; rank < 2; ++rank) {
+    const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = rank};
+    ASSERT_TRUE(sender->Acquire(key, kPartBytes, Soon()).ok());
+    ASSERT_TRUE(sender->Send(key).ok());
+  }
+  TakeToken(1, 1);
+  EXPECT_EQ(membership().snapshot().transport.frames_refused, 1u);
+}
+
+}  // namespace
+}  // namespace baton::stage

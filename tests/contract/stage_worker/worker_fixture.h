@@ -1,0 +1,64 @@
+// A stage-worker's membership between a fake scheduler and a fake model-loader, with the demo
+// model.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
+#include "gtest/gtest.h"
+#include "prometheus/registry.h"
+
+#include "kernels/api/ops.h"
+#include "services/stage_worker/membership/stage_membership.h"
+#include "tests/fakes/fake_model_loader.h"
+#include "tests/fakes/fake_stage_scheduler.h"
+#include "tests/fakes/memory_checkpoint.h"
+
+namespace baton::stage {
+
+class WorkerFixture : public testing::Test {
+ protected:
+  WorkerFixture();
+  ~WorkerFixture() override;
+
+  // Starts the worker with options(), which a test may change before.
+  void StartWorker();
+  StageOptions& options() { return options_; }
+  // Waits for Run to return by itself.
+  absl::Status WaitForEnd();
+  // Stops the worker and returns what Run returned.
+  absl::Status StopWorker();
+
+  // Two layers of the demo model as stage `index` of `num_stages`.
+  v1::SchedulerMessage Plan(uint32_t index, uint32_t num_stages) const;
+  // Takes `register`, sends `plan`, takes `ready`.
+  void Register(const v1::SchedulerMessage& plan, v1::StageReady* ready = nullptr);
+  // Sends a topology and takes `joined`.
+  void Join(uint64_t epoch, const std::string& next_address = "");
+  // A step that computes a prompt of three tokens as sequence `step_id` and samples.
+  static v1::SchedulerMessage PromptStep(uint64_t epoch, uint64_t step_id);
+  // Takes a report; its token.
+  uint32_t TakeToken(uint64_t epoch, uint64_t step_id);
+
+  fakes::FakeStageScheduler& scheduler() { return *scheduler_; }
+  fakes::FakeModelLoader& loader() { return *loader_; }
+  StageMembership& membership() { return *membership_; }
+  const std::string& config_json() const { return config_json_; }
+
+ private:
+  std::string config_json_;
+  std::unique_ptr<fakes::FakeStageScheduler> scheduler_;
+  std::unique_ptr<fakes::FakeModelLoader> loader_;
+  StageOptions options_;
+  std::unique_ptr<kernels::Backend> backend_;
+  std::unique_ptr<StageMetrics> metrics_;
+  std::unique_ptr<StageMembership> membership_;
+  absl::Status result_;
+  absl::Notification ended_;
+  std::thread thread_;
+};
+
+}  // namespace baton::stage

@@ -1,0 +1,213 @@
+// A partner in another process that is killed, frozen or silent.
+#include <cerrno>
+#include <csignal>
+#include <poll.h>
+#include <string>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+
+#include "common/transport/chunk_sender.h"
+#include "common/transport/slot_channel.h"
+#include "common/transport/transport.h"
+
+namespace baton {
+namespace {
+
+constexpr SlotShape kShape = {.num_slots = 2, .num_ranks = 1, .max_part_bytes = 1 << 20};
+
+absl::Time Soon() { return absl::Now() + absl::Seconds(10); }
+
+TransportOptions Options(const char* name, const std::string& transports) {
+  return {.name = name, .transports = transports, .net_devices = transports == "tcp" ? "lo" : ""};
+}
+
+// The partner's program: takes hidden states of epoch 1 for ever, releasing none, until its input
+// ends.
+int RunPartner(const std::string& transports) {
+  const auto transport = Transport::Create(Options("partner", transports));
+  if (!transport.ok()) return 1;
+  const auto slots = SlotReceiver::Create(transport->get(), kShape);
+  (*slots)->BeginEpoch(1);
+  const std::string& address = (*transport)->address();
+  const auto size = static_cast<uint32_t>(address.size());
+  if (write(STDOUT_FILENO, &size, sizeof(size)) != sizeof(size)) return 1;
+  if (write(STDOUT_FILENO, address.data(), size) != static_cast<ssize_t>(size)) return 1;
+  char byte;
+  while (read(STDIN_FILENO, &byte, 1) > 0) {
+  }
+  return 0;
+}
+
+// This program again, as the partner.
+class PartnerProcess {
+ public:
+  explicit PartnerProcess(const std::string& transports) {
+    int to_child[2];
+    int from_child[2];
+    if (pipe(to_child) != 0 || pipe(from_child) != 0) return;
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(to_child[0], STDIN_FILENO);
+      dup2(from_child[1], STDOUT_FILENO);
+      for (int fd = 3; fd < 256; ++fd) close(fd);
+      const std::string argument = "--partner=" + transports;
+      execl("/proc/self/exe", "peer_death_test", argument.c_str(), nullptr);
+      _exit(127);
+    }
+    close(to_child[0]);
+    close(from_child[1]);
+    input_ = to_child[1];
+    uint32_t size = 0;
+    ReadFully(from_child[0], &size, sizeof(size));
+    address_.resize(size);
+    ReadFully(from_child[0], address_.data(), size);
+    close(from_child[0]);
+  }
+  ~PartnerProcess() {
+    Kill();
+    close(input_);
+  }
+
+  // Leaves no zombie: shared memory tells a death by the process being gone.
+  void Kill() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+
+  void Signal(int signal) const { kill(pid_, signal); }
+  const std::string& address() const { return address_; }
+
+ private:
+  static void ReadFully(int fd, void* out, size_t size) {
+    auto* next = static_cast<char*>(out);
+    while (size > 0) {
+      const ssize_t got = read(fd, next, size);
+      if (got <= 0) return;
+      next += got;
+      size -= static_cast<size_t>(got);
+    }
+  }
+
+  pid_t pid_ = -1;
+  int input_ = -1;
+  std::string address_;
+};
+
+class LossWatcher final : public FrameReceiver {
+ public:
+  absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader&) override {
+    return absl::UnimplementedError("takes nothing");
+  }
+  void Complete(const FrameHeader&, const absl::Status&) override {}
+  void PeerLost(uint64_t) override { lost_.Notify(); }
+  bool Wait() { return lost_.WaitForNotificationWithTimeout(absl::Seconds(10)); }
+
+ private:
+  absl::Notification lost_;
+};
+
+class PeerDeathOver : public testing::TestWithParam<const char*> {
+ protected:
+  PeerDeathOver()
+      : partner_(GetParam()), transport_(*Transport::Create(Options("survivor", GetParam()))) {
+    peer_ = *transport_->Connect(partner_.address(), Soon());
+  }
+
+  PartnerProcess partner_;
+  std::unique_ptr<Transport> transport_;
+  std::shared_ptr<Peer> peer_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Both, PeerDeathOver, testing::Values("tcp", "sm"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST_P(PeerDeathOver, IsToldWhenAnIdlePartnerIsKilled) {
+  LossWatcher watcher;
+  transport_->SetReceiver(FrameKind::kWeightChunk, &watcher);
+  partner_.Kill();
+  EXPECT_TRUE(watcher.Wait());
+  EXPECT_EQ(peer_->status().code(), absl::StatusCode::kUnavailable);
+  transport_->SetReceiver(FrameKind::kWeightChunk, nullptr);
+}
+
+TEST_P(PeerDeathOver, StopsAtTheCreditsOfAPartnerThatReleasesNothing) {
+  const auto sender = *SlotSender::Create(transport_.get(), kShape);
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}).ok());
+  for (uint64_t number = 1; number <= 2; ++number) {
+    const PartKey key = {.epoch = 1, .number = number, .step_id = number};
+    ASSERT_TRUE(sender->Acquire(key, 100, Soon()).ok());
+    ASSERT_TRUE(sender->Send(key).ok());
+  }
+  const auto third = sender->Acquire({.epoch = 1, .number = 3, .step_id = 3}, 100,
+                                     absl::Now() + absl::Milliseconds(50));
+  EXPECT_EQ(third.status().code(), absl::StatusCode::kDeadlineExceeded) << third.status();
+}
+
+// A frozen partner looks alive to UCX. The memory lent to a send must come back all the same.
+TEST_P(PeerDeathOver, GetsItsMemoryBackFromAFrozenPartner) {
+  partner_.Signal(SIGSTOP);
+  const absl::Time begin = absl::Now();
+  {
+    const auto sender = *SlotSender::Create(transport_.get(), kShape);
+    ASSERT_TRUE(sender->BeginEpoch(1, {peer_}).ok());
+    for (uint64_t number = 1; number <= 2; ++number) {
+      const PartKey key = {.epoch = 1, .number = number, .step_id = number};
+      ASSERT_TRUE(sender->Acquire(key, kShape.max_part_bytes, Soon()).ok());
+      ASSERT_TRUE(sender->Send(key).ok());
+    }
+  }  // waits for the sends, then cuts the partner off
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(30));
+  EXPECT_FALSE(peer_->status().ok());
+  partner_.Signal(SIGCONT);
+}
+
+TEST_P(PeerDeathOver, EndsAChunkTransferToAFrozenPartner) {
+  partner_.Signal(SIGSTOP);
+  std::vector<std::byte> chunk(1 << 20);
+  auto sender = *ChunkSender::Create(transport_.get(), partner_.address(), 1, Soon(),
+                                     {.max_in_flight_bytes = 2 << 20, .max_in_flight_chunks = 8});
+  absl::Status status;
+  int accepted = 0;
+  while (status.ok() && accepted < 10) {
+    status = sender->SendChunk(0, 0, chunk, absl::Now() + absl::Milliseconds(50), nullptr);
+    if (status.ok()) ++accepted;
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+  EXPECT_EQ(accepted, 2);
+  sender.reset();
+  partner_.Signal(SIGCONT);
+}
+
+TEST_P(PeerDeathOver, EndsSendsToAKilledPartner) {
+  const auto sender = *SlotSender::Create(transport_.get(), kShape);
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}).ok());
+  partner_.Kill();
+  absl::Status status;
+  for (uint64_t number = 1; status.ok(); ++number) {
+    const PartKey key = {.epoch = 1, .number = number, .step_id = number};
+    status = sender->Acquire(key, kShape.max_part_bytes, Soon()).status();
+    if (status.ok()) status = sender->Send(key);
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+}
+
+}  // namespace
+}  // namespace baton
+
+int main(int argc, char** argv) {
+  const std::string flag = "--partner=";
+  if (argc > 1 && std::string(argv[1]).rfind(flag, 0) == 0) {
+    return baton::RunPartner(std::string(argv[1]).substr(flag.size()));
+  }
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
