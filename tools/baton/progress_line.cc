@@ -13,7 +13,11 @@ constexpr absl::Duration kLogPeriod = absl::Seconds(5);
 
 }  // namespace
 
-ProgressLine::ProgressLine(absl::Time now) : start_(now), terminal_(isatty(STDOUT_FILENO) == 1) {}
+// A log gets its first line after a period: most groups of small models are ready before.
+ProgressLine::ProgressLine(absl::Time now)
+    : start_(now),
+      terminal_(isatty(STDOUT_FILENO) == 1),
+      shown_(terminal_ ? absl::InfinitePast() : now) {}
 
 bool ProgressLine::Due(absl::Time now) const {
   return now - shown_ >= (terminal_ ? kTerminalPeriod : kLogPeriod);

@@ -22,7 +22,7 @@ class ProgressLine final {
  private:
   const absl::Time start_;
   const bool terminal_;
-  absl::Time shown_ = absl::InfinitePast();
+  absl::Time shown_;
   std::string text_;
 };
 
