@@ -81,6 +81,11 @@ void PrepareTransportEnvironment() {
   // connections that must tell of a partner's death.
   setenv("UCX_POSIX_ERROR_HANDLING", "y", /*overwrite=*/0);
   setenv("UCX_SYSV_ERROR_HANDLING", "y", /*overwrite=*/0);
+  // A sender that finds the ring full has to poll until there is room again. UCX's 64 places make
+  // that the rule in a weight transfer: 20,000 chunks of 2 KiB took 2.06 s of processor time with
+  // 64 and 0.07 s with 1024. Costs 8.5 MB of shared memory per transport, touched when used.
+  setenv("UCX_POSIX_FIFO_SIZE", "1024", /*overwrite=*/0);
+  setenv("UCX_SYSV_FIFO_SIZE", "1024", /*overwrite=*/0);
   // Where tcp alone is in use they are not: no reason to warn.
   ucs_global_opts.warn_unused_env_vars = 0;
 }
