@@ -28,7 +28,7 @@ endif()
 # Include paths are relative to the root; debug information and assertions name no path of the build machine.
 add_compile_options(-ffile-prefix-map=${CMAKE_SOURCE_DIR}/= -fstack-protector-strong -fno-math-errno
                     -ffp-contract=off)
-if(CMAKE_BUILD_TYPE STREQUAL "Release")
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT BATON_SANITIZER)
   add_compile_definitions(_FORTIFY_SOURCE=2 _GLIBCXX_ASSERTIONS)
 endif()
 
@@ -48,7 +48,8 @@ if(BATON_SANITIZER)
     add_compile_options(-fsanitize=${sanitizer})
     add_link_options(-fsanitize=${sanitizer})
   endforeach()
-  add_compile_options(-fno-omit-frame-pointer -g1)
+  # -O1: the instrumented code builds in half the time, and stacks stay readable.
+  add_compile_options(-O1 -fno-omit-frame-pointer -g1)
   if("undefined" IN_LIST baton_sanitizers)
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()
