@@ -16,6 +16,8 @@ constexpr uint32_t kInPrompt = 0x80000000u;
 constexpr float kNoMass = -28.0f;
 // Covers the rounding of ExpNonPositive when a bound on it is turned into one on its argument.
 constexpr float kMinPMargin = 0.01f;
+// Up to this many, noise is drawn one by one; above, for the whole vocabulary in vectors.
+constexpr size_t kFewCandidates = 256;
 
 bool HasPenalties(const SamplingRow& row) {
   return row.presence_penalty != 0.0f || row.frequency_penalty != 0.0f ||
@@ -103,25 +105,27 @@ uint32_t TokenSampler::Draw(const float* values, int64_t vocabulary, const Sampl
   kernels_->scale_row(values, vocabulary, row.temperature, extremes.largest, distances_.data());
   const bool filtered =
       (row.top_k > 0 && row.top_k < vocabulary) || row.top_p < 1.0f || row.min_p > 0.0f;
-  if (filtered) return DrawFiltered(distances_.data(), vocabulary, row);
+  if (filtered) return DrawFiltered(vocabulary, row);
   return kernels_->draw(distances_.data(), vocabulary, row.seed, row.position).index;
 }
 
-uint32_t TokenSampler::DrawFiltered(const float* distances, int64_t vocabulary,
-                                    const SamplingRow& row) {
-  const float everything = -std::numeric_limits<float>::infinity();
+uint32_t TokenSampler::DrawFiltered(int64_t vocabulary, const SamplingRow& row) {
+  const float* distances = distances_.data();
   if (row.top_k > 0 && row.top_k < vocabulary) {
-    CollectBest(distances, vocabulary, row.top_k, everything);
-    if (row.top_p < 1.0f) KeepNucleus(row.top_p, CandidateMass());
+    CollectBest(distances, vocabulary, row.top_k, -std::numeric_limits<float>::infinity());
   } else if (row.top_p < 1.0f) {
-    // Tokens without mass come last and never make it.
+    // Tokens without mass come last, add nothing to the total and never make it.
     CollectBest(distances, vocabulary, vocabulary, kNoMass);
-    KeepNucleus(row.top_p, kernels_->mass(distances, vocabulary, 0.0f));
   } else {
     CollectBest(distances, vocabulary, vocabulary, std::log(row.min_p) - kMinPMargin);
   }
+  if (row.top_p < 1.0f) {
+    masses_.resize(vocabulary);
+    kernels_->masses(distances, vocabulary, masses_.data());
+    KeepNucleus(row.top_p);
+  }
   KeepLikely(row.min_p);
-  return DrawCandidate(row);
+  return DrawCandidate(vocabulary, row);
 }
 
 uint32_t TokenSampler::DrawAllowed(const float* values, int64_t vocabulary,
@@ -141,9 +145,15 @@ uint32_t TokenSampler::DrawAllowed(const float* values, int64_t vocabulary,
   // Distances may be equal where values were not: ids decide again.
   std::sort(candidates_.begin(), candidates_.end(), Better);
   if (row.top_k > 0 && row.top_k < candidates_.size()) candidates_.resize(row.top_k);
-  if (row.top_p < 1.0f) KeepNucleus(row.top_p, CandidateMass());
+  if (row.top_p < 1.0f) {
+    masses_.resize(vocabulary);
+    for (const Candidate& candidate : candidates_) {
+      masses_[candidate.token_id] = ExpNonPositive(candidate.value) * kMassOne;
+    }
+    KeepNucleus(row.top_p);
+  }
   KeepLikely(row.min_p);
-  return DrawCandidate(row);
+  return DrawCandidate(vocabulary, row);
 }
 
 void TokenSampler::CollectBest(const float* values, int64_t vocabulary, size_t count, float floor) {
@@ -166,25 +176,40 @@ void TokenSampler::CollectBest(const float* values, int64_t vocabulary, size_t c
   }
 }
 
-uint64_t TokenSampler::CandidateMass() const {
+// Of candidates [begin, end).
+uint64_t TokenSampler::MassOf(size_t begin, size_t end) const {
   uint64_t total = 0;
-  for (const Candidate& candidate : candidates_) total += SoftmaxMass(candidate.value);
+  for (size_t i = begin; i < end; ++i) {
+    total += static_cast<uint64_t>(masses_[candidates_[i].token_id]);
+  }
   return total;
 }
 
-void TokenSampler::KeepNucleus(float top_p, uint64_t total) {
-  const double limit = double{top_p} * static_cast<double>(total);
-  const auto worse = [](const Candidate& a, const Candidate& b) { return Better(b, a); };
-  // The best come off the heap one by one and gather at the end.
-  std::make_heap(candidates_.begin(), candidates_.end(), worse);
-  auto rest = candidates_.end();
+void TokenSampler::KeepNucleus(float top_p) {
+  const double limit = double{top_p} * static_cast<double>(MassOf(0, candidates_.size()));
+  // Finds the end of the nucleus as quickselect finds a median: candidates before `begin` are in
+  // it and hold `before`, candidates from `end` on are not.
+  size_t begin = 0;
+  size_t end = candidates_.size();
   uint64_t before = 0;
-  do {
-    std::pop_heap(candidates_.begin(), rest, worse);
-    --rest;
-    before += SoftmaxMass(rest->value);
-  } while (rest != candidates_.begin() && static_cast<double>(before) < limit);
-  candidates_.erase(candidates_.begin(), rest);
+  while (end - begin > 1 && static_cast<double>(before) < limit) {
+    std::swap(candidates_[begin + (end - begin) / 2], candidates_[begin]);
+    const Candidate pivot = candidates_[begin];
+    const auto middle =
+        std::partition(candidates_.begin() + begin + 1, candidates_.begin() + end,
+                       [&](const Candidate& candidate) { return Better(candidate, pivot); });
+    const size_t place = middle - candidates_.begin() - 1;
+    std::swap(candidates_[begin], candidates_[place]);
+    const uint64_t better = MassOf(begin, place);
+    if (static_cast<double>(before + better) >= limit) {
+      end = place;
+    } else {
+      before += better + MassOf(place, place + 1);
+      begin = place + 1;
+    }
+  }
+  if (begin < end && static_cast<double>(before) < limit) ++begin;
+  candidates_.resize(begin);
 }
 
 void TokenSampler::KeepLikely(float min_p) {
@@ -194,8 +219,15 @@ void TokenSampler::KeepLikely(float min_p) {
   });
 }
 
-uint32_t TokenSampler::DrawCandidate(const SamplingRow& row) const {
+uint32_t TokenSampler::DrawCandidate(int64_t vocabulary, const SamplingRow& row) {
   BATON_CHECK(!candidates_.empty());
+  if (candidates_.size() > kFewCandidates) {
+    distances_.assign(vocabulary, -std::numeric_limits<float>::infinity());
+    for (const Candidate& candidate : candidates_) {
+      distances_[candidate.token_id] = candidate.value;
+    }
+    return kernels_->draw(distances_.data(), vocabulary, row.seed, row.position).index;
+  }
   Candidate best;
   for (const Candidate& candidate : candidates_) {
     const float noise = GumbelNoise(row.seed, row.position, candidate.token_id);

@@ -33,20 +33,22 @@ class TokenSampler {
   uint32_t Draw(const float* values, int64_t vocabulary, const SamplingRow& row,
                 const RowExtremes& extremes);
   uint32_t DrawAllowed(const float* values, int64_t vocabulary, const SamplingRow& row);
-  uint32_t DrawFiltered(const float* distances, int64_t vocabulary, const SamplingRow& row);
-  uint32_t DrawCandidate(const SamplingRow& row) const;
+  uint32_t DrawFiltered(int64_t vocabulary, const SamplingRow& row);
+  uint32_t DrawCandidate(int64_t vocabulary, const SamplingRow& row);
   // The best `count` of the values above `floor`, in no order.
   void CollectBest(const float* values, int64_t vocabulary, size_t count, float floor);
-  void KeepNucleus(float top_p, uint64_t total);
+  // Candidates' masses must stand in masses_, by id. Leaves the candidates in no order.
+  void KeepNucleus(float top_p);
   void KeepLikely(float min_p);
-  uint64_t CandidateMass() const;
+  uint64_t MassOf(size_t begin, size_t end) const;
   void ScoreFinite(const float* logits, int64_t vocabulary, const RowExtremes& extremes,
                    uint32_t token_id, uint32_t num_top, SampleResult* result);
 
   const VariantKernels* kernels_;
   std::vector<Candidate> candidates_;
   std::vector<float> values_;     // logits with biases and penalties
-  std::vector<float> distances_;  // to the largest, after temperature
+  std::vector<float> distances_;  // [vocabulary] to the largest, after temperature
+  std::vector<float> masses_;     // [vocabulary]
   std::vector<uint32_t> counts_;  // [vocabulary], zero between rows
 };
 

@@ -4,6 +4,7 @@
 #include "kernels/cpu/variants/attend_kernels.h"
 #include "kernels/cpu/variants/product_pairs.h"
 
+#if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 namespace baton::kernels::cpu {
 namespace {
 
@@ -39,3 +40,4 @@ void AttendPairs(const AttendArgs& args) {
 
 }  // namespace
 }  // namespace baton::kernels::cpu
+#endif

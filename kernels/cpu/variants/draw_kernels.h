@@ -59,6 +59,13 @@ uint64_t Mass(const float* values, int64_t size, float largest) {
   return sum;
 }
 
+void Masses(const float* values, int64_t size, float* out) {
+  EachVector(size, [&](int64_t i, int64_t count) {
+    PutLanes<Float32Row>(out + i, ExpOf(GetLanes<Float32Row>(values + i, count)) * Set(kMassOne),
+                         count);
+  });
+}
+
 int64_t FindAbove(const float* values, int64_t begin, int64_t size, float bound) {
   int64_t i = begin;
   for (; i + kPanelColumns <= size; i += kPanelColumns) {

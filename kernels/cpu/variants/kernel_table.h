@@ -27,6 +27,7 @@ constexpr VariantKernels MakeKernels(const char* name) {
   table.extremes = Extremes;
   table.scale_row = ScaleRow;
   table.mass = Mass;
+  table.masses = Masses;
   table.find_above = FindAbove;
   table.draw = Draw;
   table.sigmoid = SigmoidRow;

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/variants/product_columns.h"
 
+#if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 namespace baton::kernels::cpu {
 namespace {
 
@@ -151,3 +152,4 @@ void ProductOfPairs(const PanelProduct& g) {
 
 }  // namespace
 }  // namespace baton::kernels::cpu
+#endif

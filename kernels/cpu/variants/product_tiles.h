@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/variants/product_pairs.h"
 
+#if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 namespace baton::kernels::cpu {
 namespace {
 
@@ -127,3 +128,4 @@ inline bool IsPairs(PanelLayout layout) {
 
 }  // namespace
 }  // namespace baton::kernels::cpu
+#endif

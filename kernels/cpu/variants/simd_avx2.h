@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <immintrin.h>
 
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 namespace baton::kernels::cpu {
 namespace {
 
@@ -188,3 +189,4 @@ inline uint64_t SumTruncated(F32x16 a) {
 
 }  // namespace
 }  // namespace baton::kernels::cpu
+#endif

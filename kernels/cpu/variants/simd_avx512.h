@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <immintrin.h>
 
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 namespace baton::kernels::cpu {
 namespace {
 
@@ -155,3 +156,4 @@ inline uint64_t SumTruncated(F32x16 a) {
 
 }  // namespace
 }  // namespace baton::kernels::cpu
+#endif

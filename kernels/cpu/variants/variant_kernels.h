@@ -128,6 +128,8 @@ struct VariantKernels {
                     float* out);
   // Sum of SoftmaxMass(values - largest).
   uint64_t (*mass)(const float* values, int64_t size, float largest);
+  // out[i] = ExpNonPositive(values[i]) * kMassOne: truncated to an integer, SoftmaxMass(values[i]).
+  void (*masses)(const float* values, int64_t size, float* out);
   // Index of the first element above `bound` from `begin` on; `size` if none.
   int64_t (*find_above)(const float* values, int64_t begin, int64_t size, float bound);
   // Largest values[i] + GumbelNoise(seed, position, i), lowest index among equals.

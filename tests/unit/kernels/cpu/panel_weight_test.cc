@@ -1,0 +1,129 @@
+#include "kernels/cpu/panel_weight.h"
+
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "common/tensor/aligned_buffer.h"
+
+namespace baton::kernels::cpu {
+namespace {
+
+VariantKernels Columns() {
+  VariantKernels kernels = *PortableKernels();
+  return kernels;
+}
+
+// Only what packing asks for.
+VariantKernels Pairs(int64_t step) {
+  VariantKernels kernels = *PortableKernels();
+  kernels.pairs = true;
+  kernels.pair_step = step;
+  return kernels;
+}
+
+class PanelWeightTest : public ::testing::Test {
+ protected:
+  // FP8 codes of row i, column j: (i * 16 + j) % 100.
+  WeightMatrix MakeFloat8(int64_t n, int64_t k, int64_t row_offset, int64_t column_offset) {
+    codes_.resize(n * k);
+    for (int64_t i = 0; i < n * k; ++i) {
+      codes_[i].bits = static_cast<uint8_t>((i / k * 16 + i % k) % 100);
+    }
+    const int64_t rows = (row_offset + n + 127) / 128;
+    const int64_t columns = (column_offset + k + 127) / 128;
+    scales_.resize(rows * columns);
+    for (size_t i = 0; i < scales_.size(); ++i) scales_[i] = static_cast<float>(i + 1);
+    return {View(codes_.data(), n, k), View(scales_.data(), rows, columns), 128, row_offset,
+            column_offset};
+  }
+
+  static PanelProduct Describe(const PanelWeight& weight) {
+    PanelProduct product = {};
+    weight.Describe(0, weight.num_panels(), &product);
+    return product;
+  }
+
+  WorkerPool pool_{1};
+  std::vector<Float8E4M3> codes_;
+  std::vector<float> scales_;
+};
+
+TEST_F(PanelWeightTest, CutsSegmentsAtScaleBlockEdges) {
+  const PanelWeight weight(MakeFloat8(16, 200, 0, 100), DataType::kFloat32, Columns(), pool_);
+  EXPECT_EQ(weight.segments().lengths, (std::vector<int32_t>{28, 128, 44}));
+  EXPECT_TRUE(weight.segments().natural);
+  EXPECT_EQ(weight.row_form().type, DataType::kFloat32);
+}
+
+TEST_F(PanelWeightTest, PadsSegmentsToTheStepOfPairs) {
+  const PanelWeight weight(MakeFloat8(16, 200, 0, 101), DataType::kBFloat16, Pairs(32), pool_);
+  EXPECT_EQ(weight.segments().lengths, (std::vector<int32_t>{27, 128, 45}));
+  EXPECT_EQ(weight.segments().padded, (std::vector<int32_t>{32, 128, 64}));
+  EXPECT_EQ(weight.segments().padded_k, 224);
+  EXPECT_FALSE(weight.segments().natural);
+  EXPECT_EQ(weight.row_form().type, DataType::kBFloat16);
+}
+
+TEST_F(PanelWeightTest, PutsColumnsOfAPanelSideBySide) {
+  const PanelWeight weight(MakeFloat8(20, 3, 0, 0), DataType::kFloat32, Columns(), pool_);
+  const PanelProduct product = Describe(weight);
+  EXPECT_EQ(product.layout, PanelLayout::kColumnsFloat8);
+  EXPECT_EQ(product.num_panels, 2);
+  EXPECT_EQ(product.out_columns, 20);
+  for (int64_t k = 0; k < 3; ++k) {
+    for (int64_t n = 0; n < 20; ++n) {
+      const uint8_t* panel = product.panels + n / 16 * product.panel_bytes;
+      EXPECT_EQ(panel[k * 16 + n % 16], codes_[n * 3 + k].bits);
+    }
+  }
+}
+
+TEST_F(PanelWeightTest, InterleavesPairsOfFloat8AsTheLookUpNeedsThem) {
+  const PanelWeight weight(MakeFloat8(16, 8, 0, 0), DataType::kBFloat16, Pairs(4), pool_);
+  const PanelProduct product = Describe(weight);
+  EXPECT_EQ(product.layout, PanelLayout::kPairsFloat8);
+  for (int64_t k = 0; k < 8; ++k) {
+    for (int64_t n = 0; n < 16; ++n) {
+      // Byte order: groups of 4 k, lanes of 4 columns, pairs of k, columns, k within the pair.
+      const int64_t place = k / 4 * 64 + n / 4 * 16 + k % 4 / 2 * 8 + n % 4 * 2 + k % 2;
+      EXPECT_EQ(product.panels[place], codes_[n * 8 + k].bits) << k << ", " << n;
+    }
+  }
+}
+
+TEST_F(PanelWeightTest, HasOneScalePerPanelUnlessABlockEdgeCutsOne) {
+  const PanelWeight whole(MakeFloat8(144, 128, 0, 0), DataType::kBFloat16, Pairs(4), pool_);
+  EXPECT_FALSE(Describe(whole).lane_scales);
+  EXPECT_EQ(Describe(whole).scales[7], 1.0f);
+  EXPECT_EQ(Describe(whole).scales[8], 2.0f);
+  const PanelWeight cut(MakeFloat8(16, 128, 120, 0), DataType::kBFloat16, Pairs(4), pool_);
+  const PanelProduct product = Describe(cut);
+  EXPECT_TRUE(product.lane_scales);
+  EXPECT_EQ(product.scales[7], 1.0f);
+  EXPECT_EQ(product.scales[8], 2.0f);
+}
+
+TEST_F(PanelWeightTest, HoldsWeightsWithNanAsBFloat16UnderColumns) {
+  const WeightMatrix matrix = MakeFloat8(16, 4, 0, 0);
+  codes_[5].bits = 0xff;
+  const PanelWeight columns(matrix, DataType::kFloat32, Columns(), pool_);
+  EXPECT_EQ(columns.layout(), PanelLayout::kColumnsBFloat16);
+  const PanelWeight pairs(matrix, DataType::kBFloat16, Pairs(4), pool_);
+  EXPECT_EQ(pairs.layout(), PanelLayout::kPairsFloat8);
+}
+
+TEST_F(PanelWeightTest, PacksTheSameBytesWithAnyNumberOfThreads) {
+  WorkerPool three(3);
+  const WeightMatrix matrix = MakeFloat8(500, 96, 0, 0);
+  const PanelWeight a(matrix, DataType::kBFloat16, Pairs(4), pool_);
+  const PanelWeight b(matrix, DataType::kBFloat16, Pairs(4), three);
+  const PanelProduct first = Describe(a);
+  const PanelProduct second = Describe(b);
+  const int64_t bytes = first.panel_bytes * first.num_panels;
+  EXPECT_EQ(std::vector<uint8_t>(first.panels, first.panels + bytes),
+            std::vector<uint8_t>(second.panels, second.panels + bytes));
+}
+
+}  // namespace
+}  // namespace baton::kernels::cpu
