@@ -2,9 +2,10 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 
+#include "common/log/log.h"
 #include "common/rpc/status_conversion.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
@@ -13,9 +14,23 @@
 namespace baton::gateway {
 namespace {
 
+// What gRPC says about a broken connection names addresses, which are not for clients: that goes to
+// the log. What the scheduler itself says passes unchanged.
+absl::Status HideTransport(const grpc::Status& status) {
+  absl::Status converted = FromGrpcStatus(status);
+  if (!absl::IsUnavailable(converted)) return converted;
+  for (const char* sign : {"ipv4:", "ipv6:", "unix:", "Socket closed", "failed to connect",
+                           "keepalive", "GOAWAY", "Connection reset", "Broken pipe"}) {
+    if (!absl::StrContains(converted.message(), sign)) continue;
+    BATON_LOG(WARNING) << "connection to the scheduler: " << converted.message();
+    return absl::UnavailableError("the scheduler cannot be reached");
+  }
+  return converted;
+}
+
 // Status of a finished Submit with what the scheduler said about retrying.
 absl::Status SubmitStatus(const grpc::Status& status, const grpc::ClientContext& context) {
-  absl::Status converted = FromGrpcStatus(status);
+  absl::Status converted = HideTransport(status);
   if (converted.ok()) return converted;
   const auto& trailers = context.GetServerTrailingMetadata();
   const auto found = trailers.find("retry-after-ms");
@@ -95,7 +110,7 @@ std::unique_ptr<GroupStream> GrpcSchedulerClient::WatchGroup(GroupStateCallback 
             on_state(messages.back());
           },
           [on_lost = std::move(on_lost)](const grpc::Status& status, const grpc::ClientContext&) {
-            on_lost(Annotate(FromGrpcStatus(status), "watching the scheduler"));
+            on_lost(Annotate(HideTransport(status), "watching the scheduler"));
           }});
   reader->context().set_wait_for_ready(true);
   v1::WatchGroupRequest request;

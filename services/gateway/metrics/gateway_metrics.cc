@@ -119,7 +119,19 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
                                        "Most tokens that a request allows",
                                        TokenBuckets(max_model_len))),
       request_num_choices_(
-          AddHistogram("vllm:request_params_n", "Choices by request", kNumChoices)) {}
+          AddHistogram("vllm:request_params_n", "Choices by request", kNumChoices)) {
+  // Series that are there from the start can be subtracted from.
+  for (v1::FinishReason reason : {v1::FINISH_REASON_STOP, v1::FINISH_REASON_LENGTH,
+                                  v1::FINISH_REASON_ABORT, v1::FINISH_REASON_ERROR}) {
+    FinishCounter(reason);
+  }
+}
+
+prometheus::Counter& GatewayMetrics::FinishCounter(v1::FinishReason reason) {
+  Labels labels = labels_;
+  labels["finished_reason"] = std::string(FinishName(reason));
+  return success_.Add(labels);
+}
 
 void GatewayMetrics::CountHttpAnswer(absl::string_view route, int status) {
   http_answers_.Add({{"route", std::string(route)}, {"code", absl::StrCat(status)}}).Increment();
@@ -158,9 +170,7 @@ void GatewayMetrics::RecordInterTokenLatency(absl::Duration latency) {
 }
 
 void GatewayMetrics::RecordSequence(const SequenceRecord& record) {
-  auto labels = labels_;
-  labels["finished_reason"] = std::string(FinishName(record.finish_reason));
-  success_.Add(labels).Increment();
+  FinishCounter(record.finish_reason).Increment();
   end_to_end_.Observe(absl::ToDoubleSeconds(record.total));
   request_generation_tokens_.Observe(record.num_generated_tokens);
   if (record.num_generated_tokens < 2) return;

@@ -58,6 +58,8 @@ class GatewayMetrics {
   prometheus::Histogram& AddHistogram(const std::string& name, const std::string& help,
                                       const std::vector<double>& buckets);
 
+  prometheus::Counter& FinishCounter(v1::FinishReason reason);
+
   const std::shared_ptr<prometheus::Registry> registry_;
   const Labels labels_;
 

@@ -244,12 +244,14 @@ TEST_F(ChatContract, SchedulerDeathInAStreamIsAnErrorEvent) {
   const TestHttpResponse response = client.Receive();
   EXPECT_FALSE(response.complete);
   EXPECT_TRUE(json::parse(response.Events().back()).contains("error")) << response.body;
+  EXPECT_THAT(response.body, testing::Not(HasSubstr("127.0.0.1")));
   AwaitReady(503);
   EXPECT_EQ(Get("/health").status, 503);
   EXPECT_EQ(Get("/health/live").status, 200);
   const TestHttpResponse refused = Post("/v1/chat/completions", ChatBody());
   EXPECT_EQ(refused.status, 503);
   EXPECT_NE(refused.Header("Retry-After"), "");
+  EXPECT_THAT(refused.body, testing::Not(HasSubstr("127.0.0.1")));
 }
 
 TEST_F(ChatContract, SlowReaderPausesItsSequenceAndLosesNothing) {
