@@ -1,5 +1,6 @@
 #include "kernels/host/futex.h"
 
+#include <chrono>
 #include <climits>
 #include <sys/syscall.h>
 #include <thread>
@@ -10,10 +11,15 @@
 namespace baton::kernels {
 namespace {
 
-// About 20 us at 40 cycles a pause; none where nobody else could run meanwhile.
-int SpinLimit() {
-  static const int limit = std::thread::hardware_concurrency() > 1 ? 1500 : 0;
-  return limit;
+// How long a wait spins before it sleeps.
+constexpr std::chrono::microseconds kSpin(20);
+// Pauses between two looks at the clock, about a microsecond.
+constexpr int kPausesPerLook = 32;
+
+// Spinning keeps others from running where there is one processor.
+bool MaySpin() {
+  static const bool may_spin = std::thread::hardware_concurrency() > 1;
+  return may_spin;
 }
 
 }  // namespace
@@ -26,9 +32,13 @@ void PauseProcessor() {
 
 void WaitableWord::WaitWhile(uint32_t old) {
   static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
-  for (int spin = SpinLimit(); spin > 0; --spin) {
-    if (Load() != old) return;
-    PauseProcessor();
+  if (Load() != old) return;
+  const auto end = std::chrono::steady_clock::now() + kSpin;
+  while (MaySpin() && std::chrono::steady_clock::now() < end) {
+    for (int pause = 0; pause < kPausesPerLook; ++pause) {
+      if (Load() != old) return;
+      PauseProcessor();
+    }
   }
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   while (word_.load(std::memory_order_seq_cst) == old) {

@@ -78,7 +78,9 @@ inline __m512 DotPairs(__m512 sum, __m512i x, __m512i w) {
 }
 
 inline __m512i BroadcastPair(const uint16_t* x) {
-  return _mm512_set1_epi32(*reinterpret_cast<const int32_t __attribute__((may_alias))*>(x));
+  int32_t pair;  // rows may begin at any element
+  __builtin_memcpy(&pair, x, sizeof(pair));
+  return _mm512_set1_epi32(pair);
 }
 
 template <typename Elements, int kRows, int kPanels>
