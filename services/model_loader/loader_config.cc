@@ -15,7 +15,8 @@ ABSL_FLAG(std::string, ports_file, "", "file to write the bound ports to, as JSO
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
           "how long loads may go on after SIGTERM");
 ABSL_FLAG(int, read_threads, 4, "reads at a time");
-ABSL_FLAG(int, read_mib, 8, "MiB of one read");
+ABSL_FLAG(int, read_mib, 2,
+          "MiB of one read: small enough that what is read stays in the CPU's cache");
 ABSL_FLAG(absl::Duration, read_deadline, absl::Seconds(30), "time that one read may take");
 ABSL_FLAG(int, read_attempts, 3, "tries of one read before the load fails");
 ABSL_FLAG(bool, follow_links, false,

@@ -23,7 +23,7 @@ namespace baton::loader {
 
 struct LoadOptions {
   int num_threads = 4;
-  uint64_t job_bytes = uint64_t{8} << 20;
+  uint64_t job_bytes = uint64_t{2} << 20;
   absl::Duration connect_deadline = absl::Seconds(10);
   absl::Duration send_deadline = absl::Seconds(30);
 };

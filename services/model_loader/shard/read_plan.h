@@ -50,7 +50,7 @@ struct ReadPlan {
 
 struct ReadPlanOptions {
   // Aim for one read. A row longer than this is cut.
-  uint64_t job_bytes = uint64_t{8} << 20;
+  uint64_t job_bytes = uint64_t{2} << 20;
   // Largest chunk sent.
   uint64_t chunk_bytes = uint64_t{4} << 20;
   // Gaps below this are read through.

@@ -37,7 +37,7 @@ struct RangeReaderOptions {
   // thread is left.
   int max_stuck_threads = 16;
   // Least capacity of a buffer; the size of most reads.
-  size_t buffer_bytes = size_t{8} << 20;
+  size_t buffer_bytes = size_t{2} << 20;
 };
 
 // What several reads have in common so that they can be cancelled together. Must outlive them.

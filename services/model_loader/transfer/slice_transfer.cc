@@ -40,7 +40,8 @@ SliceTransfer::SliceTransfer(const SliceTransferOptions& options, const ReadPlan
       plan_(*plan),
       reader_(*reader),
       senders_(std::move(senders)),
-      progress_(*progress) {
+      progress_(*progress),
+      gather_buffers_(static_cast<size_t>(4 * options.num_threads), options.chunk_bytes) {
   BATON_CHECK(options.num_threads > 0 && options.chunk_bytes > 0);
 }
 
@@ -106,10 +107,10 @@ absl::Status SliceTransfer::SendDelivery(const Delivery& delivery,
     if (delivery.contiguous()) {
       payload = bytes.subspan(delivery.buffer_offset + begin, count);
     } else {
-      auto gathered = std::make_shared_for_overwrite<std::byte[]>(count);
-      Gather(delivery, bytes, begin, {gathered.get(), count});
-      payload = {gathered.get(), count};
-      owner = std::move(gathered);
+      const std::shared_ptr<ReadBuffer> gathered = gather_buffers_.Take(count);
+      Gather(delivery, bytes, begin, gathered->span());
+      payload = std::as_const(*gathered).span();
+      owner = gathered;
     }
     LoadProgress* progress = &progress_;
     RETURN_IF_ERROR(senders_[delivery.target]->SendChunk(

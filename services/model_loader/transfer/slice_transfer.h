@@ -53,6 +53,7 @@ class SliceTransfer final {
   ReadScope scope_;
   const std::vector<ChunkSender*> senders_;
   LoadProgress& progress_;
+  BufferPool gather_buffers_;  // for chunks of strided deliveries
 
   std::atomic<size_t> next_job_ = 0;
   std::atomic<bool> failed_ = false;
