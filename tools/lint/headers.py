@@ -18,23 +18,24 @@ import layers
 
 
 def compile_flags(commands, target, targets):
-    """The compile command, as words, of a source of `target` or of a target that links it, or any."""
-    for file in target.files:
-        if file in commands:
-            return commands[file]
-    for user in targets.values():
-        if target.name in user.public + user.private:
-            for file in user.files:
-                if file in commands:
-                    return commands[file]
-    return next(iter(commands.values()))  # include paths are the same for all
+    """The compile command, as words, that suits a header of `target`.
+
+    Of the sources of the target and of those that link it, the one with the most flags: a header of
+    vector kernels needs those of the widest instructions. Include paths are the same everywhere.
+    """
+    users = [user for user in targets.values() if target.name in user.public + user.private]
+    fitting = [commands[file] for user in [target, *users] for file in user.files
+               if file in commands]
+    return max(fitting, key=len) if fitting else next(iter(commands.values()))
 
 
 def alone(words, header, scratch):
     """Compiles a file that only includes `header`; its error text, or None."""
     stem = scratch / header.replace("/", "_")
     source = stem.with_suffix(".cc")
-    source.write_text(f'#include "{header}"\n')
+    text = f'#include "{header}"\n'
+    if not source.exists() or source.read_text() != text:
+        source.write_text(text)
     command = []
     skip = False
     for word in words:
