@@ -11,7 +11,7 @@ constexpr absl::string_view kOneBackend = "the backend chooses its own kernels";
 constexpr absl::string_view kOwnLoader = "baton-model-loader reads safetensors in its own way";
 constexpr absl::string_view kOwnGroup = "processes are found by flag or registration";
 constexpr absl::string_view kNoOffload = "the KV cache is not moved out of the stage's memory";
-constexpr absl::string_view kAlways = "that is how it always works here";
+constexpr absl::string_view kAlways = "that is not a choice here";
 constexpr absl::string_view kNotYet = "there is nothing like it here yet";
 constexpr absl::string_view kFromMemory = "the KV cache is sized from --kv-cache-memory-bytes";
 
@@ -94,22 +94,22 @@ std::vector<ServeFlag> IgnoredFlags() {
   add(kValue, kFromMemory, {"gpu-memory-utilization"});
   add(kValue, kNoOffload, {"swap-space", "cpu-offload-gb", "kv-offloading-size"});
   add(kSwitch, kAlways,
-      {"enable-chunked-prefill", "enable-prefix-caching", "async-scheduling", "enable-reasoning",
-       "disable-log-stats", "disable-log-requests", "disable-uvicorn-access-log",
-       "disable-async-output-proc"});
+      {"enable-chunked-prefill", "async-scheduling", "enable-reasoning", "disable-log-stats",
+       "disable-log-requests", "disable-uvicorn-access-log", "disable-async-output-proc"});
   add(kValue, kAlways,
       {"scheduling-policy", "num-scheduler-steps", "scheduler-delay-factor", "preemption-mode",
-       "prefix-caching-hash-algo", "generation-config", "logprobs-mode", "stream-interval",
-       "watermark", "chat-template-content-format"});
+       "generation-config", "logprobs-mode", "stream-interval", "watermark",
+       "chat-template-content-format"});
   add(kSwitch, kNotYet,
-      {"enable-auto-tool-choice", "enable-expert-parallel", "enable-eplb", "enable-log-requests",
-       "enable-log-outputs", "enable-request-id-headers", "enable-server-load-tracking",
-       "enable-prompt-tokens-details", "enable-force-include-usage", "enable-prompt-adapter"});
+      {"enable-prefix-caching", "enable-auto-tool-choice", "enable-expert-parallel", "enable-eplb",
+       "enable-log-requests", "enable-log-outputs", "enable-request-id-headers",
+       "enable-server-load-tracking", "enable-prompt-tokens-details", "enable-force-include-usage",
+       "enable-prompt-adapter"});
   add(kValue, kNotYet,
-      {"tool-call-parser", "speculative-config", "speculative-model", "num-speculative-tokens",
-       "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint", "max-log-len",
-       "guided-decoding-backend", "decode-context-parallel-size", "seed", "max-logprobs",
-       "long-prefill-token-threshold", "uvicorn-log-level"});
+      {"prefix-caching-hash-algo", "tool-call-parser", "speculative-config", "speculative-model",
+       "num-speculative-tokens", "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint",
+       "max-log-len", "guided-decoding-backend", "decode-context-parallel-size", "seed",
+       "max-logprobs", "long-prefill-token-threshold", "uvicorn-log-level"});
   return flags;
 }
 
