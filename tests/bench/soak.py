@@ -50,7 +50,9 @@ def main():
     arguments = parser.parse_args()
     warm = arguments.requests // 10
     with tempfile.TemporaryDirectory() as folder:
-        group = load_client.start(folder, stages=arguments.stages, ranks=arguments.ranks)
+        # So few blocks that the warm-up touches each: later growth is no first use of the KV cache.
+        group = load_client.start(folder, "--num-gpu-blocks-override", "96",
+                                  stages=arguments.stages, ranks=arguments.ranks)
         try:
             group.wait_ready()
             failures = run(group, range(warm), arguments.concurrency)
