@@ -3,20 +3,60 @@
 #include <algorithm>
 #include <array>
 #include <optional>
-#include <queue>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 #include "common/tokenizer/byte_level.h"
+#include "common/tokenizer/merge_queue.h"
 
 namespace baton {
 namespace {
 
-// Up to here scanning all pairs for the best is faster than a heap (measured on English and code).
+// Up to here scanning all pairs for the best is faster than a queue (measured on English and code).
 constexpr size_t kShortWordBytes = 48;
 constexpr uint32_t kNoRank = UINT32_MAX;
 constexpr uint32_t kNowhere = UINT32_MAX;
+
+struct ResolvedMerge {
+  uint32_t left = 0;
+  uint32_t right = 0;
+  uint32_t both = 0;
+};
+
+// The ids of a merge's texts.
+class MergeResolver {
+ public:
+  explicit MergeResolver(const Vocabulary& vocabulary) : vocabulary_(vocabulary) {}
+
+  // Texts in the byte-level alphabet; false when the vocabulary lacks one of the three tokens.
+  bool Resolve(absl::string_view left_text, absl::string_view right_text, ResolvedMerge* merge) {
+    bytes_.clear();
+    if (!AppendByteLevelBytes(left_text, &bytes_)) return false;
+    const size_t left_size = bytes_.size();
+    if (!AppendByteLevelBytes(right_text, &bytes_)) return false;
+    const std::optional<uint32_t> left = Find(absl::string_view(bytes_).substr(0, left_size));
+    const std::optional<uint32_t> right = Find(absl::string_view(bytes_).substr(left_size));
+    // Ids mostly go in the order of the merges: the one after the last result is likely.
+    std::optional<uint32_t> both = likely_id_;
+    if (vocabulary_.Bytes(likely_id_) != bytes_) both = vocabulary_.Find(bytes_);
+    if (!left.has_value() || !right.has_value() || !both.has_value()) return false;
+    likely_id_ = *both + 1;
+    *merge = {*left, *right, *both};
+    return true;
+  }
+
+ private:
+  std::optional<uint32_t> Find(absl::string_view part) const {
+    if (part.size() == 1) return vocabulary_.ByteToken(static_cast<uint8_t>(part[0]));
+    return vocabulary_.Find(part);
+  }
+
+  const Vocabulary& vocabulary_;
+  std::string bytes_;
+  uint32_t likely_id_ = 0;
+};
 
 }  // namespace
 
@@ -27,29 +67,24 @@ absl::StatusOr<std::unique_ptr<BytePairMerger>> BytePairMerger::Create(
     const TokenizerSpec& spec, const Vocabulary& vocabulary) {
   std::unique_ptr<BytePairMerger> merger(new BytePairMerger(vocabulary));
   merger->ignore_merges_ = spec.ignore_merges;
-  merger->merges_.reserve(spec.merges.size());
-  std::string bytes;
-  for (size_t rank = 0; rank < spec.merges.size(); ++rank) {
-    const MergeEntry& entry = spec.merges[rank];
+  // First all texts to ids, then all into the table: each pass keeps its own table in the cache.
+  std::vector<ResolvedMerge> resolved;
+  resolved.reserve(spec.merges.size());
+  MergeResolver resolver(vocabulary);
+  for (const MergeEntry& entry : spec.merges) {
     const auto text = absl::string_view(spec.text).substr(entry.begin);
-    const auto left_text = text.substr(0, entry.left_length);
-    const auto right_text = text.substr(entry.left_length, entry.right_length);
-    bytes.clear();
-    std::optional<uint32_t> left, right, both;
-    if (AppendByteLevelBytes(left_text, &bytes)) {
-      const size_t left_bytes = bytes.size();
-      if (AppendByteLevelBytes(right_text, &bytes)) {
-        left = vocabulary.Find(absl::string_view(bytes).substr(0, left_bytes));
-        right = vocabulary.Find(absl::string_view(bytes).substr(left_bytes));
-        both = vocabulary.Find(bytes);
-      }
-    }
-    if (!left.has_value() || !right.has_value() || !both.has_value()) {
-      return absl::InvalidArgumentError(absl::StrCat("model.merges: entry ", rank, " \"", left_text,
-                                                     " ", right_text,
-                                                     "\" needs tokens that model.vocab lacks"));
-    }
-    merger->merges_[PairKey(*left, *right)] = {static_cast<uint32_t>(rank), *both};
+    const auto left = text.substr(0, entry.left_length);
+    const auto right = text.substr(entry.left_length, entry.right_length);
+    resolved.emplace_back();
+    if (resolver.Resolve(left, right, &resolved.back())) continue;
+    return absl::InvalidArgumentError(absl::StrCat("model.merges: entry ", resolved.size() - 1,
+                                                   " \"", left, " ", right,
+                                                   "\" needs tokens that model.vocab lacks"));
+  }
+  merger->merges_.reserve(resolved.size());
+  for (size_t rank = 0; rank < resolved.size(); ++rank) {
+    const ResolvedMerge& merge = resolved[rank];
+    merger->merges_[PairKey(merge.left, merge.right)] = {static_cast<uint32_t>(rank), merge.both};
   }
   return merger;
 }
@@ -104,8 +139,8 @@ void BytePairMerger::MergeShortWord(absl::string_view word, std::vector<uint32_t
   ids->insert(ids->end(), tokens.begin(), tokens.begin() + size);
 }
 
-// A linked list of tokens and a heap of the merges possible; entries of the heap that later merges
-// made void are recognised by what stands at their place.
+// A linked list of tokens and a queue of the merges possible; entries that later merges made void
+// are recognised by what stands at their place.
 class BytePairMerger::LongWord {
  public:
   LongWord(const BytePairMerger& merger, absl::string_view word) : merger_(merger) {
@@ -115,19 +150,14 @@ class BytePairMerger::LongWord {
       const uint32_t id = merger.vocabulary_.ByteToken(static_cast<uint8_t>(word[i]));
       nodes_.push_back({id, i == 0 ? kNowhere : i - 1, i + 1 == size ? kNowhere : i + 1});
     }
-    std::vector<Candidate> candidates;
-    for (uint32_t i = 0; i + 1 < size; ++i) {
-      const Merge* const merge = merger.FindMerge(nodes_[i].id, nodes_[i + 1].id);
-      if (merge != nullptr) candidates.push_back({merge->rank, i, merge->id});
-    }
-    heap_ = Heap(std::greater<>(), std::move(candidates));
+    for (uint32_t i = 0; i + 1 < size; ++i) Offer(i);
   }
 
   void Run(std::vector<uint32_t>* ids) {
-    while (!heap_.empty()) {
-      const Candidate top = heap_.top();
-      heap_.pop();
-      if (IsCurrent(top)) Apply(top);
+    MergeQueue::Candidate candidate;
+    while (queue_.Pop(&candidate)) {
+      const Merge* const merge = MergeAt(candidate.place);
+      if (merge != nullptr && merge->rank == candidate.rank) Apply(candidate.place, merge->id);
     }
     for (uint32_t i = 0; i != kNowhere; i = nodes_[i].next) ids->push_back(nodes_[i].id);
   }
@@ -139,45 +169,32 @@ class BytePairMerger::LongWord {
     uint32_t next;
     bool gone = false;  // became part of the one before
   };
-  struct Candidate {
-    uint32_t rank;
-    uint32_t place;
-    uint32_t id;
 
-    bool operator>(const Candidate& other) const {
-      return rank != other.rank ? rank > other.rank : place > other.place;
-    }
-  };
-  using Heap = std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>>;
-
-  bool IsCurrent(const Candidate& candidate) const {
-    const Node& node = nodes_[candidate.place];
-    if (node.gone || node.next == kNowhere) return false;
-    const Merge* const merge = merger_.FindMerge(node.id, nodes_[node.next].id);
-    return merge != nullptr && merge->id == candidate.id;
+  const Merge* MergeAt(uint32_t place) const {
+    const Node& node = nodes_[place];
+    if (node.gone || node.next == kNowhere) return nullptr;
+    return merger_.FindMerge(node.id, nodes_[node.next].id);
   }
 
-  void Apply(const Candidate& candidate) {
-    Node& node = nodes_[candidate.place];
+  void Apply(uint32_t place, uint32_t id) {
+    Node& node = nodes_[place];
     Node& taken = nodes_[node.next];
-    node.id = candidate.id;
+    node.id = id;
     node.next = taken.next;
     taken.gone = true;
-    if (node.next != kNowhere) nodes_[node.next].previous = candidate.place;
+    if (node.next != kNowhere) nodes_[node.next].previous = place;
     if (node.previous != kNowhere) Offer(node.previous);
-    Offer(candidate.place);
+    Offer(place);
   }
 
   void Offer(uint32_t place) {
-    const Node& node = nodes_[place];
-    if (node.next == kNowhere) return;
-    const Merge* const merge = merger_.FindMerge(node.id, nodes_[node.next].id);
-    if (merge != nullptr) heap_.push({merge->rank, place, merge->id});
+    const Merge* const merge = MergeAt(place);
+    if (merge != nullptr) queue_.Push({merge->rank, place});
   }
 
   const BytePairMerger& merger_;
   std::vector<Node> nodes_;
-  Heap heap_;
+  MergeQueue queue_;
 };
 
 void BytePairMerger::MergeWord(absl::string_view word, std::vector<uint32_t>* ids) const {

@@ -40,7 +40,7 @@ absl::Status Vocabulary::AddModelTokens(const TokenizerSpec& spec) {
     const bool in_alphabet = AppendByteLevelBytes(text, &bytes_);
     if (!in_alphabet) bytes_.append(text.data(), text.size());
     spans_[entry.id] = {begin, static_cast<uint32_t>(bytes_.size()) - begin};
-    const bool is_new = in_alphabet ? index_.insert(entry.id).second
+    const bool is_new = in_alphabet ? index_.insert({spans_[entry.id], entry.id}).second
                                     : other_.emplace(std::string(text), entry.id).second;
     if (!is_new) {
       return absl::InvalidArgumentError(absl::StrCat("model.vocab: \"", text, "\" stands twice"));
@@ -91,7 +91,7 @@ absl::Status Vocabulary::AddAddedTokens(const TokenizerSpec& spec) {
 std::optional<uint32_t> Vocabulary::Find(absl::string_view bytes) const {
   const auto found = index_.find(bytes);
   if (found == index_.end()) return std::nullopt;
-  return *found;
+  return found->id;
 }
 
 std::optional<uint32_t> Vocabulary::FindAdded(absl::string_view content) const {
