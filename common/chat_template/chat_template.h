@@ -16,7 +16,7 @@ namespace baton {
 struct ChatTemplateLimits {
   size_t source_bytes = size_t{1} << 20;
   size_t nesting = 200;                    // blocks and expressions inside one another
-  uint64_t steps = 20'000'000;             // nodes evaluated plus 64-byte units of text copied
+  uint64_t steps = 5'000'000;              // nodes evaluated plus 64-byte units of text copied
   size_t output_bytes = size_t{64} << 20;  // of the result and of every value on the way
 };
 

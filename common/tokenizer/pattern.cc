@@ -66,12 +66,22 @@ class Translation {
     if (c == 'S') {
       return Replace(in_set_ ? kNotWhiteSpaceInSet : absl::StrCat("[^", kWhiteSpace, "]"));
     }
-    if (absl::string_view("dDpPnrtfx").find(c) != absl::string_view::npos) return Copy(2);
+    if (absl::string_view("pPx").find(c) != absl::string_view::npos) return Braced();
+    if (absl::string_view("dDnrtf").find(c) != absl::string_view::npos) return Copy(2);
     const bool is_word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     if (is_word || static_cast<unsigned char>(c) >= 0x80) {
       return Refuse(absl::StrCat("the escape ", source_.substr(place_, 2)));
     }
     return Copy(2);
+  }
+
+  // \p{...}, \x{...} or without braces.
+  absl::Status Braced() {
+    const absl::string_view rest = source_.substr(place_ + 2);
+    if (!absl::StartsWith(rest, "{")) return Copy(2);
+    const size_t close = rest.find('}');
+    if (close == absl::string_view::npos) return Refuse("an open brace");
+    return Copy(2 + close + 1);
   }
 
   absl::Status InSet(char c) {
