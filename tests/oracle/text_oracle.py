@@ -7,7 +7,8 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
-BUILD = pathlib.Path(os.environ.get("BATON_BUILD_DIR", ROOT / "build" / "release"))
+BIN = pathlib.Path(os.environ.get("BATON_BIN_DIR", ROOT / "build" / "release" / "bin"))
+BUILD = pathlib.Path(os.environ.get("BATON_BUILD_DIR", BIN.parent))
 
 
 class TextProbe:
