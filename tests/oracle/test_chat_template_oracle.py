@@ -1,6 +1,7 @@
 """Chat templates against Jinja2, set up as Hugging Face transformers sets it up for them."""
 
 import datetime
+import functools
 import json
 import random
 
@@ -11,7 +12,7 @@ import pytest
 
 from text_oracle import DATA
 
-NUM_CONVERSATIONS = 600  # per template
+NUM_CONVERSATIONS = 2000  # per template
 NUM_SNIPPETS = 3000
 
 
@@ -36,10 +37,15 @@ def jinja_environment():
 ENVIRONMENT = jinja_environment()
 
 
+@functools.lru_cache(maxsize=16)
+def compiled(source):
+    return ENVIRONMENT.from_string(source)
+
+
 def expected(source, context):
     """What Jinja2 prints, or None where it refuses."""
     try:
-        return ENVIRONMENT.from_string(source).render(context)
+        return compiled(source).render(context)
     except (jinja2.exceptions.TemplateError, TypeError, ValueError, ZeroDivisionError,
             OverflowError, AttributeError):
         return None
