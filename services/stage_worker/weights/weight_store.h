@@ -73,8 +73,10 @@ class WeightStore final {
   uint64_t resident_bytes() const { return builder_.resident_bytes(); }
   const StageWeights& weights() const { return builder_.weights(); }
 
-  // Threads: one caller at a time, standing in for the device's thread until the device runs steps.
-  // Stores of different devices are independent.
+  // Threads: one caller at a time, standing in for the device's thread until the device runs steps;
+  // but Destination of one slice may run at the same time as MarkComplete of another (bytes arrive
+  // while others are packed): they touch nothing in common. Stores of different devices are
+  // independent.
 
  private:
   // State of one slice's bytes.

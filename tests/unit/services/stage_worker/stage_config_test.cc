@@ -1,0 +1,95 @@
+#include "services/stage_worker/stage_config.h"
+
+#include <cstdlib>
+
+#include "absl/flags/declare.h"
+#include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
+#include "absl/strings/match.h"
+#include "gtest/gtest.h"
+
+ABSL_DECLARE_FLAG(std::string, scheduler);
+ABSL_DECLARE_FLAG(std::string, kv_cache_memory_bytes);
+ABSL_DECLARE_FLAG(int, tensor_parallel_size);
+ABSL_DECLARE_FLAG(int, num_devices);
+ABSL_DECLARE_FLAG(int, stage_index);
+ABSL_DECLARE_FLAG(int, cpu_threads);
+
+namespace baton::stage {
+namespace {
+
+// Flags are the program's: each test finds them as they were.
+class ReadStageConfigFlags : public testing::Test {
+ protected:
+  ReadStageConfigFlags() { absl::SetFlag(&FLAGS_scheduler, "leader:50052"); }
+
+  void ExpectRefusal(const char* flag) {
+    const auto config = ReadStageConfig();
+    EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_TRUE(absl::StrContains(config.status().message(), flag)) << config.status();
+  }
+
+ private:
+  absl::FlagSaver saver_;
+};
+
+TEST(ParseBytes, TakesUnits) {
+  EXPECT_EQ(*ParseBytes("0"), 0u);
+  EXPECT_EQ(*ParseBytes("1073741824"), uint64_t{1} << 30);
+  EXPECT_EQ(*ParseBytes("512MiB"), uint64_t{512} << 20);
+  EXPECT_EQ(*ParseBytes("96 GiB"), uint64_t{96} << 30);
+  EXPECT_EQ(*ParseBytes("1.5G"), uint64_t{3} << 29);
+}
+
+TEST(ParseBytes, RefusesEverythingElse) {
+  for (const char* text : {"", "GiB", "-1", "12 apples", "1e99", "2000000T", "0x10", "nan"}) {
+    EXPECT_EQ(ParseBytes(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
+  }
+}
+
+TEST(DefaultDevices, GivesEachRankACoreOrAllOne) {
+  EXPECT_EQ(DefaultDevices(8, 2), 1);
+  EXPECT_EQ(DefaultDevices(8, 8), 8);
+  EXPECT_EQ(DefaultDevices(1, 64), 1);
+}
+
+TEST_F(ReadStageConfigFlags, FillsInWhatIsGiven) {
+  absl::SetFlag(&FLAGS_tensor_parallel_size, 4);
+  absl::SetFlag(&FLAGS_num_devices, 2);
+  absl::SetFlag(&FLAGS_cpu_threads, 6);
+  absl::SetFlag(&FLAGS_kv_cache_memory_bytes, "2GiB");
+  const auto config = ReadStageConfig();
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->stage.scheduler_address, "leader:50052");
+  EXPECT_EQ(config->stage.num_ranks, 4);
+  EXPECT_EQ(config->stage.num_devices, 2);
+  EXPECT_EQ(config->num_threads_per_device, 3);
+  EXPECT_EQ(config->stage.kv_cache_bytes, uint64_t{2} << 30);
+  EXPECT_FALSE(config->stage.stage_index.has_value());
+}
+
+TEST_F(ReadStageConfigFlags, NamesWhatIsWrong) {
+  absl::SetFlag(&FLAGS_tensor_parallel_size, 0);
+  ExpectRefusal("--tensor-parallel-size is 0");
+  absl::SetFlag(&FLAGS_tensor_parallel_size, 2);
+  absl::SetFlag(&FLAGS_num_devices, 3);
+  ExpectRefusal("--num-devices is 3");
+  absl::SetFlag(&FLAGS_num_devices, 0);
+  absl::SetFlag(&FLAGS_kv_cache_memory_bytes, "much");
+  ExpectRefusal("--kv-cache-memory-bytes");
+  absl::SetFlag(&FLAGS_kv_cache_memory_bytes, "0");
+  absl::SetFlag(&FLAGS_stage_index, -2);
+  ExpectRefusal("--stage-index");
+}
+
+TEST_F(ReadStageConfigFlags, FindsTheSchedulerOfALeaderWorkerSet) {
+  absl::SetFlag(&FLAGS_scheduler, "");
+  unsetenv("LWS_LEADER_ADDRESS");
+  ExpectRefusal("--scheduler is missing");
+  setenv("LWS_LEADER_ADDRESS", "group-0.group", 1);
+  EXPECT_EQ(ReadStageConfig()->stage.scheduler_address, "group-0.group:50052");
+  unsetenv("LWS_LEADER_ADDRESS");
+}
+
+}  // namespace
+}  // namespace baton::stage
