@@ -127,6 +127,22 @@ TEST_F(HttpServerTest, ReadsARequestByteByByte) {
   EXPECT_EQ(client.Receive().body, "POST abc");
 }
 
+TEST_F(HttpServerTest, RefusesFramingThatCanBeReadInTwoWays) {
+  Serve();
+  const std::string head = "POST /echo HTTP/1.1\r\nHost: t\r\n";
+  const std::string chunks = "\r\n3\r\nabc\r\n0\r\n\r\n";
+  EXPECT_EQ(StatusOf(head + "Transfer-Encoding: CHUNKED\r\n" + chunks), 200);
+  for (const std::string fields :
+       {"Transfer-Encoding: gzip\r\n", "Transfer-Encoding: identity\r\n",
+        "Transfer-Encoding: xchunked\r\n", "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding:\r\n", "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"}) {
+    EXPECT_EQ(StatusOf(head + fields + chunks), 400) << fields;
+  }
+}
+
 TEST_F(HttpServerTest, ReadsChunkedBodies) {
   Serve();
   TestHttpClient client(server_->port());
