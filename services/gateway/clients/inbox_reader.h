@@ -39,7 +39,10 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
   // After the stub has bound this reactor to a call.
   void Begin() {
     self_ = this->shared_from_this();
-    open_calls_.Add(&context_);
+    open_calls_.Add(this, [this] { EndCall(); });
+    // Reads are also started outside of gRPC's own callbacks: without a hold gRPC could end the
+    // call, and free its side of it, between the decision to read and the read.
+    this->AddHold();
     this->StartRead(&incoming_);
     this->StartCall();
   }
@@ -53,8 +56,8 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
 
   // Ends the call now; the listener hears no more.
   void Cancel() {
-    Detach();
-    context_.TryCancel();
+    listener_ = {};
+    EndCall();
   }
 
   void SetPaused(bool paused) {
@@ -63,17 +66,22 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) return;
+    if (!ok) return this->RemoveHold();
     bool post = false;
-    bool full = false;
+    bool read_on = false;
+    bool ends = false;
     {
       absl::MutexLock lock(&mutex_);
       inbox_.push_back(std::move(incoming_));
       post = !std::exchange(delivery_posted_, true);
-      full = stalled_ = inbox_.size() >= kCapacity;
+      ends = cancelled_;
+      stalled_ = !ends && inbox_.size() >= kCapacity;
+      read_on = !ends && !stalled_;
     }
+    // Whoever resumes a stalled reader may do so from here on.
     if (post) PostDelivery();
-    if (!full) this->StartRead(&incoming_);
+    if (read_on) this->StartRead(&incoming_);
+    if (ends) this->RemoveHold();
   }
 
   void OnDone(const grpc::Status& status) override {
@@ -85,10 +93,24 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
     // gRPC touches this object no more; it lives until the delivery has run and this returns.
     const std::shared_ptr<InboxReader> self = std::move(self_);
     executor_.Post([self] { self->Deliver(); });
-    open_calls_.Remove(&context_);
+    open_calls_.Remove(this);
   }
 
  private:
+  // Any thread, while gRPC has not called OnDone. A read that is pending fails and gives the hold
+  // back; a stalled reader has none, so its hold is given back here.
+  void EndCall() {
+    bool was_stalled = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (done_) return;
+      cancelled_ = true;
+      was_stalled = std::exchange(stalled_, false);
+    }
+    context_.TryCancel();
+    if (was_stalled) this->RemoveHold();
+  }
+
   void PostDelivery() {
     executor_.Post([self = this->shared_from_this()] {
       {
@@ -109,7 +131,7 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
       absl::MutexLock lock(&mutex_);
       messages.swap(inbox_);
       done = done_;
-      read_on = std::exchange(stalled_, false) && !done_;
+      read_on = std::exchange(stalled_, false);
     }
     if (read_on) this->StartRead(&incoming_);
     // The listener may cancel, and so drop itself, while it runs.
@@ -132,7 +154,9 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
   absl::Mutex mutex_;
   std::vector<Response> inbox_ ABSL_GUARDED_BY(mutex_);
   bool delivery_posted_ ABSL_GUARDED_BY(mutex_) = false;
-  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;  // no read pending: the inbox is full
+  // No read is pending, for the inbox is full: whoever clears this reads on or removes the hold.
+  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool done_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -1,10 +1,12 @@
 // The calls of one client that gRPC has not finished with.
 #pragma once
 
+#include <functional>
+#include <utility>
+
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
-#include "grpcpp/client_context.h"
 
 namespace baton::gateway {
 
@@ -14,24 +16,25 @@ class OpenCalls {
  public:
   ~OpenCalls() {
     absl::MutexLock lock(&mutex_);
-    for (grpc::ClientContext* context : contexts_) context->TryCancel();
+    for (const auto& [call, cancel] : calls_) cancel();
     mutex_.Await(absl::Condition(this, &OpenCalls::Empty));
   }
 
-  void Add(grpc::ClientContext* context) ABSL_LOCKS_EXCLUDED(mutex_) {
+  // `cancel` brings the end of the call about, from any thread; it must not call Remove itself.
+  void Add(const void* call, std::function<void()> cancel) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
-    contexts_.insert(context);
+    calls_.emplace(call, std::move(cancel));
   }
-  void Remove(grpc::ClientContext* context) ABSL_LOCKS_EXCLUDED(mutex_) {
+  void Remove(const void* call) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
-    contexts_.erase(context);
+    calls_.erase(call);
   }
 
  private:
-  bool Empty() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return contexts_.empty(); }
+  bool Empty() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return calls_.empty(); }
 
   absl::Mutex mutex_;
-  absl::flat_hash_set<grpc::ClientContext*> contexts_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<const void*, std::function<void()>> calls_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::gateway
