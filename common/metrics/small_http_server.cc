@@ -31,6 +31,9 @@ namespace {
 constexpr size_t kMaxConnections = 32;
 constexpr size_t kMaxRequestBytes = 8 << 10;
 constexpr absl::Duration kMaxConnectionTime = absl::Seconds(5);
+// After a failed accept, usually for want of descriptors: the client stays in the queue, so that
+// poll would return at once for ever.
+constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
 
 class Descriptor final {
  public:
@@ -130,9 +133,10 @@ class PollingServer final : public SmallHttpServer {
   void Serve() {
     while (true) {
       std::vector<pollfd> watched{{wake_.get(), POLLIN, 0}};
-      const bool accepting = connections_.size() < kMaxConnections;
+      const bool paused = absl::Now() < accept_again_;
+      const bool accepting = !paused && connections_.size() < kMaxConnections;
       watched.push_back({accepting ? listener_.get() : -1, POLLIN, 0});
-      absl::Time next = absl::InfiniteFuture();
+      absl::Time next = paused ? accept_again_ : absl::InfiniteFuture();
       for (const Connection& connection : connections_) {
         const short wanted = connection.reply.empty() ? POLLIN : POLLOUT;  // NOLINT: poll's type
         watched.push_back({connection.socket.get(), wanted, 0});
@@ -160,6 +164,8 @@ class PollingServer final : public SmallHttpServer {
     const int fd = accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0)
       connections_.push_back({Descriptor(fd), absl::Now() + kMaxConnectionTime, "", "", 0});
+    else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+      accept_again_ = absl::Now() + kAcceptPause;
   }
 
   // Reads or writes what is possible now; false once the connection is done with.
@@ -204,7 +210,8 @@ class PollingServer final : public SmallHttpServer {
   const Descriptor wake_;
   const Answer answer_;
   const int port_;
-  std::list<Connection> connections_;  // of thread_ alone
+  std::list<Connection> connections_;  // this and the next of thread_ alone
+  absl::Time accept_again_ = absl::InfinitePast();
   std::thread thread_;
 };
 

@@ -1,8 +1,11 @@
 #include "common/rpc/server_runtime.h"
 
 #include <atomic>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <map>
+#include <sys/resource.h>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -72,6 +75,17 @@ void SetLimits(grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->SetMaxReceiveMessageSize(kMaxReceiveBytes);
   builder->SetMaxSendMessageSize(kMaxReceiveBytes);
+}
+
+// A connection is a descriptor, and the usual soft limit of 1024 exists for programs that call
+// select, which nothing here does.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  const rlim_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    BATON_LOG(WARNING) << "the limit of open files stays at " << before << ": "
+                       << std::strerror(errno);
 }
 
 class GrpcServerRuntime final : public ServerRuntime {
@@ -198,6 +212,7 @@ absl::StatusOr<std::unique_ptr<ServerRuntime>> ServerRuntime::Create(ServerOptio
     return absl::InvalidArgumentError(
         absl::StrCat("listen address \"", options.listen_address, "\" is not host:port"));
   std::signal(SIGPIPE, SIG_IGN);
+  RaiseDescriptorLimit();
   ASSIGN_OR_RETURN(std::unique_ptr<ShutdownEvents> events, ShutdownEvents::Create());
   return std::make_unique<GrpcServerRuntime>(std::move(options), std::move(events));
 }

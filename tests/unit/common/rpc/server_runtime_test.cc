@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
 
@@ -89,6 +90,19 @@ TEST(ServerRuntime, RefusesBadOptions) {
   options = Options();
   options.listen_address = "50052";
   EXPECT_EQ(ServerRuntime::Create(options).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ServerRuntime, RaisesTheLimitOfOpenFiles) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit low = before;
+  low.rlim_cur = 256;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  ASSERT_TRUE(ServerRuntime::Create(Options()).ok());
+  rlimit after{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &after), 0);
+  EXPECT_EQ(after.rlim_cur, before.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST(ServerRuntime, ServesCallsHealthReflectionAndMetrics) {
