@@ -1,5 +1,6 @@
 #include "services/model_loader/source/range_reader.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -49,6 +50,14 @@ RangeReader::~RangeReader() {
     absl::MutexLock lock(&mutex_);
     stopped_ = true;
     threads.swap(threads_);
+    const auto all_ended = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return num_ended_threads_ == threads.size();
+    };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&all_ended), options_.stop_deadline)) {
+      BATON_LOG(ERROR) << threads.size() - num_ended_threads_
+                       << " read(s) still wait for the storage; leaving without them";
+      std::_Exit(1);
+    }
   }
   for (std::thread& thread : threads) thread.join();
 }
@@ -134,7 +143,10 @@ void RangeReader::RunThread() {
     {
       absl::MutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(this, &RangeReader::HasWorkOrStopped));
-      if (stopped_) return;
+      if (stopped_) {
+        ++num_ended_threads_;
+        return;
+      }
       attempt = std::move(queue_.front());
       queue_.pop_front();
       attempt->started = true;

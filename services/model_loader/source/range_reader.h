@@ -36,6 +36,8 @@ struct RangeReaderOptions {
   // Threads that hang are replaced by fresh ones up to this many; after that, reads fail once no
   // thread is left.
   int max_stuck_threads = 16;
+  // How long the destructor waits for reads that hang.
+  absl::Duration stop_deadline = absl::Seconds(2);
   // Least capacity of a buffer; the size of most reads.
   size_t buffer_bytes = size_t{2} << 20;
 };
@@ -58,7 +60,8 @@ class RangeReader final {
   // `source` must outlive this object. Errors: InvalidArgument (options).
   static absl::StatusOr<std::unique_ptr<RangeReader>> Create(const RangeReaderOptions& options,
                                                              const ByteSource* source);
-  // Waits for reads that are stuck: see counters().stuck_threads before destroying.
+  // A read that hangs in the kernel cannot be called back, and it writes to memory of ours: if one
+  // is still stuck after stop_deadline, the process logs so and exits with status 1 here.
   ~RangeReader();
 
   // Fills a buffer of `buffer_bytes` from `ranges` of `file`. Any thread; at most num_threads reads
@@ -106,6 +109,7 @@ class RangeReader final {
   std::deque<std::shared_ptr<Attempt>> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  size_t num_ended_threads_ ABSL_GUARDED_BY(mutex_) = 0;
   RangeReaderCounters counters_ ABSL_GUARDED_BY(mutex_);
 };
 

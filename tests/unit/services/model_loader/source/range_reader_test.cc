@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 
+#include "common/log/check.h"
 #include "services/model_loader/source/checkpoint_folder.h"
 #include "tests/fakes/checkpoint_writer.h"
 #include "tests/fakes/fake_byte_source.h"
@@ -132,6 +133,33 @@ TEST(RangeReader, FailsAtOnceWhenNoThreadIsLeft) {
   const absl::Status status = reader->Read(0, {&range, 1}, 100, ReadScope()).status();
   EXPECT_TRUE(absl::StrContains(status.message(), "every read thread")) << status;
   source.Release();
+}
+
+TEST(RangeReader, WaitsForAReadThatComesBackWhenItIsDestroyed) {
+  FakeByteSource source({Pattern(100)});
+  source.HangNext(1);
+  auto reader = RangeReader::Create(Fast(), &source).value();
+  const FileRange range = {0, 100, 0};
+  ASSERT_TRUE(reader->Read(0, {&range, 1}, 100, ReadScope()).ok());
+  std::thread storage([&] { source.Release(); });
+  reader.reset();
+  storage.join();
+}
+
+TEST(RangeReaderDeathTest, LeavesTheProcessIfAReadHangsForEver) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto destroy_while_stuck = [] {
+    FakeByteSource source({Pattern(100)});
+    source.HangNext(1);
+    RangeReaderOptions options = Fast();
+    options.stop_deadline = absl::Milliseconds(20);
+    auto reader = RangeReader::Create(options, &source).value();
+    const FileRange range = {0, 100, 0};
+    BATON_CHECK(reader->Read(0, {&range, 1}, 100, ReadScope()).ok());
+    reader.reset();
+  };
+  EXPECT_EXIT(destroy_while_stuck(), ::testing::ExitedWithCode(1),
+              "1 read.s. still wait for the storage");
 }
 
 TEST(RangeReader, CancelEndsAReadThatHangs) {
