@@ -1,5 +1,6 @@
 #include "tools/baton/child.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace baton {
@@ -19,7 +21,7 @@ constexpr size_t kLinesKept = 12;
 constexpr size_t kMaxLineBytes = 16 << 10;
 
 // Runs between fork and exec, where only async-signal-safe calls are allowed.
-[[noreturn]] void BecomeProgram(const char* program, char* const* argv, int output, pid_t parent) {
+[[noreturn]] void BecomeProgram(char* const* argv, char* const* envp, int output, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);  // the parent died before the line above
   setpgid(0, 0);
@@ -30,8 +32,30 @@ constexpr size_t kMaxLineBytes = 16 << 10;
   dup2(input, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
   dup2(output, STDERR_FILENO);
-  execv(program, argv);
+  execve(argv[0], argv, envp);
   _exit(127);
+}
+
+// The process's own environment with `variables` in place of those of the same name.
+std::vector<std::string> EnvironmentWith(const std::vector<std::string>& variables) {
+  std::vector<std::string> all = variables;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const absl::string_view name(*entry, std::strcspn(*entry, "="));
+    const bool replaced =
+        std::any_of(variables.begin(), variables.end(), [name](const std::string& variable) {
+          return absl::StartsWith(variable, absl::StrCat(name, "="));
+        });
+    if (!replaced) all.emplace_back(*entry);
+  }
+  return all;
+}
+
+// As execve wants it; valid as long as `words`.
+std::vector<char*> Pointers(std::vector<std::string>& words) {
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  return pointers;
 }
 
 }  // namespace
@@ -40,21 +64,22 @@ Child::Child(std::string name, pid_t pid, int output_fd)
     : name_(std::move(name)), pid_(pid), output_fd_(output_fd) {}
 
 absl::StatusOr<std::unique_ptr<Child>> Child::Start(std::string name, const std::string& program,
-                                                    const std::vector<std::string>& arguments) {
+                                                    const std::vector<std::string>& arguments,
+                                                    const std::vector<std::string>& variables) {
   if (access(program.c_str(), X_OK) != 0)
     return absl::NotFoundError(
         absl::StrCat("cannot start ", name, ": ", program, ": ", std::strerror(errno)));
   std::vector<std::string> words{program};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
+  std::vector<std::string> environment = EnvironmentWith(variables);
+  const std::vector<char*> argv = Pointers(words);
+  const std::vector<char*> envp = Pointers(environment);
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0)
     return absl::InternalError(absl::StrCat("no pipe for ", name, ": ", std::strerror(errno)));
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0) BecomeProgram(program.c_str(), argv.data(), ends[1], parent);
+  if (pid == 0) BecomeProgram(argv.data(), envp.data(), ends[1], parent);
   close(ends[1]);
   if (pid < 0) {
     close(ends[0]);

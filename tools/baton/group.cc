@@ -111,7 +111,8 @@ absl::StatusOr<std::unique_ptr<Child>> Group::StartChild(const Member& member) c
   if (HavePorts(Role::kModelLoader))
     peers.model_loader = absl::StrCat("127.0.0.1:", First(Role::kModelLoader).ports.at("grpc"));
   return Child::Start(member.name, absl::StrCat(programs_, "/baton-", NameOf(member.role)),
-                      ArgumentsOf(member.role, member.index, options_, peers, member.ports_file));
+                      ArgumentsOf(member.role, member.index, options_, peers, member.ports_file),
+                      EnvironmentOf(member.role, options_));
 }
 
 // One step of starting: reads new ports, starts who was waiting for them, asks whether all is

@@ -20,6 +20,7 @@ namespace {
 
 constexpr int kMaxStages = 64;
 constexpr int kMaxRanks = 64;
+constexpr char kSecretFlag[] = "api-key";
 
 using Given = std::map<std::string, std::vector<std::string>>;  // flag to values
 
@@ -115,6 +116,20 @@ absl::Status CheckModel(const std::string& folder) {
   return absl::OkStatus();
 }
 
+// A variable holds several keys with commas between them, and one that is empty, or looks like a
+// service link of Kubernetes, counts as not set: then the API would be open.
+absl::Status CheckKeys(const Given& given) {
+  const auto found = given.find(kSecretFlag);
+  if (found == given.end()) return absl::OkStatus();
+  for (const std::string& key : found->second) {
+    if (key.empty()) return absl::InvalidArgumentError("--api-key: a key is empty");
+    if (absl::StrContains(key, ',') || absl::StartsWith(key, "tcp://"))
+      return absl::InvalidArgumentError(
+          "--api-key: a key must have no comma and not begin with tcp://");
+  }
+  return absl::OkStatus();
+}
+
 void PassOnOrWarn(const Given& given, ServeOptions* options) {
   for (const auto& [name, values] : given) {
     const ServeFlag& flag = *FindServeFlag(name);
@@ -168,6 +183,7 @@ absl::StatusOr<ServeOptions> ParseServeOptions(const std::vector<std::string>& w
   RETURN_IF_ERROR(TakeNumber(given, "pipeline-parallel-size", 1, kMaxStages, &options.num_stages));
   RETURN_IF_ERROR(TakeNumber(given, "tensor-parallel-size", 1, kMaxRanks, &options.num_ranks));
   RETURN_IF_ERROR(NormalizeLength(&given));
+  RETURN_IF_ERROR(CheckKeys(given));
   if (given.contains("host")) options.host = given["host"].back();
   if (given.contains("state-file")) options.state_file = given["state-file"].back();
   if (given.contains("verbose")) options.verbose = given["verbose"].back() == "true";
@@ -222,7 +238,7 @@ std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& o
     add("stage-index", absl::StrCat(index));
   }
   for (const auto& [name, values] : options.passed_on) {
-    if ((FindServeFlag(name)->destinations & destination) == 0) continue;
+    if ((FindServeFlag(name)->destinations & destination) == 0 || name == kSecretFlag) continue;
     for (const std::string& value : values)
       if (FindServeFlag(name)->shape == FlagShape::kSwitch)
         arguments.push_back(absl::StrCat("--", name, "=", value));
@@ -230,6 +246,12 @@ std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& o
         add(name, value);
   }
   return arguments;
+}
+
+std::vector<std::string> EnvironmentOf(Role role, const ServeOptions& options) {
+  const auto keys = options.passed_on.find(kSecretFlag);
+  if (role != Role::kGateway || keys == options.passed_on.end()) return {};
+  return {absl::StrCat("BATON_API_KEY=", absl::StrJoin(keys->second, ","))};
 }
 
 }  // namespace baton

@@ -51,4 +51,8 @@ struct PeerAddresses {
 std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& options,
                                      const PeerAddresses& peers, const std::string& ports_file);
 
+// Variables, as "NAME=value", of one process of the group on top of the supervisor's environment:
+// what must not stand on a command line, which every user of the machine can read.
+std::vector<std::string> EnvironmentOf(Role role, const ServeOptions& options);
+
 }  // namespace baton

@@ -1,6 +1,7 @@
 #include "tools/baton/child.h"
 
 #include <csignal>
+#include <cstdlib>
 #include <poll.h>
 
 #include "gmock/gmock.h"
@@ -46,6 +47,17 @@ TEST(Child, TellsHowItEnded) {
   LinesOf(killed.get());
   EXPECT_TRUE(killed->failed());
   EXPECT_EQ(killed->ending(), "killed by SIGSEGV");
+}
+
+TEST(Child, GetsOurEnvironmentAndItsOwnVariables) {
+  setenv("CHILD_TEST_A", "ours", 1);
+  setenv("CHILD_TEST_AB", "kept", 1);
+  auto child = Child::Start("shell", "/bin/sh", {"-c", "echo $CHILD_TEST_A $CHILD_TEST_AB"},
+                            {"CHILD_TEST_A=its own"});
+  unsetenv("CHILD_TEST_A");
+  unsetenv("CHILD_TEST_AB");
+  ASSERT_TRUE(child.ok()) << child.status();
+  EXPECT_THAT(LinesOf(child->get()), ElementsAre("its own kept"));
 }
 
 TEST(Child, KeepsItsLastLines) {

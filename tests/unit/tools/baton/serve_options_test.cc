@@ -106,7 +106,6 @@ TEST(ArgumentsOf, GivesEachRoleItsOwnFlags) {
   ASSERT_TRUE(options.ok()) << options.status();
   const std::string gateway = Line(Role::kGateway, *options);
   EXPECT_THAT(gateway, HasSubstr("--scheduler s:1 --host 127.0.0.1 --port 81"));
-  EXPECT_THAT(gateway, HasSubstr("--api-key a --api-key b"));
   EXPECT_THAT(gateway, HasSubstr("--log-level debug"));
   EXPECT_THAT(gateway, HasSubstr("--log-requests=false"));
   EXPECT_THAT(gateway, HasSubstr("--drain-timeout 5s"));
@@ -123,6 +122,30 @@ TEST(ArgumentsOf, GivesEachRoleItsOwnFlags) {
   const std::string loader = Line(Role::kModelLoader, *options);
   EXPECT_THAT(loader, HasSubstr("--ports-file p.json"));
   EXPECT_THAT(loader, Not(HasSubstr("--scheduler")));
+}
+
+TEST(EnvironmentOf, CarriesTheKeysInsteadOfTheCommandLine) {
+  const auto options = Parse({"--api-key", "secret1", "secret2"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_THAT(EnvironmentOf(Role::kGateway, *options),
+              ElementsAre("BATON_API_KEY=secret1,secret2"));
+  for (const Role role : {Role::kModelLoader, Role::kScheduler, Role::kStageWorker, Role::kGateway})
+    EXPECT_THAT(Line(role, *options), Not(HasSubstr("secret")));
+  EXPECT_THAT(EnvironmentOf(Role::kStageWorker, *options), ::testing::IsEmpty());
+  EXPECT_THAT(EnvironmentOf(Role::kGateway, *Parse({})), ::testing::IsEmpty());
+}
+
+TEST(ServeOptions, RefusesKeysThatTheEnvironmentCannotCarry) {
+  EXPECT_THAT(Refusal({"--api-key", "a,b"}), HasSubstr("no comma"));
+  EXPECT_THAT(Refusal({"--api-key", "tcp://a"}), HasSubstr("tcp://"));
+  EXPECT_THAT(Refusal({"--api-key", "a", ""}), HasSubstr("a key is empty"));
+}
+
+TEST(ArgumentsOf, LetsTheModelLoaderFollowLinks) {
+  const auto options = Parse({"--follow-links"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_THAT(Line(Role::kModelLoader, *options), HasSubstr("--follow-links=true"));
+  EXPECT_THAT(Line(Role::kStageWorker, *options), Not(HasSubstr("follow-links")));
 }
 
 TEST(ServeHelp, NamesOnlyFlagsThatMeanSomething) {
