@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "common/sampling/sampling_limits.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
 
@@ -20,19 +21,12 @@ constexpr double kGreedyBelow = 1e-5;
 struct Range {
   double low;
   double high;
-  bool open_low = false;  // low itself is not in the range
 };
 
 absl::Status CheckRange(absl::string_view field, double value, const Range& range) {
-  const bool above = range.open_low ? value > range.low : value >= range.low;
-  if (std::isfinite(value) && above && value <= range.high) return absl::OkStatus();
-  if (std::isinf(range.high)) {
-    return InvalidField(
-        field, absl::StrCat("must be ", range.open_low ? "greater than " : "at least ", range.low,
-                            ", got ", value));
-  }
-  return InvalidField(field, absl::StrCat("must be in ", range.open_low ? "(" : "[", range.low,
-                                          ", ", range.high, "], got ", value));
+  if (value >= range.low && value <= range.high) return absl::OkStatus();  // false for NaN
+  return InvalidField(field,
+                      absl::StrCat("must be in [", range.low, ", ", range.high, "], got ", value));
 }
 
 absl::Status CheckInteger(absl::string_view field, int64_t value, int64_t low, int64_t high) {
@@ -47,7 +41,6 @@ absl::Status CheckCount(absl::string_view field, size_t count, size_t most,
                       absl::StrCat("holds ", count, " ", what, ", at most ", most, " are allowed"));
 }
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
 
 }  // namespace
@@ -81,7 +74,8 @@ absl::Status RequestValidator::AdmitSampling(const RequestedParams& requested,
   admitted->temperature = temperature;
 
   admitted->top_p = requested.top_p.value_or(defaults_.top_p);
-  RETURN_IF_ERROR(CheckRange("top_p", admitted->top_p, {0, 1, /*open_low=*/true}));
+  // As the float that the stages get: a number too small for them would become 0.
+  RETURN_IF_ERROR(CheckRange("top_p", static_cast<float>(admitted->top_p), {kLeastTopP, 1}));
   const int64_t top_k = requested.top_k.value_or(defaults_.top_k);
   RETURN_IF_ERROR(CheckInteger("top_k", top_k, -1, kMaxCount));
   admitted->top_k = static_cast<uint32_t>(std::max<int64_t>(top_k, 0));
@@ -94,8 +88,8 @@ absl::Status RequestValidator::AdmitSampling(const RequestedParams& requested,
   RETURN_IF_ERROR(CheckRange("frequency_penalty", admitted->frequency_penalty, {-2, 2}));
   admitted->repetition_penalty =
       requested.repetition_penalty.value_or(defaults_.repetition_penalty);
-  RETURN_IF_ERROR(CheckRange("repetition_penalty", admitted->repetition_penalty,
-                             {0, kInfinity, /*open_low=*/true}));
+  RETURN_IF_ERROR(CheckRange("repetition_penalty", static_cast<float>(admitted->repetition_penalty),
+                             {kLeastRepetitionPenalty, kMaxRepetitionPenalty}));
 
   RETURN_IF_ERROR(CheckInteger("n", requested.num_choices, 1, caps_.num_choices));
   admitted->num_choices = static_cast<uint32_t>(requested.num_choices);

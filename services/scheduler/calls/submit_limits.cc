@@ -1,11 +1,11 @@
 #include "services/scheduler/calls/submit_limits.h"
 
-#include <cmath>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 
 #include "common/rpc/peer.h"
+#include "common/sampling/sampling_limits.h"
 #include "common/status/status_macros.h"
 
 namespace baton::scheduler {
@@ -14,15 +14,7 @@ namespace {
 constexpr size_t kMaxRequestIdBytes = 256;
 constexpr size_t kMaxFairnessKeyBytes = 64;
 constexpr size_t kMaxCacheSaltBytes = 256;
-constexpr uint32_t kMaxTopLogprobs = 20;
-constexpr int kMaxLogitBiases = 1024;
 constexpr int kMaxStopTokens = 1024;
-
-absl::Status CheckRange(const char* name, double value, double low, double high) {
-  if (value >= low && value <= high) return absl::OkStatus();  // false for NaN
-  return absl::InvalidArgumentError(
-      absl::StrCat(name, " is ", value, "; allowed: ", low, " to ", high));
-}
 
 absl::Status CheckLength(const char* name, size_t length, size_t most) {
   if (length <= most) return absl::OkStatus();
@@ -42,14 +34,9 @@ absl::Status CheckToken(const char* name, uint32_t token, uint32_t vocab_size) {
 
 absl::Status CheckTokenLists(const v1::SubmitRequest& request, uint32_t vocab_size) {
   const v1::SamplingParams& sampling = request.sampling();
-  RETURN_IF_ERROR(CheckCount("number of logit_bias entries",
-                             static_cast<uint64_t>(sampling.logit_bias_size()), kMaxLogitBiases));
   for (const v1::LogitBias& bias : sampling.logit_bias()) {
     RETURN_IF_ERROR(CheckToken("logit_bias", bias.token_id(), vocab_size));
-    RETURN_IF_ERROR(CheckRange("logit_bias", bias.bias(), -100, 100));
   }
-  RETURN_IF_ERROR(CheckCount("number of allowed_token_ids",
-                             static_cast<uint64_t>(sampling.allowed_token_ids_size()), vocab_size));
   for (uint32_t token : sampling.allowed_token_ids()) {
     RETURN_IF_ERROR(CheckToken("allowed_token_ids", token, vocab_size));
   }
@@ -59,23 +46,6 @@ absl::Status CheckTokenLists(const v1::SubmitRequest& request, uint32_t vocab_si
   return absl::OkStatus();
 }
 
-absl::Status CheckSampling(const v1::SamplingParams& sampling) {
-  RETURN_IF_ERROR(CheckRange("temperature", sampling.temperature(), 0, 2));
-  if (!(sampling.top_p() > 0 && sampling.top_p() <= 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("top_p is ", sampling.top_p(), "; allowed: above 0, up to 1"));
-  }
-  RETURN_IF_ERROR(CheckRange("min_p", sampling.min_p(), 0, 1));
-  RETURN_IF_ERROR(CheckRange("presence_penalty", sampling.presence_penalty(), -2, 2));
-  RETURN_IF_ERROR(CheckRange("frequency_penalty", sampling.frequency_penalty(), -2, 2));
-  if (!(sampling.repetition_penalty() > 0) || std::isinf(sampling.repetition_penalty())) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "repetition_penalty is ", sampling.repetition_penalty(), "; it must be above 0"));
-  }
-  RETURN_IF_ERROR(CheckCount("num_top_logprobs", sampling.num_top_logprobs(), kMaxTopLogprobs));
-  return CheckCount("num_prompt_logprobs", sampling.num_prompt_logprobs(), kMaxTopLogprobs);
-}
-
 }  // namespace
 
 absl::Status CheckSubmitRequest(const v1::SubmitRequest& request, uint32_t vocab_size) {
@@ -83,7 +53,7 @@ absl::Status CheckSubmitRequest(const v1::SubmitRequest& request, uint32_t vocab
   RETURN_IF_ERROR(CheckLength("request_id", request.request_id().size(), kMaxRequestIdBytes));
   RETURN_IF_ERROR(CheckLength("fairness_key", request.fairness_key().size(), kMaxFairnessKeyBytes));
   RETURN_IF_ERROR(CheckLength("cache_salt", request.cache_salt().size(), kMaxCacheSaltBytes));
-  RETURN_IF_ERROR(CheckSampling(request.sampling()));
+  RETURN_IF_ERROR(CheckSamplingRanges(request.sampling()));
   return CheckTokenLists(request, vocab_size);
 }
 

@@ -1,43 +1,12 @@
 #include "services/stage_worker/clients/step_conversion.h"
 
-#include <cmath>
-
 #include "absl/strings/str_cat.h"
 
+#include "common/sampling/sampling_limits.h"
 #include "common/status/status_macros.h"
 
 namespace baton::stage {
 namespace {
-
-constexpr uint32_t kMaxTopLogprobs = 20;
-constexpr int kMaxLogitBiases = 1024;
-
-absl::Status CheckRange(absl::string_view field, float value, float least, float most) {
-  if (std::isfinite(value) && value >= least && value <= most) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(field, " is ", value));
-}
-
-absl::Status CheckSampling(const v1::SamplingParams& params) {
-  constexpr float kLargest = 3.4e38f;
-  RETURN_IF_ERROR(CheckRange("temperature", params.temperature(), 0.0f, 2.0f));
-  RETURN_IF_ERROR(CheckRange("min_p", params.min_p(), 0.0f, 1.0f));
-  RETURN_IF_ERROR(CheckRange("presence_penalty", params.presence_penalty(), -2.0f, 2.0f));
-  RETURN_IF_ERROR(CheckRange("frequency_penalty", params.frequency_penalty(), -2.0f, 2.0f));
-  RETURN_IF_ERROR(CheckRange("top_p", params.top_p(), 1e-30f, 1.0f));
-  RETURN_IF_ERROR(CheckRange("repetition_penalty", params.repetition_penalty(), 1e-30f, kLargest));
-  if (params.num_top_logprobs() > kMaxTopLogprobs ||
-      params.num_prompt_logprobs() > kMaxTopLogprobs) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("more than ", kMaxTopLogprobs, " log-probabilities per token"));
-  }
-  if (params.logit_bias_size() > kMaxLogitBiases) {
-    return absl::InvalidArgumentError(absl::StrCat(params.logit_bias_size(), " logit biases"));
-  }
-  for (const v1::LogitBias& bias : params.logit_bias()) {
-    RETURN_IF_ERROR(CheckRange("logit_bias", bias.bias(), -100.0f, 100.0f));
-  }
-  return absl::OkStatus();
-}
 
 SamplingSettings DecodeSampling(const v1::SamplingParams& params) {
   SamplingSettings settings;
@@ -90,7 +59,7 @@ absl::StatusOr<StepWork> DecodeStep(const v1::StepCommand& command) {
   work.epoch = command.epoch();
   work.step_id = command.step_id();
   for (const v1::NewSequence& sequence : command.new_sequences()) {
-    RETURN_IF_ERROR(Annotate(CheckSampling(sequence.sampling()),
+    RETURN_IF_ERROR(Annotate(CheckSamplingRanges(sequence.sampling()),
                              absl::StrCat("sequence ", sequence.sequence_id())));
     NewSequenceWork& out = work.new_sequences.emplace_back();
     out.sequence_id = sequence.sequence_id();

@@ -1,0 +1,45 @@
+#include "common/sampling/sampling_limits.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+#include "common/status/status_macros.h"
+
+namespace baton {
+namespace {
+
+absl::Status CheckRange(absl::string_view field, float value, float low, float high) {
+  if (value >= low && value <= high) return absl::OkStatus();  // false for NaN
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " is ", value, "; allowed: ", low, " to ", high));
+}
+
+absl::Status CheckCount(absl::string_view field, uint64_t count, uint64_t most) {
+  if (count <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, " is ", count, "; at most ", most));
+}
+
+}  // namespace
+
+absl::Status CheckSamplingRanges(const v1::SamplingParams& params) {
+  RETURN_IF_ERROR(CheckRange("temperature", params.temperature(), 0.0f, kMaxTemperature));
+  RETURN_IF_ERROR(CheckRange("top_p", params.top_p(), kLeastTopP, 1.0f));
+  RETURN_IF_ERROR(CheckRange("min_p", params.min_p(), 0.0f, 1.0f));
+  RETURN_IF_ERROR(
+      CheckRange("presence_penalty", params.presence_penalty(), -kMaxPenalty, kMaxPenalty));
+  RETURN_IF_ERROR(
+      CheckRange("frequency_penalty", params.frequency_penalty(), -kMaxPenalty, kMaxPenalty));
+  RETURN_IF_ERROR(CheckRange("repetition_penalty", params.repetition_penalty(),
+                             kLeastRepetitionPenalty, kMaxRepetitionPenalty));
+  RETURN_IF_ERROR(CheckCount("num_top_logprobs", params.num_top_logprobs(), kMaxTopLogprobs));
+  RETURN_IF_ERROR(CheckCount("num_prompt_logprobs", params.num_prompt_logprobs(), kMaxTopLogprobs));
+  RETURN_IF_ERROR(CheckCount("number of logit_bias entries",
+                             static_cast<uint64_t>(params.logit_bias_size()), kMaxLogitBiases));
+  for (const v1::LogitBias& bias : params.logit_bias()) {
+    RETURN_IF_ERROR(CheckRange("logit_bias", bias.bias(), -kMaxLogitBias, kMaxLogitBias));
+  }
+  return CheckCount("number of allowed_token_ids",
+                    static_cast<uint64_t>(params.allowed_token_ids_size()), kMaxAllowedTokens);
+}
+
+}  // namespace baton
