@@ -9,11 +9,26 @@
 
 namespace baton::scheduler {
 
-std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
+void BatchBuilder::Reset(StepId step_id) {
   step_id_ = step_id;
   budget_ = limits_.max_tokens;
   preempted_ = false;
   rows_.clear();
+}
+
+std::vector<BatchRow> BatchBuilder::BuildAlone(Sequence* sequence, StepId step_id) {
+  Reset(step_id);
+  if (sequence->state() == Sequence::State::kRunning) {
+    AddDecodes();
+    AddBegunPrompts();
+  } else {
+    Begin(sequence);
+  }
+  return std::move(rows_);
+}
+
+std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
+  Reset(step_id);
   AddDecodes();
   AddBegunPrompts();
   // Blocks that were just taken from a running sequence are not for a newcomer.
@@ -46,16 +61,20 @@ void BatchBuilder::AddNewPrompts() {
       limits_.max_running - std::min<size_t>(limits_.max_running, num_running);
   uint32_t share = AdmissionShare(state_.waiting->size(), num_places, limits_.num_free_steps);
   for (; share > 0 && !full(); --share) {
-    Sequence* sequence = state_.waiting->Front();
-    if (!FitsNow(*sequence, *state_.ledger) || !state_.may_begin(*sequence)) return;
-    std::optional<std::vector<BlockId>> blocks =
-        state_.ledger->Grow(sequence->id(), sequence->num_tokens());
-    BATON_CHECK(blocks.has_value()) << "sequence " << sequence->id() << " fits but does not";
-    state_.waiting->Remove(sequence);
-    sequence->set_state(Sequence::State::kRunning);
-    state_.running->insert(sequence);
-    AddRow(sequence, ChunkTokens(*sequence, budget_), *std::move(blocks));
+    if (!Begin(state_.waiting->Front())) return;
   }
+}
+
+bool BatchBuilder::Begin(Sequence* sequence) {
+  if (!FitsNow(*sequence, *state_.ledger) || !state_.may_begin(*sequence)) return false;
+  std::optional<std::vector<BlockId>> blocks =
+      state_.ledger->Grow(sequence->id(), sequence->num_tokens());
+  BATON_CHECK(blocks.has_value()) << "sequence " << sequence->id() << " fits but does not";
+  state_.waiting->Remove(sequence);
+  sequence->set_state(Sequence::State::kRunning);
+  state_.running->insert(sequence);
+  AddRow(sequence, ChunkTokens(*sequence, budget_), *std::move(blocks));
+  return true;
 }
 
 std::optional<std::vector<BlockId>> BatchBuilder::FindBlocks(Sequence* sequence) {

@@ -62,11 +62,16 @@ class BatchBuilder final {
 
   // Rows of step `step_id`; the sequences in them have advanced. Perhaps none.
   std::vector<BatchRow> Build(StepId step_id);
+  // Rows of a step for `sequence` alone: it runs, or it waits and nothing else runs.
+  std::vector<BatchRow> BuildAlone(Sequence* sequence, StepId step_id);
 
  private:
+  void Reset(StepId step_id);
   void AddDecodes();
   void AddBegunPrompts();
   void AddNewPrompts();
+  // `sequence`, which waits, begins. False: it has to wait on.
+  bool Begin(Sequence* sequence);
   // Blocks for the next token of `sequence`, preempting others if need be.
   std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
   void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);

@@ -1,5 +1,7 @@
 #include "services/scheduler/core/request_queue.h"
 
+#include <algorithm>
+
 #include "common/log/check.h"
 
 namespace baton::scheduler {
@@ -7,6 +9,11 @@ namespace baton::scheduler {
 void RequestQueue::Push(Sequence* sequence) {
   sequence->set_state(Sequence::State::kWaiting);
   BATON_CHECK(waiting_.insert(sequence).second) << "sequence " << sequence->id() << " waits twice";
+}
+
+Sequence* RequestQueue::FindFirst(const std::function<bool(const Sequence*)>& matches) const {
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(), matches);
+  return found == waiting_.end() ? nullptr : *found;
 }
 
 void RequestQueue::Remove(Sequence* sequence) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <set>
 
 #include "services/scheduler/core/sequence.h"
@@ -24,6 +25,8 @@ class RequestQueue final {
   void Push(Sequence* sequence);
   // The one to be served next; null if none waits.
   Sequence* Front() const { return waiting_.empty() ? nullptr : *waiting_.begin(); }
+  // The first, in the order of service, that `matches`; null if none does.
+  Sequence* FindFirst(const std::function<bool(const Sequence*)>& matches) const;
   // Takes out one that is in the queue.
   void Remove(Sequence* sequence);
 

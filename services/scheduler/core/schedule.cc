@@ -10,6 +10,13 @@
 #include "services/scheduler/core/finish_rule.h"
 
 namespace baton::scheduler {
+namespace {
+
+// Losses of a stage, in a row, that a sequence was part of.
+constexpr uint32_t kLossesToRunAlone = 2;
+constexpr uint32_t kLossesToFail = 3;
+
+}  // namespace
 
 Schedule::Schedule(ScheduleOptions options)
     : options_(std::move(options)), waiting_(options_.max_waiting) {
@@ -90,23 +97,47 @@ std::vector<SequenceNews> Schedule::OpenEpoch(uint32_t num_blocks) {
   return news;
 }
 
-void Schedule::CloseEpoch() {
-  if (!ledger_.has_value()) return;
+std::vector<SequenceNews> Schedule::CloseEpoch() {
+  if (!ledger_.has_value()) return {};
   steps_.clear();
   forgotten_.clear();
   ledger_.reset();
+  std::vector<SequenceNews> news;
   for (Sequence* sequence : running_) {
+    if (sequence->num_steps_in_flight() > 0) sequence->CountLoss();
     sequence->Restart();
     waiting_.Push(sequence);
+    if (sequence->num_losses() < kLossesToFail) continue;
+    news.push_back({.id = sequence->id(),
+                    .ending = Ending{.cause = FinishCause::kFailed,
+                                     .message = absl::StrCat(
+                                         "the group lost a stage ", kLossesToFail,
+                                         " times in a row while it computed this request, at last "
+                                         "this request alone; it is not tried again")}});
   }
   running_.clear();
+  for (const SequenceNews& item : news) Cancel(item.id);
   std::erase_if(sequences_, [](const auto& entry) {
     return entry.second->state() == Sequence::State::kEnding;
   });
+  return news;
 }
 
-std::optional<Batch> Schedule::NextBatch() {
-  if (!ledger_.has_value() || steps_.size() >= options_.max_steps_in_flight) return std::nullopt;
+Sequence* Schedule::Suspect() const {
+  const auto is_suspect = [](const Sequence* sequence) {
+    return sequence->num_losses() >= kLossesToRunAlone;
+  };
+  const auto running = std::find_if(running_.begin(), running_.end(), is_suspect);
+  return running != running_.end() ? *running : waiting_.FindFirst(is_suspect);
+}
+
+std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
+  Sequence* const suspect = Suspect();
+  if (suspect != nullptr && suspect->state() == Sequence::State::kWaiting) {
+    // What ran alone before it, and proved to be harmless, makes way.
+    if (!steps_.empty()) return {};
+    while (!running_.empty()) Preempt(*running_.begin());
+  }
   const BatchLimits limits{.max_tokens = options_.max_step_tokens,
                            .max_running = options_.max_running,
                            .num_steps = options_.max_steps_in_flight,
@@ -120,9 +151,14 @@ std::optional<Batch> Schedule::NextBatch() {
                                       return std::find(forgotten_.begin(), forgotten_.end(),
                                                        sequence.id()) == forgotten_.end();
                                     }});
+  return suspect != nullptr ? builder.BuildAlone(suspect, step_id) : builder.Build(step_id);
+}
+
+std::optional<Batch> Schedule::NextBatch() {
+  if (!ledger_.has_value() || steps_.size() >= options_.max_steps_in_flight) return std::nullopt;
   Batch batch;
   batch.step_id = last_step_id_ + 1;
-  batch.rows = builder.Build(batch.step_id);
+  batch.rows = BuildRows(batch.step_id);
   const bool release_due = !forgotten_.empty() && steps_.empty();
   if (batch.rows.empty() && !release_due) return std::nullopt;
   batch.finished = std::exchange(forgotten_, {});

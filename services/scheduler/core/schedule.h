@@ -86,8 +86,10 @@ class Schedule final {
   // Steps can be formed from now on, with `num_blocks` empty blocks on every stage. News: sequences
   // that can never fit such a cache. Requires that no epoch is open.
   std::vector<SequenceNews> OpenEpoch(uint32_t num_blocks);
-  // The stages' state is void: steps in flight are forgotten, what ran waits to be computed anew.
-  void CloseEpoch();
+  // A stage was lost, and with it all that the stages hold: steps in flight are forgotten, what ran
+  // waits to be computed anew. A sequence that was in flight at two such losses, without a token in
+  // between, runs alone until it gets one. News: the sequences that were so at a third.
+  std::vector<SequenceNews> CloseEpoch();
   bool epoch_open() const { return ledger_.has_value(); }
 
   // The next micro-batch; nullopt if none is due: no epoch, enough in flight, or nothing to do. A
@@ -127,6 +129,9 @@ class Schedule final {
   // The sequence stops running; its blocks are free and the stages will be told.
   void LeaveStages(Sequence* sequence);
   void Preempt(Sequence* sequence);
+  // The sequence that has to run alone before any other goes on; null if there is none.
+  Sequence* Suspect() const;
+  std::vector<BatchRow> BuildRows(StepId step_id);
   // Ends `sequence` now, or once the steps that it is in are done.
   void End(Sequence* sequence);
   // The sequence of a row of a finished step; null if there is no news to expect of it.

@@ -78,6 +78,9 @@ class Sequence final {
   uint32_t num_steps_in_flight() const { return num_steps_in_flight_; }
   // Last step that it took part in; 0: none since it began to run.
   StepId last_step() const { return last_step_; }
+  // Stages lost, one after the other, while a step with it was in flight and before it got one more
+  // token: whatever is computed next for it may be what brings them down.
+  uint32_t num_losses() const { return num_losses_; }
   // Something can be computed now.
   bool runnable() const { return state_ == State::kRunning && num_to_compute() > 0; }
   // All but the newest token is computed, and that one was generated.
@@ -87,7 +90,11 @@ class Sequence final {
   void Advance(uint32_t num_tokens, StepId step);
   // One step that it took part in is done on every stage.
   void FinishStep();
-  void AppendToken(TokenId token) { tokens_.push_back(token); }
+  void AppendToken(TokenId token) {
+    tokens_.push_back(token);
+    num_losses_ = 0;
+  }
+  void CountLoss() { ++num_losses_; }
   // The stages forget it; everything is to be computed anew. No step of it may be in flight on a
   // stage that still counts.
   void Restart();
@@ -102,6 +109,7 @@ class Sequence final {
   uint32_t num_told_ = 0;
   uint32_t num_steps_in_flight_ = 0;
   StepId last_step_ = 0;
+  uint32_t num_losses_ = 0;
 };
 
 // The order in which sequences are served, and the reverse of that in which they are preempted.

@@ -194,7 +194,10 @@ void StepEngine::LoseStage(uint32_t index, const absl::Status& why, MonotonicTim
   }
   if (registry_.ready()) unready_since_ = now;
   registry_.Leave(index);
-  schedule_.CloseEpoch();
+  for (SequenceNews& news : schedule_.CloseEpoch()) {
+    BATON_LOG(WARNING) << "request " << live_.at(news.id).name << ": " << news.ending->message;
+    news_.push_back({std::move(news), {}, false});
+  }
   reporter_.MarkChanged();
   FormGroup();
 }

@@ -61,6 +61,42 @@ TEST(Schedule, RefusesNewcomersPastTheQueueBound) {
   EXPECT_TRUE(absl::IsResourceExhausted(schedule.Add(MakeRequest(3, 4)).status()));
 }
 
+TEST(Schedule, RunsAloneAfterTwoLossesAndFailsAfterTheThird) {
+  ScheduleOptions options = MakeOptions();
+  options.max_steps_in_flight = 2;
+  Schedule schedule(options);
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
+  ASSERT_TRUE(schedule.Add(MakeRequest(2, 4, 9)).ok());
+  for (int loss = 0; loss < 2; ++loss) {
+    schedule.OpenEpoch(kManyBlocks);
+    ASSERT_TRUE(schedule.NextBatch().has_value());
+    ASSERT_TRUE(schedule.NextBatch().has_value());
+    EXPECT_TRUE(schedule.CloseEpoch().empty());
+  }
+  ASSERT_TRUE(schedule.Add(MakeRequest(3, 4, 9)).ok());
+  // One after the other alone; a token clears the first of them.
+  schedule.OpenEpoch(kManyBlocks);
+  const Batch first = *schedule.NextBatch();
+  ASSERT_EQ(first.rows.size(), 1u);
+  EXPECT_EQ(first.rows[0].id, 1u);
+  EXPECT_FALSE(schedule.NextBatch().has_value());
+  ASSERT_TRUE(schedule.Complete(Answer(first)).ok());
+  const Batch second = *schedule.NextBatch();
+  ASSERT_EQ(second.rows.size(), 1u);
+  EXPECT_EQ(second.rows[0].id, 2u);
+  EXPECT_EQ(second.finished, std::vector<SequenceId>{1});
+  const std::vector<SequenceNews> news = schedule.CloseEpoch();
+  ASSERT_EQ(news.size(), 1u);
+  EXPECT_EQ(news[0].id, 2u);
+  EXPECT_EQ(news[0].ending->cause, FinishCause::kFailed);
+  EXPECT_EQ(schedule.Find(2), nullptr);
+  // The others share steps again.
+  schedule.OpenEpoch(kManyBlocks);
+  EXPECT_EQ(schedule.counts().num_waiting, 2u);
+  ASSERT_TRUE(schedule.NextBatch().has_value());
+  EXPECT_TRUE(schedule.NextBatch().has_value());
+}
+
 TEST(Schedule, RunsPromptThenTokensThenRelease) {
   Schedule schedule = OpenSchedule(MakeOptions());
   ASSERT_TRUE(schedule.Add(MakeRequest(1, 70, 2)).ok());

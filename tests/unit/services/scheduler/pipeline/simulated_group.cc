@@ -84,6 +84,17 @@ void SimulatedGroup::KillStage(uint32_t index) {
   Advance();
 }
 
+bool SimulatedGroup::IsDeadly(const v1::StepCommand& step) const {
+  if (!options_.deadly_token.has_value()) return false;
+  const auto holds = [this](const auto& tokens) {
+    return std::find(tokens.begin(), tokens.end(), *options_.deadly_token) != tokens.end();
+  };
+  return std::any_of(step.new_sequences().begin(), step.new_sequences().end(),
+                     [&](const v1::NewSequence& entry) { return holds(entry.token_ids()); }) ||
+         std::any_of(step.chunks().begin(), step.chunks().end(),
+                     [&](const auto& chunk) { return holds(chunk.appended_token_ids()); });
+}
+
 bool SimulatedGroup::StepStage(uint32_t index) {
   const std::shared_ptr<SimulatedStage> stage = stages_.at(index);
   if (stage->inbox.empty() || stage->frozen) return false;
@@ -96,6 +107,10 @@ bool SimulatedGroup::StepStage(uint32_t index) {
   } else if (message.has_topology()) {
     stage->state.Reset(message.topology().epoch(), message.topology().num_blocks());
     answer.mutable_joined()->set_epoch(message.topology().epoch());
+  } else if (message.has_step() && IsDeadly(message.step())) {
+    KillStage(index);
+    AddStage(index);
+    return true;
   } else if (message.has_step()) {
     *answer.mutable_report() = stage->state.Run(message.step());
   } else if (message.has_drain()) {

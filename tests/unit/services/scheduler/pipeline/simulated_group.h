@@ -25,6 +25,8 @@ struct SimulatedGroupOptions {
   uint32_t max_model_len = 128;
   absl::Duration unready_grace = absl::Seconds(30);
   uint32_t seed = 1;
+  // A stage dies when it is told of this token, and another takes its place.
+  std::optional<uint32_t> deadly_token;
 };
 
 // What a caller saw of its request.
@@ -95,6 +97,7 @@ class SimulatedGroup final {
   std::vector<std::string> violations() const;
 
  private:
+  bool IsDeadly(const v1::StepCommand& step) const;
   void Advance() { engine_->Advance(now_); }
 
   const SimulatedGroupOptions options_;

@@ -92,6 +92,40 @@ TEST_P(StepEngineProperty, EverySequenceEndsOnceWithItsOwnTokens) {
   EXPECT_GT(group.callers().size(), 50u);
 }
 
+// A token on which stages die: whoever has it fails after three losses, everyone else is answered.
+TEST_P(StepEngineProperty, ADeadlyTokenHarmsOnlyThoseWhoHaveIt) {
+  constexpr uint32_t kDeadly = 500;
+  Story story = MakeStory(GetParam());
+  story.options.deadly_token = kDeadly;
+  SimulatedGroup group(story.options);
+  for (uint32_t i = 0; i < story.options.num_stages; ++i) group.AddStage(i);
+  for (int i = 0; i < 300; ++i) {
+    Act(&group, {.options = story.options, .lose_stages = false});
+    if (i % 100 != 50) continue;
+    v1::SubmitRequest deadly = SimulatedGroup::MakeRequest(5, 20, group.random()() % 1000);
+    deadly.set_prompt_token_ids(static_cast<int>(group.random()() % 5), kDeadly);
+    group.Submit(std::move(deadly));
+  }
+  group.Settle();
+  int num_failed = 0;
+  for (const auto& [id, caller] : group.callers()) {
+    ASSERT_EQ(caller->num_finishes, 1) << "sequence " << id;
+    if (cancelled_.contains(id)) continue;
+    std::vector<uint32_t> told(caller->request.prompt_token_ids().begin(),
+                               caller->request.prompt_token_ids().end());
+    const std::vector<uint32_t> answer = SimulatedGroup::Expected(caller->request, MaxLen(story));
+    told.insert(told.end(), answer.begin(), answer.end() - 1);  // the last one is never sent back
+    if (std::find(told.begin(), told.end(), kDeadly) == told.end()) {
+      ASSERT_TRUE(caller->status->ok()) << *caller->status;
+      ASSERT_EQ(caller->tokens, answer) << "sequence " << id;
+    } else {
+      ASSERT_TRUE(absl::IsInternal(*caller->status)) << *caller->status;
+      ++num_failed;
+    }
+  }
+  EXPECT_GT(num_failed, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, StepEngineProperty, testing::Range(1u, 101u));
 
 }  // namespace
