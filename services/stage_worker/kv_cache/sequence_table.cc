@@ -31,7 +31,6 @@ void AddRows(const ChunkWork& chunk, const std::vector<uint32_t>& tokens, int32_
 struct SequenceTable::Standing {
   int64_t num_tokens = 0;
   int64_t num_computed = 0;
-  bool started = false;
   const std::vector<uint32_t>* blocks = nullptr;  // null: none yet
 };
 
@@ -54,7 +53,8 @@ absl::Status SequenceTable::CheckChunk(const ChunkWork& chunk, const Standing& s
     return refuse("tokens beyond max_model_len", num_tokens, limits_.max_model_len);
   }
   if (end > num_tokens) return refuse("tokens known", num_tokens, end);
-  if (standing.started && begin != standing.num_computed) {
+  // Also of a first chunk: what lies before it in its blocks would be another sequence's.
+  if (begin != standing.num_computed) {
     return refuse("chunk begins at a wrong position", begin, standing.num_computed);
   }
   if (chunk.sample && end != num_tokens) return refuse("samples before its end", end, num_tokens);
@@ -101,7 +101,7 @@ absl::Status SequenceTable::CheckAgainstTable(const StepWork& work) const {
       }
       const Sequence& sequence = known->second;
       standing = {static_cast<int64_t>(sequence.tokens.size()), sequence.num_computed,
-                  sequence.started, &sequence.blocks};
+                  &sequence.blocks};
     }
     RETURN_IF_ERROR(CheckChunk(chunk, standing));
   }
@@ -130,7 +130,6 @@ void SequenceTable::Extend(Sequence& sequence, const ChunkWork& chunk) {
                          chunk.new_block_ids.end());
   num_held_blocks_ += static_cast<int64_t>(chunk.new_block_ids.size());
   sequence.num_computed = chunk.begin + chunk.num_tokens;
-  sequence.started = true;
 }
 
 void SequenceTable::AddDraw(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) {

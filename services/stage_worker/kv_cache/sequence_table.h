@@ -1,7 +1,7 @@
 // What this stage knows of each live sequence: a cache of what the scheduler said, nothing of its
 // own.
 //
-//   unknown --new--> known (next position to compute: free to start at a cached prefix)
+//   unknown --new--> known (next position to compute: 0)
 //   known --chunk [begin, begin + n)--> known (next position: begin + n)
 //   known --new--> known afresh (a preempted sequence comes back);  known --finished--> unknown
 #pragma once
@@ -43,7 +43,6 @@ class SequenceTable final {
     std::vector<uint32_t> tokens;
     uint32_t num_prompt_tokens = 0;
     uint32_t num_computed = 0;  // positions in the cache
-    bool started = false;       // a chunk was computed: the next one must follow it
     std::vector<uint32_t> blocks;
     std::shared_ptr<const SamplingSettings> sampling;
   };

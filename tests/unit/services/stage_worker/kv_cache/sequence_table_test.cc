@@ -130,13 +130,14 @@ TEST_F(SequenceTableTest, RefusesInconsistentChunksAndChangesNothing) {
   EXPECT_TRUE(Continue({1, 64, 36, {}, {4}, true}).ok());
 }
 
-TEST_F(SequenceTableTest, StartsAtACachedPrefix) {
+TEST_F(SequenceTableTest, RefusesAFirstChunkThatLeavesAGap) {
   StepWork work;
   work.new_sequences.push_back({1, Tokens(100), 100, {}});
   work.chunks.push_back({1, 64, 36, {}, {3, 5}, true});
-  const auto batch = table_.Apply(work);
-  ASSERT_TRUE(batch.ok()) << batch.status();
-  EXPECT_EQ((*batch)->positions.front(), 64);
+  const absl::Status status = table_.Apply(work).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("wrong position: 64, need 0"));
+  EXPECT_EQ(table_.num_sequences(), 0);
 }
 
 TEST_F(SequenceTableTest, ForgetsFinishedSequencesBeforeAnythingElse) {
