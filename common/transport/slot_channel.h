@@ -48,8 +48,9 @@ class SlotReceiver {
                                                               const SlotShape& shape);
   virtual ~SlotReceiver() = default;
 
-  // Drops everything of older epochs; frames of other epochs are refused from now on. No part may
-  // be held by a caller. Returns when nothing of an older epoch is on its way into a slot.
+  // Drops everything of older epochs; frames of other epochs are refused from now on, and so are a
+  // rank's parts from another source than sent its first: epochs' numbers may come again. No part
+  // may be held by a caller. Returns when nothing of an older epoch is on its way into a slot.
   virtual void BeginEpoch(uint64_t epoch) = 0;
 
   // Waits for a part, which must be `bytes` long. It stays valid until Release. Errors:

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -33,7 +34,8 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
         shape_(shape),
         slot_bytes_(shape.num_ranks * shape.max_part_bytes),
         memory_(shape.num_slots * slot_bytes_),
-        slots_(shape.num_slots) {
+        slots_(shape.num_slots),
+        source_of_rank_(shape.num_ranks) {
     for (Slot& slot : slots_) slot.parts.resize(shape.num_ranks);
     transport_->SetReceiver(FrameKind::kHiddenState, this);
   }
@@ -61,6 +63,9 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   }
   // The ranks whose parts a frame carries, [first, last).
   absl::StatusOr<std::pair<size_t, size_t>> RanksOf(const FrameHeader& header) const;
+  // OK if these ranks' parts come from the source that sent their first of this epoch.
+  absl::Status CheckSource(const FrameHeader& header, std::pair<size_t, size_t> ranks) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckSlot(const FrameHeader& header) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEpoch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -74,6 +79,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t released_ ABSL_GUARDED_BY(mutex_) = 0;  // all objects up to it are released
   size_t num_landing_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::optional<uint64_t>> source_of_rank_ ABSL_GUARDED_BY(mutex_);  // of this epoch
   std::set<uint64_t> sources_ ABSL_GUARDED_BY(mutex_);  // senders of this epoch
   absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
 };
@@ -86,6 +92,7 @@ void UcxSlotReceiver::DropEpoch() {
   }
   released_ = 0;
   sources_.clear();
+  std::fill(source_of_rank_.begin(), source_of_rank_.end(), std::nullopt);
   aborted_ = absl::OkStatus();
 }
 
@@ -136,11 +143,22 @@ absl::Status UcxSlotReceiver::CheckSlot(const FrameHeader& header) const {
   return absl::OkStatus();
 }
 
+absl::Status UcxSlotReceiver::CheckSource(const FrameHeader& header,
+                                          std::pair<size_t, size_t> ranks) const {
+  for (size_t rank = ranks.first; rank < ranks.second; ++rank) {
+    if (source_of_rank_[rank].value_or(header.source) == header.source) continue;
+    return absl::PermissionDeniedError(
+        absl::StrCat("another source sends the parts of rank ", rank, " in epoch ", epoch_));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& header) {
   const absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(CheckSlot(header));
   std::pair<size_t, size_t> ranks;
   ASSIGN_OR_RETURN(ranks, RanksOf(header));
+  RETURN_IF_ERROR(CheckSource(header, ranks));
   Slot& slot = SlotOf(header.sequence);
   if (slot.number == header.sequence &&
       (slot.total_bytes != header.total_bytes || slot.step_id != header.stream_id)) {
@@ -153,6 +171,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& 
   }
   for (size_t rank = ranks.first; rank < ranks.second; ++rank) {
     slot.parts[rank] = PartState::kLanding;
+    source_of_rank_[rank] = header.source;
   }
   slot.number = header.sequence;
   slot.step_id = header.stream_id;

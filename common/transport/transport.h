@@ -8,8 +8,9 @@
 // The receiving side owns all memory: for each frame its FrameReceiver names the destination, or
 // refuses. Long payloads are fetched straight into that destination (rendezvous: shared memory, CMA
 // or RDMA where there is one); short ones are copied. Checksums are verified before completion is
-// told. UCX keeps accepting sends to a partner that is frozen or cut off, so senders live on
-// credits or answers with deadlines; UCX's own error is only the fast path.
+// told. Frames of a source that has not said hello are refused. UCX keeps accepting sends to a
+// partner that is frozen or cut off, so senders live on credits or answers with deadlines; UCX's
+// own error is only the fast path.
 #pragma once
 
 #include <atomic>
@@ -29,7 +30,9 @@
 
 namespace baton {
 
-// Longest UCX worker address that is taken from or given to anyone.
+// Shortest and longest UCX worker address that is taken from or given to anyone. The worker's id
+// and one device do not fit into less.
+inline constexpr size_t kMinAddressBytes = 16;
 inline constexpr size_t kMaxAddressBytes = 4096;
 
 // Sets what UCX reads from the environment alone, where the user has not. Transport::Create does it

@@ -52,10 +52,13 @@ struct UcxPeer::Outgoing {
 };
 
 absl::Status UcxPeer::Open() {
+  // UCX believes the lengths that an address names: give a short or forged one zeros to run into.
+  std::string padded = address_;
+  padded.resize(kMaxAddressBytes);
   ucp_ep_params_t params = {};
   params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
                       UCP_EP_PARAM_FIELD_ERR_HANDLER;
-  params.address = reinterpret_cast<const ucp_address_t*>(address_.data());
+  params.address = reinterpret_cast<const ucp_address_t*>(padded.data());
   params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
   params.err_handler.cb = &UcxPeer::OnEndpointError;
   params.err_handler.arg = this;

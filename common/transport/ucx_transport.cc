@@ -22,6 +22,8 @@ namespace {
 constexpr int kProgressBatch = 64;
 // How long accepted payloads may take to land after their receiver has gone.
 constexpr auto kLandingGrace = std::chrono::seconds(1);
+// A transport talks with the stages of a group or with the workers of one loader: far fewer.
+constexpr size_t kMaxPeers = 1024;
 // How long UCX may take to close connections when the transport goes.
 constexpr absl::Duration kClosingLimit = absl::Seconds(2);
 
@@ -91,6 +93,9 @@ std::shared_ptr<UcxPeer> UcxTransport::FindByAddress(absl::string_view address) 
 }
 
 absl::StatusOr<std::shared_ptr<UcxPeer>> UcxTransport::OpenPeer(absl::string_view address) {
+  if (peers_.size() >= kMaxPeers) {
+    return absl::ResourceExhaustedError(absl::StrCat("there are ", kMaxPeers, " peers already"));
+  }
   auto peer = std::make_shared<UcxPeer>(core_, std::string(address));
   RETURN_IF_ERROR(peer->Open());
   peers_.push_back(peer);
@@ -99,9 +104,10 @@ absl::StatusOr<std::shared_ptr<UcxPeer>> UcxTransport::OpenPeer(absl::string_vie
 
 absl::StatusOr<std::shared_ptr<Peer>> UcxTransport::Connect(absl::string_view address,
                                                             absl::Time deadline) {
-  if (address.empty() || address.size() > kMaxAddressBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a UCX address has 1..", kMaxAddressBytes, " bytes, not ", address.size()));
+  if (address.size() < kMinAddressBytes || address.size() > kMaxAddressBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("a UCX address has ", kMinAddressBytes, "..",
+                                                   kMaxAddressBytes, " bytes, not ",
+                                                   address.size()));
   }
   std::unique_lock lock(core_->mutex);
   std::shared_ptr<UcxPeer> peer = FindByAddress(address);

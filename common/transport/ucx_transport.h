@@ -77,6 +77,8 @@ class UcxTransport final : public Transport {
 
   // Hellos.
   ucs_status_t TakeHello(const FrameHeader& header, const Message& message);
+  // Whether `source` is that of another peer than `peer` (null: one that is not known yet).
+  bool IsTaken(uint64_t source, const std::shared_ptr<UcxPeer>& peer) const;
   void OnHello(const FrameHeader& header, std::span<const std::byte> payload);
   void OnGoodbye(const FrameHeader& header);
   void OnHelloAnswer(const FrameHeader& header, std::span<const std::byte> payload);

@@ -38,7 +38,7 @@ absl::StatusOr<Hello> ParseHello(std::span<const std::byte> payload) {
   if (text.size() < sizeof(length)) return absl::InvalidArgumentError("hello without an address");
   std::memcpy(&length, text.data(), sizeof(length));
   const absl::string_view rest = text.substr(sizeof(length));
-  if (length == 0 || length > kMaxAddressBytes || length > rest.size()) {
+  if (length < kMinAddressBytes || length > kMaxAddressBytes || length > rest.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat("hello with an address of ", length, " bytes in ", text.size()));
   }
@@ -89,6 +89,11 @@ ucs_status_t UcxTransport::Receive(const Message& message) {
   }
   if (header->kind == FrameKind::kGoodbye) {
     OnGoodbye(*header);
+    return UCS_OK;
+  }
+  if (!peers_by_source_.contains(header->source)) {
+    Refuse(absl::PermissionDeniedError(
+        absl::StrCat(Describe(*header), " comes from a source without a connection")));
     return UCS_OK;
   }
   FrameReceiver* receiver = FindReceiver(*header);
@@ -178,10 +183,20 @@ void UcxTransport::SendHello(const std::shared_ptr<UcxPeer>& peer) {
   SendOwned(peer, {.kind = FrameKind::kHello}, EncodeHello(address_, core_->name));
 }
 
+bool UcxTransport::IsTaken(uint64_t source, const std::shared_ptr<UcxPeer>& peer) const {
+  if (peer != nullptr && peer->established()) return peer->source() != source;
+  const auto found = peers_by_source_.find(source);
+  return found != peers_by_source_.end() && found->second != peer && !found->second->failed();
+}
+
 void UcxTransport::OnHello(const FrameHeader& header, std::span<const std::byte> payload) {
   const absl::StatusOr<Hello> hello = ParseHello(payload);
   if (!hello.ok()) return Refuse(hello.status());
   std::shared_ptr<UcxPeer> peer = FindByAddress(hello->address);
+  if (IsTaken(header.source, peer)) {
+    return Refuse(absl::AlreadyExistsError(
+        absl::StrCat("hello of ", hello->name, " under a source that another peer has")));
+  }
   if (peer == nullptr) {
     absl::StatusOr<std::shared_ptr<UcxPeer>> opened = OpenPeer(hello->address);
     if (!opened.ok()) return Refuse(opened.status());
@@ -196,6 +211,10 @@ void UcxTransport::OnHelloAnswer(const FrameHeader& header, std::span<const std:
   if (!hello.ok()) return Refuse(hello.status());
   const std::shared_ptr<UcxPeer> peer = FindByAddress(hello->address);
   if (peer == nullptr) return Refuse(absl::NotFoundError("answer to a hello that nobody sent"));
+  if (IsTaken(header.source, peer)) {
+    return Refuse(absl::AlreadyExistsError(
+        absl::StrCat("answer of ", hello->name, " under a source that another peer has")));
+  }
   Establish(peer, header.source, hello->name);
 }
 

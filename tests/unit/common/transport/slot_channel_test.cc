@@ -1,6 +1,7 @@
 #include "common/transport/slot_channel.h"
 
 #include <cstring>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/synchronization/notification.h"
@@ -160,6 +161,29 @@ TEST_P(SlotChannelOver, RefusesAPartThatCameBefore) {
   EXPECT_TRUE(TakeStep(1, 1, 16).ok());
   EXPECT_TRUE(TakeStep(1, 2, 16).ok());
   EXPECT_EQ(second_->counters().frames_refused, 1u);
+}
+
+TEST_P(SlotChannelOver, RefusesASecondSourceInTheSameEpoch) {
+  ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  ASSERT_TRUE(TakeStep(1, 1, 16).ok());
+  const std::string devices = absl::string_view(GetParam()) == "tcp" ? "lo" : "";
+  const auto stranger =
+      *Transport::Create({.name = "stranger", .transports = GetParam(), .net_devices = devices});
+  const auto to_second = *stranger->Connect(second_->address(), Soon());
+  const std::vector<std::byte> payload(64);
+  to_second->Send({.kind = FrameKind::kHiddenState,
+                   .epoch = 1,
+                   .stream_id = 2,
+                   .sequence = 2,
+                   .total_bytes = 64,
+                   .slot = 0},
+                  payload, nullptr);
+  for (const absl::Time limit = Soon(); second_->counters().frames_refused == 0;) {
+    ASSERT_LT(absl::Now(), limit);
+    std::this_thread::yield();
+  }
+  ASSERT_TRUE(SendStep(1, 2, 16, Soon()).ok());
+  EXPECT_TRUE(TakeStep(1, 2, 16).ok());
 }
 
 TEST_P(SlotChannelOver, TellsOfAFlippedBit) {

@@ -105,6 +105,32 @@ class TransportOver : public testing::TestWithParam<const char*> {
 INSTANTIATE_TEST_SUITE_P(Both, TransportOver, testing::Values("tcp", "sm"),
                          [](const auto& test) { return std::string(test.param); });
 
+// What a hello carries: length of the address, address, name.
+std::vector<std::byte> HelloOf(absl::string_view address) {
+  const auto length = static_cast<uint16_t>(address.size());
+  std::vector<std::byte> payload(sizeof(length) + address.size() + 1, std::byte{'x'});
+  std::memcpy(payload.data(), &length, sizeof(length));
+  std::memcpy(payload.data() + sizeof(length), address.data(), address.size());
+  return payload;
+}
+
+TEST_P(TransportOver, RefusesForgedHellos) {
+  const auto a = MakeTransport("alice");
+  const auto b = MakeTransport("bob");
+  const auto c = MakeTransport("carol");
+  BufferReceiver receiver(64);
+  b->SetReceiver(FrameKind::kCredit, &receiver);
+  const auto peer = *a->Connect(b->address(), Soon());
+  // An address that ends before UCX has read it, and somebody else's under alice's source.
+  ASSERT_TRUE(SendAndWait(*peer, {.kind = FrameKind::kHello}, HelloOf("short")).ok());
+  ASSERT_TRUE(SendAndWait(*peer, {.kind = FrameKind::kHello}, HelloOf(c->address())).ok());
+  ASSERT_TRUE(SendAndWait(*peer, {.kind = FrameKind::kCredit}, {}).ok());
+  ASSERT_TRUE(receiver.WaitForFrames(1).ok());
+  EXPECT_EQ(b->counters().frames_refused, 2u);
+  EXPECT_EQ(b->FindPeer(a->source())->name(), "alice");
+  b->SetReceiver(FrameKind::kCredit, nullptr);
+}
+
 TEST_P(TransportOver, TellsWhoConnected) {
   const auto a = MakeTransport("alice");
   const auto b = MakeTransport("bob");
