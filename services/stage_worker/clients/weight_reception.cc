@@ -8,12 +8,13 @@
 namespace baton::stage {
 
 WeightReception::WeightReception(WeightStore* store, ChunkReceiver* receiver)
-    : store_(store),
-      receiver_(receiver),
-      packed_(store->slices().size()),
-      arrived_(store->slices().size()) {
+    : store_(store), receiver_(receiver), arrived_(store->slices().size()) {
   const std::vector<NeededSlice>& slices = store->slices();
+  const absl::MutexLock lock(&mutex_);
   for (size_t i = 0; i < slices.size(); ++i) {
+    // An earlier load may have been cut off.
+    packed_.push_back(store->is_complete(i));
+    if (packed_.back()) arrived_bytes_ += slices[i].bytes();
     if (i == 0 || slices[i].spec.name != slices[i - 1].spec.name) {
       ++num_tensors_;
       tensor_sizes_.push_back(0);
@@ -73,10 +74,6 @@ absl::Status WeightReception::Wait(absl::Time deadline) {
     return absl::DeadlineExceededError("packing the weights takes too long");
   }
   return error_;
-}
-
-void WeightReception::Fail(const absl::Status& reason) {
-  receiver_->FailTransfer(transfer_id_, reason);
 }
 
 void WeightReception::End() {

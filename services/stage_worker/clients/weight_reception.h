@@ -23,7 +23,7 @@ namespace baton::stage {
 // common (weight_store.h).
 class WeightReception final : private SliceSink {
  public:
-  // Both must outlive the reception.
+  // Both must outlive the reception. What the store has already is not asked for again.
   WeightReception(WeightStore* store, ChunkReceiver* receiver);
   // Ends the transfer under way.
   ~WeightReception() override;
@@ -39,7 +39,6 @@ class WeightReception final : private SliceSink {
   absl::Status Begin(uint64_t transfer_id, std::vector<size_t> slices, size_t max_chunk_bytes);
   // Waits until all of them are packed. Errors: the transfer's, or packing's.
   absl::Status Wait(absl::Time deadline);
-  void Fail(const absl::Status& reason);
   // Closes the transfer; what has arrived stays.
   void End();
 

@@ -1,6 +1,7 @@
 #include "services/stage_worker/weights/weight_store.h"
 
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -113,7 +114,14 @@ absl::Status WeightStore::MarkComplete(size_t slice_index) {
   reception.complete = true;
   received_bytes_ += needed.bytes();
   if (!receptions_[reception.partner].complete) return absl::OkStatus();
-  return Install(is_scale ? reception.partner : slice_index);
+  const absl::Status installed = Install(is_scale ? reception.partner : slice_index);
+  if (installed.ok()) return installed;
+  // Both must come again: Install has dropped their bytes.
+  for (const size_t lost : std::set<size_t>{slice_index, reception.partner}) {
+    receptions_[lost].complete = false;
+    received_bytes_ -= slices_[lost].bytes();
+  }
+  return installed;
 }
 
 absl::Status WeightStore::Install(size_t values_index) {

@@ -64,6 +64,9 @@ class WeightStore final {
   // Destination; DataLoss naming the tensor if a scale is not a positive finite number.
   absl::Status MarkComplete(size_t slice_index);
 
+  // Whether MarkComplete has taken the slice.
+  bool is_complete(size_t slice_index) const { return receptions_[slice_index].complete; }
+
   // FailedPrecondition naming the first slice that is missing. Afterwards weights() may be read by
   // any thread.
   absl::Status Finish() const;
