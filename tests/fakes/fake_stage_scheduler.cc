@@ -46,7 +46,11 @@ grpc::Status FakeStageScheduler::Attach(grpc::ServerContext* context, Stream* st
     ++num_sessions_;
   }
   v1::WorkerMessage message;
-  while (stream->Read(&message)) {
+  for (bool is_first = true; stream->Read(&message); is_first = false) {
+    if (is_first && !message.has_register_()) {
+      const absl::MutexLock lock(&mutex_);
+      ++num_early_messages_;
+    }
     if (IsChatter(message)) continue;
     const absl::MutexLock lock(&mutex_);
     received_.push_back(message);
@@ -99,6 +103,11 @@ bool FakeStageScheduler::WaitForRefusal() {
 int FakeStageScheduler::num_sessions() const {
   const absl::MutexLock lock(&mutex_);
   return num_sessions_;
+}
+
+int FakeStageScheduler::num_early_messages() const {
+  const absl::MutexLock lock(&mutex_);
+  return num_early_messages_;
 }
 
 bool FakeStageScheduler::WaitForSessionEnd() {

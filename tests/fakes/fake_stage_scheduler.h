@@ -37,6 +37,8 @@ class FakeStageScheduler final : private v1::Stage::Service {
   // Waits until a registration was refused.
   bool WaitForRefusal();
   int num_sessions() const;
+  // Sessions that began with something else than a registration.
+  int num_early_messages() const;
   // Waits until the worker has ended the current session itself.
   bool WaitForSessionEnd();
 
@@ -57,6 +59,7 @@ class FakeStageScheduler final : private v1::Stage::Service {
   int num_refusals_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   int num_sessions_ ABSL_GUARDED_BY(mutex_) = 0;
+  int num_early_messages_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace baton::fakes

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 #include "common/rpc/status_conversion.h"
 
@@ -17,12 +16,15 @@ constexpr size_t kMaxQueued = 4096;
 }  // namespace
 
 SchedulerStream::SchedulerStream(const std::shared_ptr<grpc::Channel>& channel,
-                                 SchedulerListener* listener)
-    : stub_(v1::Stage::NewStub(channel)), listener_(listener), last_heard_(absl::Now()) {
+                                 SchedulerListener* listener, v1::WorkerMessage first)
+    : stub_(v1::Stage::NewStub(channel)),
+      listener_(listener),
+      last_heard_(std::chrono::steady_clock::now()) {
   context_.set_wait_for_ready(false);
   stub_->async()->Attach(&context_, this);
   AddHold();
   StartRead(&incoming_);
+  Send(std::move(first));
   StartCall();
 }
 
@@ -94,7 +96,7 @@ void SchedulerStream::OnReadDone(bool ok) {
   if (!ok) return ReleaseHold();
   {
     const absl::MutexLock lock(&mutex_);
-    last_heard_ = absl::Now();
+    last_heard_ = std::chrono::steady_clock::now();
   }
   if (incoming_.sequence_number() != next_incoming_) {
     Cancel(
@@ -118,9 +120,9 @@ void SchedulerStream::OnDone(const grpc::Status& status) {
   done_ = true;
 }
 
-absl::Time SchedulerStream::last_heard() const {
+absl::Duration SchedulerStream::silence() const {
   const absl::MutexLock lock(&mutex_);
-  return last_heard_;
+  return absl::FromChrono(std::chrono::steady_clock::now() - last_heard_);
 }
 
 }  // namespace baton::stage

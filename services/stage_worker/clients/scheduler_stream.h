@@ -1,6 +1,7 @@
 // This worker's end of the scheduler's Stage.Attach stream.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -30,8 +31,9 @@ class SchedulerListener {
 class SchedulerStream final
     : private grpc::ClientBidiReactor<v1::WorkerMessage, v1::SchedulerMessage> {
  public:
-  // Starts the stream; `listener` must outlive this object.
-  SchedulerStream(const std::shared_ptr<grpc::Channel>& channel, SchedulerListener* listener);
+  // Starts the stream with `first` as its first message; `listener` must outlive this object.
+  SchedulerStream(const std::shared_ptr<grpc::Channel>& channel, SchedulerListener* listener,
+                  v1::WorkerMessage first);
   // Cancels and waits for OnClosed.
   ~SchedulerStream() override;
 
@@ -43,8 +45,8 @@ class SchedulerStream final
   void FinishSending();
   // Ends the stream now; `reason` goes to OnClosed unless it has ended already. Any thread.
   void Cancel(const absl::Status& reason);
-  // When the last message came, or the stream began. Any thread.
-  absl::Time last_heard() const;
+  // Since the last message came, or the stream began. Any thread.
+  absl::Duration silence() const;
 
  private:
   void OnReadDone(bool ok) override;
@@ -67,7 +69,8 @@ class SchedulerStream final
   bool done_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t next_outgoing_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status cancel_reason_ ABSL_GUARDED_BY(mutex_);
-  absl::Time last_heard_ ABSL_GUARDED_BY(mutex_);
+  // Not the wall clock: that may be set while the stream stands.
+  std::chrono::steady_clock::time_point last_heard_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::stage

@@ -12,7 +12,8 @@ namespace baton::stage {
 
 void StageMembership::OpenStream() {
   SchedulerListener* listener = this;
-  auto stream = std::make_unique<SchedulerStream>(scheduler_channel_, listener);
+  // The registration goes with the stream: once others see it, heartbeats may follow.
+  auto stream = std::make_unique<SchedulerStream>(scheduler_channel_, listener, MakeRegistration());
   const absl::MutexLock lock(&stream_mutex_);
   stream_ = std::move(stream);
 }
@@ -49,15 +50,13 @@ void StageMembership::OnMessage(const v1::SchedulerMessage& message) {
       return Push({.kind = EventKind::kTopology, .message = message});
     case v1::SchedulerMessage::kDrain:
       return Push({.kind = EventKind::kDrain});
-    case v1::SchedulerMessage::kHeartbeat:  // last_heard() is its use
+    case v1::SchedulerMessage::kHeartbeat:  // silence() is its use
     case v1::SchedulerMessage::MESSAGE_NOT_SET:
       return;
   }
 }
 
-void StageMembership::OnClosed(absl::Status status) {
-  Push({.kind = EventKind::kClosed, .status = std::move(status)});
-}
+void StageMembership::OnClosed(absl::Status status) { events_.PushClosed(std::move(status)); }
 
 void StageMembership::OnStepDone(StepResult result) {
   metrics_->OnStep(result);
@@ -79,7 +78,9 @@ void StageMembership::OnEpochBroken(uint64_t epoch, uint64_t step_id, absl::Stat
     joined_ = false;
   }
   BATON_LOG(ERROR) << "step " << step_id << " cannot be computed: " << status.message();
-  Push({.kind = EventKind::kFault,
+  // Only waits for neighbours end with these codes.
+  const bool is_neighbour = absl::IsUnavailable(status) || absl::IsCancelled(status);
+  Push({.kind = is_neighbour ? EventKind::kNeighbourLost : EventKind::kFault,
         .status =
             absl::Status(status.code(), absl::StrCat("step ", step_id, ": ", status.message()))});
 }
@@ -110,7 +111,7 @@ void StageMembership::Pulse() {
     if (stream_ == nullptr) continue;
     stream_->Send(std::move(heartbeat));
     if (loading_ && now.load_total_bytes > 0) stream_->Send(std::move(progress));
-    if (absl::Now() - stream_->last_heard() > options_.scheduler_timeout) {
+    if (stream_->silence() > options_.scheduler_timeout) {
       stream_->Cancel(absl::UnavailableError(
           absl::StrCat("silent for ", absl::FormatDuration(options_.scheduler_timeout))));
     }

@@ -85,12 +85,20 @@ void StageMembership::Stop(absl::Time deadline) {
     const absl::MutexLock lock(&submit_mutex_);
     if (stage_ != nullptr) stage_->CancelLoad();
   }
-  Push({.kind = EventKind::kStop});
+  events_.PushStop();
 }
 
 StageMembership::Ending StageMembership::RunSession() {
   was_joined_ = false;
   OpenStream();
+  const Ending ending = HandleEvents();
+  LeaveEpoch();
+  CloseStream();
+  events_.EndSession();
+  return ending;
+}
+
+v1::WorkerMessage StageMembership::MakeRegistration() const {
   v1::WorkerMessage message;
   v1::RegisterStage* registration = message.mutable_register_();
   *registration->mutable_peer() = MakePeerInfo("stage-worker");
@@ -100,33 +108,36 @@ StageMembership::Ending StageMembership::RunSession() {
                                                            : FreeMemoryBytes());
   registration->set_backend(options_.backend);
   registration->set_status_address(options_.status_address);
-  Send(std::move(message));
-
-  const Ending ending = HandleEvents();
-  LeaveEpoch();
-  CloseStream();
-  while (events_.size() > 0) events_.Pop(absl::Now());  // of this session
-  return ending;
+  return message;
 }
 
 StageMembership::Ending StageMembership::HandleEvents() {
+  neighbour_loss_ = absl::OkStatus();
+  neighbour_deadline_ = absl::InfiniteFuture();
   while (true) {
-    const std::optional<Event> event = events_.Pop(absl::InfiniteFuture());
+    std::optional<Event> event = events_.Pop(neighbour_deadline_);
+    if (!event.has_value()) event = {.kind = EventKind::kFault, .status = neighbour_loss_};
     Ending ending;
     switch (event->kind) {
       case EventKind::kPlan:
         ending = ApplyPlan(event->message.plan());
         break;
       case EventKind::kTopology:
+        neighbour_deadline_ = absl::InfiniteFuture();
         ending.status = ApplyTopology(event->message.topology());
         if (!ending.status.ok()) ReportFault(ending.status);
         break;
       case EventKind::kDrain:
-        FinishSteps(absl::InfiniteFuture());
+        FinishSteps(absl::Now() + options_.step_timeout);
         break;
       case EventKind::kFault:
         ending.status = event->status;
         ReportFault(ending.status);
+        break;
+      case EventKind::kNeighbourLost:
+        Announce(false);
+        neighbour_loss_ = event->status;
+        neighbour_deadline_ = absl::Now() + options_.step_timeout;
         break;
       case EventKind::kClosed:
         ending.status = event->status.ok()
@@ -220,7 +231,7 @@ absl::Status StageMembership::ApplyTopology(const v1::Topology& topology) {
     num_used_blocks_ = 0;
   }
   was_joined_ = true;
-  on_joined_(true);
+  Announce(true);
   BATON_LOG(INFO) << "joined epoch " << topology.epoch() << " with " << topology.num_blocks()
                   << " KV blocks";
   v1::WorkerMessage message;
@@ -229,9 +240,13 @@ absl::Status StageMembership::ApplyTopology(const v1::Topology& topology) {
   return absl::OkStatus();
 }
 
+void StageMembership::Announce(bool joined) {
+  if (std::exchange(announced_, joined) != joined) on_joined_(joined);
+}
+
 void StageMembership::LeaveEpoch() {
+  Announce(false);
   const absl::MutexLock lock(&submit_mutex_);
-  if (joined_) on_joined_(false);
   joined_ = false;
   if (stage_ != nullptr) stage_->AbandonEpoch(absl::CancelledError("the epoch has ended"));
 }
@@ -246,13 +261,14 @@ void StageMembership::FinishSteps(absl::Time deadline) {
   if (stage != nullptr) {
     const absl::Status drained = stage->executor().Drain(deadline);
     if (!drained.ok()) BATON_LOG(WARNING) << "steps are left unfinished: " << drained.message();
-    on_joined_(false);
   }
+  Announce(false);
   const absl::MutexLock lock(&stream_mutex_);
   if (stream_ != nullptr) stream_->FinishSending();
 }
 
 void StageMembership::ReportFault(const absl::Status& reason) {
+  Announce(false);
   v1::WorkerMessage message;
   v1::StageFault* fault = message.mutable_fault();
   {
@@ -287,6 +303,8 @@ void StageMembership::SubmitStep(const v1::StepCommand& command) {
       work->epoch = local_epoch_;
       StageExecutor& executor = stage_->executor();
       submitted = executor.Submit(*work);
+      // The epoch broke a moment ago: OnEpochBroken, which waits for the lock, tells why.
+      if (absl::IsFailedPrecondition(submitted)) return;
       num_sequences_ = static_cast<uint32_t>(executor.num_sequences());
       num_used_blocks_ = static_cast<uint32_t>(executor.num_used_blocks());
     }

@@ -5,6 +5,9 @@
 //        ^            (plan)   (ready)  (topology)      |
 //        +---------- stream lost, fault, silence -------+
 //
+// A lost neighbour is no fault of this worker: it keeps its place and waits for the topology that
+// the scheduler, which sees the loss too, sends next; after the step timeout it faults.
+//
 // Threads: Run's caller (the control thread) owns the state machine and the executor between
 // epochs; gRPC's read thread submits steps while joined; device threads report; `pulse_` sends
 // heartbeats and watches the scheduler. Steps and epochs exclude each other by `submit_mutex_`.
@@ -20,11 +23,11 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 
-#include "common/concurrency/bounded_queue.h"
 #include "kernels/api/ops.h"
 #include "services/stage_worker/clients/loader_client.h"
 #include "services/stage_worker/clients/scheduler_stream.h"
 #include "services/stage_worker/membership/loaded_stage.h"
+#include "services/stage_worker/membership/membership_events.h"
 #include "services/stage_worker/stage_metrics.h"
 #include "services/stage_worker/stage_options.h"
 #include "services/stage_worker/stage_snapshot.h"
@@ -50,12 +53,8 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   StageSnapshot snapshot() const;  // any thread
 
  private:
-  enum class EventKind { kPlan, kTopology, kDrain, kFault, kClosed, kStop };
-  struct Event {
-    EventKind kind;
-    v1::SchedulerMessage message;  // kPlan, kTopology
-    absl::Status status;           // kFault, kClosed
-  };
+  using Event = MembershipEvent;
+  using EventKind = MembershipEvent::Kind;
   // How a session ended.
   struct Ending {
     absl::Status status;
@@ -78,10 +77,13 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   // Tells the scheduler and ends the stream.
   void ReportFault(const absl::Status& reason);
   void FinishSteps(absl::Time deadline);
+  // Calls on_joined_ if that is news. Control thread.
+  void Announce(bool joined);
   // No step is taken from here on.
   void LeaveEpoch() ABSL_LOCKS_EXCLUDED(submit_mutex_);
   void SubmitStep(const v1::StepCommand& command) ABSL_LOCKS_EXCLUDED(submit_mutex_);
 
+  v1::WorkerMessage MakeRegistration() const;
   void OpenStream();
   void CloseStream();
   void WaitForClose(absl::Duration limit);
@@ -95,11 +97,15 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   const std::function<void(bool)> on_joined_;
   const std::shared_ptr<grpc::Channel> scheduler_channel_;
   LoaderClient loader_client_;
-  BoundedQueue<Event> events_;
+  MembershipEvents events_;
 
   // Control thread only.
   uint64_t next_local_epoch_ = 1;
   bool was_joined_ = false;  // in this session
+  bool announced_ = false;   // what on_joined_ was told last
+  // A neighbour's loss, and when to give up waiting for the topology that mends it.
+  absl::Status neighbour_loss_;
+  absl::Time neighbour_deadline_ = absl::InfiniteFuture();
 
   mutable absl::Mutex stream_mutex_;  // never held while the stream calls back
   std::unique_ptr<SchedulerStream> stream_ ABSL_GUARDED_BY(stream_mutex_);

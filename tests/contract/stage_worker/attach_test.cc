@@ -1,4 +1,7 @@
 // The stage-worker's side of Stage.Attach and Loading, against fakes over real gRPC and UCX.
+#include <functional>
+#include <thread>
+
 #include "absl/strings/match.h"
 #include "absl/time/clock.h"
 
@@ -11,6 +14,15 @@ namespace {
 using StageWorker = WorkerFixture;
 
 absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
+
+bool WaitUntil(const std::function<bool()>& condition) {
+  const absl::Time limit = Soon();
+  while (!condition()) {
+    if (absl::Now() > limit) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
 
 TEST_F(StageWorker, RegistersLoadsJoinsAndReportsAStep) {
   options().stage_index = 0;
@@ -30,6 +42,16 @@ TEST_F(StageWorker, RegistersLoadsJoinsAndReportsAStep) {
   EXPECT_EQ(snapshot.num_used_blocks, 2u);
   EXPECT_EQ(snapshot.num_total_blocks, 8u);
   EXPECT_EQ(snapshot.transport.frames_refused, 0u);
+}
+
+TEST_F(StageWorker, RegistersBeforeItsFirstHeartbeat) {
+  options().heartbeat_interval = absl::Microseconds(50);
+  StartWorker();
+  for (int session = 0; session < 5; ++session) {
+    ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+    scheduler().EndSession(grpc::Status(grpc::StatusCode::UNAVAILABLE, "going down"));
+  }
+  EXPECT_EQ(scheduler().num_early_messages(), 0);
 }
 
 TEST_F(StageWorker, EndsWhenItsVersionIsRefused) {
@@ -111,6 +133,19 @@ TEST_F(StageWorker, LoadsTheRestAfterALostLoader) {
   EXPECT_EQ(loader().num_slices_sent(), slices);
 }
 
+TEST_F(StageWorker, LoadsTheRestInItsNextSession) {
+  loader().FailNextLoad(40, grpc::Status(grpc::StatusCode::ABORTED, "the load was cut off"));
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  scheduler().Send(Plan(0, 1));
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kFault).ok());
+  Register(Plan(0, 1));
+  EXPECT_EQ(loader().num_loads(), 2);
+  Join(1);
+  scheduler().Send(PromptStep(1, 1));
+  TakeToken(1, 1);
+}
+
 TEST_F(StageWorker, EndsWhenTheCheckpointIsDamaged) {
   loader().FailNextLoad(3, grpc::Status(grpc::StatusCode::DATA_LOSS,
                                         "model-1.safetensors: lm_head.weight at 17: truncated"));
@@ -168,7 +203,9 @@ TEST_F(StageWorker, ReportsAStepThatCannotBeAndRegistersAgain) {
   EXPECT_TRUE(absl::StrContains(fault->fault().message(), "step 5")) << fault->fault().message();
   EXPECT_EQ(fault->fault().epoch(), 1u);
   Register(Plan(0, 1));
+  EXPECT_FALSE(ready());
   Join(2);
+  EXPECT_TRUE(ready());
 }
 
 TEST_F(StageWorker, RefusesSamplingValuesOutOfRange) {
@@ -238,7 +275,34 @@ TEST_F(StageWorker, SendsHiddenStatesToTheNextStage) {
   EXPECT_EQ(report->report().tokens_size(), 0);
 }
 
-TEST_F(StageWorker, RegistersAgainWhenTheNextStageIsLost) {
+TEST_F(StageWorker, KeepsItsPlaceWhenTheNextStageIsLost) {
+  auto next = *Transport::Create({.name = "next"});
+  auto slots = *SlotReceiver::Create(next.get(), kShape);
+  slots->BeginEpoch(1);
+  StartWorker();
+  Register(Plan(0, 2));
+  Join(1, next->address());
+  slots.reset();
+  next.reset();
+  scheduler().Send(PromptStep(1, 1));
+  scheduler().Send(PromptStep(1, 2));
+  ASSERT_TRUE(WaitUntil([this] { return !membership().snapshot().joined; }));
+  next = *Transport::Create({.name = "next"});
+  slots = *SlotReceiver::Create(next.get(), kShape);
+  slots->BeginEpoch(2);
+  SendTopology(2, next->address());
+  auto message = scheduler().Next(v1::WorkerMessage::kJoined);
+  while (absl::IsFailedPrecondition(message.status()) &&  // steps that were sent before the loss
+         absl::StrContains(message.status().message(), "report {")) {
+    message = scheduler().Next(v1::WorkerMessage::kJoined);
+  }
+  ASSERT_TRUE(message.ok()) << message.status();
+  EXPECT_EQ(message->joined().epoch(), 2u);
+  EXPECT_EQ(scheduler().num_sessions(), 1);
+}
+
+TEST_F(StageWorker, RegistersAgainWhenTheNextStageStaysLost) {
+  options().step_timeout = absl::Milliseconds(300);
   auto next = *Transport::Create({.name = "next"});
   auto slots = *SlotReceiver::Create(next.get(), kShape);
   slots->BeginEpoch(1);
@@ -267,15 +331,7 @@ TEST_F(StageWorker, ReportsANextStageThatCannotBeReached) {
   options().connect_timeout = absl::Seconds(1);
   StartWorker();
   Register(Plan(0, 2));
-  v1::SchedulerMessage message;
-  message.mutable_topology()->set_epoch(1);
-  message.mutable_topology()->set_num_blocks(8);
-  for (uint32_t rank = 0; rank < 2; ++rank) {
-    v1::RankAddress* rank_address = message.mutable_topology()->add_next_stage();
-    rank_address->set_rank(rank);
-    rank_address->set_ucx_address(address);
-  }
-  scheduler().Send(message);
+  SendTopology(1, address);
   const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
   ASSERT_TRUE(fault.ok()) << fault.status();
   EXPECT_TRUE(absl::StrContains(fault->fault().message(), "next stage"))

@@ -43,7 +43,7 @@ WorkerFixture::~WorkerFixture() {
 
 void WorkerFixture::StartWorker() {
   membership_ = std::make_unique<StageMembership>(options_, backend_.get(), metrics_.get(),
-                                                  [](bool joined) {});
+                                                  [this](bool joined) { ready_ = joined; });
   thread_ = std::thread([this] {
     result_ = membership_->Run();
     ended_.Notify();
@@ -95,7 +95,7 @@ void WorkerFixture::Register(const v1::SchedulerMessage& plan, v1::StageReady* r
   if (ready != nullptr) *ready = answer->ready();
 }
 
-void WorkerFixture::Join(uint64_t epoch, const std::string& next_address) {
+void WorkerFixture::SendTopology(uint64_t epoch, const std::string& next_address) {
   v1::SchedulerMessage message;
   message.mutable_topology()->set_epoch(epoch);
   message.mutable_topology()->set_num_blocks(8);
@@ -105,6 +105,10 @@ void WorkerFixture::Join(uint64_t epoch, const std::string& next_address) {
     address->set_ucx_address(next_address);
   }
   scheduler_->Send(message);
+}
+
+void WorkerFixture::Join(uint64_t epoch, const std::string& next_address) {
+  SendTopology(epoch, next_address);
   const auto joined = scheduler_->Next(v1::WorkerMessage::kJoined);
   ASSERT_TRUE(joined.ok()) << joined.status();
   EXPECT_EQ(joined->joined().epoch(), epoch);

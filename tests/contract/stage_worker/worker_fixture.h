@@ -2,6 +2,7 @@
 // model.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -36,6 +37,7 @@ class WorkerFixture : public testing::Test {
   v1::SchedulerMessage Plan(uint32_t index, uint32_t num_stages) const;
   // Takes `register`, sends `plan`, takes `ready`.
   void Register(const v1::SchedulerMessage& plan, v1::StageReady* ready = nullptr);
+  void SendTopology(uint64_t epoch, const std::string& next_address);
   // Sends a topology and takes `joined`.
   void Join(uint64_t epoch, const std::string& next_address = "");
   // A step that computes a prompt of three tokens as sequence `step_id` and samples.
@@ -46,6 +48,8 @@ class WorkerFixture : public testing::Test {
   fakes::FakeStageScheduler& scheduler() { return *scheduler_; }
   fakes::FakeModelLoader& loader() { return *loader_; }
   StageMembership& membership() { return *membership_; }
+  // What the worker said last of whether steps may come.
+  bool ready() const { return ready_; }
   const std::string& config_json() const { return config_json_; }
 
  private:
@@ -55,6 +59,7 @@ class WorkerFixture : public testing::Test {
   StageOptions options_;
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<StageMetrics> metrics_;
+  std::atomic<bool> ready_{false};
   std::unique_ptr<StageMembership> membership_;
   absl::Status result_;
   absl::Notification ended_;
