@@ -131,10 +131,12 @@ StageMembership::Ending StageMembership::HandleEvents() {
         FinishSteps(absl::Now() + options_.step_timeout);
         break;
       case EventKind::kFault:
+        if (IsJoined()) break;  // of an epoch before this one
         ending.status = event->status;
         ReportFault(ending.status);
         break;
       case EventKind::kNeighbourLost:
+        if (IsJoined()) break;  // of an epoch before this one
         Announce(false);
         neighbour_loss_ = event->status;
         neighbour_deadline_ = absl::Now() + options_.step_timeout;
@@ -238,6 +240,11 @@ absl::Status StageMembership::ApplyTopology(const v1::Topology& topology) {
   message.mutable_joined()->set_epoch(topology.epoch());
   Send(std::move(message));
   return absl::OkStatus();
+}
+
+bool StageMembership::IsJoined() const {
+  const absl::MutexLock lock(&submit_mutex_);
+  return joined_;
 }
 
 void StageMembership::Announce(bool joined) {

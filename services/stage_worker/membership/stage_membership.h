@@ -77,6 +77,7 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   // Tells the scheduler and ends the stream.
   void ReportFault(const absl::Status& reason);
   void FinishSteps(absl::Time deadline);
+  bool IsJoined() const ABSL_LOCKS_EXCLUDED(submit_mutex_);
   // Calls on_joined_ if that is news. Control thread.
   void Announce(bool joined);
   // No step is taken from here on.
