@@ -34,6 +34,9 @@ absl::Status CheckFlags(const SchedulerConfig& config) {
     return absl::InvalidArgumentError(
         "--heartbeat-timeout is below 500ms; heartbeats come every 250ms");
   }
+  if (config.step_timeout < config.heartbeat_timeout) {
+    return absl::InvalidArgumentError("--step-timeout is below --heartbeat-timeout");
+  }
   return absl::OkStatus();
 }
 

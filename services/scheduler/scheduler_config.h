@@ -28,6 +28,7 @@ struct SchedulerConfig {
   int64_t max_steps_in_flight = 0;      // 0: the pipeline-parallel size
   absl::Duration unready_grace = absl::Seconds(30);
   absl::Duration heartbeat_timeout = absl::Seconds(1);
+  absl::Duration step_timeout = absl::Seconds(60);
   std::string listen_address = "127.0.0.1:50052";
   std::string metrics_address = "127.0.0.1:9092";
   std::string ports_file;

@@ -26,6 +26,9 @@ ABSL_FLAG(absl::Duration, unready_grace, absl::Seconds(30),
           "Requests wait this long for an incomplete group before they are refused.");
 ABSL_FLAG(absl::Duration, heartbeat_timeout, absl::Seconds(1),
           "A stage that is silent for this long is lost.");
+ABSL_FLAG(absl::Duration, step_timeout, absl::Seconds(60),
+          "A stage that has work and finishes no step for this long is lost; has to be above the "
+          "stage-workers' own --step-timeout (30s by default).");
 ABSL_FLAG(std::string, listen_address, "127.0.0.1:50052", "Where gRPC is served; port 0: any.");
 ABSL_FLAG(std::string, metrics_address, "127.0.0.1:9092",
           "Where /metrics and /health are served; empty: nowhere.");
@@ -59,6 +62,7 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   config.max_steps_in_flight = absl::GetFlag(FLAGS_max_steps_in_flight);
   config.unready_grace = absl::GetFlag(FLAGS_unready_grace);
   config.heartbeat_timeout = absl::GetFlag(FLAGS_heartbeat_timeout);
+  config.step_timeout = absl::GetFlag(FLAGS_step_timeout);
   config.listen_address = absl::GetFlag(FLAGS_listen_address);
   config.metrics_address = absl::GetFlag(FLAGS_metrics_address);
   config.ports_file = absl::GetFlag(FLAGS_ports_file);

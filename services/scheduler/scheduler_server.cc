@@ -1,5 +1,6 @@
 #include "services/scheduler/scheduler_server.h"
 
+#include <chrono>
 #include <utility>
 
 #include "common/log/log.h"
@@ -39,6 +40,9 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Create(
   options.metrics_address = config.metrics_address;
   options.ports_file = config.ports_file;
   options.drain_timeout = config.drain_timeout;
+  options.live = [loop = &server->loop_] {
+    return (*loop)->CheckAlive(std::chrono::steady_clock::now());
+  };
   ASSIGN_OR_RETURN(server->runtime_, ServerRuntime::Create(std::move(options)));
   server->metrics_ = std::make_unique<SchedulerMetrics>(server->runtime_->registry());
   server->readiness_ = std::make_shared<Readiness>(server->runtime_.get());
@@ -51,6 +55,7 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Create(
   engine.schedule = std::move(group.schedule);
   engine.plans = std::move(group.plans);
   engine.heartbeat_timeout = config.heartbeat_timeout;
+  engine.step_timeout = config.step_timeout;
   engine.unready_grace = config.unready_grace;
   engine.watch = &server->watch_;
   engine.observer = server->metrics_.get();

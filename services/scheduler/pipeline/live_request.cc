@@ -42,6 +42,7 @@ v1::SubmitResponse MakeResponse(const SequenceNews& news, v1::PositionLogprobs* 
         *response.add_prompt_logprobs() = std::move(entry);
       }
       live->prompt_logprobs.clear();
+      live->sampling.clear_num_prompt_logprobs();  // not again, should the sequence restart
       live->first_token = true;
     }
   }

@@ -103,7 +103,14 @@ absl::Status StageRegistry::Ready(uint32_t index, const v1::StageReady& ready) {
                                                    ready.addresses_size(), " addresses for ",
                                                    num_ranks, " ranks"));
   }
+  std::vector<bool> seen(static_cast<size_t>(num_ranks), false);
   for (const v1::RankAddress& address : ready.addresses()) {
+    if (address.rank() >= seen.size() || seen[address.rank()]) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("stage ", index, " gives an address of rank ", address.rank(),
+                       "; expected: one of each rank from 0 to ", num_ranks - 1));
+    }
+    seen[address.rank()] = true;
     if (address.ucx_address().size() <= kMaxAddressBytes) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("stage ", index, ": the address of rank ", address.rank(), " has ",
@@ -173,7 +180,15 @@ std::vector<v1::Topology> StageRegistry::TakeTopologies() {
 uint32_t StageRegistry::num_blocks() const {
   uint32_t smallest = UINT32_MAX;
   for (const StageSlot& stage : stages_) smallest = std::min(smallest, stage.ready.num_blocks());
-  const uint32_t wanted = stages_.front().plan.num_blocks_override();
+  const v1::StagePlan& plan = stages_.front().plan;
+  // More than all running sequences can fill is of no use, whatever a worker claims to have.
+  if (plan.block_tokens() > 0 && plan.max_model_len() > 0 && plan.max_step_sequences() > 0) {
+    const uint64_t blocks_each =
+        (uint64_t{plan.max_model_len()} + plan.block_tokens() - 1) / plan.block_tokens();
+    smallest = static_cast<uint32_t>(
+        std::min<uint64_t>(smallest, blocks_each * plan.max_step_sequences()));
+  }
+  const uint32_t wanted = plan.num_blocks_override();
   return wanted > 0 ? std::min(smallest, wanted) : smallest;
 }
 

@@ -62,7 +62,8 @@ class StageRegistry final {
   bool topology_due() const;
   // What each stage gets then, in order. Afterwards topology_due is false.
   std::vector<v1::Topology> TakeTopologies();
-  // Blocks of the smallest stage; 0 while not every stage has told.
+  // Blocks of the smallest stage, or as many as the running sequences can fill if less; 0 while not
+  // every stage has told.
   uint32_t num_blocks() const;
 
   void FillState(v1::GroupState* state) const;

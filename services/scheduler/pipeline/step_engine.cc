@@ -14,9 +14,10 @@ namespace {
 
 // What a refused caller is told to wait.
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
-// How long stages may take to leave once they were told, beyond the drain's deadline.
-constexpr absl::Duration kLeaveTime = absl::Seconds(1);
-constexpr absl::Duration kLongestWait = absl::Seconds(10);
+
+absl::Status TakesNoCommands() {
+  return absl::UnavailableError("its worker takes no more commands");
+}
 
 }  // namespace
 
@@ -25,6 +26,7 @@ StepEngine::StepEngine(StepEngineOptions options, MonotonicTime now)
       schedule_(options_.schedule),
       registry_(options_.plans, options_.heartbeat_timeout),
       reports_(registry_.num_stages()),
+      progress_(registry_.num_stages(), options_.step_timeout),
       unready_since_(now),
       last_heartbeat_(now),
       last_advance_(now),
@@ -115,8 +117,8 @@ void StepEngine::Register(const std::shared_ptr<StageLink>& link, const v1::Regi
                   << request.backend() << ", " << request.num_ranks() << " ranks)";
   v1::SchedulerMessage message;
   *message.mutable_plan() = registry_.plan(*index);
-  link->Send(std::move(message));
   reporter_.MarkChanged();
+  if (!link->Send(std::move(message))) LoseStage(*index, TakesNoCommands(), now);
 }
 
 absl::Status StepEngine::TakeFromStage(uint32_t index, v1::WorkerMessage message,
@@ -136,7 +138,7 @@ absl::Status StepEngine::TakeFromStage(uint32_t index, v1::WorkerMessage message
                       << message.ready().load_ms() << " ms, " << message.ready().num_blocks()
                       << " blocks of KV cache";
       reporter_.MarkChanged();
-      FormGroup();
+      FormGroup(now);
       return absl::OkStatus();
     case v1::WorkerMessage::kJoined:
       RETURN_IF_ERROR(registry_.Joined(index, message.joined()));
@@ -152,18 +154,20 @@ absl::Status StepEngine::TakeFromStage(uint32_t index, v1::WorkerMessage message
   }
 }
 
-void StepEngine::FormGroup() {
+void StepEngine::FormGroup(MonotonicTime now) {
   if (!registry_.topology_due() || phase_ == Phase::kLeaving) return;
   std::vector<v1::Topology> topologies = registry_.TakeTopologies();
   for (uint32_t index = 0; index < topologies.size(); ++index) {
     v1::SchedulerMessage message;
     *message.mutable_topology() = std::move(topologies[index]);
-    registry_.link(index)->Send(std::move(message));
+    if (registry_.link(index)->Send(std::move(message))) continue;
+    return LoseStage(index, TakesNoCommands(), now);
   }
 }
 
 void StepEngine::StartEpoch() {
   reports_.Reset();
+  progress_.Reset();
   sent_steps_.clear();
   last_sent_step_ = 0;
   for (SequenceNews& news : schedule_.OpenEpoch(registry_.num_blocks())) {
@@ -199,19 +203,26 @@ void StepEngine::LoseStage(uint32_t index, const absl::Status& why, MonotonicTim
     news_.push_back({std::move(news), {}, false});
   }
   reporter_.MarkChanged();
-  FormGroup();
+  FormGroup(now);
 }
 
 absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, MonotonicTime now) {
   if (report.epoch() != registry_.epoch() || !schedule_.epoch_open()) return absl::OkStatus();
+  const StepId step_id = report.step_id();
   ASSIGN_OR_RETURN(std::optional<CollectedStep> done, reports_.Add(index, std::move(report)));
+  progress_.Finished(index, step_id, now);
   if (!done.has_value()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::vector<SequenceNews> news, schedule_.Complete(done->result));
+  absl::StatusOr<std::vector<SequenceNews>> news = schedule_.Complete(done->result);
+  if (!news.ok()) {
+    // Tokens come from the last stage alone, whoever's report completed the step.
+    LoseStage(registry_.num_stages() - 1, news.status(), now);
+    return absl::OkStatus();
+  }
   for (const v1::PromptLogprobs& chunk : done->prompt_logprobs) {
     const auto live = live_.find(chunk.sequence_id());
     if (live != live_.end()) KeepPromptLogprobs(chunk, &live->second);
   }
-  for (SequenceNews& item : news) {
+  for (SequenceNews& item : *news) {
     PendingNews& pending = news_.emplace_back(PendingNews{std::move(item), {}, false});
     const auto logprobs = done->logprobs.find(pending.news.id);
     if (logprobs == done->logprobs.end()) continue;
@@ -254,13 +265,13 @@ void StepEngine::SendSteps(MonotonicTime now) {
         *batch, registry_.epoch(), schedule_,
         [this](SequenceId id) -> const v1::SamplingParams& { return live_.at(id).sampling; });
     reports_.Sent(batch->step_id);
+    progress_.Sent(batch->step_id, now);
     last_sent_step_ = batch->step_id;
     sent_steps_[batch->step_id] = {now, static_cast<uint32_t>(batch->rows.size()),
                                    batch->num_tokens()};
     for (uint32_t index = 0; index < registry_.num_stages(); ++index) {
       if (registry_.link(index)->Send(message)) continue;
-      LoseStage(index, absl::UnavailableError("its worker takes no more commands"), now);
-      return;
+      return LoseStage(index, TakesNoCommands(), now);
     }
   }
 }
@@ -311,73 +322,6 @@ void StepEngine::AbortAll(const absl::Status& status, v1::FinishReason reason) {
     live_.at(id).sink->Push(std::move(response));
     FinishRequest(id, status, kRetryAfter);
   }
-}
-
-void StepEngine::SendHeartbeats(MonotonicTime now) {
-  if (ElapsedSince(last_heartbeat_, now) < options_.heartbeat_interval) return;
-  last_heartbeat_ = now;
-  v1::SchedulerMessage message;
-  message.mutable_heartbeat()->set_epoch(registry_.epoch());
-  message.mutable_heartbeat()->set_step_id(last_sent_step_);
-  SendToStages(message);
-}
-
-void StepEngine::SendToStages(const v1::SchedulerMessage& message) {
-  for (uint32_t index = 0; index < registry_.num_stages(); ++index) {
-    if (registry_.link(index) != nullptr) registry_.link(index)->Send(message);
-  }
-}
-
-void StepEngine::CheckTimeouts(MonotonicTime now) {
-  // Whoever was asleep cannot say that others were silent.
-  if (ElapsedSince(last_advance_, now) > options_.heartbeat_timeout / 2) registry_.HeardAll(now);
-  for (uint32_t index : registry_.Silent(now)) {
-    LoseStage(index,
-              absl::UnavailableError(absl::StrCat(
-                  "no sign of life for ", absl::FormatDuration(options_.heartbeat_timeout))),
-              now);
-  }
-  if (registry_.ready() || live_.empty() || phase_ != Phase::kServing) return;
-  if (absl::Status status = CheckAccepting(now); !status.ok()) {
-    AbortAll(status, v1::FINISH_REASON_ERROR);
-  }
-}
-
-void StepEngine::AdvanceDrain(MonotonicTime now) {
-  if (phase_ == Phase::kDraining) {
-    if (now >= drain_deadline_) {
-      AbortAll(absl::UnavailableError("the scheduler is shutting down"), v1::FINISH_REASON_ABORT);
-    }
-    const bool done = live_.empty() && schedule_.idle();
-    if (!done && now < drain_deadline_ + kLeaveTime) return;
-    phase_ = Phase::kLeaving;
-    leave_deadline_ = now + kLeaveTime;
-    v1::SchedulerMessage message;
-    message.mutable_drain();
-    SendToStages(message);
-  }
-  if (phase_ != Phase::kLeaving) return;
-  if (registry_.num_attached() > 0 && now < leave_deadline_) return;
-  for (uint32_t index = 0; index < registry_.num_stages(); ++index) {
-    if (registry_.link(index) == nullptr) continue;
-    registry_.link(index)->Cut(absl::UnavailableError("the scheduler is shutting down"));
-  }
-  phase_ = Phase::kStopped;
-}
-
-MonotonicTime StepEngine::NextDue(MonotonicTime now) const {
-  MonotonicTime due = std::min(now + kLongestWait, reporter_.next_due(now));
-  if (registry_.num_attached() > 0) {
-    due = std::min(due, last_heartbeat_ + options_.heartbeat_interval);
-  }
-  if (!registry_.ready() && !live_.empty() && phase_ == Phase::kServing) {
-    due = std::min(due, unready_since_ + options_.unready_grace + absl::Milliseconds(1));
-  }
-  if (phase_ == Phase::kDraining) {
-    due = std::min(due, now < drain_deadline_ ? drain_deadline_ : drain_deadline_ + kLeaveTime);
-  }
-  if (phase_ == Phase::kLeaving) due = std::min(due, leave_deadline_);
-  return due;
 }
 
 }  // namespace baton::scheduler

@@ -20,6 +20,7 @@
 #include "services/scheduler/pipeline/group_watch.h"
 #include "services/scheduler/pipeline/live_request.h"
 #include "services/scheduler/pipeline/monotonic_time.h"
+#include "services/scheduler/pipeline/progress_watch.h"
 #include "services/scheduler/pipeline/report_collector.h"
 #include "services/scheduler/pipeline/stage_registry.h"
 #include "services/scheduler/pipeline/step_observer.h"
@@ -31,6 +32,8 @@ struct StepEngineOptions {
   std::vector<v1::StagePlan> plans;  // one per stage
   absl::Duration heartbeat_interval = absl::Milliseconds(250);
   absl::Duration heartbeat_timeout = absl::Seconds(1);
+  // A stage that has work and finishes no step for this long is lost, whatever it says.
+  absl::Duration step_timeout = absl::Seconds(60);
   // The group may be incomplete for this long before requests are refused.
   absl::Duration unready_grace = absl::Seconds(30);
   GroupWatch* watch = nullptr;       // must outlive this object
@@ -70,7 +73,7 @@ class StepEngine final {
                 MonotonicTime now);
   absl::Status TakeReport(uint32_t index, v1::StepReport report, MonotonicTime now);
   void LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now);
-  void FormGroup();
+  void FormGroup(MonotonicTime now);
   void StartEpoch();
   void SendSteps(MonotonicTime now);
   void SendToStages(const v1::SchedulerMessage& message);
@@ -90,6 +93,7 @@ class StepEngine final {
   Schedule schedule_;
   StageRegistry registry_;
   ReportCollector reports_;
+  ProgressWatch progress_;
   std::unordered_map<SequenceId, LiveRequest> live_;
   std::vector<PendingNews> news_;
   std::unordered_map<StepId, SentStep> sent_steps_;  // of the open epoch

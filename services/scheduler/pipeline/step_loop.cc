@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
 namespace baton::scheduler {
@@ -12,6 +13,13 @@ namespace {
 constexpr int kMaxEventsInRow = 64;
 // Beyond the drain's deadline, for stages that do not leave.
 constexpr absl::Duration kDrainSlack = absl::Seconds(5);
+constexpr absl::Duration kLongestTurn = absl::Seconds(5);
+// What a refused caller is told to wait.
+constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+
+int64_t Nanoseconds(MonotonicTime time) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
 
 }  // namespace
 
@@ -31,15 +39,39 @@ void StepLoop::Run() {
     const absl::Duration wait = ElapsedSince(std::chrono::steady_clock::now(), due);
     std::optional<Event> event = inbox_.Pop(absl::Now() + wait);
     if (!event.has_value() && inbox_.closed()) break;
+    turn_began_ = Nanoseconds(std::chrono::steady_clock::now());
     for (int taken = 0; event.has_value(); event = inbox_.Pop(absl::InfinitePast())) {
       engine_.Take(*std::move(event), std::chrono::steady_clock::now());
       if (++taken == kMaxEventsInRow) break;
     }
     due = engine_.Advance(std::chrono::steady_clock::now());
+    turn_began_ = 0;
   }
   inbox_.Close();
+  RefuseRest();
   absl::MutexLock lock(&mutex_);
   stopped_ = true;
+}
+
+void StepLoop::RefuseRest() {
+  const absl::Status status = absl::UnavailableError("the scheduler is shutting down");
+  while (std::optional<Event> event = inbox_.Pop(absl::InfinitePast())) {
+    if (auto* submit = std::get_if<SubmitEvent>(&*event)) {
+      submit->sink->Finish(status, kRetryAfter);
+    } else if (auto* message = std::get_if<StageMessageEvent>(&*event)) {
+      message->link->Close(status);
+    }
+  }
+}
+
+absl::Status StepLoop::CheckAlive(MonotonicTime now) const {
+  const int64_t began = turn_began_;
+  if (began == 0) return absl::OkStatus();
+  const absl::Duration busy = absl::Nanoseconds(Nanoseconds(now) - began);
+  if (busy <= kLongestTurn) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("the step loop has not answered for ",
+                   absl::FormatDuration(absl::Trunc(busy, absl::Seconds(1)))));
 }
 
 void StepLoop::Drain(absl::Time deadline) {

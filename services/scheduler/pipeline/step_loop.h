@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
@@ -30,6 +31,9 @@ class StepLoop final {
   bool Post(Event event) { return inbox_.TryPush(std::move(event)); }
   // A name for a sequence that no other ever had in this process. Any thread.
   SequenceId NewSequenceId() { return next_sequence_id_.fetch_add(1, std::memory_order_relaxed); }
+  // Unavailable if the loop has been busy with one turn for seconds: it hangs. A loop that sleeps
+  // or has ended is well. Any thread.
+  absl::Status CheckAlive(MonotonicTime now) const;
   // Takes no new requests, lets what is live end until `deadline`, aborts the rest, lets the stages
   // leave. Returns when that is done, a few seconds past `deadline` at the latest.
   void Drain(absl::Time deadline);
@@ -37,7 +41,12 @@ class StepLoop final {
  private:
   void Run();
 
+  // Ends what nobody will take in any more.
+  void RefuseRest();
+
   BoundedQueue<Event> inbox_;
+  // When the turn began that the thread is in, in nanoseconds of the monotonic clock; 0: it sleeps.
+  std::atomic<int64_t> turn_began_{0};
   StepEngine engine_;  // the thread's alone once it runs
   std::atomic<SequenceId> next_sequence_id_{1};
   absl::Mutex mutex_;

@@ -56,6 +56,7 @@ TEST(ResolveGroup, NamesTheFlagThatIsWrong) {
       {"--max-num-seqs", [](auto* c) { c->max_num_seqs = 0; }},
       {"--max-num-batched-tokens", [](auto* c) { c->max_num_batched_tokens = -1; }},
       {"--pipeline-parallel-size", [](auto* c) { c->pipeline_parallel_size = 0; }},
+      {"--step-timeout", [](auto* c) { c->step_timeout = absl::Milliseconds(9); }},
       {"--heartbeat-timeout", [](auto* c) { c->heartbeat_timeout = absl::Milliseconds(9); }},
   };
   for (const auto& [culprit, spoil] : cases) {

@@ -23,7 +23,7 @@ void SimulatedCaller::Finish(const absl::Status& end, absl::Duration retry) {
 }
 
 bool SimulatedStage::Send(v1::SchedulerMessage message) {
-  if (closed.has_value()) return false;
+  if (closed.has_value() || full) return false;
   inbox.push_back(std::move(message));
   return true;
 }
@@ -97,7 +97,7 @@ bool SimulatedGroup::IsDeadly(const v1::StepCommand& step) const {
 
 bool SimulatedGroup::StepStage(uint32_t index) {
   const std::shared_ptr<SimulatedStage> stage = stages_.at(index);
-  if (stage->inbox.empty() || stage->frozen) return false;
+  if (stage->inbox.empty() || stage->frozen || stage->stalled) return false;
   const v1::SchedulerMessage message = std::move(stage->inbox.front());
   stage->inbox.pop_front();
   v1::WorkerMessage answer;

@@ -59,6 +59,8 @@ class SimulatedStage final : public StageLink {
   std::optional<absl::Status> closed;
   bool alive = true;
   bool frozen = false;
+  bool stalled = false;  // beats, but works on nothing
+  bool full = false;     // takes no messages
 };
 
 class SimulatedGroup final {

@@ -142,5 +142,33 @@ TEST_F(StageRegistryTest, FindsTheSilent) {
   EXPECT_TRUE(registry_.Silent(start_ + absl::Seconds(10)).empty());
 }
 
+TEST_F(StageRegistryTest, WantsOneAddressOfEachRank) {
+  ASSERT_TRUE(Register(1).ok());
+  v1::StageReady twice = MakeReady(10);
+  twice.mutable_addresses(1)->set_rank(0);
+  EXPECT_TRUE(absl::IsInvalidArgument(registry_.Ready(1, twice)));
+  v1::StageReady beyond = MakeReady(10);
+  beyond.mutable_addresses(1)->set_rank(2);
+  EXPECT_TRUE(absl::IsInvalidArgument(registry_.Ready(1, beyond)));
+  EXPECT_TRUE(registry_.Ready(1, MakeReady(10)).ok());
+}
+
+TEST(StageRegistry, TakesNoMoreBlocksThanSequencesCanFill) {
+  v1::StagePlan plan;
+  plan.set_num_ranks(1);
+  plan.set_block_tokens(64);
+  plan.set_max_model_len(100);
+  plan.set_max_step_sequences(8);
+  StageRegistry registry({plan}, absl::Seconds(1));
+  v1::RegisterStage request;
+  *request.mutable_peer() = MakePeerInfo("stage-worker");
+  request.set_num_ranks(1);
+  ASSERT_TRUE(registry.Register(std::make_shared<SilentLink>(), request, MonotonicTime()).ok());
+  v1::StageReady ready;
+  ready.set_num_blocks(UINT32_MAX);
+  ASSERT_TRUE(registry.Ready(0, ready).ok());
+  EXPECT_EQ(registry.num_blocks(), 16u);
+}
+
 }  // namespace
 }  // namespace baton::scheduler

@@ -141,6 +141,55 @@ TEST_F(StepEngineTest, LosesASilentStage) {
   ExpectAnswered(id);
 }
 
+TEST_F(StepEngineTest, LosesAStageThatBeatsButFinishesNothing) {
+  Complete();
+  const auto stalled = group_.stage(1);
+  const auto idle = group_.stage(0);
+  for (int i = 0; i < 400; ++i) group_.Pass(absl::Milliseconds(250));
+  stalled->stalled = true;
+  const SequenceId id = SubmitSmall();
+  group_.Settle();
+  for (int i = 0; i < 240; ++i) group_.Pass(absl::Milliseconds(250));
+  EXPECT_FALSE(stalled->closed.has_value());
+  group_.Pass(absl::Milliseconds(250));
+  EXPECT_TRUE(stalled->closed.has_value());
+  EXPECT_FALSE(idle->closed.has_value());
+  group_.AddStage(1);
+  group_.Settle();
+  ExpectAnswered(id);
+}
+
+TEST_F(StepEngineTest, LosesAStageThatCannotBeToldItsNeighbours) {
+  group_.AddStage(0);
+  group_.Settle();
+  const auto full = group_.stage(0);
+  full->full = true;
+  group_.AddStage(1);
+  group_.Settle();
+  EXPECT_TRUE(full->closed.has_value());
+  EXPECT_EQ(state_->last.stages(0).phase(), v1::STAGE_PHASE_ABSENT);
+  const SequenceId id = SubmitSmall();
+  group_.AddStage(0);
+  group_.Settle();
+  ExpectAnswered(id);
+}
+
+TEST_F(StepEngineTest, BlamesTheLastStageForItsTokensWhoeverReportsLast) {
+  Complete();
+  SubmitSmall();
+  v1::WorkerMessage message;
+  *message.mutable_report() = group_.stage(1)->state.Run(group_.stage(1)->inbox.front().step());
+  group_.stage(1)->inbox.pop_front();
+  message.mutable_report()->mutable_tokens(0)->set_token_id(SimulatedGroup::kVocabSize);
+  const auto first = group_.stage(0);
+  const auto last = group_.stage(1);
+  group_.engine().Take(StageMessageEvent{last, message}, group_.now());
+  group_.StepStage(0);
+  EXPECT_FALSE(first->closed.has_value());
+  ASSERT_TRUE(last->closed.has_value());
+  EXPECT_TRUE(absl::IsDataLoss(*last->closed));
+}
+
 TEST_F(StepEngineTest, ForgivesSilenceThatItSleptThrough) {
   Complete();
   group_.stage(0)->frozen = true;

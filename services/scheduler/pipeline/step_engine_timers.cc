@@ -1,0 +1,94 @@
+// What StepEngine does because time passes: heartbeats, timeouts, the drain.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+#include "services/scheduler/pipeline/step_engine.h"
+
+namespace baton::scheduler {
+namespace {
+
+// How long stages may take to leave once they were told, beyond the drain's deadline.
+constexpr absl::Duration kLeaveTime = absl::Seconds(1);
+constexpr absl::Duration kLongestWait = absl::Seconds(10);
+
+}  // namespace
+
+void StepEngine::SendHeartbeats(MonotonicTime now) {
+  if (ElapsedSince(last_heartbeat_, now) < options_.heartbeat_interval) return;
+  last_heartbeat_ = now;
+  v1::SchedulerMessage message;
+  message.mutable_heartbeat()->set_epoch(registry_.epoch());
+  message.mutable_heartbeat()->set_step_id(last_sent_step_);
+  SendToStages(message);
+}
+
+void StepEngine::SendToStages(const v1::SchedulerMessage& message) {
+  for (uint32_t index = 0; index < registry_.num_stages(); ++index) {
+    if (registry_.link(index) != nullptr) registry_.link(index)->Send(message);
+  }
+}
+
+void StepEngine::CheckTimeouts(MonotonicTime now) {
+  // Whoever was asleep cannot say that others were silent.
+  if (ElapsedSince(last_advance_, now) > options_.heartbeat_timeout / 2) {
+    registry_.HeardAll(now);
+    progress_.Forgive(now);
+  }
+  for (uint32_t index : registry_.Silent(now)) {
+    LoseStage(index,
+              absl::UnavailableError(absl::StrCat(
+                  "no sign of life for ", absl::FormatDuration(options_.heartbeat_timeout))),
+              now);
+  }
+  if (const auto stalled = progress_.Stalled(now); stalled.has_value() && schedule_.epoch_open()) {
+    LoseStage(*stalled,
+              absl::UnavailableError(absl::StrCat("it finished no step for ",
+                                                  absl::FormatDuration(options_.step_timeout),
+                                                  " while it had work")),
+              now);
+  }
+  if (registry_.ready() || live_.empty() || phase_ != Phase::kServing) return;
+  if (absl::Status status = CheckAccepting(now); !status.ok()) {
+    AbortAll(status, v1::FINISH_REASON_ERROR);
+  }
+}
+
+void StepEngine::AdvanceDrain(MonotonicTime now) {
+  if (phase_ == Phase::kDraining) {
+    if (now >= drain_deadline_) {
+      AbortAll(absl::UnavailableError("the scheduler is shutting down"), v1::FINISH_REASON_ABORT);
+    }
+    const bool done = live_.empty() && schedule_.idle();
+    if (!done && now < drain_deadline_ + kLeaveTime) return;
+    phase_ = Phase::kLeaving;
+    leave_deadline_ = now + kLeaveTime;
+    v1::SchedulerMessage message;
+    message.mutable_drain();
+    SendToStages(message);
+  }
+  if (phase_ != Phase::kLeaving) return;
+  if (registry_.num_attached() > 0 && now < leave_deadline_) return;
+  for (uint32_t index = 0; index < registry_.num_stages(); ++index) {
+    if (registry_.link(index) == nullptr) continue;
+    registry_.link(index)->Cut(absl::UnavailableError("the scheduler is shutting down"));
+  }
+  phase_ = Phase::kStopped;
+}
+
+MonotonicTime StepEngine::NextDue(MonotonicTime now) const {
+  MonotonicTime due = std::min(now + kLongestWait, reporter_.next_due(now));
+  if (registry_.num_attached() > 0) {
+    due = std::min(due, last_heartbeat_ + options_.heartbeat_interval);
+  }
+  if (!registry_.ready() && !live_.empty() && phase_ == Phase::kServing) {
+    due = std::min(due, unready_since_ + options_.unready_grace + absl::Milliseconds(1));
+  }
+  if (phase_ == Phase::kDraining) {
+    due = std::min(due, now < drain_deadline_ ? drain_deadline_ : drain_deadline_ + kLeaveTime);
+  }
+  if (phase_ == Phase::kLeaving) due = std::min(due, leave_deadline_);
+  return due;
+}
+
+}  // namespace baton::scheduler
