@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "common/rpc/connection_limits.h"
 #include "common/rpc/peer.h"
 #include "common/sampling/sampling_limits.h"
 #include "common/status/status_macros.h"
@@ -15,6 +16,12 @@ constexpr size_t kMaxRequestIdBytes = 256;
 constexpr size_t kMaxFairnessKeyBytes = 64;
 constexpr size_t kMaxCacheSaltBytes = 256;
 constexpr int kMaxStopTokens = 1024;
+// All of a prompt's log-probabilities are sent with the first token, in one message. The rest of
+// that message is small.
+constexpr uint64_t kMaxPromptLogprobBytes = kMaxReceiveBytes - (64 << 10);
+// An encoded TokenLogprob at most, within its list: two ids of 5 bytes, a float, tags and length.
+constexpr uint64_t kTokenLogprobBytes = 19;
+constexpr uint64_t kPositionBytes = 4;  // tag and length of a PositionLogprobs
 
 absl::Status CheckLength(const char* name, size_t length, size_t most) {
   if (length <= most) return absl::OkStatus();
@@ -46,6 +53,18 @@ absl::Status CheckTokenLists(const v1::SubmitRequest& request, uint32_t vocab_si
   return absl::OkStatus();
 }
 
+absl::Status CheckPromptLogprobs(const v1::SubmitRequest& request) {
+  if (!request.sampling().has_num_prompt_logprobs()) return absl::OkStatus();
+  const uint64_t per_token = request.sampling().num_prompt_logprobs() + uint64_t{1};
+  const auto num_tokens = static_cast<uint64_t>(request.prompt_token_ids_size());
+  const uint64_t bytes = num_tokens * (kPositionBytes + per_token * kTokenLogprobBytes);
+  if (bytes <= kMaxPromptLogprobBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("num_prompt_logprobs: ", per_token, " log-probabilities for each of ",
+                   num_tokens, " prompt tokens can take ", bytes, " bytes; one answer carries ",
+                   "at most ", kMaxPromptLogprobBytes));
+}
+
 }  // namespace
 
 absl::Status CheckSubmitRequest(const v1::SubmitRequest& request, uint32_t vocab_size) {
@@ -54,6 +73,7 @@ absl::Status CheckSubmitRequest(const v1::SubmitRequest& request, uint32_t vocab
   RETURN_IF_ERROR(CheckLength("fairness_key", request.fairness_key().size(), kMaxFairnessKeyBytes));
   RETURN_IF_ERROR(CheckLength("cache_salt", request.cache_salt().size(), kMaxCacheSaltBytes));
   RETURN_IF_ERROR(CheckSamplingRanges(request.sampling()));
+  RETURN_IF_ERROR(CheckPromptLogprobs(request));
   return CheckTokenLists(request, vocab_size);
 }
 

@@ -69,6 +69,39 @@ TEST(CheckSubmitRequest, NamesTheFieldThatIsWrong) {
   }
 }
 
+TEST(CheckSubmitRequest, RefusesPromptLogprobsThatNoMessageCarries) {
+  v1::SubmitRequest request = MakeRequest();
+  for (int i = 0; i < 21000; ++i) request.add_prompt_token_ids(1);
+  EXPECT_TRUE(CheckSubmitRequest(request, kVocabSize).ok());
+  request.mutable_sampling()->set_num_prompt_logprobs(10);
+  EXPECT_TRUE(CheckSubmitRequest(request, kVocabSize).ok());
+  request.mutable_sampling()->set_num_prompt_logprobs(20);
+  const absl::Status status = CheckSubmitRequest(request, kVocabSize);
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_NE(status.message().find("21000 prompt tokens"), std::string::npos) << status;
+}
+
+// The bound must not be below what is really sent.
+TEST(CheckSubmitRequest, PromptLogprobsThatPassFitIntoAMessage) {
+  v1::SubmitRequest request = MakeRequest();
+  request.mutable_sampling()->set_num_prompt_logprobs(20);
+  v1::SubmitResponse response;
+  while (CheckSubmitRequest(request, kVocabSize).ok()) {
+    for (int i = 0; i < 100; ++i) request.add_prompt_token_ids(1);
+    for (int i = 0; i < 100 && CheckSubmitRequest(request, kVocabSize).ok(); ++i) {
+      v1::PositionLogprobs* position = response.add_prompt_logprobs();
+      for (int k = 0; k <= 20; ++k) {
+        v1::TokenLogprob* entry = k == 0 ? position->mutable_token() : position->add_top();
+        entry->set_token_id(UINT32_MAX);
+        entry->set_logprob(-1.0f);
+        entry->set_rank(UINT32_MAX);
+      }
+    }
+  }
+  EXPECT_GT(response.prompt_logprobs_size(), 15000);
+  EXPECT_LT(response.ByteSizeLong(), size_t{8} << 20);
+}
+
 TEST(CheckSubmitRequest, RefusesCallersWithoutVersion) {
   v1::SubmitRequest request = MakeRequest();
   request.clear_peer();
