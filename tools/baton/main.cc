@@ -1,11 +1,14 @@
-// The `baton` command: serve, plan, version, help.
+// The `baton` command: serve, plan, dequantize, version, help.
 
-#include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 
 #include "common/config/nearest_name.h"
@@ -16,15 +19,6 @@
 #include "tools/plan/plan_command.h"
 
 namespace {
-
-constexpr absl::string_view kHelp =
-    "baton: serves DeepSeek-R1 and models of its architecture\n\n"
-    "  baton serve MODEL_DIR [flags]   a whole group on this machine; baton serve --help\n"
-    "  baton plan MODEL_DIR [flags]    layer split, bytes per rank, KV capacity; baton plan "
-    "--help\n"
-    "  baton dequantize IN_DIR OUT_DIR writes the BF16 form of an FP8 checkpoint\n"
-    "  baton version\n"
-    "  baton help\n";
 
 int Usage(absl::string_view reason) {
   std::cerr << "baton: " << reason << "\ntry `baton help`\n";
@@ -55,25 +49,59 @@ int Serve(const std::vector<std::string>& words) {
   return 1;
 }
 
+int Help(const std::vector<std::string>& words);
+
+int Version(const std::vector<std::string>&) {
+  std::cout << "baton " << baton::kRelease << "\n";
+  return 0;
+}
+
+struct Command {
+  absl::string_view name;
+  absl::string_view arguments;
+  absl::string_view help;
+  std::function<int(const std::vector<std::string>& words)> run;
+};
+
+const std::vector<Command>& Commands() {
+  using Words = std::vector<std::string>;
+  static const auto* commands = new std::vector<Command>{
+      {"serve", "MODEL_DIR [flags]", "a whole group on this machine; baton serve --help", Serve},
+      {"plan", "MODEL_DIR [flags]", "layer split, bytes per rank, KV capacity; baton plan --help",
+       [](const Words& words) { return baton::RunPlan(words, std::cout, std::cerr); }},
+      {"dequantize", "IN_DIR OUT_DIR", "writes the BF16 form of an FP8 checkpoint",
+       [](const Words& words) { return baton::RunDequantize(words, std::cout, std::cerr); }},
+      {"version", "", "", Version},
+      {"help", "", "", Help},
+  };
+  return *commands;
+}
+
+int Help(const std::vector<std::string>&) {
+  std::cout << "baton: serves DeepSeek-R1 and models of its architecture\n\n";
+  for (const Command& command : Commands()) {
+    const std::string line = absl::StrCat("  baton ", command.name, " ", command.arguments);
+    std::cout << absl::StripTrailingAsciiWhitespace(absl::StrFormat("%-34s%s", line, command.help))
+              << "\n";
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   if (words.empty()) return Usage("which command?");
   const std::vector<std::string> rest(words.begin() + 1, words.end());
-  if (words[0] == "serve") return Serve(rest);
-  if (words[0] == "plan") return baton::RunPlan(rest, std::cout, std::cerr);
-  if (words[0] == "dequantize") return baton::RunDequantize(rest, std::cout, std::cerr);
-  if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") {
-    std::cout << kHelp;
-    return 0;
+  std::string name = words[0];
+  if (name == "-h") name = "help";
+  if (name == "--help" || name == "--version") name = name.substr(2);
+  std::vector<std::string> names;
+  for (const Command& command : Commands()) {
+    if (command.name == name) return command.run(rest);
+    names.emplace_back(command.name);
   }
-  if (words[0] == "version" || words[0] == "--version") {
-    std::cout << "baton " << baton::kRelease << "\n";
-    return 0;
-  }
-  const std::string nearest =
-      baton::NearestName(words[0], {"serve", "plan", "bench", "version", "help"});
-  return Usage("unknown command " + words[0] +
-               (nearest.empty() ? "" : "; did you mean " + nearest + "?"));
+  const std::string nearest = baton::NearestName(name, names);
+  return Usage(absl::StrCat("unknown command ", words[0],
+                            nearest.empty() ? "" : "; did you mean " + nearest + "?"));
 }
