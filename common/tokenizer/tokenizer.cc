@@ -1,5 +1,6 @@
 #include "common/tokenizer/tokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -74,18 +75,27 @@ std::vector<uint32_t> Tokenizer::Encode(absl::string_view text,
     repaired = ToValidUtf8(text);
     text = repaired;
   }
-  ids.reserve(text.size() / 3 + 2);
+  ids.reserve(std::min(text.size() / 3 + 2, options.max_tokens));
   if (options.add_special_tokens) ids = parts_->prefix;
+  // Of a word longer than this the beginning alone has too many tokens.
+  const auto bytes_of = [&](size_t num_ids) {
+    const size_t room = options.max_tokens - num_ids;
+    const size_t longest = std::max<size_t>(parts_->vocabulary->longest(), 1);
+    return room < SIZE_MAX / longest - 1 ? (room + 1) * longest : SIZE_MAX;
+  };
   PreTokenizer::Cutter cutter(parts_->pre_tokenizer);
   for (const AddedTokens::Piece& piece :
        parts_->added_tokens.Split(text, options.added_tokens, options.plain_ranges)) {
+    if (ids.size() > options.max_tokens) return ids;
     if (piece.id.has_value()) {
       ids.push_back(*piece.id);
       continue;
     }
     const auto part = text.substr(piece.range.begin, piece.range.end - piece.range.begin);
     for (const ByteRange& word : cutter.Cut(part)) {
-      parts_->merger->Encode(part.substr(word.begin, word.end - word.begin), &ids);
+      if (ids.size() > options.max_tokens) return ids;
+      parts_->merger->Encode(
+          part.substr(word.begin, std::min(word.end - word.begin, bytes_of(ids.size()))), &ids);
     }
   }
   if (options.add_special_tokens) {

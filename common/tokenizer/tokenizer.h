@@ -30,6 +30,9 @@ struct EncodeOptions {
   // Ranges of the input, ascending and disjoint, in which no added token is recognised, not even
   // one that only reaches into the range: text that a user wrote cannot act as a control token.
   absl::Span<const ByteRange> plain_ranges = {};
+  // Whoever can use no more ids than this need not wait for the rest: a text of more gives more
+  // than `max_tokens` ids, of which only the number means something: the text has at least as many.
+  size_t max_tokens = SIZE_MAX;
 };
 
 struct TokenizerOptions {

@@ -59,6 +59,21 @@ TEST(Tokenizer, MergesLongWordsLikeShortOnes) {
   EXPECT_EQ(ids, expected);
 }
 
+TEST(Tokenizer, StopsOnceThereAreTooManyTokens) {
+  const auto tokenizer = Small();
+  for (const std::string& text : {std::string(100'000, 'z'), [] {
+                                    std::string words;
+                                    for (int i = 0; i < 30'000; ++i) words += "z z";
+                                    return words;
+                                  }()}) {
+    const size_t all = tokenizer->Encode(text).size();
+    EXPECT_EQ(tokenizer->Encode(text, {.max_tokens = all}).size(), all);
+    const size_t some = tokenizer->Encode(text, {.max_tokens = 10}).size();
+    EXPECT_GT(some, 10u);
+    EXPECT_LT(some, all / 10);
+  }
+}
+
 TEST(Tokenizer, FindsAddedTokens) {
   const auto tokenizer = Small();
   EXPECT_THAT(tokenizer->Encode("a<s><tag>d"), ElementsAre(ByteId('a'), 300, 301, ByteId('d')));
