@@ -21,15 +21,37 @@ absl::Status Draining() {
 absl::StatusOr<RequestSlots::Slot> RequestSlots::Acquire() {
   absl::MutexLock lock(&mutex_);
   if (draining_) return Draining();
-  if (num_taken_ >= capacity_) {
-    return WithRetryAfter(
-        WithReason(absl::UnavailableError(
-                       absl::StrCat("all ", capacity_, " request slots of the gateway are taken")),
-                   "server_is_overloaded"),
-        kOverloadRetry);
-  }
+  if (num_taken_ >= capacity_) return Overloaded();
   ++num_taken_;
   return Slot(this);
+}
+
+absl::Status RequestSlots::Slot::Extend(size_t num_sequences) {
+  if (num_sequences <= num_places_) return absl::OkStatus();
+  if (num_sequences > owner_->capacity_) {
+    return InvalidField("n", absl::StrCat("makes ", num_sequences,
+                                          " sequences of this request, the gateway runs at most ",
+                                          owner_->capacity_, " at a time"));
+  }
+  if (absl::Status taken = owner_->Take(num_sequences - num_places_); !taken.ok()) return taken;
+  num_places_ = num_sequences;
+  return absl::OkStatus();
+}
+
+absl::Status RequestSlots::Overloaded() const {
+  return WithRetryAfter(WithReason(absl::UnavailableError(absl::StrCat(
+                                       "not enough of the ", capacity_,
+                                       " sequence slots of the gateway are free for this request")),
+                                   "server_is_overloaded"),
+                        kOverloadRetry);
+}
+
+// A request that was admitted before the drain may grow during it.
+absl::Status RequestSlots::Take(size_t count) {
+  absl::MutexLock lock(&mutex_);
+  if (count > capacity_ - num_taken_) return Overloaded();
+  num_taken_ += count;
+  return absl::OkStatus();
 }
 
 absl::Status RequestSlots::CheckOpen() const {
@@ -52,9 +74,9 @@ size_t RequestSlots::num_taken() const {
   return num_taken_;
 }
 
-void RequestSlots::Release() {
+void RequestSlots::Release(size_t count) {
   absl::MutexLock lock(&mutex_);
-  --num_taken_;
+  num_taken_ -= count;
 }
 
 }  // namespace baton::gateway

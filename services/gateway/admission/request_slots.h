@@ -1,4 +1,4 @@
-// How many generation requests are live, and whether one more may start.
+// How many generation sequences are live, and whether more may start.
 #pragma once
 
 #include <cstddef>
@@ -16,25 +16,31 @@ namespace baton::gateway {
 // Shared by HTTP and gRPC. Any thread.
 class RequestSlots {
  public:
-  // One live request; gives its place back when destroyed.
+  // The places of one live request, one per sequence; gives them back when destroyed.
   class Slot {
    public:
-    Slot(Slot&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+    Slot(Slot&& other) noexcept
+        : owner_(std::exchange(other.owner_, nullptr)), num_places_(other.num_places_) {}
     Slot& operator=(Slot&&) = delete;
     ~Slot() {
-      if (owner_ != nullptr) owner_->Release();
+      if (owner_ != nullptr) owner_->Release(num_places_);
     }
+
+    // Takes places for `num_sequences` in place of the one that Acquire took. Errors: Unavailable
+    // as Acquire; InvalidArgument when they could never be had.
+    absl::Status Extend(size_t num_sequences);
 
    private:
     friend class RequestSlots;
     explicit Slot(RequestSlots* owner) : owner_(owner) {}
     RequestSlots* owner_;
+    size_t num_places_ = 1;
   };
 
   explicit RequestSlots(size_t capacity) : capacity_(capacity) {}
 
-  // Errors: Unavailable with RetryAfter when all are taken (reason "server_is_overloaded") or the
-  // service drains (reason "server_is_draining").
+  // One place. Errors: Unavailable with RetryAfter when all are taken (reason
+  // "server_is_overloaded") or the service drains (reason "server_is_draining").
   absl::StatusOr<Slot> Acquire() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // OK unless the service drains; else what Acquire would say.
@@ -48,7 +54,9 @@ class RequestSlots {
   size_t num_taken() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  void Release() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Overloaded() const;
+  absl::Status Take(size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Release(size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Idle() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return num_taken_ == 0; }
 
   const size_t capacity_;

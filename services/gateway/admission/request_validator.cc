@@ -208,8 +208,11 @@ absl::StatusOr<uint32_t> RequestValidator::ResolveMaxTokens(const AdmittedParams
   };
   const int64_t room = max_model_len - length;
   if (room < 1) {
-    return too_long(field, absl::StrCat("However, your prompt has ", length, " tokens."));
+    return too_long(
+        field, absl::StrCat("However, your prompt has ", length > max_model_len ? "at least " : "",
+                            length, " tokens."));
   }
+  RETURN_IF_ERROR(CheckPromptLogprobs(params, num_prompt_tokens));
   if (!params.max_tokens) {
     const int64_t most = defaults_.max_new_tokens.value_or(room);
     const auto resolved = static_cast<uint32_t>(std::clamp<int64_t>(most, 1, room));
@@ -230,6 +233,18 @@ absl::StatusOr<uint32_t> RequestValidator::ResolveMaxTokens(const AdmittedParams
   return *params.max_tokens;
 }
 
+absl::Status RequestValidator::CheckPromptLogprobs(const AdmittedParams& params,
+                                                   size_t num_prompt_tokens) const {
+  if (!params.num_prompt_logprobs) return absl::OkStatus();
+  const size_t per_token = *params.num_prompt_logprobs + size_t{1};  // the token's own
+  if (num_prompt_tokens <= caps_.prompt_logprobs / per_token) return absl::OkStatus();
+  return InvalidField(
+      "prompt_logprobs",
+      absl::StrCat("asks for ", num_prompt_tokens * per_token, " log-probabilities (",
+                   num_prompt_tokens, " prompt tokens, ", per_token, " for each), at most ",
+                   caps_.prompt_logprobs, " can be delivered"));
+}
+
 absl::Status RequestValidator::CheckMessageCount(size_t count) const {
   if (count == 0) return InvalidField("messages", "must hold at least one message");
   return CheckCount("messages", count, caps_.messages, "messages");
@@ -238,6 +253,13 @@ absl::Status RequestValidator::CheckMessageCount(size_t count) const {
 absl::Status RequestValidator::CheckPromptCount(size_t count) const {
   if (count == 0) return InvalidField("prompt", "must not be empty");
   return CheckCount("prompt", count, caps_.prompts, "prompts");
+}
+
+absl::Status RequestValidator::CheckSequenceCount(size_t num_prompts, uint32_t num_choices) const {
+  if (num_prompts * num_choices <= caps_.sequences) return absl::OkStatus();
+  return InvalidField(
+      "n", absl::StrCat("makes ", num_prompts * num_choices, " sequences of ", num_prompts,
+                        " prompts, at most ", caps_.sequences, " are allowed"));
 }
 
 }  // namespace baton::gateway

@@ -24,7 +24,11 @@ struct RequestCaps {
   size_t stop_token_ids = 1024;
   size_t logit_biases = 1024;
   size_t allowed_token_ids = 1 << 16;
-  size_t prompts = 64;  // of one completion request
+  size_t prompts = 64;     // of one completion request
+  size_t sequences = 128;  // prompts times choices
+  // Log-probabilities of a prompt travel in one message of at most 8 MiB, where one takes up to 19
+  // bytes.
+  size_t prompt_logprobs = 400'000;
   size_t messages = 2048;
   size_t cache_salt_bytes = 256;
 };
@@ -48,12 +52,16 @@ class RequestValidator {
                                                           absl::Span<const int64_t> ids) const;
 
   // The number of tokens to generate after a prompt of this length. Errors: InvalidArgument with
-  // the counts (reason "context_length_exceeded") when the context cannot hold both.
+  // the counts (reason "context_length_exceeded") when the context cannot hold both, or when the
+  // log-probabilities asked for such a prompt are too many. A count over max_model_len() may be
+  // less than the true one.
   absl::StatusOr<uint32_t> ResolveMaxTokens(const AdmittedParams& params, absl::string_view field,
                                             size_t num_prompt_tokens) const;
 
   absl::Status CheckMessageCount(size_t count) const;
   absl::Status CheckPromptCount(size_t count) const;
+  // Of a request with `num_choices` for each prompt.
+  absl::Status CheckSequenceCount(size_t num_prompts, uint32_t num_choices) const;
 
   // The group may hold fewer tokens of a sequence than the model allows.
   void SetMaxModelLen(int64_t max_model_len) { max_model_len_.store(max_model_len); }
@@ -64,6 +72,7 @@ class RequestValidator {
   absl::Status AdmitSampling(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status AdmitStops(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status AdmitLogprobs(const RequestedParams& requested, AdmittedParams* admitted) const;
+  absl::Status CheckPromptLogprobs(const AdmittedParams& params, size_t num_prompt_tokens) const;
   absl::Status AdmitTokenSets(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status CheckTokenIds(absl::string_view field, absl::Span<const int64_t> ids) const;
 

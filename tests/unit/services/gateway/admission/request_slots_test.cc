@@ -23,6 +23,21 @@ TEST(RequestSlots, RefusesWhenAllAreTakenAndSaysWhenToRetry) {
   EXPECT_EQ(slots.num_taken(), 0u);
 }
 
+TEST(RequestSlots, CountsTheSequencesOfARequest) {
+  RequestSlots slots(8);
+  std::optional<RequestSlots::Slot> first(std::move(*slots.Acquire()));
+  EXPECT_TRUE(first->Extend(6).ok());
+  EXPECT_EQ(slots.num_taken(), 6u);
+  std::optional<RequestSlots::Slot> second(std::move(*slots.Acquire()));
+  EXPECT_EQ(RefusalReason(second->Extend(3)), "server_is_overloaded");
+  EXPECT_EQ(slots.num_taken(), 7u) << "a refusal takes nothing";
+  EXPECT_EQ(RefusedField(second->Extend(9)), "n") << "it could never fit";
+  first.reset();
+  EXPECT_TRUE(second->Extend(8).ok());
+  second.reset();
+  EXPECT_EQ(slots.num_taken(), 0u);
+}
+
 TEST(RequestSlots, DrainRefusesAndWaitsForTheRest) {
   RequestSlots slots(4);
   std::optional<RequestSlots::Slot> slot(std::move(*slots.Acquire()));

@@ -149,6 +149,25 @@ TEST(RequestValidator, ResolvesMaxTokensAgainstTheContext) {
   EXPECT_EQ(RefusedField(validator.ResolveMaxTokens(params, "prompt", 0).status()), "prompt");
 }
 
+TEST(RequestValidator, CapsPromptLogprobsAtWhatOneMessageHolds) {
+  const RequestValidator validator({}, {.max_model_len = 200'000, .vocab_size = 50});
+  AdmittedParams params;
+  params.num_prompt_logprobs = 20;
+  EXPECT_TRUE(validator.ResolveMaxTokens(params, "prompt", 19'047).ok());
+  const auto refused = validator.ResolveMaxTokens(params, "prompt", 19'048);
+  EXPECT_EQ(RefusedField(refused.status()), "prompt_logprobs");
+  EXPECT_THAT(std::string(refused.status().message()), testing::HasSubstr("400008"));
+  params.num_prompt_logprobs = 0;
+  EXPECT_TRUE(validator.ResolveMaxTokens(params, "prompt", 160'000).ok());
+}
+
+TEST(RequestValidator, CapsPromptsTimesChoices) {
+  const RequestValidator validator = MakeValidator();
+  EXPECT_TRUE(validator.CheckSequenceCount(64, 2).ok());
+  EXPECT_TRUE(validator.CheckSequenceCount(16, 8).ok());
+  EXPECT_EQ(RefusedField(validator.CheckSequenceCount(64, 3)), "n");
+}
+
 TEST(RequestValidator, FollowsTheGroupsContextLength) {
   RequestValidator validator({}, {.max_model_len = 100, .vocab_size = 50});
   validator.SetMaxModelLen(30);
