@@ -38,6 +38,8 @@ class AnswerFormat {
   virtual void StreamEnd(const RequestUsage& usage, std::string* events) = 0;
 
   virtual void Collect(size_t choice, SequenceUpdate& update) = 0;
+  // About what is kept for WholeBody.
+  virtual size_t collected_bytes() const = 0;
   virtual std::string WholeBody(const RequestUsage& usage) = 0;
 };
 

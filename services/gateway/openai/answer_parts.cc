@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace baton::gateway {
 
@@ -44,9 +45,9 @@ double ClampLogprob(double logprob) {
   return std::isnan(logprob) ? -9999.0 : std::clamp(logprob, -9999.0, 0.0);
 }
 
-Json PromptLogprobsJson(const Tokenizer& tokenizer,
-                        const std::vector<v1::PositionLogprobs>& positions) {
-  Json list = Json::array({nullptr});  // nothing predicts the first token
+std::string PromptLogprobsJson(const Tokenizer& tokenizer,
+                               const std::vector<v1::PositionLogprobs>& positions) {
+  std::string items = "null";  // nothing predicts the first token
   for (const v1::PositionLogprobs& position : positions) {
     Json entry = Json::object();
     const auto add = [&](const v1::TokenLogprob& token) {
@@ -57,9 +58,17 @@ Json PromptLogprobsJson(const Tokenizer& tokenizer,
     };
     add(position.token());
     for (const v1::TokenLogprob& top : position.top()) add(top);
-    list.push_back(std::move(entry));
+    AppendItem(DumpJson(entry), &items);
   }
-  return list;
+  return absl::StrCat("[", items, "]");
+}
+
+void AppendItem(absl::string_view json, std::string* items) {
+  absl::StrAppend(items, items->empty() ? "" : ",", json);
+}
+
+std::string TokenIdsText(absl::Span<const uint32_t> ids) {
+  return absl::StrCat("[", absl::StrJoin(ids, ","), "]");
 }
 
 Json TokenIdsJson(absl::Span<const uint32_t> ids) {

@@ -28,11 +28,18 @@ std::string TokenName(const Tokenizer& tokenizer, uint32_t token_id, bool as_tok
 // Never below -9999: JSON has no infinity.
 double ClampLogprob(double logprob);
 
+// Whole answers are kept as the JSON text that they will be: a tree of values takes some ten times
+// the memory, and log-probabilities are many.
+
 // [null, {"<id>": {"logprob", "rank", "decoded_token"}, ...}, ...], one per prompt token.
-Json PromptLogprobsJson(const Tokenizer& tokenizer,
-                        const std::vector<v1::PositionLogprobs>& positions);
+std::string PromptLogprobsJson(const Tokenizer& tokenizer,
+                               const std::vector<v1::PositionLogprobs>& positions);
+
+// Adds an item to the text between the brackets of a list.
+void AppendItem(absl::string_view json, std::string* items);
 
 // [1, 2, 3]
+std::string TokenIdsText(absl::Span<const uint32_t> ids);
 Json TokenIdsJson(absl::Span<const uint32_t> ids);
 Json TokenIdsJson(const std::vector<v1::GeneratedToken>& tokens);
 

@@ -31,8 +31,7 @@ ChatAnswer::ChatAnswer(const Tokenizer& tokenizer, ChatAnswerOptions options)
       prefix_(EventPrefix(options_.head, kChunkObject)),
       choices_(options_.num_choices) {}
 
-Json ChatAnswer::LogprobsJson(const SequenceUpdate& update) const {
-  Json content = Json::array();
+void ChatAnswer::AppendLogprobs(const SequenceUpdate& update, std::string* items) const {
   const bool as_ids = options_.output.tokens_as_token_ids;
   for (const v1::GeneratedToken& token : update.tokens) {
     Json entry = TokenJson(tokenizer_, token.logprobs().token(), as_ids);
@@ -41,9 +40,8 @@ Json ChatAnswer::LogprobsJson(const SequenceUpdate& update) const {
       top.push_back(TokenJson(tokenizer_, other, as_ids));
     }
     entry["top_logprobs"] = std::move(top);
-    content.push_back(std::move(entry));
+    AppendItem(DumpJson(entry), items);
   }
-  return content;
 }
 
 // --- Streamed ---
@@ -88,7 +86,9 @@ void ChatAnswer::AppendDeltaEvent(size_t choice, const SequenceUpdate& update,
   }
   json.append("},\"logprobs\":");
   if (options_.logprobs && !update.tokens.empty()) {
-    absl::StrAppend(&json, DumpJson({{"content", LogprobsJson(update)}}));
+    std::string items;
+    AppendLogprobs(update, &items);
+    absl::StrAppend(&json, "{\"content\":[", items, "]}");
   } else {
     json.append("null");
   }
@@ -131,24 +131,27 @@ void ChatAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
 
 void ChatAnswer::Collect(size_t choice, SequenceUpdate& update) {
   Choice& collected = choices_[choice];
+  const size_t num_logprob_bytes = collected.logprobs.size();
   collected.content.append(update.content);
   collected.reasoning.append(update.reasoning);
-  if (options_.logprobs) {
-    for (Json& entry : LogprobsJson(update)) collected.logprobs.push_back(std::move(entry));
-  }
+  if (options_.logprobs) AppendLogprobs(update, &collected.logprobs);
   if (options_.output.return_token_ids) {
     for (const auto& token : update.tokens) collected.token_ids.push_back(token.token_id());
+    collected_bytes_ += update.tokens.size() * sizeof(uint32_t);
   }
-  if (options_.prompt_logprobs && !update.prompt_logprobs.empty() && prompt_logprobs_.is_null()) {
+  if (options_.prompt_logprobs && !update.prompt_logprobs.empty() && prompt_logprobs_.empty()) {
     prompt_logprobs_ = PromptLogprobsJson(tokenizer_, update.prompt_logprobs);
+    collected_bytes_ += prompt_logprobs_.size();
   }
+  collected_bytes_ += update.content.size() + update.reasoning.size() + collected.logprobs.size() -
+                      num_logprob_bytes;
   if (update.finish_reason == v1::FINISH_REASON_UNSPECIFIED) return;
   collected.finish_reason = FinishReasonJson(update.finish_reason);
   collected.stop_reason = StopReasonJson(update);
 }
 
-Json ChatAnswer::ChoiceJson(size_t index) {
-  Choice& choice = choices_[index];
+std::string ChatAnswer::ChoiceJson(size_t index) const {
+  const Choice& choice = choices_[index];
   const auto or_null = [](const std::string& text) {
     return text.empty() ? Json(nullptr) : Json(text);
   };
@@ -160,31 +163,33 @@ Json ChatAnswer::ChoiceJson(size_t index) {
   const Json reasoning = options_.include_reasoning ? or_null(choice.reasoning) : Json(nullptr);
   message["reasoning_content"] = reasoning;
   message["reasoning"] = reasoning;
-  Json json = {{"index", index}, {"message", std::move(message)}, {"logprobs", nullptr}};
-  if (options_.logprobs) json["logprobs"] = {{"content", std::move(choice.logprobs)}};
-  json["finish_reason"] = choice.finish_reason;
-  json["stop_reason"] = choice.stop_reason;
-  json["token_ids"] =
-      options_.output.return_token_ids ? TokenIdsJson(choice.token_ids) : Json(nullptr);
+  std::string json = absl::StrCat("{\"index\":", index, ",\"message\":", DumpJson(message));
+  if (options_.logprobs) {
+    absl::StrAppend(&json, ",\"logprobs\":{\"content\":[", choice.logprobs, "]}");
+  } else {
+    json.append(",\"logprobs\":null");
+  }
+  absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(choice.finish_reason),
+                  ",\"stop_reason\":", DumpJson(choice.stop_reason), ",\"token_ids\":",
+                  options_.output.return_token_ids ? TokenIdsText(choice.token_ids) : "null", "}");
   return json;
 }
 
 std::string ChatAnswer::WholeBody(const RequestUsage& usage) {
-  Json choices = Json::array();
-  for (size_t i = 0; i < choices_.size(); ++i) choices.push_back(ChoiceJson(i));
-  Json body = {{"id", options_.head.id},
-               {"object", kObject.data()},
-               {"created", options_.head.created_unix_seconds},
-               {"model", options_.head.model},
-               {"choices", std::move(choices)},
-               {"service_tier", nullptr},
-               {"system_fingerprint", options_.head.system_fingerprint},
-               {"usage", UsageJson(usage, options_.counts_reasoning)},
-               {"prompt_logprobs", std::move(prompt_logprobs_)}};
-  body["prompt_token_ids"] =
-      options_.output.return_token_ids ? TokenIdsJson(options_.prompt_token_ids) : Json(nullptr);
-  body["kv_transfer_params"] = nullptr;
-  return DumpJson(body);
+  std::string body = EventPrefix(options_.head, kObject);
+  for (size_t i = 0; i < choices_.size(); ++i) {
+    absl::StrAppend(&body, i == 0 ? "" : ",", ChoiceJson(i));
+    choices_[i] = Choice();
+  }
+  body.append("],\"service_tier\":null,\"system_fingerprint\":");
+  AppendJsonString(options_.head.system_fingerprint, &body);
+  absl::StrAppend(
+      &body, ",\"usage\":", DumpJson(UsageJson(usage, options_.counts_reasoning)),
+      ",\"prompt_logprobs\":", prompt_logprobs_.empty() ? "null" : prompt_logprobs_,
+      ",\"prompt_token_ids\":",
+      options_.output.return_token_ids ? TokenIdsText(options_.prompt_token_ids) : "null",
+      ",\"kv_transfer_params\":null}");
+  return body;
 }
 
 }  // namespace baton::gateway

@@ -32,6 +32,7 @@ class ChatAnswer final : public AnswerFormat {
                     std::string* events) override;
   void StreamEnd(const RequestUsage& usage, std::string* events) override;
   void Collect(size_t choice, SequenceUpdate& update) override;
+  size_t collected_bytes() const override { return collected_bytes_; }
   std::string WholeBody(const RequestUsage& usage) override;
 
  private:
@@ -39,7 +40,7 @@ class ChatAnswer final : public AnswerFormat {
     bool begun = false;
     std::string content;
     std::string reasoning;
-    Json logprobs = Json::array();
+    std::string logprobs;  // items of a JSON list
     std::vector<uint32_t> token_ids;
     Json finish_reason;
     Json stop_reason;
@@ -50,14 +51,16 @@ class ChatAnswer final : public AnswerFormat {
                         std::string* events);
   // What stands after `"choices":[{...}` in an event.
   void AppendEventTail(bool last, const RequestUsage& usage, std::string* json) const;
-  Json LogprobsJson(const SequenceUpdate& update) const;
-  Json ChoiceJson(size_t index);
+  // Items of a JSON list, one per token.
+  void AppendLogprobs(const SequenceUpdate& update, std::string* items) const;
+  std::string ChoiceJson(size_t index) const;
 
   const Tokenizer& tokenizer_;
   const ChatAnswerOptions options_;
   const std::string prefix_;
   std::vector<Choice> choices_;
-  Json prompt_logprobs_;
+  std::string prompt_logprobs_;  // JSON; empty: none
+  size_t collected_bytes_ = 0;
 };
 
 }  // namespace baton::gateway

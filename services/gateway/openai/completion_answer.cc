@@ -24,27 +24,27 @@ void CompletionAnswer::AddToken(const v1::PositionLogprobs& logprobs, Choice* ch
                                 LogprobLists* lists) const {
   const bool as_ids = options_.output.tokens_as_token_ids;
   const v1::TokenLogprob& token = logprobs.token();
-  std::string name = TokenName(tokenizer_, token.token_id(), as_ids);
-  lists->text_offset.push_back(choice->text_offset);
+  const std::string name = TokenName(tokenizer_, token.token_id(), as_ids);
+  AppendItem(absl::StrCat(choice->text_offset), &lists->text_offset);
   choice->text_offset += CountCharacters(name);
   Json top = Json::object();
   for (const v1::TokenLogprob& other : logprobs.top()) {
     top[TokenName(tokenizer_, other.token_id(), as_ids)] = ClampLogprob(other.logprob());
   }
   top[name] = ClampLogprob(token.logprob());
-  lists->token_logprobs.push_back(ClampLogprob(token.logprob()));
-  lists->tokens.push_back(std::move(name));
-  lists->top_logprobs.push_back(std::move(top));
+  AppendItem(DumpJson(ClampLogprob(token.logprob())), &lists->token_logprobs);
+  AppendItem(DumpJson(name), &lists->tokens);
+  AppendItem(DumpJson(top), &lists->top_logprobs);
 }
 
 void CompletionAnswer::AddFirstPromptToken(uint32_t token_id, Choice* choice,
                                            LogprobLists* lists) const {
-  std::string name = TokenName(tokenizer_, token_id, options_.output.tokens_as_token_ids);
-  lists->text_offset.push_back(choice->text_offset);
+  const std::string name = TokenName(tokenizer_, token_id, options_.output.tokens_as_token_ids);
+  AppendItem(absl::StrCat(choice->text_offset), &lists->text_offset);
   choice->text_offset += CountCharacters(name);
-  lists->token_logprobs.push_back(nullptr);  // nothing predicts it
-  lists->tokens.push_back(std::move(name));
-  lists->top_logprobs.push_back(nullptr);
+  AppendItem("null", &lists->token_logprobs);  // nothing predicts it
+  AppendItem(DumpJson(name), &lists->tokens);
+  AppendItem("null", &lists->top_logprobs);
 }
 
 void CompletionAnswer::AddTokens(size_t index, const SequenceUpdate& update, LogprobLists* lists) {
@@ -59,11 +59,21 @@ void CompletionAnswer::AddTokens(size_t index, const SequenceUpdate& update, Log
   for (const auto& token : update.tokens) AddToken(token.logprobs(), &choice, lists);
 }
 
-Json CompletionAnswer::ToJson(LogprobLists&& lists) const {
-  return {{"text_offset", std::move(lists.text_offset)},
-          {"token_logprobs", std::move(lists.token_logprobs)},
-          {"tokens", std::move(lists.tokens)},
-          {"top_logprobs", std::move(lists.top_logprobs)}};
+std::string CompletionAnswer::ToJson(const LogprobLists& lists) const {
+  return absl::StrCat("{\"text_offset\":[", lists.text_offset, "],\"token_logprobs\":[",
+                      lists.token_logprobs, "],\"tokens\":[", lists.tokens, "],\"top_logprobs\":[",
+                      lists.top_logprobs, "]}");
+}
+
+Json CompletionAnswer::ShownFinishReason(v1::FinishReason reason) const {
+  if (reason == v1::FINISH_REASON_UNSPECIFIED || !options_.echo_only) {
+    return FinishReasonJson(reason);
+  }
+  return "length";
+}
+
+Json CompletionAnswer::ShownStopReason(const SequenceUpdate& update) const {
+  return options_.echo_only ? Json(nullptr) : StopReasonJson(update);
 }
 
 // --- Streamed ---
@@ -85,18 +95,19 @@ void CompletionAnswer::StreamUpdate(size_t index, const SequenceUpdate& update,
   if (options_.logprobs && !update.tokens.empty()) {
     LogprobLists lists;
     AddTokens(index, update, &lists);
-    json.append(DumpJson(ToJson(std::move(lists))));
+    json.append(ToJson(lists));
   } else {
     json.append("null");
   }
-  absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(FinishReasonJson(update.finish_reason)),
-                  ",\"stop_reason\":", DumpJson(StopReasonJson(update)));
+  absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(ShownFinishReason(update.finish_reason)),
+                  ",\"stop_reason\":", DumpJson(ShownStopReason(update)));
   if (options_.output.return_token_ids) {
     if (first) {
       absl::StrAppend(&json,
                       ",\"prompt_token_ids\":", DumpJson(TokenIdsJson(PromptOf(index).token_ids)));
     }
-    absl::StrAppend(&json, ",\"token_ids\":", DumpJson(TokenIdsJson(update.tokens)));
+    absl::StrAppend(&json, ",\"token_ids\":",
+                    options_.echo_only ? "[]" : DumpJson(TokenIdsJson(update.tokens)));
   }
   json.append("}]");
   if (options_.stream.continuous_usage) {
@@ -117,45 +128,50 @@ void CompletionAnswer::StreamEnd(const RequestUsage& usage, std::string* events)
 
 void CompletionAnswer::Collect(size_t index, SequenceUpdate& update) {
   Choice& choice = choices_[index];
+  const size_t bytes_before = choice.text.size() + choice.logprobs.num_bytes();
   if (!std::exchange(choice.begun, true) && options_.echo) choice.text = PromptOf(index).text;
   if (!options_.echo_only) choice.text.append(update.content);
   if (options_.logprobs) AddTokens(index, update, &choice.logprobs);
   if (options_.output.return_token_ids && !options_.echo_only) {
     for (const auto& token : update.tokens) choice.token_ids.push_back(token.token_id());
+    collected_bytes_ += update.tokens.size() * sizeof(uint32_t);
   }
   if (options_.prompt_logprobs && !update.prompt_logprobs.empty()) {
     choice.prompt_logprobs = PromptLogprobsJson(tokenizer_, update.prompt_logprobs);
+    collected_bytes_ += choice.prompt_logprobs.size();
   }
+  collected_bytes_ += choice.text.size() + choice.logprobs.num_bytes() - bytes_before;
   if (update.finish_reason == v1::FINISH_REASON_UNSPECIFIED) return;
-  choice.finish_reason = FinishReasonJson(update.finish_reason);
-  choice.stop_reason = StopReasonJson(update);
+  choice.finish_reason = ShownFinishReason(update.finish_reason);
+  choice.stop_reason = ShownStopReason(update);
 }
 
-Json CompletionAnswer::ChoiceJson(size_t index) {
-  Choice& choice = choices_[index];
+std::string CompletionAnswer::ChoiceJson(size_t index) const {
+  const Choice& choice = choices_[index];
   const bool ids = options_.output.return_token_ids;
-  Json json = {{"index", index}, {"text", choice.text}, {"logprobs", nullptr}};
-  if (options_.logprobs) json["logprobs"] = ToJson(std::move(choice.logprobs));
-  json["finish_reason"] = options_.echo_only ? Json("length") : choice.finish_reason;
-  json["stop_reason"] = options_.echo_only ? Json(nullptr) : choice.stop_reason;
-  json["token_ids"] = ids ? TokenIdsJson(choice.token_ids) : Json(nullptr);
-  json["prompt_logprobs"] = std::move(choice.prompt_logprobs);
-  json["prompt_token_ids"] = ids ? TokenIdsJson(PromptOf(index).token_ids) : Json(nullptr);
+  std::string json = absl::StrCat("{\"index\":", index, ",\"text\":");
+  AppendJsonString(choice.text, &json);
+  absl::StrAppend(
+      &json, ",\"logprobs\":", options_.logprobs ? ToJson(choice.logprobs) : "null",
+      ",\"finish_reason\":", DumpJson(choice.finish_reason),
+      ",\"stop_reason\":", DumpJson(choice.stop_reason),
+      ",\"token_ids\":", ids ? TokenIdsText(choice.token_ids) : "null",
+      ",\"prompt_logprobs\":", choice.prompt_logprobs.empty() ? "null" : choice.prompt_logprobs,
+      ",\"prompt_token_ids\":", ids ? TokenIdsText(PromptOf(index).token_ids) : "null", "}");
   return json;
 }
 
 std::string CompletionAnswer::WholeBody(const RequestUsage& usage) {
-  Json choices = Json::array();
-  for (size_t i = 0; i < choices_.size(); ++i) choices.push_back(ChoiceJson(i));
-  return DumpJson({{"id", options_.head.id},
-                   {"object", kObject.data()},
-                   {"created", options_.head.created_unix_seconds},
-                   {"model", options_.head.model},
-                   {"choices", std::move(choices)},
-                   {"service_tier", nullptr},
-                   {"system_fingerprint", options_.head.system_fingerprint},
-                   {"usage", UsageJson(usage, false)},
-                   {"kv_transfer_params", nullptr}});
+  std::string body = EventPrefix(options_.head, kObject);
+  for (size_t i = 0; i < choices_.size(); ++i) {
+    absl::StrAppend(&body, i == 0 ? "" : ",", ChoiceJson(i));
+    choices_[i] = Choice();
+  }
+  body.append("],\"service_tier\":null,\"system_fingerprint\":");
+  AppendJsonString(options_.head.system_fingerprint, &body);
+  absl::StrAppend(&body, ",\"usage\":", DumpJson(UsageJson(usage, false)),
+                  ",\"kv_transfer_params\":null}");
+  return body;
 }
 
 }  // namespace baton::gateway

@@ -38,15 +38,20 @@ class CompletionAnswer final : public AnswerFormat {
                     std::string* events) override;
   void StreamEnd(const RequestUsage& usage, std::string* events) override;
   void Collect(size_t choice, SequenceUpdate& update) override;
+  size_t collected_bytes() const override { return collected_bytes_; }
   std::string WholeBody(const RequestUsage& usage) override;
 
  private:
-  // The legacy log-probability object: four lists of one entry per token.
+  // The legacy log-probability object: four lists of one entry per token. Items of JSON lists.
   struct LogprobLists {
-    Json text_offset = Json::array();
-    Json token_logprobs = Json::array();
-    Json tokens = Json::array();
-    Json top_logprobs = Json::array();
+    std::string text_offset;
+    std::string token_logprobs;
+    std::string tokens;
+    std::string top_logprobs;
+
+    size_t num_bytes() const {
+      return text_offset.size() + token_logprobs.size() + tokens.size() + top_logprobs.size();
+    }
   };
   struct Choice {
     bool begun = false;
@@ -54,7 +59,7 @@ class CompletionAnswer final : public AnswerFormat {
     size_t text_offset = 0;  // in characters, of the next token
     LogprobLists logprobs;
     std::vector<uint32_t> token_ids;
-    Json prompt_logprobs;
+    std::string prompt_logprobs;  // JSON; empty: none
     Json finish_reason;
     Json stop_reason;
   };
@@ -65,13 +70,17 @@ class CompletionAnswer final : public AnswerFormat {
   void AddToken(const v1::PositionLogprobs& logprobs, Choice* choice, LogprobLists* lists) const;
   void AddFirstPromptToken(uint32_t token_id, Choice* choice, LogprobLists* lists) const;
   void AddTokens(size_t index, const SequenceUpdate& update, LogprobLists* lists);
-  Json ToJson(LogprobLists&& lists) const;
-  Json ChoiceJson(size_t index);
+  std::string ToJson(const LogprobLists& lists) const;
+  std::string ChoiceJson(size_t index) const;
+  // With max_tokens=0 the one token that the scheduler makes all the same is not shown.
+  Json ShownFinishReason(v1::FinishReason reason) const;
+  Json ShownStopReason(const SequenceUpdate& update) const;
 
   const Tokenizer& tokenizer_;
   const CompletionAnswerOptions options_;
   const std::string prefix_;
   std::vector<Choice> choices_;
+  size_t collected_bytes_ = 0;
 };
 
 }  // namespace baton::gateway

@@ -77,6 +77,22 @@ TEST_F(CompletionsContract, EchoWithoutTokensShowsThePromptOnly) {
   EXPECT_EQ(body["choices"][0]["finish_reason"], "length");
 }
 
+TEST_F(CompletionsContract, StreamedEchoWithoutTokensIsTheWholeAnswers) {
+  Answer(" two");  // ends with "stop"
+  const TestHttpResponse response = Post("/v1/completions", {{"prompt", "one"},
+                                                             {"echo", true},
+                                                             {"max_tokens", 0},
+                                                             {"stream", true},
+                                                             {"return_token_ids", true}});
+  const json choice = json::parse(response.Events().at(0))["choices"][0];
+  EXPECT_EQ(choice["text"], "one");
+  EXPECT_EQ(choice["token_ids"], json::array());
+  const auto events = response.Events();
+  ASSERT_GE(events.size(), 2u);
+  EXPECT_EQ(json::parse(events[events.size() - 2])["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(events.back(), "[DONE]");
+}
+
 TEST_F(CompletionsContract, LogprobsHaveOneEntryPerToken) {
   Answer("red green");
   const json body = Complete({{"prompt", "x"}, {"logprobs", 2}});
