@@ -21,7 +21,9 @@ absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
                    ParseChatRequest(http_request.body, context.validator));
   RETURN_IF_ERROR(CheckModelName(model, request.model));
   ASSIGN_OR_RETURN(const AdmittedParams params, context.validator.Admit(request.params));
-  ASSIGN_OR_RETURN(const EncodedPrompt prompt, EncodeChat(model, request.input));
+  ASSIGN_OR_RETURN(
+      const EncodedPrompt prompt,
+      EncodeChat(model, request.input, static_cast<size_t>(context.validator.max_model_len())));
 
   PreparedGeneration prepared;
   ASSIGN_OR_RETURN(prepared.max_tokens,
@@ -32,7 +34,8 @@ absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
                   {.request_id = id,
                    .arrival = http_request.received,
                    .deadline = http_request.received + context.request_timeout,
-                   .split_reasoning = true},
+                   .split_reasoning = true,
+                   .stops = MakeStops(params)},
                   &prepared.sequences);
   ChatAnswerOptions options;
   options.head = MakeAnswerHead(model, id, http_request.received);

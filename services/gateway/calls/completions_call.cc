@@ -23,7 +23,8 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
     ASSIGN_OR_RETURN(encoded.token_ids, context.validator.AdmitPromptTokens("prompt", *ids));
     return encoded;
   }
-  encoded.token_ids = EncodeText(context.model, std::get<std::string>(prompt), add_special_tokens);
+  encoded.token_ids = EncodeText(context.model, std::get<std::string>(prompt), add_special_tokens,
+                                 static_cast<size_t>(context.validator.max_model_len()));
   return encoded;
 }
 
@@ -48,10 +49,12 @@ absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
                    ParseCompletionRequest(http_request.body, context.validator));
   RETURN_IF_ERROR(CheckModelName(model, request.model));
   ASSIGN_OR_RETURN(const AdmittedParams params, context.validator.Admit(request.params));
+  RETURN_IF_ERROR(context.validator.CheckSequenceCount(request.prompts.size(), params.num_choices));
 
   PreparedGeneration prepared;
   prepared.choices_per_prompt = params.num_choices;
   prepared.stream = request.stream.stream;
+  const auto stops = MakeStops(params);
   CompletionAnswerOptions options;
   for (const CompletionPrompt& prompt : request.prompts) {
     ASSIGN_OR_RETURN(const EncodedPrompt encoded,
@@ -61,7 +64,8 @@ absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
     AppendSequences(model, params, encoded, prepared.max_tokens,
                     {.request_id = id,
                      .arrival = http_request.received,
-                     .deadline = http_request.received + context.request_timeout},
+                     .deadline = http_request.received + context.request_timeout,
+                     .stops = stops},
                     &prepared.sequences);
     options.prompts.push_back(KeepPrompt(context, request, prompt, encoded));
   }

@@ -51,7 +51,7 @@ absl::StatusOr<EncodedPrompt> EncodeChatPrompt(const GatewayContext& context,
     }
     input.messages.push_back({{"role", message.role()}, {"content", message.content()}});
   }
-  return EncodeChat(context.model, input);
+  return EncodeChat(context.model, input, static_cast<size_t>(context.validator.max_model_len()));
 }
 
 absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
@@ -59,7 +59,8 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
   EncodedPrompt encoded;
   switch (request.prompt_case()) {
     case v1::GenerateRequest::kText:
-      encoded.token_ids = EncodeText(context.model, request.text(), /*add_special_tokens=*/true);
+      encoded.token_ids = EncodeText(context.model, request.text(), /*add_special_tokens=*/true,
+                                     static_cast<size_t>(context.validator.max_model_len()));
       return encoded;
     case v1::GenerateRequest::kTokens: {
       const std::vector<int64_t> ids(request.tokens().token_ids().begin(),
@@ -94,7 +95,8 @@ absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
                   {.request_id = request.request_id(),
                    .arrival = arrival,
                    .deadline = deadline,
-                   .split_reasoning = request.has_chat()},
+                   .split_reasoning = request.has_chat(),
+                   .stops = MakeStops(params)},
                   &sequences);
   return std::move(sequences.front());
 }

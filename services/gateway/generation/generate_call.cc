@@ -14,7 +14,7 @@ GenerateCall::GenerateCall(SchedulerClient& scheduler, const Tokenizer& tokenize
       metrics_(metrics),
       observer_(observer),
       spec_(std::move(spec)),
-      text_(tokenizer, spec_.text) {
+      text_(tokenizer, std::move(spec_.text)) {
   usage_.num_prompt_tokens = static_cast<uint32_t>(spec_.submit.prompt_token_ids_size());
 }
 

@@ -84,7 +84,7 @@ class GenerateCall final : public SubmitObserver {
   SchedulerClient& scheduler_;
   GatewayMetrics& metrics_;
   SequenceObserver& observer_;
-  const SequenceSpec spec_;
+  SequenceSpec spec_;  // without its text options, which text_ has
   TextAssembler text_;
   SequenceUsage usage_;
   bool ended_ = false;

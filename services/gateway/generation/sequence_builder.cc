@@ -42,7 +42,8 @@ TextOptions MakeTextOptions(const ServedModel& model, const AdmittedParams& para
                             const EncodedPrompt& prompt, const SequenceContext& context,
                             const v1::StopParams& stop) {
   TextOptions text;
-  text.stop = params.stop;
+  text.stops = context.stops;
+  text.min_tokens = params.min_tokens;
   text.include_stop = params.include_stop;
   text.skip_special_tokens = params.skip_special_tokens;
   if (context.split_reasoning) text.reasoning = model.reasoning;
@@ -53,6 +54,12 @@ TextOptions MakeTextOptions(const ServedModel& model, const AdmittedParams& para
 }
 
 }  // namespace
+
+std::shared_ptr<const StopAutomaton> MakeStops(const AdmittedParams& params) {
+  if (params.stop.empty()) return nullptr;
+  return std::make_shared<const StopAutomaton>(
+      StopAutomaton::Options{.stops = params.stop, .include_stop = params.include_stop});
+}
 
 void AppendSequences(const ServedModel& model, const AdmittedParams& params,
                      const EncodedPrompt& prompt, uint32_t max_tokens,

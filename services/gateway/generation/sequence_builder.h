@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "services/gateway/generation/generate_call.h"
 #include "services/gateway/model/prompt_encoder.h"
 #include "services/gateway/model/served_model.h"
+#include "services/gateway/text/stop_strings.h"
 
 namespace baton::gateway {
 
@@ -19,7 +21,11 @@ struct SequenceContext {
   absl::Time arrival;
   absl::Time deadline = absl::InfiniteFuture();
   bool split_reasoning = false;  // as the model's reasoning format says
+  std::shared_ptr<const StopAutomaton> stops;
 };
+
+// One for all sequences of a request; null if it has no stop strings.
+std::shared_ptr<const StopAutomaton> MakeStops(const AdmittedParams& params);
 
 // Appends one sequence per choice for this prompt. Choice i of a seeded request samples with seed
 // + i; without a seed each choice draws its own.

@@ -12,14 +12,15 @@ void Append(ReasoningDelta&& delta, ReasoningDelta* out) {
 
 }  // namespace
 
-TextAssembler::TextAssembler(const Tokenizer& tokenizer, const TextOptions& options)
-    : options_(options),
-      detokenizer_(tokenizer, {.skip_special_tokens = options.skip_special_tokens}),
-      stops_({.stops = options.stop, .include_stop = options.include_stop}),
-      reasoning_({.format = options.reasoning, .starts_inside = options.starts_in_reasoning}) {}
+TextAssembler::TextAssembler(const Tokenizer& tokenizer, TextOptions options)
+    : options_(std::move(options)),
+      detokenizer_(tokenizer, {.skip_special_tokens = options_.skip_special_tokens}),
+      stops_(options_.stops),
+      reasoning_({.format = options_.reasoning, .starts_inside = options_.starts_in_reasoning}) {}
 
 void TextAssembler::Push(uint32_t token_id, ReasoningDelta* out) {
   if (stopped()) return;
+  ++num_tokens_;
   if (std::exchange(holds_token_, false)) {
     PushText(detokenizer_.Push(held_token_), out);
     if (stopped()) return;
@@ -46,7 +47,7 @@ void TextAssembler::Finish(bool ended_by_token, ReasoningDelta* out) {
 
 void TextAssembler::PushText(absl::string_view text, ReasoningDelta* out) {
   if (text.empty()) return;
-  const std::string certain = stops_.Push(text);
+  const std::string certain = stops_.Push(text, num_tokens_ >= options_.min_tokens);
   if (!certain.empty()) Append(reasoning_.Push(certain), out);
 }
 

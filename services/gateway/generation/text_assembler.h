@@ -2,8 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <vector>
+#include <memory>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
@@ -16,8 +15,9 @@
 namespace baton::gateway {
 
 struct TextOptions {
-  std::vector<std::string> stop;
-  bool include_stop = false;
+  std::shared_ptr<const StopAutomaton> stops;  // null: none
+  bool include_stop = false;                   // of a token that ends the sequence
+  uint32_t min_tokens = 0;  // a stop string that is complete before this many does not count
   bool skip_special_tokens = true;
   ReasoningFormat reasoning = ReasoningFormat::kNone;
   bool starts_in_reasoning = false;
@@ -29,7 +29,7 @@ struct TextOptions {
 class TextAssembler {
  public:
   // `tokenizer` must outlive this.
-  TextAssembler(const Tokenizer& tokenizer, const TextOptions& options);
+  TextAssembler(const Tokenizer& tokenizer, TextOptions options);
 
   // Adds the text that the token makes certain to `out`. After stopped() tokens are ignored.
   void Push(uint32_t token_id, ReasoningDelta* out);
@@ -49,6 +49,7 @@ class TextAssembler {
   StopStringMatcher stops_;
   ReasoningParser reasoning_;
   // A token that may be the end waits here for the next one or for the end.
+  uint32_t num_tokens_ = 0;
   bool holds_token_ = false;
   uint32_t held_token_ = 0;
 };

@@ -12,6 +12,8 @@
 namespace baton::gateway {
 namespace {
 
+constexpr char kWhiteSpace[] = " \t\r\n\v\f";
+
 // A conversation whose contents stand aside: content i is replaced by "<prefix>i;".
 struct MarkedChat {
   ChatInput input;
@@ -32,8 +34,13 @@ MarkedChat MarkContents(const ServedModel& model, const ChatInput& input) {
     if (!content.is_string() || message.value("role", "") == "assistant") continue;
     std::string text = content.get<std::string>();
     if (!model.text.tokenizer->ContainsAddedToken(text)) continue;
-    content = absl::StrCat(marked.prefix, marked.contents.size(), ";");
-    marked.contents.push_back(std::move(text));
+    // White space around it stays in its place: templates like to trim.
+    const size_t begin = text.find_first_not_of(kWhiteSpace);
+    const size_t end = text.find_last_not_of(kWhiteSpace) + 1;
+    if (begin == std::string::npos) continue;
+    content = absl::StrCat(text.substr(0, begin), marked.prefix, marked.contents.size(), ";",
+                           text.substr(end));
+    marked.contents.push_back(text.substr(begin, end - begin));
   }
   return marked;
 }
@@ -79,7 +86,8 @@ absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput
   return rendered;
 }
 
-absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInput& input) {
+absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInput& input,
+                                         size_t max_tokens) {
   ASSIGN_OR_RETURN(const std::string rendered, RenderChat(model, input));
   EncodedPrompt prompt;
   prompt.opens_reasoning = PromptOpensReasoning(rendered);
@@ -87,19 +95,23 @@ absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInp
   const MarkedChat marked = MarkContents(model, input);
   if (!marked.contents.empty()) {
     ASSIGN_OR_RETURN(const std::string with_marks, RenderChat(model, marked.input));
-    // A template that looks into a content (it may cut an answer's reasoning off, for example)
-    // gives another text; then its own reading of that content stands.
+    // A template that looks into a content and changes it leaves no trace of what in its text is
+    // the user's: control tokens there could be the user's own.
     if (RestoreContents(with_marks, marked, &plain_ranges) != rendered) {
-      plain_ranges.clear();
+      return InvalidField("messages",
+                          "hold the text of a control token in a content that the chat template "
+                          "changes; it could act as a control token");
     }
   }
-  prompt.token_ids = model.text.tokenizer->Encode(rendered, {.plain_ranges = plain_ranges});
+  prompt.token_ids = model.text.tokenizer->Encode(
+      rendered, {.plain_ranges = plain_ranges, .max_tokens = max_tokens});
   return prompt;
 }
 
 std::vector<uint32_t> EncodeText(const ServedModel& model, absl::string_view text,
-                                 bool add_special_tokens) {
-  return model.text.tokenizer->Encode(text, {.add_special_tokens = add_special_tokens});
+                                 bool add_special_tokens, size_t max_tokens) {
+  return model.text.tokenizer->Encode(
+      text, {.add_special_tokens = add_special_tokens, .max_tokens = max_tokens});
 }
 
 }  // namespace baton::gateway

@@ -29,12 +29,15 @@ struct EncodedPrompt {
 absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput& input);
 
 // Token ids of a conversation. Text of control tokens inside a message's content is encoded as
-// plain text wherever the template passes the content on unchanged: a user cannot speak for the
-// template. Errors: as RenderChat.
-absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInput& input);
+// plain text, but for the assistant's turns: a user cannot speak for the template. `max_tokens`: as
+// in EncodeOptions. Errors: as RenderChat, and InvalidArgument when the template changes such a
+// content other than by trimming white space.
+absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInput& input,
+                                         size_t max_tokens);
 
 // Token ids of a text; control tokens in it count, since the client writes the whole prompt.
+// `max_tokens`: as in EncodeOptions.
 std::vector<uint32_t> EncodeText(const ServedModel& model, absl::string_view text,
-                                 bool add_special_tokens);
+                                 bool add_special_tokens, size_t max_tokens);
 
 }  // namespace baton::gateway

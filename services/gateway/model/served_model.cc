@@ -60,13 +60,17 @@ absl::Status LoadTemplate(const ServedModelOptions& options, ServedModel* model)
   return absl::OkStatus();
 }
 
-// What `--reasoning-parser auto` means for this model: ask its template.
+// What `--reasoning-parser auto` means for this model: ask its template, and whether the model may
+// write the tags itself.
 ReasoningFormat DetectReasoning(const ServedModel& model) {
   if (model.chat_template == nullptr) return ReasoningFormat::kNone;
   const Json probe = Json::array({{{"role", "user"}, {"content", "Hello"}}});
   const auto rendered = RenderChat(model, {.messages = probe});
   if (!rendered.ok()) return ReasoningFormat::kNone;
-  return PromptOpensReasoning(*rendered) ? ReasoningFormat::kDeepSeekR1 : ReasoningFormat::kNone;
+  const Tokenizer& tokenizer = *model.text.tokenizer;
+  const bool has_tags = tokenizer.TokenId("<think>") && tokenizer.TokenId("</think>");
+  return has_tags || PromptOpensReasoning(*rendered) ? ReasoningFormat::kDeepSeekR1
+                                                     : ReasoningFormat::kNone;
 }
 
 }  // namespace

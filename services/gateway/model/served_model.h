@@ -23,7 +23,7 @@ struct ServedModelOptions {
   std::vector<std::string> names;         // served names; empty: the folder's path as given
   int64_t max_model_len = 0;              // 0: max_position_embeddings
   std::string chat_template_path;         // replaces the model's own template if set
-  std::string reasoning_parser = "auto";  // "auto": deepseek_r1 if the template opens the tag
+  std::string reasoning_parser = "auto";  // "auto": deepseek_r1 for a model with its tags
 };
 
 // Immutable; any thread.

@@ -1,76 +1,96 @@
 #include "services/gateway/text/stop_strings.h"
 
-#include <deque>
+#include <cstdint>
+#include <limits>
 #include <utility>
+
+#include "common/log/check.h"
 
 namespace baton::gateway {
 namespace {
 
 constexpr uint32_t kRoot = 0;
-constexpr uint32_t kAbsent = UINT32_MAX;
 
 }  // namespace
 
-StopStringMatcher::StopStringMatcher(const Options& options) : include_stop_(options.include_stop) {
+StopAutomaton::StopAutomaton(const Options& options) : include_stop_(options.include_stop) {
   for (const std::string& stop : options.stops) {
     if (!stop.empty()) stops_.push_back(stop);
   }
-  if (stops_.empty()) return;
-  AddTrie();
+  BATON_CHECK(stops_.size() <= size_t{std::numeric_limits<int8_t>::max()}) << stops_.size();
+  states_.emplace_back();
+  for (size_t index = 0; index < stops_.size(); ++index) AddStop(index);
   LinkStates();
 }
 
-void StopStringMatcher::AddTrie() {
-  states_.push_back({std::vector<uint32_t>(256, kAbsent), 0, -1});
-  for (size_t stop = 0; stop < stops_.size(); ++stop) {
-    uint32_t state = kRoot;
-    for (const char c : stops_[stop]) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (states_[state].next[byte] == kAbsent) {
-        const auto added = static_cast<uint32_t>(states_.size());
-        const uint32_t depth = states_[state].depth + 1;
-        states_[state].next[byte] = added;
-        states_.push_back({std::vector<uint32_t>(256, kAbsent), depth, -1});
-      }
-      state = states_[state].next[byte];
+void StopAutomaton::AddStop(size_t index) {
+  BATON_CHECK(stops_[index].size() <= std::numeric_limits<uint16_t>::max());
+  uint32_t state = kRoot;
+  for (const char c : stops_[index]) {
+    const auto byte = static_cast<uint8_t>(c);
+    uint32_t child = Child(state, byte);
+    if (child == kRoot) {
+      child = static_cast<uint32_t>(states_.size());
+      State added;
+      added.next_sibling = states_[state].first_child;
+      added.depth = static_cast<uint16_t>(states_[state].depth + 1);
+      added.byte = byte;
+      states_.push_back(added);
+      states_[state].first_child = child;
     }
-    if (states_[state].matched < 0) states_[state].matched = static_cast<int>(stop);
+    state = child;
   }
+  if (states_[state].matched < 0) states_[state].matched = static_cast<int8_t>(index);
 }
 
-// Breadth first, so that a state's shorter ends are complete before it: a missing transition is the
-// one of the longest shorter end, and a state without a stop of its own takes that end's.
-void StopStringMatcher::LinkStates() {
-  std::deque<std::pair<uint32_t, uint32_t>> queue = {{kRoot, kRoot}};  // state, its shorter end
-  while (!queue.empty()) {
-    const auto [state, shorter] = queue.front();
-    queue.pop_front();
-    if (states_[state].matched < 0) states_[state].matched = states_[shorter].matched;
-    for (size_t byte = 0; byte < 256; ++byte) {
-      uint32_t& next = states_[state].next[byte];
-      const uint32_t fallback = state == kRoot ? kRoot : states_[shorter].next[byte];
-      if (next == kAbsent) {
-        next = fallback;
-      } else {
-        queue.emplace_back(next, fallback);
-      }
+// Breadth first, so that a state's shorter ends are complete before it. A state without a stop of
+// its own takes that of its shorter end.
+void StopAutomaton::LinkStates() {
+  std::vector<uint32_t> queue = {kRoot};
+  for (size_t i = 0; i < queue.size(); ++i) {
+    const uint32_t parent = queue[i];
+    for (uint32_t state = states_[parent].first_child; state != 0;
+         state = states_[state].next_sibling) {
+      State& linked = states_[state];
+      linked.shorter = parent == kRoot ? kRoot : Next(states_[parent].shorter, linked.byte);
+      if (linked.matched < 0) linked.matched = states_[linked.shorter].matched;
+      queue.push_back(state);
     }
   }
 }
 
-std::string StopStringMatcher::Push(absl::string_view piece) {
+uint32_t StopAutomaton::Child(uint32_t state, uint8_t byte) const {
+  uint32_t child = states_[state].first_child;
+  while (child != 0 && states_[child].byte != byte) child = states_[child].next_sibling;
+  return child;
+}
+
+uint32_t StopAutomaton::Next(uint32_t state, uint8_t byte) const {
+  for (;; state = states_[state].shorter) {
+    const uint32_t child = Child(state, byte);
+    if (child != 0 || state == kRoot) return child;
+  }
+}
+
+StopStringMatcher::StopStringMatcher(std::shared_ptr<const StopAutomaton> automaton)
+    : automaton_(std::move(automaton)) {
+  if (automaton_ != nullptr && automaton_->stops_.empty()) automaton_ = nullptr;
+}
+
+std::string StopStringMatcher::Push(absl::string_view piece, bool may_stop) {
   if (stopped()) return "";
-  if (states_.empty()) return std::string(piece);
+  if (automaton_ == nullptr) return std::string(piece);
   held_.reserve(held_.size() + piece.size());
   for (const char c : piece) {
     held_.push_back(c);
-    state_ = states_[state_].next[static_cast<unsigned char>(c)];
-    if (states_[state_].matched < 0) continue;
-    matched_ = states_[state_].matched;
-    if (!include_stop_) held_.resize(held_.size() - stops_[matched_].size());
+    state_ = automaton_->Next(state_, static_cast<uint8_t>(c));
+    const int matched = automaton_->states_[state_].matched;
+    if (matched < 0 || !may_stop) continue;
+    matched_ = matched;
+    if (!automaton_->include_stop_) held_.resize(held_.size() - matched_stop().size());
     return std::exchange(held_, "");
   }
-  const size_t certain = held_.size() - states_[state_].depth;
+  const size_t certain = held_.size() - automaton_->states_[state_].depth;
   std::string out = held_.substr(0, certain);
   held_.erase(0, certain);
   return out;
@@ -82,7 +102,7 @@ std::string StopStringMatcher::Flush() {
 }
 
 absl::string_view StopStringMatcher::matched_stop() const {
-  return stopped() ? absl::string_view(stops_[matched_]) : absl::string_view();
+  return stopped() ? absl::string_view(automaton_->stops_[matched_]) : absl::string_view();
 }
 
 }  // namespace baton::gateway

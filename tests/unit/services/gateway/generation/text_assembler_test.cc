@@ -9,6 +9,12 @@
 namespace baton::gateway {
 namespace {
 
+std::shared_ptr<const StopAutomaton> Stops(const std::vector<std::string>& stops,
+                                           bool include_stop = false) {
+  return std::make_shared<const StopAutomaton>(
+      StopAutomaton::Options{.stops = stops, .include_stop = include_stop});
+}
+
 class TextAssemblerTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -44,12 +50,25 @@ TEST_F(TextAssemblerTest, PassesTextThrough) {
 
 TEST_F(TextAssemblerTest, CutsAtAStopStringAndStopsCounting) {
   TextOptions options;
-  options.stop = {"three"};
+  options.stops = Stops({"three"});
   const std::string text = "one two three four five six";
   EXPECT_EQ(Run(text, options, &num_taken_).content, "one two ");
   EXPECT_LT(num_taken_, tokenizer_->Encode(text).size());
-  options.include_stop = true;
+  options.stops = Stops({"three"}, /*include_stop=*/true);
   EXPECT_EQ(Run(text, options, &num_taken_).content, "one two three");
+}
+
+TEST_F(TextAssemblerTest, AStopStringBeforeMinTokensDoesNotEndTheSequence) {
+  TextOptions options;
+  options.stops = Stops({"b"});
+  const std::string text = "a b c b c";
+  ASSERT_EQ(Run(text, options, &num_taken_).content, "a ");
+  options.min_tokens = static_cast<uint32_t>(num_taken_);
+  EXPECT_EQ(Run(text, options, &num_taken_).content, "a ") << "complete with the last of them";
+  options.min_tokens = static_cast<uint32_t>(num_taken_ + 1);
+  EXPECT_EQ(Run(text, options, &num_taken_).content, "a b c ");
+  options.min_tokens = 100;
+  EXPECT_EQ(Run(text, options, &num_taken_).content, text);
 }
 
 TEST_F(TextAssemblerTest, SplitsReasoning) {

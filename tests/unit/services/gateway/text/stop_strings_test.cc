@@ -1,5 +1,6 @@
 #include "services/gateway/text/stop_strings.h"
 
+#include <memory>
 #include <random>
 #include <string>
 #include <utility>
@@ -17,8 +18,13 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
-Outcome Feed(const StopStringMatcher::Options& options, const std::vector<std::string>& pieces) {
-  StopStringMatcher matcher(options);
+StopStringMatcher MatcherOf(const std::vector<std::string>& stops) {
+  return StopStringMatcher(
+      std::make_shared<const StopAutomaton>(StopAutomaton::Options{.stops = stops}));
+}
+
+Outcome Feed(const StopAutomaton::Options& options, const std::vector<std::string>& pieces) {
+  StopStringMatcher matcher(std::make_shared<const StopAutomaton>(options));
   Outcome outcome;
   for (const std::string& piece : pieces) outcome.text += matcher.Push(piece);
   if (!matcher.stopped()) outcome.text += matcher.Flush();
@@ -27,7 +33,7 @@ Outcome Feed(const StopStringMatcher::Options& options, const std::vector<std::s
 }
 
 // Read byte by byte: the stop that ends first; of those that end together the longest.
-Outcome FeedPlainly(const StopStringMatcher::Options& options, const std::string& text) {
+Outcome FeedPlainly(const StopAutomaton::Options& options, const std::string& text) {
   for (size_t end = 1; end <= text.size(); ++end) {
     std::string found;
     for (const std::string& stop : options.stops) {
@@ -52,20 +58,20 @@ std::vector<std::string> Cut(const std::string& text, size_t max_piece, std::mt1
 }
 
 TEST(StopStringMatcher, PassesTextWithoutStops) {
-  StopStringMatcher matcher({});
+  StopStringMatcher matcher(nullptr);
   EXPECT_EQ(matcher.Push("hello"), "hello");
   EXPECT_EQ(matcher.Flush(), "");
   EXPECT_FALSE(matcher.stopped());
 }
 
 TEST(StopStringMatcher, IgnoresAnEmptyStop) {
-  StopStringMatcher matcher({{""}});
+  StopStringMatcher matcher = MatcherOf({""});
   EXPECT_EQ(matcher.Push("hello"), "hello");
   EXPECT_FALSE(matcher.stopped());
 }
 
 TEST(StopStringMatcher, HoldsBackOnlyWhatMayBecomeAStop) {
-  StopStringMatcher matcher({{"END"}});
+  StopStringMatcher matcher = MatcherOf({"END"});
   EXPECT_EQ(matcher.Push("the EN"), "the ");
   EXPECT_EQ(matcher.Push("ergy"), "ENergy");
   EXPECT_EQ(matcher.Push("E"), "");
@@ -73,7 +79,7 @@ TEST(StopStringMatcher, HoldsBackOnlyWhatMayBecomeAStop) {
 }
 
 TEST(StopStringMatcher, StopsAcrossPieces) {
-  StopStringMatcher matcher({{"\n\nUser:"}});
+  StopStringMatcher matcher = MatcherOf({"\n\nUser:"});
   EXPECT_EQ(matcher.Push("42\n"), "42");
   EXPECT_EQ(matcher.Push("\nUs"), "");
   EXPECT_EQ(matcher.Push("er: more"), "");
@@ -100,10 +106,32 @@ TEST(StopStringMatcher, FindsAStopThatOverlapsItsOwnBeginning) {
 }
 
 TEST(StopStringMatcher, NeverCutsACharacter) {
-  StopStringMatcher matcher({{"é!"}});  // é and è share their first byte
+  StopStringMatcher matcher = MatcherOf({"é!"});  // é and è share their first byte
   EXPECT_EQ(matcher.Push("è"), "è");
   EXPECT_EQ(matcher.Push("é"), "");
   EXPECT_EQ(matcher.Push("è"), "éè");
+}
+
+TEST(StopStringMatcher, AStopThatMayNotCountIsText) {
+  StopStringMatcher matcher = MatcherOf({"END"});
+  EXPECT_EQ(matcher.Push("an END", /*may_stop=*/false), "an ");
+  EXPECT_EQ(matcher.Push("ING ", /*may_stop=*/false), "ENDING ");
+  EXPECT_EQ(matcher.Push("E", /*may_stop=*/false), "");
+  EXPECT_EQ(matcher.Push("ND."), "");
+  EXPECT_EQ(matcher.matched_stop(), "END") << "it was complete only when it counted";
+}
+
+TEST(StopStringMatcher, SequencesOfARequestShareTheAutomaton) {
+  const auto automaton =
+      std::make_shared<const StopAutomaton>(StopAutomaton::Options{.stops = {"ab", "b!"}});
+  StopStringMatcher first(automaton);
+  StopStringMatcher second(automaton);
+  EXPECT_EQ(first.Push("xa"), "x");
+  EXPECT_EQ(second.Push("b"), "");
+  EXPECT_EQ(first.Push("b"), "");
+  EXPECT_EQ(second.Push("c"), "bc");
+  EXPECT_EQ(first.matched_stop(), "ab");
+  EXPECT_FALSE(second.stopped());
 }
 
 TEST(StopStringMatcher, EqualsAPlainSearchHoweverTheTextIsCut) {
@@ -114,7 +142,7 @@ TEST(StopStringMatcher, EqualsAPlainSearchHoweverTheTextIsCut) {
     return text;
   };
   for (int round = 0; round < 3000; ++round) {
-    StopStringMatcher::Options options;
+    StopAutomaton::Options options;
     options.include_stop = round % 2 == 0;
     const size_t num_stops = 1 + random() % 4;
     for (size_t i = 0; i < num_stops; ++i) options.stops.push_back(random_text(6));
