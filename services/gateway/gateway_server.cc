@@ -46,6 +46,7 @@ class GatewayServerImpl final : public GatewayServer {
   GatewayMetrics metrics_;
   EventLoop loop_;
   EventLoop text_worker_;
+  TextQueue text_queue_{text_worker_};
   GrpcSchedulerClient scheduler_;
   std::unique_ptr<GroupWatch> group_;  // made and destroyed on the loop
   GatewayContext context_;
@@ -81,7 +82,7 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
                .group = *group_,
                .metrics = metrics_,
                .loop = loop_,
-               .text_worker = text_worker_,
+               .text_queue = text_queue_,
                .request_timeout = config.request_timeout,
                .log_requests = config.log_requests},
       router_(context_),

@@ -1,5 +1,6 @@
 #include "services/gateway/inference_service.h"
 
+#include "common/rpc/status_conversion.h"
 #include "services/gateway/calls/inference_call.h"
 
 namespace baton::gateway {
@@ -12,11 +13,15 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
 grpc::ServerUnaryReactor* InferenceService::GetModelInfo(
     grpc::CallbackServerContext* server_context, const v1::GetModelInfoRequest*,
     v1::GetModelInfoResponse* response) {
+  grpc::ServerUnaryReactor* reactor = server_context->DefaultReactor();
+  if (absl::Status allowed = CheckCaller(context_.api_keys, *server_context); !allowed.ok()) {
+    reactor->Finish(ToGrpcStatus(allowed));
+    return reactor;
+  }
   response->set_model(context_.model.names.front());
   response->set_max_model_len(static_cast<uint32_t>(context_.validator.max_model_len()));
   response->set_vocab_size(static_cast<uint32_t>(context_.validator.vocab_size()));
   response->set_architecture(context_.model.config.architecture);
-  grpc::ServerUnaryReactor* reactor = server_context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;
 }

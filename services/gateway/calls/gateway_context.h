@@ -6,6 +6,7 @@
 #include "services/gateway/admission/api_keys.h"
 #include "services/gateway/admission/request_slots.h"
 #include "services/gateway/admission/request_validator.h"
+#include "services/gateway/calls/text_queue.h"
 #include "services/gateway/clients/group_watch.h"
 #include "services/gateway/clients/scheduler_client.h"
 #include "services/gateway/loop/executor.h"
@@ -24,7 +25,7 @@ struct GatewayContext {
   GroupWatch& group;
   GatewayMetrics& metrics;
   Executor& loop;         // owns the state of live requests
-  Executor& text_worker;  // parses and encodes long prompts, so that the loop is never held up
+  TextQueue& text_queue;  // parses and encodes long prompts, so that the loop is never held up
   absl::Duration request_timeout = absl::Seconds(600);
   bool log_requests = true;
 };

@@ -18,6 +18,17 @@ namespace {
 // second).
 constexpr size_t kLongBodyBytes = 16 << 10;
 
+// An answer that is not streamed is kept here until its end.
+constexpr size_t kMaxWholeAnswerBytes = 64 << 20;
+
+absl::Status AnswerTooLarge() {
+  return WithReason(
+      absl::InvalidArgumentError(absl::StrCat(
+          "the answer grew over ", kMaxWholeAnswerBytes,
+          " bytes: ask for fewer tokens, choices or log-probabilities, or use stream=true")),
+      "answer_too_large");
+}
+
 std::string RandomId() {
   absl::BitGen random;
   return absl::StrCat(absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
@@ -47,22 +58,55 @@ void HttpGenerationCall::Start() {
   Run(options_.prepare(context_, exchange_.request(), id_));
 }
 
+// A request at the text worker. The call may end before the worker is done with it: then the slot
+// goes when this goes, for until then the request costs memory and perhaps time.
+struct HttpGenerationCall::LongRequest {
+  TextJob job;
+  HttpRequest request;
+  std::optional<RequestSlots::Slot> slot;  // the loop's
+  HttpGenerationCall* call = nullptr;      // the loop's; null once the call has ended
+  absl::StatusOr<PreparedGeneration> prepared = absl::UnknownError("not prepared");
+};
+
 void HttpGenerationCall::PrepareOnWorker() {
-  auto request = std::make_shared<const HttpRequest>(exchange_.request());
-  context_.text_worker.Post([this, request, &context = context_, prepare = options_.prepare,
-                             id = id_, alive = std::weak_ptr<bool>(alive_)] {
-    auto prepared =
-        std::make_shared<absl::StatusOr<PreparedGeneration>>(prepare(context, *request, id));
-    // `this` is looked at on the loop only, which is where it is destroyed.
-    context.loop.Post([this, alive, prepared] {
-      if (alive.lock() != nullptr && !ended_) Run(std::move(*prepared));
+  auto shared = std::make_shared<LongRequest>();
+  shared->job.deadline = arrival_ + context_.request_timeout;
+  shared->request = exchange_.request();
+  shared->call = this;
+  const auto work = [shared, &context = context_, prepare = options_.prepare, id = id_] {
+    const absl::Status wanted = shared->job.CheckWanted();
+    if (wanted.ok()) {
+      shared->prepared = prepare(context, shared->request, id);
+    } else {
+      shared->prepared = wanted;
+    }
+    context.loop.Post([shared, &context] {
+      HttpGenerationCall* const call = shared->call;
+      if (call == nullptr) {  // ended meanwhile
+        shared->slot.reset();
+        return context.metrics.SetLiveRequests(context.slots.num_taken());
+      }
+      call->slot_.emplace(std::move(*shared->slot));
+      call->long_request_.reset();
+      call->Run(std::move(shared->prepared));
     });
-  });
+  };
+  if (absl::Status queued = context_.text_queue.Post(shared->request.body.size(), work);
+      !queued.ok()) {
+    return Fail(queued);
+  }
+  shared->slot.emplace(std::move(*slot_));
+  slot_.reset();
+  long_request_ = std::move(shared);
 }
 
 void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
   if (!prepared.ok()) return Fail(prepared.status());
   if (absl::Status readiness = context_.group.readiness(); !readiness.ok()) return Fail(readiness);
+  if (absl::Status taken = slot_->Extend(prepared->sequences.size()); !taken.ok()) {
+    return Fail(taken);
+  }
+  context_.metrics.SetLiveRequests(context_.slots.num_taken());
   prepared_ = std::move(*prepared);
   num_running_ = prepared_.sequences.size();
   for (const SequenceSpec& spec : prepared_.sequences) {
@@ -75,11 +119,14 @@ void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
                                                         context_.metrics, *this, std::move(spec)));
   }
   prepared_.sequences.clear();
+  counted_.resize(sequences_.size());
+  for (size_t i = 0; i < sequences_.size(); ++i) CountUsage(i);  // the prompts
   for (auto& sequence : sequences_) sequence->Start();
 }
 
 void HttpGenerationCall::OnUpdate(size_t index, SequenceUpdate& update) {
   if (ended_) return;
+  CountUsage(index);
   if (!update.tokens.empty() && first_token_time_ == absl::InfiniteFuture()) {
     first_token_time_ = absl::Now();
   }
@@ -87,10 +134,11 @@ void HttpGenerationCall::OnUpdate(size_t index, SequenceUpdate& update) {
   if (last_of_choice) --num_running_;
   if (!prepared_.stream) {
     prepared_.format->Collect(index, update);
+    if (prepared_.format->collected_bytes() > kMaxWholeAnswerBytes) return Fail(AnswerTooLarge());
   } else {
     std::string events;
-    prepared_.format->StreamUpdate(index, update, Usage(), &events);
-    if (num_running_ == 0) prepared_.format->StreamEnd(Usage(), &events);
+    prepared_.format->StreamUpdate(index, update, usage_, &events);
+    if (num_running_ == 0) prepared_.format->StreamEnd(usage_, &events);
     WriteEvents(events);
   }
   if (num_running_ == 0) Complete();
@@ -124,7 +172,7 @@ void HttpGenerationCall::Complete() {
   } else {
     HttpResponse response;
     response.headers.emplace_back("X-Request-Id", id_);
-    response.body = prepared_.format->WholeBody(Usage());
+    response.body = prepared_.format->WholeBody(usage_);
     exchange_.Send(std::move(response));
   }
   LogEnd(200, "complete");
@@ -164,10 +212,15 @@ void HttpGenerationCall::OnDisconnect() {
 }
 
 void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
-  const RequestUsage usage = Usage();
+  const RequestUsage& usage = usage_;
   ended_ = true;
   sequences_.clear();  // cancels what still runs
   slot_.reset();
+  if (long_request_ != nullptr) {
+    long_request_->job.cancelled = true;
+    long_request_->call = nullptr;
+    long_request_.reset();
+  }
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   context_.metrics.CountHttpAnswer(options_.route, http_status);
   if (!context_.log_requests) return;
@@ -180,18 +233,17 @@ void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
                   << " total_ms=" << absl::ToInt64Milliseconds(now - arrival_) << ": " << outcome;
 }
 
-RequestUsage HttpGenerationCall::Usage() const {
-  RequestUsage usage;
-  for (size_t i = 0; i < sequences_.size(); ++i) {
-    const SequenceUsage& sequence = sequences_[i]->usage();
-    if (i % prepared_.choices_per_prompt == 0) {
-      usage.num_prompt_tokens += sequence.num_prompt_tokens;
-      usage.num_cached_tokens += sequence.num_cached_tokens;
-    }
-    usage.num_generated_tokens += sequence.num_generated_tokens;
-    usage.num_reasoning_tokens += sequence.num_reasoning_tokens;
+// Adds what is new in a sequence to the totals of the request.
+void HttpGenerationCall::CountUsage(size_t index) {
+  const SequenceUsage& now = sequences_[index]->usage();
+  SequenceUsage& before = counted_[index];
+  if (index % prepared_.choices_per_prompt == 0) {
+    usage_.num_prompt_tokens += now.num_prompt_tokens - before.num_prompt_tokens;
+    usage_.num_cached_tokens += now.num_cached_tokens - before.num_cached_tokens;
   }
-  return usage;
+  usage_.num_generated_tokens += now.num_generated_tokens - before.num_generated_tokens;
+  usage_.num_reasoning_tokens += now.num_reasoning_tokens - before.num_reasoning_tokens;
+  before = now;
 }
 
 }  // namespace baton::gateway

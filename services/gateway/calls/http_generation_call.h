@@ -35,7 +35,8 @@ using PrepareGeneration = std::function<absl::StatusOr<PreparedGeneration>(
     const GatewayContext& context, const HttpRequest& request, const std::string& id)>;
 
 //   preparing -> running -> ended
-// Every way out gives the slot back and cancels what still runs. On the loop's thread.
+// Every way out cancels what still runs and gives the slot back, but for a request that the text
+// worker holds: its slot is taken until the worker has let go of it. On the loop's thread.
 class HttpGenerationCall final : public HttpCall, public SequenceObserver {
  public:
   struct Options {
@@ -56,6 +57,8 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   void OnFailure(size_t index, const absl::Status& status) override;
 
  private:
+  struct LongRequest;
+
   void PrepareOnWorker();
   void Run(absl::StatusOr<PreparedGeneration> prepared);
   void WriteEvents(const std::string& events);
@@ -63,7 +66,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   void Complete();
   void Fail(const absl::Status& status);
   void LogEnd(int http_status, absl::string_view outcome);
-  RequestUsage Usage() const;
+  void CountUsage(size_t index);
 
   const GatewayContext& context_;
   HttpExchange& exchange_;
@@ -74,11 +77,13 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   PreparedGeneration prepared_;
   std::vector<std::unique_ptr<GenerateCall>> sequences_;
   size_t num_running_ = 0;
+  RequestUsage usage_;                  // running totals of
+  std::vector<SequenceUsage> counted_;  // what each sequence had at its last update
   bool stream_started_ = false;
   bool paused_ = false;
   bool ended_ = false;
   absl::Time first_token_time_ = absl::InfiniteFuture();
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for work on other threads
+  std::shared_ptr<LongRequest> long_request_;  // while the text worker has it
 };
 
 }  // namespace baton::gateway

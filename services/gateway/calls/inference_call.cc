@@ -26,7 +26,17 @@ InferenceCall::InferenceCall(const GatewayContext& context,
   context_.loop.Post([this] { Start(); });
 }
 
+absl::Status CheckCaller(const ApiKeys& keys, const grpc::CallbackServerContext& context) {
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find("authorization");
+  if (found == metadata.end()) return keys.Check("");
+  return keys.Check(absl::string_view(found->second.data(), found->second.size()));
+}
+
 void InferenceCall::Start() {
+  if (absl::Status allowed = CheckCaller(context_.api_keys, *server_context_); !allowed.ok()) {
+    return End(allowed);
+  }
   auto slot = context_.slots.Acquire();
   if (!slot.ok()) return End(slot.status());
   slot_.emplace(std::move(*slot));
@@ -36,18 +46,27 @@ void InferenceCall::Start() {
   const auto prepare = [this, deadline] {
     return PrepareInference(context_, *request_, arrival_, deadline);
   };
-  if (request_->ByteSizeLong() <= kLongRequestBytes) return Run(prepare());
+  const size_t num_bytes = request_->ByteSizeLong();
+  if (num_bytes <= kLongRequestBytes) return Run(prepare());
   // Neither this object nor the request goes away before Finish, which only the loop calls, and
-  // does not call while `preparing_` is set.
-  preparing_ = true;
-  context_.text_worker.Post([this, prepare] {
-    auto spec = std::make_shared<absl::StatusOr<SequenceSpec>>(prepare());
+  // does not call while `text_job_` is set.
+  text_job_ = std::make_shared<TextJob>();
+  text_job_->deadline = deadline;
+  const auto work = [this, prepare, job = text_job_] {
+    const absl::Status wanted = job->CheckWanted();
+    auto spec = wanted.ok() ? std::make_shared<absl::StatusOr<SequenceSpec>>(prepare())
+                            : std::make_shared<absl::StatusOr<SequenceSpec>>(wanted);
     context_.loop.Post([this, spec] {
-      preparing_ = false;
-      if (end_status_) return WriteNext();  // cancelled meanwhile
-      Run(std::move(*spec));
+      text_job_.reset();
+      if (!end_status_) return Run(std::move(*spec));
+      ReleaseSlot();  // cancelled meanwhile
+      WriteNext();
     });
-  });
+  };
+  if (absl::Status queued = context_.text_queue.Post(num_bytes, work); !queued.ok()) {
+    text_job_.reset();
+    End(queued);
+  }
 }
 
 void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
@@ -84,7 +103,7 @@ void InferenceCall::OnUpdate(size_t, SequenceUpdate& update) {
 void InferenceCall::OnFailure(size_t, const absl::Status& status) { End(status); }
 
 void InferenceCall::WriteNext() {
-  if (writing_ || finished_ || preparing_) return;
+  if (writing_ || finished_ || text_job_ != nullptr) return;
   if (!queue_.empty()) {
     writing_ = true;
     StartWrite(&queue_.front());
@@ -116,9 +135,17 @@ void InferenceCall::End(const absl::Status& status) {
                     << status.message();
   }
   sequence_.reset();  // cancels it if it still runs
+  if (text_job_ != nullptr) {
+    text_job_->cancelled = true;  // the worker gives the request back, and then the slot goes
+  } else {
+    ReleaseSlot();
+  }
+  WriteNext();
+}
+
+void InferenceCall::ReleaseSlot() {
   slot_.reset();
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
-  WriteNext();
 }
 
 void InferenceCall::OnWriteDone(bool ok) {

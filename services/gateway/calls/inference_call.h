@@ -16,6 +16,9 @@
 
 namespace baton::gateway {
 
+// Unauthenticated unless the call's metadata carry one of the keys as `authorization: Bearer`.
+absl::Status CheckCaller(const ApiKeys& keys, const grpc::CallbackServerContext& context);
+
 // gRPC's threads only post to the loop, which owns all state; the call deletes itself there after
 // OnDone. At most kMaxQueued messages wait for a slow reader, then the sequence pauses.
 class InferenceCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
@@ -41,6 +44,7 @@ class InferenceCall final : public grpc::ServerWriteReactor<v1::GenerateResponse
   void Run(absl::StatusOr<SequenceSpec> spec);
   void WriteNext();
   void End(const absl::Status& status);
+  void ReleaseSlot();
 
   const GatewayContext& context_;
   grpc::CallbackServerContext* const server_context_;
@@ -51,7 +55,7 @@ class InferenceCall final : public grpc::ServerWriteReactor<v1::GenerateResponse
   std::unique_ptr<GenerateCall> sequence_;
   std::deque<v1::GenerateResponse> queue_;  // the front is being written while writing_
   bool writing_ = false;
-  bool preparing_ = false;  // the text worker reads the request
+  std::shared_ptr<TextJob> text_job_;  // while the text worker has the request
   bool paused_ = false;
   bool finished_ = false;                   // Finish was called
   std::optional<absl::Status> end_status_;  // set when nothing more will be queued

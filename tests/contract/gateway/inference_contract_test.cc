@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "grpcpp/create_channel.h"
 #include "gtest/gtest.h"
@@ -198,6 +199,44 @@ TEST_F(InferenceContract, LongPromptsAreJudgedTheSame) {
   const grpc::Status status = Generate(request).status;
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), testing::HasSubstr("maximum context length is 4096"));
+}
+
+TEST_F(InferenceContract, NeedsAnApiKeyIfOneIsSet) {
+  Start([](GatewayConfig& config) { config.api_keys = {"secret"}; });
+  const auto generate = [&](const char* authorization) {
+    grpc::ClientContext context;
+    if (authorization != nullptr) context.AddMetadata("authorization", authorization);
+    const auto reader = stub_->Generate(&context, TokenRequest(2));
+    v1::GenerateResponse message;
+    while (reader->Read(&message)) continue;
+    return reader->Finish().error_code();
+  };
+  EXPECT_EQ(generate(nullptr), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(generate("Bearer wrong"), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_TRUE(scheduler().requests().empty());
+  EXPECT_EQ(generate("Bearer secret"), grpc::StatusCode::OK);
+  grpc::ClientContext context;
+  v1::GetModelInfoResponse info;
+  EXPECT_EQ(stub_->GetModelInfo(&context, v1::GetModelInfoRequest(), &info).error_code(),
+            grpc::StatusCode::UNAUTHENTICATED);
+}
+
+TEST_F(InferenceContract, CancelOfALongRequestGivesItsSlotBack) {
+  Start([](GatewayConfig& config) { config.max_num_requests = 1; });
+  v1::GenerateRequest request;
+  request.set_text(std::string(3 << 20, '7'));
+  {
+    grpc::ClientContext context;
+    const auto reader = stub_->Generate(&context, request);
+    context.TryCancel();
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  grpc::StatusCode code = grpc::StatusCode::UNAVAILABLE;
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  while (code == grpc::StatusCode::UNAVAILABLE && absl::Now() < deadline) {
+    code = Generate(TokenRequest(2)).status.error_code();
+  }
+  EXPECT_EQ(code, grpc::StatusCode::OK);
 }
 
 TEST_F(InferenceContract, ModelInfoSaysWhatIsServed) {

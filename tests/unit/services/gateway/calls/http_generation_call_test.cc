@@ -1,0 +1,151 @@
+// Long requests at the text worker: what they cost while they wait, and how they end there.
+#include "services/gateway/calls/http_generation_call.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+
+#include "tests/fakes/held_executor.h"
+
+namespace baton::gateway {
+namespace {
+
+class NoScheduler final : public SchedulerClient {
+ public:
+  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest&, absl::Time,
+                                       SubmitObserver&) override {
+    return nullptr;
+  }
+  std::unique_ptr<GroupStream> WatchGroup(GroupStateCallback, GroupLostCallback) override {
+    return nullptr;
+  }
+};
+
+// Remembers the status of the answer.
+class RecordingExchange final : public HttpExchange {
+ public:
+  const HttpRequest& request() const override { return request_; }
+  void Send(HttpResponse response) override { response_ = std::move(response); }
+  void StartStream(int, absl::string_view, const HttpHeaders&) override {}
+  void Write(absl::string_view) override {}
+  void EndStream() override {}
+  void BreakStream() override {}
+  size_t unsent_bytes() const override { return 0; }
+  size_t max_unsent_bytes() const override { return 1; }
+
+  HttpRequest request_;
+  HttpResponse response_{.status = 0};
+};
+
+class LongRequestTest : public testing::Test {
+ protected:
+  static constexpr size_t kBodyBytes = 20000;
+
+  std::unique_ptr<HttpGenerationCall> StartCall(RecordingExchange& exchange,
+                                                absl::Time received = absl::Now()) {
+    exchange.request_.body = std::string(kBodyBytes, 'x');
+    exchange.request_.received = received;
+    auto call = std::make_unique<HttpGenerationCall>(
+        context_, exchange,
+        HttpGenerationCall::Options{
+            .route = "/v1/completions",
+            .id_prefix = "cmpl-",
+            .prepare = [this](const GatewayContext&, const HttpRequest&,
+                              const std::string&) -> absl::StatusOr<PreparedGeneration> {
+              ++num_prepared_;
+              return absl::InvalidArgumentError("refused by the test");
+            }});
+    call->Start();
+    return call;
+  }
+
+  HeldExecutor loop_;
+  HeldExecutor worker_;
+  ServedModel model_;
+  ApiKeys api_keys_{{}};
+  RequestValidator validator_{SamplingDefaults(), {.max_model_len = 64, .vocab_size = 64}};
+  RequestSlots slots_{4};
+  NoScheduler scheduler_;
+  GroupWatch group_{scheduler_, loop_, {}};
+  GatewayMetrics metrics_{std::make_shared<prometheus::Registry>(), "test", 64};
+  TextQueue text_queue_{worker_, 2 * kBodyBytes};
+  GatewayContext context_{.model = model_,
+                          .api_keys = api_keys_,
+                          .validator = validator_,
+                          .slots = slots_,
+                          .scheduler = scheduler_,
+                          .group = group_,
+                          .metrics = metrics_,
+                          .loop = loop_,
+                          .text_queue = text_queue_,
+                          .request_timeout = absl::Seconds(600),
+                          .log_requests = false};
+  int num_prepared_ = 0;
+};
+
+TEST_F(LongRequestTest, IsPreparedOnTheWorkerAndAnsweredOnTheLoop) {
+  RecordingExchange exchange;
+  const auto call = StartCall(exchange);
+  EXPECT_EQ(num_prepared_, 0);
+  EXPECT_EQ(text_queue_.num_bytes(), kBodyBytes);
+  ASSERT_TRUE(worker_.RunOne());
+  EXPECT_EQ(num_prepared_, 1);
+  EXPECT_EQ(text_queue_.num_bytes(), 0u);
+  EXPECT_EQ(exchange.response_.status, 0);
+  ASSERT_TRUE(loop_.RunOne());
+  EXPECT_EQ(exchange.response_.status, 400);
+  EXPECT_EQ(slots_.num_taken(), 0u);
+}
+
+TEST_F(LongRequestTest, KeepsItsSlotAfterADisconnectUntilTheWorkerDropsIt) {
+  RecordingExchange exchange;
+  auto call = StartCall(exchange);
+  call->OnDisconnect();
+  call.reset();
+  EXPECT_EQ(slots_.num_taken(), 1u) << "the worker still holds the request";
+  ASSERT_TRUE(worker_.RunOne());
+  EXPECT_EQ(num_prepared_, 0) << "nobody wants the outcome";
+  ASSERT_TRUE(loop_.RunOne());
+  EXPECT_EQ(slots_.num_taken(), 0u);
+  EXPECT_EQ(exchange.response_.status, 0);
+}
+
+TEST_F(LongRequestTest, DisconnectWhileThePreparedRequestIsOnItsWayBack) {
+  RecordingExchange exchange;
+  auto call = StartCall(exchange);
+  ASSERT_TRUE(worker_.RunOne());
+  call->OnDisconnect();
+  call.reset();
+  ASSERT_TRUE(loop_.RunOne());
+  EXPECT_EQ(slots_.num_taken(), 0u);
+}
+
+TEST_F(LongRequestTest, IsNotPreparedPastItsDeadline) {
+  RecordingExchange exchange;
+  const auto call = StartCall(exchange, absl::Now() - absl::Seconds(601));
+  ASSERT_TRUE(worker_.RunOne());
+  ASSERT_TRUE(loop_.RunOne());
+  EXPECT_EQ(num_prepared_, 0);
+  EXPECT_EQ(exchange.response_.status, 504);
+}
+
+TEST_F(LongRequestTest, IsRefusedWhenTooManyBytesWait) {
+  RecordingExchange exchanges[3];
+  const auto first = StartCall(exchanges[0]);
+  const auto second = StartCall(exchanges[1]);
+  const auto third = StartCall(exchanges[2]);
+  EXPECT_EQ(exchanges[2].response_.status, 503);
+  EXPECT_EQ(slots_.num_taken(), 2u);
+  while (worker_.RunOne()) continue;
+  while (loop_.RunOne()) continue;
+  EXPECT_EQ(slots_.num_taken(), 0u);
+  EXPECT_EQ(text_queue_.num_bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace baton::gateway
