@@ -157,20 +157,48 @@ def test_chat_prompt_is_the_models(client, group):
     assert answer.prompt_token_ids == line["prompt_ids"]
 
 
+def resources(group):
+    """What live sequences cost the scheduler and every stage, by process and metric."""
+    names = {"scheduler": ("baton_scheduler_running_sequences", "baton_scheduler_waiting_sequences",
+                           "baton_scheduler_kv_blocks_used"),
+             "stage-worker": ("baton_stage_sequences", "baton_stage_kv_blocks_used")}
+    found = {}
+    for process in group.metrics_urls:
+        for role, wanted in names.items():
+            if not process.startswith(role):
+                continue
+            metrics = group.metrics(process)
+            for name in wanted:
+                values = [value for sample, value in metrics.items()
+                          if sample.split("{")[0] == name]
+                assert values, f"{process} does not report {name}"
+                found[process, name] = sum(values)
+    return found
+
+
 def test_closing_a_stream_cancels_it(client, group):
-    before = group.metrics("gateway")
+    labels = f'{{engine="0",model_name="{group.model}"}}'
+    running = "scheduler", "baton_scheduler_running_sequences"
+    wait_until(lambda: resources(group)[running] == 0, "no sequence runs before the test", 10)
+    before, baseline = group.metrics("gateway"), resources(group)
     stream = client.completions.create(model=group.model, prompt=[5, 6, 7], max_tokens=3000,
                                        stream=True, extra_body={"ignore_eos": True})
     next(iter(stream))
+    busy = wait_until(lambda: (now := resources(group))[running] >= 1 and now,
+                      "the sequence runs", 10)
+    assert busy["scheduler", "baton_scheduler_kv_blocks_used"] > \
+        baseline["scheduler", "baton_scheduler_kv_blocks_used"]
+    stages = [key for key in busy if key[1] == "baton_stage_sequences"]
+    assert len(stages) == sum(name.startswith("stage-worker") for name in group.pids)
     stream.close()
-    labels = f'{{engine="0",model_name="{group.model}"}}'
 
     def idle():
         metrics = group.metrics("gateway")
         return (metrics[f"vllm:num_requests_running{labels}"] == 0
-                and metrics[f"baton_gateway_live_requests{labels}"] == 0)
+                and metrics[f"baton_gateway_live_requests{labels}"] == 0
+                and resources(group) == baseline)
 
-    wait_until(idle, "no sequence runs after the client has gone", 10)
+    wait_until(idle, "the sequence and all that it held are gone after its client", 10)
     name = f"baton_gateway_client_disconnects_total{labels}"
     assert group.metrics("gateway")[name] == before[name] + 1
 
