@@ -26,7 +26,7 @@ ABSL_FLAG(std::string, chat_template, "", "Jinja file to use instead of the mode
 ABSL_FLAG(std::string, reasoning_parser, "auto",
           "how reasoning is split off: deepseek_r1, none, or auto: as the template suggests");
 ABSL_FLAG(std::vector<std::string>, api_key, {}, "keys of which /v1 requests must carry one");
-ABSL_FLAG(int, max_num_requests, 1024, 
+ABSL_FLAG(int, max_num_requests, 1024,
           "generation sequences at a time, one per choice of each prompt; more are answered 503");
 ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
 ABSL_FLAG(int, max_body_mib, 4, "MiB of the largest HTTP request body");

@@ -102,7 +102,7 @@ class StageMembership final : private SchedulerListener, private StepObserver {
 
   // Control thread only.
   uint64_t next_local_epoch_ = 1;
-  bool was_joined_ = false;  // in this session
+  bool was_joined_ = false;  // in this membership
   bool announced_ = false;   // what on_joined_ was told last
   // A neighbour's loss, and when to give up waiting for the topology that mends it.
   absl::Status neighbour_loss_;

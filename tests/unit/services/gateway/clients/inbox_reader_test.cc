@@ -33,7 +33,8 @@ class StateSource final : public v1::Scheduling::Service {
     }
     if (!written.HasBeenNotified()) written.Notify();
     if (stays) leave.WaitForNotificationWithTimeout(kPatience);
-    cancelled = context->IsCancelled();
+    // News of a cancelled call travels: a write blocks on flow control or fails once it is here.
+    while (stays && !cancelled) cancelled = context->IsCancelled() || !writer->Write({});
     if (!returned.HasBeenNotified()) returned.Notify();
     return grpc::Status::OK;
   }
