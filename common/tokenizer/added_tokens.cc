@@ -103,19 +103,26 @@ bool AddedTokens::OccursIn(absl::string_view text) const {
   return false;
 }
 
-bool AddedTokens::IsWordAt(absl::string_view text, size_t place) const {
+absl::StatusOr<bool> AddedTokens::IsWordAt(absl::string_view text, size_t place) const {
   const size_t length = NextUtf8(text.substr(place)).length;
-  ByteRange found;
-  return Pattern::Matcher(*word_).Find(text.substr(place, length), 0, &found);
+  ASSIGN_OR_RETURN(const std::optional<ByteRange> found,
+                   Pattern::Matcher(*word_).Find(text.substr(place, length), 0));
+  return found.has_value();
 }
 
-bool AddedTokens::StandsAlone(absl::string_view text, const ByteRange& match) const {
-  if (match.begin > 0 && IsWordAt(text, CharacterBefore(text, match.begin))) return false;
-  return match.end == text.size() || !IsWordAt(text, match.end);
+absl::StatusOr<bool> AddedTokens::StandsAlone(absl::string_view text,
+                                              const ByteRange& match) const {
+  if (match.begin > 0) {
+    ASSIGN_OR_RETURN(const bool word, IsWordAt(text, CharacterBefore(text, match.begin)));
+    if (word) return false;
+  }
+  if (match.end == text.size()) return true;
+  ASSIGN_OR_RETURN(const bool word, IsWordAt(text, match.end));
+  return !word;
 }
 
-void AddedTokens::SplitPiece(const Tree& tree, const Search& search, const ByteRange& piece,
-                             std::vector<Piece>* out) const {
+absl::Status AddedTokens::SplitPiece(const Tree& tree, const Search& search, const ByteRange& piece,
+                                     std::vector<Piece>* out) const {
   const absl::string_view text = search.text.substr(0, piece.end);
   const absl::string_view alone = text.substr(piece.begin);
   auto plain = search.plain_ranges.begin();
@@ -139,7 +146,10 @@ void AddedTokens::SplitPiece(const Tree& tree, const Search& search, const ByteR
     place = match.end;
     if (search.which == AddedTokenText::kNotSpecial && token.special) continue;
     const ByteRange inside = {range.begin - piece.begin, range.end - piece.begin};
-    if (token.single_word && !StandsAlone(alone, inside)) continue;
+    if (token.single_word) {
+      ASSIGN_OR_RETURN(const bool stands_alone, StandsAlone(alone, inside));
+      if (!stands_alone) continue;
+    }
     if (token.lstrip) range.begin = SkipWhiteSpaceBack(text, range.begin, done);
     if (token.rstrip) range.end = place = SkipWhiteSpace(text, range.end);
     if (done < range.begin) out->push_back({{done, range.begin}, std::nullopt});
@@ -147,21 +157,25 @@ void AddedTokens::SplitPiece(const Tree& tree, const Search& search, const ByteR
     done = range.end;
   }
   if (done < piece.end) out->push_back({{done, piece.end}, std::nullopt});
+  return absl::OkStatus();
 }
 
-std::vector<AddedTokens::Piece> AddedTokens::Split(absl::string_view text, AddedTokenText which,
-                                                   absl::Span<const ByteRange> plain_ranges) const {
+absl::StatusOr<std::vector<AddedTokens::Piece>> AddedTokens::Split(
+    absl::string_view text, AddedTokenText which, absl::Span<const ByteRange> plain_ranges) const {
   std::vector<Piece> pieces;
   if (text.empty()) return pieces;
-  if (which == AddedTokenText::kNone) return {{{0, text.size()}, std::nullopt}};
+  if (which == AddedTokenText::kNone) {
+    pieces.push_back({{0, text.size()}, std::nullopt});
+    return pieces;
+  }
   const Search search = {text, which, plain_ranges};
-  SplitPiece(verbatim_, search, {0, text.size()}, &pieces);
+  RETURN_IF_ERROR(SplitPiece(verbatim_, search, {0, text.size()}, &pieces));
   std::vector<Piece> out;
   for (const Piece& piece : pieces) {
     if (piece.id.has_value()) {
       out.push_back(piece);
     } else {
-      SplitPiece(normalized_, search, piece.range, &out);
+      RETURN_IF_ERROR(SplitPiece(normalized_, search, piece.range, &out));
     }
   }
   return out;

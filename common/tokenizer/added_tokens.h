@@ -30,8 +30,9 @@ class AddedTokens {
 
   // `text`, valid UTF-8, cut at its added tokens; no piece is empty, save a token's. `plain_ranges`
   // as in EncodeOptions. Linear in the text, times the length of a token in the worst case.
-  std::vector<Piece> Split(absl::string_view text, AddedTokenText which,
-                           absl::Span<const ByteRange> plain_ranges) const;
+  // Errors: as Pattern::Matcher::Find, where a token is `single_word`.
+  absl::StatusOr<std::vector<Piece>> Split(absl::string_view text, AddedTokenText which,
+                                           absl::Span<const ByteRange> plain_ranges) const;
 
   // Whether the text of a token occurs in `text`.
   bool OccursIn(absl::string_view text) const;
@@ -56,10 +57,10 @@ class AddedTokens {
 
   static void Insert(absl::string_view content, int32_t token, Tree* tree);
   static Match Longest(const Tree& tree, absl::string_view text, size_t begin, size_t limit);
-  void SplitPiece(const Tree& tree, const Search& search, const ByteRange& piece,
-                  std::vector<Piece>* out) const;
-  bool IsWordAt(absl::string_view text, size_t place) const;
-  bool StandsAlone(absl::string_view text, const ByteRange& match) const;
+  absl::Status SplitPiece(const Tree& tree, const Search& search, const ByteRange& piece,
+                          std::vector<Piece>* out) const;
+  absl::StatusOr<bool> IsWordAt(absl::string_view text, size_t place) const;
+  absl::StatusOr<bool> StandsAlone(absl::string_view text, const ByteRange& match) const;
 
   std::vector<AddedTokenSpec> tokens_;
   Tree verbatim_;  // not `normalized`

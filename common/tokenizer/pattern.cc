@@ -118,6 +118,26 @@ class Translation {
   bool in_set_ = false;
 };
 
+std::string TextOf(int error) {
+  unsigned char message[256] = {};
+  pcre2_get_error_message(error, message, sizeof(message));
+  return reinterpret_cast<const char*>(message);
+}
+
+absl::Status MatchError(int error) {
+  const std::string text = absl::StrCat("pattern: ", TextOf(error));
+  switch (error) {
+    case PCRE2_ERROR_MATCHLIMIT:
+    case PCRE2_ERROR_HEAPLIMIT:
+    case PCRE2_ERROR_DEPTHLIMIT:
+      return absl::InvalidArgumentError(text);  // another try would end the same
+    case PCRE2_ERROR_NOMEMORY:
+      return absl::ResourceExhaustedError(text);
+    default:
+      return absl::InternalError(text);
+  }
+}
+
 }  // namespace
 
 void Pattern::Free::operator()(pcre2_real_code_8* code) const { pcre2_code_free(code); }
@@ -148,10 +168,7 @@ absl::StatusOr<Pattern> Pattern::Compile(absl::string_view source, uint32_t opti
   pattern.code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(source.data()), source.size(),
                                     options, &error, &place, nullptr));
   if (pattern.code_ == nullptr) {
-    unsigned char message[256] = {};
-    pcre2_get_error_message(error, message, sizeof(message));
-    return absl::InvalidArgumentError(
-        absl::StrCat("pattern: ", reinterpret_cast<const char*>(message), " at byte ", place));
+    return absl::InvalidArgumentError(absl::StrCat("pattern: ", TextOf(error), " at byte ", place));
   }
   pattern.limits_.reset(pcre2_match_context_create(nullptr));
   if (pattern.limits_ == nullptr) return absl::ResourceExhaustedError("pattern: no memory");
@@ -166,8 +183,9 @@ Pattern::Matcher::Matcher(const Pattern& pattern)
     : pattern_(pattern),
       match_data_(pcre2_match_data_create_from_pattern(pattern.code_.get(), nullptr)) {}
 
-bool Pattern::Matcher::Find(absl::string_view text, size_t start, ByteRange* found) {
-  if (match_data_ == nullptr) return false;
+absl::StatusOr<std::optional<ByteRange>> Pattern::Matcher::Find(absl::string_view text,
+                                                                size_t start) {
+  if (match_data_ == nullptr) return MatchError(PCRE2_ERROR_NOMEMORY);
   const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   pcre2_code* const code = pattern_.code_.get();
   pcre2_match_data* const match_data = match_data_.get();
@@ -180,10 +198,10 @@ bool Pattern::Matcher::Find(absl::string_view text, size_t start, ByteRange* fou
     result = pcre2_match(code, subject, text.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
                          match_data, pattern_.limits_.get());
   }
-  if (result < 0) return false;
+  if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
+  if (result < 0) return MatchError(result);
   const PCRE2_SIZE* const ends = pcre2_get_ovector_pointer(match_data);
-  *found = {ends[0], ends[1]};
-  return true;
+  return ByteRange{ends[0], ends[1]};
 }
 
 }  // namespace baton

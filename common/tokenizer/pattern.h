@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -34,9 +35,10 @@ class Pattern {
    public:
     explicit Matcher(const Pattern& pattern);
 
-    // The first match in `text`, valid UTF-8, at or after `start`. None as well when PCRE2 gives up
-    // at its limits (10^7 steps, 64 MiB), which takes a pattern that is exponential.
-    bool Find(absl::string_view text, size_t start, ByteRange* found);
+    // The first match in `text`, valid UTF-8, at or after `start`; none: nullopt. Errors:
+    // InvalidArgument when PCRE2 gives up at its limits (10^7 steps, 64 MiB), which takes a pattern
+    // that is exponential; ResourceExhausted without memory; Internal for its other errors.
+    absl::StatusOr<std::optional<ByteRange>> Find(absl::string_view text, size_t start);
 
    private:
     struct Free {

@@ -30,25 +30,31 @@ PreTokenizer::Cutter::Cutter(const PreTokenizer& pre_tokenizer) : pre_tokenizer_
   for (const Step& step : pre_tokenizer.steps_) matchers_.emplace_back(step.pattern);
 }
 
-absl::Span<const ByteRange> PreTokenizer::Cutter::Cut(absl::string_view text) {
+absl::StatusOr<absl::Span<const ByteRange>> PreTokenizer::Cutter::Cut(absl::string_view text) {
   if (ReplaceRecentCharacters(text, &replaced_)) text = replaced_;
   pieces_.clear();
   if (!text.empty()) pieces_.push_back({0, text.size()});
   for (size_t step = 0; step < pre_tokenizer_.steps_.size(); ++step) {
     next_.clear();
-    for (const ByteRange& piece : pieces_) CutPiece(step, text, piece);
+    for (const ByteRange& piece : pieces_) {
+      const absl::Status status = CutPiece(step, text, piece);
+      if (!status.ok()) return Annotate(status, absl::StrCat("pre_tokenizer split ", step));
+    }
     pieces_.swap(next_);
   }
-  return pieces_;
+  return absl::MakeConstSpan(pieces_);
 }
 
-void PreTokenizer::Cutter::CutPiece(size_t step, absl::string_view text, const ByteRange& piece) {
+absl::Status PreTokenizer::Cutter::CutPiece(size_t step, absl::string_view text,
+                                            const ByteRange& piece) {
   const absl::string_view alone = text.substr(piece.begin, piece.end - piece.begin);
   size_t added = 0;  // bytes of `alone` that are in pieces already
   size_t start = 0;  // where the next search begins
   std::optional<size_t> match_end;
-  ByteRange match;
-  while (start <= alone.size() && matchers_[step].Find(alone, start, &match)) {
+  while (start <= alone.size()) {
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> found, matchers_[step].Find(alone, start));
+    if (!found.has_value()) break;
+    const ByteRange& match = *found;
     if (match.begin == match.end && match_end == match.end) {
       // An empty match right after a match does not count; the search goes on one character later.
       if (start >= alone.size()) break;
@@ -61,6 +67,7 @@ void PreTokenizer::Cutter::CutPiece(size_t step, absl::string_view text, const B
     match_end = match.end;
   }
   Add(step, /*is_match=*/false, piece.begin + added, piece.end);
+  return absl::OkStatus();
 }
 
 void PreTokenizer::Cutter::Add(size_t step, bool is_match, size_t begin, size_t end) {

@@ -27,10 +27,11 @@ class PreTokenizer {
     explicit Cutter(const PreTokenizer& pre_tokenizer);
 
     // The words of `text`, valid UTF-8, in order; none is empty. Valid until the next call.
-    absl::Span<const ByteRange> Cut(absl::string_view text);
+    // Errors: as Pattern::Matcher::Find, with the number of the split.
+    absl::StatusOr<absl::Span<const ByteRange>> Cut(absl::string_view text);
 
    private:
-    void CutPiece(size_t step, absl::string_view text, const ByteRange& piece);
+    absl::Status CutPiece(size_t step, absl::string_view text, const ByteRange& piece);
     void Add(size_t step, bool is_match, size_t begin, size_t end);
 
     const PreTokenizer& pre_tokenizer_;

@@ -67,8 +67,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::CreateFromFile(
   return tokenizer;
 }
 
-std::vector<uint32_t> Tokenizer::Encode(absl::string_view text,
-                                        const EncodeOptions& options) const {
+absl::StatusOr<std::vector<uint32_t>> Tokenizer::Encode(absl::string_view text,
+                                                        const EncodeOptions& options) const {
   std::vector<uint32_t> ids;
   std::string repaired;
   if (!IsValidUtf8(text)) {
@@ -84,15 +84,17 @@ std::vector<uint32_t> Tokenizer::Encode(absl::string_view text,
     return room < SIZE_MAX / longest - 1 ? (room + 1) * longest : SIZE_MAX;
   };
   PreTokenizer::Cutter cutter(parts_->pre_tokenizer);
-  for (const AddedTokens::Piece& piece :
-       parts_->added_tokens.Split(text, options.added_tokens, options.plain_ranges)) {
+  ASSIGN_OR_RETURN(const std::vector<AddedTokens::Piece> pieces,
+                   parts_->added_tokens.Split(text, options.added_tokens, options.plain_ranges));
+  for (const AddedTokens::Piece& piece : pieces) {
     if (ids.size() > options.max_tokens) return ids;
     if (piece.id.has_value()) {
       ids.push_back(*piece.id);
       continue;
     }
     const auto part = text.substr(piece.range.begin, piece.range.end - piece.range.begin);
-    for (const ByteRange& word : cutter.Cut(part)) {
+    ASSIGN_OR_RETURN(const absl::Span<const ByteRange> words, cutter.Cut(part));
+    for (const ByteRange& word : words) {
       if (ids.size() > options.max_tokens) return ids;
       parts_->merger->Encode(
           part.substr(word.begin, std::min(word.end - word.begin, bytes_of(ids.size()))), &ids);

@@ -61,8 +61,11 @@ class Tokenizer {
 
   // Token ids of `text`. Bytes that are not UTF-8 count as U+FFFD, one for each maximal part of an
   // invalid sequence: the result is that of Hugging Face for the text decoded with replacement.
-  // Time is linear in the text up to a logarithm, whatever the text.
-  std::vector<uint32_t> Encode(absl::string_view text, const EncodeOptions& options = {}) const;
+  // Time is linear in the text up to a logarithm, whatever the text. Errors: InvalidArgument when
+  // the file's pattern needs more than 10^7 steps or 64 MiB for one match, ResourceExhausted
+  // without memory.
+  absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text,
+                                               const EncodeOptions& options = {}) const;
 
   // Text of `ids`, always valid UTF-8: bytes that form no character become U+FFFD. Ids without a
   // token give nothing.

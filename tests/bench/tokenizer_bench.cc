@@ -60,7 +60,7 @@ BENCHMARK(LoadTokenizer)->Unit(benchmark::kMillisecond);
 
 void Encode(benchmark::State& state, const std::string& text) {
   size_t num_tokens = 0;
-  for (auto _ : state) num_tokens = DeepSeekTokenizer().Encode(text).size();
+  for (auto _ : state) num_tokens = DeepSeekTokenizer().Encode(text).value().size();
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * text.size()));
   state.counters["bytes_per_token"] =
       static_cast<double>(text.size()) / static_cast<double>(num_tokens);
@@ -74,7 +74,7 @@ BENCHMARK_CAPTURE(Encode, digits, Repeated("1234567890"))->Unit(benchmark::kMill
 BENCHMARK_CAPTURE(Encode, short_question, "What is 17 + 25?")->Unit(benchmark::kMicrosecond);
 
 void Detokenize(benchmark::State& state) {
-  const std::vector<uint32_t> ids = DeepSeekTokenizer().Encode(English());
+  const std::vector<uint32_t> ids = DeepSeekTokenizer().Encode(English()).value();
   for (auto _ : state) {
     IncrementalDetokenizer detokenizer(DeepSeekTokenizer(), {});
     for (const uint32_t id : ids) benchmark::DoNotOptimize(detokenizer.Push(id));

@@ -62,8 +62,9 @@ class Probe {
       plain.push_back({range.at(0).get<size_t>(), range.at(1).get<size_t>()});
     }
     options.plain_ranges = plain;
-    return {{"ids", tokenizer.Encode(absl::HexStringToBytes(request.at("hex").get<std::string>()),
-                                     options)}};
+    return {{"ids",
+             tokenizer.Encode(absl::HexStringToBytes(request.at("hex").get<std::string>()), options)
+                 .value()}};
   }
 
   static ordered_json Detokenize(const Tokenizer& tokenizer, const ordered_json& request) {

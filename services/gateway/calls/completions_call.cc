@@ -23,8 +23,9 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
     ASSIGN_OR_RETURN(encoded.token_ids, context.validator.AdmitPromptTokens("prompt", *ids));
     return encoded;
   }
-  encoded.token_ids = EncodeText(context.model, std::get<std::string>(prompt), add_special_tokens,
-                                 static_cast<size_t>(context.validator.max_model_len()));
+  ASSIGN_OR_RETURN(encoded.token_ids,
+                   EncodeText(context.model, std::get<std::string>(prompt), add_special_tokens,
+                              static_cast<size_t>(context.validator.max_model_len())));
   return encoded;
 }
 

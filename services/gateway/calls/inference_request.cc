@@ -58,10 +58,12 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
                                            const v1::GenerateRequest& request) {
   EncodedPrompt encoded;
   switch (request.prompt_case()) {
-    case v1::GenerateRequest::kText:
-      encoded.token_ids = EncodeText(context.model, request.text(), /*add_special_tokens=*/true,
-                                     static_cast<size_t>(context.validator.max_model_len()));
+    case v1::GenerateRequest::kText: {
+      ASSIGN_OR_RETURN(encoded.token_ids,
+                       EncodeText(context.model, request.text(), /*add_special_tokens=*/true,
+                                  static_cast<size_t>(context.validator.max_model_len())));
       return encoded;
+    }
     case v1::GenerateRequest::kTokens: {
       const std::vector<int64_t> ids(request.tokens().token_ids().begin(),
                                      request.tokens().token_ids().end());

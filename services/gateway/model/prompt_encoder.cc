@@ -103,13 +103,14 @@ absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInp
                           "changes; it could act as a control token");
     }
   }
-  prompt.token_ids = model.text.tokenizer->Encode(
-      rendered, {.plain_ranges = plain_ranges, .max_tokens = max_tokens});
+  ASSIGN_OR_RETURN(prompt.token_ids,
+                   model.text.tokenizer->Encode(
+                       rendered, {.plain_ranges = plain_ranges, .max_tokens = max_tokens}));
   return prompt;
 }
 
-std::vector<uint32_t> EncodeText(const ServedModel& model, absl::string_view text,
-                                 bool add_special_tokens, size_t max_tokens) {
+absl::StatusOr<std::vector<uint32_t>> EncodeText(const ServedModel& model, absl::string_view text,
+                                                 bool add_special_tokens, size_t max_tokens) {
   return model.text.tokenizer->Encode(
       text, {.add_special_tokens = add_special_tokens, .max_tokens = max_tokens});
 }

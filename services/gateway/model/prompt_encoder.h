@@ -36,8 +36,8 @@ absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInp
                                          size_t max_tokens);
 
 // Token ids of a text; control tokens in it count, since the client writes the whole prompt.
-// `max_tokens`: as in EncodeOptions.
-std::vector<uint32_t> EncodeText(const ServedModel& model, absl::string_view text,
-                                 bool add_special_tokens, size_t max_tokens);
+// `max_tokens`: as in EncodeOptions. Errors: as Tokenizer::Encode.
+absl::StatusOr<std::vector<uint32_t>> EncodeText(const ServedModel& model, absl::string_view text,
+                                                 bool add_special_tokens, size_t max_tokens);
 
 }  // namespace baton::gateway

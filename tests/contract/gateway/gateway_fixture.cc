@@ -88,7 +88,7 @@ void GatewayFixture::Answer(const std::string& text, v1::FinishReason reason) {
 }
 
 std::vector<uint32_t> GatewayFixture::Tokens(const std::string& text) const {
-  return tokenizer_->Encode(text);
+  return tokenizer_->Encode(text).value();
 }
 
 nlohmann::json ChatBody() {

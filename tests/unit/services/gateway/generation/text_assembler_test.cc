@@ -30,7 +30,8 @@ class TextAssemblerTest : public testing::Test {
     TextAssembler assembler(*tokenizer_, options);
     ReasoningDelta out;
     *num_taken = 0;
-    for (uint32_t id : tokenizer_->Encode(text)) {
+    const std::vector<uint32_t> ids = tokenizer_->Encode(text).value();
+    for (uint32_t id : ids) {
       if (assembler.stopped()) break;
       assembler.Push(id, &out);
       ++*num_taken;
@@ -53,7 +54,7 @@ TEST_F(TextAssemblerTest, CutsAtAStopStringAndStopsCounting) {
   options.stops = Stops({"three"});
   const std::string text = "one two three four five six";
   EXPECT_EQ(Run(text, options, &num_taken_).content, "one two ");
-  EXPECT_LT(num_taken_, tokenizer_->Encode(text).size());
+  EXPECT_LT(num_taken_, tokenizer_->Encode(text).value().size());
   options.stops = Stops({"three"}, /*include_stop=*/true);
   EXPECT_EQ(Run(text, options, &num_taken_).content, "one two three");
 }
@@ -83,7 +84,7 @@ TEST_F(TextAssemblerTest, SplitsReasoning) {
 TEST_F(TextAssemblerTest, TheEndingTokenIsNoTextUnlessAskedFor) {
   TextOptions options;
   const std::string text = "a b b";
-  options.terminal_token_ids = {tokenizer_->Encode(text).back()};
+  options.terminal_token_ids = {tokenizer_->Encode(text).value().back()};
   EXPECT_EQ(Run(text, options, &num_taken_, /*ended_by_token=*/true).content, "a b");
   EXPECT_EQ(Run(text, options, &num_taken_, /*ended_by_token=*/false).content, text);
   options.include_stop = true;
