@@ -19,7 +19,7 @@ void BatchBuilder::Reset(StepId step_id) {
 std::vector<BatchRow> BatchBuilder::BuildAlone(Sequence* sequence, StepId step_id) {
   Reset(step_id);
   if (sequence->state() == Sequence::State::kRunning) {
-    AddDecodes();
+    AddDecodes({});
     AddBegunPrompts();
   } else {
     Begin(sequence);
@@ -29,22 +29,39 @@ std::vector<BatchRow> BatchBuilder::BuildAlone(Sequence* sequence, StepId step_i
 
 std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
   Reset(step_id);
-  AddDecodes();
+  AddDecodes(limits_.feedback);
   AddBegunPrompts();
   // Blocks that were just taken from a running sequence are not for a newcomer.
   if (!preempted_) AddNewPrompts();
   return std::move(rows_);
 }
 
-void BatchBuilder::AddDecodes() {
+void BatchBuilder::AddDecodes(const FeedbackLimits& feedback) {
   const size_t share = DecodeShare(state_.running->size(), limits_.num_steps);
-  for (Sequence* sequence : DecodeCandidates(*state_.running)) {
+  const Sequence* starved = nullptr;  // the first in order of service that found no block
+  for (Sequence* sequence : DecodeCandidates(*state_.running, feedback)) {
     if (full() || rows_.size() >= share) return;
     if (sequence->state() != Sequence::State::kRunning) continue;  // gave way to one before it
+    // Always ordered ahead, a sequence would always be in flight, and never give way.
+    const bool is_pending = !sequence->runnable();
+    if (is_pending && starved != nullptr && ServedBefore()(starved, sequence)) continue;
     // One that finds no block leaves its place in the step to the next.
-    std::optional<std::vector<BlockId>> blocks = FindBlocks(sequence);
-    if (blocks.has_value()) AddRow(sequence, 1, *std::move(blocks));
+    if (AddDecode(sequence) || is_pending) continue;
+    if (starved == nullptr || ServedBefore()(sequence, starved)) starved = sequence;
   }
+}
+
+bool BatchBuilder::AddDecode(Sequence* sequence) {
+  if (!sequence->runnable()) {
+    // Nobody gives way for a token that may turn out not to be wanted.
+    std::optional<std::vector<BlockId>> blocks =
+        state_.ledger->Grow(sequence->id(), uint64_t{sequence->num_scheduled()} + 1);
+    if (blocks.has_value()) AddPendingRow(sequence, *std::move(blocks));
+    return blocks.has_value();
+  }
+  std::optional<std::vector<BlockId>> blocks = FindBlocks(sequence);
+  if (blocks.has_value()) AddRow(sequence, 1, *std::move(blocks));
+  return blocks.has_value();
 }
 
 void BatchBuilder::AddBegunPrompts() {
@@ -104,6 +121,19 @@ void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens,
   }
   sequence->Advance(num_tokens, step_id_);
   budget_ -= num_tokens;
+  rows_.push_back(std::move(row));
+}
+
+void BatchBuilder::AddPendingRow(Sequence* sequence, std::vector<BlockId> new_blocks) {
+  BatchRow row;
+  row.id = sequence->id();
+  row.begin = sequence->num_scheduled();
+  row.num_tokens = 1;
+  row.sample = true;
+  row.feedback_step = sequence->feedback_step();
+  row.new_blocks = std::move(new_blocks);
+  sequence->AdvancePending(step_id_);
+  --budget_;
   rows_.push_back(std::move(row));
 }
 

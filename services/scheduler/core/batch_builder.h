@@ -1,6 +1,7 @@
 // Forms one micro-batch: decodes first, then prompts that began, then prompts that begin.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "services/scheduler/core/block_ledger.h"
+#include "services/scheduler/core/decode_policy.h"
 #include "services/scheduler/core/request_queue.h"
 #include "services/scheduler/core/running_set.h"
 
@@ -20,6 +22,8 @@ struct BatchRow {
   uint32_t begin = 0;
   uint32_t num_tokens = 0;
   bool sample = false;
+  // The step that samples the row's one token, which is not known yet; 0: all tokens are known.
+  StepId feedback_step = 0;
   std::vector<TokenId> appended;    // tokens that the stages have not been told yet
   std::vector<BlockId> new_blocks;  // added to the sequence's table, in order
 };
@@ -30,6 +34,12 @@ struct Batch {
   std::vector<BatchRow> rows;
   std::vector<SequenceId> finished;  // forgotten before the step
 
+  // The newest step whose tokens it begins with; 0: all are known.
+  StepId feedback_step() const {
+    StepId newest = 0;
+    for (const BatchRow& row : rows) newest = std::max(newest, row.feedback_step);
+    return newest;
+  }
   uint32_t num_tokens() const {
     uint32_t sum = 0;
     for (const BatchRow& row : rows) sum += row.num_tokens;
@@ -42,6 +52,7 @@ struct BatchLimits {
   uint32_t max_running = 256;
   uint32_t num_steps = 1;       // steps in flight that share the running sequences
   uint32_t num_free_steps = 1;  // of them, not in flight yet: they share the newcomers
+  FeedbackLimits feedback;
 };
 
 // Borrowed state that Build changes.
@@ -62,19 +73,23 @@ class BatchBuilder final {
 
   // Rows of step `step_id`; the sequences in them have advanced. Perhaps none.
   std::vector<BatchRow> Build(StepId step_id);
-  // Rows of a step for `sequence` alone: it runs, or it waits and nothing else runs.
+  // Rows of a step for `sequence` alone: it runs, or it waits and nothing else runs. No token is
+  // fed back: each of its steps waits for the one before.
   std::vector<BatchRow> BuildAlone(Sequence* sequence, StepId step_id);
 
  private:
   void Reset(StepId step_id);
-  void AddDecodes();
+  void AddDecodes(const FeedbackLimits& feedback);
   void AddBegunPrompts();
   void AddNewPrompts();
   // `sequence`, which waits, begins. False: it has to wait on.
   bool Begin(Sequence* sequence);
+  // Adds a row for the newest token of `sequence`, known or pending. False: no block is free.
+  bool AddDecode(Sequence* sequence);
   // Blocks for the next token of `sequence`, preempting others if need be.
   std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
   void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);
+  void AddPendingRow(Sequence* sequence, std::vector<BlockId> new_blocks);
   bool full() const { return budget_ == 0 || rows_.size() >= limits_.max_running; }
 
   const BatchLimits limits_;

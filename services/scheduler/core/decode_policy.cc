@@ -2,12 +2,17 @@
 
 #include <algorithm>
 
+#include "services/scheduler/core/finish_rule.h"
+
 namespace baton::scheduler {
 
-std::vector<Sequence*> DecodeCandidates(const RunningSet& running) {
+std::vector<Sequence*> DecodeCandidates(const RunningSet& running, const FeedbackLimits& limits) {
   std::vector<Sequence*> decodes;
   for (Sequence* sequence : running) {
-    if (sequence->runnable() && sequence->decoding()) decodes.push_back(sequence);
+    const StepId step = sequence->feedback_step();
+    const bool feeds_back =
+        step > 0 && step <= limits.last_step && MayOutlastNextToken(*sequence, limits.max_len);
+    if (feeds_back || (sequence->runnable() && sequence->decoding())) decodes.push_back(sequence);
   }
   std::stable_sort(decodes.begin(), decodes.end(), [](const Sequence* a, const Sequence* b) {
     return a->last_step() < b->last_step();

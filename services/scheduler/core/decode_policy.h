@@ -8,9 +8,15 @@
 
 namespace baton::scheduler {
 
+// Whose newest token is still being sampled may decode too, if that token is fed back.
+struct FeedbackLimits {
+  StepId last_step = 0;  // the newest step whose tokens may be fed back; 0: none
+  uint32_t max_len = 0;  // tokens of prompt and answer together that a sequence may have
+};
+
 // Sequences that can decode now: those whose last step is longest ago first, then by order of
 // service.
-std::vector<Sequence*> DecodeCandidates(const RunningSet& running);
+std::vector<Sequence*> DecodeCandidates(const RunningSet& running, const FeedbackLimits& limits);
 
 // How many of them one step takes: an even share of all that run, so that each of `num_steps` steps
 // in flight gets one and no stage idles behind a full step.

@@ -26,4 +26,9 @@ std::optional<Ending> EndingOf(const Sequence& sequence, const std::vector<Token
   return std::nullopt;
 }
 
+bool MayOutlastNextToken(const Sequence& sequence, uint32_t max_len) {
+  return sequence.num_generated() + 1 < sequence.stop().max_tokens &&
+         sequence.num_tokens() + 1 < max_len;
+}
+
 }  // namespace baton::scheduler

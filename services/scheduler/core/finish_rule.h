@@ -13,4 +13,8 @@ namespace baton::scheduler {
 std::optional<Ending> EndingOf(const Sequence& sequence, const std::vector<TokenId>& eos_token_ids,
                                uint32_t max_len);
 
+// Whether `sequence` may have a token behind the one that is sampled next: if not, that one is the
+// last whatever it is.
+bool MayOutlastNextToken(const Sequence& sequence, uint32_t max_len);
+
 }  // namespace baton::scheduler

@@ -80,6 +80,7 @@ std::vector<SequenceNews> Schedule::OpenEpoch(uint32_t num_blocks) {
   BATON_CHECK(!ledger_.has_value()) << "an epoch is open";
   ledger_.emplace(num_blocks, options_.block_tokens);
   last_step_id_ = 0;
+  last_stage_step_ = 0;
   std::vector<SequenceNews> news;
   for (SequenceId id : LiveIds()) {
     const Sequence& sequence = *sequences_.at(id);
@@ -138,10 +139,14 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
     if (!steps_.empty()) return {};
     while (!running_.empty()) Preempt(*running_.begin());
   }
+  const uint32_t num_busy = std::min(num_steps_in_flight(), options_.max_steps_in_flight - 1);
+  const FeedbackLimits feedback{.last_step = options_.lookahead_steps > 0 ? last_stage_step_ : 0,
+                                .max_len = max_sequence_tokens()};
   const BatchLimits limits{.max_tokens = options_.max_step_tokens,
                            .max_running = options_.max_running,
                            .num_steps = options_.max_steps_in_flight,
-                           .num_free_steps = options_.max_steps_in_flight - num_steps_in_flight()};
+                           .num_free_steps = options_.max_steps_in_flight - num_busy,
+                           .feedback = feedback};
   BatchBuilder builder(limits, {.running = &running_,
                                 .waiting = &waiting_,
                                 .ledger = &*ledger_,
@@ -155,7 +160,8 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
 }
 
 std::optional<Batch> Schedule::NextBatch() {
-  if (!ledger_.has_value() || steps_.size() >= options_.max_steps_in_flight) return std::nullopt;
+  const uint64_t max_steps = uint64_t{options_.max_steps_in_flight} + options_.lookahead_steps;
+  if (!ledger_.has_value() || steps_.size() >= max_steps) return std::nullopt;
   Batch batch;
   batch.step_id = last_step_id_ + 1;
   batch.rows = BuildRows(batch.step_id);
@@ -164,7 +170,9 @@ std::optional<Batch> Schedule::NextBatch() {
   batch.finished = std::exchange(forgotten_, {});
   last_step_id_ = batch.step_id;
   StepInFlight step{batch.step_id, {}};
-  for (const BatchRow& row : batch.rows) step.rows.push_back({row.id, row.sample});
+  for (const BatchRow& row : batch.rows) {
+    step.rows.push_back({row.id, row.sample, row.begin + row.num_tokens});
+  }
   steps_.push_back(std::move(step));
   return batch;
 }
@@ -187,10 +195,10 @@ absl::Status Schedule::CheckResult(const StepInFlight& step, const StepResult& r
           absl::StrCat("step ", step.id, " has no token for sequence ", row.id));
     }
     const StepResult::Sampled& sampled = result.tokens[next++];
-    if (sampled.position != sequences_.at(row.id)->num_tokens()) {
-      return absl::DataLossError(
-          absl::StrCat("step ", step.id, ": token at position ", sampled.position, " of sequence ",
-                       row.id, ", which has ", sequences_.at(row.id)->num_tokens(), " tokens"));
+    if (sampled.position != row.position) {
+      return absl::DataLossError(absl::StrCat("step ", step.id, ": token at position ",
+                                              sampled.position, " of sequence ", row.id,
+                                              "; position ", row.position, " was to be sampled"));
     }
     if (sampled.token >= options_.vocab_size) {
       return absl::DataLossError(absl::StrCat("step ", step.id, ": token ", sampled.token,

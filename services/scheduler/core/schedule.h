@@ -33,7 +33,10 @@ struct ScheduleOptions {
   uint32_t max_running = 256;        // also the most rows of a step
   uint32_t max_waiting = 1024;       // newcomers beyond it are refused
   uint32_t max_steps_in_flight = 1;  // micro-batches between the stages
-  uint32_t max_model_len = 0;        // tokens of prompt and answer together
+  // Steps ordered beyond these, so that a stage that ends one has the next. 0: a token is known
+  // before the step that needs it is ordered.
+  uint32_t lookahead_steps = 0;
+  uint32_t max_model_len = 0;  // tokens of prompt and answer together
   uint32_t vocab_size = 0;
   std::vector<TokenId> eos_token_ids;
 };
@@ -96,6 +99,10 @@ class Schedule final {
   // batch without rows only tells the stages what to forget; it comes when nothing else is in
   // flight.
   std::optional<Batch> NextBatch();
+  // Every stage but the last has done all steps up to `step` (with one stage: they were ordered).
+  // What they sample may be fed back to steps that are ordered from now on: not earlier, because
+  // the first stage would wait for the token while a newcomer's prompt stands behind.
+  void ReachLastStage(StepId step) { last_stage_step_ = step; }
   // Takes in the result of the oldest step in flight. News come in the order of its rows. Errors,
   // with nothing changed: DataLoss if the result does not answer that step.
   absl::StatusOr<std::vector<SequenceNews>> Complete(const StepResult& result);
@@ -118,6 +125,7 @@ class Schedule final {
   struct StepRow {
     SequenceId id;
     bool sample;
+    uint32_t position;  // of the token that is sampled
   };
   struct StepInFlight {
     StepId id;
@@ -145,6 +153,7 @@ class Schedule final {
   std::deque<StepInFlight> steps_;     // oldest first
   std::vector<SequenceId> forgotten_;  // for the stages' next step
   StepId last_step_id_ = 0;            // of the open epoch
+  StepId last_stage_step_ = 0;         // the newest that has reached the last stage, likewise
   uint64_t num_arrivals_ = 0;
   uint64_t num_preemptions_ = 0;
 };

@@ -22,6 +22,26 @@ void Sequence::Advance(uint32_t num_tokens, StepId step) {
   num_told_ = this->num_tokens();
   ++num_steps_in_flight_;
   last_step_ = step;
+  if (num_to_compute() > 0) return;
+  ++num_samples_in_flight_;
+  sample_step_ = step;
+}
+
+void Sequence::AdvancePending(StepId step) {
+  BATON_CHECK(feedback_step() > 0) << "sequence " << id() << " has no token that can be pending";
+  ++num_scheduled_;
+  num_told_ = num_scheduled_;
+  ++num_steps_in_flight_;
+  ++num_samples_in_flight_;
+  sample_step_ = step;
+  last_step_ = step;
+}
+
+void Sequence::AppendToken(TokenId token) {
+  BATON_CHECK(num_samples_in_flight_ > 0) << "sequence " << id() << " has nothing sampled";
+  tokens_.push_back(token);
+  --num_samples_in_flight_;
+  num_losses_ = 0;
 }
 
 void Sequence::FinishStep() {
@@ -33,6 +53,8 @@ void Sequence::Restart() {
   num_scheduled_ = 0;
   num_told_ = 0;
   num_steps_in_flight_ = 0;
+  num_samples_in_flight_ = 0;
+  sample_step_ = 0;
   last_step_ = 0;
 }
 

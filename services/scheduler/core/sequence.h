@@ -46,6 +46,9 @@ struct Ending {
 //   [0, num_scheduled)            KV is computed, or ordered by a step in flight
 //   [num_scheduled, num_tokens)   to be computed
 //   num_tokens                    sampled next, once the last known token is computed
+// While a step in flight samples the token at num_tokens, the step that computes it may be ordered
+// already: the token is pending then, num_scheduled is num_tokens + 1, and the stages hand it from
+// the one step to the other themselves. There is at most one pending token.
 class Sequence final {
  public:
   enum class State {
@@ -72,9 +75,12 @@ class Sequence final {
   State state() const { return state_; }
   void set_state(State state) { state_ = state; }
   uint32_t num_scheduled() const { return num_scheduled_; }
-  // Tokens that the stages were told; 0: they do not know the sequence.
+  // Tokens that the stages were told, or hand on themselves; 0: they do not know the sequence.
   uint32_t num_told() const { return num_told_; }
-  uint32_t num_to_compute() const { return num_tokens() - num_scheduled_; }
+  // Known tokens that are to be computed.
+  uint32_t num_to_compute() const {
+    return num_scheduled_ < num_tokens() ? num_tokens() - num_scheduled_ : 0;
+  }
   uint32_t num_steps_in_flight() const { return num_steps_in_flight_; }
   // Last step that it took part in; 0: none since it began to run.
   StepId last_step() const { return last_step_; }
@@ -85,15 +91,22 @@ class Sequence final {
   bool runnable() const { return state_ == State::kRunning && num_to_compute() > 0; }
   // All but the newest token is computed, and that one was generated.
   bool decoding() const { return num_to_compute() <= 1 && num_generated() > 0 && num_told_ > 0; }
+  // The step in flight that samples the token at num_tokens, if the token can become pending: every
+  // known token is ordered, and no further one is pending. 0: there is none.
+  StepId feedback_step() const {
+    const bool next = state_ == State::kRunning && num_scheduled_ == num_tokens();
+    return next && num_samples_in_flight_ == 1 ? sample_step_ : 0;
+  }
 
-  // `step` computes the next `num_tokens`; the stages are told every known token with it.
+  // `step` computes the next `num_tokens`, and samples if these are all that are known; the stages
+  // are told every known token with it.
   void Advance(uint32_t num_tokens, StepId step);
+  // `step` computes the token that feedback_step() samples, and samples the one behind it.
+  void AdvancePending(StepId step);
   // One step that it took part in is done on every stage.
   void FinishStep();
-  void AppendToken(TokenId token) {
-    tokens_.push_back(token);
-    num_losses_ = 0;
-  }
+  // The oldest step in flight that samples has sampled `token`.
+  void AppendToken(TokenId token);
   void CountLoss() { ++num_losses_; }
   // The stages forget it; everything is to be computed anew. No step of it may be in flight on a
   // stage that still counts.
@@ -108,6 +121,8 @@ class Sequence final {
   uint32_t num_scheduled_ = 0;
   uint32_t num_told_ = 0;
   uint32_t num_steps_in_flight_ = 0;
+  uint32_t num_samples_in_flight_ = 0;  // of these steps: 2 with a pending token
+  StepId sample_step_ = 0;              // the newest step that samples
   StepId last_step_ = 0;
   uint32_t num_losses_ = 0;
 };

@@ -36,13 +36,24 @@ TEST_F(DecodePolicy, SharesDecodesEvenlyAmongStepsInFlight) {
 TEST_F(DecodePolicy, TriesFirstThoseThatWaitedLongest) {
   Sequence* newer = Add(9);
   Sequence* older = Add(3);
-  EXPECT_EQ(DecodeCandidates(running_), (std::vector<Sequence*>{older, newer}));
+  EXPECT_EQ(DecodeCandidates(running_, {}), (std::vector<Sequence*>{older, newer}));
 }
 
 TEST_F(DecodePolicy, SkipsWhatIsInFlight) {
   Add(1)->Advance(1, 2);
   Sequence* free = Add(1);
-  EXPECT_EQ(DecodeCandidates(running_), (std::vector<Sequence*>{free}));
+  EXPECT_EQ(DecodeCandidates(running_, {}), (std::vector<Sequence*>{free}));
+}
+
+TEST_F(DecodePolicy, TakesWhatIsBeingSampledIfThatMayBeFedBack) {
+  Sequence* sampled = Add(1);
+  sampled->Advance(1, 2);
+  Add(1)->Advance(1, 3);
+  EXPECT_EQ(DecodeCandidates(running_, {.last_step = 2, .max_len = 100}),
+            (std::vector<Sequence*>{sampled}));
+  EXPECT_TRUE(DecodeCandidates(running_, {.last_step = 1, .max_len = 100}).empty());
+  // The token that is sampled would be its last.
+  EXPECT_TRUE(DecodeCandidates(running_, {.last_step = 2, .max_len = 6}).empty());
 }
 
 TEST_F(DecodePolicy, VictimIsTheLastServedThatIsNotInFlight) {

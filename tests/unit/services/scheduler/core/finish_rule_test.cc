@@ -10,9 +10,8 @@ namespace {
 constexpr TokenId kEos = 1;
 
 Sequence WithTokens(SequenceRequest request, const std::vector<TokenId>& tokens) {
-  Sequence sequence(std::move(request), 0);
-  for (TokenId token : tokens) sequence.AppendToken(token);
-  return sequence;
+  request.resumed = tokens;
+  return Sequence(std::move(request), 0);
 }
 
 TEST(EndingOf, GoesOnWithoutReason) {
@@ -61,6 +60,12 @@ TEST(EndingOf, PrefersStopToLength) {
   const auto ending = EndingOf(WithTokens(MakeRequest(1, 4, 1), {kEos}), {kEos}, 5);
   ASSERT_TRUE(ending.has_value());
   EXPECT_EQ(ending->cause, FinishCause::kStop);
+}
+
+TEST(MayOutlastNextToken, NotAtMaxTokensNorAtTheContextLength) {
+  EXPECT_TRUE(MayOutlastNextToken(WithTokens(MakeRequest(1, 4, 3), {5}), 100));
+  EXPECT_FALSE(MayOutlastNextToken(WithTokens(MakeRequest(1, 4, 2), {5}), 100));
+  EXPECT_FALSE(MayOutlastNextToken(WithTokens(MakeRequest(1, 4, 3), {5}), 6));
 }
 
 }  // namespace
