@@ -76,6 +76,7 @@ def test_text_survives_token_boundaries(client, group, text):
     # The prompt is echoed from token ids, so it passes the tokenizer both ways.
     echoed = client.completions.create(model=group.model, prompt=text, echo=True, max_tokens=0)
     assert echoed.choices[0].text == text
+    assert echoed.usage.completion_tokens == 0
 
 
 def test_streamed_text_has_no_broken_characters(client, group):

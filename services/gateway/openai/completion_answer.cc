@@ -76,6 +76,13 @@ Json CompletionAnswer::ShownStopReason(const SequenceUpdate& update) const {
   return options_.echo_only ? Json(nullptr) : StopReasonJson(update);
 }
 
+// The token that is computed only to have an end is no part of the answer.
+Json CompletionAnswer::ShownUsage(const RequestUsage& usage) const {
+  RequestUsage shown = usage;
+  if (options_.echo_only) shown.num_generated_tokens = 0;
+  return UsageJson(shown, false);
+}
+
 // --- Streamed ---
 
 void CompletionAnswer::StreamUpdate(size_t index, const SequenceUpdate& update,
@@ -111,7 +118,7 @@ void CompletionAnswer::StreamUpdate(size_t index, const SequenceUpdate& update,
   }
   json.append("}]");
   if (options_.stream.continuous_usage) {
-    absl::StrAppend(&json, ",\"usage\":", DumpJson(UsageJson(usage, false)));
+    absl::StrAppend(&json, ",\"usage\":", DumpJson(ShownUsage(usage)));
   }
   json.push_back('}');
   AppendSseEvent(json, events);
@@ -119,7 +126,7 @@ void CompletionAnswer::StreamUpdate(size_t index, const SequenceUpdate& update,
 
 void CompletionAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
   if (options_.stream.include_usage) {
-    AppendSseEvent(UsageEvent(options_.head, kObject, UsageJson(usage, false)), events);
+    AppendSseEvent(UsageEvent(options_.head, kObject, ShownUsage(usage)), events);
   }
   events->append(kSseDone.data(), kSseDone.size());
 }
@@ -169,7 +176,7 @@ std::string CompletionAnswer::WholeBody(const RequestUsage& usage) {
   }
   body.append("],\"service_tier\":null,\"system_fingerprint\":");
   AppendJsonString(options_.head.system_fingerprint, &body);
-  absl::StrAppend(&body, ",\"usage\":", DumpJson(UsageJson(usage, false)),
+  absl::StrAppend(&body, ",\"usage\":", DumpJson(ShownUsage(usage)),
                   ",\"kv_transfer_params\":null}");
   return body;
 }

@@ -75,6 +75,7 @@ class CompletionAnswer final : public AnswerFormat {
   // With max_tokens=0 the one token that the scheduler makes all the same is not shown.
   Json ShownFinishReason(v1::FinishReason reason) const;
   Json ShownStopReason(const SequenceUpdate& update) const;
+  Json ShownUsage(const RequestUsage& usage) const;
 
   const Tokenizer& tokenizer_;
   const CompletionAnswerOptions options_;

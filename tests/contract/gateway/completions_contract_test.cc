@@ -75,21 +75,29 @@ TEST_F(CompletionsContract, EchoWithoutTokensShowsThePromptOnly) {
   const json body = Complete({{"prompt", "one"}, {"echo", true}, {"max_tokens", 0}});
   EXPECT_EQ(body["choices"][0]["text"], "one");
   EXPECT_EQ(body["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(body["usage"]["completion_tokens"], 0);
+  EXPECT_EQ(body["usage"]["total_tokens"], body["usage"]["prompt_tokens"]);
 }
 
 TEST_F(CompletionsContract, StreamedEchoWithoutTokensIsTheWholeAnswers) {
   Answer(" two");  // ends with "stop"
-  const TestHttpResponse response = Post("/v1/completions", {{"prompt", "one"},
-                                                             {"echo", true},
-                                                             {"max_tokens", 0},
-                                                             {"stream", true},
-                                                             {"return_token_ids", true}});
+  const TestHttpResponse response =
+      Post("/v1/completions",
+           {{"prompt", "one"},
+            {"echo", true},
+            {"max_tokens", 0},
+            {"stream", true},
+            {"stream_options", {{"include_usage", true}, {"continuous_usage_stats", true}}},
+            {"return_token_ids", true}});
   const json choice = json::parse(response.Events().at(0))["choices"][0];
   EXPECT_EQ(choice["text"], "one");
   EXPECT_EQ(choice["token_ids"], json::array());
   const auto events = response.Events();
-  ASSERT_GE(events.size(), 2u);
-  EXPECT_EQ(json::parse(events[events.size() - 2])["choices"][0]["finish_reason"], "length");
+  ASSERT_GE(events.size(), 3u);
+  EXPECT_EQ(json::parse(events[events.size() - 3])["choices"][0]["finish_reason"], "length");
+  for (size_t i = 0; i + 1 < events.size(); ++i) {
+    EXPECT_EQ(json::parse(events[i])["usage"]["completion_tokens"], 0);
+  }
   EXPECT_EQ(events.back(), "[DONE]");
 }
 
