@@ -1,12 +1,9 @@
-// The ranges of SamplingParams, for every role that receives them. One place, because a value that
-// the scheduler lets in and a stage refuses would fail every sequence of the group.
+// The ranges of SamplingParams (types.proto), for every role. One place, because a value that the
+// scheduler lets in and a stage refuses would fail every sequence of the group. Numbers alone:
+// common/sampling_ranges holds messages against them.
 #pragma once
 
 #include <cstdint>
-
-#include "absl/status/status.h"
-
-#include "protos/baton/v1/types.pb.h"
 
 namespace baton {
 
@@ -20,10 +17,5 @@ inline constexpr float kMaxLogitBias = 100.0f;
 inline constexpr uint32_t kMaxTopLogprobs = 20;
 inline constexpr int kMaxLogitBiases = 1024;
 inline constexpr int kMaxAllowedTokens = 1 << 16;
-
-// InvalidArgument naming the field, its value and the range unless every number of `params` is in
-// its range (NaN never is) and every list is short enough. Token ids are left to those who know
-// the vocabulary. Any thread.
-absl::Status CheckSamplingRanges(const v1::SamplingParams& params);
 
 }  // namespace baton

@@ -1,8 +1,9 @@
-#include "common/sampling/sampling_limits.h"
+#include "common/sampling_ranges/sampling_ranges.h"
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
+#include "common/sampling/sampling_limits.h"
 #include "common/status/status_macros.h"
 
 namespace baton {

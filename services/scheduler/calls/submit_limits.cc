@@ -6,7 +6,7 @@
 
 #include "common/rpc/connection_limits.h"
 #include "common/rpc/peer.h"
-#include "common/sampling/sampling_limits.h"
+#include "common/sampling_ranges/sampling_ranges.h"
 #include "common/status/status_macros.h"
 
 namespace baton::scheduler {

@@ -2,7 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "common/sampling/sampling_limits.h"
+#include "common/sampling_ranges/sampling_ranges.h"
 #include "common/status/status_macros.h"
 
 namespace baton::stage {
