@@ -11,7 +11,8 @@ inline constexpr int kKeepaliveTimeoutMs = 3000;
 // Pings nearer than this are a misbehaving client; half the time above leaves room for jitter.
 inline constexpr int kMinPingIntervalMs = 500;
 
-// One message. The largest are the step command with many prompts and the loader's plan.
+// One message. The largest are the step command (the scheduler tells the stages of 4 MiB of
+// newcomers at a time) and the loader's plan.
 inline constexpr int kMaxReceiveBytes = 8 << 20;
 inline constexpr int kMaxMetadataBytes = 16 << 10;
 

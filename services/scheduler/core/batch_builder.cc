@@ -12,6 +12,7 @@ namespace baton::scheduler {
 void BatchBuilder::Reset(StepId step_id) {
   step_id_ = step_id;
   budget_ = limits_.max_tokens;
+  told_bytes_ = 0;
   preempted_ = false;
   rows_.clear();
 }
@@ -83,10 +84,13 @@ void BatchBuilder::AddNewPrompts() {
 }
 
 bool BatchBuilder::Begin(Sequence* sequence) {
+  const uint64_t told_bytes = told_bytes_ + sequence->told_bytes();
+  if (told_bytes_ > 0 && told_bytes > limits_.max_told_bytes) return false;
   if (!FitsNow(*sequence, *state_.ledger) || !state_.may_begin(*sequence)) return false;
   std::optional<std::vector<BlockId>> blocks =
       state_.ledger->Grow(sequence->id(), sequence->num_tokens());
   BATON_CHECK(blocks.has_value()) << "sequence " << sequence->id() << " fits but does not";
+  told_bytes_ = told_bytes;
   state_.waiting->Remove(sequence);
   sequence->set_state(Sequence::State::kRunning);
   state_.running->insert(sequence);

@@ -47,12 +47,17 @@ struct Batch {
   }
 };
 
+// Half of what a message between the roles may have: the rest of a step's command is far smaller.
+inline constexpr uint64_t kMaxToldBytes = 4 << 20;
+
 struct BatchLimits {
   uint32_t max_tokens = 2048;
   uint32_t max_running = 256;
   uint32_t num_steps = 1;       // steps in flight that share the running sequences
   uint32_t num_free_steps = 1;  // of them, not in flight yet: they share the newcomers
   FeedbackLimits feedback;
+  // What the stages can be told of newcomers in one step; a single one may be larger.
+  uint64_t max_told_bytes = kMaxToldBytes;
 };
 
 // Borrowed state that Build changes.
@@ -96,6 +101,7 @@ class BatchBuilder final {
   const BatchState state_;
   StepId step_id_ = 0;
   uint32_t budget_ = 0;
+  uint64_t told_bytes_ = 0;  // of newcomers in this step
   bool preempted_ = false;
   std::vector<BatchRow> rows_;
 };

@@ -22,6 +22,9 @@ struct StopRule {
   bool ignore_eos = false;
 };
 
+// A token id on the wire, at most: a varint of 32 bits.
+inline constexpr uint64_t kTokenWireBytes = 5;
+
 // What the caller asks for.
 struct SequenceRequest {
   SequenceId id = 0;
@@ -31,6 +34,8 @@ struct SequenceRequest {
   int32_t priority = 0;  // lower runs first
   std::string fairness_key;
   std::string cache_salt;
+  // What the stages have to be told of it besides its tokens, on the wire.
+  uint64_t settings_bytes = 0;
 };
 
 enum class FinishCause { kStop, kLength, kFailed };
@@ -77,6 +82,10 @@ class Sequence final {
   uint32_t num_scheduled() const { return num_scheduled_; }
   // Tokens that the stages were told, or hand on themselves; 0: they do not know the sequence.
   uint32_t num_told() const { return num_told_; }
+  // What telling the stages of it takes on the wire, at most.
+  uint64_t told_bytes() const {
+    return request_.settings_bytes + uint64_t{num_tokens()} * kTokenWireBytes;
+  }
   // Known tokens that are to be computed.
   uint32_t num_to_compute() const {
     return num_scheduled_ < num_tokens() ? num_tokens() - num_scheduled_ : 0;

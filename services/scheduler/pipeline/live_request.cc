@@ -17,6 +17,7 @@ SequenceRequest MakeSequenceRequest(SequenceId id, const v1::SubmitRequest& requ
   made.priority = request.priority();
   made.fairness_key = request.fairness_key();
   made.cache_salt = request.cache_salt();
+  made.settings_bytes = request.sampling().ByteSizeLong();
   return made;
 }
 
