@@ -50,8 +50,10 @@ class SlotReceiver {
 
   // Drops everything of older epochs; frames of other epochs are refused from now on, and so are a
   // rank's parts from another source than sent its first: epochs' numbers may come again. No part
-  // may be held by a caller. Returns when nothing of an older epoch is on its way into a slot.
-  virtual void BeginEpoch(uint64_t epoch) = 0;
+  // may be held by a caller. Waits until nothing of an older epoch is on its way into a slot, if
+  // need be by breaking connections. Errors: DeadlineExceeded naming the senders; every frame is
+  // refused then, until a later call succeeds.
+  virtual absl::Status BeginEpoch(uint64_t epoch, absl::Time deadline) = 0;
 
   // Waits for a part, which must be `bytes` long. It stays valid until Release. Errors:
   // DeadlineExceeded; DataLoss (checksum, another length, another step); Unavailable (the sender is
@@ -73,10 +75,12 @@ class SlotSender {
                                                             const SlotShape& shape);
   virtual ~SlotSender() = default;
 
-  // From now on rank r's parts go to peers[r]. No part may be held by a caller. Returns when the
+  // From now on rank r's parts go to peers[r]. No part may be held by a caller. Waits until the
   // memory of older sends is free, if need be by breaking their connections. Errors:
-  // InvalidArgument (number of peers).
-  virtual absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) = 0;
+  // InvalidArgument (number of peers); DeadlineExceeded naming the old peers: the sender is in no
+  // epoch then, until a later call succeeds.
+  virtual absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers,
+                                  absl::Time deadline) = 0;
 
   // Waits for a credit and a free slot: `bytes` to be filled, valid until Send. Errors:
   // DeadlineExceeded (no credit: the receiver is slow, frozen or cut off), Unavailable,

@@ -1,11 +1,14 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
@@ -41,7 +44,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   }
   ~UcxSlotReceiver() override { transport_->SetReceiver(FrameKind::kHiddenState, nullptr); }
 
-  void BeginEpoch(uint64_t epoch) override;
+  absl::Status BeginEpoch(uint64_t epoch, absl::Time deadline) override;
   absl::StatusOr<std::span<std::byte>> Receive(const PartKey& key, size_t bytes,
                                                absl::Time deadline) override;
   void Release(const PartKey& key) override;
@@ -68,6 +71,8 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckSlot(const FrameHeader& header) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEpoch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Breaks the connections to `sources`. Their names.
+  std::string CutOff(const std::set<uint64_t>& sources);
 
   Transport* const transport_;
   const SlotShape shape_;
@@ -96,24 +101,38 @@ void UcxSlotReceiver::DropEpoch() {
   aborted_ = absl::OkStatus();
 }
 
-void UcxSlotReceiver::BeginEpoch(uint64_t epoch) {
+std::string UcxSlotReceiver::CutOff(const std::set<uint64_t>& sources) {
+  std::vector<std::string> names;
+  for (const uint64_t source : sources) {
+    const std::shared_ptr<Peer> peer = transport_->FindPeer(source);
+    names.push_back(peer != nullptr ? peer->name() : absl::StrCat("source ", source));
+    if (peer == nullptr) continue;
+    peer->Fail(absl::DeadlineExceededError(
+        absl::StrCat(peer->name(), " stopped in the middle of hidden states")));
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+absl::Status UcxSlotReceiver::BeginEpoch(uint64_t epoch, absl::Time deadline) {
   const auto landed = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_landing_ == 0; };
   std::set<uint64_t> late;
   {
     const absl::MutexLock lock(&mutex_);
     epoch_ = 0;  // refuses every frame until the slots are free
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&landed), kLandingGrace)) late = sources_;
+    const absl::Time grace = std::min(deadline, absl::Now() + kLandingGrace);
+    if (!mutex_.AwaitWithDeadline(absl::Condition(&landed), grace)) late = sources_;
   }
-  for (const uint64_t source : late) {
-    const std::shared_ptr<Peer> peer = transport_->FindPeer(source);
-    if (peer == nullptr) continue;
-    peer->Fail(absl::DeadlineExceededError(
-        absl::StrCat(peer->name(), " stopped in the middle of hidden states")));
-  }
+  const std::string names = CutOff(late);
   const absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(&landed));
+  if (!mutex_.AwaitWithDeadline(absl::Condition(&landed), deadline)) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("epoch ", epoch, " cannot begin: ", num_landing_,
+                     " frames of an older one are still landing, though their senders were cut ",
+                     "off: ", names));
+  }
   DropEpoch();
   epoch_ = epoch;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::pair<size_t, size_t>> UcxSlotReceiver::RanksOf(

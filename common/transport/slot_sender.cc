@@ -1,11 +1,15 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
@@ -47,11 +51,13 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
     transport_->SetReceiver(FrameKind::kCredit, this);
   }
   ~UcxSlotSender() override {
-    Quiesce();
+    // UCX may read the memory until then.
+    (void)Quiesce(absl::InfiniteFuture());
     transport_->SetReceiver(FrameKind::kCredit, nullptr);
   }
 
-  absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) override;
+  absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers,
+                          absl::Time deadline) override;
   absl::StatusOr<std::span<std::byte>> Acquire(const PartKey& key, size_t bytes,
                                                absl::Time deadline) override;
   absl::Status Send(const PartKey& key) override;
@@ -65,8 +71,8 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   std::byte* MemoryOf(uint64_t number) {
     return memory_.data() + (number % shape_.num_slots) * slot_bytes_;
   }
-  // Waits until UCX holds no memory of this object.
-  void Quiesce();
+  // Leaves the epoch and waits until UCX holds no memory of this object. Error: DeadlineExceeded.
+  absl::Status Quiesce(absl::Time deadline);
   bool IsQuiet() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckKey(const PartKey& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t LastAllowed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -91,27 +97,38 @@ bool UcxSlotSender::IsQuiet() const {
                      [](const Slot& slot) { return slot.num_sending == 0; });
 }
 
-void UcxSlotSender::Quiesce() {
-  std::vector<Group> groups;
+absl::Status UcxSlotSender::Quiesce(absl::Time deadline) {
+  std::set<std::shared_ptr<Peer>> peers;
   {
     const absl::MutexLock lock(&mutex_);
-    if (mutex_.AwaitWithTimeout(absl::Condition(this, &UcxSlotSender::IsQuiet), kSendGrace)) return;
-    groups = groups_;
+    epoch_ = 0;  // nothing is sent any more
+    const absl::Time grace = std::min(deadline, absl::Now() + kSendGrace);
+    if (mutex_.AwaitWithDeadline(absl::Condition(this, &UcxSlotSender::IsQuiet), grace)) {
+      return absl::OkStatus();
+    }
+    for (const Group& group : groups_) peers.insert(group.peer);
   }
-  for (const Group& group : groups) {
-    group.peer->Fail(
-        absl::DeadlineExceededError(absl::StrCat(group.peer->name(), " takes no hidden states")));
+  std::vector<std::string> names;
+  for (const std::shared_ptr<Peer>& peer : peers) {
+    names.push_back(peer->name());
+    peer->Fail(absl::DeadlineExceededError(absl::StrCat(peer->name(), " takes no hidden states")));
   }
   const absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(this, &UcxSlotSender::IsQuiet));
+  if (mutex_.AwaitWithDeadline(absl::Condition(this, &UcxSlotSender::IsQuiet), deadline)) {
+    return absl::OkStatus();
+  }
+  return absl::DeadlineExceededError(
+      absl::StrCat("hidden states of an older epoch are still being sent, though the connection ",
+                   "was cut off: ", absl::StrJoin(names, ", ")));
 }
 
-absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) {
+absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers,
+                                       absl::Time deadline) {
   if (peers.size() != shape_.num_ranks) {
     return absl::InvalidArgumentError(
         absl::StrCat(peers.size(), " peers for ", shape_.num_ranks, " ranks"));
   }
-  Quiesce();
+  RETURN_IF_ERROR(Annotate(Quiesce(deadline), absl::StrCat("epoch ", epoch, " cannot begin")));
   const absl::MutexLock lock(&mutex_);
   groups_.clear();
   group_of_rank_.clear();

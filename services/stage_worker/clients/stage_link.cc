@@ -26,7 +26,7 @@ absl::StatusOr<std::unique_ptr<StageLink>> StageLink::Create(Transport* transpor
 }
 
 absl::Status StageLink::BeginEpoch(const LinkEpoch& epoch, absl::Time deadline) {
-  if (receiver_ != nullptr) receiver_->BeginEpoch(epoch.epoch);
+  if (receiver_ != nullptr) RETURN_IF_ERROR(receiver_->BeginEpoch(epoch.epoch, deadline));
   if (sender_ != nullptr) RETURN_IF_ERROR(ConnectNext(epoch, deadline));
   received_.Reset();
   sent_.Reset();
@@ -53,7 +53,7 @@ absl::Status StageLink::ConnectNext(const LinkEpoch& epoch, absl::Time deadline)
   }
   description_ = absl::StrCat(options_.num_ranks, " ranks to ", absl::StrJoin(names, ", "),
                               " over ", absl::StrJoin(transports, ", "));
-  return sender_->BeginEpoch(epoch.epoch, std::move(peers));
+  return sender_->BeginEpoch(epoch.epoch, std::move(peers), deadline);
 }
 
 void StageLink::Abort(const absl::Status& reason) {

@@ -34,7 +34,7 @@ int RunPartner(const std::string& transports) {
   const auto transport = Transport::Create(Options("partner", transports));
   if (!transport.ok()) return 1;
   const auto slots = SlotReceiver::Create(transport->get(), kShape);
-  (*slots)->BeginEpoch(1);
+  EXPECT_TRUE((*slots)->BeginEpoch(1, absl::InfiniteFuture()).ok());
   const std::string& address = (*transport)->address();
   const auto size = static_cast<uint32_t>(address.size());
   if (write(STDOUT_FILENO, &size, sizeof(size)) != sizeof(size)) return 1;
@@ -141,7 +141,7 @@ TEST_P(PeerDeathOver, IsToldWhenAnIdlePartnerIsKilled) {
 
 TEST_P(PeerDeathOver, StopsAtTheCreditsOfAPartnerThatReleasesNothing) {
   const auto sender = *SlotSender::Create(transport_.get(), kShape);
-  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}).ok());
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}, absl::InfiniteFuture()).ok());
   for (uint64_t number = 1; number <= 2; ++number) {
     const PartKey key = {.epoch = 1, .number = number, .step_id = number};
     ASSERT_TRUE(sender->Acquire(key, 100, Soon()).ok());
@@ -158,7 +158,7 @@ TEST_P(PeerDeathOver, GetsItsMemoryBackFromAFrozenPartner) {
   const absl::Time begin = absl::Now();
   {
     const auto sender = *SlotSender::Create(transport_.get(), kShape);
-    ASSERT_TRUE(sender->BeginEpoch(1, {peer_}).ok());
+    ASSERT_TRUE(sender->BeginEpoch(1, {peer_}, absl::InfiniteFuture()).ok());
     for (uint64_t number = 1; number <= 2; ++number) {
       const PartKey key = {.epoch = 1, .number = number, .step_id = number};
       ASSERT_TRUE(sender->Acquire(key, kShape.max_part_bytes, Soon()).ok());
@@ -189,7 +189,7 @@ TEST_P(PeerDeathOver, EndsAChunkTransferToAFrozenPartner) {
 
 TEST_P(PeerDeathOver, EndsSendsToAKilledPartner) {
   const auto sender = *SlotSender::Create(transport_.get(), kShape);
-  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}).ok());
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}, absl::InfiniteFuture()).ok());
   partner_.Kill();
   absl::Status status;
   for (uint64_t number = 1; status.ok(); ++number) {

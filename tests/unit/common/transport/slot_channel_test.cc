@@ -31,8 +31,9 @@ class SlotChannelOver : public testing::TestWithParam<const char*> {
   }
 
   void BeginEpoch(uint64_t epoch) {
-    receiver_->BeginEpoch(epoch);
-    ASSERT_TRUE(sender_->BeginEpoch(epoch, {peer_, peer_, peer_, peer_}).ok());
+    EXPECT_TRUE(receiver_->BeginEpoch(epoch, absl::InfiniteFuture()).ok());
+    ASSERT_TRUE(
+        sender_->BeginEpoch(epoch, {peer_, peer_, peer_, peer_}, absl::InfiniteFuture()).ok());
   }
 
   static char Filling(const PartKey& key) {
@@ -96,7 +97,7 @@ TEST_P(SlotChannelOver, StopsWithoutCreditsAndGoesOnWithThem) {
 }
 
 TEST_P(SlotChannelOver, RefusesFramesOfAnOlderEpoch) {
-  receiver_->BeginEpoch(2);
+  EXPECT_TRUE(receiver_->BeginEpoch(2, absl::InfiniteFuture()).ok());
   ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
   EXPECT_EQ(receiver_->Receive({.epoch = 2, .number = 1, .step_id = 1, .rank = 0}, 16, AtOnce())
                 .status()
