@@ -119,10 +119,15 @@ void GatewayServerImpl::Drain(absl::Time deadline) {
   slots_.Drain();
   const absl::Duration total = std::max(deadline - absl::Now(), absl::ZeroDuration());
   const absl::Time patience = deadline - std::min(kAbortTime, total / 4);
-  if (slots_.AwaitIdle(patience)) return;
-  BATON_LOG(WARNING) << slots_.num_taken() << " requests did not finish before the drain deadline";
-  http_->AbortCalls(absl::UnavailableError("the gateway is shutting down"));
-  slots_.AwaitIdle(deadline);
+  if (!slots_.AwaitIdle(patience)) {
+    BATON_LOG(WARNING) << slots_.num_taken()
+                       << " requests did not finish before the drain deadline";
+    http_->AbortCalls(absl::UnavailableError("the gateway is shutting down"));
+    slots_.AwaitIdle(deadline);
+  }
+  if (!http_->AwaitSent(deadline)) {
+    BATON_LOG(WARNING) << "clients had not taken their whole answers before the drain deadline";
+  }
 }
 
 }  // namespace

@@ -28,7 +28,8 @@ class GatewayServer {
   virtual int http_port() const = 0;
 
   // Serves until SIGTERM, SIGINT or ServerRuntime::RequestShutdown. Then: not ready, new requests
-  // 503; running ones go on until the drain deadline, then end with an error.
+  // 503; running ones go on until the drain deadline, then end with an error. Answers that slow
+  // readers have not taken yet are sent until that deadline too.
   virtual absl::Status Run() = 0;
 };
 

@@ -302,6 +302,17 @@ void HttpConnection::OnWritten(const error_code& error, size_t num_bytes) {
     call_->OnWritable();
   }
   if (answer_ended_ && !writing_ && out_.empty()) FinishExchange();
+  TellSent();
+}
+
+void HttpConnection::WhenSent(std::function<void()> done) {
+  when_sent_ = std::move(done);
+  TellSent();
+}
+
+void HttpConnection::TellSent() {
+  if (when_sent_ == nullptr || (state_ != State::kClosed && unsent_bytes() > 0)) return;
+  std::exchange(when_sent_, nullptr)();
 }
 
 // --- Ending ---
@@ -334,6 +345,7 @@ void HttpConnection::Close() {
   socket_.close(ignored);
   timer_.cancel();
   on_closed_(this);
+  TellSent();
 }
 
 void HttpConnection::ArmTimer() {

@@ -40,6 +40,9 @@ class HttpConnection final : public HttpExchange,
   void Abort(const absl::Status& reason);
   // Ends the connection now; a running call is told.
   void Drop();
+  // Calls `done` once: when the kernel has every byte of the answers so far, or the connection is
+  // closed; now, if that is so already. A later call replaces it.
+  void WhenSent(std::function<void()> done);
 
   const HttpRequest& request() const override { return request_; }
   void Send(HttpResponse response) override;
@@ -69,6 +72,7 @@ class HttpConnection final : public HttpExchange,
   void WriteSome();
   void OnWritten(const boost::system::error_code& error, size_t num_bytes);
   void EndAnswer(bool close);
+  void TellSent();
 
   void Linger();
   void Close();
@@ -99,6 +103,7 @@ class HttpConnection final : public HttpExchange,
   std::string in_flight_;  // being written
   size_t sent_ = 0;        // bytes of in_flight_ that the kernel has
   bool writing_ = false;
+  std::function<void()> when_sent_;  // null: nobody waits
 
   boost::asio::steady_timer timer_;
   Clock::time_point timer_at_ = Clock::time_point::max();

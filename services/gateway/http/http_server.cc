@@ -1,9 +1,11 @@
 #include "services/gateway/http/http_server.h"
 
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "boost/asio/ip/address.hpp"
 
 #include "common/log/log.h"
@@ -99,13 +101,28 @@ void HttpServer::OnAccept(const error_code& error, tcp::socket socket) {
   Accept();
 }
 
+std::vector<std::shared_ptr<HttpConnection>> HttpServer::Connections() const {
+  std::vector<std::shared_ptr<HttpConnection>> connections;
+  connections.reserve(connections_.size());
+  for (const auto& [raw, connection] : connections_) connections.push_back(connection);
+  return connections;
+}
+
 void HttpServer::AbortCalls(const absl::Status& reason) {
   loop_.RunAndWait([&] {
-    std::vector<std::shared_ptr<HttpConnection>> connections;
-    connections.reserve(connections_.size());
-    for (const auto& [raw, connection] : connections_) connections.push_back(connection);
-    for (const auto& connection : connections) connection->Abort(reason);
+    for (const auto& connection : Connections()) connection->Abort(reason);
   });
+}
+
+bool HttpServer::AwaitSent(absl::Time deadline) {
+  // Shared: a connection that is late tells it after this call.
+  const auto all_sent = std::make_shared<absl::Notification>();
+  loop_.RunAndWait([&] {
+    // Freed, and with it the notification made, by the last connection that is done.
+    const std::shared_ptr<void> last(nullptr, [all_sent](void*) { all_sent->Notify(); });
+    for (const auto& connection : Connections()) connection->WhenSent([last] {});
+  });
+  return all_sent->WaitForNotificationWithDeadline(deadline);
 }
 
 size_t HttpServer::num_connections() {

@@ -4,9 +4,11 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "boost/asio/ip/tcp.hpp"
 
 #include "services/gateway/http/http_connection.h"
@@ -35,6 +37,9 @@ class HttpServer {
   int port() const { return port_; }
   // Asks every running call to end with an error.
   void AbortCalls(const absl::Status& reason);
+  // Waits until the kernel has every byte of the answers so far: what slow readers have not taken
+  // would be lost with the process. False if `deadline` came first.
+  bool AwaitSent(absl::Time deadline);
   size_t num_connections();
 
  private:
@@ -42,6 +47,8 @@ class HttpServer {
 
   absl::Status Listen();
   void Accept();
+  // A copy, because what is done with them may close some. On the loop.
+  std::vector<std::shared_ptr<HttpConnection>> Connections() const;
   void OnAccept(const boost::system::error_code& error, boost::asio::ip::tcp::socket socket);
 
   const HttpServerOptions options_;

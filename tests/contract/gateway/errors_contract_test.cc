@@ -1,6 +1,7 @@
 // Everything a client can do wrong over HTTP: the status, OpenAI's error body, and that the gateway
 // lives on.
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -225,6 +226,22 @@ TEST_F(ErrorsContract, DrainDeadlineEndsStreamsWithAnErrorEvent) {
   const TestHttpResponse response = running.Receive();
   EXPECT_FALSE(response.complete);
   EXPECT_THAT(response.Events().back(), HasSubstr("shutting down"));
+}
+
+TEST_F(ErrorsContract, DrainSendsWhatASlowReaderHasNotTaken) {
+  StartGateway([](GatewayConfig& config) { config.server.drain_timeout = absl::Seconds(60); });
+  AwaitReady(200);
+  TestHttpClient slow(http_port(), absl::Seconds(60));
+  // More than the kernel's buffers hold: 8 x 3500 tokens with 21 log-probabilities each.
+  const json request = {{"prompt", {5, 6}}, {"n", 8},    {"max_tokens", 3500},
+                        {"logprobs", 20},   {"seed", 1}, {"return_tokens_as_token_ids", true}};
+  slow.SendRequest("POST", "/v1/completions", request.dump());
+  ASSERT_TRUE(slow.ReceiveUntil("\r\n\r\n"));  // the answer is complete, its body on the way
+  std::thread stop([this] { StopGateway(); });
+  const TestHttpResponse response = slow.Receive();
+  stop.join();
+  EXPECT_TRUE(response.complete);
+  EXPECT_GT(response.body.size(), size_t{12} << 20) << "the kernel alone may have taken it";
 }
 
 TEST_F(ErrorsContract, MetricsCountWhatHappened) {

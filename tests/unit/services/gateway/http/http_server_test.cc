@@ -4,10 +4,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -245,6 +247,34 @@ TEST_F(HttpServerTest, StreamsInChunksAndKeepsTheConnection) {
   EXPECT_EQ(response.body.size(), 3000u);
   client.SendRequest("GET", "/echo");
   EXPECT_EQ(client.Receive().status, 200);
+}
+
+TEST_F(HttpServerTest, WaitsForWhatASlowReaderHasNotTaken) {
+  constexpr size_t kBodyBytes = 32 << 20;  // more than the kernel buffers
+  Serve({.body_bytes = kBodyBytes});
+  EXPECT_TRUE(server_->AwaitSent(absl::InfiniteFuture())) << "nothing to send";
+  TestHttpClient client(server_->port());
+  client.SendRequest("POST", "/echo", std::string(kBodyBytes, 'x'));
+  ASSERT_TRUE(client.ReceiveUntil("\r\n\r\n"));  // the answer is complete, its body on the way
+  EXPECT_FALSE(server_->AwaitSent(absl::Now()));
+  std::thread shutdown([this] {
+    EXPECT_TRUE(server_->AwaitSent(absl::InfiniteFuture()));
+    server_.reset();
+  });
+  const TestHttpResponse response = client.Receive();
+  shutdown.join();
+  EXPECT_TRUE(response.complete);
+  EXPECT_EQ(response.body.size(), kBodyBytes + std::string("POST ").size());
+}
+
+TEST_F(HttpServerTest, DoesNotWaitForReadersThatLeave) {
+  constexpr size_t kBodyBytes = 32 << 20;
+  Serve({.body_bytes = kBodyBytes});
+  auto client = std::make_unique<TestHttpClient>(server_->port());
+  client->SendRequest("POST", "/echo", std::string(kBodyBytes, 'x'));
+  ASSERT_TRUE(client->ReceiveUntil("\r\n\r\n"));
+  client.reset();
+  EXPECT_TRUE(server_->AwaitSent(absl::InfiniteFuture()));
 }
 
 TEST_F(HttpServerTest, Http10StreamsUntilClose) {
