@@ -17,5 +17,6 @@ inline constexpr float kMaxLogitBias = 100.0f;
 inline constexpr uint32_t kMaxTopLogprobs = 20;
 inline constexpr int kMaxLogitBiases = 1024;
 inline constexpr int kMaxAllowedTokens = 1 << 16;
+inline constexpr int kMaxMaskedTokens = 1 << 16;
 
 }  // namespace baton

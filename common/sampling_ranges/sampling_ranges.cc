@@ -39,8 +39,11 @@ absl::Status CheckSamplingRanges(const v1::SamplingParams& params) {
   for (const v1::LogitBias& bias : params.logit_bias()) {
     RETURN_IF_ERROR(CheckRange("logit_bias", bias.bias(), -kMaxLogitBias, kMaxLogitBias));
   }
-  return CheckCount("number of allowed_token_ids",
-                    static_cast<uint64_t>(params.allowed_token_ids_size()), kMaxAllowedTokens);
+  RETURN_IF_ERROR(CheckCount("number of allowed_token_ids",
+                             static_cast<uint64_t>(params.allowed_token_ids_size()),
+                             kMaxAllowedTokens));
+  return CheckCount("number of masked_token_ids",
+                    static_cast<uint64_t>(params.masked_token_ids_size()), kMaxMaskedTokens);
 }
 
 }  // namespace baton

@@ -36,6 +36,7 @@ struct SamplingRow {
   std::span<const uint32_t> answer_tokens;  // for all penalties
   std::span<const TokenBias> logit_bias;
   std::span<const uint32_t> allowed_tokens;  // empty: all
+  std::span<const uint32_t> masked_tokens;   // cannot be drawn; must leave at least one token
   bool logprobs = false;
   uint32_t num_top_logprobs = 0;
 };
@@ -57,7 +58,7 @@ struct SampleResult {
 // Draws one token per row. Steps, each one correctly rounded float32 operation per element, so that
 // the same logits give the same token on every backend (kernels/api/reproducible_math.h):
 //  1. v = logit; v += bias for each entry of logit_bias, in order; tokens outside allowed_tokens
-//     drop out (unless that is empty).
+//     (unless that is empty) and those of masked_tokens drop out.
 //  2. Tokens of prompt or answer: v = v > 0 ? v / repetition_penalty : v * repetition_penalty. Then
 //     tokens of the answer, `count` times in it: v -= frequency_penalty * count, v -=
 //     presence_penalty. Then v is clamped to +-kLargestLogit.

@@ -19,6 +19,9 @@ constexpr float kMinPMargin = 0.01f;
 // Up to this many, noise is drawn one by one; above, for the whole vocabulary in vectors.
 constexpr size_t kFewCandidates = 256;
 
+// Value of a token that cannot be drawn: below every other, and without mass.
+constexpr float kMasked = -std::numeric_limits<float>::infinity();
+
 bool HasPenalties(const SamplingRow& row) {
   return row.presence_penalty != 0.0f || row.frequency_penalty != 0.0f ||
          row.repetition_penalty != 1.0f;
@@ -61,7 +64,9 @@ void TokenSampler::Score(const float* logits, int64_t vocabulary, uint32_t targe
 // Steps 1 and 2; the logits themselves if nothing changes.
 const float* TokenSampler::Adjust(const float* logits, int64_t vocabulary, const SamplingRow& row,
                                   bool moderate) {
-  if (row.logit_bias.empty() && !HasPenalties(row) && moderate) return logits;
+  if (row.logit_bias.empty() && row.masked_tokens.empty() && !HasPenalties(row) && moderate) {
+    return logits;
+  }
   values_.assign(logits, logits + vocabulary);
   for (const TokenBias& entry : row.logit_bias) {
     BATON_CHECK(entry.token_id < vocabulary) << "bias of token " << entry.token_id;
@@ -69,6 +74,10 @@ const float* TokenSampler::Adjust(const float* logits, int64_t vocabulary, const
   }
   if (HasPenalties(row)) Penalize(row);
   for (float& value : values_) value = std::clamp(value, -kLargestLogit, kLargestLogit);
+  for (uint32_t id : row.masked_tokens) {
+    BATON_CHECK(id < vocabulary) << "masked token " << id;
+    values_[id] = kMasked;
+  }
   return values_.data();
 }
 
@@ -112,7 +121,7 @@ uint32_t TokenSampler::Draw(const float* values, int64_t vocabulary, const Sampl
 uint32_t TokenSampler::DrawFiltered(int64_t vocabulary, const SamplingRow& row) {
   const float* distances = distances_.data();
   if (row.top_k > 0 && row.top_k < vocabulary) {
-    CollectBest(distances, vocabulary, row.top_k, -std::numeric_limits<float>::infinity());
+    CollectBest(distances, vocabulary, row.top_k, kMasked);
   } else if (row.top_p < 1.0f) {
     // Tokens without mass come last, add nothing to the total and never make it.
     CollectBest(distances, vocabulary, vocabulary, kNoMass);
@@ -133,8 +142,9 @@ uint32_t TokenSampler::DrawAllowed(const float* values, int64_t vocabulary,
   candidates_.clear();
   for (uint32_t id : row.allowed_tokens) {
     BATON_CHECK(id < vocabulary) << "allowed token " << id;
-    candidates_.push_back({id, values[id]});
+    if (values[id] > kMasked) candidates_.push_back({id, values[id]});
   }
+  BATON_CHECK(!candidates_.empty()) << "every allowed token is masked";
   std::sort(candidates_.begin(), candidates_.end(), Better);
   const auto same = [](const Candidate& a, const Candidate& b) { return a.token_id == b.token_id; };
   candidates_.erase(std::unique(candidates_.begin(), candidates_.end(), same), candidates_.end());
@@ -222,7 +232,7 @@ void TokenSampler::KeepLikely(float min_p) {
 uint32_t TokenSampler::DrawCandidate(int64_t vocabulary, const SamplingRow& row) {
   BATON_CHECK(!candidates_.empty());
   if (candidates_.size() > kFewCandidates) {
-    distances_.assign(vocabulary, -std::numeric_limits<float>::infinity());
+    distances_.assign(vocabulary, kMasked);
     for (const Candidate& candidate : candidates_) {
       distances_[candidate.token_id] = candidate.value;
     }

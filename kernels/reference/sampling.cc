@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <span>
 #include <vector>
 
 #include "common/log/check.h"
@@ -44,6 +45,10 @@ void ApplyPenalties(const SamplingRow& row, std::vector<float>* values) {
   for (float& value : *values) value = std::clamp(value, -kLargestLogit, kLargestLogit);
 }
 
+bool Contains(std::span<const uint32_t> tokens, uint32_t token_id) {
+  return std::find(tokens.begin(), tokens.end(), token_id) != tokens.end();
+}
+
 // Steps 1 and 2: the tokens that take part, best first.
 std::vector<Candidate> MakeCandidates(const float* logits, int64_t vocabulary,
                                       const SamplingRow& row) {
@@ -52,10 +57,8 @@ std::vector<Candidate> MakeCandidates(const float* logits, int64_t vocabulary,
   ApplyPenalties(row, &values);
   std::vector<Candidate> candidates;
   for (uint32_t id = 0; id < vocabulary; ++id) {
-    const bool allowed = row.allowed_tokens.empty() ||
-                         std::find(row.allowed_tokens.begin(), row.allowed_tokens.end(), id) !=
-                             row.allowed_tokens.end();
-    if (allowed) candidates.push_back({id, values[id]});
+    const bool allowed = row.allowed_tokens.empty() || Contains(row.allowed_tokens, id);
+    if (allowed && !Contains(row.masked_tokens, id)) candidates.push_back({id, values[id]});
   }
   std::sort(candidates.begin(), candidates.end(), Better);
   return candidates;

@@ -140,6 +140,18 @@ def test_completion_from_token_ids(client, group):
     assert choice.logprobs.tokens == [f"token_id:{token}" for token in choice.token_ids]
 
 
+def test_min_tokens_keeps_the_end_from_being_drawn(client, group):
+    # The bias makes the end-of-sequence token, 1, certain wherever it may be drawn.
+    answer = client.completions.create(
+        model=group.model, prompt=[5, 300, 7], max_tokens=20, temperature=1, seed=3,
+        logit_bias={"1": 100}, extra_body={"min_tokens": 5, "return_token_ids": True})
+    tokens = answer.choices[0].token_ids
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.completion_tokens == 6
+    assert 1 not in tokens[:5]
+    assert tokens[5:] == [1]
+
+
 def test_batch_of_prompts(client, group):
     answer = client.completions.create(model=group.model, prompt=[[5, 6, 7], [8, 9]], max_tokens=4,
                                        temperature=0, extra_body={"ignore_eos": True})

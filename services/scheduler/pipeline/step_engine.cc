@@ -8,6 +8,7 @@
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 #include "services/scheduler/pipeline/step_encoding.h"
+#include "services/scheduler/pipeline/stop_mask.h"
 
 namespace baton::scheduler {
 namespace {
@@ -67,6 +68,13 @@ absl::Status StepEngine::CheckAccepting(MonotonicTime now) const {
 void StepEngine::Submit(SubmitEvent event, MonotonicTime now) {
   if (absl::Status status = CheckAccepting(now); !status.ok()) {
     event.sink->Finish(status, kRetryAfter);
+    return;
+  }
+  const ScheduleOptions& limits = options_.schedule;
+  if (absl::Status status = FillStopMask(event.request.stop(), limits.eos_token_ids,
+                                         limits.vocab_size, event.request.mutable_sampling());
+      !status.ok()) {
+    event.sink->Finish(status, absl::ZeroDuration());
     return;
   }
   absl::StatusOr<std::optional<Ending>> added =

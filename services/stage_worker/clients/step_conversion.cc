@@ -26,6 +26,9 @@ SamplingSettings DecodeSampling(const v1::SamplingParams& params) {
   }
   settings.allowed_token_ids.assign(params.allowed_token_ids().begin(),
                                     params.allowed_token_ids().end());
+  settings.min_tokens = params.min_tokens();
+  settings.masked_token_ids.assign(params.masked_token_ids().begin(),
+                                   params.masked_token_ids().end());
   return settings;
 }
 

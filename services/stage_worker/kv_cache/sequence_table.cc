@@ -138,6 +138,7 @@ void SequenceTable::AddDraw(const Sequence& sequence, const ChunkWork& chunk, St
   draw.sequence_id = chunk.sequence_id;
   draw.position = chunk.begin + chunk.num_tokens;
   draw.sampling = sequence.sampling;
+  draw.masked = draw.position - sequence.num_prompt_tokens < sequence.sampling->min_tokens;
   if (sequence.sampling->needs_history()) {
     const auto prompt_end = sequence.tokens.begin() + sequence.num_prompt_tokens;
     draw.prompt_tokens.assign(sequence.tokens.begin(), prompt_end);

@@ -1,5 +1,6 @@
 #include "services/stage_worker/kv_cache/step_checks.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -23,13 +24,31 @@ absl::Status CheckTokens(uint64_t sequence_id, const std::vector<uint32_t>& toke
   return absl::OkStatus();
 }
 
+// Whether a token can be drawn though the masked ones cannot.
+bool LeavesAToken(const SamplingSettings& sampling, const SequenceLimits& limits) {
+  const absl::flat_hash_set<uint32_t> masked(sampling.masked_token_ids.begin(),
+                                             sampling.masked_token_ids.end());
+  if (sampling.allowed_token_ids.empty()) {
+    return static_cast<int64_t>(masked.size()) < limits.vocab_size;
+  }
+  return std::any_of(sampling.allowed_token_ids.begin(), sampling.allowed_token_ids.end(),
+                     [&masked](uint32_t token) { return !masked.contains(token); });
+}
+
 absl::Status CheckSampling(const NewSequenceWork& sequence, const SequenceLimits& limits) {
   for (const kernels::TokenBias& bias : sequence.sampling.logit_bias) {
     if (bias.token_id >= limits.vocab_size) {
       return Refuse(sequence.sequence_id, "logit_bias outside vocabulary:", bias.token_id);
     }
   }
-  return CheckTokens(sequence.sequence_id, sequence.sampling.allowed_token_ids, limits);
+  const uint64_t id = sequence.sequence_id;
+  RETURN_IF_ERROR(CheckTokens(id, sequence.sampling.allowed_token_ids, limits));
+  RETURN_IF_ERROR(CheckTokens(id, sequence.sampling.masked_token_ids, limits));
+  if (!LeavesAToken(sequence.sampling, limits)) {
+    return Refuse(id, "masked_token_ids leave no token; entries:",
+                  static_cast<int64_t>(sequence.sampling.masked_token_ids.size()));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckNew(const NewSequenceWork& sequence, const SequenceLimits& limits) {

@@ -26,6 +26,8 @@ struct SamplingSettings {
   std::optional<uint32_t> num_prompt_logprobs;
   std::vector<kernels::TokenBias> logit_bias;
   std::vector<uint32_t> allowed_token_ids;
+  uint32_t min_tokens = 0;  // while the answer has fewer, masked_token_ids cannot be drawn
+  std::vector<uint32_t> masked_token_ids;
 
   // Whether the draw depends on the tokens so far.
   bool needs_history() const {

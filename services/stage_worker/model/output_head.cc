@@ -25,6 +25,7 @@ kernels::SamplingRow SamplingRowOf(const DrawRow& draw) {
   row.answer_tokens = draw.answer_tokens;
   row.logit_bias = settings.logit_bias;
   row.allowed_tokens = settings.allowed_token_ids;
+  if (draw.masked) row.masked_tokens = settings.masked_token_ids;
   row.logprobs = settings.logprobs;
   row.num_top_logprobs = settings.num_top_logprobs;
   return row;

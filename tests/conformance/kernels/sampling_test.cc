@@ -57,12 +57,16 @@ TEST_P(SamplingConformance, DrawsTheReferencesTokenWithAnyParameters) {
     std::vector<uint32_t> prompt;
     std::vector<uint32_t> answer;
     std::vector<uint32_t> allowed;
+    std::vector<uint32_t> masked;
     std::vector<TokenBias> bias;
     for (int i = 0; i < 20; ++i) {
       prompt.push_back(random() % vocabulary);
       answer.push_back(random() % vocabulary);
       allowed.push_back(random() % vocabulary);
       bias.push_back({static_cast<uint32_t>(random() % vocabulary), i % 3 - 1.0f});
+      // Of the allowed ones the first stays.
+      const uint32_t candidate = random() % vocabulary;
+      if (candidate != allowed[0]) masked.push_back(candidate);
     }
     std::vector<SamplingRow> rows(60);
     for (size_t r = 0; r < rows.size(); ++r) {
@@ -80,6 +84,7 @@ TEST_P(SamplingConformance, DrawsTheReferencesTokenWithAnyParameters) {
       row.answer_tokens = answer;
       if (r % 8 == 6) row.logit_bias = bias;
       if (r % 9 == 7) row.allowed_tokens = allowed;
+      if (r % 5 >= 3) row.masked_tokens = masked;
       row.logprobs = r % 2 == 0;
       row.num_top_logprobs = r % 6;
     }
@@ -240,6 +245,47 @@ TEST_P(SamplingConformance, BiasAndAllowedTokensSteerGreedy) {
   EXPECT_EQ(DrawOne({1.0f, 3.0f, 0.0f}, row).token_id, 0u);
   row.temperature = 1.0f;
   EXPECT_EQ(Support({1.0f, 30.0f, 0.0f}, row), (std::set<uint32_t>{0, 2}));
+}
+
+TEST_P(SamplingConformance, MaskedTokensAreNeverDrawnWhateverTheParameters) {
+  const std::vector<float> logits = {1.0f, 30.0f, 0.5f, 29.0f};
+  const std::vector<uint32_t> masked = {1, 3};
+  const std::vector<TokenBias> bias = {{3, 100.0f}};
+  const std::vector<uint32_t> answer = {0, 2};
+  SamplingRow row;
+  row.masked_tokens = masked;
+  row.logit_bias = bias;
+  EXPECT_EQ(DrawOne(logits, row).token_id, 0u);
+  row.temperature = 1.0f;
+  EXPECT_EQ(Support(logits, row), (std::set<uint32_t>{0, 2}));
+  SamplingRow filtered = row;
+  filtered.top_k = 3;  // more than are left
+  EXPECT_EQ(Support(logits, filtered), (std::set<uint32_t>{0, 2}));
+  filtered = row;
+  filtered.top_p = 0.5f;  // of the mass of those that are left: e^1 / (e^1 + e^0.5) = 0.62
+  EXPECT_EQ(Support(logits, filtered), (std::set<uint32_t>{0}));
+  filtered = row;
+  filtered.min_p = 0.5f;
+  EXPECT_EQ(Support(logits, filtered), (std::set<uint32_t>{0, 2}));
+  const std::vector<uint32_t> allowed = {1, 2};
+  row.allowed_tokens = allowed;
+  row.answer_tokens = answer;
+  row.frequency_penalty = 2.0f;
+  EXPECT_EQ(Support(logits, row), (std::set<uint32_t>{2}));
+}
+
+TEST_P(SamplingConformance, LogprobsOfAMaskedRowAreOfTheRawLogits) {
+  const std::vector<uint32_t> masked = {1};
+  SamplingRow row;
+  row.masked_tokens = masked;
+  row.logprobs = true;
+  row.num_top_logprobs = 1;
+  const SampleResult result = DrawOne({1.0f, 2.0f}, row);
+  EXPECT_EQ(result.token_id, 0u);
+  EXPECT_EQ(result.token.rank, 2u);
+  EXPECT_NEAR(result.token.logprob, 1.0 - std::log(std::exp(1.0) + std::exp(2.0)), 1e-6);
+  ASSERT_EQ(result.top.size(), 1u);
+  EXPECT_EQ(result.top[0].token_id, 1u);
 }
 
 TEST_P(SamplingConformance, LogprobsAreOfTheRawLogits) {

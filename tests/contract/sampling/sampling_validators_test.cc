@@ -97,6 +97,12 @@ TEST(SamplingValidators, ListsHaveTheSameBounds) {
     EXPECT_EQ(SchedulerTakes(params), count == kMaxAllowedTokens);
     EXPECT_EQ(StageTakes(params), count == kMaxAllowedTokens);
   }
+  for (int count : {kMaxMaskedTokens, kMaxMaskedTokens + 1}) {
+    v1::SamplingParams params = Neutral();
+    for (int i = 0; i < count; ++i) params.add_masked_token_ids(static_cast<uint32_t>(i));
+    EXPECT_EQ(SchedulerTakes(params), count == kMaxMaskedTokens);
+    EXPECT_EQ(StageTakes(params), count == kMaxMaskedTokens);
+  }
 }
 
 // The gateway's numbers are doubles: what it admits has to be in range as a float too.

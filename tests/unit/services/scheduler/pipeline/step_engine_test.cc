@@ -80,6 +80,29 @@ TEST_F(StepEngineTest, StopsAtAStopTokenAndReportsIt) {
   EXPECT_EQ(group_.caller(id).tokens.back(), third);
 }
 
+TEST_F(StepEngineTest, TellsTheStagesWhatMinTokensKeepsFromBeingDrawn) {
+  Complete();
+  v1::SubmitRequest request = SimulatedGroup::MakeRequest(10, 6, 5);
+  request.mutable_stop()->set_min_tokens(4);
+  request.mutable_stop()->add_stop_token_ids(9);
+  group_.Submit(request);
+  ASSERT_FALSE(group_.stage(1)->inbox.empty());
+  const v1::SamplingParams& sampling =
+      group_.stage(1)->inbox.front().step().new_sequences(0).sampling();
+  EXPECT_EQ(sampling.min_tokens(), 4u);
+  ASSERT_EQ(sampling.masked_token_ids_size(), 2);
+  EXPECT_EQ(sampling.masked_token_ids(0), SimulatedGroup::kEos);
+  EXPECT_EQ(sampling.masked_token_ids(1), 9u);
+}
+
+TEST_F(StepEngineTest, RefusesMinTokensThatLeaveNothingToDraw) {
+  Complete();
+  v1::SubmitRequest request = SimulatedGroup::MakeRequest(10, 6, 5);
+  request.mutable_stop()->set_min_tokens(4);
+  request.mutable_sampling()->add_allowed_token_ids(SimulatedGroup::kEos);
+  EXPECT_TRUE(absl::IsInvalidArgument(*group_.caller(group_.Submit(request)).status));
+}
+
 TEST_F(StepEngineTest, SendsPromptLogprobsWithTheFirstToken) {
   Complete();
   v1::SubmitRequest request = SimulatedGroup::MakeRequest(70, 2, 5);

@@ -30,6 +30,8 @@ v1::StepCommand ExampleStep() {
   sampling->set_num_top_logprobs(5);
   sampling->set_num_prompt_logprobs(0);
   sampling->add_allowed_token_ids(4);
+  sampling->set_min_tokens(8);
+  sampling->add_masked_token_ids(3);
   v1::LogitBias* bias = sampling->add_logit_bias();
   bias->set_token_id(6);
   bias->set_bias(-2.0f);
@@ -67,6 +69,8 @@ TEST(DecodeStep, KeepsEveryField) {
   EXPECT_EQ(sampling.num_top_logprobs, 5u);
   EXPECT_EQ(sampling.num_prompt_logprobs, 0u);  // asked for, with no alternatives
   EXPECT_EQ(sampling.allowed_token_ids, std::vector<uint32_t>{4});
+  EXPECT_EQ(sampling.min_tokens, 8u);
+  EXPECT_EQ(sampling.masked_token_ids, std::vector<uint32_t>{3});
   ASSERT_EQ(sampling.logit_bias.size(), 1u);
   EXPECT_EQ(sampling.logit_bias[0].token_id, 6u);
   EXPECT_EQ(sampling.logit_bias[0].bias, -2.0f);

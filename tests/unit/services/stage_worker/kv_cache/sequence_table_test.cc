@@ -75,6 +75,25 @@ TEST_F(SequenceTableTest, KeepsHistoryForPenaltiesOnly) {
   EXPECT_THAT((*batch)->draws[0].answer_tokens, ElementsAre(50));
 }
 
+TEST_F(SequenceTableTest, MasksDrawsUntilTheAnswerHasItsLeastTokens) {
+  sampling_.min_tokens = 2;
+  sampling_.masked_token_ids = {5};
+  Start(1, 3, 3, {0});
+  auto batch = Continue({1, 3, 1, {50}, {}, true});
+  ASSERT_TRUE(batch.ok());
+  EXPECT_TRUE((*batch)->draws[0].masked) << "the answer's second token";
+  batch = Continue({1, 4, 1, {51}, {}, true});
+  ASSERT_TRUE(batch.ok());
+  EXPECT_FALSE((*batch)->draws[0].masked) << "the third";
+  // As it comes back with its answer so far: the same position, the same mask.
+  StepWork work;
+  work.new_sequences.push_back({1, Tokens(4), 3, sampling_});
+  work.chunks.push_back({1, 0, 4, {}, {0}, true});
+  batch = table_.Apply(work);
+  ASSERT_TRUE(batch.ok());
+  EXPECT_TRUE((*batch)->draws[0].masked);
+}
+
 TEST_F(SequenceTableTest, ScoresPromptTokensChunkByChunk) {
   sampling_.num_prompt_logprobs = 2;
   StepWork work;

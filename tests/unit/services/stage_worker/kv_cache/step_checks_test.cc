@@ -52,6 +52,19 @@ TEST(CheckStep, NamesWhatIsWrong) {
        }},
       {"token outside vocabulary: 101",
        [](StepWork& w) { w.new_sequences[0].sampling.allowed_token_ids = {101}; }},
+      {"token outside vocabulary: 102",
+       [](StepWork& w) { w.new_sequences[0].sampling.masked_token_ids = {102}; }},
+      {"leave no token",
+       [](StepWork& w) {
+         w.new_sequences[0].sampling.allowed_token_ids = {4, 5};
+         w.new_sequences[0].sampling.masked_token_ids = {5, 4};
+       }},
+      {"leave no token",
+       [](StepWork& w) {
+         for (uint32_t id = 0; id < kLimits.vocab_size; ++id) {
+           w.new_sequences[0].sampling.masked_token_ids.push_back(id);
+         }
+       }},
   };
   for (const BadStep& bad : bad_steps) {
     StepWork work = GoodStep();

@@ -85,6 +85,18 @@ TEST_F(OutputHeadTest, LeavesLogprobsOutUnlessAsked) {
   EXPECT_FALSE(output.tokens[0].logprobs.has_value());
 }
 
+TEST_F(OutputHeadTest, DrawsAnotherTokenWhereTheBestIsMasked) {
+  StepBatch batch;
+  batch.draws.push_back(Draw(3, std::make_shared<SamplingSettings>()));
+  const uint32_t best = head_.Run(batch).tokens[0].token_id;
+  auto sampling = std::make_shared<SamplingSettings>();
+  sampling->masked_token_ids = {best};
+  batch.draws[0].sampling = sampling;
+  EXPECT_EQ(head_.Run(batch).tokens[0].token_id, best) << "not masked at this position";
+  batch.draws[0].masked = true;
+  EXPECT_NE(head_.Run(batch).tokens[0].token_id, best);
+}
+
 TEST_F(OutputHeadTest, FailsTheRowThatIsNotFinite) {
   device_.workspace().residual.Row<float>(5)[0] = std::nanf("");
   const auto sampling = std::make_shared<SamplingSettings>();
