@@ -1,0 +1,17 @@
+// What the sanitizers are told in every program of the presets asan, tsan and ubsan, however it is
+// started. ASAN_OPTIONS and its siblings in the environment go before these.
+
+extern "C" {
+
+const char* __asan_default_options() {
+  return "detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1";
+}
+
+const char* __ubsan_default_options() { return "print_stacktrace=1"; }
+
+const char* __tsan_default_options() {
+  // A longer history: both stacks of a race, also where the first access lies back.
+  return "history_size=4:second_deadlock_stack=1";
+}
+
+}  // extern "C"
