@@ -6,6 +6,7 @@ import tempfile
 import unittest
 
 import layers
+import readmes
 import sizes
 import source_text
 
@@ -162,6 +163,20 @@ class Sizes(unittest.TestCase):
     def test_refuses_using_namespace_in_headers(self):
         text = "#pragma once\nusing namespace std;\n"
         self.assertIn("using namespace", self.complaints("common/a.h", text))
+
+
+class Readmes(unittest.TestCase):
+    def test_wants_one_in_larger_folders(self):
+        three = ["common/a/a.h", "common/a/a.cc", "common/a/CMakeLists.txt", "common/a/b.h"]
+        self.assertEqual(readmes.check(three), [])
+        four = three + ["common/a/b.cc"]
+        self.assertEqual(readmes.check(four),
+                         ["common/a: 4 source files and no README.md; more than 3 need one"])
+        self.assertEqual(readmes.check(four + ["common/a/README.md"]), [])
+        self.assertEqual(len(readmes.check(four + ["common/README.md"])), 1)
+
+    def test_wants_none_for_unit_tests(self):
+        self.assertEqual(readmes.check(f"tests/unit/a/{name}_test.cc" for name in "abcde"), [])
 
 
 class SourceText(unittest.TestCase):
