@@ -2,8 +2,10 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
+#include "common/rpc/peer.h"
 #include "tests/contract/scheduler/scheduler_fixture.h"
 
 namespace baton {
@@ -57,7 +59,8 @@ TEST_F(AttachContract, RefusesAnotherProtocolVersionNamingBoth) {
   options.protocol_major = 9;
   const auto stage = StartStage(options);
   ExpectEnd(*stage, absl::StatusCode::kFailedPrecondition, "9");
-  EXPECT_NE(stage->WaitForEnd(kPatience)->message().find("1."), std::string::npos);
+  EXPECT_NE(stage->WaitForEnd(kPatience)->message().find(absl::StrCat(kProtocolMajor, ".")),
+            std::string::npos);
 }
 
 TEST_F(AttachContract, RefusesImpossibleRegistrations) {

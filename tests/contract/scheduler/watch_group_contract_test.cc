@@ -66,7 +66,7 @@ TEST_F(WatchGroupContract, CountsWhatRuns) {
 }
 
 TEST_F(WatchGroupContract, RefusesAnotherProtocolVersion) {
-  request_.mutable_peer()->mutable_version()->set_major(2);
+  request_.mutable_peer()->mutable_version()->set_major(kProtocolMajor + 1);
   reader_ = stub_->WatchGroup(&context_, request_);
   EXPECT_FALSE(reader_->Read(&state_));
   EXPECT_TRUE(absl::IsFailedPrecondition(FromGrpcStatus(reader_->Finish())));

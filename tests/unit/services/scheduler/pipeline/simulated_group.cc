@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/rpc/peer.h"
 #include "tests/fakes/fake_tokens.h"
 
 namespace baton::scheduler {
@@ -67,8 +68,7 @@ std::shared_ptr<SimulatedStage> SimulatedGroup::AddStage(uint32_t index) {
   stages_[index] = stage;
   all_stages_.push_back(stage);
   v1::WorkerMessage message;
-  message.mutable_register_()->mutable_peer()->mutable_version()->set_major(1);
-  message.mutable_register_()->mutable_peer()->set_role("stage-worker");
+  *message.mutable_register_()->mutable_peer() = MakePeerInfo("stage-worker");
   message.mutable_register_()->set_stage_index(index);
   message.mutable_register_()->set_num_ranks(1);
   engine_->Take(StageMessageEvent{stage, std::move(message)}, now_);
