@@ -73,6 +73,10 @@ absl::string_view Name(FrameKind kind) {
       return "chunk_answer";
     case FrameKind::kGoodbye:
       return "goodbye";
+    case FrameKind::kTokens:
+      return "tokens";
+    case FrameKind::kTokenCredit:
+      return "token_credit";
   }
   return "?";
 }

@@ -35,8 +35,10 @@ enum class FrameKind : uint16_t {
   kChunkAnswer = 6,  // stream_id: the chunk's epoch; sequence: the chunk's; code:
                      // absl::StatusCode; payload: reason in words
   kGoodbye = 7,      // no payload: the sender closes the connection
+  kTokens = 8,       // what a step sampled, from the last stage to the first
+  kTokenCredit = 9,  // as kCredit, for tokens
 };
-inline constexpr uint16_t kNumFrameKinds = 8;  // one past the last
+inline constexpr uint16_t kNumFrameKinds = 10;  // one past the last
 
 struct FrameHeader {
   FrameKind kind = FrameKind::kHello;

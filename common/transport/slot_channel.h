@@ -1,4 +1,5 @@
-// The two ends of a stage-to-stage channel: steps into receiver-owned slots, on credit.
+// The two ends of a stage-to-stage channel: steps into receiver-owned slots, on credit. A transport
+// has one channel of each content: hidden states to the next stage, tokens back to the first.
 //
 // A step's object is cut into `num_ranks` parts of equal size. Objects are numbered from 1 within
 // an epoch, by 1, in the same order at both ends (steps without tokens send none, so this is not
@@ -26,11 +27,23 @@
 
 namespace baton {
 
+// What a channel carries.
+enum class SlotContent { kHiddenStates, kTokens };
+
 struct SlotShape {
   size_t num_slots = 0;       // at least 1
   size_t num_ranks = 0;       // at least 1
   size_t max_part_bytes = 0;  // of one rank's part of one step
+  SlotContent content = SlotContent::kHiddenStates;
 };
+
+// The kinds of frames that carry it and its credits, and its name in messages.
+struct SlotFrames {
+  FrameKind object;
+  FrameKind credit;
+  const char* name;
+};
+SlotFrames FramesOf(SlotContent content);
 
 // One rank's part of one step's object.
 struct PartKey {
@@ -42,7 +55,7 @@ struct PartKey {
 
 class SlotReceiver {
  public:
-  // Becomes `transport`'s receiver of hidden states; it must outlive this object. Errors:
+  // Becomes `transport`'s receiver of the content; it must outlive this object. Errors:
   // InvalidArgument (shape).
   static absl::StatusOr<std::unique_ptr<SlotReceiver>> Create(Transport* transport,
                                                               const SlotShape& shape);
@@ -69,8 +82,8 @@ class SlotReceiver {
 
 class SlotSender {
  public:
-  // Becomes `transport`'s receiver of credits; it must outlive this object. Errors: InvalidArgument
-  // (shape).
+  // Becomes `transport`'s receiver of the content's credits; it must outlive this object. Errors:
+  // InvalidArgument (shape).
   static absl::StatusOr<std::unique_ptr<SlotSender>> Create(Transport* transport,
                                                             const SlotShape& shape);
   virtual ~SlotSender() = default;

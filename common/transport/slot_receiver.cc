@@ -35,14 +35,15 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   UcxSlotReceiver(Transport* transport, const SlotShape& shape)
       : transport_(transport),
         shape_(shape),
+        frames_(FramesOf(shape.content)),
         slot_bytes_(shape.num_ranks * shape.max_part_bytes),
         memory_(shape.num_slots * slot_bytes_),
         slots_(shape.num_slots),
         source_of_rank_(shape.num_ranks) {
     for (Slot& slot : slots_) slot.parts.resize(shape.num_ranks);
-    transport_->SetReceiver(FrameKind::kHiddenState, this);
+    transport_->SetReceiver(frames_.object, this);
   }
-  ~UcxSlotReceiver() override { transport_->SetReceiver(FrameKind::kHiddenState, nullptr); }
+  ~UcxSlotReceiver() override { transport_->SetReceiver(frames_.object, nullptr); }
 
   absl::Status BeginEpoch(uint64_t epoch, absl::Time deadline) override;
   absl::StatusOr<std::span<std::byte>> Receive(const PartKey& key, size_t bytes,
@@ -76,6 +77,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
 
   Transport* const transport_;
   const SlotShape shape_;
+  const SlotFrames frames_;
   const size_t slot_bytes_;
   AlignedBuffer memory_;
 
@@ -108,7 +110,7 @@ std::string UcxSlotReceiver::CutOff(const std::set<uint64_t>& sources) {
     names.push_back(peer != nullptr ? peer->name() : absl::StrCat("source ", source));
     if (peer == nullptr) continue;
     peer->Fail(absl::DeadlineExceededError(
-        absl::StrCat(peer->name(), " stopped in the middle of hidden states")));
+        absl::StrCat(peer->name(), " stopped in the middle of ", frames_.name)));
   }
   return absl::StrJoin(names, ", ");
 }
@@ -206,7 +208,7 @@ void UcxSlotReceiver::Complete(const FrameHeader& header, const absl::Status& st
   if (header.epoch != epoch_) return;
   Slot& slot = SlotOf(header.sequence);
   if (!status.ok()) {
-    slot.error = Annotate(status, absl::StrCat("hidden states of step ", header.stream_id));
+    slot.error = Annotate(status, absl::StrCat(frames_.name, " of step ", header.stream_id));
     return;
   }
   const size_t num_parts = header.payload_bytes / (header.total_bytes / shape_.num_ranks);
@@ -232,14 +234,14 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Receive(const PartKey& key
   RETURN_IF_ERROR(slot.error);
   if (!in_time) {
     return absl::DeadlineExceededError(
-        absl::StrCat("hidden states of step ", key.step_id, ", rank ", key.rank, " did not come"));
+        absl::StrCat(frames_.name, " of step ", key.step_id, ", rank ", key.rank, " did not come"));
   }
   if (slot.step_id != key.step_id) {
-    return absl::DataLossError(absl::StrCat("hidden states of step ", slot.step_id,
+    return absl::DataLossError(absl::StrCat(frames_.name, " of step ", slot.step_id,
                                             " came where those of step ", key.step_id, " are due"));
   }
   if (slot.total_bytes != bytes * shape_.num_ranks) {
-    return absl::DataLossError(absl::StrCat("hidden states of step ", key.step_id, " have ",
+    return absl::DataLossError(absl::StrCat(frames_.name, " of step ", key.step_id, " have ",
                                             slot.total_bytes, " bytes, not ",
                                             bytes * shape_.num_ranks));
   }
@@ -247,7 +249,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Receive(const PartKey& key
 }
 
 void UcxSlotReceiver::Release(const PartKey& key) {
-  FrameHeader credit = {.kind = FrameKind::kCredit, .epoch = key.epoch};
+  FrameHeader credit = {.kind = frames_.credit, .epoch = key.epoch};
   std::vector<uint64_t> sources;
   {
     const absl::MutexLock lock(&mutex_);
@@ -284,10 +286,21 @@ void UcxSlotReceiver::Abort(const absl::Status& reason) {
 void UcxSlotReceiver::PeerLost(uint64_t source) {
   const absl::MutexLock lock(&mutex_);
   if (!sources_.contains(source) || !aborted_.ok()) return;
-  aborted_ = absl::UnavailableError("the previous stage's connection is lost");
+  aborted_ = absl::UnavailableError(
+      absl::StrCat("the connection to the stage that sends ", frames_.name, " is lost"));
 }
 
 }  // namespace
+
+SlotFrames FramesOf(SlotContent content) {
+  switch (content) {
+    case SlotContent::kHiddenStates:
+      break;
+    case SlotContent::kTokens:
+      return {FrameKind::kTokens, FrameKind::kTokenCredit, "tokens"};
+  }
+  return {FrameKind::kHiddenState, FrameKind::kCredit, "hidden states"};
+}
 
 absl::StatusOr<std::unique_ptr<SlotReceiver>> SlotReceiver::Create(Transport* transport,
                                                                    const SlotShape& shape) {

@@ -44,16 +44,17 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   UcxSlotSender(Transport* transport, const SlotShape& shape)
       : transport_(transport),
         shape_(shape),
+        frames_(FramesOf(shape.content)),
         slot_bytes_(shape.num_ranks * shape.max_part_bytes),
         memory_(shape.num_slots * slot_bytes_),
         slots_(shape.num_slots) {
     for (Slot& slot : slots_) slot.parts.resize(shape.num_ranks);
-    transport_->SetReceiver(FrameKind::kCredit, this);
+    transport_->SetReceiver(frames_.credit, this);
   }
   ~UcxSlotSender() override {
     // UCX may read the memory until then.
     (void)Quiesce(absl::InfiniteFuture());
-    transport_->SetReceiver(FrameKind::kCredit, nullptr);
+    transport_->SetReceiver(frames_.credit, nullptr);
   }
 
   absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers,
@@ -80,6 +81,7 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
 
   Transport* const transport_;
   const SlotShape shape_;
+  const SlotFrames frames_;
   const size_t slot_bytes_;
   AlignedBuffer memory_;
 
@@ -111,14 +113,14 @@ absl::Status UcxSlotSender::Quiesce(absl::Time deadline) {
   std::vector<std::string> names;
   for (const std::shared_ptr<Peer>& peer : peers) {
     names.push_back(peer->name());
-    peer->Fail(absl::DeadlineExceededError(absl::StrCat(peer->name(), " takes no hidden states")));
+    peer->Fail(absl::DeadlineExceededError(absl::StrCat(peer->name(), " takes no ", frames_.name)));
   }
   const absl::MutexLock lock(&mutex_);
   if (mutex_.AwaitWithDeadline(absl::Condition(this, &UcxSlotSender::IsQuiet), deadline)) {
     return absl::OkStatus();
   }
   return absl::DeadlineExceededError(
-      absl::StrCat("hidden states of an older epoch are still being sent, though the connection ",
+      absl::StrCat(frames_.name, " of an older epoch are still being sent, though the connection ",
                    "was cut off: ", absl::StrJoin(names, ", ")));
 }
 
@@ -184,9 +186,9 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Acquire(const PartKey& key, 
   const bool in_time = mutex_.AwaitWithDeadline(absl::Condition(&free), deadline);
   RETURN_IF_ERROR(aborted_);
   if (!in_time) {
-    return absl::DeadlineExceededError(absl::StrCat("the next stage gives no credit for step ",
-                                                    key.step_id, " (object ", key.number,
-                                                    "; credit ends at ", LastAllowed(), ")"));
+    return absl::DeadlineExceededError(absl::StrCat(
+        "the receiving stage gives no credit for ", frames_.name, " of step ", key.step_id,
+        " (object ", key.number, "; credit ends at ", LastAllowed(), ")"));
   }
   if (slot.number == key.number && slot.part_bytes != bytes) {
     return absl::InvalidArgumentError("parts of one object differ in size");
@@ -202,7 +204,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Acquire(const PartKey& key, 
 }
 
 absl::Status UcxSlotSender::Send(const PartKey& key) {
-  FrameHeader header = {.kind = FrameKind::kHiddenState,
+  FrameHeader header = {.kind = frames_.object,
                         .epoch = key.epoch,
                         .stream_id = key.step_id,
                         .sequence = key.number,
@@ -252,7 +254,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Accept(const FrameHeader& he
   }
   if (header.payload_bytes != 0) return absl::InvalidArgumentError("a credit with a payload");
   if (!granted_.contains(header.source)) {
-    return absl::PermissionDeniedError("a credit from somebody else than the next stage");
+    return absl::PermissionDeniedError("a credit from somebody else than the receiving stage");
   }
   return std::span<std::byte>();
 }
@@ -267,7 +269,8 @@ void UcxSlotSender::Complete(const FrameHeader& header, const absl::Status& stat
 void UcxSlotSender::PeerLost(uint64_t source) {
   const absl::MutexLock lock(&mutex_);
   if (!granted_.contains(source) || !aborted_.ok()) return;
-  aborted_ = absl::UnavailableError("the next stage's connection is lost");
+  aborted_ = absl::UnavailableError(
+      absl::StrCat("the connection to the stage that takes ", frames_.name, " is lost"));
 }
 
 void UcxSlotSender::Abort(const absl::Status& reason) {

@@ -13,22 +13,33 @@ namespace {
 
 constexpr SlotShape kShape = {.num_slots = 2, .num_ranks = 4, .max_part_bytes = 64 * 1024};
 
+struct Way {
+  const char* transports;
+  SlotContent content;
+};
+
 absl::Time Soon() { return absl::Now() + absl::Seconds(10); }
 absl::Time AtOnce() { return absl::Now() + absl::Milliseconds(30); }
 
-class SlotChannelOver : public testing::TestWithParam<const char*> {
+class SlotChannelOver : public testing::TestWithParam<Way> {
  protected:
   SlotChannelOver() {
-    const std::string devices = absl::string_view(GetParam()) == "tcp" ? "lo" : "";
-    first_ =
-        *Transport::Create({.name = "first", .transports = GetParam(), .net_devices = devices});
-    second_ =
-        *Transport::Create({.name = "second", .transports = GetParam(), .net_devices = devices});
-    sender_ = *SlotSender::Create(first_.get(), kShape);
-    receiver_ = *SlotReceiver::Create(second_.get(), kShape);
+    first_ = MakeTransport("first");
+    second_ = MakeTransport("second");
+    SlotShape shape = kShape;
+    shape.content = GetParam().content;
+    sender_ = *SlotSender::Create(first_.get(), shape);
+    receiver_ = *SlotReceiver::Create(second_.get(), shape);
     peer_ = *first_->Connect(second_->address(), Soon());
     BeginEpoch(1);
   }
+
+  static std::unique_ptr<Transport> MakeTransport(const char* name) {
+    const std::string transports = GetParam().transports;
+    return *Transport::Create(
+        {.name = name, .transports = transports, .net_devices = transports == "tcp" ? "lo" : ""});
+  }
+  static FrameKind kind() { return FramesOf(GetParam().content).object; }
 
   void BeginEpoch(uint64_t epoch) {
     EXPECT_TRUE(receiver_->BeginEpoch(epoch, absl::InfiniteFuture()).ok());
@@ -72,8 +83,14 @@ class SlotChannelOver : public testing::TestWithParam<const char*> {
   std::shared_ptr<Peer> peer_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Both, SlotChannelOver, testing::Values("tcp", "sm"),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(
+    Both, SlotChannelOver,
+    testing::Values(Way{"tcp", SlotContent::kHiddenStates}, Way{"sm", SlotContent::kHiddenStates},
+                    Way{"tcp", SlotContent::kTokens}, Way{"sm", SlotContent::kTokens}),
+    [](const auto& test) {
+      const bool tokens = test.param.content == SlotContent::kTokens;
+      return std::string(test.param.transports) + (tokens ? "_tokens" : "_hidden_states");
+    });
 
 TEST_P(SlotChannelOver, CarriesManyStepsOfAllSizes) {
   for (uint64_t step = 1; step <= 60; ++step) {
@@ -126,7 +143,7 @@ TEST_P(SlotChannelOver, SaysWhenTheStepIsAnotherOne) {
 
 TEST_P(SlotChannelOver, RefusesWhatFitsNoSlot) {
   const std::vector<std::byte> payload(64);
-  const FrameHeader good = {.kind = FrameKind::kHiddenState,
+  const FrameHeader good = {.kind = kind(),
                             .epoch = 1,
                             .stream_id = 1,
                             .sequence = 1,
@@ -151,13 +168,9 @@ TEST_P(SlotChannelOver, RefusesWhatFitsNoSlot) {
 TEST_P(SlotChannelOver, RefusesAPartThatCameBefore) {
   ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
   const std::vector<std::byte> payload(64);
-  peer_->Send({.kind = FrameKind::kHiddenState,
-               .epoch = 1,
-               .stream_id = 1,
-               .sequence = 1,
-               .total_bytes = 64,
-               .slot = 1},
-              payload, nullptr);
+  peer_->Send(
+      {.kind = kind(), .epoch = 1, .stream_id = 1, .sequence = 1, .total_bytes = 64, .slot = 1},
+      payload, nullptr);
   ASSERT_TRUE(SendStep(1, 2, 16, Soon()).ok());
   EXPECT_TRUE(TakeStep(1, 1, 16).ok());
   EXPECT_TRUE(TakeStep(1, 2, 16).ok());
@@ -167,18 +180,12 @@ TEST_P(SlotChannelOver, RefusesAPartThatCameBefore) {
 TEST_P(SlotChannelOver, RefusesASecondSourceInTheSameEpoch) {
   ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
   ASSERT_TRUE(TakeStep(1, 1, 16).ok());
-  const std::string devices = absl::string_view(GetParam()) == "tcp" ? "lo" : "";
-  const auto stranger =
-      *Transport::Create({.name = "stranger", .transports = GetParam(), .net_devices = devices});
+  const auto stranger = MakeTransport("stranger");
   const auto to_second = *stranger->Connect(second_->address(), Soon());
   const std::vector<std::byte> payload(64);
-  to_second->Send({.kind = FrameKind::kHiddenState,
-                   .epoch = 1,
-                   .stream_id = 2,
-                   .sequence = 2,
-                   .total_bytes = 64,
-                   .slot = 0},
-                  payload, nullptr);
+  to_second->Send(
+      {.kind = kind(), .epoch = 1, .stream_id = 2, .sequence = 2, .total_bytes = 64, .slot = 0},
+      payload, nullptr);
   for (const absl::Time limit = Soon(); second_->counters().frames_refused == 0;) {
     ASSERT_LT(absl::Now(), limit);
     std::this_thread::yield();
@@ -189,13 +196,9 @@ TEST_P(SlotChannelOver, RefusesASecondSourceInTheSameEpoch) {
 
 TEST_P(SlotChannelOver, TellsOfAFlippedBit) {
   const std::vector<std::byte> payload(64, std::byte{1});
-  peer_->Send({.kind = FrameKind::kHiddenState,
-               .epoch = 1,
-               .stream_id = 1,
-               .sequence = 1,
-               .total_bytes = 64,
-               .slot = 1},
-              payload, nullptr, /*has_payload_crc=*/true);
+  peer_->Send(
+      {.kind = kind(), .epoch = 1, .stream_id = 1, .sequence = 1, .total_bytes = 64, .slot = 1},
+      payload, nullptr, /*has_payload_crc=*/true);
   EXPECT_EQ(receiver_->Receive({.epoch = 1, .number = 1, .step_id = 1, .rank = 0}, 16, Soon())
                 .status()
                 .code(),
@@ -235,6 +238,41 @@ TEST_P(SlotChannelOver, TellsTheReceiverThatTheSenderHasGone) {
                 .status()
                 .code(),
             absl::StatusCode::kUnavailable);
+}
+
+// As between two stages: hidden states one way, tokens the other.
+TEST(SlotChannel, CarriesBothContentsBetweenTwoTransports) {
+  const auto first = *Transport::Create({.name = "first", .transports = "sm"});
+  const auto last = *Transport::Create({.name = "last", .transports = "sm"});
+  const SlotShape states = {.num_slots = 2, .num_ranks = 1, .max_part_bytes = 64};
+  SlotShape tokens = states;
+  tokens.content = SlotContent::kTokens;
+  const auto state_sender = *SlotSender::Create(first.get(), states);
+  const auto state_receiver = *SlotReceiver::Create(last.get(), states);
+  const auto token_sender = *SlotSender::Create(last.get(), tokens);
+  const auto token_receiver = *SlotReceiver::Create(first.get(), tokens);
+  ASSERT_TRUE(state_receiver->BeginEpoch(1, Soon()).ok());
+  ASSERT_TRUE(token_receiver->BeginEpoch(1, Soon()).ok());
+  const auto to_last = *first->Connect(last->address(), Soon());
+  const auto to_first = *last->Connect(first->address(), Soon());
+  ASSERT_TRUE(state_sender->BeginEpoch(1, {to_last}, Soon()).ok());
+  ASSERT_TRUE(token_sender->BeginEpoch(1, {to_first}, Soon()).ok());
+  const auto carry = [](SlotSender* sender, SlotReceiver* receiver, uint64_t number, char value) {
+    const PartKey key = {.epoch = 1, .number = number, .step_id = number};
+    const auto part = sender->Acquire(key, 8, Soon());
+    ASSERT_TRUE(part.ok()) << part.status();
+    std::memset(part->data(), value, part->size());
+    ASSERT_TRUE(sender->Send(key).ok());
+    const auto taken = receiver->Receive(key, 8, Soon());
+    ASSERT_TRUE(taken.ok()) << taken.status();
+    EXPECT_EQ(static_cast<char>((*taken)[0]), value);
+    receiver->Release(key);
+  };
+  for (uint64_t number = 1; number <= 6; ++number) {
+    carry(state_sender.get(), state_receiver.get(), number, 's');
+    carry(token_sender.get(), token_receiver.get(), number, 't');
+  }
+  EXPECT_EQ(first->counters().frames_refused + last->counters().frames_refused, 0u);
 }
 
 TEST(SlotChannel, RefusesShapesWithoutSlots) {
