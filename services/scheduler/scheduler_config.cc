@@ -29,7 +29,8 @@ absl::Status CheckFlags(const SchedulerConfig& config) {
   RETURN_IF_ERROR(CheckFlag("max-num-queued-reqs", config.max_num_queued_reqs, 1, 1 << 20));
   RETURN_IF_ERROR(
       CheckFlag("num-gpu-blocks-override", config.num_gpu_blocks_override, 0, UINT32_MAX));
-  RETURN_IF_ERROR(CheckFlag("max-steps-in-flight", config.max_steps_in_flight, 0, 1024));
+  RETURN_IF_ERROR(CheckFlag("max-steps-in-flight", config.max_steps_in_flight, 0, 1008));
+  RETURN_IF_ERROR(CheckFlag("lookahead-steps", config.lookahead_steps, 0, 16));
   if (config.heartbeat_timeout < absl::Milliseconds(500)) {
     return absl::InvalidArgumentError(
         "--heartbeat-timeout is below 500ms; heartbeats come every 250ms");
@@ -73,6 +74,7 @@ absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
   group.schedule.max_waiting = static_cast<uint32_t>(config.max_num_queued_reqs);
   group.schedule.max_steps_in_flight = static_cast<uint32_t>(
       config.max_steps_in_flight > 0 ? config.max_steps_in_flight : config.pipeline_parallel_size);
+  group.schedule.lookahead_steps = static_cast<uint32_t>(config.lookahead_steps);
   group.schedule.max_model_len = max_model_len;
   group.schedule.vocab_size = static_cast<uint32_t>(model.vocab_size);
   ASSIGN_OR_RETURN(group.schedule.eos_token_ids, ReadEosTokenIds(model, config.model));
@@ -85,7 +87,7 @@ absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
   shape.max_model_len = max_model_len;
   shape.max_step_tokens = group.schedule.max_step_tokens;
   shape.max_step_sequences = group.schedule.max_running;
-  shape.max_steps_in_flight = group.schedule.max_steps_in_flight;
+  shape.max_steps_in_flight = group.schedule.max_steps_in_flight + group.schedule.lookahead_steps;
   shape.num_blocks_override = static_cast<uint32_t>(config.num_gpu_blocks_override);
   shape.model_fingerprint = ModelFingerprint(config_json);
   ASSIGN_OR_RETURN(group.plans, BuildStagePlans(model, shape));

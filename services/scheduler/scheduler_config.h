@@ -26,6 +26,7 @@ struct SchedulerConfig {
   int64_t max_num_queued_reqs = 1024;
   int64_t num_gpu_blocks_override = 0;  // 0: as memory allows
   int64_t max_steps_in_flight = 0;      // 0: the pipeline-parallel size
+  int64_t lookahead_steps = 1;          // ordered beyond these; 0: none
   absl::Duration unready_grace = absl::Seconds(30);
   absl::Duration heartbeat_timeout = absl::Seconds(1);
   absl::Duration step_timeout = absl::Seconds(60);

@@ -22,6 +22,9 @@ ABSL_FLAG(int64_t, num_gpu_blocks_override, 0,
           "Blocks of KV cache (64 tokens each); 0: as many as the memory of the stages allows.");
 ABSL_FLAG(int64_t, max_steps_in_flight, 0,
           "Steps between first and last stage at a time; 0: the pipeline-parallel size.");
+ABSL_FLAG(int64_t, lookahead_steps, 1,
+          "Steps that the stages get beyond these, so that none waits for its next command; their "
+          "tokens go from the last stage to the first. 0: off.");
 ABSL_FLAG(absl::Duration, unready_grace, absl::Seconds(30),
           "Requests wait this long for an incomplete group before they are refused.");
 ABSL_FLAG(absl::Duration, heartbeat_timeout, absl::Seconds(1),
@@ -60,6 +63,7 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   config.max_num_queued_reqs = absl::GetFlag(FLAGS_max_num_queued_reqs);
   config.num_gpu_blocks_override = absl::GetFlag(FLAGS_num_gpu_blocks_override);
   config.max_steps_in_flight = absl::GetFlag(FLAGS_max_steps_in_flight);
+  config.lookahead_steps = absl::GetFlag(FLAGS_lookahead_steps);
   config.unready_grace = absl::GetFlag(FLAGS_unready_grace);
   config.heartbeat_timeout = absl::GetFlag(FLAGS_heartbeat_timeout);
   config.step_timeout = absl::GetFlag(FLAGS_step_timeout);

@@ -38,6 +38,9 @@ StageMetrics::StageMetrics(RegistryPtr registry)
           AddSeconds(registry_, "baton_stage_step_compute_seconds", "Computing a step.")),
       send_seconds_(AddSeconds(registry_, "baton_stage_step_send_seconds",
                                "Handing hidden states to the transport.")),
+      gap_seconds_(AddSeconds(registry_, "baton_stage_gap_seconds",
+                              "From the end of a step to the start of the next one's work while "
+                              "sequences ran: the stage had nothing to compute.")),
       epoch_(AddGauge(registry_, "baton_stage_epoch", "Current epoch of the group.")),
       joined_(AddGauge(registry_, "baton_stage_joined", "1 while this stage takes steps.")),
       sequences_(AddGauge(registry_, "baton_stage_sequences", "Sequences known.")),
@@ -66,6 +69,7 @@ void StageMetrics::OnStep(const StepResult& result) {
   receive_seconds_.Observe(result.receive_us * kSecondsPerMicrosecond);
   compute_seconds_.Observe(result.compute_us * kSecondsPerMicrosecond);
   send_seconds_.Observe(result.send_us * kSecondsPerMicrosecond);
+  if (result.gap_us.has_value()) gap_seconds_.Observe(*result.gap_us * kSecondsPerMicrosecond);
 }
 
 void StageMetrics::OnMembershipLost() { memberships_lost_.Increment(); }

@@ -42,6 +42,7 @@ class StageMetrics final {
   prometheus::Histogram& receive_seconds_;
   prometheus::Histogram& compute_seconds_;
   prometheus::Histogram& send_seconds_;
+  prometheus::Histogram& gap_seconds_;
   prometheus::Gauge& epoch_;
   prometheus::Gauge& joined_;
   prometheus::Gauge& sequences_;

@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/server.h"
 
+#include "common/rpc/peer.h"
 #include "common/transport/transport.h"
 #include "protos/baton/v1/loading.grpc.pb.h"
 #include "tests/fakes/memory_checkpoint.h"
@@ -47,7 +48,7 @@ class FakeModelLoader final : private v1::Loading::Service {
   int port_ = 0;
 
   mutable absl::Mutex mutex_;
-  uint32_t protocol_major_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint32_t protocol_major_ ABSL_GUARDED_BY(mutex_) = kProtocolMajor;
   int fail_after_ ABSL_GUARDED_BY(mutex_) = -1;
   grpc::Status failure_ ABSL_GUARDED_BY(mutex_);
   int num_loads_ ABSL_GUARDED_BY(mutex_) = 0;

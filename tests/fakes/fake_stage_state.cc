@@ -80,6 +80,7 @@ void FakeStageState::RunChunk(const v1::SequenceChunk& chunk, v1::StepReport* re
   Known& known = found->second;
   known.tokens.insert(known.tokens.end(), chunk.appended_token_ids().begin(),
                       chunk.appended_token_ids().end());
+  if (chunk.feedback_step_id() > 0) FeedBack(chunk, &known);
   for (uint32_t block : chunk.new_block_ids()) {
     if (block >= num_blocks_) return Violate(absl::StrCat("block ", block));
     if (!owners_.emplace(block, chunk.sequence_id()).second) {
@@ -101,18 +102,36 @@ void FakeStageState::RunChunk(const v1::SequenceChunk& chunk, v1::StepReport* re
   for (uint64_t i = chunk.begin(); i < end; ++i) slot(i) = known.tokens[i];
   known.num_computed = static_cast<uint32_t>(end);
   if (chunk.sample() != (end == known.tokens.size())) Violate("sample flag is wrong");
+  if (chunk.sample()) known.sample_step_id = last_step_id_;
   if (!options_.samples) return;
   AddPromptLogprobs(known, chunk, report);
   if (!chunk.sample()) return;
-  FakeTokenChain chain(known.sampling.seed());
-  for (uint64_t i = 0; i < end; ++i) chain.Append(slot(i));
   v1::SampledToken* token = report->add_tokens();
   token->set_sequence_id(chunk.sequence_id());
   token->set_position(static_cast<uint32_t>(end));
-  token->set_token_id(chain.Next(options_.vocab_size));
+  token->set_token_id(NextToken(known));
   if (!known.sampling.logprobs()) return;
   token->mutable_logprobs()->mutable_token()->set_token_id(token->token_id());
   token->mutable_logprobs()->mutable_token()->set_logprob(-0.5f);
+}
+
+uint32_t FakeStageState::NextToken(const Known& known) const {
+  FakeTokenChain chain(known.sampling.seed());
+  for (uint64_t i = 0; i < known.num_computed; ++i) {
+    const uint64_t block = known.blocks[i / options_.block_tokens];
+    chain.Append(cache_[block * options_.block_tokens + i % options_.block_tokens]);
+  }
+  return chain.Next(options_.vocab_size);
+}
+
+void FakeStageState::FeedBack(const v1::SequenceChunk& chunk, Known* known) {
+  if (chunk.feedback_step_id() != known->sample_step_id || chunk.num_tokens() != 1 ||
+      chunk.begin() != known->tokens.size() || chunk.appended_token_ids_size() > 0) {
+    Violate(absl::StrCat("token of step ", chunk.feedback_step_id(), " at ", chunk.begin(),
+                         " after ", known->tokens.size(), ", sampled by step ",
+                         known->sample_step_id));
+  }
+  known->tokens.push_back(NextToken(*known));
 }
 
 void FakeStageState::AddPromptLogprobs(const Known& known, const v1::SequenceChunk& chunk,

@@ -38,6 +38,11 @@ class FakeStageState final {
   uint64_t last_step_id() const { return last_step_id_; }
   size_t num_sequences() const { return sequences_.size(); }
   size_t num_used_blocks() const { return owners_.size(); }
+  // Every token of a known sequence, those included that were fed back; else nothing.
+  std::vector<uint32_t> TokensOf(uint64_t sequence_id) const {
+    const auto known = sequences_.find(sequence_id);
+    return known == sequences_.end() ? std::vector<uint32_t>() : known->second.tokens;
+  }
   uint64_t num_computed_tokens() const { return num_computed_tokens_; }
 
  private:
@@ -46,12 +51,16 @@ class FakeStageState final {
     std::vector<uint32_t> blocks;
     uint32_t num_prompt_tokens = 0;
     uint32_t num_computed = 0;
+    uint64_t sample_step_id = 0;  // the newest step that sampled
     v1::SamplingParams sampling;
   };
 
   void Forget(uint64_t sequence_id);
   void Learn(const v1::NewSequence& learned);
   void RunChunk(const v1::SequenceChunk& chunk, v1::StepReport* report);
+  // Appends the token that the last stage would hand to the first.
+  void FeedBack(const v1::SequenceChunk& chunk, Known* known);
+  uint32_t NextToken(const Known& known) const;
   void AddPromptLogprobs(const Known& known, const v1::SequenceChunk& chunk,
                          v1::StepReport* report) const;
   void Violate(std::string what);

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/client_context.h"
 
+#include "common/rpc/peer.h"
 #include "protos/baton/v1/stage.grpc.pb.h"
 #include "tests/fakes/fake_stage_state.h"
 
@@ -26,7 +27,7 @@ struct FakeStageOptions {
   uint32_t num_ranks = 1;
   uint32_t num_blocks = 64;
   uint32_t vocab_size = 1024;
-  uint32_t protocol_major = 1;
+  uint32_t protocol_major = kProtocolMajor;
 };
 
 // Threads: one reads and answers, one sends heartbeats.

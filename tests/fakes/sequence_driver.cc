@@ -40,14 +40,31 @@ void SequenceDriver::AddPart(const Part& part, stage::StepWork& work) {
   }
   sequence.num_told = size;
   sequence.num_computed += chunk.num_tokens;
+  GrowBlocks(sequence, chunk);
+  chunk.sample = sequence.num_computed == size;
+  work.chunks.push_back(std::move(chunk));
+}
+
+void SequenceDriver::AddFedPart(uint64_t sequence_id, stage::StepWork& work) {
+  DrivenSequence& sequence = sequences_.at(sequence_id);
+  stage::ChunkWork chunk;
+  chunk.sequence_id = sequence_id;
+  chunk.begin = sequence.num_computed;
+  chunk.num_tokens = 1;
+  chunk.sample = true;
+  chunk.feedback_step_id = group_->last_step_id();
+  sequence.num_told = ++sequence.num_computed;
+  GrowBlocks(sequence, chunk);
+  work.chunks.push_back(std::move(chunk));
+}
+
+void SequenceDriver::GrowBlocks(DrivenSequence& sequence, stage::ChunkWork& chunk) {
   const size_t needed = (sequence.num_computed + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
   while (sequence.blocks.size() < needed) {
     sequence.blocks.push_back(free_blocks_.back());
     chunk.new_block_ids.push_back(free_blocks_.back());
     free_blocks_.pop_back();
   }
-  chunk.sample = sequence.num_computed == size;
-  work.chunks.push_back(std::move(chunk));
 }
 
 absl::Status SequenceDriver::Step(const std::vector<Part>& parts) {
@@ -55,7 +72,12 @@ absl::Status SequenceDriver::Step(const std::vector<Part>& parts) {
   work.finished_sequence_ids = std::move(finished_);
   finished_.clear();
   for (const Part& part : parts) AddPart(part, work);
-  ASSIGN_OR_RETURN(stage::StepOutput output, group_->Run(std::move(work)));
+  return TakeIn(group_->Run(std::move(work)));
+}
+
+absl::Status SequenceDriver::TakeIn(absl::StatusOr<stage::StepOutput> result) {
+  RETURN_IF_ERROR(result.status());
+  stage::StepOutput output = *std::move(result);
   if (!output.failures.empty()) {
     return absl::InternalError(absl::StrCat("sequence ", output.failures[0].sequence_id, ": ",
                                             output.failures[0].message));
@@ -87,6 +109,19 @@ absl::Status SequenceDriver::Generate(uint64_t sequence_id, uint32_t num_tokens,
   if (num_drawn(sequence_id) < num_tokens) RETURN_IF_ERROR(Prefill(sequence_id, chunk));
   while (num_drawn(sequence_id) < num_tokens) RETURN_IF_ERROR(Step({{sequence_id, 1}}));
   return absl::OkStatus();
+}
+
+absl::Status SequenceDriver::GenerateAhead(uint64_t sequence_id, uint32_t num_tokens) {
+  stage::StepWork prompt;
+  AddPart({sequence_id, at(sequence_id).num_prompt_tokens}, prompt);
+  RETURN_IF_ERROR(group_->Submit(std::move(prompt)));
+  for (uint32_t drawn = 1; drawn < num_tokens; ++drawn) {
+    stage::StepWork ahead;
+    AddFedPart(sequence_id, ahead);
+    RETURN_IF_ERROR(group_->Submit(std::move(ahead)));
+    RETURN_IF_ERROR(TakeIn(group_->Take()));
+  }
+  return TakeIn(group_->Take());
 }
 
 void SequenceDriver::ReturnBlocks(DrivenSequence& sequence) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 #include "services/stage_worker/kv_cache/step_work.h"
 #include "tests/fakes/stage_group.h"
@@ -44,6 +45,10 @@ class SequenceDriver {
   // Prefill, then one token a step until `num_tokens` were drawn.
   absl::Status Generate(uint64_t sequence_id, uint32_t num_tokens, uint32_t chunk);
 
+  // Generate with each step submitted before the one that samples its token is done. The sequence
+  // is new, and runs alone; its prompt is one chunk.
+  absl::Status GenerateAhead(uint64_t sequence_id, uint32_t num_tokens);
+
   // Takes the sequence's blocks; the next part sends it as new and starts from position 0.
   void Preempt(uint64_t sequence_id);
   void Finish(uint64_t sequence_id);
@@ -55,6 +60,11 @@ class SequenceDriver {
 
  private:
   void AddPart(const Part& part, stage::StepWork& work);
+  // A row for the token that the last step submitted samples.
+  void AddFedPart(uint64_t sequence_id, stage::StepWork& work);
+  // Blocks for the positions computed so far, into the chunk.
+  void GrowBlocks(DrivenSequence& sequence, stage::ChunkWork& chunk);
+  absl::Status TakeIn(absl::StatusOr<stage::StepOutput> output);
   void ReturnBlocks(DrivenSequence& sequence);
 
   StageGroup* const group_;

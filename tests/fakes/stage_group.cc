@@ -62,6 +62,7 @@ absl::StatusOr<std::unique_ptr<StageGroup>> StageGroup::Create(const StageGroupO
 
 StageGroup::~StageGroup() {
   for (auto& pipe : pipes_) pipe->Cancel();
+  token_pipe_->Cancel();
   for (Stage& stage : stages_) stage.executor->Stop();
 }
 
@@ -91,9 +92,12 @@ absl::Status StageGroup::AddStage(const StageShape& shape) {
 
 absl::Status StageGroup::BeginEpoch() {
   for (auto& pipe : pipes_) pipe->Cancel();
+  token_pipe_->Cancel();
   // Old pipes stay until no step of the old epoch uses them.
   std::vector<std::unique_ptr<HiddenStatePipe>> old = std::move(pipes_);
   pipes_.clear();
+  const std::unique_ptr<TokenPipe> old_tokens =
+      std::exchange(token_pipe_, std::make_unique<TokenPipe>());
   ++epoch_;
   last_step_id_ = 0;
   for (size_t i = 0; i + 1 < stages_.size(); ++i) {
@@ -107,6 +111,8 @@ absl::Status StageGroup::BeginEpoch() {
     epoch.num_blocks = options_.num_blocks;
     epoch.source = i == 0 ? nullptr : pipes_[i - 1].get();
     epoch.sink = i + 1 == stages_.size() ? nullptr : pipes_[i].get();
+    if (stages_.size() > 1 && i == 0) epoch.token_source = token_pipe_.get();
+    if (stages_.size() > 1 && i + 1 == stages_.size()) epoch.token_sink = token_pipe_.get();
     epoch.deadline = absl::Now() + kLongestStep;
     RETURN_IF_ERROR(stages_[i].executor->BeginEpoch(epoch));
     stages_[i].results->Clear();

@@ -14,6 +14,7 @@
 #include "services/stage_worker/execution/stage_executor.h"
 #include "tests/fakes/hidden_state_pipe.h"
 #include "tests/fakes/memory_checkpoint.h"
+#include "tests/fakes/token_pipe.h"
 
 namespace baton::fakes {
 
@@ -52,6 +53,9 @@ class StageGroup {
     return *stages_[static_cast<size_t>(index)].executor;
   }
   HiddenStatePipe& pipe(int index) { return *pipes_[static_cast<size_t>(index)]; }
+  TokenPipe& token_pipe() { return *token_pipe_; }
+  // Of the step submitted last in this epoch; 0: none.
+  uint64_t last_step_id() const { return last_step_id_; }
   int64_t num_blocks() const { return options_.num_blocks; }
   int64_t max_step_tokens() const { return options_.max_step_tokens; }
   int64_t vocab_size() const { return options_.config.vocab_size; }
@@ -68,6 +72,7 @@ class StageGroup {
 
   const StageGroupOptions options_;
   std::vector<std::unique_ptr<HiddenStatePipe>> pipes_;
+  std::unique_ptr<TokenPipe> token_pipe_ = std::make_unique<TokenPipe>();
   std::vector<Stage> stages_;
   uint64_t epoch_ = 0;
   uint64_t last_step_id_ = 0;

@@ -35,6 +35,7 @@ std::vector<ServeFlag> MeaningfulFlags() {
       {"max-num-seqs", kValue, kToScheduler, "most sequences that run at a time"},
       {"max-num-queued-reqs", kValue, kToScheduler, "most requests that wait"},
       {"max-steps-in-flight", kValue, kToScheduler, "steps between first and last stage at a time"},
+      {"lookahead-steps", kValue, kToScheduler, "steps ordered before their tokens are known"},
       {"heartbeat-timeout", kValue, kToScheduler, "a stage that is silent for this long is lost"},
       {"unready-grace", kValue, kToScheduler, "requests wait this long for a complete group"},
       {"num-gpu-blocks-override", kValue, kToScheduler, "KV blocks, instead of what fits"},

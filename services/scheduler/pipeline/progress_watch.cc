@@ -4,14 +4,25 @@ namespace baton::scheduler {
 
 void ProgressWatch::Reset() {
   for (StageProgress& stage : stages_) stage = StageProgress();
+  held_.clear();
 }
 
-void ProgressWatch::Sent(StepId step_id, MonotonicTime now) { Offer(0, step_id, now); }
+void ProgressWatch::Sent(StepId step_id, StepId feedback_step, MonotonicTime now) {
+  held_.push_back({step_id, feedback_step});
+  OfferHeld(now);
+}
+
+void ProgressWatch::OfferHeld(MonotonicTime now) {
+  for (; !held_.empty() && held_.front().feedback_step <= stages_.back().done; held_.pop_front()) {
+    Offer(0, held_.front().id, now);
+  }
+}
 
 void ProgressWatch::Finished(uint32_t stage_index, StepId step_id, MonotonicTime now) {
   stages_[stage_index].done = step_id;
   stages_[stage_index].since = now;
   if (stage_index + 1 < stages_.size()) Offer(stage_index + 1, step_id, now);
+  OfferHeld(now);
 }
 
 void ProgressWatch::Offer(uint32_t stage_index, StepId step_id, MonotonicTime now) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -12,8 +13,9 @@
 
 namespace baton::scheduler {
 
-// A stage has work while the stage before it (for the first one: the scheduler) is ahead of it. Not
-// thread-safe: the step loop owns it.
+// A stage has work while the stage before it (for the first one: the scheduler) is ahead of it; a
+// step that begins with tokens of an earlier one is nobody's work until the last stage has finished
+// that. Not thread-safe: the step loop owns it.
 class ProgressWatch final {
  public:
   // A stage that has work and finishes none of it for `timeout` is stalled.
@@ -22,7 +24,8 @@ class ProgressWatch final {
 
   // A new epoch: no step was sent.
   void Reset();
-  void Sent(StepId step_id, MonotonicTime now);
+  // `feedback_step`: the newest step whose tokens `step_id` begins with; 0: none.
+  void Sent(StepId step_id, StepId feedback_step, MonotonicTime now);
   // `stage_index` has finished `step_id`.
   void Finished(uint32_t stage_index, StepId step_id, MonotonicTime now);
   // Time that the watcher itself slept through is nobody's fault.
@@ -37,10 +40,18 @@ class ProgressWatch final {
     MonotonicTime since;  // when it got work or finished some last
   };
 
+  struct HeldStep {
+    StepId id;
+    StepId feedback_step;
+  };
+
   void Offer(uint32_t stage_index, StepId step_id, MonotonicTime now);
+  // Offers the first stage those held steps whose tokens have been sampled.
+  void OfferHeld(MonotonicTime now);
 
   const absl::Duration timeout_;
   std::vector<StageProgress> stages_;
+  std::deque<HeldStep> held_;  // sent, oldest first; not offered to the first stage yet
 };
 
 }  // namespace baton::scheduler

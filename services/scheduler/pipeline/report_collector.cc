@@ -57,4 +57,9 @@ absl::StatusOr<std::optional<CollectedStep>> ReportCollector::Add(uint32_t stage
   return done;
 }
 
+StepId ReportCollector::last_at_last_stage() const {
+  if (last_step_.size() == 1) return last_sent_;
+  return *std::min_element(last_step_.begin(), last_step_.end() - 1);
+}
+
 }  // namespace baton::scheduler

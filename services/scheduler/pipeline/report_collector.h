@@ -32,6 +32,8 @@ class ReportCollector final {
   // The step that `report` completes, if it does. Errors: DataLoss if it is not the next report of
   // this stage, or carries tokens without being the last stage's.
   absl::StatusOr<std::optional<CollectedStep>> Add(uint32_t stage_index, v1::StepReport report);
+  // The newest step that every stage but the last has reported; with one stage, the last one sent.
+  StepId last_at_last_stage() const;
 
  private:
   std::vector<StepId> last_step_;  // reported, by stage

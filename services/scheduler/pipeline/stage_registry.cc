@@ -98,7 +98,8 @@ absl::Status StageRegistry::Ready(uint32_t index, const v1::StageReady& ready) {
         absl::StrCat("stage ", index, " has no memory for a single block of KV cache"));
   }
   const int num_ranks = static_cast<int>(stages_[index].plan.num_ranks());
-  if (index > 0 && ready.addresses_size() != num_ranks) {
+  // With one stage nobody sends to it; else the first one gets tokens from the last.
+  if (num_stages() > 1 && ready.addresses_size() != num_ranks) {
     return absl::InvalidArgumentError(absl::StrCat("stage ", index, " gives ",
                                                    ready.addresses_size(), " addresses for ",
                                                    num_ranks, " ranks"));
@@ -172,6 +173,9 @@ std::vector<v1::Topology> StageRegistry::TakeTopologies() {
     topologies[index].set_num_blocks(num_blocks());
     if (index + 1 == num_stages()) continue;
     *topologies[index].mutable_next_stage() = stages_[index + 1].ready.addresses();
+  }
+  if (num_stages() > 1) {
+    *topologies.back().mutable_first_stage() = stages_.front().ready.addresses();
   }
   topology_sent_ = true;
   return topologies;

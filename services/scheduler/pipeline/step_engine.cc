@@ -219,6 +219,7 @@ absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, Monot
   const StepId step_id = report.step_id();
   ASSIGN_OR_RETURN(std::optional<CollectedStep> done, reports_.Add(index, std::move(report)));
   progress_.Finished(index, step_id, now);
+  schedule_.ReachLastStage(reports_.last_at_last_stage());
   if (!done.has_value()) return absl::OkStatus();
   absl::StatusOr<std::vector<SequenceNews>> news = schedule_.Complete(done->result);
   if (!news.ok()) {
@@ -273,7 +274,8 @@ void StepEngine::SendSteps(MonotonicTime now) {
         *batch, registry_.epoch(), schedule_,
         [this](SequenceId id) -> const v1::SamplingParams& { return live_.at(id).sampling; });
     reports_.Sent(batch->step_id);
-    progress_.Sent(batch->step_id, now);
+    schedule_.ReachLastStage(reports_.last_at_last_stage());
+    progress_.Sent(batch->step_id, batch->feedback_step(), now);
     last_sent_step_ = batch->step_id;
     sent_steps_[batch->step_id] = {now, static_cast<uint32_t>(batch->rows.size()),
                                    batch->num_tokens()};

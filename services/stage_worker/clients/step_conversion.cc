@@ -41,6 +41,7 @@ ChunkWork DecodeChunk(const v1::SequenceChunk& chunk) {
                                  chunk.appended_token_ids().end());
   work.new_block_ids.assign(chunk.new_block_ids().begin(), chunk.new_block_ids().end());
   work.sample = chunk.sample();
+  work.feedback_step_id = chunk.feedback_step_id();
   return work;
 }
 
@@ -107,6 +108,7 @@ v1::StepReport EncodeReport(const StepResult& result) {
   report.set_receive_us(result.receive_us);
   report.set_compute_us(result.compute_us);
   report.set_send_us(result.send_us);
+  report.set_gap_us(result.gap_us.value_or(0));
   return report;
 }
 

@@ -1,5 +1,6 @@
 #include "services/stage_worker/execution/device_runner.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,6 +24,7 @@ uint32_t MicrosBetween(Clock::time_point begin, Clock::time_point end) {
 struct DeviceRunner::Timing {
   Clock::time_point start = Clock::now();
   Clock::time_point received;
+  Clock::time_point agreed;
   Clock::time_point computed;
   Clock::time_point sent;
 };
@@ -72,8 +74,9 @@ HiddenStateKey DeviceRunner::KeyOf(const QueuedStep& step, int local_rank) const
 }
 
 void DeviceRunner::Break(const QueuedStep& step, const absl::Status& status) {
-  step.epoch->ended = true;
-  if (step.epoch->broken.exchange(true)) return;
+  const bool was_broken = step.epoch->broken.exchange(true);
+  step.epoch->End(status);
+  if (was_broken) return;
   options_.observer->OnEpochBroken(step.batch->epoch, step.batch->step_id, status);
 }
 
@@ -121,8 +124,59 @@ void DeviceRunner::SendStream(const QueuedStep& step) {
   }
 }
 
-StepOutput DeviceRunner::Compute(const QueuedStep& step, Timing& timing) {
-  model_->LoadStep(*step.batch);
+bool DeviceRunner::ReceiveTokens(const QueuedStep& step) {
+  batch_.reset();
+  const StageShape& stage = options_.shape.stage;
+  const absl::Time deadline = absl::Now() + options_.step_timeout;
+  uint64_t newest = 0;
+  for (const FedRow& fed : step.batch->fed_rows) newest = std::max(newest, fed.step_id);
+  if (TokenReader* reader = step.epoch->token_reader.get(); reader != nullptr && is_first()) {
+    // Steps that far back are done on every stage, so their tokens are there or on their way.
+    const auto in_flight = static_cast<uint64_t>(options_.max_steps_in_flight);
+    const uint64_t step_id = step.batch->step_id;
+    const uint64_t done = step_id > in_flight ? step_id - in_flight : 0;
+    reader->Expect(*step.batch);
+    if (absl::Status status = reader->TakeUpTo(std::max(done, newest), deadline); !status.ok()) {
+      Break(step, Annotate(status, absl::StrCat("tokens for step ", step_id)));
+      return false;
+    }
+  }
+  // Where nothing is embedded, only penalties look at tokens, and those of rank 0's device alone.
+  const bool needs_tokens = stage.has_embedding || (stage.has_head && is_first());
+  if (newest == 0 || !needs_tokens) return true;
+  absl::StatusOr<std::unique_ptr<const StepBatch>> filled =
+      step.epoch->feedback.FillIn(*step.batch, deadline);
+  if (!filled.ok()) {
+    Break(step, filled.status());
+    return false;
+  }
+  batch_ = *std::move(filled);
+  return true;
+}
+
+void DeviceRunner::SendTokens(const QueuedStep& step, const StepOutput& output) {
+  if (!is_first() || !options_.shape.stage.has_head || step.batch->draws.empty()) return;
+  std::vector<TokenFeedback::Token> tokens;
+  std::vector<uint32_t> ids;  // one per draw
+  size_t next = 0;
+  for (const DrawRow& draw : step.batch->draws) {
+    const bool drawn =
+        next < output.tokens.size() && output.tokens[next].sequence_id == draw.sequence_id;
+    ids.push_back(drawn ? output.tokens[next].token_id : kNoToken);
+    if (!drawn) continue;
+    tokens.push_back({draw.sequence_id, draw.position, output.tokens[next].token_id});
+    ++next;
+  }
+  step.epoch->feedback.Put(step.batch->step_id, std::move(tokens));
+  if (step.epoch->token_sink == nullptr) return;
+  const absl::Status sent = step.epoch->token_sink->Send({step.batch->epoch, step.batch->step_id},
+                                                         ids, absl::Now() + options_.step_timeout);
+  if (sent.ok()) return;
+  Break(step, Annotate(sent, absl::StrCat("sending tokens of step ", step.batch->step_id)));
+}
+
+StepOutput DeviceRunner::Compute(const QueuedStep& step, const StepBatch& batch, Timing& timing) {
+  model_->LoadStep(batch);
   if (options_.shape.stage.has_embedding) {
     model_->EmbedStep();
   } else {
@@ -131,9 +185,13 @@ StepOutput DeviceRunner::Compute(const QueuedStep& step, Timing& timing) {
   }
   model_->RunLayers();
   StepOutput output;
-  if (options_.shape.stage.has_head) output = model_->ComputeOutput(*step.batch);
+  if (options_.shape.stage.has_head) output = model_->ComputeOutput(batch);
   timing.computed = Clock::now();
-  if (!options_.shape.stage.has_head) SendStream(step);
+  if (options_.shape.stage.has_head) {
+    SendTokens(step, output);
+  } else {
+    SendStream(step);
+  }
   return output;
 }
 
@@ -142,15 +200,24 @@ void DeviceRunner::Run(const QueuedStep& step) {
   const bool has_tokens = step.batch->num_tokens() > 0;
   bool ready = !step.epoch->ended;
   if (ready && has_tokens && !options_.shape.stage.has_embedding) ready = ReceiveSlices(step);
+  if (ready && has_tokens) ready = ReceiveTokens(step);
   timing.received = Clock::now();
   if (!options_.vote->Agree(ready)) {
     ReleaseSlices(step);
     return;
   }
   StepResult result;
-  timing.computed = timing.received;
-  if (has_tokens) result.output = Compute(step, timing);
+  timing.agreed = timing.computed = Clock::now();
+  if (has_tokens) {
+    result.output = Compute(step, batch_ != nullptr ? *batch_ : *step.batch, timing);
+  }
   timing.sent = Clock::now();
+  if (has_tokens) {
+    if (step.had_sequences && last_end_.has_value()) {
+      result.gap_us = MicrosBetween(*last_end_, timing.agreed);
+    }
+    last_end_ = timing.sent;
+  }
   if (!is_first() || step.epoch->broken) return;
   result.epoch = step.batch->epoch;
   result.step_id = step.batch->step_id;

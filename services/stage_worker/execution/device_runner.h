@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,6 +25,7 @@ namespace baton::stage {
 struct DeviceRunnerOptions {
   WorkspaceShape shape;  // num_local_ranks is filled in from the device
   absl::Duration step_timeout;
+  int64_t max_steps_in_flight = 1;
   ActivationTap* tap = nullptr;
   StepVote* vote = nullptr;          // must outlive the runner
   StepObserver* observer = nullptr;  // must outlive the runner
@@ -53,8 +55,12 @@ class DeviceRunner final {
 
   bool ReceiveSlices(const QueuedStep& step);
   void ReleaseSlices(const QueuedStep& step);
-  StepOutput Compute(const QueuedStep& step, Timing& timing);
+  // Sets batch_ to the step's rows with the tokens that are fed back in place.
+  bool ReceiveTokens(const QueuedStep& step);
+  StepOutput Compute(const QueuedStep& step, const StepBatch& batch, Timing& timing);
   void SendStream(const QueuedStep& step);
+  // Hands on what was drawn: to the other devices and later steps, and to the first stage.
+  void SendTokens(const QueuedStep& step, const StepOutput& output);
   void Break(const QueuedStep& step, const absl::Status& status);
   HiddenStateKey KeyOf(const QueuedStep& step, int local_rank) const;
   bool is_first() const { return device_.first_rank == 0; }
@@ -65,7 +71,10 @@ class DeviceRunner final {
   std::unique_ptr<Workspace> workspace_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<StageModel> model_;
-  std::vector<TensorView> slices_;  // of the step under way
+  std::vector<TensorView> slices_;          // of the step under way
+  std::unique_ptr<const StepBatch> batch_;  // of the step under way, if tokens were filled in
+  // When the last step with rows ended.
+  std::optional<std::chrono::steady_clock::time_point> last_end_;
 };
 
 }  // namespace baton::stage

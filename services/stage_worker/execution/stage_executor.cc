@@ -51,7 +51,8 @@ struct StageExecutor::Impl {
         backend_name(team.name),
         vote(static_cast<int>(team.devices.size())),
         sequences({stage_options.config.vocab_size, stage_options.max_model_len,
-                   stage_options.max_step_tokens, stage_options.max_step_sequences}) {}
+                   stage_options.max_step_tokens, stage_options.max_step_sequences,
+                   stage_options.stage.has_head}) {}
 
   bool WaitIdle(absl::Time deadline) {
     for (const auto& loop : loops) {
@@ -64,12 +65,29 @@ struct StageExecutor::Impl {
   const std::string backend_name;
   StepVote vote;
   SequenceTable sequences;
+  std::shared_ptr<EpochState> NewEpoch(const EpochOptions& epoch_options) const;
+
   std::shared_ptr<EpochState> epoch;  // null before the first
   uint64_t last_step_id = 0;          // submitted in this epoch
   std::vector<std::unique_ptr<DeviceRunner>> runners;
   // After the runners, which their threads use.
   std::vector<std::unique_ptr<DeviceLoop>> loops;
 };
+
+std::shared_ptr<EpochState> StageExecutor::Impl::NewEpoch(const EpochOptions& epoch_options) const {
+  // A step begins with tokens of a step in flight; devices may be that far apart again.
+  const size_t num_kept_steps = 2 * static_cast<size_t>(options.max_steps_in_flight) + 2;
+  auto state = std::make_shared<EpochState>(num_kept_steps);
+  state->epoch = epoch_options.epoch;
+  state->source = epoch_options.source;
+  state->sink = epoch_options.sink;
+  state->token_sink = epoch_options.token_sink;
+  if (epoch_options.token_source != nullptr) {
+    state->token_reader = std::make_unique<TokenReader>(
+        epoch_options.token_source, &state->feedback, options.config.vocab_size);
+  }
+  return state;
+}
 
 StageExecutor::StageExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
@@ -89,6 +107,7 @@ absl::StatusOr<std::unique_ptr<StageExecutor>> StageExecutor::Create(
                           options.max_step_sequences,
                           options.max_model_len};
   runner_options.step_timeout = options.step_timeout;
+  runner_options.max_steps_in_flight = options.max_steps_in_flight;
   runner_options.tap = options.tap;
   runner_options.vote = &impl->vote;
   runner_options.observer = observer;
@@ -136,6 +155,10 @@ absl::Status StageExecutor::BeginEpoch(const EpochOptions& options) {
       (options.sink == nullptr) != stage.has_head) {
     return absl::FailedPreconditionError("a stage between others needs a source and a sink");
   }
+  if ((options.token_source != nullptr) != (stage.has_embedding && !stage.has_head) ||
+      (options.token_sink != nullptr) != (stage.has_head && !stage.has_embedding)) {
+    return absl::FailedPreconditionError("the last stage sends its tokens to the first");
+  }
   if (impl_->epoch != nullptr && options.epoch <= impl_->epoch->epoch) {
     return absl::InvalidArgumentError(
         absl::StrCat("epoch ", options.epoch, " after ", impl_->epoch->epoch));
@@ -144,7 +167,7 @@ absl::Status StageExecutor::BeginEpoch(const EpochOptions& options) {
   for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) {
     RETURN_IF_ERROR(runner->weight_store().Finish());
   }
-  if (impl_->epoch != nullptr) impl_->epoch->ended = true;
+  if (impl_->epoch != nullptr) impl_->epoch->End(absl::CancelledError("another epoch begins"));
   if (!impl_->WaitIdle(options.deadline)) {
     return absl::DeadlineExceededError(
         absl::StrCat("steps of epoch ", impl_->epoch->epoch, " have not ended"));
@@ -154,10 +177,7 @@ absl::Status StageExecutor::BeginEpoch(const EpochOptions& options) {
   }
   impl_->sequences.Reset(options.num_blocks);
   impl_->last_step_id = 0;
-  impl_->epoch = std::make_shared<EpochState>();
-  impl_->epoch->epoch = options.epoch;
-  impl_->epoch->source = options.source;
-  impl_->epoch->sink = options.sink;
+  impl_->epoch = impl_->NewEpoch(options);
   return absl::OkStatus();
 }
 
@@ -178,12 +198,17 @@ absl::Status StageExecutor::Submit(const StepWork& work) {
     return absl::ResourceExhaustedError(
         absl::StrCat("step ", work.step_id, ": the stage's queue is full"));
   }
+  for (const TokenFeedback::Token& token : impl_->epoch->feedback.TakeNew()) {
+    impl_->sequences.LearnToken(token.sequence_id, token.position, token.token_id);
+  }
+  const bool had_sequences = impl_->sequences.num_sequences() > 0;
   ASSIGN_OR_RETURN(std::unique_ptr<StepBatch> batch, impl_->sequences.Apply(work));
   impl_->last_step_id = work.step_id;
   auto step = std::make_shared<QueuedStep>();
   step->batch = std::move(batch);
   step->epoch = impl_->epoch;
   step->submitted = std::chrono::steady_clock::now();
+  step->had_sequences = had_sequences;
   // There was room and only this thread pushes.
   for (const std::unique_ptr<DeviceLoop>& loop : impl_->loops) {
     BATON_CHECK(loop->TrySubmit(step)) << "step " << work.step_id;
@@ -197,7 +222,7 @@ absl::Status StageExecutor::Drain(absl::Time deadline) {
 }
 
 void StageExecutor::Stop() {
-  if (impl_->epoch != nullptr) impl_->epoch->ended = true;
+  if (impl_->epoch != nullptr) impl_->epoch->End(absl::CancelledError("the stage ends"));
   for (const std::unique_ptr<DeviceLoop>& loop : impl_->loops) loop->Stop();
 }
 

@@ -33,6 +33,7 @@
 #include "services/stage_worker/execution/hidden_states.h"
 #include "services/stage_worker/execution/memory_plan.h"
 #include "services/stage_worker/execution/step_result.h"
+#include "services/stage_worker/execution/token_channel.h"
 #include "services/stage_worker/kv_cache/sequence_table.h"
 #include "services/stage_worker/kv_cache/step_work.h"
 #include "services/stage_worker/model/activation_tap.h"
@@ -61,6 +62,9 @@ struct EpochOptions {
   int64_t num_blocks = 0;               // of KV cache
   HiddenStateSource* source = nullptr;  // null on the first stage; must outlive the epoch
   HiddenStateSink* sink = nullptr;      // null on the last stage; must outlive the epoch
+  // Of several stages, the first has the source and the last the sink; must outlive the epoch.
+  TokenSource* token_source = nullptr;
+  TokenSink* token_sink = nullptr;
   // How long steps of the old epoch may take to end; the caller has cancelled their waits.
   absl::Time deadline = absl::InfiniteFuture();
 };

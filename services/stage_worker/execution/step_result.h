@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 
@@ -13,12 +14,15 @@ struct StepResult {
   uint64_t epoch = 0;
   uint64_t step_id = 0;
   StepOutput output;  // last stage only
-  // Microseconds, on the device of rank 0: Submit to start; waiting for hidden states; computing;
-  // handing hidden states on.
+  // Microseconds, on the device of rank 0: Submit to start; waiting for hidden states and tokens;
+  // computing; handing hidden states on.
   uint32_t queue_us = 0;
   uint32_t receive_us = 0;
   uint32_t compute_us = 0;
   uint32_t send_us = 0;
+  // From the end of the device's previous step to the start of this one's work; nothing if the
+  // stage knew no sequence in between, or the step has no rows.
+  std::optional<uint32_t> gap_us;
 };
 
 // Where results go. Calls come from device threads and must not block for long or call back into

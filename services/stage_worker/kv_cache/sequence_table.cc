@@ -32,6 +32,8 @@ struct SequenceTable::Standing {
   int64_t num_tokens = 0;
   int64_t num_computed = 0;
   const std::vector<uint32_t>* blocks = nullptr;  // null: none yet
+  uint64_t sample_step_id = 0;
+  bool lacks_history = false;  // needed for its next draw, and a token is not known
 };
 
 void SequenceTable::Reset(int64_t num_blocks) {
@@ -40,15 +42,32 @@ void SequenceTable::Reset(int64_t num_blocks) {
   num_held_blocks_ = 0;
 }
 
+absl::Status SequenceTable::CheckFeedback(const ChunkWork& chunk, const Standing& standing) const {
+  if (chunk.feedback_step_id == 0) return absl::OkStatus();
+  if (chunk.feedback_step_id != standing.sample_step_id) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "sequence ", chunk.sequence_id, ": a token fed back from step ", chunk.feedback_step_id,
+        "; the newest step that samples it is ", standing.sample_step_id));
+  }
+  if (chunk.num_tokens != 1 || !chunk.appended_token_ids.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sequence ", chunk.sequence_id, ": a token fed back among ", chunk.num_tokens,
+                     " of a chunk with ", chunk.appended_token_ids.size(), " appended"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SequenceTable::CheckChunk(const ChunkWork& chunk, const Standing& standing) const {
   const auto refuse = [&chunk](absl::string_view what, int64_t have, int64_t want) {
     return absl::InvalidArgumentError(
         absl::StrCat("sequence ", chunk.sequence_id, ": ", what, ": ", have, ", need ", want));
   };
+  RETURN_IF_ERROR(CheckFeedback(chunk, standing));
   const int64_t begin = chunk.begin;
   const int64_t end = begin + chunk.num_tokens;
-  const int64_t num_tokens =
-      standing.num_tokens + static_cast<int64_t>(chunk.appended_token_ids.size());
+  const int64_t num_tokens = standing.num_tokens +
+                             static_cast<int64_t>(chunk.appended_token_ids.size()) +
+                             (chunk.feedback_step_id > 0 ? 1 : 0);
   if (num_tokens > limits_.max_model_len) {
     return refuse("tokens beyond max_model_len", num_tokens, limits_.max_model_len);
   }
@@ -58,6 +77,10 @@ absl::Status SequenceTable::CheckChunk(const ChunkWork& chunk, const Standing& s
     return refuse("chunk begins at a wrong position", begin, standing.num_computed);
   }
   if (chunk.sample && end != num_tokens) return refuse("samples before its end", end, num_tokens);
+  if (chunk.sample && standing.lacks_history) {
+    return absl::InvalidArgumentError(absl::StrCat("sequence ", chunk.sequence_id,
+                                                   ": samples after two tokens fed back at once"));
+  }
   const int64_t num_old = standing.blocks == nullptr ? 0 : standing.blocks->size();
   const int64_t num_blocks = num_old + static_cast<int64_t>(chunk.new_block_ids.size());
   if (num_blocks < BlocksFor(end)) return refuse("blocks", num_blocks, BlocksFor(end));
@@ -101,7 +124,8 @@ absl::Status SequenceTable::CheckAgainstTable(const StepWork& work) const {
       }
       const Sequence& sequence = known->second;
       standing = {static_cast<int64_t>(sequence.tokens.size()), sequence.num_computed,
-                  &sequence.blocks};
+                  &sequence.blocks, sequence.sample_step_id,
+                  sequence.sampling->needs_history() && !sequence.unknown_positions.empty()};
     }
     RETURN_IF_ERROR(CheckChunk(chunk, standing));
   }
@@ -123,7 +147,22 @@ void SequenceTable::Learn(const NewSequenceWork& work) {
   sequence.sampling = std::make_shared<const SamplingSettings>(work.sampling);
 }
 
-void SequenceTable::Extend(Sequence& sequence, const ChunkWork& chunk) {
+void SequenceTable::LearnToken(uint64_t sequence_id, uint32_t position, uint32_t token) {
+  const auto found = sequences_.find(sequence_id);
+  if (found == sequences_.end()) return;
+  std::vector<uint32_t>& unknown = found->second.unknown_positions;
+  const auto place = std::find(unknown.begin(), unknown.end(), position);
+  if (place == unknown.end()) return;
+  found->second.tokens[position] = token;
+  unknown.erase(place);
+}
+
+void SequenceTable::Extend(Sequence& sequence, const ChunkWork& chunk, uint64_t step_id) {
+  if (chunk.feedback_step_id > 0) {
+    sequence.tokens.push_back(0);
+    if (limits_.draws) sequence.unknown_positions.push_back(chunk.begin);
+  }
+  if (chunk.sample) sequence.sample_step_id = step_id;
   sequence.tokens.insert(sequence.tokens.end(), chunk.appended_token_ids.begin(),
                          chunk.appended_token_ids.end());
   sequence.blocks.insert(sequence.blocks.end(), chunk.new_block_ids.begin(),
@@ -132,14 +171,26 @@ void SequenceTable::Extend(Sequence& sequence, const ChunkWork& chunk) {
   sequence.num_computed = chunk.begin + chunk.num_tokens;
 }
 
-void SequenceTable::AddDraw(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) {
+void SequenceTable::AddFedRow(const Sequence& sequence, const ChunkWork& chunk,
+                              StepBatch& batch) const {
+  FedRow fed;
+  fed.row = static_cast<int32_t>(batch.num_tokens()) - 1;
+  fed.sequence_id = chunk.sequence_id;
+  fed.step_id = chunk.feedback_step_id;
+  const bool in_history = limits_.draws && chunk.sample && sequence.sampling->needs_history();
+  if (in_history) fed.draw = static_cast<int32_t>(batch.draws.size()) - 1;
+  batch.fed_rows.push_back(fed);
+}
+
+void SequenceTable::AddDraw(const Sequence& sequence, const ChunkWork& chunk,
+                            StepBatch& batch) const {
   DrawRow draw;
   draw.row = static_cast<int32_t>(batch.num_tokens()) - 1;
   draw.sequence_id = chunk.sequence_id;
   draw.position = chunk.begin + chunk.num_tokens;
   draw.sampling = sequence.sampling;
   draw.masked = draw.position - sequence.num_prompt_tokens < sequence.sampling->min_tokens;
-  if (sequence.sampling->needs_history()) {
+  if (limits_.draws && sequence.sampling->needs_history()) {
     const auto prompt_end = sequence.tokens.begin() + sequence.num_prompt_tokens;
     draw.prompt_tokens.assign(sequence.tokens.begin(), prompt_end);
     draw.answer_tokens.assign(prompt_end, sequence.tokens.end());
@@ -174,7 +225,7 @@ absl::StatusOr<std::unique_ptr<StepBatch>> SequenceTable::Apply(const StepWork& 
   batch->max_blocks = 1;
   for (const ChunkWork& chunk : work.chunks) {
     Sequence& sequence = sequences_.at(chunk.sequence_id);
-    Extend(sequence, chunk);
+    Extend(sequence, chunk, work.step_id);
     batch->max_blocks = std::max(batch->max_blocks, BlocksFor(sequence.num_computed));
   }
   const size_t num_sequences = work.chunks.size();
@@ -187,6 +238,7 @@ absl::StatusOr<std::unique_ptr<StepBatch>> SequenceTable::Apply(const StepWork& 
                 batch->block_tables.begin() + static_cast<int64_t>(i) * batch->max_blocks);
     batch->sequence_ids.push_back(chunk.sequence_id);
     if (chunk.sample) AddDraw(sequence, chunk, *batch);
+    if (chunk.feedback_step_id > 0) AddFedRow(sequence, chunk, *batch);
     AddPromptScores(sequence, chunk, *batch);
   }
   return batch;

@@ -4,6 +4,9 @@
 //   unknown --new--> known (next position to compute: 0)
 //   known --chunk [begin, begin + n)--> known (next position: begin + n)
 //   known --new--> known afresh (a preempted sequence comes back);  known --finished--> unknown
+//
+// A token that is fed back from one step to another is never told. The stage that draws learns it
+// from itself (LearnToken), because penalties need it; no other stage looks at it again.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +35,11 @@ class SequenceTable final {
   // refuses. After an error the table is as before.
   absl::StatusOr<std::unique_ptr<StepBatch>> Apply(const StepWork& work);
 
+  // The stage drew `token` at `position` of a sequence; if the scheduler left it to the stages to
+  // know it, it is known here from now on. A sequence that is gone, or knows the token, is as
+  // before.
+  void LearnToken(uint64_t sequence_id, uint32_t position, uint32_t token);
+
   int64_t num_sequences() const { return static_cast<int64_t>(sequences_.size()); }
   // Blocks in the tables of known sequences; a block that two share counts twice.
   int64_t num_held_blocks() const { return num_held_blocks_; }
@@ -40,7 +48,9 @@ class SequenceTable final {
 
  private:
   struct Sequence {
-    std::vector<uint32_t> tokens;
+    std::vector<uint32_t> tokens;             // 0 where the token is not known
+    std::vector<uint32_t> unknown_positions;  // kept by the stage that draws
+    uint64_t sample_step_id = 0;              // the newest step that samples; 0: none
     uint32_t num_prompt_tokens = 0;
     uint32_t num_computed = 0;  // positions in the cache
     std::vector<uint32_t> blocks;
@@ -54,8 +64,10 @@ class SequenceTable final {
   absl::Status CheckChunk(const ChunkWork& chunk, const Standing& standing) const;
   void Forget(uint64_t sequence_id);
   void Learn(const NewSequenceWork& work);
-  void Extend(Sequence& sequence, const ChunkWork& chunk);
-  static void AddDraw(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch);
+  absl::Status CheckFeedback(const ChunkWork& chunk, const Standing& standing) const;
+  void Extend(Sequence& sequence, const ChunkWork& chunk, uint64_t step_id);
+  void AddDraw(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
+  void AddFedRow(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
   static void AddPromptScores(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch);
 
   const SequenceLimits limits_;

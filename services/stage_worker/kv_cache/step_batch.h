@@ -31,6 +31,14 @@ struct ScoreRows {
   uint32_t num_top = 0;
 };
 
+// A row whose token an earlier step samples: not known yet when the step was commanded.
+struct FedRow {
+  int32_t row = 0;  // of the step; 0 stands in its place until it is filled in
+  uint64_t sequence_id = 0;
+  uint64_t step_id = 0;  // that samples the token
+  int32_t draw = -1;     // of draws, whose answer_tokens end with it; -1: none
+};
+
 struct StepBatch {
   uint64_t epoch = 0;
   uint64_t step_id = 0;
@@ -42,6 +50,7 @@ struct StepBatch {
   std::vector<uint64_t> sequence_ids;    // [sequences]
   std::vector<DrawRow> draws;            // in the order of the command
   std::vector<ScoreRows> prompt_scores;  // in the order of the command
+  std::vector<FedRow> fed_rows;          // in the order of the command
 
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }
   int64_t num_sequences() const { return static_cast<int64_t>(sequence_ids.size()); }

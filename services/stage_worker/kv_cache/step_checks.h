@@ -12,6 +12,7 @@ struct SequenceLimits {
   int64_t max_model_len = 0;       // tokens of one sequence
   int64_t max_step_tokens = 0;     // rows of one step
   int64_t max_step_sequences = 0;  // chunks of one step
+  bool draws = true;               // the stage samples: it needs to know what was drawn
 };
 
 // InvalidArgument naming sequence and value: a step beyond the limits, a sequence twice, an empty

@@ -49,6 +49,8 @@ struct ChunkWork {
   std::vector<uint32_t> appended_token_ids;
   std::vector<uint32_t> new_block_ids;
   bool sample = false;
+  // The chunk's one token is what this earlier step samples for the sequence; 0: it is known.
+  uint64_t feedback_step_id = 0;
 };
 
 struct StepWork {

@@ -18,6 +18,7 @@
 #include "protos/baton/v1/stage.pb.h"
 #include "services/stage_worker/clients/loader_client.h"
 #include "services/stage_worker/clients/stage_link.h"
+#include "services/stage_worker/clients/token_link.h"
 #include "services/stage_worker/clients/weight_loader.h"
 #include "services/stage_worker/execution/stage_executor.h"
 #include "services/stage_worker/stage_options.h"
@@ -74,6 +75,7 @@ class LoadedStage final {
   std::string fingerprint_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<StageLink> link_;
+  std::unique_ptr<TokenLink> token_link_;
   std::unique_ptr<StageExecutor> executor_;
   MemoryPlan memory_;
 

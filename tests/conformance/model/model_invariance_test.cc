@@ -115,6 +115,23 @@ TEST_P(ModelInvariance, DoesNotDependOnStages) {
   }
 }
 
+TEST_P(ModelInvariance, DoesNotDependOnStepsOrderedAhead) {
+  const std::vector<uint32_t> one = RunAlone(GetParam(), kWhole);
+  for (int num_stages : {1, 2, 3}) {
+    for (int num_devices : {1, 2}) {
+      Cell cell = GetParam();
+      cell.num_stages = num_stages;
+      cell.num_devices = num_devices;
+      fakes::SequenceDriver& driver = Start(cell);
+      const uint64_t id = AddSubject();
+      const absl::Status status = driver.GenerateAhead(id, kDrawnTokens);
+      ASSERT_TRUE(status.ok()) << status;
+      EXPECT_EQ(BitsOf(driver.at(id)), one)
+          << num_stages << " stages, " << num_devices << " devices";
+    }
+  }
+}
+
 TEST_P(ModelInvariance, DoesNotDependOnDevices) {
   const std::vector<uint32_t> one = RunAlone(GetParam(), kWhole);
   for (int num_devices : {2, GetParam().num_ranks}) {

@@ -32,7 +32,7 @@ TEST_F(AttachContract, GivesPlanThenTopologyThenSteps) {
   EXPECT_EQ(first.layers().end(), second.layers().begin());
   EXPECT_EQ(first.block_tokens(), 64u);
   EXPECT_EQ(first.max_model_len(), 1024u);
-  EXPECT_EQ(first.max_steps_in_flight(), 2u);
+  EXPECT_EQ(first.max_steps_in_flight(), 3u);
   EXPECT_EQ(first.compute_type(), v1::DATA_TYPE_BFLOAT16);
   EXPECT_TRUE(Submit(MakeRequest(10, 3)).status.ok());
   EXPECT_TRUE(stages_[0]->WaitForStep(3, kPatience));

@@ -95,7 +95,8 @@ void WorkerFixture::Register(const v1::SchedulerMessage& plan, v1::StageReady* r
   if (ready != nullptr) *ready = answer->ready();
 }
 
-void WorkerFixture::SendTopology(uint64_t epoch, const std::string& next_address) {
+void WorkerFixture::SendTopology(uint64_t epoch, const std::string& next_address,
+                                 const std::string& first_address) {
   v1::SchedulerMessage message;
   message.mutable_topology()->set_epoch(epoch);
   message.mutable_topology()->set_num_blocks(8);
@@ -104,11 +105,17 @@ void WorkerFixture::SendTopology(uint64_t epoch, const std::string& next_address
     address->set_rank(rank);
     address->set_ucx_address(next_address);
   }
+  for (uint32_t rank = 0; rank < 2 && !first_address.empty(); ++rank) {
+    v1::RankAddress* address = message.mutable_topology()->add_first_stage();
+    address->set_rank(rank);
+    address->set_ucx_address(first_address);
+  }
   scheduler_->Send(message);
 }
 
-void WorkerFixture::Join(uint64_t epoch, const std::string& next_address) {
-  SendTopology(epoch, next_address);
+void WorkerFixture::Join(uint64_t epoch, const std::string& next_address,
+                         const std::string& first_address) {
+  SendTopology(epoch, next_address, first_address);
   const auto joined = scheduler_->Next(v1::WorkerMessage::kJoined);
   ASSERT_TRUE(joined.ok()) << joined.status();
   EXPECT_EQ(joined->joined().epoch(), epoch);
@@ -133,7 +140,21 @@ v1::SchedulerMessage WorkerFixture::PromptStep(uint64_t epoch, uint64_t step_id)
   return message;
 }
 
-uint32_t WorkerFixture::TakeToken(uint64_t epoch, uint64_t step_id) {
+v1::SchedulerMessage WorkerFixture::FedStep(uint64_t epoch, uint64_t step_id, uint64_t sequence_id,
+                                            uint32_t position, uint64_t feedback_step_id) {
+  v1::SchedulerMessage message;
+  message.mutable_step()->set_epoch(epoch);
+  message.mutable_step()->set_step_id(step_id);
+  v1::SequenceChunk* chunk = message.mutable_step()->add_chunks();
+  chunk->set_sequence_id(sequence_id);
+  chunk->set_begin(position);
+  chunk->set_num_tokens(1);
+  chunk->set_sample(true);
+  chunk->set_feedback_step_id(feedback_step_id);
+  return message;
+}
+
+uint32_t WorkerFixture::TakeToken(uint64_t epoch, uint64_t step_id, uint32_t position) {
   const auto report = scheduler_->Next(v1::WorkerMessage::kReport);
   EXPECT_TRUE(report.ok()) << report.status();
   if (!report.ok()) return 0;
@@ -141,7 +162,7 @@ uint32_t WorkerFixture::TakeToken(uint64_t epoch, uint64_t step_id) {
   EXPECT_EQ(report->report().step_id(), step_id);
   EXPECT_EQ(report->report().tokens_size(), 1);
   if (report->report().tokens_size() != 1) return 0;
-  EXPECT_EQ(report->report().tokens(0).position(), 3u);
+  EXPECT_EQ(report->report().tokens(0).position(), position);
   return report->report().tokens(0).token_id();
 }
 

@@ -37,13 +37,19 @@ class WorkerFixture : public testing::Test {
   v1::SchedulerMessage Plan(uint32_t index, uint32_t num_stages) const;
   // Takes `register`, sends `plan`, takes `ready`.
   void Register(const v1::SchedulerMessage& plan, v1::StageReady* ready = nullptr);
-  void SendTopology(uint64_t epoch, const std::string& next_address);
+  void SendTopology(uint64_t epoch, const std::string& next_address,
+                    const std::string& first_address = "");
   // Sends a topology and takes `joined`.
-  void Join(uint64_t epoch, const std::string& next_address = "");
+  void Join(uint64_t epoch, const std::string& next_address = "",
+            const std::string& first_address = "");
   // A step that computes a prompt of three tokens as sequence `step_id` and samples.
   static v1::SchedulerMessage PromptStep(uint64_t epoch, uint64_t step_id);
-  // Takes a report; its token.
-  uint32_t TakeToken(uint64_t epoch, uint64_t step_id);
+  // A step that computes the token at `position` of a sequence, which step `feedback_step_id`
+  // samples, and samples the next one.
+  static v1::SchedulerMessage FedStep(uint64_t epoch, uint64_t step_id, uint64_t sequence_id,
+                                      uint32_t position, uint64_t feedback_step_id);
+  // Takes a report; its token, which stands at `position`.
+  uint32_t TakeToken(uint64_t epoch, uint64_t step_id, uint32_t position = 3);
 
   fakes::FakeStageScheduler& scheduler() { return *scheduler_; }
   fakes::FakeModelLoader& loader() { return *loader_; }

@@ -22,6 +22,8 @@ TEST(ResolveGroup, TakesSizesFromTheModel) {
   EXPECT_EQ(group->schedule.vocab_size, 2048u);
   EXPECT_EQ(group->schedule.eos_token_ids, (std::vector<TokenId>{1}));
   EXPECT_EQ(group->schedule.max_steps_in_flight, 2u);
+  EXPECT_EQ(group->schedule.lookahead_steps, 1u);
+  EXPECT_EQ(group->plans[0].max_steps_in_flight(), 3u);
   ASSERT_EQ(group->plans.size(), 2u);
   EXPECT_EQ(group->plans[0].layers().end(), group->plans[1].layers().begin());
   EXPECT_EQ(group->plans[1].max_model_len(), group->schedule.max_model_len);
@@ -56,6 +58,7 @@ TEST(ResolveGroup, NamesTheFlagThatIsWrong) {
       {"--max-num-seqs", [](auto* c) { c->max_num_seqs = 0; }},
       {"--max-num-batched-tokens", [](auto* c) { c->max_num_batched_tokens = -1; }},
       {"--pipeline-parallel-size", [](auto* c) { c->pipeline_parallel_size = 0; }},
+      {"--lookahead-steps", [](auto* c) { c->lookahead_steps = 17; }},
       {"--step-timeout", [](auto* c) { c->step_timeout = absl::Milliseconds(9); }},
       {"--heartbeat-timeout", [](auto* c) { c->heartbeat_timeout = absl::Milliseconds(9); }},
   };

@@ -39,6 +39,17 @@ TEST(StageMetrics, CountsSteps) {
   EXPECT_EQ(values.at("baton_stage_step_compute_seconds"), 2);
 }
 
+TEST(StageMetrics, CountsGapsWhereThereWasWork) {
+  const auto registry = std::make_shared<prometheus::Registry>();
+  StageMetrics metrics(registry);
+  StepResult result;
+  metrics.OnStep(result);
+  EXPECT_EQ(Values(*registry).at("baton_stage_gap_seconds"), 0);
+  result.gap_us = 0;
+  metrics.OnStep(result);
+  EXPECT_EQ(Values(*registry).at("baton_stage_gap_seconds"), 1);
+}
+
 TEST(StageMetrics, FollowsATransportThatIsMadeAnew) {
   const auto registry = std::make_shared<prometheus::Registry>();
   StageMetrics metrics(registry);

@@ -41,6 +41,7 @@ SimulatedGroup::SimulatedGroup(SimulatedGroupOptions options)
   engine.schedule.max_running = options.max_running;
   engine.schedule.max_waiting = options.max_waiting;
   engine.schedule.max_steps_in_flight = options.num_stages;
+  engine.schedule.lookahead_steps = options.lookahead_steps;
   engine.schedule.max_model_len = options.max_model_len;
   engine.schedule.vocab_size = kVocabSize;
   engine.schedule.eos_token_ids = {kEos};
@@ -84,15 +85,12 @@ void SimulatedGroup::KillStage(uint32_t index) {
   Advance();
 }
 
-bool SimulatedGroup::IsDeadly(const v1::StepCommand& step) const {
+bool SimulatedGroup::IsDeadly(const v1::StepCommand& step, const FakeStageState& state) const {
   if (!options_.deadly_token.has_value()) return false;
-  const auto holds = [this](const auto& tokens) {
+  return std::any_of(step.chunks().begin(), step.chunks().end(), [&](const auto& chunk) {
+    const std::vector<uint32_t> tokens = state.TokensOf(chunk.sequence_id());
     return std::find(tokens.begin(), tokens.end(), *options_.deadly_token) != tokens.end();
-  };
-  return std::any_of(step.new_sequences().begin(), step.new_sequences().end(),
-                     [&](const v1::NewSequence& entry) { return holds(entry.token_ids()); }) ||
-         std::any_of(step.chunks().begin(), step.chunks().end(),
-                     [&](const auto& chunk) { return holds(chunk.appended_token_ids()); });
+  });
 }
 
 bool SimulatedGroup::StepStage(uint32_t index) {
@@ -107,12 +105,13 @@ bool SimulatedGroup::StepStage(uint32_t index) {
   } else if (message.has_topology()) {
     stage->state.Reset(message.topology().epoch(), message.topology().num_blocks());
     answer.mutable_joined()->set_epoch(message.topology().epoch());
-  } else if (message.has_step() && IsDeadly(message.step())) {
-    KillStage(index);
-    AddStage(index);
-    return true;
   } else if (message.has_step()) {
     *answer.mutable_report() = stage->state.Run(message.step());
+    if (IsDeadly(message.step(), stage->state)) {
+      KillStage(index);
+      AddStage(index);
+      return true;
+    }
   } else if (message.has_drain()) {
     KillStage(index);
     return true;

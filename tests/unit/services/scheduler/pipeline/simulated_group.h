@@ -17,6 +17,7 @@ namespace baton::scheduler {
 
 struct SimulatedGroupOptions {
   uint32_t num_stages = 2;
+  uint32_t lookahead_steps = 0;
   uint32_t num_blocks = 16;
   uint32_t block_tokens = 8;
   uint32_t max_step_tokens = 32;
@@ -99,7 +100,7 @@ class SimulatedGroup final {
   std::vector<std::string> violations() const;
 
  private:
-  bool IsDeadly(const v1::StepCommand& step) const;
+  bool IsDeadly(const v1::StepCommand& step, const FakeStageState& state) const;
   void Advance() { engine_->Advance(now_); }
 
   const SimulatedGroupOptions options_;

@@ -91,6 +91,9 @@ TEST_F(StageRegistryTest, ConnectsEachStageToTheNextWithTheSmallestCache) {
   EXPECT_EQ(topologies[0].num_blocks(), 19u);
   EXPECT_EQ(topologies[0].next_stage_size(), 2);
   EXPECT_EQ(topologies[1].next_stage_size(), 0);
+  // Tokens go back from the last stage to the first.
+  EXPECT_EQ(topologies[0].first_stage_size(), 0);
+  EXPECT_EQ(topologies[1].first_stage_size(), 2);
 }
 
 TEST_F(StageRegistryTest, RefusesMessagesOutOfTurn) {

@@ -29,6 +29,7 @@ class StepEngineProperty : public testing::TestWithParam<uint32_t> {
     story.options.max_step_tokens = 4 + random() % 60;
     story.options.max_running = 2 + random() % 12;
     story.options.max_model_len = 40 + random() % 60;
+    story.options.lookahead_steps = random() % 3;
     story.lose_stages = seed % 2 == 0;
     return story;
   }

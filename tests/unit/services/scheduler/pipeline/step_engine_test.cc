@@ -68,6 +68,39 @@ TEST_F(StepEngineTest, AnswersARequestAndReleasesItOnEveryStage) {
   EXPECT_EQ(group_.stage(1)->state.num_used_blocks(), 0u);
 }
 
+class StepEngineLookaheadTest : public StepEngineTest {
+ protected:
+  StepEngineLookaheadTest() : StepEngineTest({.lookahead_steps = 1}) {}
+};
+
+TEST_F(StepEngineLookaheadTest, OrdersTheNextStepBeforeItsTokenIsReported) {
+  Complete();
+  const SequenceId id = SubmitSmall();
+  ASSERT_TRUE(group_.StepStage(0));
+  ASSERT_EQ(group_.stage(0)->inbox.size(), 1u);
+  const v1::StepCommand& ahead = group_.stage(0)->inbox.front().step();
+  EXPECT_EQ(ahead.step_id(), 2u);
+  EXPECT_EQ(ahead.chunks(0).feedback_step_id(), 1u);
+  EXPECT_EQ(ahead.chunks(0).appended_token_ids_size(), 0);
+  group_.Settle();
+  ExpectAnswered(id);
+  EXPECT_EQ(group_.stage(1)->state.num_used_blocks(), 0u);
+  EXPECT_TRUE(group_.violations().empty());
+}
+
+TEST_F(StepEngineLookaheadTest, StopsAtAStopTokenWithAStepAhead) {
+  Complete();
+  v1::SubmitRequest request = SimulatedGroup::MakeRequest(10, 6, 5);
+  const uint32_t third = SimulatedGroup::Expected(request, 128)[2];
+  request.mutable_stop()->add_stop_token_ids(third);
+  const SequenceId id = group_.Submit(request);
+  group_.Settle();
+  EXPECT_EQ(group_.caller(id).stop_token, third);
+  EXPECT_EQ(group_.caller(id).tokens.size(), 3u);
+  EXPECT_EQ(group_.stage(0)->state.num_sequences(), 0u);
+  EXPECT_TRUE(group_.violations().empty());
+}
+
 TEST_F(StepEngineTest, StopsAtAStopTokenAndReportsIt) {
   Complete();
   v1::SubmitRequest request = SimulatedGroup::MakeRequest(10, 6, 5);

@@ -42,6 +42,7 @@ v1::StepCommand ExampleStep() {
   chunk->add_appended_token_ids(13);
   chunk->add_new_block_ids(21);
   chunk->set_sample(true);
+  chunk->set_feedback_step_id(8);
   command.add_finished_sequence_ids(5);
   return command;
 }
@@ -79,6 +80,7 @@ TEST(DecodeStep, KeepsEveryField) {
   EXPECT_EQ(chunk.sequence_id, 7u);
   EXPECT_EQ(chunk.begin, 1u);
   EXPECT_EQ(chunk.num_tokens, 1u);
+  EXPECT_EQ(chunk.feedback_step_id, 8u);
   EXPECT_EQ(chunk.appended_token_ids, std::vector<uint32_t>{13});
   EXPECT_EQ(chunk.new_block_ids, std::vector<uint32_t>{21});
   EXPECT_TRUE(chunk.sample);
@@ -146,6 +148,7 @@ TEST(EncodeReport, KeepsEveryField) {
   result.receive_us = 2;
   result.compute_us = 3;
   result.send_us = 4;
+  result.gap_us = 5;
   const PositionScores scores = {.token = {11, -0.5f, 2}, .top = {{12, -0.25f, 1}}};
   result.output.tokens.push_back(
       {.sequence_id = 7, .position = 5, .token_id = 11, .logprobs = scores});
@@ -159,6 +162,7 @@ TEST(EncodeReport, KeepsEveryField) {
   EXPECT_EQ(report.receive_us(), 2u);
   EXPECT_EQ(report.compute_us(), 3u);
   EXPECT_EQ(report.send_us(), 4u);
+  EXPECT_EQ(report.gap_us(), 5u);
   ASSERT_EQ(report.tokens_size(), 2);
   EXPECT_EQ(report.tokens(0).sequence_id(), 7u);
   EXPECT_EQ(report.tokens(0).position(), 5u);

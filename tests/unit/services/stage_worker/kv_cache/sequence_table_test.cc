@@ -40,6 +40,104 @@ class SequenceTableTest : public testing::Test {
   SamplingSettings sampling_;
 };
 
+// A step `step_id` that continues sequence 1 with `chunk`.
+StepWork StepOf(uint64_t step_id, ChunkWork chunk) {
+  StepWork work;
+  work.step_id = step_id;
+  work.chunks.push_back(std::move(chunk));
+  return work;
+}
+
+// The row of sequence 1 at `begin` whose token `feedback_step_id` samples.
+ChunkWork FedChunk(uint32_t begin, uint64_t feedback_step_id) {
+  ChunkWork chunk;
+  chunk.sequence_id = 1;
+  chunk.begin = begin;
+  chunk.num_tokens = 1;
+  chunk.sample = true;
+  chunk.feedback_step_id = feedback_step_id;
+  return chunk;
+}
+
+// Sequence 1 of three prompt tokens, sampled by step 1.
+StepWork FirstStep(const SamplingSettings& sampling) {
+  StepWork work;
+  work.step_id = 1;
+  work.new_sequences.push_back({1, Tokens(3), 3, sampling});
+  work.chunks.push_back({1, 0, 3, {}, {5}, true});
+  return work;
+}
+
+TEST_F(SequenceTableTest, LaysOutARowWhoseTokenIsFedBack) {
+  ASSERT_TRUE(table_.Apply(FirstStep(sampling_)).ok());
+  const auto batch = table_.Apply(StepOf(2, FedChunk(3, 1)));
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  EXPECT_THAT((*batch)->token_ids, ElementsAre(0));
+  EXPECT_THAT((*batch)->positions, ElementsAre(3));
+  ASSERT_EQ((*batch)->fed_rows.size(), 1u);
+  EXPECT_EQ((*batch)->fed_rows[0].row, 0);
+  EXPECT_EQ((*batch)->fed_rows[0].sequence_id, 1u);
+  EXPECT_EQ((*batch)->fed_rows[0].step_id, 1u);
+  EXPECT_EQ((*batch)->fed_rows[0].draw, -1);
+  EXPECT_EQ((*batch)->draws[0].position, 4u);
+  // The next one is told: what was fed back counts as known.
+  EXPECT_TRUE(table_.Apply(StepOf(3, {1, 4, 1, {77}, {}, true})).ok());
+}
+
+TEST_F(SequenceTableTest, LearnsWhatWasFedBackForTheHistory) {
+  sampling_.presence_penalty = 0.5f;
+  ASSERT_TRUE(table_.Apply(FirstStep(sampling_)).ok());
+  const auto second = table_.Apply(StepOf(2, FedChunk(3, 1)));
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ((*second)->fed_rows[0].draw, 0);
+  EXPECT_EQ((*second)->draws[0].answer_tokens.size(), 1u);
+  table_.LearnToken(1, 3, 70);
+  table_.LearnToken(1, 3, 71);  // known already
+  table_.LearnToken(1, 4, 72);  // not ordered
+  table_.LearnToken(9, 3, 73);  // unknown sequence
+  const auto third = table_.Apply(StepOf(3, FedChunk(4, 2)));
+  ASSERT_TRUE(third.ok()) << third.status();
+  EXPECT_EQ((*third)->draws[0].answer_tokens.size(), 2u);
+  EXPECT_EQ((*third)->draws[0].answer_tokens[0], 70u);
+}
+
+TEST_F(SequenceTableTest, RefusesToDrawWithTwoTokensOfTheHistoryUnknown) {
+  sampling_.presence_penalty = 0.5f;
+  ASSERT_TRUE(table_.Apply(FirstStep(sampling_)).ok());
+  ASSERT_TRUE(table_.Apply(StepOf(2, FedChunk(3, 1))).ok());
+  EXPECT_EQ(table_.Apply(StepOf(3, FedChunk(4, 2))).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  SequenceTable without_head({1000, 300, 200, 4, /*draws=*/false});
+  without_head.Reset(16);
+  ASSERT_TRUE(without_head.Apply(FirstStep(sampling_)).ok());
+  ASSERT_TRUE(without_head.Apply(StepOf(2, FedChunk(3, 1))).ok());
+  const auto third = without_head.Apply(StepOf(3, FedChunk(4, 2)));
+  ASSERT_TRUE(third.ok()) << third.status();
+  EXPECT_TRUE((*third)->draws[0].prompt_tokens.empty());
+}
+
+TEST_F(SequenceTableTest, RefusesATokenFedBackThatNoStepSamples) {
+  ASSERT_TRUE(table_.Apply(FirstStep(sampling_)).ok());
+  const auto code = [&](const ChunkWork& chunk) {
+    return table_.Apply(StepOf(2, chunk)).status().code();
+  };
+  EXPECT_EQ(code(FedChunk(3, 2)), absl::StatusCode::kInvalidArgument);  // another step
+  EXPECT_EQ(code(FedChunk(4, 1)), absl::StatusCode::kInvalidArgument);  // a gap
+  ChunkWork two = FedChunk(3, 1);
+  two.num_tokens = 2;
+  EXPECT_EQ(code(two), absl::StatusCode::kInvalidArgument);
+  ChunkWork told = FedChunk(3, 1);
+  told.appended_token_ids = {70};
+  EXPECT_EQ(code(told), absl::StatusCode::kInvalidArgument);
+  StepWork fresh = FirstStep(sampling_);
+  fresh.step_id = 2;
+  fresh.new_sequences[0].sequence_id = 2;
+  fresh.chunks[0] = FedChunk(3, 1);
+  fresh.chunks[0].sequence_id = 2;
+  EXPECT_EQ(table_.Apply(fresh).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(FedChunk(3, 1)), absl::StatusCode::kOk);
+}
+
 TEST_F(SequenceTableTest, LaysOutRowsOfSeveralSequences) {
   Start(1, 130, 130, {4, 9, 2});
   StepWork work;

@@ -1,0 +1,75 @@
+// The way of sampled tokens from the last stage to the first over UCX, as the executor sees it: a
+// source on the first stage, a sink on the last, nothing in between or with one stage.
+//
+// A slot channel of its own, in the other direction than the hidden states' and between rank 0 of
+// either stage: 4 bytes, little-endian, for each token of a step. The first stage takes in tokens
+// of steps that are done everywhere, so twice the steps in flight are the most that wait in slots.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "common/transport/slot_channel.h"
+#include "common/transport/transport.h"
+#include "services/stage_worker/execution/token_channel.h"
+
+namespace baton::stage {
+
+struct TokenLinkOptions {
+  bool receives = false;  // the first of several stages
+  bool sends = false;     // the last of several stages
+  int64_t max_step_sequences = 0;
+  int64_t max_steps_in_flight = 1;
+};
+
+struct TokenLinkEpoch {
+  uint64_t local_epoch = 0;   // the executor's: never repeats in this process
+  uint64_t epoch = 0;         // the scheduler's, which frames carry
+  std::string first_address;  // UCX address of the first stage's rank 0; of use to the sink alone
+};
+
+// Threads: BeginEpoch and Abort from the control thread, the rest from rank 0's device thread.
+class TokenLink final : public TokenSource, public TokenSink {
+ public:
+  // `transport` must outlive the link. Errors: InvalidArgument (sizes).
+  static absl::StatusOr<std::unique_ptr<TokenLink>> Create(Transport* transport,
+                                                           const TokenLinkOptions& options);
+
+  // Connects to the first stage and drops everything of older epochs. Errors: DeadlineExceeded,
+  // Unavailable (it cannot be reached), InvalidArgument (address).
+  absl::Status BeginEpoch(const TokenLinkEpoch& epoch, absl::Time deadline);
+  // Ends all waits of this epoch.
+  void Abort(const absl::Status& reason);
+
+  TokenSource* source() { return receiver_ != nullptr ? this : nullptr; }
+  TokenSink* sink() { return sender_ != nullptr ? this : nullptr; }
+
+  absl::StatusOr<std::vector<uint32_t>> Receive(const TokenKey& key, size_t num_tokens,
+                                                absl::Time deadline) override;
+  absl::Status Send(const TokenKey& key, std::span<const uint32_t> tokens,
+                    absl::Time deadline) override;
+
+ private:
+  explicit TokenLink(Transport* transport) : transport_(transport) {}
+
+  // The next object's key.
+  absl::StatusOr<PartKey> NextPart(const TokenKey& key);
+
+  Transport* const transport_;
+  std::unique_ptr<SlotReceiver> receiver_;
+  std::unique_ptr<SlotSender> sender_;
+  // Written while no device is in a step of this link.
+  std::atomic<uint64_t> local_epoch_{0};
+  std::atomic<uint64_t> epoch_{0};
+  std::atomic<uint64_t> last_number_{0};  // of the epoch's objects
+};
+
+}  // namespace baton::stage
