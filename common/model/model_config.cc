@@ -1,20 +1,17 @@
 #include "common/model/model_config.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <openssl/evp.h>
-
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 
-#include "common/log/check.h"
+#include "common/digest/sha256.h"
 #include "common/model/config_fields.h"
 #include "common/status/status_macros.h"
 
@@ -265,13 +262,7 @@ absl::StatusOr<std::string> ReadModelConfigText(const std::string& directory) {
 }
 
 std::string ModelFingerprint(absl::string_view config_json) {
-  std::array<char, 32> digest;
-  unsigned int size = 0;
-  const int ok =
-      EVP_Digest(config_json.data(), config_json.size(),
-                 reinterpret_cast<unsigned char*>(digest.data()), &size, EVP_sha256(), nullptr);
-  BATON_CHECK(ok == 1 && size == digest.size());
-  return absl::BytesToHexString(absl::string_view(digest.data(), digest.size()));
+  return absl::BytesToHexString(AsBytes(Sha256(config_json)));
 }
 
 }  // namespace baton

@@ -1,5 +1,6 @@
 #include "services/scheduler/scheduler_config.h"
 
+#include <random>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,7 @@ namespace baton::scheduler {
 namespace {
 
 constexpr uint32_t kBlockTokens = 64;
+constexpr size_t kSecretBytes = 32;
 
 absl::Status CheckFlag(const char* name, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return absl::OkStatus();
@@ -31,6 +33,10 @@ absl::Status CheckFlags(const SchedulerConfig& config) {
       CheckFlag("num-gpu-blocks-override", config.num_gpu_blocks_override, 0, UINT32_MAX));
   RETURN_IF_ERROR(CheckFlag("max-steps-in-flight", config.max_steps_in_flight, 0, 1008));
   RETURN_IF_ERROR(CheckFlag("lookahead-steps", config.lookahead_steps, 0, 16));
+  if (!(config.watermark >= 0 && config.watermark < 1)) {  // also of NaN
+    return absl::InvalidArgumentError(
+        absl::StrCat("--watermark is ", config.watermark, "; allowed: from 0 to less than 1"));
+  }
   if (config.heartbeat_timeout < absl::Milliseconds(500)) {
     return absl::InvalidArgumentError(
         "--heartbeat-timeout is below 500ms; heartbeats come every 250ms");
@@ -39,6 +45,14 @@ absl::Status CheckFlags(const SchedulerConfig& config) {
     return absl::InvalidArgumentError("--step-timeout is below --heartbeat-timeout");
   }
   return absl::OkStatus();
+}
+
+// What nobody outside can guess, another one in each process.
+std::string MakeSecret() {
+  std::random_device random;  // the operating system's
+  std::string secret;
+  while (secret.size() < kSecretBytes) secret.push_back(static_cast<char>(random()));
+  return secret;
 }
 
 absl::StatusOr<v1::DataType> ComputeType(const std::string& dtype) {
@@ -76,6 +90,9 @@ absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
       config.max_steps_in_flight > 0 ? config.max_steps_in_flight : config.pipeline_parallel_size);
   group.schedule.lookahead_steps = static_cast<uint32_t>(config.lookahead_steps);
   group.schedule.max_model_len = max_model_len;
+  group.schedule.prefix_caching = config.enable_prefix_caching;
+  group.schedule.cache_secret = MakeSecret();
+  group.schedule.watermark = config.watermark;
   group.schedule.vocab_size = static_cast<uint32_t>(model.vocab_size);
   ASSIGN_OR_RETURN(group.schedule.eos_token_ids, ReadEosTokenIds(model, config.model));
 

@@ -20,6 +20,10 @@ ABSL_FLAG(int64_t, max_num_seqs, 256, "Most sequences that run at a time.");
 ABSL_FLAG(int64_t, max_num_queued_reqs, 1024, "Most requests that wait; more are refused.");
 ABSL_FLAG(int64_t, num_gpu_blocks_override, 0,
           "Blocks of KV cache (64 tokens each); 0: as many as the memory of the stages allows.");
+ABSL_FLAG(bool, enable_prefix_caching, true,
+          "Sequences that begin with the same tokens share what is computed of them.");
+ABSL_FLAG(double, watermark, 0.01,
+          "Share of the KV blocks that stays free when a sequence begins while others run.");
 ABSL_FLAG(int64_t, max_steps_in_flight, 0,
           "Steps between first and last stage at a time; 0: the pipeline-parallel size.");
 ABSL_FLAG(int64_t, lookahead_steps, 1,
@@ -62,6 +66,8 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   config.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   config.max_num_queued_reqs = absl::GetFlag(FLAGS_max_num_queued_reqs);
   config.num_gpu_blocks_override = absl::GetFlag(FLAGS_num_gpu_blocks_override);
+  config.enable_prefix_caching = absl::GetFlag(FLAGS_enable_prefix_caching);
+  config.watermark = absl::GetFlag(FLAGS_watermark);
   config.max_steps_in_flight = absl::GetFlag(FLAGS_max_steps_in_flight);
   config.lookahead_steps = absl::GetFlag(FLAGS_lookahead_steps);
   config.unready_grace = absl::GetFlag(FLAGS_unready_grace);

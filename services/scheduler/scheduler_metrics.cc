@@ -29,7 +29,8 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
       running_(AddGauge(registry_, "baton_scheduler_running_sequences", "Sequences that run.")),
       waiting_(AddGauge(registry_, "baton_scheduler_waiting_sequences", "Sequences that wait.")),
       used_blocks_(
-          AddGauge(registry_, "baton_scheduler_kv_blocks_used", "Blocks of KV cache in use.")),
+          AddGauge(registry_, "baton_scheduler_kv_blocks_used",
+                   "Blocks of KV cache that sequences hold; what is only cached is free.")),
       total_blocks_(AddGauge(registry_, "baton_scheduler_kv_blocks_total",
                              "Blocks of KV cache of the smallest stage; 0 while incomplete.")),
       epoch_(AddGauge(registry_, "baton_scheduler_epoch", "Current epoch of the group.")),
@@ -37,6 +38,12 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
                             "1 while every stage is in the current epoch.")),
       preemptions_(AddCounter(registry_, "baton_scheduler_preemptions_total",
                               "Sequences that gave up their blocks to be computed again.")),
+      prefix_queries_(AddCounter(registry_, "baton_scheduler_prefix_cache_query_tokens_total",
+                                 "Tokens looked up in the prefix cache.")),
+      prefix_hits_(AddCounter(registry_, "baton_scheduler_prefix_cache_hit_tokens_total",
+                              "Tokens found in the prefix cache.")),
+      evicted_blocks_(AddCounter(registry_, "baton_scheduler_prefix_cache_evicted_blocks_total",
+                                 "Cached blocks that were given to other sequences.")),
       steps_(AddCounter(registry_, "baton_scheduler_steps_total", "Steps done on every stage.")),
       computed_tokens_(AddCounter(registry_, "baton_scheduler_computed_tokens_total",
                                   "Tokens of prompt and answer that steps computed.")),
@@ -74,8 +81,16 @@ void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bo
   total_blocks_.Set(counts.num_total_blocks);
   epoch_.Set(static_cast<double>(epoch));
   group_ready_.Set(ready ? 1 : 0);
-  preemptions_.Increment(static_cast<double>(counts.num_preemptions - num_preemptions_));
-  num_preemptions_ = counts.num_preemptions;
+  const auto grow = [](prometheus::Counter& counter, uint64_t now, uint64_t before) {
+    counter.Increment(static_cast<double>(now - before));
+  };
+  grow(preemptions_, counts.num_preemptions, last_counts_.num_preemptions);
+  grow(prefix_queries_, counts.prefix_lookups.num_query_tokens,
+       last_counts_.prefix_lookups.num_query_tokens);
+  grow(prefix_hits_, counts.prefix_lookups.num_hit_tokens,
+       last_counts_.prefix_lookups.num_hit_tokens);
+  grow(evicted_blocks_, counts.num_evicted_blocks, last_counts_.num_evicted_blocks);
+  last_counts_ = counts;
 }
 
 }  // namespace baton::scheduler

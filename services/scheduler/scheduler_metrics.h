@@ -32,13 +32,16 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Gauge& epoch_;
   prometheus::Gauge& group_ready_;
   prometheus::Counter& preemptions_;
+  prometheus::Counter& prefix_queries_;
+  prometheus::Counter& prefix_hits_;
+  prometheus::Counter& evicted_blocks_;
   prometheus::Counter& steps_;
   prometheus::Counter& computed_tokens_;
   prometheus::Counter& generated_tokens_;
   prometheus::Histogram& step_rows_;
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;
-  uint64_t num_preemptions_ = 0;
+  ScheduleCounts last_counts_;
 };
 
 }  // namespace baton::scheduler

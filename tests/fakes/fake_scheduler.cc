@@ -155,6 +155,7 @@ grpc::Status FakeScheduler::SendAnswer(grpc::ServerContext* context,
     answer.finish_reason = v1::FINISH_REASON_LENGTH;
   }
   v1::SubmitResponse response;
+  response.set_cached_prompt_tokens(answer.num_cached);
   uint64_t sequence_number = 0;
   size_t num_sent = 0;
   for (uint32_t token_id : answer.token_ids) {

@@ -30,7 +30,8 @@ struct FakeSchedulerOptions {
 struct FakeAnswer {
   std::vector<uint32_t> token_ids;  // cut at max_tokens (then the reason is LENGTH)
   v1::FinishReason finish_reason = v1::FINISH_REASON_STOP;
-  absl::Status status;  // ends the stream after the tokens; if not OK, no finish reason is sent
+  uint32_t num_cached = 0;  // prompt tokens, sent with the first token
+  absl::Status status;      // ends the stream after the tokens; if not OK, no finish reason is sent
   int64_t retry_after_ms = 0;  // sent as trailing metadata if positive
 };
 

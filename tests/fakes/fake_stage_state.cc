@@ -1,6 +1,7 @@
 #include "tests/fakes/fake_stage_state.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -18,8 +19,8 @@ void FakeStageState::Reset(uint64_t epoch, uint32_t num_blocks) {
   num_blocks_ = num_blocks;
   last_step_id_ = 0;
   sequences_.clear();
-  owners_.clear();
-  cache_.assign(size_t{num_blocks} * options_.block_tokens, UINT32_MAX);
+  holders_.clear();
+  cache_.assign(size_t{num_blocks} * options_.block_tokens, Slot{});
 }
 
 v1::StepReport FakeStageState::Run(const v1::StepCommand& command) {
@@ -53,10 +54,7 @@ void FakeStageState::Forget(uint64_t sequence_id) {
     return;
   }
   for (uint32_t block : known->second.blocks) {
-    owners_.erase(block);
-    // Nobody may read what is left there.
-    const auto slot = cache_.begin() + static_cast<std::ptrdiff_t>(block * options_.block_tokens);
-    std::fill_n(slot, options_.block_tokens, UINT32_MAX);
+    if (--holders_[block] == 0) holders_.erase(block);
   }
   sequences_.erase(known);
 }
@@ -69,6 +67,48 @@ void FakeStageState::Learn(const v1::NewSequence& learned) {
   known.tokens.assign(learned.token_ids().begin(), learned.token_ids().end());
   known.num_prompt_tokens = learned.num_prompt_tokens();
   known.sampling = learned.sampling();
+  known.num_computed = learned.num_cached_tokens();
+  known.num_cached = learned.num_cached_tokens();
+  if (known.num_cached % options_.block_tokens != 0 || known.num_cached >= known.tokens.size()) {
+    Violate(absl::StrCat(known.num_cached, " of ", known.tokens.size(), " tokens are cached"));
+  }
+}
+
+void FakeStageState::AddBlock(uint32_t block, Known* known) {
+  if (block >= num_blocks_) return Violate(absl::StrCat("block ", block));
+  const bool cached = known->blocks.size() * options_.block_tokens < known->num_cached;
+  if (++holders_[block] > 1 && !cached) Violate(absl::StrCat("block ", block, " is held already"));
+  const auto slot = cache_.begin() + static_cast<std::ptrdiff_t>(block * options_.block_tokens);
+  // Nobody may read what is left there.
+  if (!cached) std::fill_n(slot, options_.block_tokens, Slot{});
+  known->blocks.push_back(block);
+}
+
+const FakeStageState::Slot& FakeStageState::SlotOf(const Known& known,
+                                                    uint64_t position) const {
+  const uint64_t block = known.blocks[position / options_.block_tokens];
+  return cache_[block * options_.block_tokens + position % options_.block_tokens];
+}
+
+FakeStageState::Slot& FakeStageState::SlotOf(const Known& known, uint64_t position) {
+  return const_cast<Slot&>(std::as_const(*this).SlotOf(known, position));
+}
+
+void FakeStageState::ReadAndWrite(const v1::SequenceChunk& chunk, const Known& known) {
+  const uint64_t end = uint64_t{chunk.begin()} + chunk.num_tokens();
+  FakeTokenChain text(0);
+  for (uint64_t i = 0; i < end; ++i) {
+    text.Append(known.tokens[i]);
+    Slot& slot = SlotOf(known, i);
+    if (i < chunk.begin()) {
+      if (slot.text == text.digest()) continue;
+      return Violate(
+          absl::StrCat("sequence ", chunk.sequence_id(), " reads another's text at ", i));
+    }
+    const uint32_t block = known.blocks[i / options_.block_tokens];
+    if (holders_[block] != 1) Violate(absl::StrCat("block ", block, " is written and shared"));
+    slot = {known.tokens[i], text.digest()};
+  }
 }
 
 void FakeStageState::RunChunk(const v1::SequenceChunk& chunk, v1::StepReport* report) {
@@ -81,13 +121,7 @@ void FakeStageState::RunChunk(const v1::SequenceChunk& chunk, v1::StepReport* re
   known.tokens.insert(known.tokens.end(), chunk.appended_token_ids().begin(),
                       chunk.appended_token_ids().end());
   if (chunk.feedback_step_id() > 0) FeedBack(chunk, &known);
-  for (uint32_t block : chunk.new_block_ids()) {
-    if (block >= num_blocks_) return Violate(absl::StrCat("block ", block));
-    if (!owners_.emplace(block, chunk.sequence_id()).second) {
-      Violate(absl::StrCat("block ", block, " has two owners"));
-    }
-    known.blocks.push_back(block);
-  }
+  for (uint32_t block : chunk.new_block_ids()) AddBlock(block, &known);
   const uint64_t end = uint64_t{chunk.begin()} + chunk.num_tokens();
   if (chunk.num_tokens() == 0 || chunk.begin() != known.num_computed || end > known.tokens.size() ||
       end > known.blocks.size() * options_.block_tokens) {
@@ -95,11 +129,7 @@ void FakeStageState::RunChunk(const v1::SequenceChunk& chunk, v1::StepReport* re
                                 " of ", known.tokens.size(), " tokens in ", known.blocks.size(),
                                 " blocks"));
   }
-  auto slot = [&](uint64_t position) -> uint32_t& {
-    const uint64_t block = known.blocks[position / options_.block_tokens];
-    return cache_[block * options_.block_tokens + position % options_.block_tokens];
-  };
-  for (uint64_t i = chunk.begin(); i < end; ++i) slot(i) = known.tokens[i];
+  ReadAndWrite(chunk, known);
   known.num_computed = static_cast<uint32_t>(end);
   if (chunk.sample() != (end == known.tokens.size())) Violate("sample flag is wrong");
   if (chunk.sample()) known.sample_step_id = last_step_id_;
@@ -117,10 +147,7 @@ void FakeStageState::RunChunk(const v1::SequenceChunk& chunk, v1::StepReport* re
 
 uint32_t FakeStageState::NextToken(const Known& known) const {
   FakeTokenChain chain(known.sampling.seed());
-  for (uint64_t i = 0; i < known.num_computed; ++i) {
-    const uint64_t block = known.blocks[i / options_.block_tokens];
-    chain.Append(cache_[block * options_.block_tokens + i % options_.block_tokens]);
-  }
+  for (uint64_t i = 0; i < known.num_computed; ++i) chain.Append(SlotOf(known, i).token);
   return chain.Next(options_.vocab_size);
 }
 

@@ -15,6 +15,8 @@ class FakeTokenChain {
   explicit FakeTokenChain(uint64_t seed) : state_(Mix(seed + 0x9e3779b97f4a7c15u)) {}
 
   void Append(uint32_t token) { state_ = Mix(state_ ^ (uint64_t{token} + 0x2545f4914f6cdd1du)); }
+  // Stands for all that was appended.
+  uint64_t digest() const { return state_; }
   // The next token, in [2, vocab_size): 0 and 1 are left to begin and end of text.
   uint32_t Next(uint32_t vocab_size) const {
     return 2 + static_cast<uint32_t>(Mix(state_) % (vocab_size - 2));

@@ -24,6 +24,19 @@ uint64_t SequenceDriver::Add(std::vector<uint32_t> prompt,
   return last_id_;
 }
 
+void SequenceDriver::Share(uint64_t sequence_id, uint64_t other, uint32_t num_cached) {
+  DrivenSequence& sequence = sequences_.at(sequence_id);
+  sequence.shares_with = other;
+  sequence.num_cached = num_cached;
+  sequence.num_computed = num_cached;
+}
+
+void SequenceDriver::HoldBlock(uint32_t block, DrivenSequence& sequence, stage::ChunkWork& chunk) {
+  ++num_holders_[block];
+  sequence.blocks.push_back(block);
+  chunk.new_block_ids.push_back(block);
+}
+
 void SequenceDriver::AddPart(const Part& part, stage::StepWork& work) {
   DrivenSequence& sequence = sequences_.at(part.sequence_id);
   const uint32_t size = static_cast<uint32_t>(sequence.tokens.size());
@@ -32,8 +45,11 @@ void SequenceDriver::AddPart(const Part& part, stage::StepWork& work) {
   chunk.begin = sequence.num_computed;
   chunk.num_tokens = std::min(part.num_tokens, size - sequence.num_computed);
   if (sequence.num_told == 0) {
-    work.new_sequences.push_back(
-        {part.sequence_id, sequence.tokens, sequence.num_prompt_tokens, sequence.sampling});
+    work.new_sequences.push_back({part.sequence_id, sequence.tokens, sequence.num_prompt_tokens,
+                                  sequence.sampling, sequence.num_cached});
+    for (size_t i = 0; i < sequence.num_cached / kernels::kBlockTokens; ++i) {
+      HoldBlock(at(sequence.shares_with).blocks[i], sequence, chunk);
+    }
   } else {
     chunk.appended_token_ids.assign(sequence.tokens.begin() + sequence.num_told,
                                     sequence.tokens.end());
@@ -61,8 +77,7 @@ void SequenceDriver::AddFedPart(uint64_t sequence_id, stage::StepWork& work) {
 void SequenceDriver::GrowBlocks(DrivenSequence& sequence, stage::ChunkWork& chunk) {
   const size_t needed = (sequence.num_computed + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
   while (sequence.blocks.size() < needed) {
-    sequence.blocks.push_back(free_blocks_.back());
-    chunk.new_block_ids.push_back(free_blocks_.back());
+    HoldBlock(free_blocks_.back(), sequence, chunk);
     free_blocks_.pop_back();
   }
 }
@@ -125,14 +140,18 @@ absl::Status SequenceDriver::GenerateAhead(uint64_t sequence_id, uint32_t num_to
 }
 
 void SequenceDriver::ReturnBlocks(DrivenSequence& sequence) {
-  free_blocks_.insert(free_blocks_.end(), sequence.blocks.begin(), sequence.blocks.end());
+  for (uint32_t block : sequence.blocks) {
+    if (--num_holders_.at(block) == 0) free_blocks_.push_back(block);
+  }
   sequence.blocks.clear();
 }
 
 void SequenceDriver::Preempt(uint64_t sequence_id) {
   DrivenSequence& sequence = sequences_.at(sequence_id);
+  if (sequence.num_told > 0) finished_.push_back(sequence_id);
   ReturnBlocks(sequence);
   sequence.num_computed = 0;
+  sequence.num_cached = 0;
   sequence.num_told = 0;
 }
 

@@ -24,6 +24,8 @@ struct DrivenSequence {
   uint32_t num_computed = 0;
   uint32_t num_told = 0;  // tokens that the stages know; 0: the sequence is new to them
   std::vector<uint32_t> blocks;
+  uint64_t shares_with = 0;  // whose blocks its first `num_cached` tokens lie in
+  uint32_t num_cached = 0;
 };
 
 class SequenceDriver {
@@ -32,6 +34,10 @@ class SequenceDriver {
 
   // Returns the sequence's id.
   uint64_t Add(std::vector<uint32_t> prompt, const stage::SamplingSettings& sampling);
+
+  // `sequence_id`, which no step has had yet, begins behind the first `num_cached` tokens of
+  // `other`; these are computed before it begins, or by an earlier part of the same step.
+  void Share(uint64_t sequence_id, uint64_t other, uint32_t num_cached);
 
   struct Part {
     uint64_t sequence_id = 0;
@@ -59,6 +65,7 @@ class SequenceDriver {
   }
 
  private:
+  void HoldBlock(uint32_t block, DrivenSequence& sequence, stage::ChunkWork& chunk);
   void AddPart(const Part& part, stage::StepWork& work);
   // A row for the token that the last step submitted samples.
   void AddFedPart(uint64_t sequence_id, stage::StepWork& work);
@@ -69,6 +76,7 @@ class SequenceDriver {
 
   StageGroup* const group_;
   std::vector<uint32_t> free_blocks_;
+  std::map<uint32_t, int> num_holders_;  // of blocks that are not free
   std::map<uint64_t, DrivenSequence> sequences_;
   std::vector<uint64_t> finished_;
   uint64_t last_id_ = 0;

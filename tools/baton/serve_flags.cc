@@ -34,6 +34,9 @@ std::vector<ServeFlag> MeaningfulFlags() {
       {"max-num-batched-tokens", kValue, kToScheduler, "most tokens of one step"},
       {"max-num-seqs", kValue, kToScheduler, "most sequences that run at a time"},
       {"max-num-queued-reqs", kValue, kToScheduler, "most requests that wait"},
+      {"enable-prefix-caching", kSwitch, kToScheduler,
+       "share what is computed of equal beginnings; on unless --no-enable-prefix-caching"},
+      {"watermark", kValue, kToScheduler, "share of KV blocks kept free when a sequence begins"},
       {"max-steps-in-flight", kValue, kToScheduler, "steps between first and last stage at a time"},
       {"lookahead-steps", kValue, kToScheduler, "steps ordered before their tokens are known"},
       {"heartbeat-timeout", kValue, kToScheduler, "a stage that is silent for this long is lost"},
@@ -99,16 +102,15 @@ std::vector<ServeFlag> IgnoredFlags() {
   add(kValue, kNoOffload, {"swap-space", "cpu-offload-gb", "kv-offloading-size"});
   add(kSwitch, kAlways,
       {"enable-chunked-prefill", "async-scheduling", "enable-reasoning", "disable-log-stats",
-       "disable-log-requests", "disable-uvicorn-access-log", "disable-async-output-proc"});
+       "disable-log-requests", "enable-prompt-tokens-details", "disable-uvicorn-access-log",
+       "disable-async-output-proc"});
   add(kValue, kAlways,
       {"scheduling-policy", "num-scheduler-steps", "scheduler-delay-factor", "preemption-mode",
-       "generation-config", "logprobs-mode", "stream-interval", "watermark",
-       "chat-template-content-format"});
+       "generation-config", "logprobs-mode", "stream-interval", "chat-template-content-format"});
   add(kSwitch, kNotYet,
-      {"enable-prefix-caching", "enable-auto-tool-choice", "enable-expert-parallel", "enable-eplb",
-       "enable-log-requests", "enable-log-outputs", "enable-request-id-headers",
-       "enable-server-load-tracking", "enable-prompt-tokens-details", "enable-force-include-usage",
-       "enable-prompt-adapter"});
+      {"enable-auto-tool-choice", "enable-expert-parallel", "enable-eplb", "enable-log-requests",
+       "enable-log-outputs", "enable-request-id-headers", "enable-server-load-tracking",
+       "enable-force-include-usage", "enable-prompt-adapter"});
   add(kValue, kNotYet,
       {"prefix-caching-hash-algo", "tool-call-parser", "speculative-config", "speculative-model",
        "num-speculative-tokens", "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint",

@@ -1,5 +1,8 @@
 #include "services/gateway/calls/http_generation_call.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "absl/random/random.h"
@@ -120,6 +123,7 @@ void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
   }
   prepared_.sequences.clear();
   counted_.resize(sequences_.size());
+  least_cached_.resize(sequences_.size() / prepared_.choices_per_prompt);
   for (size_t i = 0; i < sequences_.size(); ++i) CountUsage(i);  // the prompts
   for (auto& sequence : sequences_) sequence->Start();
 }
@@ -239,7 +243,13 @@ void HttpGenerationCall::CountUsage(size_t index) {
   SequenceUsage& before = counted_[index];
   if (index % prepared_.choices_per_prompt == 0) {
     usage_.num_prompt_tokens += now.num_prompt_tokens - before.num_prompt_tokens;
-    usage_.num_cached_tokens += now.num_cached_tokens - before.num_cached_tokens;
+  }
+  if (now.num_generated_tokens > 0) {
+    // Choices find what the first of them computes: only what all of them found was there before.
+    std::optional<uint32_t>& least = least_cached_[index / prepared_.choices_per_prompt];
+    const uint32_t cached = std::min(now.num_cached_tokens, least.value_or(UINT32_MAX));
+    usage_.num_cached_tokens = usage_.num_cached_tokens - least.value_or(0) + cached;
+    least = cached;
   }
   usage_.num_generated_tokens += now.num_generated_tokens - before.num_generated_tokens;
   usage_.num_reasoning_tokens += now.num_reasoning_tokens - before.num_reasoning_tokens;

@@ -79,6 +79,8 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   size_t num_running_ = 0;
   RequestUsage usage_;                  // running totals of
   std::vector<SequenceUsage> counted_;  // what each sequence had at its last update
+  std::vector<std::optional<uint32_t>>
+      least_cached_;  // of each prompt's choices, once one is known
   bool stream_started_ = false;
   bool paused_ = false;
   bool ended_ = false;

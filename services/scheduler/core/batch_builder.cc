@@ -86,16 +86,30 @@ void BatchBuilder::AddNewPrompts() {
 bool BatchBuilder::Begin(Sequence* sequence) {
   const uint64_t told_bytes = told_bytes_ + sequence->told_bytes();
   if (told_bytes_ > 0 && told_bytes > limits_.max_told_bytes) return false;
-  if (!FitsNow(*sequence, *state_.ledger) || !state_.may_begin(*sequence)) return false;
+  if (!state_.may_begin(*sequence)) return false;
+  const CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
+  // Where nothing runs, nothing will become free.
+  const uint32_t num_reserved = state_.running->empty() ? 0 : limits_.num_reserved_blocks;
+  if (!FitsNow(*sequence, prefix, *state_.ledger, num_reserved)) return false;
   std::optional<std::vector<BlockId>> blocks =
-      state_.ledger->Grow(sequence->id(), sequence->num_tokens());
+      state_.ledger->Begin(sequence->id(), prefix, sequence->num_tokens());
   BATON_CHECK(blocks.has_value()) << "sequence " << sequence->id() << " fits but does not";
   told_bytes_ = told_bytes;
   state_.waiting->Remove(sequence);
   sequence->set_state(Sequence::State::kRunning);
   state_.running->insert(sequence);
+  const uint32_t num_cached =
+      static_cast<uint32_t>(prefix.blocks.size()) * state_.ledger->block_tokens();
+  if (!sequence->has_begun()) CountLookup(*sequence, num_cached);
+  sequence->Begin(num_cached);
   AddRow(sequence, ChunkTokens(*sequence, budget_), *std::move(blocks));
   return true;
+}
+
+void BatchBuilder::CountLookup(const Sequence& sequence, uint32_t num_cached) {
+  if (!sequence.reads_cache() || !state_.ledger->finds_blocks()) return;
+  state_.lookups->num_query_tokens += sequence.num_tokens();
+  state_.lookups->num_hit_tokens += num_cached;
 }
 
 std::optional<std::vector<BlockId>> BatchBuilder::FindBlocks(Sequence* sequence) {
@@ -124,6 +138,7 @@ void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens,
                         sequence->tokens().end());
   }
   sequence->Advance(num_tokens, step_id_);
+  state_.ledger->Record(sequence);
   budget_ -= num_tokens;
   rows_.push_back(std::move(row));
 }
@@ -137,6 +152,7 @@ void BatchBuilder::AddPendingRow(Sequence* sequence, std::vector<BlockId> new_bl
   row.feedback_step = sequence->feedback_step();
   row.new_blocks = std::move(new_blocks);
   sequence->AdvancePending(step_id_);
+  state_.ledger->Record(sequence);
   --budget_;
   rows_.push_back(std::move(row));
 }

@@ -19,7 +19,7 @@ namespace baton::scheduler {
 struct BatchRow {
   SequenceId id = 0;
   bool begins = false;  // the stages learn the sequence, with all its tokens, before this step
-  uint32_t begin = 0;
+  uint32_t begin = 0;   // if it begins: behind what is in the cache already
   uint32_t num_tokens = 0;
   bool sample = false;
   // The step that samples the row's one token, which is not known yet; 0: all tokens are known.
@@ -53,11 +53,20 @@ inline constexpr uint64_t kMaxToldBytes = 4 << 20;
 struct BatchLimits {
   uint32_t max_tokens = 2048;
   uint32_t max_running = 256;
-  uint32_t num_steps = 1;       // steps in flight that share the running sequences
-  uint32_t num_free_steps = 1;  // of them, not in flight yet: they share the newcomers
+  uint32_t num_steps = 1;            // steps in flight that share the running sequences
+  uint32_t num_free_steps = 1;       // of them, not in flight yet: they share the newcomers
+  uint32_t num_reserved_blocks = 0;  // stay free when a sequence begins while others run
   FeedbackLimits feedback;
   // What the stages can be told of newcomers in one step; a single one may be larger.
   uint64_t max_told_bytes = kMaxToldBytes;
+};
+
+// What sequences looked for in the prefix cache when they began for the first time.
+struct PrefixLookups {
+  uint64_t num_query_tokens = 0;
+  uint64_t num_hit_tokens = 0;  // of these: found
+
+  bool operator==(const PrefixLookups&) const = default;
 };
 
 // Borrowed state that Build changes.
@@ -65,6 +74,7 @@ struct BatchState {
   RunningSet* running = nullptr;
   RequestQueue* waiting = nullptr;
   BlockLedger* ledger = nullptr;
+  PrefixLookups* lookups = nullptr;
   // Called for each sequence that gives up its blocks; afterwards it waits.
   std::function<void(Sequence*)> preempt;
   // False while the stages still have to be told to forget the sequence.
@@ -89,6 +99,7 @@ class BatchBuilder final {
   void AddNewPrompts();
   // `sequence`, which waits, begins. False: it has to wait on.
   bool Begin(Sequence* sequence);
+  void CountLookup(const Sequence& sequence, uint32_t num_cached);
   // Adds a row for the newest token of `sequence`, known or pending. False: no block is free.
   bool AddDecode(Sequence* sequence);
   // Blocks for the next token of `sequence`, preempting others if need be.

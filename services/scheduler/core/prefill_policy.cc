@@ -8,8 +8,11 @@ uint32_t ChunkTokens(const Sequence& sequence, uint32_t budget) {
   return std::min(sequence.num_to_compute(), budget);
 }
 
-bool FitsNow(const Sequence& sequence, const BlockLedger& ledger) {
-  return ledger.BlocksFor(uint64_t{sequence.num_tokens()} + 1) <= ledger.num_free();
+bool FitsNow(const Sequence& sequence, const CachedPrefix& prefix, const BlockLedger& ledger,
+             uint32_t num_reserved) {
+  const uint64_t num_shared = prefix.blocks.size() - prefix.num_free;
+  const uint64_t num_blocks = ledger.BlocksFor(uint64_t{sequence.num_tokens()} + 1);
+  return num_blocks - num_shared + num_reserved <= ledger.num_free();
 }
 
 uint32_t AdmissionShare(uint64_t num_waiting, uint64_t num_places, uint32_t num_free_steps) {

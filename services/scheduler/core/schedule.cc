@@ -78,7 +78,9 @@ bool Schedule::Cancel(SequenceId id) {
 
 std::vector<SequenceNews> Schedule::OpenEpoch(uint32_t num_blocks) {
   BATON_CHECK(!ledger_.has_value()) << "an epoch is open";
-  ledger_.emplace(num_blocks, options_.block_tokens);
+  std::optional<BlockHasher> hasher;
+  if (options_.prefix_caching) hasher.emplace(options_.block_tokens, options_.cache_secret);
+  ledger_.emplace(num_blocks, options_.block_tokens, std::move(hasher));
   last_step_id_ = 0;
   last_stage_step_ = 0;
   std::vector<SequenceNews> news;
@@ -102,6 +104,7 @@ std::vector<SequenceNews> Schedule::CloseEpoch() {
   if (!ledger_.has_value()) return {};
   steps_.clear();
   forgotten_.clear();
+  num_evicted_blocks_ += ledger_->num_evicted();
   ledger_.reset();
   std::vector<SequenceNews> news;
   for (Sequence* sequence : running_) {
@@ -142,14 +145,17 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
   const uint32_t num_busy = std::min(num_steps_in_flight(), options_.max_steps_in_flight - 1);
   const FeedbackLimits feedback{.last_step = options_.lookahead_steps > 0 ? last_stage_step_ : 0,
                                 .max_len = max_sequence_tokens()};
-  const BatchLimits limits{.max_tokens = options_.max_step_tokens,
-                           .max_running = options_.max_running,
-                           .num_steps = options_.max_steps_in_flight,
-                           .num_free_steps = options_.max_steps_in_flight - num_busy,
-                           .feedback = feedback};
+  const BatchLimits limits{
+      .max_tokens = options_.max_step_tokens,
+      .max_running = options_.max_running,
+      .num_steps = options_.max_steps_in_flight,
+      .num_free_steps = options_.max_steps_in_flight - num_busy,
+      .num_reserved_blocks = static_cast<uint32_t>(options_.watermark * ledger_->num_blocks()),
+      .feedback = feedback};
   BatchBuilder builder(limits, {.running = &running_,
                                 .waiting = &waiting_,
                                 .ledger = &*ledger_,
+                                .lookups = &prefix_lookups_,
                                 .preempt = [this](Sequence* sequence) { Preempt(sequence); },
                                 .may_begin =
                                     [this](const Sequence& sequence) {
@@ -231,6 +237,7 @@ absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& r
     SequenceNews item{.id = row.id};
     if (const auto fault = faults.find(row.id); fault != faults.end()) {
       item.ending = Ending{FinishCause::kFailed, std::nullopt, fault->second};
+      ledger_->Distrust(row.id);
     } else if (row.sample) {
       item.token = tokens.at(row.id);
       sequence->AppendToken(*item.token);
@@ -258,6 +265,7 @@ Sequence* Schedule::FinishRow(const StepRow& row) {
 }
 
 void Schedule::LeaveStages(Sequence* sequence) {
+  ledger_->Record(sequence);  // the last token of a block may have become known since its step
   ledger_->Release(sequence->id());
   if (sequence->num_told() > 0) forgotten_.push_back(sequence->id());
 }
@@ -290,6 +298,9 @@ ScheduleCounts Schedule::counts() const {
   counts.num_used_blocks = ledger_.has_value() ? ledger_->num_used() : 0;
   counts.num_total_blocks = ledger_.has_value() ? ledger_->num_blocks() : 0;
   counts.num_preemptions = num_preemptions_;
+  counts.prefix_lookups = prefix_lookups_;
+  counts.num_evicted_blocks =
+      num_evicted_blocks_ + (ledger_.has_value() ? ledger_->num_evicted() : 0);
   return counts;
 }
 

@@ -39,6 +39,9 @@ struct ScheduleOptions {
   uint32_t max_model_len = 0;  // tokens of prompt and answer together
   uint32_t vocab_size = 0;
   std::vector<TokenId> eos_token_ids;
+  bool prefix_caching = true;  // full blocks are kept and shared by sequences that begin alike
+  std::string cache_secret;    // nobody else's: of the names of cached blocks
+  double watermark = 0;        // share of the blocks that stays free when a sequence begins
 };
 
 // What the stages say of a step, all of them together.
@@ -70,6 +73,8 @@ struct ScheduleCounts {
   uint32_t num_used_blocks = 0;
   uint32_t num_total_blocks = 0;
   uint64_t num_preemptions = 0;
+  PrefixLookups prefix_lookups;
+  uint64_t num_evicted_blocks = 0;  // cached blocks that were given to other sequences
 
   bool operator==(const ScheduleCounts&) const = default;
 };
@@ -156,6 +161,8 @@ class Schedule final {
   StepId last_stage_step_ = 0;         // the newest that has reached the last stage, likewise
   uint64_t num_arrivals_ = 0;
   uint64_t num_preemptions_ = 0;
+  PrefixLookups prefix_lookups_;
+  uint64_t num_evicted_blocks_ = 0;  // in epochs that are over
 };
 
 }  // namespace baton::scheduler

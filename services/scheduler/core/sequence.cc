@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/types/span.h"
+
 #include "common/log/check.h"
 
 namespace baton::scheduler {
@@ -42,6 +44,26 @@ void Sequence::AppendToken(TokenId token) {
   tokens_.push_back(token);
   --num_samples_in_flight_;
   num_losses_ = 0;
+}
+
+const BlockHash& Sequence::HashOfBlocks(size_t num_blocks, const BlockHasher& hasher) {
+  const size_t block_tokens = hasher.block_tokens();
+  BATON_CHECK(num_blocks * block_tokens <= tokens_.size())
+      << "sequence " << id() << " has no " << num_blocks << " blocks";
+  if (hashes_.empty()) hashes_.push_back(hasher.Root(cache_salt()));
+  const absl::Span<const TokenId> tokens = absl::MakeConstSpan(tokens_);
+  while (hashes_.size() <= num_blocks) {
+    const size_t begin = (hashes_.size() - 1) * block_tokens;
+    hashes_.push_back(hasher.Next(hashes_.back(), tokens.subspan(begin, block_tokens)));
+  }
+  return hashes_[num_blocks];
+}
+
+void Sequence::Begin(uint32_t num_cached) {
+  BATON_CHECK(num_scheduled_ == 0 && num_cached < num_tokens())
+      << "sequence " << id() << " begins behind " << num_cached << " of " << num_tokens();
+  num_scheduled_ = num_cached;
+  has_begun_ = true;
 }
 
 void Sequence::FinishStep() {

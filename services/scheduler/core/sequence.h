@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "services/scheduler/core/block_hash.h"
+
 namespace baton::scheduler {
 
 using SequenceId = uint64_t;
@@ -36,6 +38,7 @@ struct SequenceRequest {
   std::string cache_salt;
   // What the stages have to be told of it besides its tokens, on the wire.
   uint64_t settings_bytes = 0;
+  bool reads_cache = true;  // false: every token is to be computed, cached or not
 };
 
 enum class FinishCause { kStop, kLength, kFailed };
@@ -70,6 +73,7 @@ class Sequence final {
   const StopRule& stop() const { return request_.stop; }
   const std::string& fairness_key() const { return request_.fairness_key; }
   const std::string& cache_salt() const { return request_.cache_salt; }
+  bool reads_cache() const { return request_.reads_cache; }
 
   const std::vector<TokenId>& tokens() const { return tokens_; }
   uint32_t num_tokens() const { return static_cast<uint32_t>(tokens_.size()); }
@@ -107,6 +111,13 @@ class Sequence final {
     return next && num_samples_in_flight_ == 1 ? sample_step_ : 0;
   }
 
+  // What stands for the first `num_blocks` blocks of known tokens. Each hash is made once.
+  const BlockHash& HashOfBlocks(size_t num_blocks, const BlockHasher& hasher);
+
+  // It has run before, perhaps in another epoch.
+  bool has_begun() const { return has_begun_; }
+  // It begins, behind its first `num_cached` tokens, whose KV is there already.
+  void Begin(uint32_t num_cached);
   // `step` computes the next `num_tokens`, and samples if these are all that are known; the stages
   // are told every known token with it.
   void Advance(uint32_t num_tokens, StepId step);
@@ -134,6 +145,8 @@ class Sequence final {
   StepId sample_step_ = 0;              // the newest step that samples
   StepId last_step_ = 0;
   uint32_t num_losses_ = 0;
+  bool has_begun_ = false;
+  std::vector<BlockHash> hashes_;  // entry i stands for the first i blocks
 };
 
 // The order in which sequences are served, and the reverse of that in which they are preempted.

@@ -22,6 +22,9 @@ void GroupReporter::Report(const StageRegistry& registry, const Schedule& schedu
   state.set_num_used_blocks(counts.num_used_blocks);
   state.set_num_total_blocks(counts.num_total_blocks);
   state.set_num_preemptions(counts.num_preemptions);
+  state.set_num_prefix_query_tokens(counts.prefix_lookups.num_query_tokens);
+  state.set_num_prefix_hit_tokens(counts.prefix_lookups.num_hit_tokens);
+  state.set_num_evicted_blocks(counts.num_evicted_blocks);
   state.set_max_model_len(schedule.max_sequence_tokens());
   state.set_model_fingerprint(registry.plan(0).model_fingerprint());
   if (observer_ != nullptr) observer_->OnCounts(counts, state.epoch(), state.ready());

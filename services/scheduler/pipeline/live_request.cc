@@ -18,6 +18,8 @@ SequenceRequest MakeSequenceRequest(SequenceId id, const v1::SubmitRequest& requ
   made.fairness_key = request.fairness_key();
   made.cache_salt = request.cache_salt();
   made.settings_bytes = request.sampling().ByteSizeLong();
+  // The logits of every prompt token are needed.
+  made.reads_cache = !request.sampling().has_num_prompt_logprobs();
   return made;
 }
 
@@ -43,6 +45,7 @@ v1::SubmitResponse MakeResponse(const SequenceNews& news, v1::PositionLogprobs* 
         *response.add_prompt_logprobs() = std::move(entry);
       }
       live->prompt_logprobs.clear();
+      response.set_cached_prompt_tokens(live->num_cached_prompt_tokens);
       live->sampling.clear_num_prompt_logprobs();  // not again, should the sequence restart
       live->first_token = true;
     }

@@ -20,8 +20,9 @@ struct LiveRequest {
   v1::SamplingParams sampling;
   MonotonicTime submitted;
   uint32_t num_prompt_tokens = 0;
-  bool started = false;      // took part in a step
-  bool first_token = false;  // was sent
+  uint32_t num_cached_prompt_tokens = 0;  // found when it first began
+  bool started = false;                   // took part in a step
+  bool first_token = false;               // was sent
   // Entry i speaks of prompt token i + 1; empty unless asked for. Sent with the first token.
   std::vector<v1::PositionLogprobs> prompt_logprobs;
 };

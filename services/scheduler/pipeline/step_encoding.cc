@@ -17,6 +17,7 @@ v1::StepCommand EncodeStep(const Batch& batch, uint64_t epoch, const Schedule& s
       learned->set_sequence_id(row.id);
       learned->mutable_token_ids()->Add(sequence->tokens().begin(), sequence->tokens().end());
       learned->set_num_prompt_tokens(sequence->num_prompt_tokens());
+      learned->set_num_cached_tokens(row.begin);
       *learned->mutable_sampling() = sampling(row.id);
     }
     v1::SequenceChunk* chunk = command.add_chunks();

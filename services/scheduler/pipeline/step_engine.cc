@@ -264,10 +264,12 @@ void StepEngine::SendSteps(MonotonicTime now) {
   while (std::optional<Batch> batch = schedule_.NextBatch()) {
     for (const BatchRow& row : batch->rows) {
       LiveRequest& live = live_.at(row.id);
-      if (!live.started && options_.observer != nullptr) {
+      if (live.started) continue;
+      live.started = true;
+      live.num_cached_prompt_tokens = std::min(row.begin, live.num_prompt_tokens);
+      if (options_.observer != nullptr) {
         options_.observer->OnStart(ElapsedSince(live.submitted, now));
       }
-      live.started = true;
     }
     v1::SchedulerMessage message;
     *message.mutable_step() = EncodeStep(

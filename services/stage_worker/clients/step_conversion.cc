@@ -70,6 +70,7 @@ absl::StatusOr<StepWork> DecodeStep(const v1::StepCommand& command) {
     out.token_ids.assign(sequence.token_ids().begin(), sequence.token_ids().end());
     out.num_prompt_tokens = sequence.num_prompt_tokens();
     out.sampling = DecodeSampling(sequence.sampling());
+    out.num_cached_tokens = sequence.num_cached_tokens();
   }
   work.chunks.reserve(static_cast<size_t>(command.chunks_size()));
   for (const v1::SequenceChunk& chunk : command.chunks()) {

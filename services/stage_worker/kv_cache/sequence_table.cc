@@ -34,12 +34,12 @@ struct SequenceTable::Standing {
   const std::vector<uint32_t>* blocks = nullptr;  // null: none yet
   uint64_t sample_step_id = 0;
   bool lacks_history = false;  // needed for its next draw, and a token is not known
+  int64_t num_cached_blocks = 0;                  // first ones of those that the chunk adds
 };
 
 void SequenceTable::Reset(int64_t num_blocks) {
   sequences_.clear();
-  num_blocks_ = num_blocks;
-  num_held_blocks_ = 0;
+  block_uses_.Reset(num_blocks);
 }
 
 absl::Status SequenceTable::CheckFeedback(const ChunkWork& chunk, const Standing& standing) const {
@@ -72,7 +72,7 @@ absl::Status SequenceTable::CheckChunk(const ChunkWork& chunk, const Standing& s
     return refuse("tokens beyond max_model_len", num_tokens, limits_.max_model_len);
   }
   if (end > num_tokens) return refuse("tokens known", num_tokens, end);
-  // Also of a first chunk: what lies before it in its blocks would be another sequence's.
+  // Also of a first chunk: what lies before it in its blocks must be its own beginning.
   if (begin != standing.num_computed) {
     return refuse("chunk begins at a wrong position", begin, standing.num_computed);
   }
@@ -100,23 +100,52 @@ absl::Status SequenceTable::CheckChunk(const ChunkWork& chunk, const Standing& s
   return absl::OkStatus();
 }
 
-absl::Status SequenceTable::CheckAgainstTable(const StepWork& work) const {
+absl::Status SequenceTable::UseBlocks(const ChunkWork& chunk, const Standing& standing,
+                                      BlockUsesDraft* uses) {
+  const auto num_cached = static_cast<size_t>(standing.num_cached_blocks);
+  for (size_t i = 0; i < chunk.new_block_ids.size(); ++i) {
+    const uint32_t block = chunk.new_block_ids[i];
+    RETURN_IF_ERROR(i < num_cached ? uses->Share(block) : uses->Take(block));
+  }
+  const size_t num_old = standing.blocks == nullptr ? 0 : standing.blocks->size();
+  const uint32_t end = chunk.begin + chunk.num_tokens;
+  for (uint32_t begin = chunk.begin; begin < end;) {
+    const uint32_t index = begin / kernels::kBlockTokens;
+    const uint32_t block_begin = index * kernels::kBlockTokens;
+    const uint32_t slot_end = std::min<uint32_t>(end - block_begin, kernels::kBlockTokens);
+    const uint32_t block =
+        index < num_old ? (*standing.blocks)[index] : chunk.new_block_ids[index - num_old];
+    RETURN_IF_ERROR(uses->Write(block, begin - block_begin, slot_end));
+    begin = block_begin + slot_end;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SequenceTable::CheckAgainstTable(const StepWork& work, BlockUsesDraft* uses) const {
   absl::flat_hash_set<uint64_t> finished;
   absl::flat_hash_map<uint64_t, const NewSequenceWork*> learned;
   const auto unknown = [](uint64_t id) {
     return absl::InvalidArgumentError(absl::StrCat("sequence ", id, " is not known"));
   };
   for (uint64_t id : work.finished_sequence_ids) {
-    if (!sequences_.contains(id)) return unknown(id);
+    const auto known = sequences_.find(id);
+    if (known == sequences_.end()) return unknown(id);
     finished.insert(id);
+    uses->Drop(known->second.blocks);
   }
   for (const NewSequenceWork& sequence : work.new_sequences) {
     learned[sequence.sequence_id] = &sequence;
+    const auto known = sequences_.find(sequence.sequence_id);
+    if (known != sequences_.end() && !finished.contains(sequence.sequence_id)) {
+      uses->Drop(known->second.blocks);
+    }
   }
   for (const ChunkWork& chunk : work.chunks) {
     Standing standing;
     if (const auto found = learned.find(chunk.sequence_id); found != learned.end()) {
       standing.num_tokens = static_cast<int64_t>(found->second->token_ids.size());
+      standing.num_computed = found->second->num_cached_tokens;
+      standing.num_cached_blocks = BlocksFor(standing.num_computed);
     } else {
       const auto known = sequences_.find(chunk.sequence_id);
       if (known == sequences_.end() || finished.contains(chunk.sequence_id)) {
@@ -125,25 +154,22 @@ absl::Status SequenceTable::CheckAgainstTable(const StepWork& work) const {
       const Sequence& sequence = known->second;
       standing = {static_cast<int64_t>(sequence.tokens.size()), sequence.num_computed,
                   &sequence.blocks, sequence.sample_step_id,
-                  sequence.sampling->needs_history() && !sequence.unknown_positions.empty()};
+                  sequence.sampling->needs_history() && !sequence.unknown_positions.empty(),
+                  sequence.blocks.empty() ? BlocksFor(sequence.num_computed) : 0};
     }
     RETURN_IF_ERROR(CheckChunk(chunk, standing));
+    RETURN_IF_ERROR(
+        Annotate(UseBlocks(chunk, standing, uses), absl::StrCat("sequence ", chunk.sequence_id)));
   }
   return absl::OkStatus();
 }
 
-void SequenceTable::Forget(uint64_t sequence_id) {
-  const auto found = sequences_.find(sequence_id);
-  if (found == sequences_.end()) return;
-  num_held_blocks_ -= static_cast<int64_t>(found->second.blocks.size());
-  sequences_.erase(found);
-}
-
 void SequenceTable::Learn(const NewSequenceWork& work) {
-  Forget(work.sequence_id);
+  sequences_.erase(work.sequence_id);
   Sequence& sequence = sequences_[work.sequence_id];
   sequence.tokens = work.token_ids;
   sequence.num_prompt_tokens = work.num_prompt_tokens;
+  sequence.num_computed = work.num_cached_tokens;
   sequence.sampling = std::make_shared<const SamplingSettings>(work.sampling);
 }
 
@@ -167,7 +193,6 @@ void SequenceTable::Extend(Sequence& sequence, const ChunkWork& chunk, uint64_t 
                          chunk.appended_token_ids.end());
   sequence.blocks.insert(sequence.blocks.end(), chunk.new_block_ids.begin(),
                          chunk.new_block_ids.end());
-  num_held_blocks_ += static_cast<int64_t>(chunk.new_block_ids.size());
   sequence.num_computed = chunk.begin + chunk.num_tokens;
 }
 
@@ -214,9 +239,11 @@ void SequenceTable::AddPromptScores(const Sequence& sequence, const ChunkWork& c
 }
 
 absl::StatusOr<std::unique_ptr<StepBatch>> SequenceTable::Apply(const StepWork& work) {
-  RETURN_IF_ERROR(CheckStep(work, limits_, num_blocks_));
-  RETURN_IF_ERROR(CheckAgainstTable(work));
-  for (uint64_t id : work.finished_sequence_ids) Forget(id);
+  RETURN_IF_ERROR(CheckStep(work, limits_, block_uses_.num_blocks()));
+  BlockUsesDraft uses(&block_uses_);
+  RETURN_IF_ERROR(CheckAgainstTable(work, &uses));
+  uses.Commit();
+  for (uint64_t id : work.finished_sequence_ids) sequences_.erase(id);
   for (const NewSequenceWork& sequence : work.new_sequences) Learn(sequence);
 
   auto batch = std::make_unique<StepBatch>();

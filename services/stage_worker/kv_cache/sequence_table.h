@@ -1,7 +1,7 @@
 // What this stage knows of each live sequence: a cache of what the scheduler said, nothing of its
 // own.
 //
-//   unknown --new--> known (next position to compute: 0)
+//   unknown --new--> known (next position to compute: behind what is cached)
 //   known --chunk [begin, begin + n)--> known (next position: begin + n)
 //   known --new--> known afresh (a preempted sequence comes back);  known --finished--> unknown
 //
@@ -16,6 +16,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 
+#include "services/stage_worker/kv_cache/block_uses.h"
 #include "services/stage_worker/kv_cache/step_batch.h"
 #include "services/stage_worker/kv_cache/step_checks.h"
 #include "services/stage_worker/kv_cache/step_work.h"
@@ -31,8 +32,9 @@ class SequenceTable final {
 
   // Takes the step in: forgets finished sequences, learns new ones, extends continued ones, and
   // lays out the rows. Errors: InvalidArgument naming sequence and value, for an unknown sequence,
-  // a gap or overlap in positions, too few or too many blocks, and everything that CheckStep
-  // refuses. After an error the table is as before.
+  // a gap or overlap in positions, too few or too many blocks, a block that is shared before it is
+  // full or written while others hold it, and everything that CheckStep refuses. After an error the
+  // table is as before.
   absl::StatusOr<std::unique_ptr<StepBatch>> Apply(const StepWork& work);
 
   // The stage drew `token` at `position` of a sequence; if the scheduler left it to the stages to
@@ -41,8 +43,8 @@ class SequenceTable final {
   void LearnToken(uint64_t sequence_id, uint32_t position, uint32_t token);
 
   int64_t num_sequences() const { return static_cast<int64_t>(sequences_.size()); }
-  // Blocks in the tables of known sequences; a block that two share counts twice.
-  int64_t num_held_blocks() const { return num_held_blocks_; }
+  // Blocks in the tables of known sequences; a block that several share counts once.
+  int64_t num_held_blocks() const { return block_uses_.num_held(); }
 
   // Threads: one caller at a time.
 
@@ -60,9 +62,10 @@ class SequenceTable final {
   // Length, next position and so on of a sequence as a chunk of this step finds it.
   struct Standing;
 
-  absl::Status CheckAgainstTable(const StepWork& work) const;
+  absl::Status CheckAgainstTable(const StepWork& work, BlockUsesDraft* uses) const;
   absl::Status CheckChunk(const ChunkWork& chunk, const Standing& standing) const;
-  void Forget(uint64_t sequence_id);
+  static absl::Status UseBlocks(const ChunkWork& chunk, const Standing& standing,
+                                BlockUsesDraft* uses);
   void Learn(const NewSequenceWork& work);
   absl::Status CheckFeedback(const ChunkWork& chunk, const Standing& standing) const;
   void Extend(Sequence& sequence, const ChunkWork& chunk, uint64_t step_id);
@@ -71,8 +74,7 @@ class SequenceTable final {
   static void AddPromptScores(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch);
 
   const SequenceLimits limits_;
-  int64_t num_blocks_ = 0;
-  int64_t num_held_blocks_ = 0;
+  BlockUses block_uses_;
   absl::flat_hash_map<uint64_t, Sequence> sequences_;
 };
 

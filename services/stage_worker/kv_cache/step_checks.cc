@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/status/status_macros.h"
+#include "kernels/api/attention.h"
 
 namespace baton::stage {
 namespace {
@@ -55,6 +56,10 @@ absl::Status CheckNew(const NewSequenceWork& sequence, const SequenceLimits& lim
   const int64_t num_tokens = static_cast<int64_t>(sequence.token_ids.size());
   if (sequence.num_prompt_tokens < 1 || sequence.num_prompt_tokens > num_tokens) {
     return Refuse(sequence.sequence_id, "num_prompt_tokens is", sequence.num_prompt_tokens);
+  }
+  if (sequence.num_cached_tokens % kernels::kBlockTokens != 0 ||
+      sequence.num_cached_tokens >= num_tokens) {
+    return Refuse(sequence.sequence_id, "num_cached_tokens is", sequence.num_cached_tokens);
   }
   if (num_tokens > limits.max_model_len) {
     return Refuse(sequence.sequence_id, "more tokens than max_model_len:", num_tokens);

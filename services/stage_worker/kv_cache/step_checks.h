@@ -16,7 +16,8 @@ struct SequenceLimits {
 };
 
 // InvalidArgument naming sequence and value: a step beyond the limits, a sequence twice, an empty
-// chunk, a prompt that is empty or longer than its tokens, a token or block out of range.
+// chunk, a prompt that is empty or longer than its tokens, a cached part that is not whole blocks
+// or leaves nothing to compute, a token or block out of range.
 absl::Status CheckStep(const StepWork& work, const SequenceLimits& limits, int64_t num_blocks);
 
 }  // namespace baton::stage

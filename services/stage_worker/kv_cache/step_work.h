@@ -40,6 +40,9 @@ struct NewSequenceWork {
   std::vector<uint32_t> token_ids;  // prompt, then the answer so far
   uint32_t num_prompt_tokens = 0;   // [1, token_ids.size()]
   SamplingSettings sampling;
+  // First tokens whose KV other rows of this epoch have put into the first blocks of the first
+  // chunk: whole blocks, and not the last token.
+  uint32_t num_cached_tokens = 0;
 };
 
 struct ChunkWork {

@@ -1,6 +1,7 @@
 // A sequence's tokens and log-probabilities have the same bits however it is computed: alone or
-// among others, in chunks of any size, on any number of stages and devices, after preemption. Only
-// the number of ranks may change them (other partial sums).
+// among others, in chunks of any size, on any number of stages and devices, after preemption,
+// behind a beginning that another sequence computed. Only the number of ranks may change them
+// (other partial sums).
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -35,8 +36,8 @@ std::vector<uint32_t> Prompt(const Cell& cell, size_t sequence, uint32_t size) {
   return {ids.begin(), ids.begin() + size};
 }
 
-// Everything that came back, as bits.
-std::vector<uint32_t> BitsOf(const fakes::DrivenSequence& sequence) {
+// Everything that came back of positions from `first_position` on, as bits.
+std::vector<uint32_t> BitsOf(const fakes::DrivenSequence& sequence, uint32_t first_position = 0) {
   std::vector<uint32_t> bits = sequence.tokens;
   const auto add = [&bits](const kernels::TokenScore& score) {
     uint32_t logprob = 0;
@@ -44,6 +45,7 @@ std::vector<uint32_t> BitsOf(const fakes::DrivenSequence& sequence) {
     bits.insert(bits.end(), {score.token_id, logprob, score.rank});
   };
   for (const auto& [position, scores] : sequence.scores) {
+    if (position < first_position) continue;
     bits.push_back(position);
     add(scores.token);
     for (const kernels::TokenScore& score : scores.top) add(score);
@@ -159,6 +161,36 @@ TEST_P(ModelInvariance, DoesNotDependOnPreemption) {
   }
   ASSERT_TRUE(driver.Generate(subject, kDrawnTokens, kWhole).ok());
   EXPECT_EQ(BitsOf(driver.at(subject)), undisturbed);
+}
+
+// The beginning of the subject's prompt is a stranger's too, who goes on with other tokens.
+TEST_P(ModelInvariance, DoesNotDependOnWhoComputedItsBeginning) {
+  constexpr uint32_t kShared = 64;
+  ASSERT_TRUE(RunAlone(GetParam(), kWhole).size() > 0);
+  const std::vector<uint32_t> alone = BitsOf(driver_->at(1), kShared + 1);
+  std::vector<uint32_t> strange = Prompt(GetParam(), kSubject, kShared);
+  const std::vector<uint32_t> tail = Prompt(GetParam(), 46, 20);
+  strange.insert(strange.end(), tail.begin(), tail.end());
+  struct Way {
+    const char* name;
+    uint32_t before;  // tokens of the stranger that are computed in earlier steps
+    bool gone;        // the stranger ends as soon as the subject has begun
+  };
+  for (const Way& way : {Way{"in the same step", 0, false}, Way{"in part before", 40, false},
+                         Way{"before", kWhole, false}, Way{"and is gone", kWhole, true}}) {
+    fakes::SequenceDriver& driver = Start(GetParam());
+    const uint64_t other = driver.Add(strange, Sampling(3));
+    const uint64_t subject = AddSubject();
+    driver.Share(subject, other, kShared);
+    if (way.before > 0) {
+      ASSERT_TRUE(driver.Step({{other, way.before}}).ok());
+    }
+    ASSERT_TRUE(driver.Step({{other, kWhole}, {subject, kWhole}}).ok()) << way.name;
+    if (way.gone) driver.Finish(other);
+    ASSERT_TRUE(driver.Generate(subject, kDrawnTokens, kWhole).ok()) << way.name;
+    EXPECT_EQ(driver.at(subject).scores.size(), kPromptTokens - 1 - kShared + kDrawnTokens);
+    EXPECT_EQ(BitsOf(driver.at(subject), kShared + 1), alone) << way.name;
+  }
 }
 
 std::vector<Cell> AllCells() {

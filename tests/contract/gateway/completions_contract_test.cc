@@ -66,6 +66,21 @@ TEST_F(CompletionsContract, SeveralPromptsTimesSeveralChoicesKeepTheirOrder) {
   EXPECT_EQ(body["usage"]["completion_tokens"], 12);
 }
 
+// Of what the choices of a prompt find, one may have computed it for the others.
+TEST_F(CompletionsContract, TellsWhatWasCachedOfEachPromptBeforeTheRequest) {
+  for (const uint32_t num_cached : {128u, 64u, 128u}) {
+    FakeAnswer answer;
+    answer.token_ids = {7, 8, 9};
+    answer.num_cached = num_cached;
+    scheduler().PushAnswer(answer);
+  }
+  const json prompt(std::vector<int>(130, 5));
+  const json body = Complete({{"prompt", prompt}, {"n", 3}, {"max_tokens", 3}});
+  EXPECT_EQ(body["usage"]["prompt_tokens"], 130);
+  EXPECT_EQ(body["usage"]["prompt_tokens_details"]["cached_tokens"], 64);
+  EXPECT_EQ(Complete({{"prompt", prompt}})["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+}
+
 TEST_F(CompletionsContract, EchoPutsThePromptBeforeTheText) {
   Answer(" two");
   EXPECT_EQ(Complete({{"prompt", "one"}, {"echo", true}})["choices"][0]["text"], "one two");

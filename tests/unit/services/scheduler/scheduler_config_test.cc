@@ -1,5 +1,6 @@
 #include "services/scheduler/scheduler_config.h"
 
+#include <cmath>
 #include <functional>
 
 #include "gtest/gtest.h"
@@ -50,6 +51,19 @@ TEST(ResolveGroup, TakesTheTypeOfActivations) {
   EXPECT_EQ(ResolveGroup(config)->plans[0].compute_type(), v1::DATA_TYPE_BFLOAT16);
 }
 
+TEST(ResolveGroup, CachesPrefixesUnderASecretOfItsOwn) {
+  SchedulerConfig config = MakeConfig();
+  config.watermark = 0.25;
+  const ScheduleOptions first = ResolveGroup(config)->schedule;
+  EXPECT_TRUE(first.prefix_caching);
+  EXPECT_EQ(first.watermark, 0.25);
+  EXPECT_EQ(first.cache_secret.size(), 32u);
+  config.enable_prefix_caching = false;
+  const ScheduleOptions second = ResolveGroup(config)->schedule;
+  EXPECT_FALSE(second.prefix_caching);
+  EXPECT_NE(second.cache_secret, first.cache_secret);
+}
+
 TEST(ResolveGroup, NamesTheFlagThatIsWrong) {
   const std::pair<const char*, std::function<void(SchedulerConfig*)>> cases[] = {
       {"--model", [](auto* c) { c->model.clear(); }},
@@ -60,6 +74,9 @@ TEST(ResolveGroup, NamesTheFlagThatIsWrong) {
       {"--pipeline-parallel-size", [](auto* c) { c->pipeline_parallel_size = 0; }},
       {"--lookahead-steps", [](auto* c) { c->lookahead_steps = 17; }},
       {"--step-timeout", [](auto* c) { c->step_timeout = absl::Milliseconds(9); }},
+      {"--watermark", [](auto* c) { c->watermark = 1; }},
+      {"--watermark", [](auto* c) { c->watermark = -0.01; }},
+      {"--watermark", [](auto* c) { c->watermark = std::nan(""); }},
       {"--heartbeat-timeout", [](auto* c) { c->heartbeat_timeout = absl::Milliseconds(9); }},
   };
   for (const auto& [culprit, spoil] : cases) {

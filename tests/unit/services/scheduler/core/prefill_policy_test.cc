@@ -16,8 +16,23 @@ TEST(PrefillPolicy, CutsChunksAtTheBudget) {
 
 TEST(PrefillPolicy, FitsOnlyWithRoomForTheNextToken) {
   const Sequence sequence(MakeRequest(1, 128), 0);
-  EXPECT_FALSE(FitsNow(sequence, BlockLedger(2, 64)));
-  EXPECT_TRUE(FitsNow(sequence, BlockLedger(3, 64)));
+  EXPECT_FALSE(FitsNow(sequence, {}, BlockLedger(2, 64), 0));
+  EXPECT_TRUE(FitsNow(sequence, {}, BlockLedger(3, 64), 0));
+}
+
+TEST(PrefillPolicy, KeepsTheReserveFree) {
+  const Sequence sequence(MakeRequest(1, 128), 0);
+  EXPECT_FALSE(FitsNow(sequence, {}, BlockLedger(4, 64), 2));
+  EXPECT_TRUE(FitsNow(sequence, {}, BlockLedger(5, 64), 2));
+}
+
+TEST(PrefillPolicy, CountsOnlyBlocksThatNobodyHolds) {
+  const Sequence sequence(MakeRequest(1, 128), 0);
+  BlockLedger ledger(4, 64);
+  ASSERT_TRUE(ledger.Grow(2, 128).has_value());
+  EXPECT_FALSE(FitsNow(sequence, {}, ledger, 0));
+  EXPECT_TRUE(FitsNow(sequence, {.blocks = {0}, .num_free = 0}, ledger, 0));
+  EXPECT_FALSE(FitsNow(sequence, {.blocks = {3}, .num_free = 1}, ledger, 0));
 }
 
 TEST(PrefillPolicy, SharesAdmissionsAmongStepsInFlight) {

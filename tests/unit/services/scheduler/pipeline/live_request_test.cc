@@ -36,6 +36,23 @@ TEST(LiveRequest, SendsPromptLogprobsOnceInOrder) {
   EXPECT_EQ(MakeResponse(news, nullptr, &live).prompt_logprobs_size(), 0);
 }
 
+TEST(LiveRequest, TellsWithTheFirstTokenWhatWasCached) {
+  LiveRequest live = MakeLive(130);
+  live.num_cached_prompt_tokens = 128;
+  const SequenceNews news{.id = 1, .token = 9};
+  EXPECT_EQ(MakeResponse(news, nullptr, &live).cached_prompt_tokens(), 128u);
+  EXPECT_EQ(MakeResponse(news, nullptr, &live).cached_prompt_tokens(), 0u);
+}
+
+TEST(LiveRequest, ReadsTheCacheUnlessPromptLogprobsAreWanted) {
+  v1::SubmitRequest request;
+  request.set_cache_salt("salt");
+  EXPECT_TRUE(MakeSequenceRequest(1, request).reads_cache);
+  EXPECT_EQ(MakeSequenceRequest(1, request).cache_salt, "salt");
+  request.mutable_sampling()->set_num_prompt_logprobs(0);
+  EXPECT_FALSE(MakeSequenceRequest(1, request).reads_cache);
+}
+
 TEST(LiveRequest, KeepsNoPromptLogprobsUnlessAskedFor) {
   LiveRequest live = MakeLive(6);
   live.sampling.clear_num_prompt_logprobs();

@@ -13,6 +13,7 @@ bool SimulatedCaller::Push(v1::SubmitResponse response) {
   for (const v1::GeneratedToken& token : response.tokens()) tokens.push_back(token.token_id());
   for (const auto& logprobs : response.prompt_logprobs()) prompt_logprobs.push_back(logprobs);
   if (response.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) reason = response.finish_reason();
+  num_cached += response.cached_prompt_tokens();
   if (response.has_stop_token_id()) stop_token = response.stop_token_id();
   return true;
 }
@@ -152,10 +153,11 @@ void SimulatedGroup::Pass(absl::Duration duration) {
 }
 
 v1::SubmitRequest SimulatedGroup::MakeRequest(uint32_t prompt_tokens, uint32_t max_tokens,
-                                              uint64_t seed) {
+                                              uint64_t seed, std::optional<uint64_t> text) {
   v1::SubmitRequest request;
   for (uint32_t i = 0; i < prompt_tokens; ++i) {
-    request.add_prompt_token_ids(static_cast<uint32_t>((seed * 131 + i * 17) % 1000 + 2));
+    request.add_prompt_token_ids(
+        static_cast<uint32_t>((text.value_or(seed) * 131 + i * 17) % 1000 + 2));
   }
   request.mutable_sampling()->set_seed(seed);
   request.mutable_stop()->set_max_tokens(max_tokens);

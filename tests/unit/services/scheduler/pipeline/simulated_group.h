@@ -41,6 +41,7 @@ class SimulatedCaller final : public TokenSink {
   std::vector<v1::PositionLogprobs> prompt_logprobs;
   v1::FinishReason reason = v1::FINISH_REASON_UNSPECIFIED;
   std::optional<uint32_t> stop_token;
+  uint32_t num_cached = 0;
   std::optional<absl::Status> status;
   absl::Duration retry_after;
   int num_finishes = 0;
@@ -89,7 +90,9 @@ class SimulatedGroup final {
   // The clock moves; stages that are alive send heartbeats.
   void Pass(absl::Duration duration);
 
-  static v1::SubmitRequest MakeRequest(uint32_t prompt_tokens, uint32_t max_tokens, uint64_t seed);
+  // Requests with equal `text` have prompts that begin alike; by default `seed`.
+  static v1::SubmitRequest MakeRequest(uint32_t prompt_tokens, uint32_t max_tokens, uint64_t seed,
+                                       std::optional<uint64_t> text = std::nullopt);
   SequenceId Submit(v1::SubmitRequest request);
   void Cancel(SequenceId id);
   SimulatedCaller& caller(SequenceId id) { return *callers_.at(id); }

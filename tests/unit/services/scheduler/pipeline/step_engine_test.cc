@@ -149,6 +149,44 @@ TEST_F(StepEngineTest, SendsPromptLogprobsWithTheFirstToken) {
   }
 }
 
+TEST_F(StepEngineTest, TellsCallersAndWatchersWhatWasCached) {
+  Complete();
+  // Blocks of 8 tokens: two of the prompt are full.
+  const SequenceId first = group_.Submit(SimulatedGroup::MakeRequest(20, 6, 5, 1));
+  group_.Settle();
+  const SequenceId second = group_.Submit(SimulatedGroup::MakeRequest(20, 6, 6, 1));
+  const SequenceId third = group_.Submit(SimulatedGroup::MakeRequest(20, 6, 6, 1));
+  v1::SubmitRequest salted = SimulatedGroup::MakeRequest(20, 6, 6, 1);
+  salted.set_cache_salt("salt");
+  const SequenceId fourth = group_.Submit(salted);
+  group_.Settle();
+  for (SequenceId id : {first, second, third, fourth}) ExpectAnswered(id);
+  EXPECT_EQ(group_.caller(first).num_cached, 0u);
+  EXPECT_EQ(group_.caller(second).num_cached, 16u);
+  EXPECT_EQ(group_.caller(third).num_cached, 16u);
+  EXPECT_EQ(group_.caller(fourth).num_cached, 0u);
+  group_.Pass(absl::Milliseconds(300));
+  EXPECT_EQ(state_->last.num_prefix_query_tokens(), 80u);
+  EXPECT_EQ(state_->last.num_prefix_hit_tokens(), 32u);
+  EXPECT_EQ(state_->last.num_evicted_blocks(), 0u);
+  EXPECT_EQ(state_->last.num_used_blocks(), 0u);
+  EXPECT_TRUE(group_.violations().empty());
+}
+
+TEST_F(StepEngineTest, GivesAllPromptLogprobsOfACachedPrompt) {
+  Complete();
+  const SequenceId first = group_.Submit(SimulatedGroup::MakeRequest(20, 6, 5, 1));
+  group_.Settle();
+  v1::SubmitRequest request = SimulatedGroup::MakeRequest(20, 6, 6, 1);
+  request.mutable_sampling()->set_num_prompt_logprobs(0);
+  const SequenceId second = group_.Submit(request);
+  group_.Settle();
+  ExpectAnswered(first);
+  ExpectAnswered(second);
+  EXPECT_EQ(group_.caller(second).prompt_logprobs.size(), 19u);
+  EXPECT_EQ(group_.caller(second).num_cached, 0u);
+}
+
 TEST_F(StepEngineTest, HoldsRequestsUntilTheGroupIsComplete) {
   const SequenceId id = SubmitSmall();
   EXPECT_EQ(group_.caller(id).num_finishes, 0);

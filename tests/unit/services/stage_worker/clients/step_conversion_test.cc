@@ -17,6 +17,7 @@ v1::StepCommand ExampleStep() {
   sequence->add_token_ids(11);
   sequence->add_token_ids(12);
   sequence->set_num_prompt_tokens(2);
+  sequence->set_num_cached_tokens(64);  // whether it makes sense is not judged here
   v1::SamplingParams* sampling = sequence->mutable_sampling();
   sampling->set_temperature(0.5f);
   sampling->set_top_p(0.9f);
@@ -57,6 +58,7 @@ TEST(DecodeStep, KeepsEveryField) {
   EXPECT_EQ(sequence.sequence_id, 7u);
   EXPECT_EQ(sequence.token_ids, (std::vector<uint32_t>{11, 12}));
   EXPECT_EQ(sequence.num_prompt_tokens, 2u);
+  EXPECT_EQ(sequence.num_cached_tokens, 64u);
   const SamplingSettings& sampling = sequence.sampling;
   EXPECT_EQ(sampling.temperature, 0.5f);
   EXPECT_EQ(sampling.top_p, 0.9f);

@@ -257,6 +257,82 @@ TEST_F(SequenceTableTest, RefusesAFirstChunkThatLeavesAGap) {
   EXPECT_EQ(table_.num_sequences(), 0);
 }
 
+// Sequence `id` of `count` tokens that begins behind `cached`, with `blocks`, as a whole.
+StepWork BehindCached(uint64_t id, uint32_t count, uint32_t cached, std::vector<uint32_t> blocks) {
+  StepWork work;
+  work.new_sequences.push_back({id, Tokens(count), count, {}, cached});
+  work.chunks.push_back({id, cached, count - cached, {}, std::move(blocks), true});
+  return work;
+}
+
+TEST_F(SequenceTableTest, BeginsBehindWhatIsCached) {
+  Start(1, 130, 130, {4, 9, 2});
+  const auto batch = table_.Apply(BehindCached(2, 130, 128, {4, 9, 7}));
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  EXPECT_THAT((*batch)->token_ids, ElementsAre(228, 229));
+  EXPECT_THAT((*batch)->positions, ElementsAre(128, 129));
+  EXPECT_THAT((*batch)->block_tables, ElementsAre(4, 9, 7));
+  EXPECT_EQ(table_.num_held_blocks(), 4);
+  StepWork leave;
+  leave.finished_sequence_ids = {1};
+  ASSERT_TRUE(table_.Apply(leave).ok());
+  EXPECT_EQ(table_.num_held_blocks(), 3);
+  // What ended sequences left can be shared too.
+  leave.finished_sequence_ids = {2};
+  ASSERT_TRUE(table_.Apply(leave).ok());
+  EXPECT_EQ(table_.num_held_blocks(), 0);
+  EXPECT_TRUE(table_.Apply(BehindCached(3, 130, 64, {4, 5, 6})).ok());
+}
+
+TEST_F(SequenceTableTest, SharesABlockThatAnEarlierRowOfTheStepFills) {
+  Start(1, 100, 40, {3});
+  StepWork work = BehindCached(2, 100, 64, {3, 5});
+  work.chunks.insert(work.chunks.begin(), {1, 40, 60, {}, {4}, true});
+  StepWork wrong_order = work;
+  std::swap(wrong_order.chunks[0], wrong_order.chunks[1]);
+  const absl::Status status = table_.Apply(wrong_order).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("sequence 2: block 3"));
+  const auto batch = table_.Apply(work);
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  EXPECT_THAT((*batch)->block_tables, ElementsAre(3, 4, 3, 5));
+}
+
+TEST_F(SequenceTableTest, RefusesBlocksThatAreNotTheSequencesToReadOrWrite) {
+  Start(1, 100, 100, {3, 4});
+  const std::pair<const char*, StepWork> bad_steps[] = {
+      {"block 4 is to be shared but has 36 tokens", BehindCached(2, 130, 128, {3, 4, 5})},
+      {"block 9 is to be shared but has 0 tokens", BehindCached(2, 130, 64, {9, 5, 6})},
+      {"block 3 is held by another", BehindCached(2, 130, 0, {3, 5, 6})},
+      {"num_cached_tokens is 63", BehindCached(2, 130, 63, {3, 5, 6})},
+      {"num_cached_tokens is 128", BehindCached(2, 128, 128, {3, 4})},
+  };
+  for (const auto& [message, work] : bad_steps) {
+    const absl::Status status = table_.Apply(work).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << message;
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr(message));
+    EXPECT_EQ(table_.num_held_blocks(), 2);
+  }
+  // Two newcomers of one step.
+  StepWork work = BehindCached(2, 10, 0, {5});
+  const StepWork other = BehindCached(3, 10, 0, {5});
+  work.new_sequences.push_back(other.new_sequences[0]);
+  work.chunks.push_back(other.chunks[0]);
+  EXPECT_EQ(table_.Apply(work).status().code(), absl::StatusCode::kInvalidArgument);
+  // A full block that others hold is never written again; it is when it is nobody's.
+  StepWork leave;
+  leave.finished_sequence_ids = {1};
+  ASSERT_TRUE(table_.Apply(leave).ok());
+  EXPECT_TRUE(table_.Apply(BehindCached(2, 130, 0, {3, 5, 6})).ok());
+  EXPECT_FALSE(table_.Apply(BehindCached(3, 130, 64, {4, 7, 8})).ok());
+}
+
+TEST_F(SequenceTableTest, SharesNothingOfAnEarlierEpoch) {
+  Start(1, 100, 100, {3, 4});
+  table_.Reset(16);
+  EXPECT_FALSE(table_.Apply(BehindCached(2, 130, 64, {3, 5, 6})).ok());
+}
+
 TEST_F(SequenceTableTest, ForgetsFinishedSequencesBeforeAnythingElse) {
   Start(1, 3, 3, {0});
   StepWork work;

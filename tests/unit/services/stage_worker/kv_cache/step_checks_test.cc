@@ -35,6 +35,8 @@ TEST(CheckStep, NamesWhatIsWrong) {
        [](StepWork& w) { w.chunks[0].appended_token_ids = {200}; }},
       {"num_prompt_tokens is 0", [](StepWork& w) { w.new_sequences[0].num_prompt_tokens = 0; }},
       {"num_prompt_tokens is 4", [](StepWork& w) { w.new_sequences[0].num_prompt_tokens = 4; }},
+      {"num_cached_tokens is 1", [](StepWork& w) { w.new_sequences[0].num_cached_tokens = 1; }},
+      {"num_cached_tokens is 64", [](StepWork& w) { w.new_sequences[0].num_cached_tokens = 64; }},
       {"max_model_len", [](StepWork& w) { w.new_sequences[0].token_ids.resize(51); }},
       {"without tokens", [](StepWork& w) { w.chunks[0].num_tokens = 0; }},
       {"block out of range: 4", [](StepWork& w) { w.chunks[0].new_block_ids = {4}; }},
