@@ -1,6 +1,7 @@
 #include "services/gateway/gateway_config.h"
 
 #include "absl/flags/flag.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 #include "common/status/status_macros.h"
@@ -26,6 +27,12 @@ ABSL_FLAG(std::string, chat_template, "", "Jinja file to use instead of the mode
 ABSL_FLAG(std::string, reasoning_parser, "auto",
           "how reasoning is split off: deepseek_r1, none, or auto: as the template suggests");
 ABSL_FLAG(std::vector<std::string>, api_key, {}, "keys of which /v1 requests must carry one");
+ABSL_FLAG(
+    std::vector<std::string>, api_key_weight, {},
+    "shares of the keys of --api-key, in their order, when the service is busy: 2 for twice as "
+    "many tokens; default: 1 each");
+ABSL_FLAG(int, max_num_requests_per_key, 0,
+          "generation sequences at a time of one API key; more are answered 429; 0: no bound");
 ABSL_FLAG(int, max_num_requests, 1024,
           "generation sequences at a time, one per choice of each prompt; more are answered 503");
 ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
@@ -36,10 +43,29 @@ ABSL_FLAG(bool, log_requests, true, "log one line per generation request");
 namespace baton::gateway {
 namespace {
 
+constexpr uint32_t kMaxKeyWeight = 1000;  // as fairness_weight in scheduling.proto
+
 absl::Status CheckRange(absl::string_view flag, int value, int low, int high) {
   if (value >= low && value <= high) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("--", flag, " is ", value, "; wanted ", low, " to ", high));
+}
+
+absl::StatusOr<std::vector<uint32_t>> KeyWeights() {
+  const std::vector<std::string> given = absl::GetFlag(FLAGS_api_key_weight);
+  if (given.size() > absl::GetFlag(FLAGS_api_key).size()) {
+    return absl::InvalidArgumentError("--api-key-weight has more weights than --api-key has keys");
+  }
+  std::vector<uint32_t> weights;
+  for (const std::string& text : given) {
+    uint32_t weight = 0;
+    if (!absl::SimpleAtoi(text, &weight) || weight < 1 || weight > kMaxKeyWeight) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--api-key-weight has \"", text, "\"; wanted 1 to ", kMaxKeyWeight));
+    }
+    weights.push_back(weight);
+  }
+  return weights;
 }
 
 absl::Status CheckFlags() {
@@ -50,6 +76,8 @@ absl::Status CheckFlags() {
   RETURN_IF_ERROR(CheckRange("max-model-len", absl::GetFlag(FLAGS_max_model_len), 0, 1 << 24));
   RETURN_IF_ERROR(
       CheckRange("max-num-requests", absl::GetFlag(FLAGS_max_num_requests), 1, 1 << 20));
+  RETURN_IF_ERROR(CheckRange("max-num-requests-per-key",
+                             absl::GetFlag(FLAGS_max_num_requests_per_key), 0, 1 << 20));
   RETURN_IF_ERROR(CheckRange("max-connections", absl::GetFlag(FLAGS_max_connections), 1, 1 << 20));
   RETURN_IF_ERROR(CheckRange("max-body-mib", absl::GetFlag(FLAGS_max_body_mib), 1, 1024));
   if (absl::GetFlag(FLAGS_request_timeout) <= absl::ZeroDuration()) {
@@ -85,6 +113,9 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.model.reasoning_parser = absl::GetFlag(FLAGS_reasoning_parser);
   config.scheduler_address = absl::GetFlag(FLAGS_scheduler);
   config.api_keys = absl::GetFlag(FLAGS_api_key);
+  ASSIGN_OR_RETURN(config.api_key_weights, KeyWeights());
+  config.max_num_requests_per_key =
+      static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests_per_key));
   config.max_num_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests));
   config.request_timeout = absl::GetFlag(FLAGS_request_timeout);
   config.log_requests = absl::GetFlag(FLAGS_log_requests);

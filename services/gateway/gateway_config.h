@@ -1,6 +1,7 @@
 // What the command line of baton-gateway says.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,9 @@ struct GatewayConfig {
   ServedModelOptions model;
   std::string scheduler_address;
   std::vector<std::string> api_keys;
+  std::vector<uint32_t> api_key_weights;  // of the first keys; the others have 1
   size_t max_num_requests = 1024;
+  size_t max_num_requests_per_key = 0;  // 0: no bound
   absl::Duration request_timeout = absl::Seconds(600);
   bool log_requests = true;
 };

@@ -14,8 +14,8 @@ grpc::ServerUnaryReactor* InferenceService::GetModelInfo(
     grpc::CallbackServerContext* server_context, const v1::GetModelInfoRequest*,
     v1::GetModelInfoResponse* response) {
   grpc::ServerUnaryReactor* reactor = server_context->DefaultReactor();
-  if (absl::Status allowed = CheckCaller(context_.api_keys, *server_context); !allowed.ok()) {
-    reactor->Finish(ToGrpcStatus(allowed));
+  if (const auto caller = IdentifyCaller(context_.api_keys, *server_context); !caller.ok()) {
+    reactor->Finish(ToGrpcStatus(caller.status()));
     return reactor;
   }
   response->set_model(context_.model.names.front());

@@ -30,6 +30,14 @@ absl::Status CheckFlags(const SchedulerConfig& config) {
   RETURN_IF_ERROR(CheckFlag("max-num-seqs", config.max_num_seqs, 1, 1 << 16));
   RETURN_IF_ERROR(CheckFlag("max-num-queued-reqs", config.max_num_queued_reqs, 1, 1 << 20));
   RETURN_IF_ERROR(
+      CheckFlag("max-num-queued-tokens", config.max_num_queued_tokens, 0, int64_t{1} << 40));
+  if (config.max_queue_wait <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("--max-queue-wait must be more than 0");
+  }
+  if (config.priority_aging <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("--priority-aging must be more than 0");
+  }
+  RETURN_IF_ERROR(
       CheckFlag("num-gpu-blocks-override", config.num_gpu_blocks_override, 0, UINT32_MAX));
   RETURN_IF_ERROR(CheckFlag("max-steps-in-flight", config.max_steps_in_flight, 0, 1008));
   RETURN_IF_ERROR(CheckFlag("lookahead-steps", config.lookahead_steps, 0, 16));
@@ -86,6 +94,13 @@ absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
   group.schedule.max_step_tokens = static_cast<uint32_t>(config.max_num_batched_tokens);
   group.schedule.max_running = static_cast<uint32_t>(config.max_num_seqs);
   group.schedule.max_waiting = static_cast<uint32_t>(config.max_num_queued_reqs);
+  if (config.max_num_queued_tokens > 0) {
+    group.schedule.max_waiting_tokens = static_cast<uint64_t>(config.max_num_queued_tokens);
+  }
+  if (config.max_queue_wait < absl::InfiniteDuration()) {
+    group.schedule.max_wait = absl::ToInt64Microseconds(config.max_queue_wait);
+  }
+  group.schedule.priority_aging = absl::ToInt64Microseconds(config.priority_aging);
   group.schedule.max_steps_in_flight = static_cast<uint32_t>(
       config.max_steps_in_flight > 0 ? config.max_steps_in_flight : config.pipeline_parallel_size);
   group.schedule.lookahead_steps = static_cast<uint32_t>(config.lookahead_steps);

@@ -24,6 +24,9 @@ struct SchedulerConfig {
   int64_t max_num_batched_tokens = 2048;
   int64_t max_num_seqs = 256;
   int64_t max_num_queued_reqs = 1024;
+  int64_t max_num_queued_tokens = 4 << 20;  // 0: as many as the requests have
+  absl::Duration max_queue_wait = absl::Seconds(60);
+  absl::Duration priority_aging = absl::Seconds(10);
   int64_t num_gpu_blocks_override = 0;  // 0: as memory allows
   int64_t max_steps_in_flight = 0;      // 0: the pipeline-parallel size
   int64_t lookahead_steps = 1;          // ordered beyond these; 0: none

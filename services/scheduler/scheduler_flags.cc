@@ -18,6 +18,13 @@ ABSL_FLAG(std::string, dtype, "auto", "Type of activations: auto, bfloat16 or fl
 ABSL_FLAG(int64_t, max_num_batched_tokens, 2048, "Most tokens of one step.");
 ABSL_FLAG(int64_t, max_num_seqs, 256, "Most sequences that run at a time.");
 ABSL_FLAG(int64_t, max_num_queued_reqs, 1024, "Most requests that wait; more are refused.");
+ABSL_FLAG(int64_t, max_num_queued_tokens, 4 << 20,
+          "Most tokens of the requests that wait; more are refused. 0: no bound.");
+ABSL_FLAG(absl::Duration, max_queue_wait, absl::Seconds(60),
+          "A request that would wait longer before its first step is refused at once, with the "
+          "time after which to try again.");
+ABSL_FLAG(absl::Duration, priority_aging, absl::Seconds(10),
+          "Requests of a priority that got no turn for so long get one before better ones.");
 ABSL_FLAG(int64_t, num_gpu_blocks_override, 0,
           "Blocks of KV cache (64 tokens each); 0: as many as the memory of the stages allows.");
 ABSL_FLAG(bool, enable_prefix_caching, true,
@@ -65,6 +72,9 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   config.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
   config.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   config.max_num_queued_reqs = absl::GetFlag(FLAGS_max_num_queued_reqs);
+  config.max_num_queued_tokens = absl::GetFlag(FLAGS_max_num_queued_tokens);
+  config.max_queue_wait = absl::GetFlag(FLAGS_max_queue_wait);
+  config.priority_aging = absl::GetFlag(FLAGS_priority_aging);
   config.num_gpu_blocks_override = absl::GetFlag(FLAGS_num_gpu_blocks_override);
   config.enable_prefix_caching = absl::GetFlag(FLAGS_enable_prefix_caching);
   config.watermark = absl::GetFlag(FLAGS_watermark);

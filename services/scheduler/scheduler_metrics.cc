@@ -28,6 +28,10 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
     : registry_(std::move(registry)),
       running_(AddGauge(registry_, "baton_scheduler_running_sequences", "Sequences that run.")),
       waiting_(AddGauge(registry_, "baton_scheduler_waiting_sequences", "Sequences that wait.")),
+      queue_tokens_(AddGauge(registry_, "baton_scheduler_queue_tokens",
+                             "Tokens of prompt and answer so far of the sequences that wait.")),
+      predicted_wait_(AddGauge(registry_, "baton_scheduler_predicted_wait_seconds",
+                               "Time that all that waits is expected to take.")),
       used_blocks_(
           AddGauge(registry_, "baton_scheduler_kv_blocks_used",
                    "Blocks of KV cache that sequences hold; what is only cached is free.")),
@@ -49,6 +53,12 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
                                   "Tokens of prompt and answer that steps computed.")),
       generated_tokens_(AddCounter(registry_, "baton_scheduler_generated_tokens_total",
                                    "Tokens sampled for callers.")),
+      refused_(prometheus::BuildCounter()
+                   .Name("baton_scheduler_refused_total")
+                   .Help("Requests refused, by reason.")
+                   .Register(*registry_)),
+      expired_(AddCounter(registry_, "baton_scheduler_expired_total",
+                          "Requests ended because their deadline passed.")),
       step_rows_(AddHistogram(registry_, "baton_scheduler_step_sequences", "Sequences of a step.",
                               Buckets{1, 2, 4, 8, 16, 32, 64, 128, 256, 512})),
       step_seconds_(AddHistogram(
@@ -74,9 +84,19 @@ void SchedulerMetrics::OnTokens(uint64_t num_tokens) {
   generated_tokens_.Increment(static_cast<double>(num_tokens));
 }
 
+void SchedulerMetrics::OnRefused(absl::string_view reason) {
+  refused_.Add({{"reason", std::string(reason)}}).Increment();
+}
+
+void SchedulerMetrics::OnExpired(uint64_t num_requests) {
+  expired_.Increment(static_cast<double>(num_requests));
+}
+
 void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) {
   running_.Set(counts.num_running);
   waiting_.Set(counts.num_waiting);
+  queue_tokens_.Set(static_cast<double>(counts.num_waiting_tokens));
+  predicted_wait_.Set(static_cast<double>(counts.drain_time) / 1e6);
   used_blocks_.Set(counts.num_used_blocks);
   total_blocks_.Set(counts.num_total_blocks);
   epoch_.Set(static_cast<double>(epoch));

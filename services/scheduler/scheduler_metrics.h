@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "prometheus/counter.h"
+#include "prometheus/family.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
@@ -21,12 +22,16 @@ class SchedulerMetrics final : public StepObserver {
   void OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) override;
   void OnStart(absl::Duration waited) override;
   void OnTokens(uint64_t num_tokens) override;
+  void OnRefused(absl::string_view reason) override;
+  void OnExpired(uint64_t num_requests) override;
   void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) override;
 
  private:
   const std::shared_ptr<prometheus::Registry> registry_;
   prometheus::Gauge& running_;
   prometheus::Gauge& waiting_;
+  prometheus::Gauge& queue_tokens_;
+  prometheus::Gauge& predicted_wait_;
   prometheus::Gauge& used_blocks_;
   prometheus::Gauge& total_blocks_;
   prometheus::Gauge& epoch_;
@@ -38,6 +43,8 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Counter& steps_;
   prometheus::Counter& computed_tokens_;
   prometheus::Counter& generated_tokens_;
+  prometheus::Family<prometheus::Counter>& refused_;
+  prometheus::Counter& expired_;
   prometheus::Histogram& step_rows_;
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;

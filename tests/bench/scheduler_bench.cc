@@ -1,6 +1,7 @@
 // What the scheduler costs: forming and completing a step in the pure core, and the whole way of a
 // token through a real scheduler (Submit, step command, report, response) with a stage-worker that
 // computes nothing.
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -50,6 +51,68 @@ void CoreDecodeStep(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 BENCHMARK(CoreDecodeStep)->Arg(1)->Arg(32)->Arg(256)->Unit(benchmark::kMicrosecond);
+
+// Forming and completing one step of 256 sequences while `range` wait, of 64 keys; their arrival is
+// not part of the time.
+void CoreStepBesideAQueue(benchmark::State& state) {
+  constexpr uint32_t kRunning = 256;
+  const auto num_waiting = static_cast<uint32_t>(state.range(0));
+  ScheduleOptions options;
+  options.max_model_len = kMaxLen;
+  options.vocab_size = 1024;
+  options.max_running = kRunning;
+  options.max_waiting = num_waiting + kRunning;
+  Schedule schedule(options);
+  schedule.OpenEpoch(kRunning * kMaxLen / 64);
+  SequenceId next_id = 1;
+  TimeUs now = 0;
+  for (auto _ : state) {
+    while (schedule.counts().num_running + schedule.counts().num_waiting < kRunning + num_waiting) {
+      SequenceRequest request;
+      request.id = next_id;
+      request.prompt = {2, 3, 4};
+      request.stop.max_tokens = 64 + static_cast<uint32_t>(next_id % 64);
+      request.fairness_key = std::to_string(next_id % 64);
+      request.deadline = now + 1'000'000'000;
+      ++next_id;
+      benchmark::DoNotOptimize(schedule.Add(std::move(request), now));
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    const Batch batch = *schedule.NextBatch(now);
+    const auto formed = std::chrono::steady_clock::now();
+    StepResult result{.step_id = batch.step_id};
+    for (const BatchRow& row : batch.rows) {
+      if (row.sample) result.tokens.push_back({row.id, row.begin + row.num_tokens, 7});
+    }
+    now += 10'000;
+    const auto done = std::chrono::steady_clock::now();
+    benchmark::DoNotOptimize(schedule.Complete(result, now));
+    const auto end = std::chrono::steady_clock::now();
+    state.SetIterationTime(std::chrono::duration<double>(end - done + formed - begin).count());
+  }
+}
+BENCHMARK(CoreStepBesideAQueue)->Arg(0)->Arg(4096)->UseManualTime()->Unit(benchmark::kMicrosecond);
+
+// What a newcomer costs that is refused for its wait, with `range` waiting of as many keys.
+void CoreRefusal(benchmark::State& state) {
+  const auto num_waiting = static_cast<uint32_t>(state.range(0));
+  ScheduleOptions options;
+  options.max_model_len = kMaxLen;
+  options.vocab_size = 1024;
+  options.max_waiting = num_waiting;
+  Schedule schedule(options);
+  SequenceId next_id = 1;
+  const auto make = [&next_id](uint32_t tokens) {
+    SequenceRequest request;
+    request.id = next_id;
+    request.prompt = std::vector<TokenId>(tokens, 3);
+    request.fairness_key = std::to_string(next_id++);
+    return request;
+  };
+  for (uint32_t i = 0; i < num_waiting; ++i) schedule.Add(make(4)).status().IgnoreError();
+  for (auto _ : state) benchmark::DoNotOptimize(schedule.Add(make(64)));
+}
+BENCHMARK(CoreRefusal)->Arg(64)->Arg(4096)->Unit(benchmark::kMicrosecond);
 
 // A scheduler with stages that answer at once, in this process, over loopback.
 class Group {

@@ -1,7 +1,10 @@
 #include "services/gateway/admission/api_keys.h"
 
+#include <utility>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 
 namespace baton::gateway {
 namespace {
@@ -19,17 +22,25 @@ bool EqualInConstantTime(absl::string_view left, absl::string_view right) {
 
 }  // namespace
 
-absl::Status ApiKeys::Check(absl::string_view authorization) const {
-  if (keys_.empty()) return absl::OkStatus();
+ApiKeys::ApiKeys(std::vector<std::string> keys, std::vector<uint32_t> weights)
+    : keys_(std::move(keys)), weights_(std::move(weights)) {
+  weights_.resize(keys_.size(), 1);
+}
+
+absl::StatusOr<ApiCaller> ApiKeys::Identify(absl::string_view authorization) const {
+  if (keys_.empty()) return ApiCaller();
   constexpr absl::string_view kScheme = "bearer ";
   if (!absl::StartsWithIgnoreCase(authorization, kScheme)) {
     return absl::UnauthenticatedError("an API key is required: Authorization: Bearer <key>");
   }
   const absl::string_view offered =
       absl::StripAsciiWhitespace(authorization.substr(kScheme.size()));
-  bool found = false;
-  for (const std::string& key : keys_) found = EqualInConstantTime(key, offered) || found;
-  return found ? absl::OkStatus() : absl::UnauthenticatedError("incorrect API key");
+  size_t found = keys_.size();
+  for (size_t i = 0; i < keys_.size(); ++i) {
+    if (EqualInConstantTime(keys_[i], offered)) found = i;
+  }
+  if (found == keys_.size()) return absl::UnauthenticatedError("incorrect API key");
+  return ApiCaller{absl::StrCat("key-", found + 1), weights_[found]};
 }
 
 }  // namespace baton::gateway

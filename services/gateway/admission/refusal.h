@@ -14,6 +14,12 @@ namespace baton::gateway {
 // Reason of a body in another format than JSON.
 inline constexpr absl::string_view kUnsupportedContentType = "unsupported_content_type";
 
+// Reason of a refusal that comes from the caller's own limit, not from how the service fares.
+inline constexpr absl::string_view kRateLimitExceeded = "rate_limit_exceeded";
+
+// Reason of a refusal because the service has as much to do as it takes.
+inline constexpr absl::string_view kServerIsOverloaded = "server_is_overloaded";
+
 // InvalidArgument "`field` `problem`" that names its field.
 absl::Status InvalidField(absl::string_view field, absl::string_view problem);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -20,28 +21,34 @@ class RequestSlots {
   class Slot {
    public:
     Slot(Slot&& other) noexcept
-        : owner_(std::exchange(other.owner_, nullptr)), num_places_(other.num_places_) {}
+        : owner_(std::exchange(other.owner_, nullptr)),
+          caller_(std::move(other.caller_)),
+          num_places_(other.num_places_) {}
     Slot& operator=(Slot&&) = delete;
     ~Slot() {
-      if (owner_ != nullptr) owner_->Release(num_places_);
+      if (owner_ != nullptr) owner_->Release(caller_, num_places_);
     }
 
-    // Takes places for `num_sequences` in place of the one that Acquire took. Errors: Unavailable
-    // as Acquire; InvalidArgument when they could never be had.
+    // Takes places for `num_sequences` in place of the one that Acquire took. Errors: as Acquire,
+    // but for the drain; InvalidArgument when they could never be had.
     absl::Status Extend(size_t num_sequences);
 
    private:
     friend class RequestSlots;
-    explicit Slot(RequestSlots* owner) : owner_(owner) {}
+    Slot(RequestSlots* owner, std::string caller) : owner_(owner), caller_(std::move(caller)) {}
     RequestSlots* owner_;
+    std::string caller_;
     size_t num_places_ = 1;
   };
 
-  explicit RequestSlots(size_t capacity) : capacity_(capacity) {}
+  // `per_caller`: most places of one caller; 0: no bound.
+  explicit RequestSlots(size_t capacity, size_t per_caller = 0)
+      : capacity_(capacity), per_caller_(per_caller) {}
 
-  // One place. Errors: Unavailable with RetryAfter when all are taken (reason
-  // "server_is_overloaded") or the service drains (reason "server_is_draining").
-  absl::StatusOr<Slot> Acquire() ABSL_LOCKS_EXCLUDED(mutex_);
+  // One place for `caller`. Errors, with RetryAfter: Unavailable when all are taken (reason
+  // "server_is_overloaded") or the service drains (reason "server_is_draining"); ResourceExhausted
+  // when the caller has all that it may have (reason "rate_limit_exceeded").
+  absl::StatusOr<Slot> Acquire(const std::string& caller = "") ABSL_LOCKS_EXCLUDED(mutex_);
 
   // OK unless the service drains; else what Acquire would say.
   absl::Status CheckOpen() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -55,13 +62,18 @@ class RequestSlots {
 
  private:
   absl::Status Overloaded() const;
-  absl::Status Take(size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Release(size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status AtLimit() const;
+  absl::Status Take(const std::string& caller, size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status TakeLocked(const std::string& caller, size_t count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Release(const std::string& caller, size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Idle() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return num_taken_ == 0; }
 
   const size_t capacity_;
+  const size_t per_caller_;
   mutable absl::Mutex mutex_;
   size_t num_taken_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, size_t> taken_by_ ABSL_GUARDED_BY(mutex_);  // callers with places
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

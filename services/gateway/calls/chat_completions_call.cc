@@ -14,7 +14,8 @@ namespace baton::gateway {
 namespace {
 
 absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
-                                           const HttpRequest& http_request, const std::string& id) {
+                                           const HttpRequest& http_request,
+                                           const RequestScope& scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
   const ServedModel& model = context.model;
   ASSIGN_OR_RETURN(const ChatRequest request,
@@ -31,14 +32,10 @@ absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
   prepared.choices_per_prompt = params.num_choices;
   prepared.stream = request.stream.stream;
   AppendSequences(model, params, prompt, prepared.max_tokens,
-                  {.request_id = id,
-                   .arrival = http_request.received,
-                   .deadline = http_request.received + context.request_timeout,
-                   .split_reasoning = true,
-                   .stops = MakeStops(params)},
+                  {.scope = scope, .split_reasoning = true, .stops = MakeStops(params)},
                   &prepared.sequences);
   ChatAnswerOptions options;
-  options.head = MakeAnswerHead(model, id, http_request.received);
+  options.head = MakeAnswerHead(model, scope.id, scope.arrival);
   options.num_choices = params.num_choices;
   options.stream = request.stream;
   options.output = request.output;

@@ -43,7 +43,8 @@ EchoedPrompt KeepPrompt(const GatewayContext& context, const CompletionRequest& 
 }
 
 absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
-                                           const HttpRequest& http_request, const std::string& id) {
+                                           const HttpRequest& http_request,
+                                           const RequestScope& scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
   const ServedModel& model = context.model;
   ASSIGN_OR_RETURN(const CompletionRequest request,
@@ -62,15 +63,11 @@ absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
                      EncodePrompt(context, prompt, request.add_special_tokens));
     ASSIGN_OR_RETURN(prepared.max_tokens, context.validator.ResolveMaxTokens(
                                               params, "prompt", encoded.token_ids.size()));
-    AppendSequences(model, params, encoded, prepared.max_tokens,
-                    {.request_id = id,
-                     .arrival = http_request.received,
-                     .deadline = http_request.received + context.request_timeout,
-                     .stops = stops},
+    AppendSequences(model, params, encoded, prepared.max_tokens, {.scope = scope, .stops = stops},
                     &prepared.sequences);
     options.prompts.push_back(KeepPrompt(context, request, prompt, encoded));
   }
-  options.head = MakeAnswerHead(model, id, http_request.received);
+  options.head = MakeAnswerHead(model, scope.id, scope.arrival);
   options.choices_per_prompt = params.num_choices;
   options.stream = request.stream;
   options.output = request.output;

@@ -10,7 +10,9 @@
 #include "absl/time/clock.h"
 
 #include "common/log/log.h"
+#include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
+#include "services/gateway/admission/request_headers.h"
 #include "services/gateway/http/sse.h"
 #include "services/gateway/openai/error_body.h"
 
@@ -42,23 +44,32 @@ std::string RandomId() {
 
 HttpGenerationCall::HttpGenerationCall(const GatewayContext& context, HttpExchange& exchange,
                                        Options options)
-    : context_(context),
-      exchange_(exchange),
-      options_(std::move(options)),
-      arrival_(exchange.request().received) {
+    : context_(context), exchange_(exchange), options_(std::move(options)) {
   const std::string& given = exchange.request().request_id;
-  id_ = options_.id_prefix + (given.empty() ? RandomId() : given);
+  scope_.id = options_.id_prefix + (given.empty() ? RandomId() : given);
+  scope_.arrival = exchange.request().received;
 }
 
 HttpGenerationCall::~HttpGenerationCall() = default;
 
+absl::Status HttpGenerationCall::ReadHeaders() {
+  const HttpRequest& request = exchange_.request();
+  ASSIGN_OR_RETURN(scope_.caller, context_.api_keys.Identify(request.authorization));
+  ASSIGN_OR_RETURN(scope_.priority, ParsePriority(request.priority));
+  ASSIGN_OR_RETURN(const absl::Duration timeout,
+                   ParseRequestTimeout(request.timeout, context_.request_timeout));
+  scope_.deadline = scope_.arrival + timeout;
+  return absl::OkStatus();
+}
+
 void HttpGenerationCall::Start() {
-  auto slot = context_.slots.Acquire();
+  if (absl::Status read = ReadHeaders(); !read.ok()) return Fail(read);
+  auto slot = context_.slots.Acquire(scope_.caller.name);
   if (!slot.ok()) return Fail(slot.status());
   slot_.emplace(std::move(*slot));
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   if (exchange_.request().body.size() > kLongBodyBytes) return PrepareOnWorker();
-  Run(options_.prepare(context_, exchange_.request(), id_));
+  Run(options_.prepare(context_, exchange_.request(), scope_));
 }
 
 // A request at the text worker. The call may end before the worker is done with it: then the slot
@@ -73,13 +84,13 @@ struct HttpGenerationCall::LongRequest {
 
 void HttpGenerationCall::PrepareOnWorker() {
   auto shared = std::make_shared<LongRequest>();
-  shared->job.deadline = arrival_ + context_.request_timeout;
+  shared->job.deadline = scope_.deadline;
   shared->request = exchange_.request();
   shared->call = this;
-  const auto work = [shared, &context = context_, prepare = options_.prepare, id = id_] {
+  const auto work = [shared, &context = context_, prepare = options_.prepare, scope = scope_] {
     const absl::Status wanted = shared->job.CheckWanted();
     if (wanted.ok()) {
-      shared->prepared = prepare(context, shared->request, id);
+      shared->prepared = prepare(context, shared->request, scope);
     } else {
       shared->prepared = wanted;
     }
@@ -152,7 +163,7 @@ void HttpGenerationCall::WriteEvents(const std::string& events) {
   if (events.empty()) return;
   if (!std::exchange(stream_started_, true)) {
     exchange_.StartStream(200, kSseContentType,
-                          {{"Cache-Control", "no-cache"}, {"X-Request-Id", id_}});
+                          {{"Cache-Control", "no-cache"}, {"X-Request-Id", scope_.id}});
   }
   exchange_.Write(events);
   if (exchange_.unsent_bytes() >= exchange_.max_unsent_bytes()) SetPaused(true);
@@ -175,7 +186,7 @@ void HttpGenerationCall::Complete() {
     exchange_.EndStream();
   } else {
     HttpResponse response;
-    response.headers.emplace_back("X-Request-Id", id_);
+    response.headers.emplace_back("X-Request-Id", scope_.id);
     response.body = prepared_.format->WholeBody(usage_);
     exchange_.Send(std::move(response));
   }
@@ -195,9 +206,12 @@ void HttpGenerationCall::Fail(const absl::Status& status) {
   context_.metrics.CountRefusal(reason.empty() ? absl::StatusCodeToString(status.code()) : reason);
   if (!stream_started_) {
     HttpResponse response = ErrorResponse(status);
-    response.headers.emplace_back("X-Request-Id", id_);
+    response.headers.emplace_back("X-Request-Id", scope_.id);
     const int http_status = response.status;
     exchange_.Send(std::move(response));
+    if (http_status == 429 || http_status == 503) {
+      context_.metrics.RecordTurnedAway(absl::Now() - scope_.arrival);
+    }
     return LogEnd(http_status, status.message());
   }
   // The stream has begun with 200. The error is its last event, and its framing stays open: a clean
@@ -230,11 +244,13 @@ void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
   if (!context_.log_requests) return;
   const absl::Time now = absl::Now();
   const bool has_token = first_token_time_ < absl::InfiniteFuture();
-  BATON_LOG(INFO) << options_.route << " " << id_ << " " << http_status << " "
+  BATON_LOG(INFO) << options_.route << " " << scope_.id << " " << http_status << " "
                   << (prepared_.stream ? "stream " : "") << "prompt=" << usage.num_prompt_tokens
                   << " generated=" << usage.num_generated_tokens << " first_token_ms="
-                  << (has_token ? absl::ToInt64Milliseconds(first_token_time_ - arrival_) : -1)
-                  << " total_ms=" << absl::ToInt64Milliseconds(now - arrival_) << ": " << outcome;
+                  << (has_token ? absl::ToInt64Milliseconds(first_token_time_ - scope_.arrival)
+                                : -1)
+                  << " total_ms=" << absl::ToInt64Milliseconds(now - scope_.arrival) << ": "
+                  << outcome;
 }
 
 // Adds what is new in a sequence to the totals of the request.

@@ -15,6 +15,7 @@
 #include "services/gateway/admission/request_slots.h"
 #include "services/gateway/calls/gateway_context.h"
 #include "services/gateway/generation/generate_call.h"
+#include "services/gateway/generation/sequence_builder.h"
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/openai/answer_format.h"
 
@@ -32,7 +33,7 @@ struct PreparedGeneration {
 // Body to sequences and answer format: everything that can be refused with 400 or 404. Runs on any
 // thread.
 using PrepareGeneration = std::function<absl::StatusOr<PreparedGeneration>(
-    const GatewayContext& context, const HttpRequest& request, const std::string& id)>;
+    const GatewayContext& context, const HttpRequest& request, const RequestScope& scope)>;
 
 //   preparing -> running -> ended
 // Every way out cancels what still runs and gives the slot back, but for a request that the text
@@ -59,6 +60,8 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
  private:
   struct LongRequest;
 
+  // What the headers say. Errors: InvalidArgument naming the header.
+  absl::Status ReadHeaders();
   void PrepareOnWorker();
   void Run(absl::StatusOr<PreparedGeneration> prepared);
   void WriteEvents(const std::string& events);
@@ -71,8 +74,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   const GatewayContext& context_;
   HttpExchange& exchange_;
   const Options options_;
-  const absl::Time arrival_;
-  std::string id_;
+  RequestScope scope_;
   std::optional<RequestSlots::Slot> slot_;
   PreparedGeneration prepared_;
   std::vector<std::unique_ptr<GenerateCall>> sequences_;

@@ -26,26 +26,26 @@ InferenceCall::InferenceCall(const GatewayContext& context,
   context_.loop.Post([this] { Start(); });
 }
 
-absl::Status CheckCaller(const ApiKeys& keys, const grpc::CallbackServerContext& context) {
+absl::StatusOr<ApiCaller> IdentifyCaller(const ApiKeys& keys,
+                                         const grpc::CallbackServerContext& context) {
   const auto& metadata = context.client_metadata();
   const auto found = metadata.find("authorization");
-  if (found == metadata.end()) return keys.Check("");
-  return keys.Check(absl::string_view(found->second.data(), found->second.size()));
+  if (found == metadata.end()) return keys.Identify("");
+  return keys.Identify(absl::string_view(found->second.data(), found->second.size()));
 }
 
 void InferenceCall::Start() {
-  if (absl::Status allowed = CheckCaller(context_.api_keys, *server_context_); !allowed.ok()) {
-    return End(allowed);
-  }
-  auto slot = context_.slots.Acquire();
+  const auto caller = IdentifyCaller(context_.api_keys, *server_context_);
+  if (!caller.ok()) return End(caller.status());
+  auto slot = context_.slots.Acquire(caller->name);
   if (!slot.ok()) return End(slot.status());
   slot_.emplace(std::move(*slot));
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   const absl::Time deadline =
       std::min(absl::FromChrono(server_context_->deadline()), arrival_ + context_.request_timeout);
-  const auto prepare = [this, deadline] {
-    return PrepareInference(context_, *request_, arrival_, deadline);
-  };
+  const RequestScope scope{
+      .id = request_->request_id(), .caller = *caller, .arrival = arrival_, .deadline = deadline};
+  const auto prepare = [this, scope] { return PrepareInference(context_, *request_, scope); };
   const size_t num_bytes = request_->ByteSizeLong();
   if (num_bytes <= kLongRequestBytes) return Run(prepare());
   // Neither this object nor the request goes away before Finish, which only the loop calls, and

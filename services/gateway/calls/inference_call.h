@@ -6,18 +6,22 @@
 #include <optional>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/support/server_callback.h"
 
 #include "protos/baton/v1/inference.grpc.pb.h"
+#include "services/gateway/admission/api_keys.h"
 #include "services/gateway/admission/request_slots.h"
 #include "services/gateway/calls/gateway_context.h"
 #include "services/gateway/generation/generate_call.h"
 
 namespace baton::gateway {
 
-// Unauthenticated unless the call's metadata carry one of the keys as `authorization: Bearer`.
-absl::Status CheckCaller(const ApiKeys& keys, const grpc::CallbackServerContext& context);
+// Who calls, by one of the keys in the call's metadata, `authorization: Bearer`. Errors:
+// Unauthenticated.
+absl::StatusOr<ApiCaller> IdentifyCaller(const ApiKeys& keys,
+                                         const grpc::CallbackServerContext& context);
 
 // gRPC's threads only post to the loop, which owns all state; the call deletes itself there after
 // OnDone. At most kMaxQueued messages wait for a slow reader, then the sequence pauses.

@@ -81,7 +81,7 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
 
 absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
                                               const v1::GenerateRequest& request,
-                                              absl::Time arrival, absl::Time deadline) {
+                                              const RequestScope& scope) {
   if (request.request_id().size() > kMaxRequestIdBytes) {
     return InvalidField("request_id",
                         absl::StrCat("is longer than ", kMaxRequestIdBytes, " bytes"));
@@ -93,13 +93,10 @@ absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
   ASSIGN_OR_RETURN(const uint32_t max_tokens,
                    context.validator.ResolveMaxTokens(params, "prompt", prompt.token_ids.size()));
   std::vector<SequenceSpec> sequences;
-  AppendSequences(context.model, params, prompt, max_tokens,
-                  {.request_id = request.request_id(),
-                   .arrival = arrival,
-                   .deadline = deadline,
-                   .split_reasoning = request.has_chat(),
-                   .stops = MakeStops(params)},
-                  &sequences);
+  AppendSequences(
+      context.model, params, prompt, max_tokens,
+      {.scope = scope, .split_reasoning = request.has_chat(), .stops = MakeStops(params)},
+      &sequences);
   return std::move(sequences.front());
 }
 

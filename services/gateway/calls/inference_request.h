@@ -4,18 +4,19 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 
 #include "protos/baton/v1/inference.pb.h"
 #include "services/gateway/calls/gateway_context.h"
 #include "services/gateway/generation/generate_call.h"
+#include "services/gateway/generation/sequence_builder.h"
 
 namespace baton::gateway {
 
-// Any thread. Errors: InvalidArgument naming the field, NotFound (model).
+// Any thread. The id of `scope` is the request's own. Errors: InvalidArgument naming the field,
+// NotFound (model).
 absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
                                               const v1::GenerateRequest& request,
-                                              absl::Time arrival, absl::Time deadline);
+                                              const RequestScope& scope);
 
 // What a client sees of an update. `sequence_number` and usage are the caller's.
 v1::GenerateResponse MakeGenerateResponse(SequenceUpdate& update);

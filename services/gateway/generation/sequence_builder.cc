@@ -68,16 +68,19 @@ void AppendSequences(const ServedModel& model, const AdmittedParams& params,
   for (uint32_t choice = 0; choice < params.num_choices; ++choice) {
     SequenceSpec spec;
     spec.index = sequences->size();
-    spec.arrival = context.arrival;
-    spec.deadline = context.deadline;
+    spec.arrival = context.scope.arrival;
+    spec.deadline = context.scope.deadline;
     v1::SubmitRequest& submit = spec.submit;
-    submit.set_request_id(context.request_id);
+    submit.set_request_id(context.scope.id);
     submit.mutable_prompt_token_ids()->Add(prompt.token_ids.begin(), prompt.token_ids.end());
     FillSampling(params, submit.mutable_sampling());
     submit.mutable_sampling()->set_seed(params.seed ? *params.seed + choice
                                                     : absl::Uniform<uint64_t>(random));
     FillStop(params, max_tokens, submit.mutable_stop());
-    submit.set_priority(params.priority);
+    submit.set_priority(params.priority != 0 ? params.priority
+                                             : context.scope.priority.value_or(0));
+    submit.set_fairness_key(context.scope.caller.name);
+    submit.set_fairness_weight(context.scope.caller.weight);
     submit.set_cache_salt(params.cache_salt);
     spec.text = MakeTextOptions(model, params, prompt, context, submit.stop());
     sequences->push_back(std::move(spec));

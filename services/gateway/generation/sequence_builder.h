@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
 
+#include "services/gateway/admission/api_keys.h"
 #include "services/gateway/admission/generation_params.h"
 #include "services/gateway/generation/generate_call.h"
 #include "services/gateway/model/prompt_encoder.h"
@@ -16,10 +18,17 @@
 
 namespace baton::gateway {
 
-struct SequenceContext {
-  std::string request_id;
+// What is known of a request beside its parameters.
+struct RequestScope {
+  std::string id;
+  ApiCaller caller;
+  std::optional<int32_t> priority;  // of its headers; counts if the parameters have none
   absl::Time arrival;
   absl::Time deadline = absl::InfiniteFuture();
+};
+
+struct SequenceContext {
+  RequestScope scope;
   bool split_reasoning = false;  // as the model's reasoning format says
   std::shared_ptr<const StopAutomaton> stops;
 };

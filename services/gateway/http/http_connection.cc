@@ -173,6 +173,8 @@ void HttpConnection::StartCall() {
                          .content_type = std::string(View(message[http::field::content_type])),
                          .authorization = std::string(View(message[http::field::authorization])),
                          .request_id = CleanRequestId(View(message["X-Request-Id"])),
+                         .timeout = std::string(View(message["X-Request-Timeout"])),
+                         .priority = std::string(View(message["X-Vllm-Priority"])),
                          .received = absl::Now()};
   state_ = State::kAnswering;
   answer_ended_ = false;

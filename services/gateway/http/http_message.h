@@ -17,6 +17,8 @@ struct HttpRequest {
   std::string content_type;   // as sent; empty if absent
   std::string authorization;  // as sent; empty if absent
   std::string request_id;     // X-Request-Id if it is a plain name; else empty
+  std::string timeout;        // X-Request-Timeout, as sent; empty if absent
+  std::string priority;       // X-Vllm-Priority, as sent; empty if absent
   absl::Time received;        // when the last byte of the request was read
 };
 

@@ -20,6 +20,8 @@ const std::vector<double> kPerTokenSeconds = {.01, .025, .05, .075, .1,  .15, .2
                                               .75, 1,    2.5, 5,    7.5, 10,  20, 40, 80};
 const std::vector<double> kRequestSeconds = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                              30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
+const std::vector<double> kRefusalSeconds = {.0002, .0005, .001, .002, .003, .005, .01,
+                                             .02,   .05,   .1,   .5,   1,    5,    30};
 const std::vector<double> kNumChoices = {1, 2, 5, 10, 20};
 
 // 1, 2, 5, 10 ... up to `most`.
@@ -82,6 +84,9 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
                    .Name("vllm:request_success_total")
                    .Help("Finished sequences by reason")
                    .Register(*registry_)),
+      refusal_seconds_(AddHistogram("baton_gateway_refusal_seconds",
+                                    "Arrival of a request to its answer 429 or 503",
+                                    kRefusalSeconds)),
       disconnects_(AddCounter("baton_gateway_client_disconnects_total",
                               "Generation requests whose client closed the connection")),
       live_requests_(AddGauge("baton_gateway_live_requests", "Generation requests being served")),
@@ -139,6 +144,10 @@ void GatewayMetrics::CountHttpAnswer(absl::string_view route, int status) {
 
 void GatewayMetrics::CountRefusal(absl::string_view reason) {
   refusals_.Add({{"reason", std::string(reason)}}).Increment();
+}
+
+void GatewayMetrics::RecordTurnedAway(absl::Duration since_arrival) {
+  refusal_seconds_.Observe(absl::ToDoubleSeconds(since_arrival));
 }
 
 void GatewayMetrics::CountDisconnect() { disconnects_.Increment(); }

@@ -33,6 +33,8 @@ class GatewayMetrics {
   // `route` must be one of the routes of the API or "other".
   void CountHttpAnswer(absl::string_view route, int status);
   void CountRefusal(absl::string_view reason);
+  // A request was answered 429 or 503, so long after it had arrived.
+  void RecordTurnedAway(absl::Duration since_arrival);
   void CountDisconnect();
   void SetLiveRequests(size_t count);
 
@@ -66,6 +68,7 @@ class GatewayMetrics {
   prometheus::Family<prometheus::Counter>& http_answers_;
   prometheus::Family<prometheus::Counter>& refusals_;
   prometheus::Family<prometheus::Counter>& success_;
+  prometheus::Histogram& refusal_seconds_;
   prometheus::Counter& disconnects_;
   prometheus::Gauge& live_requests_;
   prometheus::Gauge& group_ready_;

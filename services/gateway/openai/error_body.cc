@@ -41,7 +41,7 @@ std::string CodeOf(const absl::Status& status) {
     case absl::StatusCode::kUnauthenticated:
       return "invalid_api_key";
     case absl::StatusCode::kResourceExhausted:
-      return "server_is_overloaded";
+      return std::string(kServerIsOverloaded);
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kCancelled:
@@ -72,7 +72,9 @@ std::string ErrorJson(absl::string_view message, absl::string_view type, absl::s
 }
 
 int HttpStatusOf(const absl::Status& status) {
-  if (RefusalReason(status) == kUnsupportedContentType) return 415;
+  const std::string reason = RefusalReason(status);
+  if (reason == kUnsupportedContentType) return 415;
+  if (reason == kRateLimitExceeded) return 429;
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kOutOfRange:
@@ -107,7 +109,7 @@ HttpResponse ErrorResponse(const absl::Status& status) {
   HttpResponse response;
   response.status = HttpStatusOf(status);
   response.body = ErrorJson(status);
-  if (response.status == 503) {
+  if (response.status == 503 || response.status == 429) {
     const absl::Duration delay = RetryAfter(status).value_or(kDefaultRetry);
     const int64_t seconds = absl::ToInt64Seconds(absl::Ceil(delay, absl::Seconds(1)));
     response.headers.emplace_back("Retry-After",
@@ -115,6 +117,10 @@ HttpResponse ErrorResponse(const absl::Status& status) {
     response.headers.emplace_back(
         "retry-after-ms", absl::StrCat(std::clamp<int64_t>(absl::ToInt64Milliseconds(delay), 1,
                                                            kMaxRetrySeconds * 1000)));
+    // It is not there, but will be soon, or another is: clients that would not retry should.
+    if (response.status == 503 && CodeOf(status) != kServerIsOverloaded) {
+      response.headers.emplace_back("x-should-retry", "true");
+    }
   } else if (response.status == 500) {
     response.headers.emplace_back("x-should-retry", "false");
   } else if (response.status == 401) {

@@ -14,14 +14,14 @@ namespace baton::gateway {
 std::string ErrorJson(absl::string_view message, absl::string_view type, absl::string_view param,
                       absl::string_view code);
 
-// HTTP status that a status means to a client: 400, 401, 404, 500, 503, 504 ...
+// HTTP status that a status means to a client: 400, 401, 404, 429, 500, 503, 504 ...
 int HttpStatusOf(const absl::Status& status);
 
 // Body for a failed request, also the payload of an error event in a stream.
 std::string ErrorJson(const absl::Status& status);
 
 // A whole answer: Retry-After where the same request may succeed later, x-should-retry: false where
-// it will not.
+// it will not, and true where the service is away for a moment.
 HttpResponse ErrorResponse(const absl::Status& status);
 
 // For failures that only HTTP knows (404 of a path, 405, 413 ...).

@@ -1,8 +1,10 @@
 #include "services/scheduler/calls/submit_call.h"
 
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 
 #include "common/rpc/status_conversion.h"
 #include "services/scheduler/calls/submit_limits.h"
@@ -11,6 +13,15 @@ namespace baton::scheduler {
 namespace {
 
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+// A deadline beyond it is none.
+constexpr absl::Duration kLongestDeadline = absl::Hours(24 * 365);
+
+// The call's deadline on the clock that never jumps.
+MonotonicTime DeadlineOf(const grpc::CallbackServerContext& context) {
+  const absl::Duration left = absl::FromChrono(context.deadline()) - absl::Now();
+  if (left > kLongestDeadline) return MonotonicTime::max();
+  return std::chrono::steady_clock::now() + left;
+}
 
 }  // namespace
 
@@ -30,7 +41,8 @@ void SubmitCall::Begin(const v1::SubmitRequest& request) {
   }
   entered_ = submit_.live_calls->Enter();
   id_ = submit_.loop->NewSequenceId();
-  if (entered_ && submit_.loop->Post(SubmitEvent{id_, request, self_})) return;
+  if (entered_ && submit_.loop->Post(SubmitEvent{id_, request, self_, DeadlineOf(*context_)}))
+    return;
   Finish(absl::ResourceExhaustedError("too many requests are open; try again later"), kRetryAfter);
 }
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kMaxRequestIdBytes = 256;
 constexpr size_t kMaxFairnessKeyBytes = 64;
+constexpr uint32_t kMaxFairnessWeight = 1000;
 constexpr size_t kMaxCacheSaltBytes = 256;
 constexpr int kMaxStopTokens = 1024;
 // All of a prompt's log-probabilities are sent with the first token, in one message. The rest of
@@ -71,6 +72,7 @@ absl::Status CheckSubmitRequest(const v1::SubmitRequest& request, uint32_t vocab
   RETURN_IF_ERROR(CheckPeer(request.peer(), "scheduler"));
   RETURN_IF_ERROR(CheckLength("request_id", request.request_id().size(), kMaxRequestIdBytes));
   RETURN_IF_ERROR(CheckLength("fairness_key", request.fairness_key().size(), kMaxFairnessKeyBytes));
+  RETURN_IF_ERROR(CheckCount("fairness_weight", request.fairness_weight(), kMaxFairnessWeight));
   RETURN_IF_ERROR(CheckLength("cache_salt", request.cache_salt().size(), kMaxCacheSaltBytes));
   RETURN_IF_ERROR(CheckSamplingRanges(request.sampling()));
   RETURN_IF_ERROR(CheckPromptLogprobs(request));

@@ -95,7 +95,7 @@ bool BatchBuilder::Begin(Sequence* sequence) {
       state_.ledger->Begin(sequence->id(), prefix, sequence->num_tokens());
   BATON_CHECK(blocks.has_value()) << "sequence " << sequence->id() << " fits but does not";
   told_bytes_ = told_bytes;
-  state_.waiting->Remove(sequence);
+  state_.waiting->Take(sequence);
   sequence->set_state(Sequence::State::kRunning);
   state_.running->insert(sequence);
   const uint32_t num_cached =

@@ -1,38 +1,124 @@
-// Sequences that wait to run, in the order in which they are served.
+// Sequences that wait to run, in the order in which they are served:
+//
+//   class      the lowest priority number first; but a class that got no turn for `aging` while it
+//              waited is next, the one that waits longest first: nobody starves
+//   returned   within a class, those that ran before come before newcomers, by arrival
+//   key        then the fairness key that was served least (fair_shares.h)
+//   arrival    then the first that came
+//
+// Every operation takes time logarithmic in the number of sequences, unless it says otherwise.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+#include <vector>
 
+#include "services/scheduler/core/core_time.h"
+#include "services/scheduler/core/fair_shares.h"
 #include "services/scheduler/core/sequence.h"
+#include "services/scheduler/core/service_rate.h"
 
 namespace baton::scheduler {
 
-// Holds borrowed sequences, which must outlive their stay. The bound is for newcomers: a sequence
-// that ran before always finds a place again.
+struct QueueLimits {
+  size_t max_sequences = 1024;
+  uint64_t max_tokens = UINT64_MAX;  // of all that wait, prompts and answers so far
+  TimeUs aging = 10'000'000;         // a class waits no longer than this for a turn
+};
+
+// Holds borrowed sequences, which must outlive their stay; keys are charged for them until Leave.
+// The bounds are for newcomers: a sequence that ran before always finds a place again.
 class RequestQueue final {
  public:
-  explicit RequestQueue(size_t capacity) : capacity_(capacity) {}
+  explicit RequestQueue(const QueueLimits& limits) : limits_(limits) {}
 
-  // No room for a newcomer.
-  bool full() const { return waiting_.size() >= capacity_; }
-  size_t size() const { return waiting_.size(); }
-  bool empty() const { return waiting_.empty(); }
+  size_t size() const { return num_sequences_; }
+  bool empty() const { return num_sequences_ == 0; }
+  // Tokens of prompt and answer so far of all that wait.
+  uint64_t num_tokens() const { return num_tokens_; }
+  size_t num_keys() const { return shares_.num_keys(); }
+  const QueueLimits& limits() const { return limits_; }
 
-  // Puts `sequence` where its priority and arrival say; one that comes back stands before all that
-  // arrived later.
-  void Push(Sequence* sequence);
+  // The time from now on.
+  void AdvanceTo(TimeUs now) { now_ = now; }
+
+  // Whether a newcomer of so many tokens finds room.
+  bool HasRoomFor(uint64_t num_tokens) const;
+  // Newcomers whose leaving makes room for one of `key` with `work`: the latest of the key that
+  // has most tokens waiting for its weight, if it has more than `key` even then, and none that is
+  // served in a better class than `priority`. Empty: there are none.
+  std::vector<Sequence*> WhoMakesRoom(const std::string& key, uint32_t weight, int32_t priority,
+                                      const Work& work) const;
+  // What is served before a newcomer of `key`: every better class, those that returned, and of each
+  // key its share until `key` has had as much. Linear in the number of classes and keys.
+  Work WorkAhead(const std::string& key, uint32_t weight, int32_t priority) const;
+  // All that waits.
+  const Work& work() const { return work_; }
+
+  // Takes in a sequence that is to wait. `expected_answer`: tokens that it may still generate.
+  void Push(Sequence* sequence, uint32_t expected_answer);
   // The one to be served next; null if none waits.
-  Sequence* Front() const { return waiting_.empty() ? nullptr : *waiting_.begin(); }
-  // The first, in the order of service, that `matches`; null if none does.
-  Sequence* FindFirst(const std::function<bool(const Sequence*)>& matches) const;
-  // Takes out one that is in the queue.
+  Sequence* Front();
+  // `sequence`, which is in the queue, begins to run. Its key is charged, unless it was before.
+  void Take(Sequence* sequence);
+  // Takes out one that is in the queue and does not run.
   void Remove(Sequence* sequence);
+  // Charges the key of `sequence`, which runs, for the tokens that it has beyond what was expected.
+  void ChargeGrowth(Sequence* sequence);
+  // `sequence`, which is not in the queue any more, has ended: what its key was charged too much
+  // is given back.
+  void Leave(Sequence* sequence);
+
+  // The first to arrive, of those that ran before, that `matches`; null if none does. Linear in
+  // their number.
+  Sequence* FindReturned(const std::function<bool(const Sequence*)>& matches) const;
 
  private:
-  const size_t capacity_;
-  std::set<Sequence*, ServedBefore> waiting_;
+  // By a number, the least first; then by activation. What was served may be out of date in a turn,
+  // then it is less than the account's: Front corrects it.
+  using Ranked = std::tuple<double, uint64_t, KeyAccount*>;
+  struct Class {
+    std::set<Sequence*, ArrivedBefore> returned;
+    std::set<Ranked> turns;  // keys that have newcomers in the class, by what they were served
+    Work work;
+    Work returned_work;
+    TimeUs waits_since = 0;  // its last turn, or the time since when it is not empty
+  };
+  // Of a sequence from Push to Leave.
+  struct Ticket {
+    KeyAccount* key = nullptr;
+    double charged = 0;  // tokens; 0: it never ran
+    bool waits = false;
+    bool returned = false;
+    Work work;  // while it waits; so below
+    uint64_t num_tokens = 0;
+  };
+  using Classes = std::map<int32_t, Class>;
+
+  Classes::iterator OpenClass(int32_t priority);
+  Classes::iterator NextClass();
+  void SetWaitsSince(Classes::iterator entry, TimeUs time);
+  void AddToLine(Sequence* sequence, Ticket* ticket, Class* entry);
+  void RemoveFromLine(Sequence* sequence, Ticket* ticket, Class* entry);
+  void SetBacklog(KeyAccount* key, double waiting_tokens);
+
+  const QueueLimits limits_;
+  TimeUs now_ = 0;
+  FairShares shares_;
+  std::unordered_map<const Sequence*, Ticket> tickets_;
+  Classes classes_;                             // none is empty
+  std::set<std::pair<TimeUs, int32_t>> waits_;  // of the classes, with their priorities
+  std::set<Ranked> backlogs_;                   // of the keys that have newcomers
+  Work work_;
+  uint64_t num_tokens_ = 0;
+  size_t num_sequences_ = 0;
 };
 
 }  // namespace baton::scheduler

@@ -15,11 +15,16 @@ namespace {
 // Losses of a stage, in a row, that a sequence was part of.
 constexpr uint32_t kLossesToRunAlone = 2;
 constexpr uint32_t kLossesToFail = 3;
+// Growth beyond what was expected is charged each time that a sequence has so many tokens more.
+constexpr uint32_t kTokensToCharge = 64;
 
 }  // namespace
 
 Schedule::Schedule(ScheduleOptions options)
-    : options_(std::move(options)), waiting_(options_.max_waiting) {
+    : options_(std::move(options)),
+      waiting_({.max_sequences = options_.max_waiting,
+                .max_tokens = options_.max_waiting_tokens,
+                .aging = options_.priority_aging}) {
   BATON_CHECK(options_.max_step_tokens > 0 && options_.max_running > 0 &&
               options_.max_steps_in_flight > 0 && options_.max_model_len > 1)
       << "empty limits";
@@ -51,21 +56,57 @@ absl::Status Schedule::CheckRequest(const SequenceRequest& request) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<Ending>> Schedule::Add(SequenceRequest request) {
+absl::StatusOr<std::optional<Ending>> Schedule::Add(SequenceRequest request, TimeUs now,
+                                                    Admission* admission) {
   RETURN_IF_ERROR(CheckRequest(request));
+  if (request.deadline <= now) return absl::DeadlineExceededError("the deadline has passed");
   const SequenceId id = request.id;
+  waiting_.AdvanceTo(now);
+  const Verdict verdict = JudgeNewcomer(request, rate_.ExpectedAnswer(request.stop.max_tokens),
+                                        waiting_, rate_, options_.max_wait, now);
   auto sequence = std::make_unique<Sequence>(std::move(request), num_arrivals_);
   std::optional<Ending> ending = EndingOf(*sequence, options_.eos_token_ids, max_sequence_tokens());
   if (ending.has_value()) return ending;
-  if (waiting_.full()) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(waiting_.size(), " requests wait already; try again later"));
+  if (verdict.refusal.has_value()) {
+    if (admission != nullptr) admission->refusal = verdict.refusal;
+    return absl::ResourceExhaustedError(verdict.refusal->message);
   }
+  Displace(verdict.leaving, admission);
   ++num_arrivals_;
   const auto [entry, is_new] = sequences_.emplace(id, std::move(sequence));
   BATON_CHECK(is_new) << "sequence " << id << " is live already";
-  waiting_.Push(entry->second.get());
+  Enqueue(entry->second.get());
+  if (entry->second->deadline() != kNever) deadlines_.insert({entry->second->deadline(), id});
   return std::optional<Ending>();
+}
+
+void Schedule::Enqueue(Sequence* sequence) {
+  const uint32_t expected = rate_.ExpectedAnswer(sequence->stop().max_tokens);
+  const uint32_t generated = sequence->num_generated();
+  waiting_.Push(sequence, expected > generated ? expected - generated : 1);
+}
+
+void Schedule::Displace(const std::vector<Sequence*>& leaving, Admission* admission) {
+  for (Sequence* sequence : leaving) {
+    if (admission != nullptr) {
+      admission->displaced.push_back(
+          {.id = sequence->id(),
+           .ending = Ending{.cause = FinishCause::kRefused,
+                            .message = "the queue is full and made room for another key, of which "
+                                       "less waits; try again later"}});
+    }
+    End(sequence);
+  }
+}
+
+std::vector<SequenceNews> Schedule::Expire(TimeUs now) {
+  std::vector<SequenceNews> news;
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const SequenceId id = deadlines_.begin()->second;
+    news.push_back({.id = id, .ending = Ending{.cause = FinishCause::kExpired}});
+    End(sequences_.at(id).get());
+  }
+  return news;
 }
 
 bool Schedule::Cancel(SequenceId id) {
@@ -110,7 +151,7 @@ std::vector<SequenceNews> Schedule::CloseEpoch() {
   for (Sequence* sequence : running_) {
     if (sequence->num_steps_in_flight() > 0) sequence->CountLoss();
     sequence->Restart();
-    waiting_.Push(sequence);
+    Enqueue(sequence);
     if (sequence->num_losses() < kLossesToFail) continue;
     news.push_back({.id = sequence->id(),
                     .ending = Ending{.cause = FinishCause::kFailed,
@@ -132,7 +173,7 @@ Sequence* Schedule::Suspect() const {
     return sequence->num_losses() >= kLossesToRunAlone;
   };
   const auto running = std::find_if(running_.begin(), running_.end(), is_suspect);
-  return running != running_.end() ? *running : waiting_.FindFirst(is_suspect);
+  return running != running_.end() ? *running : waiting_.FindReturned(is_suspect);
 }
 
 std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
@@ -165,9 +206,10 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
   return suspect != nullptr ? builder.BuildAlone(suspect, step_id) : builder.Build(step_id);
 }
 
-std::optional<Batch> Schedule::NextBatch() {
+std::optional<Batch> Schedule::NextBatch(TimeUs now) {
   const uint64_t max_steps = uint64_t{options_.max_steps_in_flight} + options_.lookahead_steps;
   if (!ledger_.has_value() || steps_.size() >= max_steps) return std::nullopt;
+  waiting_.AdvanceTo(now);
   Batch batch;
   batch.step_id = last_step_id_ + 1;
   batch.rows = BuildRows(batch.step_id);
@@ -175,12 +217,22 @@ std::optional<Batch> Schedule::NextBatch() {
   if (batch.rows.empty() && !release_due) return std::nullopt;
   batch.finished = std::exchange(forgotten_, {});
   last_step_id_ = batch.step_id;
-  StepInFlight step{batch.step_id, {}};
+  steps_.push_back(Describe(batch, now));
+  return batch;
+}
+
+Schedule::StepInFlight Schedule::Describe(const Batch& batch, TimeUs now) const {
+  StepInFlight step{.id = batch.step_id, .sent = now};
   for (const BatchRow& row : batch.rows) {
     step.rows.push_back({row.id, row.sample, row.begin + row.num_tokens});
+    const bool generated = row.feedback_step > 0 || sequences_.at(row.id)->num_generated() > 0;
+    if (row.num_tokens == 1 && !row.begins && generated) {
+      ++step.num_decodes;
+    } else {
+      step.num_prompt_tokens += row.num_tokens;
+    }
   }
-  steps_.push_back(std::move(step));
-  return batch;
+  return step;
 }
 
 absl::Status Schedule::CheckResult(const StepInFlight& step, const StepResult& result) const {
@@ -217,7 +269,7 @@ absl::Status Schedule::CheckResult(const StepInFlight& step, const StepResult& r
                                           result.tokens[next].id, " that it did not ask for"));
 }
 
-absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& result) {
+absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& result, TimeUs now) {
   if (steps_.empty()) {
     return absl::DataLossError(
         absl::StrCat("report of step ", result.step_id, ", but none is in flight"));
@@ -225,6 +277,9 @@ absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& r
   RETURN_IF_ERROR(CheckResult(steps_.front(), result));
   const StepInFlight step = std::move(steps_.front());
   steps_.pop_front();
+  rate_.AddStep(step.num_prompt_tokens, step.num_decodes,
+                now - std::max(step.sent, last_completion_));
+  last_completion_ = now;
   std::unordered_map<SequenceId, TokenId> tokens;
   for (const StepResult::Sampled& sampled : result.tokens) tokens[sampled.id] = sampled.token;
   std::unordered_map<SequenceId, std::string> faults;
@@ -241,6 +296,7 @@ absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& r
     } else if (row.sample) {
       item.token = tokens.at(row.id);
       sequence->AppendToken(*item.token);
+      if (sequence->num_tokens() % kTokensToCharge == 0) waiting_.ChargeGrowth(sequence);
       item.ending = EndingOf(*sequence, options_.eos_token_ids, max_sequence_tokens());
     } else {
       continue;
@@ -274,13 +330,17 @@ void Schedule::Preempt(Sequence* sequence) {
   running_.erase(sequence);
   LeaveStages(sequence);
   sequence->Restart();
-  waiting_.Push(sequence);
+  Enqueue(sequence);
   ++num_preemptions_;
 }
 
 void Schedule::End(Sequence* sequence) {
-  if (sequence->state() == Sequence::State::kWaiting) {
-    waiting_.Remove(sequence);
+  if (sequence->deadline() != kNever) deadlines_.erase({sequence->deadline(), sequence->id()});
+  if (sequence->num_generated() > 0) rate_.AddAnswer(sequence->num_generated());
+  const bool waits = sequence->state() == Sequence::State::kWaiting;
+  if (waits) waiting_.Remove(sequence);
+  waiting_.Leave(sequence);
+  if (waits) {
     sequences_.erase(sequence->id());
     return;
   }
@@ -301,6 +361,8 @@ ScheduleCounts Schedule::counts() const {
   counts.prefix_lookups = prefix_lookups_;
   counts.num_evicted_blocks =
       num_evicted_blocks_ + (ledger_.has_value() ? ledger_->num_evicted() : 0);
+  counts.num_waiting_tokens = waiting_.num_tokens();
+  counts.drain_time = rate_.TimeFor(waiting_.work());
   return counts;
 }
 

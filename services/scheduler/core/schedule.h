@@ -12,27 +12,35 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "services/scheduler/core/admission_policy.h"
 #include "services/scheduler/core/batch_builder.h"
 #include "services/scheduler/core/block_ledger.h"
+#include "services/scheduler/core/core_time.h"
 #include "services/scheduler/core/request_queue.h"
 #include "services/scheduler/core/running_set.h"
 #include "services/scheduler/core/sequence.h"
+#include "services/scheduler/core/service_rate.h"
 
 namespace baton::scheduler {
 
 struct ScheduleOptions {
   uint32_t block_tokens = 64;
   uint32_t max_step_tokens = 2048;
-  uint32_t max_running = 256;        // also the most rows of a step
-  uint32_t max_waiting = 1024;       // newcomers beyond it are refused
-  uint32_t max_steps_in_flight = 1;  // micro-batches between the stages
+  uint32_t max_running = 256;                // also the most rows of a step
+  uint32_t max_waiting = 1024;               // newcomers beyond it are refused
+  uint64_t max_waiting_tokens = UINT64_MAX;  // of prompts and answers so far of those that wait
+  TimeUs max_wait = kNever;                  // a newcomer that would wait longer is refused
+  TimeUs priority_aging = 10'000'000;        // no priority class waits longer than this for a turn
+  uint32_t max_steps_in_flight = 1;          // micro-batches between the stages
   // Steps ordered beyond these, so that a stage that ends one has the next. 0: a token is known
   // before the step that needs it is ordered.
   uint32_t lookahead_steps = 0;
@@ -75,21 +83,38 @@ struct ScheduleCounts {
   uint64_t num_preemptions = 0;
   PrefixLookups prefix_lookups;
   uint64_t num_evicted_blocks = 0;  // cached blocks that were given to other sequences
+  uint64_t num_waiting_tokens = 0;  // of prompts and answers so far
+  TimeUs drain_time = 0;            // predicted for what waits
 
   bool operator==(const ScheduleCounts&) const = default;
 };
 
-// Not thread-safe: the step loop owns it.
+// What Add decided besides its result.
+struct Admission {
+  std::optional<Refusal> refusal;       // with ResourceExhausted
+  std::vector<SequenceNews> displaced;  // others that waited and had to make room
+};
+
+// Not thread-safe: the step loop owns it. `now` never goes back from call to call; callers that
+// leave it out have a clock that stands.
 class Schedule final {
  public:
   explicit Schedule(ScheduleOptions options);
 
   // Takes a sequence into the queue. Its ending, if the resumed tokens had already ended it (it is
   // not kept then). Errors: InvalidArgument (no prompt, unknown token, or too long ever to fit),
-  // ResourceExhausted (queue full).
-  absl::StatusOr<std::optional<Ending>> Add(SequenceRequest request);
+  // DeadlineExceeded (it has passed), ResourceExhausted (no room; `admission`, if not null, says
+  // why).
+  absl::StatusOr<std::optional<Ending>> Add(SequenceRequest request, TimeUs now = 0,
+                                            Admission* admission = nullptr);
   // Ends a sequence without further news. False if it is not live.
   bool Cancel(SequenceId id);
+  // Ends what waits or runs with a deadline up to `now`. News: of each of them.
+  std::vector<SequenceNews> Expire(TimeUs now);
+  // The first deadline of a live sequence; kNever if there is none.
+  TimeUs next_deadline() const { return deadlines_.empty() ? kNever : deadlines_.begin()->first; }
+  // When a caller that is refused should try again.
+  TimeUs RetryTime(SequenceId id) const { return RetryAfter(waiting_, rate_, id); }
 
   // Steps can be formed from now on, with `num_blocks` empty blocks on every stage. News: sequences
   // that can never fit such a cache. Requires that no epoch is open.
@@ -103,14 +128,14 @@ class Schedule final {
   // The next micro-batch; nullopt if none is due: no epoch, enough in flight, or nothing to do. A
   // batch without rows only tells the stages what to forget; it comes when nothing else is in
   // flight.
-  std::optional<Batch> NextBatch();
+  std::optional<Batch> NextBatch(TimeUs now = 0);
   // Every stage but the last has done all steps up to `step` (with one stage: they were ordered).
   // What they sample may be fed back to steps that are ordered from now on: not earlier, because
   // the first stage would wait for the token while a newcomer's prompt stands behind.
   void ReachLastStage(StepId step) { last_stage_step_ = step; }
   // Takes in the result of the oldest step in flight. News come in the order of its rows. Errors,
   // with nothing changed: DataLoss if the result does not answer that step.
-  absl::StatusOr<std::vector<SequenceNews>> Complete(const StepResult& result);
+  absl::StatusOr<std::vector<SequenceNews>> Complete(const StepResult& result, TimeUs now = 0);
 
   // Tokens of prompt and answer that a sequence may have: max_model_len, or less if the cache
   // cannot hold as many.
@@ -135,6 +160,9 @@ class Schedule final {
   struct StepInFlight {
     StepId id;
     std::vector<StepRow> rows;
+    TimeUs sent = 0;
+    uint32_t num_prompt_tokens = 0;
+    uint32_t num_decodes = 0;
   };
 
   absl::Status CheckRequest(const SequenceRequest& request) const;
@@ -142,6 +170,11 @@ class Schedule final {
   // The sequence stops running; its blocks are free and the stages will be told.
   void LeaveStages(Sequence* sequence);
   void Preempt(Sequence* sequence);
+  // `sequence` waits, for the first time or again.
+  void Enqueue(Sequence* sequence);
+  // Ends those that make room for a newcomer.
+  void Displace(const std::vector<Sequence*>& leaving, Admission* admission);
+  StepInFlight Describe(const Batch& batch, TimeUs now) const;
   // The sequence that has to run alone before any other goes on; null if there is none.
   Sequence* Suspect() const;
   std::vector<BatchRow> BuildRows(StepId step_id);
@@ -158,7 +191,10 @@ class Schedule final {
   std::deque<StepInFlight> steps_;     // oldest first
   std::vector<SequenceId> forgotten_;  // for the stages' next step
   StepId last_step_id_ = 0;            // of the open epoch
-  StepId last_stage_step_ = 0;         // the newest that has reached the last stage, likewise
+  StepId last_stage_step_ = 0;         // the newest that reached the last stage, likewise
+  std::set<std::pair<TimeUs, SequenceId>> deadlines_;  // of live sequences that have one
+  ServiceRate rate_;
+  TimeUs last_completion_ = 0;
   uint64_t num_arrivals_ = 0;
   uint64_t num_preemptions_ = 0;
   PrefixLookups prefix_lookups_;

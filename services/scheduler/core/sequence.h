@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "services/scheduler/core/block_hash.h"
+#include "services/scheduler/core/core_time.h"
 
 namespace baton::scheduler {
 
@@ -35,19 +36,27 @@ struct SequenceRequest {
   StopRule stop;
   int32_t priority = 0;  // lower runs first
   std::string fairness_key;
+  uint32_t fairness_weight = 1;  // its key's share against that of others; at least 1
+  TimeUs deadline = kNever;      // not worth computing any more from then on
   std::string cache_salt;
   // What the stages have to be told of it besides its tokens, on the wire.
   uint64_t settings_bytes = 0;
   bool reads_cache = true;  // false: every token is to be computed, cached or not
 };
 
-enum class FinishCause { kStop, kLength, kFailed };
+enum class FinishCause {
+  kStop,
+  kLength,
+  kFailed,
+  kExpired,  // its deadline passed
+  kRefused,  // it waited, and had to make room
+};
 
 // How a sequence ended.
 struct Ending {
   FinishCause cause = FinishCause::kStop;
   std::optional<TokenId> stop_token;  // the stop token, unless it is an end-of-sequence token
-  std::string message;                // kFailed: why
+  std::string message;                // kFailed, kRefused: why
 };
 
 // Tokens fall into three ranges, by position:
@@ -72,6 +81,8 @@ class Sequence final {
   uint64_t arrival() const { return arrival_; }
   const StopRule& stop() const { return request_.stop; }
   const std::string& fairness_key() const { return request_.fairness_key; }
+  uint32_t fairness_weight() const { return request_.fairness_weight; }
+  TimeUs deadline() const { return request_.deadline; }
   const std::string& cache_salt() const { return request_.cache_salt; }
   bool reads_cache() const { return request_.reads_cache; }
 

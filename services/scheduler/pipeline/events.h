@@ -10,6 +10,7 @@
 #include "protos/baton/v1/scheduling.pb.h"
 #include "protos/baton/v1/stage.pb.h"
 #include "services/scheduler/core/sequence.h"
+#include "services/scheduler/pipeline/monotonic_time.h"
 #include "services/scheduler/pipeline/stage_link.h"
 #include "services/scheduler/pipeline/token_sink.h"
 
@@ -20,6 +21,7 @@ struct SubmitEvent {
   SequenceId id = 0;
   v1::SubmitRequest request;
   std::shared_ptr<TokenSink> sink;
+  MonotonicTime deadline = MonotonicTime::max();  // its caller waits no longer
 };
 
 // Its caller is gone.

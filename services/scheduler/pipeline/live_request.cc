@@ -1,5 +1,6 @@
 #include "services/scheduler/pipeline/live_request.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace baton::scheduler {
@@ -16,6 +17,7 @@ SequenceRequest MakeSequenceRequest(SequenceId id, const v1::SubmitRequest& requ
   made.stop.ignore_eos = request.stop().ignore_eos();
   made.priority = request.priority();
   made.fairness_key = request.fairness_key();
+  made.fairness_weight = std::max(1u, request.fairness_weight());
   made.cache_salt = request.cache_salt();
   made.settings_bytes = request.sampling().ByteSizeLong();
   // The logits of every prompt token are needed.
@@ -47,6 +49,7 @@ v1::SubmitResponse MakeResponse(const SequenceNews& news, v1::PositionLogprobs* 
       live->prompt_logprobs.clear();
       response.set_cached_prompt_tokens(live->num_cached_prompt_tokens);
       live->sampling.clear_num_prompt_logprobs();  // not again, should the sequence restart
+      response.set_queue_us(static_cast<uint64_t>(absl::ToInt64Microseconds(live->queued)));
       live->first_token = true;
     }
   }
@@ -59,6 +62,8 @@ v1::SubmitResponse MakeResponse(const SequenceNews& news, v1::PositionLogprobs* 
       response.set_finish_reason(v1::FINISH_REASON_LENGTH);
       break;
     case FinishCause::kFailed:
+    case FinishCause::kExpired:
+    case FinishCause::kRefused:
       response.set_finish_reason(v1::FINISH_REASON_ERROR);
       break;
   }

@@ -21,6 +21,7 @@ struct LiveRequest {
   MonotonicTime submitted;
   uint32_t num_prompt_tokens = 0;
   uint32_t num_cached_prompt_tokens = 0;  // found when it first began
+  absl::Duration queued;                  // from submission to the first step
   bool started = false;                   // took part in a step
   bool first_token = false;               // was sent
   // Entry i speaks of prompt token i + 1; empty unless asked for. Sent with the first token.

@@ -67,6 +67,7 @@ absl::Status StepEngine::CheckAccepting(MonotonicTime now) const {
 
 void StepEngine::Submit(SubmitEvent event, MonotonicTime now) {
   if (absl::Status status = CheckAccepting(now); !status.ok()) {
+    CountRefusal(phase_ == Phase::kServing ? "incomplete" : "draining");
     event.sink->Finish(status, kRetryAfter);
     return;
   }
@@ -77,11 +78,19 @@ void StepEngine::Submit(SubmitEvent event, MonotonicTime now) {
     event.sink->Finish(status, absl::ZeroDuration());
     return;
   }
+  SequenceRequest request = MakeSequenceRequest(event.id, event.request);
+  request.deadline = ToCoreTime(event.deadline);
+  Admission admission;
   absl::StatusOr<std::optional<Ending>> added =
-      schedule_.Add(MakeSequenceRequest(event.id, event.request));
+      schedule_.Add(std::move(request), ToCoreTime(now), &admission);
+  for (SequenceNews& news : admission.displaced) news_.push_back({std::move(news), {}, false});
   if (!added.ok()) {
-    const bool full = absl::IsResourceExhausted(added.status());
-    event.sink->Finish(added.status(), full ? kRetryAfter : absl::ZeroDuration());
+    absl::Duration retry_after = absl::ZeroDuration();
+    if (admission.refusal.has_value()) {
+      CountRefusal(RefusalName(admission.refusal->reason));
+      retry_after = absl::Microseconds(admission.refusal->retry_after);
+    }
+    event.sink->Finish(added.status(), retry_after);
     return;
   }
   LiveRequest live{
@@ -94,6 +103,10 @@ void StepEngine::Submit(SubmitEvent event, MonotonicTime now) {
   if (added->has_value()) {
     news_.push_back({SequenceNews{.id = event.id, .ending = std::move(**added)}, {}, false});
   }
+}
+
+void StepEngine::CountRefusal(absl::string_view reason) {
+  if (options_.observer != nullptr) options_.observer->OnRefused(reason);
 }
 
 void StepEngine::TakeStageMessage(StageMessageEvent event, MonotonicTime now) {
@@ -221,7 +234,8 @@ absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, Monot
   progress_.Finished(index, step_id, now);
   schedule_.ReachLastStage(reports_.last_at_last_stage());
   if (!done.has_value()) return absl::OkStatus();
-  absl::StatusOr<std::vector<SequenceNews>> news = schedule_.Complete(done->result);
+  absl::StatusOr<std::vector<SequenceNews>> news =
+      schedule_.Complete(done->result, ToCoreTime(now));
   if (!news.ok()) {
     // Tokens come from the last stage alone, whoever's report completed the step.
     LoseStage(registry_.num_stages() - 1, news.status(), now);
@@ -249,6 +263,7 @@ absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, Monot
 }
 
 MonotonicTime StepEngine::Advance(MonotonicTime now) {
+  Expire(now);
   SendSteps(now);
   SendNews();
   CheckTimeouts(now);
@@ -261,15 +276,14 @@ MonotonicTime StepEngine::Advance(MonotonicTime now) {
 }
 
 void StepEngine::SendSteps(MonotonicTime now) {
-  while (std::optional<Batch> batch = schedule_.NextBatch()) {
+  while (std::optional<Batch> batch = schedule_.NextBatch(ToCoreTime(now))) {
     for (const BatchRow& row : batch->rows) {
       LiveRequest& live = live_.at(row.id);
       if (live.started) continue;
       live.started = true;
       live.num_cached_prompt_tokens = std::min(row.begin, live.num_prompt_tokens);
-      if (options_.observer != nullptr) {
-        options_.observer->OnStart(ElapsedSince(live.submitted, now));
-      }
+      live.queued = ElapsedSince(live.submitted, now);
+      if (options_.observer != nullptr) options_.observer->OnStart(live.queued);
     }
     v1::SchedulerMessage message;
     *message.mutable_step() = EncodeStep(
@@ -313,6 +327,14 @@ void StepEngine::Deliver(PendingNews pending) {
     // A failure without a token ever computed is the cache's: the prompt does not fit.
     FinishRequest(id, live.started ? absl::InternalError(ending->message)
                                    : absl::InvalidArgumentError(ending->message));
+  } else if (ending.has_value() && ending->cause == FinishCause::kExpired) {
+    FinishRequest(id, absl::DeadlineExceededError(
+                          live.started ? "the deadline of the request passed while it ran"
+                                       : "the deadline of the request passed while it waited"));
+  } else if (ending.has_value() && ending->cause == FinishCause::kRefused) {
+    CountRefusal(RefusalName(RefusalReason::kDisplaced));
+    FinishRequest(id, absl::ResourceExhaustedError(ending->message),
+                  absl::Microseconds(schedule_.RetryTime(id)));
   } else if (ending.has_value()) {
     FinishRequest(id, absl::OkStatus());
   }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 #include "services/scheduler/core/schedule.h"
@@ -66,7 +67,10 @@ class StepEngine final {
   };
 
   void Submit(SubmitEvent event, MonotonicTime now);
+  // Ends what is past its deadline, before it costs a step.
+  void Expire(MonotonicTime now);
   absl::Status CheckAccepting(MonotonicTime now) const;
+  void CountRefusal(absl::string_view reason);
   void TakeStageMessage(StageMessageEvent event, MonotonicTime now);
   absl::Status TakeFromStage(uint32_t index, v1::WorkerMessage message, MonotonicTime now);
   void Register(const std::shared_ptr<StageLink>& link, const v1::RegisterStage& request,

@@ -14,6 +14,14 @@ constexpr absl::Duration kLongestWait = absl::Seconds(10);
 
 }  // namespace
 
+void StepEngine::Expire(MonotonicTime now) {
+  std::vector<SequenceNews> expired = schedule_.Expire(ToCoreTime(now));
+  if (!expired.empty() && options_.observer != nullptr) {
+    options_.observer->OnExpired(expired.size());
+  }
+  for (SequenceNews& news : expired) news_.push_back({std::move(news), {}, false});
+}
+
 void StepEngine::SendHeartbeats(MonotonicTime now) {
   if (ElapsedSince(last_heartbeat_, now) < options_.heartbeat_interval) return;
   last_heartbeat_ = now;
@@ -78,6 +86,10 @@ void StepEngine::AdvanceDrain(MonotonicTime now) {
 
 MonotonicTime StepEngine::NextDue(MonotonicTime now) const {
   MonotonicTime due = std::min(now + kLongestWait, reporter_.next_due(now));
+  if (schedule_.next_deadline() != kNever) {
+    const TimeUs left = schedule_.next_deadline() - ToCoreTime(now);
+    due = std::min(due, now + absl::Microseconds(left + 1));
+  }
   if (registry_.num_attached() > 0) {
     due = std::min(due, last_heartbeat_ + options_.heartbeat_interval);
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 #include "services/scheduler/core/schedule.h"
@@ -18,6 +19,10 @@ class StepObserver {
   // A sequence took part in its first step, `waited` after it was submitted.
   virtual void OnStart(absl::Duration waited) = 0;
   virtual void OnTokens(uint64_t num_tokens) = 0;
+  // A request was refused; `reason` is one of few.
+  virtual void OnRefused(absl::string_view reason) = 0;
+  // Requests ended because their deadline passed.
+  virtual void OnExpired(uint64_t num_requests) = 0;
   virtual void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) = 0;
 };
 

@@ -195,6 +195,105 @@ TEST_F(ErrorsContract, DeadlineIs504) {
   EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
 }
 
+TEST_F(ErrorsContract, AClientsOwnTimeoutIs504) {
+  StartGateway();
+  AwaitReady(200);
+  scheduler().HoldAfter(0);
+  TestHttpClient client(http_port());
+  client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                     "X-Request-Timeout: 0.2\r\n");
+  EXPECT_EQ(ErrorOf(client.Receive(), 504)["code"], "deadline_exceeded");
+  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
+}
+
+TEST_F(ErrorsContract, ATimeoutAfterTheFirstTokenIsAnErrorEvent) {
+  StartGateway();
+  AwaitReady(200);
+  scheduler().HoldAfter(2);
+  json request = ChatBody();
+  request["stream"] = true;
+  TestHttpClient client(http_port());
+  client.SendRequest("POST", "/v1/chat/completions", request.dump(), "X-Request-Timeout: 1\r\n");
+  const TestHttpResponse response = client.Receive();
+  EXPECT_EQ(response.status, 200);
+  EXPECT_FALSE(response.complete);
+  EXPECT_THAT(response.Events().back(), HasSubstr("deadline_exceeded"));
+}
+
+TEST_F(ErrorsContract, WrongHeadersAre400) {
+  StartGateway();
+  AwaitReady(200);
+  for (const char* header : {"X-Request-Timeout: soon", "X-Request-Timeout: -1",
+                             "X-Request-Timeout: 0", "X-Vllm-Priority: high"}) {
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                       absl::StrCat(header, "\r\n"));
+    const json error = ErrorOf(client.Receive(), 400);
+    EXPECT_THAT(header, HasSubstr(error["param"].get<std::string>()));
+  }
+  EXPECT_TRUE(scheduler().requests().empty());
+}
+
+TEST_F(ErrorsContract, AFullQueueIs503WithTheSchedulersTimeToRetry) {
+  StartGateway();
+  AwaitReady(200);
+  scheduler().PushAnswer(
+      {.status = absl::ResourceExhaustedError("9 requests wait already"), .retry_after_ms = 7400});
+  const TestHttpResponse response = Post("/v1/chat/completions", ChatBody());
+  EXPECT_EQ(ErrorOf(response, 503)["code"], "server_is_overloaded");
+  EXPECT_EQ(response.Header("Retry-After"), "8");
+  EXPECT_EQ(response.Header("retry-after-ms"), "7400");
+}
+
+TEST_F(ErrorsContract, AKeysOwnLimitIs429) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys = {"first", "second"};
+    config.max_num_requests_per_key = 1;
+  });
+  AwaitReady(200);
+  scheduler().HoldAfter(0);
+  TestHttpClient running(http_port());
+  running.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                      "Authorization: Bearer first\r\n");
+  ASSERT_TRUE(scheduler().WaitForRequests(1, absl::Seconds(5)));
+  TestHttpClient again(http_port());
+  again.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                    "Authorization: Bearer first\r\n");
+  const TestHttpResponse refused = again.Receive();
+  const json error = ErrorOf(refused, 429);
+  EXPECT_EQ(error["code"], "rate_limit_exceeded");
+  EXPECT_EQ(error["type"], "rate_limit_error");
+  EXPECT_NE(refused.Header("Retry-After"), "");
+  TestHttpClient other(http_port());
+  other.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                    "Authorization: Bearer second\r\n");
+  EXPECT_TRUE(scheduler().WaitForRequests(2, absl::Seconds(5)));
+}
+
+TEST_F(ErrorsContract, TheSchedulerHearsOfKeyWeightAndPriority) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys = {"first", "second"};
+    config.api_key_weights = {1, 4};
+  });
+  AwaitReady(200);
+  const auto send = [this](json body, const std::string& headers) {
+    Answer("</think>x");
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", "/v1/chat/completions", body.dump(),
+                       "Authorization: Bearer second\r\n" + headers);
+    EXPECT_EQ(client.Receive().status, 200);
+    return scheduler().requests().back();
+  };
+  v1::SubmitRequest submitted = send(ChatBody(), "X-Vllm-Priority: -3\r\n");
+  EXPECT_EQ(submitted.fairness_key(), "key-2");
+  EXPECT_EQ(submitted.fairness_weight(), 4u);
+  EXPECT_EQ(submitted.priority(), -3);
+  json body = ChatBody();
+  body["priority"] = 9;
+  EXPECT_EQ(send(body, "X-Vllm-Priority: -3\r\n").priority(), 9);
+  EXPECT_EQ(send(ChatBody(), "").priority(), 0);
+}
+
 TEST_F(ErrorsContract, DrainFinishesWhatRunsAndRefusesNewWork) {
   StartGateway();
   AwaitReady(200);
@@ -207,6 +306,7 @@ TEST_F(ErrorsContract, DrainFinishesWhatRunsAndRefusesNewWork) {
   AwaitReady(503);
   const TestHttpResponse refused = Post("/v1/chat/completions", ChatBody());
   EXPECT_EQ(ErrorOf(refused, 503)["code"], "server_is_draining");
+  EXPECT_EQ(refused.Header("x-should-retry"), "true");
   EXPECT_NE(refused.Header("Retry-After"), "");
   scheduler().Release();
   const TestHttpResponse finished = running.Receive();

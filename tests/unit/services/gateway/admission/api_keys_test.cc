@@ -20,6 +20,16 @@ TEST(ApiKeys, OnlyAWholeKeyMatches) {
   }
 }
 
+TEST(ApiKeys, NamesTheCallerWithoutTheKey) {
+  const ApiKeys keys({"alpha", "beta", "gamma"}, {2, 5});
+  EXPECT_EQ(keys.Identify("Bearer alpha")->name, "key-1");
+  EXPECT_EQ(keys.Identify("Bearer alpha")->weight, 2u);
+  EXPECT_EQ(keys.Identify("Bearer beta")->weight, 5u);
+  EXPECT_EQ(keys.Identify("Bearer gamma")->name, "key-3");
+  EXPECT_EQ(keys.Identify("Bearer gamma")->weight, 1u);
+  EXPECT_EQ(ApiKeys({}).Identify("Bearer alpha")->name, "");
+}
+
 TEST(ApiKeys, AKeyLongerThanAnyRealOneIsRefused) {
   const std::string longest(ApiKeys::kMaxKeyBytes, 'k');
   const ApiKeys keys({longest});

@@ -38,6 +38,21 @@ TEST(RequestSlots, CountsTheSequencesOfARequest) {
   EXPECT_EQ(slots.num_taken(), 0u);
 }
 
+TEST(RequestSlots, BoundsWhatOneCallerTakes) {
+  RequestSlots slots(10, 2);
+  std::optional<RequestSlots::Slot> first(std::move(*slots.Acquire("a")));
+  ASSERT_TRUE(first->Extend(2).ok());
+  const absl::Status refused = slots.Acquire("a").status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(RefusalReason(refused), kRateLimitExceeded);
+  EXPECT_TRUE(RetryAfter(refused).has_value());
+  std::optional<RequestSlots::Slot> other(std::move(*slots.Acquire("b")));
+  EXPECT_EQ(other->Extend(3).code(), absl::StatusCode::kInvalidArgument) << "never possible";
+  first.reset();
+  EXPECT_TRUE(slots.Acquire("a").ok());
+  EXPECT_EQ(slots.num_taken(), 1u);
+}
+
 TEST(RequestSlots, DrainRefusesAndWaitsForTheRest) {
   RequestSlots slots(4);
   std::optional<RequestSlots::Slot> slot(std::move(*slots.Acquire()));

@@ -56,7 +56,7 @@ class LongRequestTest : public testing::Test {
             .route = "/v1/completions",
             .id_prefix = "cmpl-",
             .prepare = [this](const GatewayContext&, const HttpRequest&,
-                              const std::string&) -> absl::StatusOr<PreparedGeneration> {
+                              const RequestScope&) -> absl::StatusOr<PreparedGeneration> {
               ++num_prepared_;
               return absl::InvalidArgumentError("refused by the test");
             }});

@@ -34,6 +34,7 @@ TEST(ErrorBody, CodesMeanOneThing) {
   EXPECT_EQ(HttpStatusOf(absl::InternalError("")), 500);
   EXPECT_EQ(HttpStatusOf(absl::DataLossError("")), 500);
   EXPECT_EQ(HttpStatusOf(WithReason(absl::InvalidArgumentError(""), kUnsupportedContentType)), 415);
+  EXPECT_EQ(HttpStatusOf(WithReason(absl::ResourceExhaustedError(""), kRateLimitExceeded)), 429);
 }
 
 TEST(ErrorBody, TellsClientsWhenToRetry) {
@@ -46,6 +47,17 @@ TEST(ErrorBody, TellsClientsWhenToRetry) {
   EXPECT_EQ(HeaderOf(long_later, "Retry-After"), "60");  // clients ignore more
   EXPECT_EQ(HeaderOf(ErrorResponse(absl::UnavailableError("x")), "Retry-After"), "1");
   EXPECT_EQ(HeaderOf(ErrorResponse(absl::InternalError("x")), "x-should-retry"), "false");
+  const absl::Status limit = WithReason(absl::ResourceExhaustedError("x"), kRateLimitExceeded);
+  EXPECT_EQ(HeaderOf(ErrorResponse(WithRetryAfter(limit, absl::Seconds(3))), "Retry-After"), "3");
+}
+
+TEST(ErrorBody, AsksToRetryWhereTheServiceIsAwayForAMoment) {
+  const auto should_retry = [](const absl::Status& status) {
+    return HeaderOf(ErrorResponse(status), "x-should-retry");
+  };
+  EXPECT_EQ(should_retry(WithReason(absl::UnavailableError("x"), "server_is_draining")), "true");
+  EXPECT_EQ(should_retry(absl::UnavailableError("x")), "true");
+  EXPECT_EQ(should_retry(absl::ResourceExhaustedError("overload")), "");
 }
 
 }  // namespace

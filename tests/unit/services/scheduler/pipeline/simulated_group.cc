@@ -55,6 +55,7 @@ SimulatedGroup::SimulatedGroup(SimulatedGroupOptions options)
   }
   engine.unready_grace = options.unready_grace;
   engine.watch = &watch_;
+  engine.observer = options.observer;
   engine_ = std::make_unique<StepEngine>(std::move(engine), now_);
   Advance();
 }
@@ -164,12 +165,12 @@ v1::SubmitRequest SimulatedGroup::MakeRequest(uint32_t prompt_tokens, uint32_t m
   return request;
 }
 
-SequenceId SimulatedGroup::Submit(v1::SubmitRequest request) {
+SequenceId SimulatedGroup::Submit(v1::SubmitRequest request, MonotonicTime deadline) {
   const SequenceId id = next_id_++;
   auto caller = std::make_shared<SimulatedCaller>();
   caller->request = request;
   callers_[id] = caller;
-  engine_->Take(SubmitEvent{id, std::move(request), caller}, now_);
+  engine_->Take(SubmitEvent{id, std::move(request), caller, deadline}, now_);
   Advance();
   return id;
 }

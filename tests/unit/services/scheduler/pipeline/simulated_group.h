@@ -25,6 +25,7 @@ struct SimulatedGroupOptions {
   uint32_t max_waiting = 1000;
   uint32_t max_model_len = 128;
   absl::Duration unready_grace = absl::Seconds(30);
+  StepObserver* observer = nullptr;
   uint32_t seed = 1;
   // A stage dies when it is told of this token, and another takes its place.
   std::optional<uint32_t> deadly_token;
@@ -93,7 +94,7 @@ class SimulatedGroup final {
   // Requests with equal `text` have prompts that begin alike; by default `seed`.
   static v1::SubmitRequest MakeRequest(uint32_t prompt_tokens, uint32_t max_tokens, uint64_t seed,
                                        std::optional<uint64_t> text = std::nullopt);
-  SequenceId Submit(v1::SubmitRequest request);
+  SequenceId Submit(v1::SubmitRequest request, MonotonicTime deadline = MonotonicTime::max());
   void Cancel(SequenceId id);
   SimulatedCaller& caller(SequenceId id) { return *callers_.at(id); }
   const std::map<SequenceId, std::shared_ptr<SimulatedCaller>>& callers() const { return callers_; }

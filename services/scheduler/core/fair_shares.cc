@@ -1,0 +1,65 @@
+#include "services/scheduler/core/fair_shares.h"
+
+#include <algorithm>
+
+#include "common/log/check.h"
+
+namespace baton::scheduler {
+
+KeyAccount* FairShares::Open(const std::string& name) {
+  const auto [entry, is_new] = keys_.try_emplace(name);
+  KeyAccount* key = &entry->second;
+  if (is_new) {
+    key->name = name;
+    key->served = floor_;
+  }
+  return key;
+}
+
+const KeyAccount* FairShares::Find(const std::string& name) const {
+  const auto found = keys_.find(name);
+  return found == keys_.end() ? nullptr : &found->second;
+}
+
+void FairShares::Enter(KeyAccount* key) {
+  if (key->num_live++ == 0) idle_.erase({key->served, key});
+}
+
+void FairShares::Leave(KeyAccount* key) {
+  BATON_CHECK(key->num_live > 0) << "key without live sequences";
+  if (--key->num_live > 0) return;
+  idle_.insert({key->served, key});
+  ForgetIdle();
+}
+
+void FairShares::Activate(KeyAccount* key) {
+  key->served = std::max(key->served, floor_);
+  key->activation = ++num_activations_;
+}
+
+void FairShares::ForgiveAll() {
+  floor_ = most_served_;
+  ForgetIdle();
+}
+
+void FairShares::Serve(const KeyAccount& key) {
+  floor_ = std::max(floor_, key.served);
+  ForgetIdle();
+}
+
+void FairShares::Charge(KeyAccount* key, double tokens) {
+  const double by_credit = std::min(key->credit, tokens);
+  key->credit -= by_credit;
+  key->served += (tokens - by_credit) / key->weight;
+  most_served_ = std::max(most_served_, key->served);
+}
+
+void FairShares::ForgetIdle() {
+  while (!idle_.empty() && (idle_.begin()->first <= floor_ || idle_.size() > kMaxIdleKeys)) {
+    KeyAccount* key = idle_.begin()->second;
+    idle_.erase(idle_.begin());
+    keys_.erase(std::string(key->name));
+  }
+}
+
+}  // namespace baton::scheduler

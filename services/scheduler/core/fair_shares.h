@@ -1,0 +1,86 @@
+// How much service each fairness key has had, so that whoever has had least comes next.
+//
+// This is deficit round robin on tokens with the smallest possible quantum: a key's deficit is how
+// far it lies behind, and the key with the largest one is served. Over any time in which two keys
+// both wait, what they get (divided by their weights) differs by no more than the costs of one
+// sequence of each.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "services/scheduler/core/sequence.h"
+#include "services/scheduler/core/service_rate.h"
+
+namespace baton::scheduler {
+
+struct ArrivedBefore {
+  bool operator()(const Sequence* a, const Sequence* b) const {
+    return a->arrival() < b->arrival();
+  }
+};
+
+// Newcomers of one key and priority.
+struct KeyLine {
+  std::set<Sequence*, ArrivedBefore> sequences;
+  Work work;
+  double turn = 0;  // `served` of the key as its class last heard of it
+};
+
+struct KeyAccount {
+  std::string name;
+  double weight = 1;
+  // Tokens charged so far divided by the weight. Never falls: what was charged too much is kept as
+  // credit, for the next charge.
+  double served = 0;
+  double credit = 0;                 // tokens
+  uint64_t activation = 0;           // grows with each time that a key begins to wait
+  uint32_t num_live = 0;             // sequences that wait or run
+  std::map<int32_t, KeyLine> lines;  // by priority; none is empty
+  double waiting_tokens = 0;         // of these
+  double backlog = 0;                // waiting_tokens / weight
+};
+
+// Keys that have nothing live are forgotten, at the latest when the others have caught up with
+// them or kMaxIdleKeys are kept. Borrowed accounts stay valid while their key is live.
+class FairShares final {
+ public:
+  static constexpr size_t kMaxIdleKeys = 1024;
+
+  // The account of `name`; made if it is new.
+  KeyAccount* Open(const std::string& name);
+  // Null if nothing is known of `name`.
+  const KeyAccount* Find(const std::string& name) const;
+
+  // A sequence of the key is live from now on.
+  void Enter(KeyAccount* key);
+  // It has ended.
+  void Leave(KeyAccount* key);
+  // The key gets its first newcomer: the time that it did not wait gives it no claim.
+  void Activate(KeyAccount* key);
+  // Nobody waits: whoever used what nobody wanted owes nothing.
+  void ForgiveAll();
+  // The key is served: nobody who comes later may claim what was served before.
+  void Serve(const KeyAccount& key);
+  void Charge(KeyAccount* key, double tokens);
+  void Refund(KeyAccount* key, double tokens) { key->credit += tokens; }
+
+  // What a key has that comes new.
+  double floor() const { return floor_; }
+  size_t num_keys() const { return keys_.size(); }
+
+ private:
+  void ForgetIdle();
+
+  std::unordered_map<std::string, KeyAccount> keys_;
+  std::set<std::pair<double, KeyAccount*>> idle_;  // by what they were served; above the floor
+  double floor_ = 0;
+  double most_served_ = 0;
+  uint64_t num_activations_ = 0;
+};
+
+}  // namespace baton::scheduler

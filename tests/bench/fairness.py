@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Do API keys get their shares of a busy group?
+
+  tests/bench/fairness.py [--seconds 20] [--shape 1x1] [--keys 4]
+
+Three loads. A victim alone, a request at a time: its time to the first token. The same victim beside an
+aggressor that offers ten times what the group can do: the same figure again, and their ratio. Then
+`--keys` equal keys, each with more callers than its share: Jain's index of the tokens that they got (1:
+all the same; 1/keys: one got everything), and the spread.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+
+import load_client
+import open_loop
+
+
+def first_token(results, key):
+    return [r.first - r.sent for r in results if r.key == key and r.complete]
+
+
+def run(group, arguments, body):
+    load = open_loop.OpenLoop(group.port, group.model, arguments.prompt_tokens, arguments.max_tokens)
+
+    async def all_of_it():
+        await body(load)
+        await load.settle()
+
+    began = time.perf_counter()
+    asyncio.run(all_of_it())
+    load.close()
+    return load.results, began
+
+
+def show_first(name, values):
+    print(f"{name}: {len(values)} answers, first token p50 {open_loop.percentile(values, .5) * 1000:.0f} ms, "
+          f"p99 {open_loop.percentile(values, .99) * 1000:.0f} ms", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20, help="of each load")
+    parser.add_argument("--shape", default="1x1", help="stages x ranks")
+    parser.add_argument("--keys", type=int, default=4)
+    parser.add_argument("--prompt-tokens", type=int, default=32)
+    parser.add_argument("--max-tokens", type=int, default=16)
+    parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve")
+    arguments = parser.parse_args()
+    stages, ranks = (int(part) for part in arguments.shape.split("x"))
+    keys = ["victim", "aggressor"] + [f"equal-{i}" for i in range(arguments.keys)]
+    flags = arguments.flag or ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s"]
+    with tempfile.TemporaryDirectory() as folder:
+        group = load_client.start(folder, "--no-log-requests", "--api-key", ",".join(keys), *flags,
+                                  stages=stages, ranks=ranks)
+        try:
+            group.wait_ready()
+            seconds = arguments.seconds
+            run(group, arguments, lambda load: load.closed(4, 2, "victim"))  # first uses of memory
+            solo, _ = run(group, arguments, lambda load: load.closed(1, seconds, "victim"))
+            solo_first = first_token(solo, "victim")
+            show_first("victim alone", solo_first)
+            full, began = run(group, arguments, lambda load: load.closed(32, seconds / 2, "aggressor"))
+            capacity = sum(r.complete for r in full) / (seconds / 2)
+
+            async def both(load):
+                await asyncio.gather(load.closed(1, seconds, "victim"),
+                                     load.poisson(10 * capacity, seconds, "aggressor"))
+
+            mixed, _ = run(group, arguments, both)
+            beside = first_token(mixed, "victim")
+            show_first(f"victim beside {10 * capacity:.0f} requests/s of another key", beside)
+            refused = sum(r.key == "victim" and not r.complete for r in mixed)
+            print(f"  ratio of p99: {open_loop.percentile(beside, .99) / open_loop.percentile(solo_first, .99):.2f}, "
+                  f"of p50: {open_loop.percentile(beside, .5) / open_loop.percentile(solo_first, .5):.2f}; "
+                  f"{refused} of the victim's refused; the aggressor had "
+                  f"{sum(r.key == 'aggressor' and r.complete for r in mixed)} answers and "
+                  f"{sum(r.key == 'aggressor' and r.status == 503 for r in mixed)} refusals")
+
+            async def equal(load):
+                await asyncio.gather(*(load.closed(12, seconds, key) for key in keys[2:]))
+
+            results, began = run(group, arguments, equal)
+            tokens = [sum(r.tokens for r in results if r.key == key and r.end - began <= seconds)
+                      for key in keys[2:]]
+            jain = sum(tokens) ** 2 / (len(tokens) * sum(count * count for count in tokens))
+            print(f"{arguments.keys} equal keys: tokens {tokens}, Jain's index {jain:.4f}")
+        finally:
+            group.stop()
+
+
+if __name__ == "__main__":
+    main()

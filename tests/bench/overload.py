@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""What becomes of a group that is offered more than it can do.
+
+  tests/bench/overload.py [--seconds 20] [--shape 1x1] [--prompt-tokens 32] [--max-tokens 16]
+
+First the knee: the offered rate (open loop, random arrivals) is raised until less than 95 % of it is
+answered; the knee is the most that was answered. Then 2, 5 and 10 times the knee are offered. Of each:
+goodput (requests answered completely, in the time of the load) against the knee, time to the first
+token of what was accepted, what refusals took in the gateway and at the client, and memory before and
+after. Client and group share the machine: the ratios of one run say more than the figures.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+
+import load_client
+import open_loop
+
+
+def gateway_quantile(before, after, share):
+    """Upper bound of the bucket of baton_gateway_refusal_seconds that holds the quantile, seconds."""
+    counts = {}
+    for name, value in after.items():
+        if name.startswith("baton_gateway_refusal_seconds_bucket"):
+            bound = name.split('le="')[1].split('"')[0]
+            counts[float(bound)] = value - before.get(name, 0)
+    total = counts.get(float("inf"), 0)
+    return next((bound for bound in sorted(counts) if counts[bound] >= share * total), float("nan"))
+
+
+def offer(group, rate, arguments, seconds):
+    load = open_loop.OpenLoop(group.port, group.model, arguments.prompt_tokens, arguments.max_tokens)
+    before = group.metrics("gateway")
+
+    async def run():
+        begin = time.perf_counter()
+        await load.poisson(rate, seconds)
+        end = time.perf_counter()
+        await load.settle()
+        return begin, end
+
+    begin, end = asyncio.run(run())
+    load.close()
+    after = group.metrics("gateway")
+    served = [r for r in load.results if r.complete]
+    refused = [r for r in load.results if r.status == 503]
+    other = len(load.results) - len(served) - len(refused)
+    # A group that holds the rate answers within the load's time what came but for the last moments.
+    in_time = [r for r in served if begin + seconds * 0.2 <= r.end <= end]
+    return {"offered": len(load.results) / (end - begin),
+            "goodput": len(in_time) / (end - begin - seconds * 0.2),
+            "served": len(served), "refused": len(refused), "other": other,
+            "first": [r.first - r.sent for r in served],
+            "refusal": [r.first - r.sent for r in refused],
+            "gateway_p99": gateway_quantile(before, after, 0.99),
+            "retry": [r.retry_after_ms / 1000 for r in refused]}
+
+
+def show(name, outcome, knee=None):
+    share = f" = {outcome['goodput'] / knee * 100:.0f} % of the knee" if knee else ""
+    line = (f"{name}: offered {outcome['offered']:.1f}/s, answered {outcome['goodput']:.1f}/s{share}; "
+            f"{outcome['served']} served, {outcome['refused']} refused, {outcome['other']} other; first token "
+            f"p50 {open_loop.percentile(outcome['first'], .5) * 1000:.0f} ms, "
+            f"p99 {open_loop.percentile(outcome['first'], .99) * 1000:.0f} ms")
+    if outcome["refused"]:
+        line += (f"; refusals p99 {open_loop.percentile(outcome['refusal'], .99) * 1000:.1f} ms at the client, "
+                 f"at most {outcome['gateway_p99'] * 1000:g} ms in the gateway; told to retry after "
+                 f"{open_loop.percentile(outcome['retry'], .5):.1f} s")
+    print(line, flush=True)
+
+
+def find_knee(group, arguments):
+    rate, knee = arguments.start_rate, 0.0
+    for _ in range(10):
+        outcome = offer(group, rate, arguments, arguments.ramp_seconds)
+        show(f"  ramp {rate:.0f}/s", outcome)
+        knee = max(knee, outcome["goodput"])
+        if outcome["goodput"] < 0.9 * outcome["offered"]:
+            break
+        rate *= 1.5
+    return knee
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20, help="of each overload")
+    parser.add_argument("--ramp-seconds", type=float, default=8, help="of each step of the ramp")
+    parser.add_argument("--start-rate", type=float, default=10, help="requests a second, first step")
+    parser.add_argument("--shape", default="1x1", help="stages x ranks")
+    parser.add_argument("--prompt-tokens", type=int, default=32)
+    parser.add_argument("--max-tokens", type=int, default=16)
+    parser.add_argument("--times", default="2,5,10", help="of the knee")
+    parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve")
+    arguments = parser.parse_args()
+    stages, ranks = (int(part) for part in arguments.shape.split("x"))
+    flags = arguments.flag or ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s"]
+    with tempfile.TemporaryDirectory() as folder:
+        group = load_client.start(folder, "--no-log-requests", *flags, stages=stages, ranks=ranks)
+        try:
+            group.wait_ready()
+            knee = find_knee(group, arguments)
+            print(f"knee: {knee:.1f} requests/s ({' '.join(flags)})")
+            before = {name: load_client.rss_mib(pid) for name, pid in group.pids.items()}
+            for times in (float(part) for part in arguments.times.split(",")):
+                show(f"{times:g}x", offer(group, knee * times, arguments, arguments.seconds), knee)
+            time.sleep(1)
+            print("memory, MiB: " + ", ".join(
+                f"{name} {before[name]:.1f} -> {load_client.rss_mib(pid):.1f}"
+                for name, pid in group.pids.items()))
+        finally:
+            group.stop()
+
+
+if __name__ == "__main__":
+    main()
