@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/model/eos_tokens.h"
+#include "common/model/stage_floor.h"
+#include "common/model/weight_inventory.h"
 #include "common/status/status_macros.h"
 #include "services/scheduler/pipeline/stage_plan.h"
 
@@ -27,6 +29,8 @@ absl::Status CheckFlags(const SchedulerConfig& config) {
   RETURN_IF_ERROR(CheckFlag("tensor-parallel-size", config.tensor_parallel_size, 1, 1024));
   RETURN_IF_ERROR(CheckFlag("max-model-len", config.max_model_len, 0, 1 << 24));
   RETURN_IF_ERROR(CheckFlag("max-num-batched-tokens", config.max_num_batched_tokens, 1, 1 << 20));
+  RETURN_IF_ERROR(
+      CheckFlag("long-prefill-token-threshold", config.long_prefill_token_threshold, 0, 1 << 20));
   RETURN_IF_ERROR(CheckFlag("max-num-seqs", config.max_num_seqs, 1, 1 << 16));
   RETURN_IF_ERROR(CheckFlag("max-num-queued-reqs", config.max_num_queued_reqs, 1, 1 << 20));
   RETURN_IF_ERROR(
@@ -48,6 +52,9 @@ absl::Status CheckFlags(const SchedulerConfig& config) {
   if (config.heartbeat_timeout < absl::Milliseconds(500)) {
     return absl::InvalidArgumentError(
         "--heartbeat-timeout is below 500ms; heartbeats come every 250ms");
+  }
+  if (config.max_step_time < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("--max-step-time is negative");
   }
   if (config.step_timeout < config.heartbeat_timeout) {
     return absl::InvalidArgumentError("--step-timeout is below --heartbeat-timeout");
@@ -80,6 +87,20 @@ absl::StatusOr<uint32_t> MaxModelLen(const SchedulerConfig& config, const ModelC
   return static_cast<uint32_t>(config.max_model_len);
 }
 
+// What steps cost before any was measured.
+absl::StatusOr<StepCostOptions> StepCostPrior(const ModelConfig& model, int num_stages,
+                                              int num_ranks) {
+  RETURN_IF_ERROR(CheckTensorParallelSize(model, num_ranks));
+  ASSIGN_OR_RETURN(const std::vector<StageShape> shapes, SplitLayers(model, num_stages));
+  StepCostOptions options{.expert_share = ExpertShare(model)};
+  for (const StageShape& shape : shapes) {
+    const StageFloor floor = FloorOfStage(model, shape, num_ranks, DeviceSpeed());
+    options.prior.push_back({.values = {floor.step, floor.experts, floor.token, floor.decode_kv,
+                                        floor.chunk_kv, floor.chunk_pair, floor.sampled}});
+  }
+  return options;
+}
+
 }  // namespace
 
 absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
@@ -109,6 +130,11 @@ absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
   group.schedule.cache_secret = MakeSecret();
   group.schedule.watermark = config.watermark;
   group.schedule.vocab_size = static_cast<uint32_t>(model.vocab_size);
+  group.schedule.max_chunk_tokens = static_cast<uint32_t>(config.long_prefill_token_threshold);
+  group.schedule.max_step_seconds = absl::ToDoubleSeconds(config.max_step_time);
+  ASSIGN_OR_RETURN(group.schedule.step_cost,
+                   StepCostPrior(model, static_cast<int>(config.pipeline_parallel_size),
+                                 static_cast<int>(config.tensor_parallel_size)));
   ASSIGN_OR_RETURN(group.schedule.eos_token_ids, ReadEosTokenIds(model, config.model));
 
   GroupShape shape;

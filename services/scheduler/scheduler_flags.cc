@@ -16,6 +16,12 @@ ABSL_FLAG(int64_t, tensor_parallel_size, 1, "Ranks of every stage.");
 ABSL_FLAG(int64_t, max_model_len, 0, "Tokens of prompt and answer together; 0: the model's.");
 ABSL_FLAG(std::string, dtype, "auto", "Type of activations: auto, bfloat16 or float32.");
 ABSL_FLAG(int64_t, max_num_batched_tokens, 2048, "Most tokens of one step.");
+ABSL_FLAG(int64_t, long_prefill_token_threshold, 0,
+          "Most tokens of one prompt in a step; 0: --max-num-batched-tokens alone.");
+ABSL_FLAG(absl::Duration, max_step_time, absl::ZeroDuration(),
+          "Prompts are cut so that a step is predicted to take no longer, though not below an "
+          "eighth of --max-num-batched-tokens; 0: no longer than with a whole chunk at the "
+          "beginning of a prompt.");
 ABSL_FLAG(int64_t, max_num_seqs, 256, "Most sequences that run at a time.");
 ABSL_FLAG(int64_t, max_num_queued_reqs, 1024, "Most requests that wait; more are refused.");
 ABSL_FLAG(int64_t, max_num_queued_tokens, 4 << 20,
@@ -70,6 +76,8 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   config.max_model_len = absl::GetFlag(FLAGS_max_model_len);
   config.dtype = absl::GetFlag(FLAGS_dtype);
   config.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
+  config.long_prefill_token_threshold = absl::GetFlag(FLAGS_long_prefill_token_threshold);
+  config.max_step_time = absl::GetFlag(FLAGS_max_step_time);
   config.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   config.max_num_queued_reqs = absl::GetFlag(FLAGS_max_num_queued_reqs);
   config.max_num_queued_tokens = absl::GetFlag(FLAGS_max_num_queued_tokens);

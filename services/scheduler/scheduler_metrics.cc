@@ -1,5 +1,6 @@
 #include "services/scheduler/scheduler_metrics.h"
 
+#include <string>
 #include <utility>
 
 namespace baton::scheduler {
@@ -67,7 +68,22 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
           Buckets{0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10})),
       queue_seconds_(AddHistogram(
           registry_, "baton_scheduler_queue_seconds", "From submission to a sequence's first step.",
-          Buckets{0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60})) {}
+          Buckets{0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60})),
+      step_cost_seconds_(
+          prometheus::BuildGauge()
+              .Name("baton_scheduler_step_cost_seconds")
+              .Help("Fitted time of a stage for one of what `term` names, of which a step has "
+                    "many: step (1), experts (part of the routed experts that it touches), token, "
+                    "decode_kv, chunk_kv, chunk_pair, sampled.")
+              .Register(*registry_)),
+      step_cost_error_(prometheus::BuildGauge()
+                           .Name("baton_scheduler_step_cost_error_ratio")
+                           .Help("Running mean of |measured / predicted - 1| of a stage's steps.")
+                           .Register(*registry_)),
+      step_cost_expert_share_(AddGauge(registry_, "baton_scheduler_step_cost_expert_share",
+                                       "Part of the routed experts that one token uses.")),
+      step_cost_steps_(AddGauge(registry_, "baton_scheduler_step_cost_measured_steps",
+                                "Steps whose measured times are in the fitted ones.")) {}
 
 void SchedulerMetrics::OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) {
   steps_.Increment();
@@ -90,6 +106,21 @@ void SchedulerMetrics::OnRefused(absl::string_view reason) {
 
 void SchedulerMetrics::OnExpired(uint64_t num_requests) {
   expired_.Increment(static_cast<double>(num_requests));
+}
+
+void SchedulerMetrics::OnStepCost(const StepCost& cost) {
+  if (!cost.learns()) return;
+  for (size_t stage = 0; stage < cost.stages().size(); ++stage) {
+    const StageCost& fitted = cost.stages()[stage];
+    const std::string name = std::to_string(stage);
+    for (size_t i = 0; i < CostTerms::kCount; ++i) {
+      step_cost_seconds_.Add({{"stage", name}, {"term", CostTerms::kNames[i]}})
+          .Set(fitted.prices().values[i]);
+    }
+    step_cost_error_.Add({{"stage", name}}).Set(fitted.error());
+  }
+  step_cost_expert_share_.Set(cost.expert_share());
+  step_cost_steps_.Set(static_cast<double>(cost.num_observations()));
 }
 
 void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) {

@@ -24,6 +24,7 @@ class SchedulerMetrics final : public StepObserver {
   void OnTokens(uint64_t num_tokens) override;
   void OnRefused(absl::string_view reason) override;
   void OnExpired(uint64_t num_requests) override;
+  void OnStepCost(const StepCost& cost) override;
   void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) override;
 
  private:
@@ -48,6 +49,10 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Histogram& step_rows_;
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;
+  prometheus::Family<prometheus::Gauge>& step_cost_seconds_;  // by stage and term
+  prometheus::Family<prometheus::Gauge>& step_cost_error_;    // by stage
+  prometheus::Gauge& step_cost_expert_share_;
+  prometheus::Gauge& step_cost_steps_;
   ScheduleCounts last_counts_;
 };
 

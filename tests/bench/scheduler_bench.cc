@@ -2,7 +2,12 @@
 // token through a real scheduler (Submit, step command, report, response) with a stage-worker that
 // computes nothing.
 #include <chrono>
+#include <atomic>
+#include <cstdlib>
+#include <deque>
+#include <malloc.h>
 #include <memory>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,6 +27,10 @@ namespace baton::scheduler {
 namespace {
 
 constexpr uint32_t kMaxLen = 4096;
+
+// Of the whole process.
+std::atomic<uint64_t> g_num_allocations = 0;
+std::atomic<int64_t> g_live_bytes = 0;
 
 // One decode step of `range` sequences.
 void CoreDecodeStep(benchmark::State& state) {
@@ -114,6 +123,59 @@ void CoreRefusal(benchmark::State& state) {
 }
 BENCHMARK(CoreRefusal)->Arg(64)->Arg(4096)->Unit(benchmark::kMicrosecond);
 
+// Forming one step, alone, with everything that may stand around it: 256 sequences that run in two
+// micro-batches and 4,096 that wait. Counters: allocations of a whole round (form and complete),
+// and bytes that the heap has grown by per 1,000 rounds once all tables have their size.
+void FormStep(benchmark::State& state) {
+  constexpr uint32_t kRunning = 256;
+  constexpr uint32_t kWaiting = 4096;
+  ScheduleOptions options;
+  options.max_model_len = 1 << 20;
+  options.vocab_size = 1024;
+  options.max_running = kRunning;
+  options.max_waiting = kRunning + kWaiting;
+  options.max_steps_in_flight = 2;
+  options.step_cost.expert_share = 1.0 / 32;
+  options.step_cost.prior.assign(2, {.values = {3e-4, 9e-3, 3e-6, 8e-9, 9e-8, 4e-10, 3e-7}});
+  Schedule schedule(options);
+  schedule.OpenEpoch(1 << 20);
+  for (SequenceId id = 1; id <= kRunning + kWaiting; ++id) {
+    SequenceRequest request;
+    request.id = id;
+    request.prompt.assign(16, 2);
+    request.stop.max_tokens = 1 << 20;
+    benchmark::DoNotOptimize(schedule.Add(std::move(request)));
+  }
+  std::deque<Batch> steps;
+  const auto complete = [&schedule, &steps] {
+    StepResult result{.step_id = steps.front().step_id};
+    for (const BatchRow& row : steps.front().rows) {
+      if (row.sample) result.tokens.push_back({row.id, row.begin + row.num_tokens, 7});
+    }
+    result.stage_seconds = {0.01, 0.01};
+    steps.pop_front();
+    benchmark::DoNotOptimize(schedule.Complete(result));
+  };
+  for (int i = 0; i < 1000; ++i) {
+    if (steps.size() == 2) complete();
+    steps.push_back(*schedule.NextBatch());
+  }
+  const uint64_t allocations = g_num_allocations;
+  const int64_t live_bytes = g_live_bytes;
+  for (auto _ : state) {
+    state.PauseTiming();
+    complete();
+    state.ResumeTiming();
+    steps.push_back(*schedule.NextBatch());
+  }
+  const double rounds = static_cast<double>(state.iterations());
+  state.counters["allocations"] = static_cast<double>(g_num_allocations - allocations) / rounds;
+  // Each round 128 tokens of 4 bytes are journalled, and a block of 64 tokens is written down.
+  state.counters["grown_bytes_per_1000"] =
+      1000 * static_cast<double>(g_live_bytes - live_bytes) / rounds;
+}
+BENCHMARK(FormStep)->Unit(benchmark::kMicrosecond);
+
 // A scheduler with stages that answer at once, in this process, over loopback.
 class Group {
  public:
@@ -180,6 +242,23 @@ BENCHMARK(FirstToken)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace baton::scheduler
+
+void* operator new(size_t size) {
+  void* memory = std::malloc(size);
+  if (memory == nullptr) std::abort();
+  baton::scheduler::g_num_allocations.fetch_add(1, std::memory_order_relaxed);
+  baton::scheduler::g_live_bytes.fetch_add(static_cast<int64_t>(malloc_usable_size(memory)),
+                                           std::memory_order_relaxed);
+  return memory;
+}
+
+void operator delete(void* memory) noexcept {
+  baton::scheduler::g_live_bytes.fetch_sub(static_cast<int64_t>(malloc_usable_size(memory)),
+                                           std::memory_order_relaxed);
+  std::free(memory);
+}
+
+void operator delete(void* memory, size_t) noexcept { operator delete(memory); }
 
 int main(int argc, char** argv) {
   baton::SetMinLogLevel(baton::LogLevel::kError);

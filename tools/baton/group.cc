@@ -17,7 +17,7 @@
 #include "nlohmann/json.hpp"
 
 #include "common/status/status_macros.h"
-#include "tools/baton/local_http.h"
+#include "tools/local_http/local_http.h"
 
 namespace baton {
 namespace {

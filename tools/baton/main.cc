@@ -1,4 +1,4 @@
-// The `baton` command: serve, plan, dequantize, version, help.
+// The `baton` command: serve, plan, simulate, dequantize, version, help.
 
 #include <filesystem>
 #include <functional>
@@ -17,6 +17,7 @@
 #include "tools/baton/serve_options.h"
 #include "tools/dequantize/dequantize_command.h"
 #include "tools/plan/plan_command.h"
+#include "tools/simulate/simulate_command.h"
 
 namespace {
 
@@ -69,6 +70,11 @@ const std::vector<Command>& Commands() {
       {"serve", "MODEL_DIR [flags]", "a whole group on this machine; baton serve --help", Serve},
       {"plan", "MODEL_DIR [flags]", "layer split, bytes per rank, KV capacity; baton plan --help",
        [](const Words& words) { return baton::RunPlan(words, std::cout, std::cerr); }},
+      {"simulate", "[MODEL_DIR] [flags]",
+       "what the scheduler makes of a load; baton simulate --help",
+       [](const Words& words) {
+         return baton::simulate::RunSimulate(words, std::cout, std::cerr);
+       }},
       {"dequantize", "IN_DIR OUT_DIR", "writes the BF16 form of an FP8 checkpoint",
        [](const Words& words) { return baton::RunDequantize(words, std::cout, std::cerr); }},
       {"version", "", "", Version},

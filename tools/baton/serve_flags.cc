@@ -32,6 +32,9 @@ std::vector<ServeFlag> MeaningfulFlags() {
       {"max-model-len", kValue, kToScheduler, "tokens of prompt and answer together"},
       {"dtype", kValue, kToScheduler, "auto, bfloat16 or float32"},
       {"max-num-batched-tokens", kValue, kToScheduler, "most tokens of one step"},
+      {"long-prefill-token-threshold", kValue, kToScheduler, "most tokens of one prompt in a step"},
+      {"max-step-time", kValue, kToScheduler,
+       "prompts are cut so that no step takes longer; default: 0, as long as a whole chunk"},
       {"max-num-seqs", kValue, kToScheduler, "most sequences that run at a time"},
       {"max-num-queued-reqs", kValue, kToScheduler, "most requests that wait"},
       {"enable-prefix-caching", kSwitch, kToScheduler,
@@ -121,7 +124,7 @@ std::vector<ServeFlag> IgnoredFlags() {
       {"prefix-caching-hash-algo", "tool-call-parser", "speculative-config", "speculative-model",
        "num-speculative-tokens", "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint",
        "max-log-len", "guided-decoding-backend", "decode-context-parallel-size", "seed",
-       "max-logprobs", "long-prefill-token-threshold", "uvicorn-log-level"});
+       "max-logprobs", "uvicorn-log-level"});
   return flags;
 }
 

@@ -18,6 +18,7 @@
 #include "common/status/status_macros.h"
 #include "services/model_loader/format/checkpoint_index.h"
 #include "tools/plan/plan_report.h"
+#include "tools/plan/step_cost_report.h"
 
 namespace baton {
 namespace {
@@ -36,6 +37,8 @@ constexpr absl::string_view kHelp =
     "  --workspace (default: 3GB)    activations and buffers of one rank\n"
     "  --max-model-len (default: config.json's)    a sequence of this length must fit\n"
     "  --dtype (default: auto)    auto, bfloat16 or float32: computation and KV cache\n"
+    "  --scheduler-metrics (default: http://127.0.0.1:9092/metrics)    of a running group, whose\n"
+    "      measured times of steps are then printed; without one, floors\n"
     "  --json    for programs\n";
 
 const std::vector<std::string>& FlagNames() {
@@ -46,6 +49,7 @@ const std::vector<std::string>& FlagNames() {
                                                           "workspace",
                                                           "max-model-len",
                                                           "dtype",
+                                                          "scheduler-metrics",
                                                           "json",
                                                           "help"};
   return *names;
@@ -54,6 +58,7 @@ const std::vector<std::string>& FlagNames() {
 struct Command {
   std::string folder;
   PlanOptions options;
+  std::string scheduler_metrics;  // empty: the default, if it answers
   bool json = false;
   bool help = false;
 };
@@ -147,6 +152,10 @@ absl::StatusOr<Command> Parse(const std::vector<std::string>& words) {
       }
       value = words[i];
     }
+    if (name == "scheduler-metrics") {
+      command.scheduler_metrics = value;
+      continue;
+    }
     RETURN_IF_ERROR(SetFlag(name, value, command.options));
   }
   if (command.folder.empty() && !command.help) {
@@ -180,11 +189,32 @@ absl::Status CheckIndex(const std::string& folder, const ModelConfig& config) {
       "\", which does not belong to the model of config.json"));
 }
 
-absl::StatusOr<DeploymentPlan> MakePlan(const Command& command) {
+constexpr char kDefaultMetrics[] = "http://127.0.0.1:9092/metrics";
+
+struct Report {
+  DeploymentPlan plan;
+  StepCostReport cost;
+};
+
+// What a group that runs has measured; without one, unless it was asked for by name, the floor.
+absl::StatusOr<StepCostReport> StepCostOf(const Command& command, const ModelConfig& config,
+                                          const DeploymentPlan& plan) {
+  const bool asked = !command.scheduler_metrics.empty();
+  absl::StatusOr<StepCostReport> measured =
+      FetchStepCost(asked ? command.scheduler_metrics : kDefaultMetrics, plan.stages.size());
+  if (measured.ok()) return measured;
+  if (!asked) return StepCostFloor(config, plan);
+  return absl::Status(measured.status().code(),
+                      absl::StrCat(command.scheduler_metrics, ": ", measured.status().message()));
+}
+
+absl::StatusOr<Report> MakeReport(const Command& command) {
   ASSIGN_OR_RETURN(const std::string text, ReadModelConfigText(command.folder));
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(text));
   RETURN_IF_ERROR(CheckIndex(command.folder, config));
-  return PlanDeployment(config, command.options);
+  ASSIGN_OR_RETURN(DeploymentPlan plan, PlanDeployment(config, command.options));
+  ASSIGN_OR_RETURN(StepCostReport cost, StepCostOf(command, config, plan));
+  return Report{std::move(plan), std::move(cost)};
 }
 
 }  // namespace
@@ -199,13 +229,15 @@ int RunPlan(const std::vector<std::string>& words, std::ostream& out, std::ostre
     out << kHelp;
     return 0;
   }
-  const absl::StatusOr<DeploymentPlan> plan = MakePlan(*command);
-  if (!plan.ok()) {
-    err << "baton plan: " << plan.status().message() << "\n";
+  const absl::StatusOr<Report> report = MakeReport(*command);
+  if (!report.ok()) {
+    err << "baton plan: " << report.status().message() << "\n";
     return 1;
   }
-  out << (command->json ? PlanAsJson(*plan, command->folder) : PlanAsText(*plan, command->folder));
-  return plan->obstacle.empty() ? 0 : 1;
+  const DeploymentPlan& plan = report->plan;
+  out << (command->json ? PlanAsJson(plan, report->cost, command->folder)
+                        : PlanAsText(plan, command->folder) + StepCostAsText(report->cost));
+  return plan.obstacle.empty() ? 0 : 1;
 }
 
 }  // namespace baton

@@ -20,6 +20,25 @@ std::string LayerRange(const StageShape& shape) {
                       shape.layer_end - shape.layer_begin, ")");
 }
 
+nlohmann::json StepCostJson(const StepCostReport& cost) {
+  using scheduler::CostTerms;
+  nlohmann::json stages = nlohmann::json::array();
+  for (const CostTerms& prices : cost.prices.prior) {
+    nlohmann::json terms = nlohmann::json::object();
+    for (size_t i = 0; i < CostTerms::kCount; ++i) terms[CostTerms::kNames[i]] = prices.values[i];
+    const scheduler::StepCost stage({.prior = {prices}, .expert_share = cost.prices.expert_share});
+    nlohmann::json examples = nlohmann::json::object();
+    for (const StepExample& example : StepExamples()) {
+      examples[example.name] = stage.Seconds(example.work);
+    }
+    stages.push_back({{"prices_s", terms}, {"predicted_s", examples}});
+  }
+  return {{"source", cost.source},
+          {"measured_steps", cost.measured_steps},
+          {"expert_share", cost.prices.expert_share},
+          {"stages", stages}};
+}
+
 }  // namespace
 
 std::string PlanAsText(const DeploymentPlan& plan, const std::string& title) {
@@ -52,7 +71,8 @@ std::string PlanAsText(const DeploymentPlan& plan, const std::string& title) {
   return text;
 }
 
-std::string PlanAsJson(const DeploymentPlan& plan, const std::string& title) {
+std::string PlanAsJson(const DeploymentPlan& plan, const StepCostReport& cost,
+                       const std::string& title) {
   nlohmann::json stages = nlohmann::json::array();
   for (const StagePlan& stage : plan.stages) {
     stages.push_back({{"layer_begin", stage.shape.layer_begin},
@@ -76,7 +96,8 @@ std::string PlanAsJson(const DeploymentPlan& plan, const std::string& title) {
                                {"kv_tokens", plan.kv_tokens},
                                {"mtp_bytes", plan.mtp_bytes},
                                {"fits", plan.obstacle.empty()},
-                               {"obstacle", plan.obstacle}};
+                               {"obstacle", plan.obstacle},
+                               {"step_cost", StepCostJson(cost)}};
   return root.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

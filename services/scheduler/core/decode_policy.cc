@@ -5,6 +5,14 @@
 #include "services/scheduler/core/finish_rule.h"
 
 namespace baton::scheduler {
+namespace {
+
+// A step may be this much longer than an even share before it leaves sequences to the next one.
+constexpr double kSlack = 1.03;
+// Sums of floating-point prices that come this near to a share have reached it.
+constexpr double kWhole = 1 - 1e-9;
+
+}  // namespace
 
 std::vector<Sequence*> DecodeCandidates(const RunningSet& running, const FeedbackLimits& limits) {
   std::vector<Sequence*> decodes;
@@ -20,8 +28,29 @@ std::vector<Sequence*> DecodeCandidates(const RunningSet& running, const Feedbac
   return decodes;
 }
 
-size_t DecodeShare(size_t num_running, uint32_t num_steps) {
-  return (num_running + num_steps - 1) / num_steps;
+size_t DecodeShare(const std::vector<Sequence*>& candidates, const RunningSet& running,
+                   uint32_t num_steps, const StepCost& cost) {
+  if (num_steps == 1 || candidates.empty()) return candidates.size();
+  // What decodes now or will once the step in flight with the end of its prompt is done.
+  uint64_t rows = 0;
+  uint64_t context = 0;
+  for (const Sequence* sequence : running) {
+    if (sequence->num_told() == 0 || sequence->num_to_compute() > 1) continue;
+    ++rows;
+    context += sequence->num_tokens();
+  }
+  const StepCost::DecodePrice price = cost.PriceOfDecode(
+      {.tokens = (rows + num_steps - 1) / num_steps, .decode_kv = context / num_steps});
+  const double even =
+      (static_cast<double>(rows) * price.row + static_cast<double>(context) * price.position) /
+      num_steps;
+  double sum = 0;
+  size_t share = 0;
+  for (const Sequence* sequence : candidates) {
+    if (sum < even * kWhole) ++share;
+    sum += price.row + price.position * static_cast<double>(sequence->num_tokens());
+  }
+  return sum <= even * kSlack ? candidates.size() : share;
 }
 
 Sequence* PickVictim(const RunningSet& running, const Sequence& needy) {

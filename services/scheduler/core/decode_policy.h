@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "services/scheduler/core/running_set.h"
+#include "services/scheduler/core/step_cost.h"
 
 namespace baton::scheduler {
 
@@ -18,9 +19,12 @@ struct FeedbackLimits {
 // service.
 std::vector<Sequence*> DecodeCandidates(const RunningSet& running, const FeedbackLimits& limits);
 
-// How many of them one step takes: an even share of all that run, so that each of `num_steps` steps
-// in flight gets one and no stage idles behind a full step.
-size_t DecodeShare(size_t num_running, uint32_t num_steps);
+// How many of `candidates`, from the first on, one step takes so that each of `num_steps` steps in
+// flight gets an even share of what it costs to decode `running`, and no stage idles behind a step
+// that is longer than the others. A step that is long by little takes all that it can: a sequence
+// that changes its step waits for half a round.
+size_t DecodeShare(const std::vector<Sequence*>& candidates, const RunningSet& running,
+                   uint32_t num_steps, const StepCost& cost);
 
 // The sequence that gives up its blocks so that `needy` can go on: the one served last of those
 // that are served after it and that no step in flight touches. Null: `needy` has to wait. The first

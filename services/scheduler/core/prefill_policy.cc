@@ -4,8 +4,46 @@
 
 namespace baton::scheduler {
 
-uint32_t ChunkTokens(const Sequence& sequence, uint32_t budget) {
-  return std::min(sequence.num_to_compute(), budget);
+namespace {
+
+double SecondsWith(const StepWork& step, const Sequence& sequence, uint32_t num_tokens,
+                   const StepCost& cost) {
+  StepWork with = step;
+  with.Add(sequence.num_scheduled(), num_tokens, num_tokens == sequence.num_to_compute());
+  return cost.Seconds(with);
+}
+
+}  // namespace
+
+uint32_t ChunkTokens(const Sequence& sequence, const ChunkLimits& limits, const StepWork& step,
+                     const StepCost& cost) {
+  uint32_t most = std::min(sequence.num_to_compute(), limits.budget);
+  if (limits.max_chunk > 0) most = std::min(most, limits.max_chunk);
+  uint32_t chunk = most;
+  if (limits.seconds > 0 && SecondsWith(step, sequence, most, cost) > limits.seconds) {
+    uint32_t fits = std::min(most, limits.min_chunk);
+    uint32_t too_long = most;
+    while (fits + 1 < too_long) {
+      const uint32_t middle = fits + (too_long - fits) / 2;
+      (SecondsWith(step, sequence, middle, cost) > limits.seconds ? too_long : fits) = middle;
+    }
+    chunk = fits;
+  }
+  if (chunk == sequence.num_to_compute()) return chunk;
+  const uint32_t over = (sequence.num_scheduled() + chunk) % limits.multiple;
+  return over < chunk / 2 ? chunk - over : chunk;
+}
+
+double StepSeconds(const StepWork& step, uint32_t budget, const StepCost& cost,
+                   double max_seconds) {
+  StepWork full = step;
+  if (budget > 0) full.Add(0, budget, true);
+  const double seconds = cost.Seconds(full);
+  return max_seconds > 0 ? std::min(seconds, max_seconds) : seconds;
+}
+
+uint64_t PromptShare(uint64_t pending, uint32_t num_steps, uint32_t min_chunk) {
+  return std::max<uint64_t>((pending + num_steps - 1) / num_steps, min_chunk);
 }
 
 bool FitsNow(const Sequence& sequence, const CachedPrefix& prefix, const BlockLedger& ledger,

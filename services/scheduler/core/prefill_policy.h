@@ -6,11 +6,33 @@
 
 #include "services/scheduler/core/block_ledger.h"
 #include "services/scheduler/core/sequence.h"
+#include "services/scheduler/core/step_cost.h"
+#include "services/scheduler/core/step_work.h"
 
 namespace baton::scheduler {
 
-// Tokens of `sequence` to compute with `budget` tokens left: all that are known, cut at the budget.
-uint32_t ChunkTokens(const Sequence& sequence, uint32_t budget);
+struct ChunkLimits {
+  uint32_t budget = 0;      // tokens that the step has left
+  uint32_t max_chunk = 0;   // of one prompt; 0: the budget alone
+  uint32_t min_chunk = 64;  // a chunk is not cut below it for want of time
+  uint32_t multiple = 64;   // chunks that are cut end at one of it, if they do not get small by it
+  double seconds = 0;       // that the step may take with the chunk; 0: no matter
+};
+
+// Tokens of `sequence` to compute, at least 1, in a step that has `step` to do already: all that
+// are known, cut at the limits.
+uint32_t ChunkTokens(const Sequence& sequence, const ChunkLimits& limits, const StepWork& step,
+                     const StepCost& cost);
+
+// Seconds that a step may take with its prompts: what it takes with a chunk that uses the rest of
+// the budget and has nothing before it. A chunk behind a long prefix gets as much time as one at
+// the beginning, and the decodes beside it wait for both alike. Not above `max_seconds`, unless
+// that is 0.
+double StepSeconds(const StepWork& step, uint32_t budget, const StepCost& cost, double max_seconds);
+
+// Tokens of prompts that one step takes beside decodes, of `pending`: an even share, so that each
+// of `num_steps` micro-batches gets as much work; not less than `min_chunk`.
+uint64_t PromptShare(uint64_t pending, uint32_t num_steps, uint32_t min_chunk);
 
 // True if blocks for every known token of `sequence` and the next one are free, and `num_reserved`
 // more: a prompt that began never stops half way for want of blocks. Of `prefix`, what others hold

@@ -18,10 +18,16 @@ constexpr uint32_t kLossesToFail = 3;
 // Growth beyond what was expected is charged each time that a sequence has so many tokens more.
 constexpr uint32_t kTokensToCharge = 64;
 
+// Chunks are not cut below this part of a step, nor below kLeastChunk, to save time: each pays for
+// the weights anew.
+constexpr uint32_t kChunkParts = 8;
+constexpr uint32_t kLeastChunk = 64;
+
 }  // namespace
 
 Schedule::Schedule(ScheduleOptions options)
     : options_(std::move(options)),
+      cost_(options_.step_cost),
       waiting_({.max_sequences = options_.max_waiting,
                 .max_tokens = options_.max_waiting_tokens,
                 .aging = options_.priority_aging}) {
@@ -150,6 +156,7 @@ std::vector<SequenceNews> Schedule::CloseEpoch() {
   std::vector<SequenceNews> news;
   for (Sequence* sequence : running_) {
     if (sequence->num_steps_in_flight() > 0) sequence->CountLoss();
+    may_have_suspects_ |= sequence->num_losses() >= kLossesToRunAlone;
     sequence->Restart();
     Enqueue(sequence);
     if (sequence->num_losses() < kLossesToFail) continue;
@@ -168,12 +175,15 @@ std::vector<SequenceNews> Schedule::CloseEpoch() {
   return news;
 }
 
-Sequence* Schedule::Suspect() const {
+Sequence* Schedule::Suspect() {
+  if (!may_have_suspects_) return nullptr;  // most of the time; else all that wait are looked at
   const auto is_suspect = [](const Sequence* sequence) {
     return sequence->num_losses() >= kLossesToRunAlone;
   };
   const auto running = std::find_if(running_.begin(), running_.end(), is_suspect);
-  return running != running_.end() ? *running : waiting_.FindReturned(is_suspect);
+  Sequence* const suspect = running != running_.end() ? *running : waiting_.FindReturned(is_suspect);
+  may_have_suspects_ = suspect != nullptr;
+  return suspect;
 }
 
 std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
@@ -192,11 +202,17 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
       .num_steps = options_.max_steps_in_flight,
       .num_free_steps = options_.max_steps_in_flight - num_busy,
       .num_reserved_blocks = static_cast<uint32_t>(options_.watermark * ledger_->num_blocks()),
-      .feedback = feedback};
+      .feedback = feedback,
+      .max_chunk = options_.max_chunk_tokens,
+      .min_chunk = std::max(options_.max_step_tokens / kChunkParts, kLeastChunk),
+      .max_seconds = options_.max_step_seconds,
+      .prompt_steps =
+          options_.prompt_steps > 0 ? options_.prompt_steps : options_.max_steps_in_flight};
   BatchBuilder builder(limits, {.running = &running_,
                                 .waiting = &waiting_,
                                 .ledger = &*ledger_,
                                 .lookups = &prefix_lookups_,
+                                .cost = &cost_,
                                 .preempt = [this](Sequence* sequence) { Preempt(sequence); },
                                 .may_begin =
                                     [this](const Sequence& sequence) {
@@ -225,6 +241,7 @@ Schedule::StepInFlight Schedule::Describe(const Batch& batch, TimeUs now) const 
   StepInFlight step{.id = batch.step_id, .sent = now};
   for (const BatchRow& row : batch.rows) {
     step.rows.push_back({row.id, row.sample, row.begin + row.num_tokens});
+    step.work.Add(row.begin, row.num_tokens, row.sample);
     const bool generated = row.feedback_step > 0 || sequences_.at(row.id)->num_generated() > 0;
     if (row.num_tokens == 1 && !row.begins && generated) {
       ++step.num_decodes;
@@ -280,6 +297,7 @@ absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& r
   rate_.AddStep(step.num_prompt_tokens, step.num_decodes,
                 now - std::max(step.sent, last_completion_));
   last_completion_ = now;
+  cost_.Observe(step.work, result.stage_seconds);
   std::unordered_map<SequenceId, TokenId> tokens;
   for (const StepResult::Sampled& sampled : result.tokens) tokens[sampled.id] = sampled.token;
   std::unordered_map<SequenceId, std::string> faults;

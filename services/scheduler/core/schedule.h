@@ -44,6 +44,14 @@ struct ScheduleOptions {
   // Steps ordered beyond these, so that a stage that ends one has the next. 0: a token is known
   // before the step that needs it is ordered.
   uint32_t lookahead_steps = 0;
+  // Tokens of one prompt in a step; 0: max_step_tokens.
+  uint32_t max_chunk_tokens = 0;
+  // A step with prompts is predicted to take at most this long, if the least chunk does; 0: as long
+  // as one with a whole chunk at the beginning of a prompt.
+  double max_step_seconds = 0;
+  // Prompts that wait are spread over this many steps beside decodes; 0: max_steps_in_flight.
+  uint32_t prompt_steps = 0;
+  StepCostOptions step_cost;
   uint32_t max_model_len = 0;  // tokens of prompt and answer together
   uint32_t vocab_size = 0;
   std::vector<TokenId> eos_token_ids;
@@ -66,6 +74,7 @@ struct StepResult {
   StepId step_id = 0;
   std::vector<Sampled> tokens;  // of the rows with `sample`, in their order
   std::vector<Fault> faults;
+  std::vector<double> stage_seconds;  // of compute, by stage; empty: not measured
 };
 
 // What became of a sequence. After news with an ending its id is unknown here.
@@ -144,6 +153,8 @@ class Schedule final {
   // Nothing runs, nothing is in flight, and the stages know no sequence.
   bool idle() const { return running_.empty() && steps_.empty() && forgotten_.empty(); }
   ScheduleCounts counts() const;
+  // What steps cost, as learned from their results.
+  const StepCost& cost() const { return cost_; }
   // Null if it is not live, or ending.
   const Sequence* Find(SequenceId id) const;
   // Every live sequence, ending ones left out, by id.
@@ -163,6 +174,7 @@ class Schedule final {
     TimeUs sent = 0;
     uint32_t num_prompt_tokens = 0;
     uint32_t num_decodes = 0;
+    StepWork work;
   };
 
   absl::Status CheckRequest(const SequenceRequest& request) const;
@@ -176,7 +188,7 @@ class Schedule final {
   void Displace(const std::vector<Sequence*>& leaving, Admission* admission);
   StepInFlight Describe(const Batch& batch, TimeUs now) const;
   // The sequence that has to run alone before any other goes on; null if there is none.
-  Sequence* Suspect() const;
+  Sequence* Suspect();
   std::vector<BatchRow> BuildRows(StepId step_id);
   // Ends `sequence` now, or once the steps that it is in are done.
   void End(Sequence* sequence);
@@ -184,6 +196,7 @@ class Schedule final {
   Sequence* FinishRow(const StepRow& row);
 
   const ScheduleOptions options_;
+  StepCost cost_;
   std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   RequestQueue waiting_;
   RunningSet running_;
@@ -195,6 +208,7 @@ class Schedule final {
   std::set<std::pair<TimeUs, SequenceId>> deadlines_;  // of live sequences that have one
   ServiceRate rate_;
   TimeUs last_completion_ = 0;
+  bool may_have_suspects_ = false;
   uint64_t num_arrivals_ = 0;
   uint64_t num_preemptions_ = 0;
   PrefixLookups prefix_lookups_;

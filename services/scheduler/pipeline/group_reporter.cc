@@ -28,7 +28,10 @@ void GroupReporter::Report(const StageRegistry& registry, const Schedule& schedu
   state.set_num_evicted_blocks(counts.num_evicted_blocks);
   state.set_max_model_len(schedule.max_sequence_tokens());
   state.set_model_fingerprint(registry.plan(0).model_fingerprint());
-  if (observer_ != nullptr) observer_->OnCounts(counts, state.epoch(), state.ready());
+  if (observer_ != nullptr) {
+    observer_->OnCounts(counts, state.epoch(), state.ready());
+    observer_->OnStepCost(schedule.cost());
+  }
   watch_->Publish(std::move(state));
   changed_ = false;
   held_back_ = false;

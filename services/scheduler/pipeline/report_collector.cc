@@ -19,7 +19,9 @@ void ReportCollector::Reset() {
 void ReportCollector::Sent(StepId step_id) {
   BATON_CHECK(step_id == last_sent_ + 1) << "step " << step_id << " follows " << last_sent_;
   last_sent_ = step_id;
-  open_.emplace_back().result.step_id = step_id;
+  StepResult& result = open_.emplace_back().result;
+  result.step_id = step_id;
+  result.stage_seconds.assign(last_step_.size(), 0);
 }
 
 absl::StatusOr<std::optional<CollectedStep>> ReportCollector::Add(uint32_t stage_index,
@@ -37,6 +39,7 @@ absl::StatusOr<std::optional<CollectedStep>> ReportCollector::Add(uint32_t stage
   }
   last_step_[stage_index] = step_id;
   CollectedStep& step = open_[step_id - last_done_ - 1];
+  step.result.stage_seconds[stage_index] = report.compute_us() * 1e-6;
   for (v1::SampledToken& token : *report.mutable_tokens()) {
     step.result.tokens.push_back({token.sequence_id(), token.position(), token.token_id()});
     if (token.has_logprobs()) {

@@ -23,6 +23,8 @@ class StepObserver {
   virtual void OnRefused(absl::string_view reason) = 0;
   // Requests ended because their deadline passed.
   virtual void OnExpired(uint64_t num_requests) = 0;
+  // What steps are predicted to cost by now.
+  virtual void OnStepCost(const StepCost& cost) = 0;
   virtual void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) = 0;
 };
 

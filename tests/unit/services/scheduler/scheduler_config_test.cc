@@ -43,6 +43,24 @@ TEST(ResolveGroup, SplitsTheRealModelOverTwoStages) {
   EXPECT_EQ(group->schedule.max_model_len, 163840u);
 }
 
+TEST(ResolveGroup, KnowsFloorsOfStepsFromTheModel) {
+  SchedulerConfig config = MakeConfig();
+  config.model = std::string(BATON_SOURCE_DIR) + "/tests/data/deepseek-r1";
+  config.pipeline_parallel_size = 2;
+  config.tensor_parallel_size = 8;
+  config.long_prefill_token_threshold = 512;
+  config.max_step_time = absl::Milliseconds(40);
+  const absl::StatusOr<ResolvedGroup> group = ResolveGroup(config);
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_EQ(group->schedule.max_chunk_tokens, 512u);
+  EXPECT_DOUBLE_EQ(group->schedule.max_step_seconds, 0.04);
+  const StepCost cost(group->schedule.step_cost);
+  ASSERT_EQ(cost.stages().size(), 2u);
+  StepWork one;
+  one.Add(4095, 1, true);
+  EXPECT_NEAR(cost.Seconds(one), 0.73e-3, 0.08e-3);
+}
+
 TEST(ResolveGroup, TakesTheTypeOfActivations) {
   SchedulerConfig config = MakeConfig();
   config.dtype = "float32";
@@ -71,6 +89,8 @@ TEST(ResolveGroup, NamesTheFlagThatIsWrong) {
       {"--max-model-len", [](auto* c) { c->max_model_len = 1 << 20; }},
       {"--max-num-seqs", [](auto* c) { c->max_num_seqs = 0; }},
       {"--max-num-batched-tokens", [](auto* c) { c->max_num_batched_tokens = -1; }},
+      {"--long-prefill-token-threshold", [](auto* c) { c->long_prefill_token_threshold = -1; }},
+      {"--max-step-time", [](auto* c) { c->max_step_time = -absl::Seconds(1); }},
       {"--pipeline-parallel-size", [](auto* c) { c->pipeline_parallel_size = 0; }},
       {"--lookahead-steps", [](auto* c) { c->lookahead_steps = 17; }},
       {"--step-timeout", [](auto* c) { c->step_timeout = absl::Milliseconds(9); }},

@@ -12,25 +12,62 @@ namespace {
 // Running sequences, prompt computed, one token generated; sequence i arrived as the i-th.
 class DecodePolicy : public testing::Test {
  protected:
-  Sequence* Add(StepId last_step) {
-    Sequence* sequence =
-        &sequences_.emplace_back(MakeRequest(sequences_.size() + 1, 4), sequences_.size());
+  Sequence* Add(StepId last_step, uint32_t prompt_tokens = 4) {
+    Sequence* sequence = &sequences_.emplace_back(MakeRequest(sequences_.size() + 1, prompt_tokens),
+                                                  sequences_.size());
     sequence->set_state(Sequence::State::kRunning);
-    sequence->Advance(4, last_step);
+    sequence->Advance(prompt_tokens, last_step);
     sequence->FinishStep();
     sequence->AppendToken(5);
     running_.insert(sequence);
     return sequence;
   }
 
+  // How many of those that are not in flight a step takes.
+  size_t Share(uint32_t num_steps, const StepCost& cost) {
+    return DecodeShare(DecodeCandidates(running_, {}), running_, num_steps, cost);
+  }
+
   std::deque<Sequence> sequences_;
   RunningSet running_;
 };
 
-TEST_F(DecodePolicy, SharesDecodesEvenlyAmongStepsInFlight) {
-  EXPECT_EQ(DecodeShare(5, 1), 5u);
-  EXPECT_EQ(DecodeShare(5, 2), 3u);
-  EXPECT_EQ(DecodeShare(5, 8), 1u);
+TEST_F(DecodePolicy, WithoutPricesSharesByNumber) {
+  const StepCost cost({});
+  for (int i = 0; i < 5; ++i) Add(1);
+  EXPECT_EQ(Share(1, cost), 5u);
+  EXPECT_EQ(Share(2, cost), 3u);
+  EXPECT_EQ(Share(3, cost), 2u);
+  EXPECT_EQ(Share(8, cost), 1u);
+}
+
+TEST_F(DecodePolicy, SharesByPredictedTime) {
+  // A position read costs a hundredth of a token: 900 tokens of context cost ten short sequences.
+  const StepCost cost({.prior = {CostTerms{.values = {0, 0, 1, 0.01, 0, 0, 0}}}});
+  Add(1, 900);
+  for (int i = 0; i < 10; ++i) Add(1);
+  EXPECT_EQ(Share(2, cost), 2u);
+}
+
+TEST_F(DecodePolicy, AStepThatIsALittleLongTakesAll) {
+  const StepCost cost({});
+  for (int i = 0; i < 99; ++i) Add(2)->Advance(1, 3);
+  for (int i = 0; i < 102; ++i) Add(1);
+  EXPECT_EQ(Share(2, cost), 102u);
+  for (int i = 0; i < 10; ++i) Add(1);
+  EXPECT_EQ(Share(2, cost), 106u);
+}
+
+TEST_F(DecodePolicy, PromptsThatAreNotAtTheirEndHaveNoShare) {
+  const StepCost cost({});
+  for (int i = 0; i < 4; ++i) Add(1);
+  Sequence* prompt = &sequences_.emplace_back(MakeRequest(99, 40), 99);
+  prompt->set_state(Sequence::State::kRunning);
+  prompt->Advance(8, 2);
+  running_.insert(prompt);
+  EXPECT_EQ(Share(2, cost), 2u);
+  prompt->Advance(32, 3);  // decodes after this step
+  EXPECT_EQ(Share(2, cost), 3u);
 }
 
 TEST_F(DecodePolicy, TriesFirstThoseThatWaitedLongest) {

@@ -7,11 +7,71 @@
 namespace baton::scheduler {
 namespace {
 
-TEST(PrefillPolicy, CutsChunksAtTheBudget) {
-  Sequence sequence(MakeRequest(1, 100), 0);
-  EXPECT_EQ(ChunkTokens(sequence, 64), 64u);
-  sequence.Advance(64, 1);
-  EXPECT_EQ(ChunkTokens(sequence, 64), 36u);
+// A token costs 1, a pair 0.001: 1,000 tokens behind nothing cost 1,500, behind 10,000 11,500.
+StepCost PairCost() { return StepCost({.prior = {CostTerms{.values = {0, 0, 1, 0, 0, 1e-3, 0}}}}); }
+
+// With `num_computed` of its tokens behind it.
+Sequence Prompt(uint32_t num_tokens, uint32_t num_computed = 0) {
+  Sequence sequence(MakeRequest(1, num_tokens), 0);
+  if (num_computed > 0) sequence.Advance(num_computed, 1);
+  return sequence;
+}
+
+TEST(PrefillPolicy, CutsChunksAtTheBudgetAndTheThreshold) {
+  const StepCost cost({});
+  EXPECT_EQ(ChunkTokens(Prompt(100), {.budget = 64}, {}, cost), 64u);
+  EXPECT_EQ(ChunkTokens(Prompt(100, 64), {.budget = 64}, {}, cost), 36u);
+  EXPECT_EQ(ChunkTokens(Prompt(1000), {.budget = 512, .max_chunk = 128}, {}, cost), 128u);
+}
+
+TEST(PrefillPolicy, CutChunksEndAtAMultiple) {
+  const StepCost cost({});
+  EXPECT_EQ(ChunkTokens(Prompt(5000), {.budget = 2000}, {}, cost), 1984u);
+  EXPECT_EQ(ChunkTokens(Prompt(5000, 10), {.budget = 2000}, {}, cost), 1974u);  // ends at 1,984
+  EXPECT_EQ(ChunkTokens(Prompt(5000), {.budget = 50}, {}, cost), 50u);          // would be none
+  EXPECT_EQ(ChunkTokens(Prompt(2000), {.budget = 2000}, {}, cost), 2000u);      // is not cut
+}
+
+TEST(PrefillPolicy, ChunksShrinkAsThePrefixGrows) {
+  const StepCost cost = PairCost();
+  const double seconds = StepSeconds({}, 2048, cost, 0);
+  uint32_t last = 2048;
+  for (const uint32_t prefix : {0u, 2048u, 8192u, 16384u}) {
+    const Sequence prompt = Prompt(40000, prefix);
+    const ChunkLimits limits{.budget = 2048, .seconds = seconds};
+    const uint32_t chunk = ChunkTokens(prompt, limits, {}, cost);
+    StepWork work;
+    work.Add(prefix, chunk, false);
+    EXPECT_LE(cost.Seconds(work), seconds);
+    work.Add(prefix + chunk, 64, false);
+    EXPECT_GT(cost.Seconds(work), seconds * 0.99) << "behind " << prefix;
+    EXPECT_TRUE(prefix == 0 ? chunk == 2048 : chunk < last) << chunk;
+    last = chunk;
+  }
+}
+
+TEST(PrefillPolicy, ChunksDoNotShrinkBelowTheLeast) {
+  const ChunkLimits limits{.budget = 2048, .min_chunk = 256, .seconds = 1};
+  EXPECT_EQ(ChunkTokens(Prompt(40000, 30720), limits, {}, PairCost()), 256u);
+  EXPECT_EQ(ChunkTokens(Prompt(30820, 30720), limits, {}, PairCost()), 100u);
+}
+
+TEST(PrefillPolicy, StepsOfAnyPrefixMayTakeAsLongAsOneWithout) {
+  const StepCost cost = PairCost();
+  StepWork decodes;
+  for (int i = 0; i < 100; ++i) decodes.Add(5000, 1, true);
+  StepWork full = decodes;
+  full.Add(0, 1948, true);
+  EXPECT_DOUBLE_EQ(StepSeconds(decodes, 1948, cost, 0), cost.Seconds(full));
+  EXPECT_DOUBLE_EQ(StepSeconds(decodes, 1948, cost, 200), 200);
+  EXPECT_DOUBLE_EQ(StepSeconds(decodes, 0, cost, 0), cost.Seconds(decodes));
+}
+
+TEST(PrefillPolicy, PendingPromptsSpreadOverTheSteps) {
+  EXPECT_EQ(PromptShare(4096, 2, 256), 2048u);
+  EXPECT_EQ(PromptShare(1001, 2, 256), 501u);
+  EXPECT_EQ(PromptShare(100, 2, 256), 256u);
+  EXPECT_EQ(PromptShare(4096, 1, 256), 4096u);
 }
 
 TEST(PrefillPolicy, FitsOnlyWithRoomForTheNextToken) {

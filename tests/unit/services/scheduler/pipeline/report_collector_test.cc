@@ -29,6 +29,17 @@ TEST(ReportCollector, CompletesAStepWhenEveryStageHasReported) {
   EXPECT_EQ(reports.Add(0, MakeReport(2)).value()->result.tokens[0].token, 8u);
 }
 
+TEST(ReportCollector, GathersTheTimesOfTheStages) {
+  ReportCollector reports(2);
+  reports.Sent(1);
+  v1::StepReport report = MakeReport(1);
+  report.set_compute_us(2500);
+  EXPECT_FALSE(reports.Add(1, report).value().has_value());
+  report.set_compute_us(500);
+  const auto done = reports.Add(0, report).value();
+  EXPECT_EQ(done->result.stage_seconds, (std::vector<double>{0.0005, 0.0025}));
+}
+
 TEST(ReportCollector, JoinsFaultsOfAllStages) {
   ReportCollector reports(2);
   reports.Sent(1);

@@ -1,4 +1,4 @@
-#include "tools/baton/local_http.h"
+#include "tools/local_http/local_http.h"
 
 #include "gtest/gtest.h"
 

@@ -1,0 +1,302 @@
+// The whole core under random loads on a virtual clock: arrivals, cancellations, losses of stages,
+// preemptions, steps of modelled lengths, all by a seed. Whatever happens, every sequence ends once
+// with the tokens that the reference gives it, nobody starves, and nothing is left behind.
+//
+// A failure prints its seed; `schedule_property_test --seed=N` plays it alone.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <deque>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "gtest/gtest.h"
+
+#include "services/scheduler/core/schedule.h"
+#include "tests/unit/services/scheduler/core/stage_memory.h"
+#include "tools/simulate/pipeline_clock.h"
+
+namespace baton::scheduler {
+namespace {
+
+constexpr uint64_t kNumSeeds = 2000;
+constexpr TokenId kEos = 1;
+constexpr uint32_t kBlockTokens = 8;
+// Steps that the oldest sequence may go without a row: others end meanwhile and free their blocks.
+constexpr uint64_t kPatience = 1000;
+
+uint64_t g_only_seed = 0;  // set once by main
+
+class Story final {
+ public:
+  explicit Story(uint64_t seed)
+      : random_(seed),
+        num_stages_(1 + Below(3)),
+        num_blocks_(8 + Below(40)),
+        loses_stages_(Below(2) == 0),
+        options_(MakeOptions()),
+        schedule_(options_),
+        memory_(std::in_place, num_blocks_, kBlockTokens),
+        clock_(simulate::StageTimes(num_stages_, 0.1 + 0.01 * Below(90)), {}) {
+    num_requests_ = 20 + Below(40);
+    mean_gap_ = std::pow(10.0, -3.5 + 0.01 * Below(250));
+    schedule_.OpenEpoch(num_blocks_);
+  }
+
+  void Play() {
+    double next_arrival = 0;
+    double next_mishap = 0;
+    while (!testing::Test::HasFailure()) {
+      const double report = steps_.empty() ? HUGE_VAL : steps_.front().reported;
+      const double reach =
+          num_reached_ < steps_.size() ? steps_[num_reached_].reached_last : HUGE_VAL;
+      const double arrival = num_submitted_ < num_requests_ ? next_arrival : HUGE_VAL;
+      if (report == HUGE_VAL && arrival == HUGE_VAL) break;
+      if (std::min({report, reach, arrival}) > next_mishap) {
+        now_ = next_mishap;
+        next_mishap += mean_gap_ * (1 + Below(8));
+        DoMishap();
+      } else if (reach <= std::min(report, arrival)) {
+        now_ = reach;
+        schedule_.ReachLastStage(steps_[num_reached_++].result.step_id);
+      } else if (report <= arrival) {
+        now_ = report;
+        TakeReport();
+      } else {
+        now_ = arrival;
+        Submit();
+        next_arrival += mean_gap_ * 0.02 * Below(100);
+      }
+      SendSteps();
+    }
+    if (!testing::Test::HasFailure()) CheckEnd();
+  }
+
+ private:
+  struct Caller {
+    std::vector<TokenId> tokens;  // prompt, then what came
+    uint32_t num_prompt = 0;
+    uint32_t max_tokens = 0;
+    std::string key;
+    int32_t priority = 0;
+    bool began = false;
+    bool ended = false;
+    bool cancelled = false;
+    uint64_t last_row = 0;  // steps sent when it had its last one
+  };
+  struct Sent {
+    double reached_last;
+    double reported;
+    StepResult result;
+  };
+
+  uint32_t Below(uint32_t bound) { return static_cast<uint32_t>(random_() % bound); }
+
+  ScheduleOptions MakeOptions() {
+    ScheduleOptions options;
+    options.block_tokens = kBlockTokens;
+    options.max_step_tokens = 4 + Below(200);
+    options.max_running = 1 + Below(16);
+    options.max_waiting = 2 + Below(40);
+    options.max_steps_in_flight = num_stages_ + Below(2);
+    options.lookahead_steps = Below(2);
+    options.max_chunk_tokens = Below(2) == 0 ? 0 : 1 + Below(64);
+    options.max_step_seconds = Below(2) == 0 ? 0 : 0.001 * (1 + Below(100));
+    options.max_model_len = 20 + Below(150);
+    options.vocab_size = StageMemory::kVocabSize;
+    options.eos_token_ids = {kEos};
+    if (Below(3) > 0) {
+      options.step_cost.expert_share = 1.0 / 32;
+      const CostTerms prior{.values = {1e-3, 9e-3, 3e-6, 8e-9, 9e-8, 4e-10, 1e-7}};
+      options.step_cost.prior.assign(num_stages_, prior);
+    }
+    return options;
+  }
+
+  uint32_t MaxLen() const { return std::min(options_.max_model_len, num_blocks_ * kBlockTokens); }
+
+  void Submit() {
+    const SequenceId id = ++num_submitted_;
+    SequenceRequest request;
+    request.id = id;
+    const uint32_t longest = MaxLen() - 1;
+    const uint32_t length = 1 + Below(Below(4) == 0 ? longest : std::min(longest, 24u));
+    const uint32_t family = Below(4);  // prompts of a family begin alike
+    for (uint32_t i = 0; i < length; ++i) {
+      request.prompt.push_back(i < 20 ? 2 + family * 50 + i : 2 + Below(500));
+    }
+    request.stop.max_tokens = 1 + Below(40);
+    request.fairness_key = std::string(1, static_cast<char>('a' + Below(3)));
+    request.priority = Below(10) == 0 ? -1 : 0;
+    Caller caller{.tokens = request.prompt,
+                  .num_prompt = length,
+                  .max_tokens = request.stop.max_tokens,
+                  .key = request.fairness_key,
+                  .priority = request.priority,
+                  .last_row = num_steps_};
+    const bool has_room = schedule_.counts().num_waiting < options_.max_waiting;
+    const auto added = schedule_.Add(std::move(request));
+    if (has_room) {
+      ASSERT_TRUE(added.ok()) << added.status();
+      callers_[id] = std::move(caller);
+    } else {
+      ASSERT_TRUE(absl::IsResourceExhausted(added.status())) << added.status();
+    }
+  }
+
+  void DoMishap() {
+    const uint32_t dice = Below(100);
+    if (dice < 20 && !callers_.empty()) {
+      const SequenceId id = 1 + Below(static_cast<uint32_t>(num_submitted_));
+      const auto found = callers_.find(id);
+      const bool live = found != callers_.end() && !found->second.ended;
+      ASSERT_EQ(schedule_.Cancel(id), live) << "sequence " << id;
+      if (live) found->second.ended = found->second.cancelled = true;
+    } else if (dice < 24 && loses_stages_) {
+      Take(schedule_.CloseEpoch());
+      steps_.clear();
+      num_reached_ = 0;
+      memory_.emplace(num_blocks_, kBlockTokens);
+      clock_.Reset(now_);
+      ASSERT_EQ(schedule_.ledger(), nullptr);
+      Take(schedule_.OpenEpoch(num_blocks_));
+    }
+  }
+
+  void SendSteps() {
+    while (std::optional<Batch> batch = schedule_.NextBatch()) {
+      ++num_steps_;
+      ASSERT_LE(batch->num_tokens(), options_.max_step_tokens);
+      ASSERT_LE(batch->rows.size(), options_.max_running);
+      ASSERT_LE(schedule_.counts().num_running, options_.max_running);
+      StepWork work;
+      for (const BatchRow& row : batch->rows) {
+        CheckOrder(row);
+        work.Add(row.begin, row.num_tokens, row.sample);
+      }
+      StepResult result = memory_->Run(*batch, schedule_);
+      ASSERT_EQ(memory_->violation(), "");
+      const simulate::StepTimes times =
+          clock_.Send(now_, batch->step_id, work, batch->feedback_step(), false);
+      // A wild measurement now and then.
+      for (const double seconds : times.compute) {
+        result.stage_seconds.push_back(seconds * (Below(50) == 0 ? 100 : 0.9 + 0.002 * Below(100)));
+      }
+      steps_.push_back({times.reached_last, times.reported, std::move(result)});
+    }
+    ASSERT_LE(schedule_.num_steps_in_flight(), options_.max_steps_in_flight);
+    CheckPatience();
+  }
+
+  // Within a key, and a priority, sequences begin in the order in which they came.
+  void CheckOrder(const BatchRow& row) {
+    Caller& caller = callers_.at(row.id);
+    caller.last_row = num_steps_;
+    if (caller.began) return;
+    caller.began = true;
+    for (const auto& [id, other] : callers_) {
+      if (id >= row.id) return;
+      ASSERT_FALSE(!other.began && !other.ended && other.key == caller.key &&
+                   other.priority == caller.priority)
+          << "sequence " << row.id << " begins before " << id;
+    }
+  }
+
+  void CheckPatience() {
+    for (auto& [id, caller] : callers_) {
+      if (caller.ended) continue;
+      ASSERT_LE(num_steps_ - caller.last_row, kPatience) << "sequence " << id << " starves";
+      return;
+    }
+  }
+
+  void TakeReport() {
+    const StepResult result = std::move(steps_.front().result);
+    steps_.pop_front();
+    --num_reached_;
+    auto news = schedule_.Complete(result);
+    ASSERT_TRUE(news.ok()) << news.status();
+    Take(*news);
+  }
+
+  void Take(const std::vector<SequenceNews>& news) {
+    for (const SequenceNews& item : news) {
+      const auto found = callers_.find(item.id);
+      ASSERT_TRUE(found != callers_.end() && !found->second.ended) << "sequence " << item.id;
+      Caller& caller = found->second;
+      if (item.token.has_value()) {
+        ASSERT_EQ(*item.token, StageMemory::NextToken(caller.tokens)) << "sequence " << item.id;
+        caller.tokens.push_back(*item.token);
+      }
+      if (item.ending.has_value()) CheckEnding(item.id, *item.ending, &caller);
+    }
+  }
+
+  void CheckEnding(SequenceId id, const Ending& ending, Caller* caller) {
+    caller->ended = true;
+    if (ending.cause == FinishCause::kFailed) {
+      ASSERT_TRUE(loses_stages_) << "sequence " << id << ": " << ending.message;
+      return;
+    }
+    const size_t generated = caller->tokens.size() - caller->num_prompt;
+    const bool by_length = generated == caller->max_tokens || caller->tokens.size() == MaxLen();
+    const bool by_eos = generated > 0 && caller->tokens.back() == kEos;
+    ASSERT_EQ(ending.cause, by_eos ? FinishCause::kStop : FinishCause::kLength);
+    ASSERT_TRUE(by_eos || by_length) << "sequence " << id << " ends after " << generated;
+  }
+
+  void CheckEnd() {
+    for (const auto& [id, caller] : callers_) {
+      ASSERT_TRUE(caller.ended) << "sequence " << id << " never ends";
+    }
+    const ScheduleCounts counts = schedule_.counts();
+    EXPECT_EQ(counts.num_running + counts.num_waiting, 0u);
+    EXPECT_EQ(counts.num_used_blocks, 0u);
+    EXPECT_EQ(memory_->num_sequences(), 0u);
+    EXPECT_TRUE(schedule_.idle());
+    EXPECT_TRUE(schedule_.LiveIds().empty());
+    EXPECT_EQ(schedule_.ledger()->num_tables(), 0u);
+  }
+
+  std::mt19937_64 random_;
+  const uint32_t num_stages_;
+  const uint32_t num_blocks_;
+  const bool loses_stages_;
+  const ScheduleOptions options_;
+  Schedule schedule_;
+  std::optional<StageMemory> memory_;
+  simulate::PipelineClock clock_;
+  std::map<SequenceId, Caller> callers_;  // that were taken
+  std::deque<Sent> steps_;
+  size_t num_reached_ = 0;  // of these steps, the last stage
+  uint64_t num_submitted_ = 0;
+  uint64_t num_requests_ = 0;
+  uint64_t num_steps_ = 0;
+  double mean_gap_ = 0;
+  double now_ = 0;
+};
+
+TEST(ScheduleProperty, HoldsUnderRandomLoads) {
+  const uint64_t first = g_only_seed > 0 ? g_only_seed : 1;
+  const uint64_t last = g_only_seed > 0 ? g_only_seed : kNumSeeds;
+  for (uint64_t seed = first; seed <= last && !HasFailure(); ++seed) {
+    SCOPED_TRACE("replay with --seed=" + std::to_string(seed));
+    Story(seed).Play();
+  }
+}
+
+}  // namespace
+}  // namespace baton::scheduler
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  for (int i = 1; i < argc; ++i) {
+    if (absl::StartsWith(argv[i], "--seed=")) {
+      baton::scheduler::g_only_seed = std::strtoull(argv[i] + 7, nullptr, 10);
+    }
+  }
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,55 @@
+// What the stages of a group hold, as one memory: their KV cache by content, so that a block that
+// two sequences own, a chunk that is left out and a token told to the wrong sequence all change
+// what is sampled, or are named.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "services/scheduler/core/schedule.h"
+
+namespace baton::scheduler {
+
+class StageMemory final {
+ public:
+  // Tokens that are sampled lie below it.
+  static constexpr uint32_t kVocabSize = 512;
+
+  StageMemory(uint32_t num_blocks, uint32_t block_tokens)
+      : num_blocks_(num_blocks), block_tokens_(block_tokens) {}
+
+  // Works on `batch`, which `schedule` has just formed. What it samples is in the result.
+  StepResult Run(const Batch& batch, const Schedule& schedule);
+
+  // The token after `tokens`: the reference that every answer is held against.
+  static TokenId NextToken(const std::vector<TokenId>& tokens);
+
+  size_t num_sequences() const { return sequences_.size(); }
+  // Empty if no rule was broken.
+  const std::string& violation() const { return violation_; }
+
+ private:
+  struct Known {
+    std::vector<TokenId> tokens;
+    std::vector<uint64_t> contents;  // of each token's KV: a digest of it and all before it
+    std::vector<BlockId> blocks;
+    uint32_t num_computed = 0;
+    TokenId sampled = 0;  // last, by step
+    StepId sampled_step = 0;
+  };
+
+  void Learn(const BatchRow& row, const Schedule& schedule);
+  void Compute(const BatchRow& row, Known* known);
+  uint64_t* Cell(const Known& known, uint32_t position);
+  void Violate(SequenceId id, const std::string& what);
+
+  const uint32_t num_blocks_;
+  const uint32_t block_tokens_;
+  std::unordered_map<SequenceId, Known> sequences_;
+  std::unordered_map<uint64_t, uint64_t> cells_;  // block * block_tokens + offset
+  std::string violation_;
+};
+
+}  // namespace baton::scheduler
