@@ -8,8 +8,8 @@
 
 namespace baton {
 
-// A channel to "host:port". Connects lazily; retries by backoff of 50 ms to 1 s; gRPC's own retries
-// are off.
+// A channel to "host:port". Connects lazily; tries again every 100 ms while a call waits for it;
+// gRPC's own retries are off.
 std::shared_ptr<grpc::Channel> CreateChannel(const std::string& address);
 
 }  // namespace baton

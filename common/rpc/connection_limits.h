@@ -11,6 +11,12 @@ inline constexpr int kKeepaliveTimeoutMs = 3000;
 // Pings nearer than this are a misbehaving client; half the time above leaves room for jitter.
 inline constexpr int kMinPingIntervalMs = 500;
 
+// Between two attempts to connect: the least that gRPC allows. A peer that died is back within a
+// few of these, and a pause is what its clients see.
+inline constexpr int kReconnectMs = 100;
+// Time that one attempt is given: a peer that is frozen accepts it and says no word.
+inline constexpr int kConnectTimeoutMs = 1000;
+
 // One message. The largest are the step command (the scheduler tells the stages of 4 MiB of
 // newcomers at a time) and the loader's plan.
 inline constexpr int kMaxReceiveBytes = 8 << 20;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
@@ -94,6 +95,7 @@ class GrpcServerRuntime final : public ServerRuntime {
   GrpcServerRuntime(ServerOptions options, std::unique_ptr<ShutdownEvents> events)
       : options_(std::move(options)),
         events_(std::move(events)),
+        live_(options_.live),
         ready_gauge_(prometheus::BuildGauge()
                          .Name("baton_ready")
                          .Help("1 while this process can do its work.")
@@ -105,6 +107,11 @@ class GrpcServerRuntime final : public ServerRuntime {
   }
 
   void AddService(grpc::Service* service) override { services_.push_back(service); }
+
+  void SetLiveCheck(std::function<absl::Status()> live) override {
+    absl::MutexLock lock(&live_mutex_);
+    live_ = std::move(live);
+  }
 
   void AddPort(std::string name, int port) override { ports_[std::move(name)] = port; }
 
@@ -175,6 +182,10 @@ class GrpcServerRuntime final : public ServerRuntime {
       std::_Exit(1);
     }
     if (drainer.joinable()) drainer.join();
+    {
+      absl::MutexLock lock(&live_mutex_);
+      live_ = nullptr;
+    }
     BATON_LOG(INFO) << options_.role << " has stopped";
     return absl::OkStatus();
   }
@@ -184,7 +195,10 @@ class GrpcServerRuntime final : public ServerRuntime {
     MetricsServerOptions metrics;
     metrics.address = options_.metrics_address;
     metrics.registry = registry_;
-    metrics.live = options_.live;
+    metrics.live = [this] {
+      absl::MutexLock lock(&live_mutex_);
+      return live_ == nullptr ? absl::OkStatus() : live_();
+    };
     metrics.ready = [this] {
       return ready() ? absl::OkStatus() : absl::UnavailableError("not ready");
     };
@@ -194,6 +208,8 @@ class GrpcServerRuntime final : public ServerRuntime {
 
   const ServerOptions options_;
   const std::unique_ptr<ShutdownEvents> events_;
+  absl::Mutex live_mutex_;  // held while the check runs, so that it can be taken away
+  std::function<absl::Status()> live_ ABSL_GUARDED_BY(live_mutex_);
   const std::shared_ptr<prometheus::Registry> registry_ = std::make_shared<prometheus::Registry>();
   prometheus::Gauge& ready_gauge_;
   std::atomic<bool> ready_{false};

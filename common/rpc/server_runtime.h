@@ -49,6 +49,8 @@ class ServerRuntime {
 
   // Before Start. `service` must outlive this object.
   virtual void AddService(grpc::Service* service) = 0;
+  // Before Start. Replaces ServerOptions::live; not asked any more once RunUntilShutdown returns.
+  virtual void SetLiveCheck(std::function<absl::Status()> live) = 0;
   // Before Start. A port that this process opened itself and that the ports file names too, as
   // "http": n for example.
   virtual void AddPort(std::string name, int port) = 0;

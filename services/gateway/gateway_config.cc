@@ -38,6 +38,8 @@ ABSL_FLAG(int, max_num_requests, 1024,
 ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
 ABSL_FLAG(int, max_body_mib, 4, "MiB of the largest HTTP request body");
 ABSL_FLAG(absl::Duration, request_timeout, absl::Seconds(600), "time that one request may take");
+ABSL_FLAG(absl::Duration, recovery_timeout, absl::Seconds(30),
+          "requests, live and new, wait this long for a scheduler or stage that was lost");
 ABSL_FLAG(bool, log_requests, true, "log one line per generation request");
 
 namespace baton::gateway {
@@ -83,6 +85,9 @@ absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_request_timeout) <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("--request-timeout must be more than 0");
   }
+  if (absl::GetFlag(FLAGS_recovery_timeout) < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("--recovery-timeout must not be negative");
+  }
   for (const std::string& key : absl::GetFlag(FLAGS_api_key)) {
     if (key.empty() || key.size() > ApiKeys::kMaxKeyBytes) {
       return absl::InvalidArgumentError(
@@ -118,6 +123,7 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
       static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests_per_key));
   config.max_num_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests));
   config.request_timeout = absl::GetFlag(FLAGS_request_timeout);
+  config.recovery_timeout = absl::GetFlag(FLAGS_recovery_timeout);
   config.log_requests = absl::GetFlag(FLAGS_log_requests);
   return config;
 }

@@ -23,6 +23,7 @@ struct GatewayConfig {
   size_t max_num_requests = 1024;
   size_t max_num_requests_per_key = 0;  // 0: no bound
   absl::Duration request_timeout = absl::Seconds(600);
+  absl::Duration recovery_timeout = absl::Seconds(30);
   bool log_requests = true;
 };
 

@@ -12,8 +12,10 @@
 #include "common/status/status_macros.h"
 #include "services/gateway/calls/api_router.h"
 #include "services/gateway/clients/grpc_scheduler_client.h"
+#include "services/gateway/clients/resuming_scheduler_client.h"
 #include "services/gateway/inference_service.h"
 #include "services/gateway/loop/event_loop.h"
+#include "services/gateway/loop/loop_pulse.h"
 
 namespace baton::gateway {
 namespace {
@@ -27,7 +29,7 @@ class GatewayServerImpl final : public GatewayServer {
                     ServerRuntime* runtime);
   ~GatewayServerImpl() override;
 
-  absl::Status Start();
+  absl::Status Start(Listener listener);
   int http_port() const override { return http_->port(); }
   absl::Status Run() override {
     return runtime_->RunUntilShutdown([this](absl::Time deadline) { Drain(deadline); });
@@ -45,9 +47,11 @@ class GatewayServerImpl final : public GatewayServer {
   RequestSlots slots_;
   GatewayMetrics metrics_;
   EventLoop loop_;
+  LoopPulse pulse_{loop_};
   EventLoop text_worker_;
   TextQueue text_queue_{text_worker_};
   GrpcSchedulerClient scheduler_;
+  ResumingSchedulerClient sequences_;
   std::unique_ptr<GroupWatch> group_;  // made and destroyed on the loop
   GatewayContext context_;
   ApiRouter router_;
@@ -66,19 +70,23 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
       slots_(config.max_num_requests, config.max_num_requests_per_key),
       metrics_(runtime->registry(), model_->names.front(), model_->limits.max_model_len),
       scheduler_(CreateChannel(config.scheduler_address), MakePeerInfo("gateway"), loop_),
+      sequences_(scheduler_, loop_,
+                 {.patience = config.recovery_timeout,
+                  .on_resubmission = [this] { metrics_.CountResubmission(); }}),
       group_(std::make_unique<GroupWatch>(
           scheduler_, loop_,
           GroupWatch::Options{
               .model_fingerprint = model_->fingerprint,
-              .on_change =
-                  [this](const v1::GroupState& state, const absl::Status& readiness) {
-                    OnGroupChange(state, readiness);
-                  }})),
+              .on_change = [this](
+                               const v1::GroupState& state,
+                               const absl::Status& readiness) { OnGroupChange(state, readiness); },
+              .on_presence = [this](bool present) { sequences_.SetPresent(present); },
+              .patience = config.recovery_timeout})),
       context_{.model = *model_,
                .api_keys = api_keys_,
                .validator = validator_,
                .slots = slots_,
-               .scheduler = scheduler_,
+               .scheduler = sequences_,
                .group = *group_,
                .metrics = metrics_,
                .loop = loop_,
@@ -94,9 +102,10 @@ GatewayServerImpl::~GatewayServerImpl() {
   text_worker_.Stop();
 }
 
-absl::Status GatewayServerImpl::Start() {
-  ASSIGN_OR_RETURN(http_, HttpServer::Create(config_.http, loop_, router_));
+absl::Status GatewayServerImpl::Start(Listener listener) {
+  http_ = HttpServer::Create(config_.http, std::move(listener), loop_, router_);
   runtime_->AddService(&inference_);
+  runtime_->SetLiveCheck([this] { return pulse_.Check(absl::Now()); });
   runtime_->AddPort("http", http_->port());
   RETURN_IF_ERROR(runtime_->Start());
   loop_.Post([this] { group_->Start(); });
@@ -108,11 +117,13 @@ absl::Status GatewayServerImpl::Start() {
 
 void GatewayServerImpl::OnGroupChange(const v1::GroupState& state, const absl::Status& readiness) {
   metrics_.SetGroupState(state, readiness.ok());
+  if (absl::IsFailedPrecondition(readiness)) sequences_.FailWaiting(readiness);
   if (state.max_model_len() > 0) {
     validator_.SetMaxModelLen(
         std::min<int64_t>(model_->limits.max_model_len, state.max_model_len()));
   }
-  runtime_->SetReady(readiness.ok() && slots_.CheckOpen().ok());
+  const bool ready = readiness.ok() && slots_.CheckOpen().ok();
+  if (ready != runtime_->ready()) runtime_->SetReady(ready);
 }
 
 void GatewayServerImpl::Drain(absl::Time deadline) {
@@ -134,9 +145,12 @@ void GatewayServerImpl::Drain(absl::Time deadline) {
 
 absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Create(const GatewayConfig& config,
                                                                      ServerRuntime* runtime) {
+  // Before the tokenizer is read, which takes a while: clients of a gateway that is started again
+  // wait in the kernel instead of being refused.
+  ASSIGN_OR_RETURN(Listener listener, Listener::Open(config.http.host, config.http.port));
   ASSIGN_OR_RETURN(auto model, ServedModel::Load(config.model));
   auto server = std::make_unique<GatewayServerImpl>(config, std::move(model), runtime);
-  RETURN_IF_ERROR(server->Start());
+  RETURN_IF_ERROR(server->Start(std::move(listener)));
   return server;
 }
 

@@ -83,7 +83,13 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
       step_cost_expert_share_(AddGauge(registry_, "baton_scheduler_step_cost_expert_share",
                                        "Part of the routed experts that one token uses.")),
       step_cost_steps_(AddGauge(registry_, "baton_scheduler_step_cost_measured_steps",
-                                "Steps whose measured times are in the fitted ones.")) {}
+                                "Steps whose measured times are in the fitted ones.")),
+      stage_losses_(AddCounter(registry_, "baton_scheduler_stage_losses_total",
+                               "Stages that died, hung, or left by themselves.")),
+      recovery_seconds_(AddHistogram(
+          registry_, "baton_scheduler_recovery_seconds",
+          "From the loss of a stage to the group's being complete again.",
+          Buckets{0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30, 60, 300, 1800})) {}
 
 void SchedulerMetrics::OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) {
   steps_.Increment();
@@ -121,6 +127,12 @@ void SchedulerMetrics::OnStepCost(const StepCost& cost) {
   }
   step_cost_expert_share_.Set(cost.expert_share());
   step_cost_steps_.Set(static_cast<double>(cost.num_observations()));
+}
+
+void SchedulerMetrics::OnStageLost() { stage_losses_.Increment(); }
+
+void SchedulerMetrics::OnRecovery(absl::Duration duration) {
+  recovery_seconds_.Observe(absl::ToDoubleSeconds(duration));
 }
 
 void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) {

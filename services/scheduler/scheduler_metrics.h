@@ -25,6 +25,8 @@ class SchedulerMetrics final : public StepObserver {
   void OnRefused(absl::string_view reason) override;
   void OnExpired(uint64_t num_requests) override;
   void OnStepCost(const StepCost& cost) override;
+  void OnStageLost() override;
+  void OnRecovery(absl::Duration duration) override;
   void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) override;
 
  private:
@@ -49,6 +51,8 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Histogram& step_rows_;
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;
+  prometheus::Counter& stage_losses_;
+  prometheus::Histogram& recovery_seconds_;
   prometheus::Family<prometheus::Gauge>& step_cost_seconds_;  // by stage and term
   prometheus::Family<prometheus::Gauge>& step_cost_error_;    // by stage
   prometheus::Gauge& step_cost_expert_share_;

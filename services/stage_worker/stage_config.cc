@@ -40,7 +40,7 @@ ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
           "how long steps may go on after SIGTERM");
 ABSL_FLAG(absl::Duration, step_timeout, absl::Seconds(30),
           "longest wait of a step for the neighbouring stages");
-ABSL_FLAG(absl::Duration, scheduler_timeout, absl::Seconds(2),
+ABSL_FLAG(absl::Duration, scheduler_timeout, absl::Seconds(1),
           "a scheduler that is silent for longer is lost");
 ABSL_FLAG(std::string, ucx_transports, "",
           "UCX transports: \"tcp\", \"sm\"; empty: what UCX_TLS says, else all");

@@ -27,7 +27,7 @@ struct StageOptions {
   // Below the 250 ms that the protocol asks for, with room for a late wake-up.
   absl::Duration heartbeat_interval = absl::Milliseconds(200);
   // A scheduler silent for longer is gone.
-  absl::Duration scheduler_timeout = absl::Seconds(2);
+  absl::Duration scheduler_timeout = absl::Seconds(1);
   // Longest wait of a step for the neighbours.
   absl::Duration step_timeout = absl::Seconds(30);
   absl::Duration connect_timeout = absl::Seconds(5);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
@@ -30,6 +31,10 @@ absl::Status StageServer::Run() {
     return made == nullptr ? StageSnapshot{} : made->snapshot();
   });
   runtime_->AddService(&service);
+  runtime_->SetLiveCheck([&membership] {
+    const StageMembership* made = membership.load();
+    return made == nullptr ? absl::OkStatus() : made->CheckAlive(absl::Now());
+  });
   RETURN_IF_ERROR(runtime_->Start());
   config_.stage.status_address = WithPort(config_.server.listen_address, runtime_->grpc_port());
   membership_ = std::make_unique<StageMembership>(

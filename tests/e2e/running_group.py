@@ -61,7 +61,7 @@ class RunningGroup:
     port, grpc_port
     model      name to send in requests
     pids       {"gateway": pid, "scheduler": ..., "model-loader": ..., "stage-worker-0": ...}
-    metrics_urls   the same keys, URL of each /metrics
+    metrics_urls, grpc_ports   the same keys
     log        path of the log of all processes
     """
 
@@ -86,21 +86,39 @@ class RunningGroup:
             return self._state_file.exists()
 
         wait_until(ready, f"a ready group; its log:\n{self.log}", timeout)
+        return self.read_state()
+
+    def read_state(self):
+        """Takes in pids and ports as `baton serve` tells them now."""
         state = json.loads(self._state_file.read_text())
         self.endpoint = state["endpoint"]
         self.base_url = self.endpoint.removesuffix("/v1")
         self.pids = {}
         self.metrics_urls = {}
+        self.grpc_ports = {}
         for member in state["processes"]:
             stage = member["role"] == "stage-worker"
             name = f"{member['role']}-{member['index']}" if stage else member["role"]
             self.pids[name] = member["pid"]
+            self.grpc_ports[name] = member["ports"]["grpc"]
             port = member["ports"]["metrics"]
             self.metrics_urls[name] = f"http://127.0.0.1:{port}/metrics"
             if member["role"] == "gateway":
                 self.port = member["ports"]["http"]
                 self.grpc_port = member["ports"]["grpc"]
         return self
+
+    def wait_replaced(self, name, pid, timeout=30):
+        """Waits until the process `name` is no longer `pid`; returns the new one's."""
+        wait_until(lambda: self.read_state().pids[name] != pid, f"a new {name}", timeout)
+        return self.pids[name]
+
+    def ready(self):
+        """Whether the gateway says that a token can be produced."""
+        try:
+            return fetch(self.base_url + "/health/ready", timeout=2)[0] == 200
+        except OSError:
+            return False
 
     def metrics(self, name):
         """Samples of one process: {name with labels: value}."""

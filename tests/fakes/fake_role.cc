@@ -1,7 +1,10 @@
-// Stands for any program of a group: writes its ports file, answers /health/ready, says what it was
-// told, stops on SIGTERM. FAKE_ROLE_DIES=scheduler: the program of that name exits with status 7
-// soon after its start; FAKE_ROLE_FAILS=gateway: exits with status 3 at the start.
+// Stands for any program of a group: listens where --metrics-address says, writes its ports file,
+// answers every question of its health, says what it was told, stops on SIGTERM.
+// FAKE_ROLE_DIES=scheduler: the program of that name exits with status 7 soon after its start;
+// FAKE_ROLE_FAILS=gateway: exits with status 3 at the start; FAKE_ROLE_CRASHES=scheduler: is killed
+// once it listens.
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -40,14 +43,16 @@ int main(int argc, char** argv) {
     return 3;
   }
   auto events = baton::ShutdownEvents::Create();
-  auto http = baton::SmallHttpServer::Create("127.0.0.1:0", [&](const std::string&) {
-    return baton::SmallHttpReply{200, "text/plain", "ok\n"};
-  });
+  auto http = baton::SmallHttpServer::Create(
+      ValueOf(argc, argv, "--metrics-address"), [&](const std::string&) {
+        return baton::SmallHttpReply{200, "text/plain", "ok\n"};
+      });
   if (!events.ok() || !http.ok()) return 1;
   const int port = (*http)->port();
   const absl::Status written = baton::WritePortsFile(
       ValueOf(argc, argv, "--ports-file"), {{"grpc", port}, {"metrics", port}, {"http", port}});
   if (!written.ok()) return 1;
+  if (Named("FAKE_ROLE_CRASHES", program)) raise(SIGKILL);
   const bool dies = Named("FAKE_ROLE_DIES", program);
   const std::string reason =
       (*events)->Wait(dies ? absl::Now() + absl::Milliseconds(300) : absl::InfiniteFuture());

@@ -14,6 +14,7 @@ namespace {
 
 // A blocked call looks this often whether its caller is still there.
 constexpr absl::Duration kCancelCheck = absl::Milliseconds(10);
+constexpr absl::Duration kHeartbeatInterval = absl::Milliseconds(250);
 
 v1::GeneratedToken MakeToken(uint32_t token_id, const v1::SamplingParams& sampling,
                              uint32_t vocab_size) {
@@ -68,6 +69,11 @@ void FakeScheduler::HoldAfter(size_t num_tokens) {
 }
 
 void FakeScheduler::Release() { HoldAfter(SIZE_MAX); }
+
+void FakeScheduler::Freeze() {
+  absl::MutexLock lock(&mutex_);
+  frozen_ = true;
+}
 
 void FakeScheduler::SetReady(bool ready) {
   absl::MutexLock lock(&mutex_);
@@ -137,7 +143,7 @@ FakeAnswer FakeScheduler::TakeAnswer(const v1::SubmitRequest& request) {
 bool FakeScheduler::WaitWhileHeld(grpc::ServerContext* context, size_t num_sent) {
   absl::MutexLock lock(&mutex_);
   auto free = [this, num_sent]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return num_sent < hold_after_ || stopping_;
+    return (num_sent < hold_after_ && !frozen_) || stopping_;
   };
   while (!mutex_.AwaitWithTimeout(absl::Condition(&free), kCancelCheck)) {
     if (context->IsCancelled()) return false;
@@ -197,6 +203,7 @@ v1::GroupState FakeScheduler::StateLocked() const {
 grpc::Status FakeScheduler::WatchGroup(grpc::ServerContext* context, const v1::WatchGroupRequest*,
                                        grpc::ServerWriter<v1::GroupState>* writer) {
   uint64_t seen = 0;
+  absl::Time last_beat = absl::InfinitePast();
   while (!context->IsCancelled()) {
     v1::GroupState state;
     {
@@ -204,8 +211,10 @@ grpc::Status FakeScheduler::WatchGroup(grpc::ServerContext* context, const v1::W
       auto news = [this, &seen]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
         return state_version_ != seen || stopping_;
       };
-      if (!mutex_.AwaitWithTimeout(absl::Condition(&news), kCancelCheck)) continue;
+      const bool has_news = mutex_.AwaitWithTimeout(absl::Condition(&news), kCancelCheck);
       if (stopping_) break;
+      if (frozen_ || (!has_news && absl::Now() - last_beat < kHeartbeatInterval)) continue;
+      last_beat = absl::Now();
       seen = state_version_;
       state = StateLocked();
     }

@@ -50,6 +50,8 @@ class FakeScheduler final : public v1::Scheduling::Service {
   // Every stream stops after this many tokens until Release (or its cancellation).
   void HoldAfter(size_t num_tokens);
   void Release();
+  // Says no word any more on any stream, as a process that is stopped.
+  void Freeze();
   // Seen by WatchGroup; raises the epoch when it turns true again.
   void SetReady(bool ready);
 
@@ -86,6 +88,7 @@ class FakeScheduler final : public v1::Scheduling::Service {
   size_t num_cancelled_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t num_open_ ABSL_GUARDED_BY(mutex_) = 0;
   bool ready_ ABSL_GUARDED_BY(mutex_) = true;
+  bool frozen_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 1;
   uint64_t state_version_ ABSL_GUARDED_BY(mutex_) = 1;

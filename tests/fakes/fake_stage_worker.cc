@@ -1,5 +1,6 @@
 #include "tests/fakes/fake_stage_worker.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -137,8 +138,22 @@ void FakeStageWorker::Answer(const v1::SchedulerMessage& message) {
   }
 }
 
+bool FakeStageWorker::IsDeadly(const v1::StepCommand& command) const {
+  if (!options_.deadly_token.has_value()) return false;
+  return std::any_of(command.new_sequences().begin(), command.new_sequences().end(),
+                     [this](const v1::NewSequence& sequence) {
+                       return std::find(sequence.token_ids().begin(), sequence.token_ids().end(),
+                                        *options_.deadly_token) != sequence.token_ids().end();
+                     });
+}
+
 void FakeStageWorker::AnswerStep(const v1::StepCommand& command) {
   absl::MutexLock lock(&mutex_);
+  if (IsDeadly(command)) {
+    stopping_ = true;
+    context_.TryCancel();
+    return;
+  }
   v1::WorkerMessage answer;
   *answer.mutable_report() = state_->Run(command);
   auto free = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !held_ || stopping_; };

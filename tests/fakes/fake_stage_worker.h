@@ -28,6 +28,7 @@ struct FakeStageOptions {
   uint32_t num_blocks = 64;
   uint32_t vocab_size = 1024;
   uint32_t protocol_major = kProtocolMajor;
+  std::optional<uint32_t> deadly_token;  // it dies of a step that brings a sequence with this token
 };
 
 // Threads: one reads and answers, one sends heartbeats.
@@ -69,6 +70,7 @@ class FakeStageWorker final {
   void Beat();
   void Answer(const v1::SchedulerMessage& message);
   void AnswerStep(const v1::StepCommand& command);
+  bool IsDeadly(const v1::StepCommand& command) const;
   void SendLocked(v1::WorkerMessage message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const FakeStageOptions options_;

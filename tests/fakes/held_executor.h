@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -14,14 +15,33 @@
 
 namespace baton::gateway {
 
-// Post from any thread; the rest belongs to the test's thread. Delayed work is never due.
+// Post from any thread; the rest belongs to the test's thread.
 class HeldExecutor final : public Executor {
  public:
   void Post(std::function<void()> work) override {
     absl::MutexLock lock(&mutex_);
     work_.push_back(std::move(work));
   }
-  void PostAfter(absl::Duration, std::function<void()>) override {}
+  void PostAfter(absl::Duration delay, std::function<void()> work) override {
+    absl::MutexLock lock(&mutex_);
+    delayed_.emplace_back(delay, std::move(work));
+  }
+
+  // Runs the work so far that was to wait for no more than `delay`, however long it has waited;
+  // what it posts waits for the next call. How much that was.
+  size_t RunDelayed(absl::Duration delay) {
+    std::vector<std::function<void()>> due;
+    {
+      absl::MutexLock lock(&mutex_);
+      std::erase_if(delayed_, [&](auto& entry) {
+        if (entry.first > delay) return false;
+        due.push_back(std::move(entry.second));
+        return true;
+      });
+    }
+    for (const auto& work : due) work();
+    return due.size();
+  }
 
   // Runs the oldest work; false if there is none within the timeout.
   bool RunOne(absl::Duration timeout = absl::ZeroDuration()) {
@@ -48,6 +68,7 @@ class HeldExecutor final : public Executor {
 
   mutable absl::Mutex mutex_;
   std::deque<std::function<void()>> work_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::pair<absl::Duration, std::function<void()>>> delayed_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::gateway

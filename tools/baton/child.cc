@@ -129,6 +129,7 @@ void Child::Reap() {
   if (!running_ || waitpid(pid_, &status, WNOHANG) != pid_) return;
   running_ = false;
   failed_ = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+  if (WIFEXITED(status)) exit_status_ = WEXITSTATUS(status);
   if (WIFSIGNALED(status))
     ending_ = absl::StrCat("killed by SIG", sigabbrev_np(WTERMSIG(status)));
   else

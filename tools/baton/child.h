@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <sys/types.h>
 #include <vector>
@@ -31,6 +32,8 @@ class Child final {
   // How it ended: "exit status 1", "killed by SIGSEGV".
   const std::string& ending() const { return ending_; }
   bool failed() const { return failed_; }
+  // Of a process that ended by itself; nullopt: it runs, or a signal ended it.
+  std::optional<int> exit_status() const { return exit_status_; }
   const std::deque<std::string>& last_lines() const { return last_lines_; }
 
   // Readable when the child has written; -1 once it has closed its end.
@@ -51,6 +54,7 @@ class Child final {
   bool running_ = true;
   bool failed_ = false;
   std::string ending_;
+  std::optional<int> exit_status_;
   std::string partial_line_;
   std::deque<std::string> last_lines_;
 };

@@ -25,7 +25,8 @@ namespace {
 constexpr absl::Duration kTick = absl::Milliseconds(10);  // while starting or stopping
 constexpr absl::Duration kProbeTimeout = absl::Milliseconds(500);
 constexpr absl::Duration kStopSlack = absl::Seconds(5);  // past the drain; then a child is killed
-constexpr int kMaxRestarts = 3;  // of one stage: more often it is no accident
+// EX_CONFIG: the process says that it would end the same way again.
+constexpr int kBadConfiguration = 78;
 constexpr absl::Duration kHurriedStopTimeout = absl::Seconds(3);
 
 std::map<std::string, int> ReadPortsFile(const std::string& path) {
@@ -84,7 +85,8 @@ absl::Status Group::Run() {
   absl::Status status = StartMember(Role::kModelLoader, 0);
   if (status.ok()) status = StartMember(Role::kScheduler, 0);
   while (status.ok() && signals_ == 0) {
-    status = Watch(settled_ ? absl::InfiniteFuture() : absl::Now() + kTick);
+    status = Watch(settled_ ? NextDue() : std::min(NextDue(), absl::Now() + kTick));
+    if (status.ok() && signals_ == 0) status = StartDueMembers();
     if (status.ok() && !settled_ && signals_ == 0) status = Advance();
   }
   stopping_ = true;
@@ -98,21 +100,35 @@ absl::Status Group::Run() {
 absl::Status Group::StartMember(Role role, int index) {
   const std::string name = role == Role::kStageWorker ? absl::StrCat(NameOf(role), "-", index)
                                                       : std::string(NameOf(role));
-  Member member{role, index, name, absl::StrCat(scratch_, "/", name, ".json"), {}, nullptr};
-  ASSIGN_OR_RETURN(member.child, StartChild(member));
-  members_.push_back(std::move(member));
-  return absl::OkStatus();
+  members_.push_back(
+      {.role = role,
+       .index = index,
+       .name = name,
+       .place = {.ports_file = absl::StrCat(scratch_, "/", name, ".json"), .ports = {}},
+       .child = nullptr,
+       .budget = RestartBudget(options_.restart_limits),
+       .probe = LivenessProbe(options_.liveness_timeout)});
+  const absl::Status started = StartChild(&members_.back(), absl::Now());
+  if (!started.ok()) members_.pop_back();
+  return started;
 }
 
-absl::StatusOr<std::unique_ptr<Child>> Group::StartChild(const Member& member) const {
+absl::Status Group::StartChild(Member* member, absl::Time now) {
   PeerAddresses peers;
   if (HavePorts(Role::kScheduler))
-    peers.scheduler = absl::StrCat("127.0.0.1:", First(Role::kScheduler).ports.at("grpc"));
+    peers.scheduler = absl::StrCat("127.0.0.1:", First(Role::kScheduler).place.ports.at("grpc"));
   if (HavePorts(Role::kModelLoader))
-    peers.model_loader = absl::StrCat("127.0.0.1:", First(Role::kModelLoader).ports.at("grpc"));
-  return Child::Start(member.name, absl::StrCat(programs_, "/baton-", NameOf(member.role)),
-                      ArgumentsOf(member.role, member.index, options_, peers, member.ports_file),
-                      EnvironmentOf(member.role, options_));
+    peers.model_loader =
+        absl::StrCat("127.0.0.1:", First(Role::kModelLoader).place.ports.at("grpc"));
+  ASSIGN_OR_RETURN(
+      member->child,
+      Child::Start(member->name, absl::StrCat(programs_, "/baton-", NameOf(member->role)),
+                   ArgumentsOf(member->role, member->index, options_, peers, member->place),
+                   EnvironmentOf(member->role, options_)));
+  member->start_at.reset();
+  member->listens = false;
+  member->budget.Started(now);
+  return absl::OkStatus();
 }
 
 // One step of starting: reads new ports, starts who was waiting for them, asks whether all is
@@ -125,7 +141,7 @@ absl::Status Group::Advance() {
       RETURN_IF_ERROR(StartMember(Role::kStageWorker, stage));
     RETURN_IF_ERROR(StartMember(Role::kGateway, 0));
   }
-  if (ready_) {  // a stage-worker was started again
+  if (ready_) {  // a process was started again
     if (!HaveAllPorts()) return absl::OkStatus();
     settled_ = true;
     return WriteState();
@@ -138,12 +154,15 @@ absl::Status Group::Advance() {
 // Waits until `until`, or until something happens, and takes it in.
 absl::Status Group::Watch(absl::Time until) {
   std::vector<pollfd> watched{{signal_fd_, POLLIN, 0}};
-  for (const Member& member : members_)
-    watched.push_back({member.child->output_fd(), POLLIN, 0});  // -1 is passed over
+  for (const Member& member : members_) {  // a descriptor of -1 is passed over
+    watched.push_back({member.child->output_fd(), POLLIN, 0});
+    watched.push_back({member.probe.fd(), member.probe.events(), 0});
+  }
   int timeout_ms = -1;
+  const absl::Time before = absl::Now();
   if (until != absl::InfiniteFuture())
-    timeout_ms = static_cast<int>(
-        absl::ToInt64Milliseconds(std::max(until - absl::Now(), absl::Milliseconds(1))));
+    timeout_ms = static_cast<int>(absl::ToInt64Milliseconds(
+        std::clamp(until - before, absl::Milliseconds(1), absl::Hours(1))));
   if (poll(watched.data(), watched.size(), timeout_ms) < 0) return absl::OkStatus();
   for (Member& member : members_)
     member.child->ReadOutput(
@@ -151,7 +170,35 @@ absl::Status Group::Watch(absl::Time until) {
   signalfd_siginfo signal{};
   while (read(signal_fd_, &signal, sizeof signal) == sizeof signal)
     if (signal.ssi_signo != SIGCHLD) ++signals_;
-  return CheckChildren();
+  RETURN_IF_ERROR(CheckChildren());
+  CheckLiveness(std::max(until, before));
+  return absl::OkStatus();
+}
+
+// Kills the processes that hang. `due`: when this was to be called at the latest.
+void Group::CheckLiveness(absl::Time due) {
+  const absl::Time now = absl::Now();
+  const bool overslept = now - due > options_.liveness_timeout / 2;
+  for (Member& member : members_) {
+    if (overslept) member.probe.Forgive(now);
+    member.probe.Advance(now);
+    if (!member.probe.hangs(now)) continue;
+    member.probe.Stop();
+    PrintLine("baton",
+              absl::StrCat(member.name, " (pid ", member.child->pid(),
+                           ") has not answered /health/live for ",
+                           absl::FormatDuration(options_.liveness_timeout), "; killing it"));
+    member.child->Signal(SIGKILL);
+  }
+}
+
+absl::Time Group::NextDue() const {
+  absl::Time due = absl::InfiniteFuture();
+  for (const Member& member : members_) {
+    due = std::min(due, member.probe.next_due());
+    if (member.start_at.has_value()) due = std::min(due, *member.start_at);
+  }
+  return due;
 }
 
 // Takes in every child that has ended; the error is about the first whose death ends the group.
@@ -165,39 +212,71 @@ absl::Status Group::CheckChildren() {
   return status;
 }
 
+std::string Group::FinalBecause(const Child& child) const {
+  if (stopping_) return "the group stops";
+  if (!options_.restart) return "--no-restart";
+  if (child.exit_status() == kBadConfiguration) return "it cannot run so";
+  // What ends by itself while the group starts has said why; a signal comes from elsewhere.
+  if (!ready_ && child.exit_status().has_value()) return "the group was not ready yet";
+  return "";
+}
+
 absl::Status Group::TakeDeath(Member* member) {
   Child& child = *member->child;
   child.ReadOutput([&](const std::string& line) { PrintLine(child.name(), line); });
+  member->probe.Stop();
+  member->listens = false;
+  settled_ = false;
   const std::string death =
       absl::StrCat(child.name(), " (pid ", child.pid(), ") died: ", child.ending(),
                    "; its last lines:\n  ", absl::StrJoin(child.last_lines(), "\n  "));
-  const bool again = options_.restart && ready_ && !stopping_ &&
-                     member->role == Role::kStageWorker && member->restarts < kMaxRestarts;
-  if (!again) return absl::InternalError(death);
+  std::string final_because = FinalBecause(child);
+  if (final_because.empty()) {
+    member->start_at = member->budget.Died(absl::Now());
+    if (!member->start_at.has_value())
+      final_because =
+          absl::StrCat("it died more than ", options_.restart_limits.max_deaths, " times within ",
+                       absl::FormatDuration(options_.restart_limits.window));
+  }
+  if (!final_because.empty())
+    return absl::InternalError(absl::StrCat(death, "\nnot started again: ", final_because));
   PrintLine("baton", absl::StrCat(death, "\n[baton] starting it again"));
-  std::error_code ignored;  // if it stays, its old ports are read, and then replaced
-  std::filesystem::remove(member->ports_file, ignored);
-  member->ports.clear();
-  ++member->restarts;
-  settled_ = false;
-  ASSIGN_OR_RETURN(member->child, StartChild(*member));
   return absl::OkStatus();
 }
 
+absl::Status Group::StartDueMembers() {
+  const absl::Time now = absl::Now();
+  bool started = false;
+  for (Member& member : members_) {
+    if (!member.start_at.has_value() || *member.start_at > now) continue;
+    std::error_code ignored;  // if it stays, the same ports stand in it
+    std::filesystem::remove(member.place.ports_file, ignored);
+    RETURN_IF_ERROR(StartChild(&member, now));
+    started = true;
+  }
+  return started && ready_ ? WriteState() : absl::OkStatus();
+}
+
 void Group::ReadPorts() {
-  for (Member& member : members_)
-    if (member.ports.empty()) member.ports = ReadPortsFile(member.ports_file);
+  for (Member& member : members_) {
+    if (member.listens || !member.child->running()) continue;
+    std::map<std::string, int> ports = ReadPortsFile(member.place.ports_file);
+    if (!ports.contains("grpc")) continue;
+    member.place.ports = std::move(ports);
+    member.listens = true;
+    if (options_.restart) member.probe.Start(PortOf(member.place.ports, "metrics"), absl::Now());
+  }
 }
 
 bool Group::HavePorts(Role role) const {
   return std::any_of(members_.begin(), members_.end(), [role](const Member& member) {
-    return member.role == role && member.ports.contains("grpc");
+    return member.role == role && member.place.ports.contains("grpc");
   });
 }
 
 bool Group::HaveAllPorts() const {
   return std::all_of(members_.begin(), members_.end(),
-                     [](const Member& member) { return member.ports.contains("grpc"); });
+                     [](const Member& member) { return member.listens; });
 }
 
 const Group::Member& Group::First(Role role) const {
@@ -207,11 +286,12 @@ const Group::Member& Group::First(Role role) const {
 
 absl::Status Group::BecomeReadyIfSo() {
   if (!HavePorts(Role::kGateway)) return absl::OkStatus();
-  const int http_port = PortOf(First(Role::kGateway).ports, "http");
+  const int http_port = PortOf(First(Role::kGateway).place.ports, "http");
   if (!LocalHttpGet(options_.host, http_port, "/health/ready", kProbeTimeout).ok())
     return absl::OkStatus();
   ReadPorts();
-  ready_ = settled_ = true;
+  ready_ = true;
+  settled_ = HaveAllPorts();
   progress_.Clear();
   std::printf("ready: %s\n", Endpoint().c_str());
   std::fflush(stdout);
@@ -221,9 +301,9 @@ absl::Status Group::BecomeReadyIfSo() {
 std::string Group::DescribeProgress() {
   std::vector<std::string> missing;
   for (const Member& member : members_)
-    if (!member.ports.contains("grpc")) missing.push_back(member.child->name());
+    if (!member.listens) missing.push_back(member.child->name());
   if (!missing.empty()) return absl::StrCat("waiting for ", absl::StrJoin(missing, ", "));
-  const int port = PortOf(First(Role::kModelLoader).ports, "metrics");
+  const int port = PortOf(First(Role::kModelLoader).place.ports, "metrics");
   const auto metrics = LocalHttpGet("127.0.0.1", port, "/metrics", kProbeTimeout);
   if (metrics.ok()) load_progress_.Update(*metrics, absl::Now());
   return load_progress_.Describe();
@@ -232,7 +312,8 @@ std::string Group::DescribeProgress() {
 std::string Group::Endpoint() const {
   const std::string host =
       options_.host == "0.0.0.0" || options_.host.empty() ? "127.0.0.1" : options_.host;
-  return absl::StrCat("http://", host, ":", PortOf(First(Role::kGateway).ports, "http"), "/v1");
+  return absl::StrCat("http://", host, ":", PortOf(First(Role::kGateway).place.ports, "http"),
+                      "/v1");
 }
 
 absl::Status Group::WriteState() const {
@@ -244,7 +325,7 @@ absl::Status Group::WriteState() const {
     state["processes"].push_back({{"role", std::string(NameOf(member.role))},
                                   {"index", member.index},
                                   {"pid", member.child->pid()},
-                                  {"ports", member.ports}});
+                                  {"ports", member.place.ports}});
   const std::string draft = absl::StrCat(options_.state_file, ".", getpid());
   std::ofstream file(draft);
   file << state.dump(2) << "\n";

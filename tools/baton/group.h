@@ -4,14 +4,16 @@
 //   starting: scheduler and model-loader at once; stage-workers and gateway as soon as those two
 //   have
 //             written their ports; ready when the gateway's /health/ready says so
-//   serving:  sleeps until a child writes or ends, or a signal comes; a stage-worker that dies is
-//             started again, a few times (the scheduler takes it back), any other death ends the
-//             group
+//   serving:  sleeps until a child writes or ends, a signal comes, or a question of liveness is
+//   due;
+//             a process that dies is started again on the ports that it had, one that hangs is
+//             killed first; one that dies too often, or says that it cannot run so, ends the group
 //   stopping: gateway, scheduler, stage-workers, model-loader, each after the one before has ended
 #pragma once
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,8 +22,10 @@
 #include "absl/time/time.h"
 
 #include "tools/baton/child.h"
+#include "tools/baton/liveness_probe.h"
 #include "tools/baton/load_progress.h"
 #include "tools/baton/progress_line.h"
+#include "tools/baton/restart_budget.h"
 #include "tools/baton/serve_options.h"
 
 namespace baton {
@@ -36,7 +40,8 @@ class Group final {
   Group& operator=(const Group&) = delete;
 
   // Starts the group and serves until a signal (OK) or until a child dies for good (Internal,
-  // naming it and how it ended). All children have ended when it returns.
+  // naming it, how it ended and why it is not started again). All children have ended when it
+  // returns.
   absl::Status Run();
 
  private:
@@ -44,17 +49,25 @@ class Group final {
     Role role;
     int index;         // of a stage; else 0
     std::string name;  // "stage-worker-1"
-    std::string ports_file;
-    std::map<std::string, int> ports;  // empty until its ports file is there
+    // Its ports are empty until it has written them once; then they stay for all its lives.
+    ProcessPlace place;
     std::unique_ptr<Child> child;
-    int restarts = 0;
+    RestartBudget budget;
+    LivenessProbe probe;
+    bool listens = false;                               // has written its ports in this life
+    std::optional<absl::Time> start_at = std::nullopt;  // dead, and to be started again then
   };
 
   Group(ServeOptions options, std::string programs, std::string scratch, int signal_fd);
 
   absl::Status StartMember(Role role, int index);
-  absl::StatusOr<std::unique_ptr<Child>> StartChild(const Member& member) const;
+  absl::Status StartChild(Member* member, absl::Time now);
   absl::Status TakeDeath(Member* member);
+  // Why a death is final; empty: the process is to be started again.
+  std::string FinalBecause(const Child& child) const;
+  absl::Status StartDueMembers();
+  void CheckLiveness(absl::Time due);
+  absl::Time NextDue() const;
   absl::Status Advance();
   absl::Status Watch(absl::Time until);
   void ReadPorts();

@@ -85,6 +85,17 @@ absl::Status TakeNumber(const Given& given, const std::string& name, int least, 
       absl::StrCat("--", name, ": \"", text, "\" is not a number from ", least, " to ", most));
 }
 
+absl::Status TakeDuration(const Given& given, const std::string& name, absl::Duration least,
+                          absl::Duration* duration) {
+  const auto found = given.find(name);
+  if (found == given.end()) return absl::OkStatus();
+  const std::string& text = found->second.back();
+  if (absl::ParseDuration(text, duration) && *duration >= least) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--", name, ": \"", text,
+                                                 "\" is not a duration like 30s, at least ",
+                                                 absl::FormatDuration(least)));
+}
+
 // vLLM writes token counts as 2k (2,000) and 2K (2,048) too; "auto" is the model's own.
 absl::Status NormalizeLength(Given* given) {
   const auto found = given->find("max-model-len");
@@ -188,10 +199,14 @@ absl::StatusOr<ServeOptions> ParseServeOptions(const std::vector<std::string>& w
   if (given.contains("state-file")) options.state_file = given["state-file"].back();
   if (given.contains("verbose")) options.verbose = given["verbose"].back() == "true";
   if (given.contains("restart")) options.restart = given["restart"].back() == "true";
-  if (given.contains("drain-timeout") &&
-      !absl::ParseDuration(given["drain-timeout"].back(), &options.drain_timeout))
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--drain-timeout: \"", given["drain-timeout"].back(), "\" is not a duration like 30s"));
+  RETURN_IF_ERROR(
+      TakeNumber(given, "max-restarts", 0, 1 << 30, &options.restart_limits.max_deaths));
+  RETURN_IF_ERROR(
+      TakeDuration(given, "restart-window", absl::Seconds(1), &options.restart_limits.window));
+  RETURN_IF_ERROR(
+      TakeDuration(given, "liveness-timeout", absl::Milliseconds(100), &options.liveness_timeout));
+  RETURN_IF_ERROR(
+      TakeDuration(given, "drain-timeout", absl::ZeroDuration(), &options.drain_timeout));
   PassOnOrWarn(given, &options);
   return options;
 }
@@ -210,9 +225,14 @@ std::string ServeHelp() {
 }
 
 std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& options,
-                                     const PeerAddresses& peers, const std::string& ports_file) {
-  std::vector<std::string> arguments{"--metrics-address", "127.0.0.1:0", "--ports-file",
-                                     ports_file};
+                                     const PeerAddresses& peers, const ProcessPlace& place) {
+  const auto port = [&place](const std::string& name, int otherwise) {
+    const auto found = place.ports.find(name);
+    return found == place.ports.end() ? otherwise : found->second;
+  };
+  std::vector<std::string> arguments{"--metrics-address",
+                                     absl::StrCat("127.0.0.1:", port("metrics", 0)), "--ports-file",
+                                     place.ports_file};
   const auto add = [&arguments](absl::string_view name, absl::string_view value) {
     arguments.push_back(absl::StrCat("--", name));
     arguments.emplace_back(value);
@@ -224,10 +244,10 @@ std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& o
     destination = kToGateway;
     add("scheduler", peers.scheduler);
     add("host", options.host);
-    add("port", absl::StrCat(options.port));
-    add("grpc-listen-address", absl::StrCat(options.host, ":", options.grpc_port));
+    add("port", absl::StrCat(port("http", options.port)));
+    add("grpc-listen-address", absl::StrCat(options.host, ":", port("grpc", options.grpc_port)));
   } else {
-    add("listen-address", "127.0.0.1:0");
+    add("listen-address", absl::StrCat("127.0.0.1:", port("grpc", 0)));
   }
   if (role == Role::kScheduler) destination = kToScheduler;
   if (role == Role::kModelLoader) destination = kToModelLoader;

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+#include "tools/baton/restart_budget.h"
 #include "tools/baton/serve_flags.h"
 
 namespace baton {
@@ -26,6 +27,9 @@ struct ServeOptions {
   int num_ranks = 1;
   bool verbose = false;
   bool restart = true;
+  RestartLimits restart_limits;  // of each process
+  // A process that does not answer for this long hangs: it is killed and started again.
+  absl::Duration liveness_timeout = absl::Milliseconds(1500);
   absl::Duration drain_timeout = absl::Seconds(30);
   std::string state_file;  // empty: none
   // Flags that roles take over as they are: name to values.
@@ -47,9 +51,17 @@ struct PeerAddresses {
   std::string model_loader;
 };
 
+// Where one process listens.
+struct ProcessPlace {
+  std::string ports_file;  // it writes its ports there
+  // The ports that it had in an earlier life, by name, so that its peers find it again; empty: as
+  // the options say.
+  std::map<std::string, int> ports;
+};
+
 // Arguments, without the program's name, of one process of the group. `index` is the stage's.
 std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& options,
-                                     const PeerAddresses& peers, const std::string& ports_file);
+                                     const PeerAddresses& peers, const ProcessPlace& place);
 
 // Variables, as "NAME=value", of one process of the group on top of the supervisor's environment:
 // what must not stand on a command line, which every user of the machine can read.

@@ -116,7 +116,9 @@ void HttpGenerationCall::PrepareOnWorker() {
 
 void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
   if (!prepared.ok()) return Fail(prepared.status());
-  if (absl::Status readiness = context_.group.readiness(); !readiness.ok()) return Fail(readiness);
+  if (absl::Status accepting = context_.group.CheckAccepting(); !accepting.ok()) {
+    return Fail(accepting);
+  }
   if (absl::Status taken = slot_->Extend(prepared->sequences.size()); !taken.ok()) {
     return Fail(taken);
   }

@@ -72,7 +72,9 @@ void InferenceCall::Start() {
 void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
   if (end_status_) return;
   if (!spec.ok()) return End(spec.status());
-  if (absl::Status readiness = context_.group.readiness(); !readiness.ok()) return End(readiness);
+  if (absl::Status accepting = context_.group.CheckAccepting(); !accepting.ok()) {
+    return End(accepting);
+  }
   context_.metrics.RecordAdmitted(spec->submit.prompt_token_ids_size(),
                                   spec->submit.stop().max_tokens(), 1);
   sequence_ = std::make_unique<GenerateCall>(context_.scheduler, *context_.model.text.tokenizer,

@@ -1,14 +1,14 @@
 #include "services/gateway/http/http_server.h"
 
 #include <memory>
+#include <sys/socket.h>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include "boost/asio/ip/address.hpp"
 
 #include "common/log/log.h"
+#include "common/status/status_macros.h"
 
 namespace baton::gateway {
 namespace {
@@ -24,17 +24,26 @@ constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Create(HttpServerOptions options,
                                                                EventLoop& loop,
                                                                HttpRouter& router) {
-  std::unique_ptr<HttpServer> server(new HttpServer(std::move(options), loop, router));
-  if (absl::Status status = server->Listen(); !status.ok()) return status;
+  ASSIGN_OR_RETURN(Listener listener, Listener::Open(options.host, options.port));
+  return Create(std::move(options), std::move(listener), loop, router);
+}
+
+std::unique_ptr<HttpServer> HttpServer::Create(HttpServerOptions options, Listener listener,
+                                               EventLoop& loop, HttpRouter& router) {
+  std::unique_ptr<HttpServer> server(
+      new HttpServer(std::move(options), std::move(listener), loop, router));
   loop.Post([raw = server.get()] { raw->Accept(); });
   return server;
 }
 
-HttpServer::HttpServer(HttpServerOptions options, EventLoop& loop, HttpRouter& router)
+HttpServer::HttpServer(HttpServerOptions options, Listener listener, EventLoop& loop,
+                       HttpRouter& router)
     : options_(std::move(options)),
       loop_(loop),
       router_(router),
-      acceptor_(loop.context()),
+      port_(listener.port()),
+      acceptor_(loop.context(), listener.family() == AF_INET6 ? tcp::v6() : tcp::v4(),
+                listener.Release()),
       accept_pause_(loop.context()) {}
 
 HttpServer::~HttpServer() {
@@ -48,29 +57,6 @@ HttpServer::~HttpServer() {
   });
   // The completions of what was just closed refer to this object: let them run first.
   loop_.RunAndWait([] {});
-}
-
-absl::Status HttpServer::Listen() {
-  error_code error;
-  tcp::resolver resolver(loop_.context());
-  const auto found =
-      resolver.resolve(options_.host, absl::StrCat(options_.port), tcp::resolver::passive, error);
-  const std::string address = absl::StrCat(options_.host, ":", options_.port);
-  if (error || found.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot resolve --host for ", address, ": ", error.message()));
-  }
-  const tcp::endpoint endpoint = *found.begin();
-  acceptor_.open(endpoint.protocol(), error);
-  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor_.bind(endpoint, error);
-  if (!error) acceptor_.listen(boost::asio::socket_base::max_listen_connections, error);
-  if (error) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", address, ": ", error.message()));
-  }
-  port_ = acceptor_.local_endpoint().port();
-  return absl::OkStatus();
 }
 
 void HttpServer::Accept() {

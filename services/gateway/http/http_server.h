@@ -14,6 +14,7 @@
 #include "services/gateway/http/http_connection.h"
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/http/http_limits.h"
+#include "services/gateway/http/listener.h"
 #include "services/gateway/loop/event_loop.h"
 
 namespace baton::gateway {
@@ -27,10 +28,12 @@ struct HttpServerOptions {
 // Created, used and destroyed outside of the loop's thread.
 class HttpServer {
  public:
-  // Listens at once. `loop` and `router` must outlive the server. Errors: InvalidArgument (the host
-  // cannot be resolved), Unavailable (the address cannot be bound); both name it.
+  // Listens at once. `loop` and `router` must outlive the server. Errors: as Listener::Open.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Create(HttpServerOptions options,
                                                             EventLoop& loop, HttpRouter& router);
+  // Takes over a listener; of `options` only the limits count then.
+  static std::unique_ptr<HttpServer> Create(HttpServerOptions options, Listener listener,
+                                            EventLoop& loop, HttpRouter& router);
   // Stops accepting and closes every connection; running calls are told.
   ~HttpServer();
 
@@ -43,9 +46,8 @@ class HttpServer {
   size_t num_connections();
 
  private:
-  HttpServer(HttpServerOptions options, EventLoop& loop, HttpRouter& router);
+  HttpServer(HttpServerOptions options, Listener listener, EventLoop& loop, HttpRouter& router);
 
-  absl::Status Listen();
   void Accept();
   // A copy, because what is done with them may close some. On the loop.
   std::vector<std::shared_ptr<HttpConnection>> Connections() const;
@@ -54,7 +56,7 @@ class HttpServer {
   const HttpServerOptions options_;
   EventLoop& loop_;
   HttpRouter& router_;
-  int port_ = 0;
+  const int port_;
   // The loop's own from here.
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer accept_pause_;

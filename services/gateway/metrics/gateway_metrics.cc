@@ -89,6 +89,8 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
                                     kRefusalSeconds)),
       disconnects_(AddCounter("baton_gateway_client_disconnects_total",
                               "Generation requests whose client closed the connection")),
+      resubmissions_(AddCounter("baton_gateway_resubmissions_total",
+                                "Sequences given to the scheduler again after it was lost")),
       live_requests_(AddGauge("baton_gateway_live_requests", "Generation requests being served")),
       group_ready_(AddGauge("baton_gateway_group_ready", "1 when a token can be produced now")),
       group_epoch_(AddGauge("baton_gateway_group_epoch", "Epoch of the group")),
@@ -151,6 +153,8 @@ void GatewayMetrics::RecordTurnedAway(absl::Duration since_arrival) {
 }
 
 void GatewayMetrics::CountDisconnect() { disconnects_.Increment(); }
+
+void GatewayMetrics::CountResubmission() { resubmissions_.Increment(); }
 
 void GatewayMetrics::SetLiveRequests(size_t count) {
   live_requests_.Set(static_cast<double>(count));

@@ -36,6 +36,8 @@ class GatewayMetrics {
   // A request was answered 429 or 503, so long after it had arrived.
   void RecordTurnedAway(absl::Duration since_arrival);
   void CountDisconnect();
+  // A sequence was given to the scheduler again, with its tokens, after a loss.
+  void CountResubmission();
   void SetLiveRequests(size_t count);
 
   void RecordAdmitted(uint32_t num_prompt_tokens, uint32_t max_tokens, uint32_t num_choices);
@@ -70,6 +72,7 @@ class GatewayMetrics {
   prometheus::Family<prometheus::Counter>& success_;
   prometheus::Histogram& refusal_seconds_;
   prometheus::Counter& disconnects_;
+  prometheus::Counter& resubmissions_;
   prometheus::Gauge& live_requests_;
   prometheus::Gauge& group_ready_;
   prometheus::Gauge& group_epoch_;

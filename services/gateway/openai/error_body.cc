@@ -117,10 +117,7 @@ HttpResponse ErrorResponse(const absl::Status& status) {
     response.headers.emplace_back(
         "retry-after-ms", absl::StrCat(std::clamp<int64_t>(absl::ToInt64Milliseconds(delay), 1,
                                                            kMaxRetrySeconds * 1000)));
-    // It is not there, but will be soon, or another is: clients that would not retry should.
-    if (response.status == 503 && CodeOf(status) != kServerIsOverloaded) {
-      response.headers.emplace_back("x-should-retry", "true");
-    }
+    response.headers.emplace_back("x-should-retry", "true");
   } else if (response.status == 500) {
     response.headers.emplace_back("x-should-retry", "false");
   } else if (response.status == 401) {
@@ -133,7 +130,10 @@ HttpResponse ErrorResponse(int http_status, absl::string_view message, absl::str
   HttpResponse response;
   response.status = http_status;
   response.body = ErrorJson(message, TypeOf(http_status), "", code);
-  if (http_status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (http_status == 503) {
+    response.headers.emplace_back("Retry-After", "1");
+    response.headers.emplace_back("x-should-retry", "true");
+  }
   return response;
 }
 

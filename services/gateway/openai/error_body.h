@@ -20,8 +20,8 @@ int HttpStatusOf(const absl::Status& status);
 // Body for a failed request, also the payload of an error event in a stream.
 std::string ErrorJson(const absl::Status& status);
 
-// A whole answer: Retry-After where the same request may succeed later, x-should-retry: false where
-// it will not, and true where the service is away for a moment.
+// A whole answer: Retry-After and x-should-retry: true where the same request may succeed later,
+// x-should-retry: false where it will not.
 HttpResponse ErrorResponse(const absl::Status& status);
 
 // For failures that only HTTP knows (404 of a path, 405, 413 ...).

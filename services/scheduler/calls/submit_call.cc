@@ -43,6 +43,9 @@ void SubmitCall::Begin(const v1::SubmitRequest& request) {
   id_ = submit_.loop->NewSequenceId();
   if (entered_ && submit_.loop->Post(SubmitEvent{id_, request, self_, DeadlineOf(*context_)}))
     return;
+  if (submit_.loop->stopped()) {
+    return Finish(absl::UnavailableError("the scheduler is shutting down"), absl::ZeroDuration());
+  }
   Finish(absl::ResourceExhaustedError("too many requests are open; try again later"), kRetryAfter);
 }
 

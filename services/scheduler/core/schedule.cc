@@ -12,9 +12,9 @@
 namespace baton::scheduler {
 namespace {
 
-// Losses of a stage, in a row, that a sequence was part of.
-constexpr uint32_t kLossesToRunAlone = 2;
-constexpr uint32_t kLossesToFail = 3;
+// Losses of a stage, in a row, that a sequence was part of. From here on it is a suspect: it runs
+// alone, and fails if a stage is lost while it does.
+constexpr uint32_t kLossesToSuspect = 2;
 // Growth beyond what was expected is charged each time that a sequence has so many tokens more.
 constexpr uint32_t kTokensToCharge = 64;
 
@@ -154,16 +154,20 @@ std::vector<SequenceNews> Schedule::CloseEpoch() {
   num_evicted_blocks_ += ledger_->num_evicted();
   ledger_.reset();
   std::vector<SequenceNews> news;
+  const bool was_alone = 1 == std::count_if(sequences_.begin(), sequences_.end(), [](auto& entry) {
+                           return entry.second->num_steps_in_flight() > 0;
+                         });
   for (Sequence* sequence : running_) {
-    if (sequence->num_steps_in_flight() > 0) sequence->CountLoss();
-    may_have_suspects_ |= sequence->num_losses() >= kLossesToRunAlone;
+    const bool was_in_flight = sequence->num_steps_in_flight() > 0;
+    if (was_in_flight) sequence->CountLoss();
+    may_have_suspects_ |= sequence->num_losses() >= kLossesToSuspect;
     sequence->Restart();
     Enqueue(sequence);
-    if (sequence->num_losses() < kLossesToFail) continue;
+    if (!was_in_flight || !was_alone || sequence->num_losses() < kLossesToSuspect) continue;
     news.push_back({.id = sequence->id(),
                     .ending = Ending{.cause = FinishCause::kFailed,
                                      .message = absl::StrCat(
-                                         "the group lost a stage ", kLossesToFail,
+                                         "the group lost a stage ", sequence->num_losses(),
                                          " times in a row while it computed this request, at last "
                                          "this request alone; it is not tried again")}});
   }
@@ -178,7 +182,7 @@ std::vector<SequenceNews> Schedule::CloseEpoch() {
 Sequence* Schedule::Suspect() {
   if (!may_have_suspects_) return nullptr;  // most of the time; else all that wait are looked at
   const auto is_suspect = [](const Sequence* sequence) {
-    return sequence->num_losses() >= kLossesToRunAlone;
+    return sequence->num_losses() >= kLossesToSuspect;
   };
   const auto running = std::find_if(running_.begin(), running_.end(), is_suspect);
   Sequence* const suspect = running != running_.end() ? *running : waiting_.FindReturned(is_suspect);

@@ -113,7 +113,7 @@ class Schedule final {
   // Takes a sequence into the queue. Its ending, if the resumed tokens had already ended it (it is
   // not kept then). Errors: InvalidArgument (no prompt, unknown token, or too long ever to fit),
   // DeadlineExceeded (it has passed), ResourceExhausted (no room; `admission`, if not null, says
-  // why).
+  // why; not for one with resumed tokens, which was admitted before).
   absl::StatusOr<std::optional<Ending>> Add(SequenceRequest request, TimeUs now = 0,
                                             Admission* admission = nullptr);
   // Ends a sequence without further news. False if it is not live.
@@ -130,7 +130,8 @@ class Schedule final {
   std::vector<SequenceNews> OpenEpoch(uint32_t num_blocks);
   // A stage was lost, and with it all that the stages hold: steps in flight are forgotten, what ran
   // waits to be computed anew. A sequence that was in flight at two such losses, without a token in
-  // between, runs alone until it gets one. News: the sequences that were so at a third.
+  // between, fails if nothing else was in flight at the second (that is news); else it runs alone
+  // until it gets a token, and fails at a loss before that.
   std::vector<SequenceNews> CloseEpoch();
   bool epoch_open() const { return ledger_.has_value(); }
 

@@ -1,6 +1,7 @@
 #include "services/scheduler/pipeline/step_engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -55,6 +56,11 @@ void StepEngine::Take(Event event, MonotonicTime now) {
   }
 }
 
+// Without a time to try again, it is a loss: the next scheduler can go on with the sequence.
+absl::Duration StepEngine::RetryAfter() const {
+  return phase_ == Phase::kServing ? kRetryAfter : absl::ZeroDuration();
+}
+
 absl::Status StepEngine::CheckAccepting(MonotonicTime now) const {
   if (phase_ != Phase::kServing) return absl::UnavailableError("the scheduler is shutting down");
   if (registry_.ready() || ElapsedSince(unready_since_, now) <= options_.unready_grace) {
@@ -68,7 +74,7 @@ absl::Status StepEngine::CheckAccepting(MonotonicTime now) const {
 void StepEngine::Submit(SubmitEvent event, MonotonicTime now) {
   if (absl::Status status = CheckAccepting(now); !status.ok()) {
     CountRefusal(phase_ == Phase::kServing ? "incomplete" : "draining");
-    event.sink->Finish(status, kRetryAfter);
+    event.sink->Finish(status, RetryAfter());
     return;
   }
   const ScheduleOptions& limits = options_.schedule;
@@ -164,7 +170,7 @@ absl::Status StepEngine::TakeFromStage(uint32_t index, v1::WorkerMessage message
     case v1::WorkerMessage::kJoined:
       RETURN_IF_ERROR(registry_.Joined(index, message.joined()));
       reporter_.MarkChanged();
-      if (registry_.ready() && !schedule_.epoch_open()) StartEpoch();
+      if (registry_.ready() && !schedule_.epoch_open()) StartEpoch(now);
       return absl::OkStatus();
     case v1::WorkerMessage::kFault:
       return absl::AbortedError(absl::StrCat("its worker gave up at step ",
@@ -186,7 +192,10 @@ void StepEngine::FormGroup(MonotonicTime now) {
   }
 }
 
-void StepEngine::StartEpoch() {
+void StepEngine::StartEpoch(MonotonicTime now) {
+  if (std::exchange(has_served_, true) && options_.observer != nullptr) {
+    options_.observer->OnRecovery(ElapsedSince(unready_since_, now));
+  }
   reports_.Reset();
   progress_.Reset();
   sent_steps_.clear();
@@ -210,6 +219,7 @@ void StepEngine::LoseStage(uint32_t index, const absl::Status& why, MonotonicTim
   } else {
     BATON_LOG(WARNING) << "stage " << index << " is lost in epoch " << registry_.epoch() << ": "
                        << why.message();
+    if (options_.observer != nullptr) options_.observer->OnStageLost();
   }
   StageLink* link = registry_.link(index);
   if (absl::IsUnavailable(why)) {
@@ -354,7 +364,7 @@ void StepEngine::AbortAll(const absl::Status& status, v1::FinishReason reason) {
     v1::SubmitResponse response;
     response.set_finish_reason(reason);
     live_.at(id).sink->Push(std::move(response));
-    FinishRequest(id, status, kRetryAfter);
+    FinishRequest(id, status, RetryAfter());
   }
 }
 

@@ -71,6 +71,8 @@ class StepEngine final {
   void Expire(MonotonicTime now);
   absl::Status CheckAccepting(MonotonicTime now) const;
   void CountRefusal(absl::string_view reason);
+  // What a caller that is refused, or aborted, for now is told to wait.
+  absl::Duration RetryAfter() const;
   void TakeStageMessage(StageMessageEvent event, MonotonicTime now);
   absl::Status TakeFromStage(uint32_t index, v1::WorkerMessage message, MonotonicTime now);
   void Register(const std::shared_ptr<StageLink>& link, const v1::RegisterStage& request,
@@ -78,7 +80,7 @@ class StepEngine final {
   absl::Status TakeReport(uint32_t index, v1::StepReport report, MonotonicTime now);
   void LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now);
   void FormGroup(MonotonicTime now);
-  void StartEpoch();
+  void StartEpoch(MonotonicTime now);
   void SendSteps(MonotonicTime now);
   void SendToStages(const v1::SchedulerMessage& message);
   // Tells the callers; done after SendSteps, so that the stages do not wait for it.
@@ -106,6 +108,7 @@ class StepEngine final {
   MonotonicTime drain_deadline_;
   MonotonicTime leave_deadline_;
   MonotonicTime unready_since_;
+  bool has_served_ = false;  // an epoch has begun
   MonotonicTime last_heartbeat_;
   MonotonicTime last_advance_;
   GroupReporter reporter_;

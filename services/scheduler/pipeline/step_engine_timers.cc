@@ -10,7 +10,6 @@ namespace {
 
 // How long stages may take to leave once they were told, beyond the drain's deadline.
 constexpr absl::Duration kLeaveTime = absl::Seconds(1);
-constexpr absl::Duration kLongestWait = absl::Seconds(10);
 
 }  // namespace
 
@@ -29,6 +28,7 @@ void StepEngine::SendHeartbeats(MonotonicTime now) {
   message.mutable_heartbeat()->set_epoch(registry_.epoch());
   message.mutable_heartbeat()->set_step_id(last_sent_step_);
   SendToStages(message);
+  reporter_.MarkChanged();  // for watchers, the state of the group is the sign of life
 }
 
 void StepEngine::SendToStages(const v1::SchedulerMessage& message) {
@@ -85,13 +85,11 @@ void StepEngine::AdvanceDrain(MonotonicTime now) {
 }
 
 MonotonicTime StepEngine::NextDue(MonotonicTime now) const {
-  MonotonicTime due = std::min(now + kLongestWait, reporter_.next_due(now));
+  MonotonicTime due =
+      std::min(last_heartbeat_ + options_.heartbeat_interval, reporter_.next_due(now));
   if (schedule_.next_deadline() != kNever) {
     const TimeUs left = schedule_.next_deadline() - ToCoreTime(now);
     due = std::min(due, now + absl::Microseconds(left + 1));
-  }
-  if (registry_.num_attached() > 0) {
-    due = std::min(due, last_heartbeat_ + options_.heartbeat_interval);
   }
   if (!registry_.ready() && !live_.empty() && phase_ == Phase::kServing) {
     due = std::min(due, unready_since_ + options_.unready_grace + absl::Milliseconds(1));

@@ -14,8 +14,6 @@ constexpr int kMaxEventsInRow = 64;
 // Beyond the drain's deadline, for stages that do not leave.
 constexpr absl::Duration kDrainSlack = absl::Seconds(5);
 constexpr absl::Duration kLongestTurn = absl::Seconds(5);
-// What a refused caller is told to wait.
-constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
 int64_t Nanoseconds(MonotonicTime time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
@@ -57,7 +55,7 @@ void StepLoop::RefuseRest() {
   const absl::Status status = absl::UnavailableError("the scheduler is shutting down");
   while (std::optional<Event> event = inbox_.Pop(absl::InfinitePast())) {
     if (auto* submit = std::get_if<SubmitEvent>(&*event)) {
-      submit->sink->Finish(status, kRetryAfter);
+      submit->sink->Finish(status, absl::ZeroDuration());
     } else if (auto* message = std::get_if<StageMessageEvent>(&*event)) {
       message->link->Close(status);
     }

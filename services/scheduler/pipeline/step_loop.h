@@ -29,6 +29,8 @@ class StepLoop final {
 
   // False, and `event` is dropped, if the inbox is full or the loop has stopped. Any thread.
   bool Post(Event event) { return inbox_.TryPush(std::move(event)); }
+  // It takes no more events. Any thread.
+  bool stopped() const { return inbox_.closed(); }
   // A name for a sequence that no other ever had in this process. Any thread.
   SequenceId NewSequenceId() { return next_sequence_id_.fetch_add(1, std::memory_order_relaxed); }
   // Unavailable if the loop has been busy with one turn for seconds: it hangs. A loop that sleeps

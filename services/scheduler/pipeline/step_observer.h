@@ -25,6 +25,10 @@ class StepObserver {
   virtual void OnExpired(uint64_t num_requests) = 0;
   // What steps are predicted to cost by now.
   virtual void OnStepCost(const StepCost& cost) = 0;
+  // A stage was lost, or refused to go on, while the scheduler serves.
+  virtual void OnStageLost() = 0;
+  // A group that had served is complete again, `duration` after its stage was lost.
+  virtual void OnRecovery(absl::Duration duration) = 0;
   virtual void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) = 0;
 };
 

@@ -20,7 +20,8 @@ SchedulerStream::SchedulerStream(const std::shared_ptr<grpc::Channel>& channel,
     : stub_(v1::Stage::NewStub(channel)),
       listener_(listener),
       last_heard_(std::chrono::steady_clock::now()) {
-  context_.set_wait_for_ready(false);
+  // A scheduler that is being started again is reached as soon as it listens.
+  context_.set_wait_for_ready(true);
   stub_->async()->Attach(&context_, this);
   AddHold();
   StartRead(&incoming_);

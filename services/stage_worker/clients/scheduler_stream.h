@@ -31,7 +31,8 @@ class SchedulerListener {
 class SchedulerStream final
     : private grpc::ClientBidiReactor<v1::WorkerMessage, v1::SchedulerMessage> {
  public:
-  // Starts the stream with `first` as its first message; `listener` must outlive this object.
+  // Starts the stream with `first` as its first message, once the scheduler can be reached;
+  // `listener` must outlive this object.
   SchedulerStream(const std::shared_ptr<grpc::Channel>& channel, SchedulerListener* listener,
                   v1::WorkerMessage first);
   // Cancels and waits for OnClosed.

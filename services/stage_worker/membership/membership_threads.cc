@@ -1,4 +1,5 @@
 // What StageMembership does outside the control thread: the stream, reports, heartbeats.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -67,6 +68,7 @@ void StageMembership::OnStepDone(StepResult result) {
     *message.mutable_report() = EncodeReport(result);
     message.mutable_report()->set_epoch(epoch_);
   }
+  step_clock_.Finish(absl::Now());
   last_step_id_ = result.step_id;
   Send(std::move(message));
 }
@@ -97,8 +99,24 @@ StageSnapshot StageMembership::snapshot() const {
   return snapshot;
 }
 
+absl::Status StageMembership::CheckAlive(absl::Time now) const {
+  const absl::Duration limit = 2 * options_.step_timeout;
+  const absl::Duration control =
+      loading_ ? absl::ZeroDuration() : control_clock_.without_progress(now);
+  const absl::Duration steps = step_clock_.without_progress(now);
+  if (std::max(control, steps) <= limit) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat(control > limit ? "the control thread" : "a device", " has done nothing for ",
+                   absl::FormatDuration(absl::Trunc(std::max(control, steps), absl::Seconds(1))),
+                   " while it had work"));
+}
+
 void StageMembership::Pulse() {
+  absl::Time beat = absl::Now();
   while (!ended_.WaitForNotificationWithTimeout(options_.heartbeat_interval)) {
+    // Whoever was asleep cannot say that others were silent.
+    const absl::Time due = std::exchange(beat, absl::Now()) + options_.heartbeat_interval;
+    const bool overslept = beat - due > options_.scheduler_timeout / 2;
     const StageSnapshot now = snapshot();
     metrics_->Update(now);
     v1::WorkerMessage heartbeat;
@@ -111,7 +129,7 @@ void StageMembership::Pulse() {
     if (stream_ == nullptr) continue;
     stream_->Send(std::move(heartbeat));
     if (loading_ && now.load_total_bytes > 0) stream_->Send(std::move(progress));
-    if (stream_->silence() > options_.scheduler_timeout) {
+    if (!overslept && stream_->silence() > options_.scheduler_timeout) {
       stream_->Cancel(absl::UnavailableError(
           absl::StrCat("silent for ", absl::FormatDuration(options_.scheduler_timeout))));
     }

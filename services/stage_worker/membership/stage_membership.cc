@@ -16,8 +16,9 @@
 namespace baton::stage {
 namespace {
 
-constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
-constexpr absl::Duration kLongestPause = absl::Seconds(1);
+// The stream itself waits for a scheduler that is not there.
+constexpr absl::Duration kFirstPause = absl::Milliseconds(10);
+constexpr absl::Duration kLongestPause = absl::Milliseconds(250);
 // How long the scheduler may take to read a fault or a farewell.
 constexpr absl::Duration kFarewellLimit = absl::Seconds(1);
 // How long the model-loader may take to say what it has, being started at the same time.
@@ -117,46 +118,52 @@ StageMembership::Ending StageMembership::HandleEvents() {
   while (true) {
     std::optional<Event> event = events_.Pop(neighbour_deadline_);
     if (!event.has_value()) event = {.kind = EventKind::kFault, .status = neighbour_loss_};
-    Ending ending;
-    switch (event->kind) {
-      case EventKind::kPlan:
-        ending = ApplyPlan(event->message.plan());
-        break;
-      case EventKind::kTopology:
-        neighbour_deadline_ = absl::InfiniteFuture();
-        ending.status = ApplyTopology(event->message.topology());
-        if (!ending.status.ok()) ReportFault(ending.status);
-        break;
-      case EventKind::kDrain:
-        FinishSteps(absl::Now() + options_.step_timeout);
-        break;
-      case EventKind::kFault:
-        if (IsJoined()) break;  // of an epoch before this one
-        ending.status = event->status;
-        ReportFault(ending.status);
-        break;
-      case EventKind::kNeighbourLost:
-        if (IsJoined()) break;  // of an epoch before this one
-        Announce(false);
-        neighbour_loss_ = event->status;
-        neighbour_deadline_ = absl::Now() + options_.step_timeout;
-        break;
-      case EventKind::kClosed:
-        ending.status = event->status.ok()
-                            ? absl::UnavailableError("the scheduler ended the stream")
-                            : event->status;
-        ending.is_final = IsFinalRefusal(event->status);
-        ending.status =
-            Annotate(ending.status, absl::StrCat("scheduler at ", options_.scheduler_address));
-        break;
-      case EventKind::kStop:
-        FinishSteps(stop_deadline_);
-        WaitForClose(kFarewellLimit);
-        ending = {.status = absl::CancelledError("the worker was stopped"), .is_final = true};
-        break;
-    }
+    control_clock_.Add(absl::Now());
+    const Ending ending = HandleEvent(*event);
+    control_clock_.Clear();
     if (!ending.status.ok()) return ending;
   }
+}
+
+StageMembership::Ending StageMembership::HandleEvent(const Event& event) {
+  Ending ending;
+  switch (event.kind) {
+    case EventKind::kPlan:
+      ending = ApplyPlan(event.message.plan());
+      break;
+    case EventKind::kTopology:
+      neighbour_deadline_ = absl::InfiniteFuture();
+      ending.status = ApplyTopology(event.message.topology());
+      if (!ending.status.ok()) ReportFault(ending.status);
+      break;
+    case EventKind::kDrain:
+      FinishSteps(absl::Now() + options_.step_timeout);
+      break;
+    case EventKind::kFault:
+      if (IsJoined()) break;  // of an epoch before this one
+      ending.status = event.status;
+      ReportFault(ending.status);
+      break;
+    case EventKind::kNeighbourLost:
+      if (IsJoined()) break;  // of an epoch before this one
+      Announce(false);
+      neighbour_loss_ = event.status;
+      neighbour_deadline_ = absl::Now() + options_.step_timeout;
+      break;
+    case EventKind::kClosed:
+      ending.status = event.status.ok() ? absl::UnavailableError("the scheduler ended the stream")
+                                        : event.status;
+      ending.is_final = IsFinalRefusal(event.status);
+      ending.status =
+          Annotate(ending.status, absl::StrCat("scheduler at ", options_.scheduler_address));
+      break;
+    case EventKind::kStop:
+      FinishSteps(stop_deadline_);
+      WaitForClose(kFarewellLimit);
+      ending = {.status = absl::CancelledError("the worker was stopped"), .is_final = true};
+      break;
+  }
+  return ending;
 }
 
 StageMembership::Ending StageMembership::ApplyPlan(const v1::StagePlan& plan) {
@@ -224,6 +231,7 @@ absl::Status StageMembership::ApplyTopology(const v1::Topology& topology) {
                     << stage->link().description() << " (UCX)";
   }
   last_step_id_ = 0;
+  step_clock_.Clear();
   {
     const absl::MutexLock lock(&submit_mutex_);
     joined_ = true;
@@ -253,6 +261,7 @@ void StageMembership::Announce(bool joined) {
 
 void StageMembership::LeaveEpoch() {
   Announce(false);
+  step_clock_.Clear();
   const absl::MutexLock lock(&submit_mutex_);
   joined_ = false;
   if (stage_ != nullptr) stage_->AbandonEpoch(absl::CancelledError("the epoch has ended"));
@@ -310,6 +319,7 @@ void StageMembership::SubmitStep(const v1::StepCommand& command) {
       work->epoch = local_epoch_;
       StageExecutor& executor = stage_->executor();
       submitted = executor.Submit(*work);
+      if (submitted.ok()) step_clock_.Add(absl::Now());
       // The epoch broke a moment ago: OnEpochBroken, which waits for the lock, tells why.
       if (absl::IsFailedPrecondition(submitted)) return;
       num_sequences_ = static_cast<uint32_t>(executor.num_sequences());

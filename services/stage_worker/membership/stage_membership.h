@@ -28,6 +28,7 @@
 #include "services/stage_worker/clients/scheduler_stream.h"
 #include "services/stage_worker/membership/loaded_stage.h"
 #include "services/stage_worker/membership/membership_events.h"
+#include "services/stage_worker/membership/work_clock.h"
 #include "services/stage_worker/stage_metrics.h"
 #include "services/stage_worker/stage_options.h"
 #include "services/stage_worker/stage_snapshot.h"
@@ -52,6 +53,10 @@ class StageMembership final : private SchedulerListener, private StepObserver {
 
   StageSnapshot snapshot() const;  // any thread
 
+  // Unavailable if the control thread or a device hangs: it has had one thing to do for more than
+  // twice the step timeout. Loading takes the time that it takes. Any thread.
+  absl::Status CheckAlive(absl::Time now) const;
+
  private:
   using Event = MembershipEvent;
   using EventKind = MembershipEvent::Kind;
@@ -70,6 +75,7 @@ class StageMembership final : private SchedulerListener, private StepObserver {
 
   Ending RunSession();
   Ending HandleEvents();
+  Ending HandleEvent(const Event& event);
   // Answer a plan or a topology.
   Ending ApplyPlan(const v1::StagePlan& plan);
   absl::Status EnsureLoaded(const v1::StagePlan& plan);
@@ -119,6 +125,8 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   uint32_t num_sequences_ ABSL_GUARDED_BY(submit_mutex_) = 0;
   uint32_t num_used_blocks_ ABSL_GUARDED_BY(submit_mutex_) = 0;
 
+  WorkClock control_clock_;  // events taken up by the control thread
+  WorkClock step_clock_;     // steps that the devices have
   std::atomic<uint64_t> last_step_id_{0};
   std::atomic<bool> loading_{false};
   absl::Notification stopping_;

@@ -233,27 +233,6 @@ TEST_F(ChatContract, FailureBeforeTheFirstTokenHasItsOwnStatus) {
   EXPECT_EQ(json::parse(response.body)["error"]["code"], "server_is_overloaded");
 }
 
-TEST_F(ChatContract, SchedulerDeathInAStreamIsAnErrorEvent) {
-  scheduler().HoldAfter(2);
-  json request = ChatBody();
-  request["stream"] = true;
-  TestHttpClient client(http_port());
-  client.SendRequest("POST", "/v1/chat/completions", request.dump());
-  ASSERT_TRUE(client.ReceiveUntil("data: "));
-  StopScheduler();
-  const TestHttpResponse response = client.Receive();
-  EXPECT_FALSE(response.complete);
-  EXPECT_TRUE(json::parse(response.Events().back()).contains("error")) << response.body;
-  EXPECT_THAT(response.body, testing::Not(HasSubstr("127.0.0.1")));
-  AwaitReady(503);
-  EXPECT_EQ(Get("/health").status, 503);
-  EXPECT_EQ(Get("/health/live").status, 200);
-  const TestHttpResponse refused = Post("/v1/chat/completions", ChatBody());
-  EXPECT_EQ(refused.status, 503);
-  EXPECT_NE(refused.Header("Retry-After"), "");
-  EXPECT_THAT(refused.body, testing::Not(HasSubstr("127.0.0.1")));
-}
-
 TEST_F(ChatContract, SlowReaderPausesItsSequenceAndLosesNothing) {
   FakeAnswer answer;
   const std::vector<uint32_t> tokens = Tokens("</think>0123456789 abcdefghij");

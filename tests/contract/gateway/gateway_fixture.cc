@@ -27,6 +27,8 @@ void GatewayFixture::StartGateway(const std::function<void(GatewayConfig&)>& adj
   }
   fake_options.vocab_size = 2048;
   scheduler_ = FakeScheduler::Start(fake_options);
+  scheduler_options_ = fake_options;
+  scheduler_options_.listen_address = scheduler_->address();
 
   GatewayConfig config;
   config.server.role = "gateway";
@@ -52,6 +54,11 @@ void GatewayFixture::StopGateway() {
   if (run_.joinable()) run_.join();
   server_.reset();
   runtime_.reset();
+}
+
+void GatewayFixture::RestartScheduler() {
+  scheduler_.reset();
+  scheduler_ = FakeScheduler::Start(scheduler_options_);
 }
 
 void GatewayFixture::AwaitReady(int status) {

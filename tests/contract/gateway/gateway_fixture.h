@@ -27,6 +27,8 @@ class GatewayFixture : public testing::Test {
                     FakeSchedulerOptions fake_options = {});
   void StopGateway();
   void StopScheduler() { scheduler_.reset(); }
+  // A new one takes its place on its port; what the old one was told it does not know.
+  void RestartScheduler();
   // Waits until GET /health/ready answers `status`.
   void AwaitReady(int status);
 
@@ -46,6 +48,7 @@ class GatewayFixture : public testing::Test {
 
  private:
   std::unique_ptr<Tokenizer> tokenizer_;
+  FakeSchedulerOptions scheduler_options_;
   std::unique_ptr<FakeScheduler> scheduler_;
   std::unique_ptr<ServerRuntime> runtime_;
   std::unique_ptr<GatewayServer> server_;

@@ -179,8 +179,8 @@ TEST_F(InferenceContract, OverloadIsRefusedWithADelay) {
   reader->Finish();
 }
 
-TEST_F(InferenceContract, SchedulerDeathEndsTheCall) {
-  Start();
+TEST_F(InferenceContract, ASchedulerThatStaysAwayEndsTheCall) {
+  Start([](GatewayConfig& config) { config.recovery_timeout = absl::Milliseconds(300); });
   scheduler().HoldAfter(1);
   grpc::ClientContext context;
   const auto reader = stub_->Generate(&context, TokenRequest(100));

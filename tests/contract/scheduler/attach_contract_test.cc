@@ -1,6 +1,10 @@
 // Stage.Attach: registration, order of messages, refusals, heartbeats, death, shutdown.
+#include <algorithm>
+#include <atomic>
 #include <memory>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
@@ -122,6 +126,75 @@ TEST_F(AttachContract, TakesAStageBackAfterItsWorkerGaveUp) {
   ExpectEnd(*stages_[1], absl::StatusCode::kAborted, "out of memory");
   stages_[1] = StartStage(1);
   EXPECT_TRUE(WaitForReady(true));
+}
+
+// Starts stages again as they die of a token, until the end of the test's requests.
+class DeadlyToken : public AttachContract {
+ protected:
+  static constexpr uint32_t kDeadly = kVocabSize - 1;
+
+  void SetUp() override {
+    stages_.push_back(StartStage(0));
+    stages_.push_back(StartLast());
+    ASSERT_TRUE(WaitForReady(true));
+    keeper_ = std::thread([this] {
+      while (!done_) {
+        if (!stages_[1]->WaitForEnd(absl::Milliseconds(20)).has_value()) continue;
+        ++num_deaths_;
+        stages_[1] = StartLast();
+      }
+    });
+  }
+  void TearDown() override {
+    done_ = true;
+    keeper_.join();
+  }
+  std::unique_ptr<FakeStageWorker> StartLast() {
+    FakeStageOptions options;
+    options.stage_index = 1;
+    options.deadly_token = kDeadly;
+    return StartStage(options);
+  }
+  static v1::SubmitRequest DeadlyRequest() {
+    v1::SubmitRequest request = MakeRequest(5, 10);
+    request.add_prompt_token_ids(kDeadly);
+    return request;
+  }
+
+  std::atomic<bool> done_{false};
+  std::atomic<int> num_deaths_{0};
+  std::thread keeper_;
+};
+
+TEST_F(DeadlyToken, FailsTheRequestAfterTwoDeaths) {
+  const SubmitOutcome outcome = Submit(DeadlyRequest());
+  EXPECT_TRUE(absl::IsInternal(outcome.status)) << outcome.status;
+  EXPECT_NE(outcome.status.message().find("not tried again"), std::string::npos);
+  EXPECT_TRUE(outcome.tokens.empty());
+  EXPECT_TRUE(Submit(MakeRequest(5, 10)).status.ok());
+  EXPECT_LE(num_deaths_, 2);
+}
+
+TEST_F(DeadlyToken, HarmsNobodyElse) {
+  std::vector<v1::SubmitRequest> requests;
+  for (uint32_t num_tokens = 10; requests.size() < 4; ++num_tokens) {
+    v1::SubmitRequest request = MakeRequest(num_tokens, 100);
+    const std::vector<uint32_t> answer = Expected(request);
+    // The deadly token in its answer would make it deadly too.
+    if (std::find(answer.begin(), answer.end(), kDeadly) != answer.end()) continue;
+    requests.push_back(std::move(request));
+  }
+  std::vector<SubmitOutcome> outcomes(requests.size());
+  std::vector<std::thread> callers;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    callers.emplace_back([&, i] { outcomes[i] = Submit(requests[i]); });
+  }
+  EXPECT_TRUE(absl::IsInternal(Submit(DeadlyRequest()).status));
+  for (std::thread& caller : callers) caller.join();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_TRUE(outcomes[i].status.ok()) << outcomes[i].status;
+    EXPECT_EQ(outcomes[i].tokens, Expected(requests[i]));
+  }
 }
 
 class WatchfulScheduler : public AttachContract {

@@ -25,7 +25,7 @@ std::string Refusal(std::vector<std::string> words) {
 }
 
 std::string Line(Role role, const ServeOptions& options) {
-  return absl::StrJoin(ArgumentsOf(role, 1, options, {"s:1", "l:2"}, "p.json"), " ");
+  return absl::StrJoin(ArgumentsOf(role, 1, options, {"s:1", "l:2"}, {"p.json", {}}), " ");
 }
 
 TEST(ServeOptions, HasDefaults) {
@@ -122,6 +122,30 @@ TEST(ArgumentsOf, GivesEachRoleItsOwnFlags) {
   const std::string loader = Line(Role::kModelLoader, *options);
   EXPECT_THAT(loader, HasSubstr("--ports-file p.json"));
   EXPECT_THAT(loader, Not(HasSubstr("--scheduler")));
+}
+
+TEST(ArgumentsOf, KeepsThePortsOfAnEarlierLife) {
+  const auto options = Parse({"--port", "0", "--grpc-port", "0"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  const ProcessPlace place{"p.json", {{"grpc", 7}, {"metrics", 8}, {"http", 9}}};
+  const auto line = [&](Role role) {
+    return absl::StrJoin(ArgumentsOf(role, 0, *options, {"s:1", "l:2"}, place), " ");
+  };
+  EXPECT_THAT(line(Role::kGateway), HasSubstr("--metrics-address 127.0.0.1:8 "));
+  EXPECT_THAT(line(Role::kGateway), HasSubstr("--port 9 --grpc-listen-address 127.0.0.1:7"));
+  for (const Role role : {Role::kModelLoader, Role::kScheduler, Role::kStageWorker})
+    EXPECT_THAT(line(role), HasSubstr("--listen-address 127.0.0.1:7"));
+}
+
+TEST(ServeOptions, TakesLimitsOfRestarts) {
+  const auto options =
+      Parse({"--max-restarts", "5000", "--restart-window", "10m", "--liveness-timeout", "4s"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->restart_limits.max_deaths, 5000);
+  EXPECT_EQ(options->restart_limits.window, absl::Minutes(10));
+  EXPECT_EQ(options->liveness_timeout, absl::Seconds(4));
+  EXPECT_THAT(Refusal({"--liveness-timeout", "1ms"}), HasSubstr("at least 100ms"));
+  EXPECT_THAT(Refusal({"--max-restarts", "-1"}), HasSubstr("--max-restarts"));
 }
 
 TEST(EnvironmentOf, CarriesTheKeysInsteadOfTheCommandLine) {

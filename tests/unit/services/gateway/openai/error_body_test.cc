@@ -42,6 +42,7 @@ TEST(ErrorBody, TellsClientsWhenToRetry) {
       ErrorResponse(WithRetryAfter(absl::UnavailableError("x"), absl::Milliseconds(1200)));
   EXPECT_EQ(HeaderOf(later, "Retry-After"), "2");
   EXPECT_EQ(HeaderOf(later, "retry-after-ms"), "1200");
+  EXPECT_EQ(HeaderOf(later, "x-should-retry"), "true");
   const HttpResponse long_later =
       ErrorResponse(WithRetryAfter(absl::UnavailableError("x"), absl::Hours(1)));
   EXPECT_EQ(HeaderOf(long_later, "Retry-After"), "60");  // clients ignore more

@@ -61,6 +61,43 @@ TEST(Schedule, RefusesNewcomersPastTheQueueBound) {
   EXPECT_TRUE(absl::IsResourceExhausted(schedule.Add(MakeRequest(3, 4)).status()));
 }
 
+TEST(Schedule, TakesResumedSequencesPastTheQueueBound) {
+  ScheduleOptions options = MakeOptions();
+  options.max_waiting = 1;
+  Schedule schedule(options);
+  EXPECT_TRUE(schedule.Add(MakeRequest(1, 4)).ok());
+  SequenceRequest resumed = MakeRequest(2, 4, 9);
+  resumed.resumed = {5};
+  EXPECT_TRUE(schedule.Add(resumed).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(schedule.Add(MakeRequest(3, 4)).status()));
+}
+
+TEST(Schedule, FailsWhatWasAloneAtTwoLosses) {
+  Schedule schedule(MakeOptions());
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
+  schedule.OpenEpoch(kManyBlocks);
+  ASSERT_TRUE(schedule.NextBatch().has_value());
+  EXPECT_TRUE(schedule.CloseEpoch().empty());
+  schedule.OpenEpoch(kManyBlocks);
+  ASSERT_TRUE(schedule.NextBatch().has_value());
+  const std::vector<SequenceNews> news = schedule.CloseEpoch();
+  ASSERT_EQ(news.size(), 1u);
+  EXPECT_EQ(news[0].ending->cause, FinishCause::kFailed);
+  EXPECT_EQ(schedule.Find(1), nullptr);
+}
+
+TEST(Schedule, ATokenBetweenTwoLossesClearsASequence) {
+  Schedule schedule(MakeOptions());
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
+  for (int loss = 0; loss < 5; ++loss) {
+    schedule.OpenEpoch(kManyBlocks);
+    const Batch batch = *schedule.NextBatch();
+    ASSERT_TRUE(schedule.Complete(Answer(batch)).ok());
+    ASSERT_TRUE(schedule.NextBatch().has_value());
+    EXPECT_TRUE(schedule.CloseEpoch().empty());
+  }
+}
+
 TEST(Schedule, RunsAloneAfterTwoLossesAndFailsAfterTheThird) {
   ScheduleOptions options = MakeOptions();
   options.max_steps_in_flight = 2;

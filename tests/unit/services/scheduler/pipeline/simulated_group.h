@@ -29,6 +29,7 @@ struct SimulatedGroupOptions {
   uint32_t seed = 1;
   // A stage dies when it is told of this token, and another takes its place.
   std::optional<uint32_t> deadly_token;
+  StepObserver* observer = nullptr;  // must outlive the group
 };
 
 // What a caller saw of its request.

@@ -99,7 +99,7 @@ TEST_P(StepEngineProperty, EverySequenceEndsOnceWithItsOwnTokens) {
   EXPECT_GT(num_cached, 0u);
 }
 
-// A token on which stages die: whoever has it fails after three losses, everyone else is answered.
+// A token on which stages die: whoever has it fails after a few losses, everyone else is answered.
 TEST_P(StepEngineProperty, ADeadlyTokenHarmsOnlyThoseWhoHaveIt) {
   constexpr uint32_t kDeadly = 500;
   Story story = MakeStory(GetParam());

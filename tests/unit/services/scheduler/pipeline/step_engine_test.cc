@@ -10,9 +10,26 @@ namespace {
 // Keeps the newest state.
 class LastState final : public GroupWatcher {
  public:
-  void Notify(const v1::GroupState& state) override { last = state; }
+  void Notify(const v1::GroupState& state) override {
+    last = state;
+    ++num_states;
+  }
   void End() override {}
   v1::GroupState last;
+  int num_states = 0;
+};
+
+class RecoveryLog final : public StepObserver {
+ public:
+  void OnStep(uint32_t, uint32_t, absl::Duration) override {}
+  void OnStart(absl::Duration) override {}
+  void OnTokens(uint64_t) override {}
+  void OnStageLost() override { ++num_losses; }
+  void OnRecovery(absl::Duration duration) override { recoveries.push_back(duration); }
+  void OnCounts(const ScheduleCounts&, uint64_t, bool) override {}
+
+  int num_losses = 0;
+  std::vector<absl::Duration> recoveries;
 };
 
 class StepEngineTest : public testing::Test {
@@ -56,6 +73,31 @@ TEST_F(StepEngineTest, BecomesReadyWhenEveryStageHasJoined) {
   EXPECT_EQ(state_->last.num_total_blocks(), 16u);
   EXPECT_EQ(state_->last.max_model_len(), 128u);
   EXPECT_EQ(state_->last.model_fingerprint(), "simulated");
+}
+
+TEST_F(StepEngineTest, TellsWatchersTheStateWithEveryHeartbeat) {
+  Complete();
+  for (int beat = 0; beat < 10; ++beat) {
+    const int before = state_->num_states;
+    group_.Pass(absl::Milliseconds(250));
+    EXPECT_GT(state_->num_states, before) << beat;
+  }
+}
+
+TEST(StepEngineObserver, HearsOfLossesAndRecoveries) {
+  RecoveryLog log;
+  SimulatedGroup group({.observer = &log});
+  group.AddStage(0);
+  group.AddStage(1);
+  group.Settle();
+  EXPECT_TRUE(log.recoveries.empty());  // the first time it is whole is no recovery
+  group.KillStage(1);
+  EXPECT_EQ(log.num_losses, 1);
+  group.Pass(absl::Milliseconds(400));
+  group.AddStage(1);
+  group.Settle();
+  ASSERT_EQ(log.recoveries.size(), 1u);
+  EXPECT_GE(log.recoveries[0], absl::Milliseconds(400));
 }
 
 TEST_F(StepEngineTest, AnswersARequestAndReleasesItOnEveryStage) {
@@ -352,6 +394,7 @@ TEST_F(StepEngineTest, DrainsWhatRunsAndLetsTheStagesLeave) {
   EXPECT_FALSE(state_->last.ready());
   const SequenceId late = SubmitSmall();
   EXPECT_TRUE(absl::IsUnavailable(*group_.caller(late).status));
+  EXPECT_EQ(group_.caller(late).retry_after, absl::ZeroDuration());  // the next scheduler's
   EXPECT_FALSE(group_.engine().stopped());
   group_.Settle();
   ExpectAnswered(id);

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Kills random processes of a group under load: what is lost, what differs, how long are the pauses?
+
+  tests/bench/kills.py [--kills 1000] [--seconds 3600] [--clients 6] [--stages 2] [--ranks 2] [--seed 1]
+
+Every answer is compared with the one that its question got alone. After each kill it waits until the
+group is whole and tokens flow, and then for up to 0.3 s. Prints, per role, the time from the kill to the
+next token, and for the gateway to the first connection that it accepts. Exits 1 if an answer was lost or
+differs, or something is left behind.
+"""
+
+import argparse
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+
+import load_client
+import running_group  # on the path since load_client
+import steady_load
+
+
+def percentile(values, share):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def time_to_accept(port, killed):
+    """Seconds until the port takes a connection again."""
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return time.monotonic() - killed
+        except OSError:
+            time.sleep(0.002)
+
+
+class Accepting(threading.Thread):
+    """Watches a port that is dead just now."""
+
+    def __init__(self, port, killed):
+        super().__init__(daemon=True)
+        self._arguments = (port, killed)
+        self.seconds = None
+
+    def run(self):
+        self.seconds = time_to_accept(*self._arguments)
+
+
+def kill_one(group, load, name, times):
+    pid = group.pids[name]
+    os.kill(pid, signal.SIGKILL)
+    killed = time.monotonic()
+    accepting = None
+    if name == "gateway":
+        running_group.wait_until(lambda: is_dead(pid), "a dead gateway")
+        accepting = Accepting(group.port, killed)
+        accepting.start()
+    group.wait_replaced(name, pid)
+    running_group.wait_until(group.ready, f"ready after {name}")
+    time.sleep(0.3)
+    running_group.wait_until(lambda: load.arrivals(max(killed + 0.3, time.monotonic() - 0.05)), "a token")
+    times.setdefault(name, []).append(steady_load.pause_after(load.arrivals(killed), killed))
+    if accepting is not None:
+        accepting.join()
+        times.setdefault("gateway accepts", []).append(accepting.seconds)
+
+
+def is_dead(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def report(times, done, seconds, load):
+    print(f"{done} kills in {seconds:.0f} s; answers: {load.answered} whole, {load.lost} lost, "
+          f"{load.different} different, {load.error_events} with an error event; "
+          f"asked again after a broken stream: {load.asked_again}")
+    for name, values in sorted(times.items()):
+        print(f"  {name:16} {len(values):5} times  p50 {percentile(values, 0.5) * 1000:6.0f} ms  "
+              f"p99 {percentile(values, 0.99) * 1000:6.0f} ms  most {max(values) * 1000:6.0f} ms")
+    for problem in load.problems:
+        print("  " + problem)
+
+
+def left_behind(group):
+    """Metrics that should be zero with nobody around, and are not after a while."""
+    wanted = ("running_sequences", "waiting_sequences", "kv_blocks_used")
+
+    def leftovers():
+        now = group.metrics("scheduler")
+        return {name: now[f"baton_scheduler_{name}"] for name in wanted if now[f"baton_scheduler_{name}"]}
+
+    try:
+        running_group.wait_until(lambda: not leftovers(), "nothing left behind", timeout=20)
+    except AssertionError:
+        return leftovers()
+    return {}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=3600, help="stop after this long")
+    parser.add_argument("--clients", type=int, default=6)
+    parser.add_argument("--stages", type=int, default=2)
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--roles", nargs="*", help="kill only these; default: any")
+    parser.add_argument("--log", help="keep the log of the group here")
+    arguments = parser.parse_args()
+    generator = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        group = load_client.start(arguments.log or folder, "--max-restarts", "1000000",
+                                  stages=arguments.stages, ranks=arguments.ranks)
+        try:
+            group.wait_ready()
+            roles = arguments.roles or list(group.pids)
+            bodies = steady_load.questions(group.model, 8)
+            answers = steady_load.solo(group.port, bodies)
+            times, done = {}, 0
+            began = time.monotonic()
+            with steady_load.SteadyLoad(group.port, bodies, answers, arguments.clients) as load:
+                while done < arguments.kills and time.monotonic() < began + arguments.seconds:
+                    time.sleep(generator.random() * 0.3)
+                    kill_one(group, load, generator.choice(roles), times)
+                    done += 1
+            leftovers = left_behind(group)
+        finally:
+            group.stop()
+    report(times, done, time.monotonic() - began, load)
+    if leftovers:
+        print(f"  left behind: {leftovers}")
+    sys.exit(1 if load.lost or load.different or load.error_events or leftovers else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Processes die, hang and lose each other under load: a pause for clients, the same bytes in the end."""
+
+import concurrent.futures
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import time
+
+import openai
+import pytest
+import running_group
+import steady_load
+from running_group import fetch, parse_metrics, wait_until
+
+ROLES = ("gateway", "scheduler", "model-loader", "stage-worker-0", "stage-worker-1")
+CLIENTS = 6
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory):
+    """One group for all tests here; its processes are not the same at the end."""
+    running = running_group.RunningGroup(tmp_path_factory.mktemp("lasting"),
+                                         "--max-restarts", "1000", stages=2, ranks=2)
+    try:
+        yield running.wait_ready()
+    finally:
+        status = running.stop()
+    assert status == 0, running.log_tail()
+
+
+@pytest.fixture(scope="module")
+def questions_and_answers(lasting):
+    bodies = steady_load.questions(lasting.model, 8)
+    return bodies, steady_load.solo(lasting.port, bodies)
+
+
+@pytest.fixture
+def load(lasting, questions_and_answers):
+    bodies, answers = questions_and_answers
+    wait_until(lasting.ready, "ready")
+    running = steady_load.SteadyLoad(lasting.port, bodies, answers, CLIENTS)
+    with running:
+        wait_until(lambda: running.answered >= CLIENTS, "a first answer for everyone")
+        yield running
+        before = running.answered
+        wait_until(lambda: running.answered >= before + CLIENTS, "answers after the last fault")
+    assert running.lost == 0, running.problems
+    assert running.different == 0, running.problems
+    assert running.error_events == 0, running.problems
+    wait_until(lambda: at_baseline(lasting), "nothing left behind")
+
+
+def at_baseline(group):
+    scheduler = group.metrics("scheduler")
+    gateway = parse_metrics(fetch(group.base_url + "/metrics")[1])
+    live = [value for name, value in gateway.items() if name.startswith("baton_gateway_live_requests")]
+    return live == [0] and all(
+        scheduler[f"baton_scheduler_{name}"] == 0
+        for name in ("running_sequences", "waiting_sequences", "kv_blocks_used"))
+
+
+def wait_tokens(load, since):
+    wait_until(lambda: load.arrivals(since), "a token")
+
+
+def replace(group, name, number=signal.SIGKILL):
+    """Sends a signal to a process and waits until the group is whole again."""
+    pid = group.pids[name]
+    os.kill(pid, number)
+    group.wait_replaced(name, pid)
+    wait_until(group.ready, f"ready after {name}")
+
+
+def test_twenty_random_kills(lasting, load):
+    generator = random.Random(20)
+    gateway_kills = 0
+    for _ in range(20):
+        name = generator.choice(ROLES)
+        gateway_kills += name == "gateway"
+        replace(lasting, name)
+        wait_tokens(load, time.monotonic())
+        time.sleep(generator.random() * 0.2)  # the next one strikes anywhere
+    assert load.asked_again <= CLIENTS * gateway_kills, load.problems
+    assert gateway_kills < 20
+
+
+@pytest.mark.parametrize("name", ["stage-worker-0", "stage-worker-1", "scheduler"])
+def test_a_process_that_is_stopped(lasting, load, name):
+    replace(lasting, name, signal.SIGSTOP)
+    wait_tokens(load, time.monotonic())
+    assert load.asked_again == 0, load.problems
+
+
+def test_cut_connections_to_the_scheduler(lasting, load):
+    port = lasting.grpc_ports["scheduler"]
+    for _ in range(3):
+        cut = subprocess.run(["ss", "-K", "dst", "127.0.0.1", "dport", "=", f":{port}"],
+                             capture_output=True, text=True, check=False)
+        if "ESTAB" not in cut.stdout:
+            pytest.skip(f"this machine cannot cut connections: {cut.stderr}")
+        wait_until(lasting.ready, "ready after the cut")
+        wait_tokens(load, time.monotonic())
+    assert load.asked_again == 0, load.problems
+
+
+def test_rolling_restart(lasting, load):
+    for name in ("model-loader", "stage-worker-0", "stage-worker-1", "scheduler", "gateway"):
+        replace(lasting, name, signal.SIGTERM)
+        wait_tokens(load, time.monotonic())
+    assert load.asked_again == 0, load.problems
+
+
+def test_unmodified_client_survives_a_dead_gateway(lasting, questions_and_answers):
+    ask = {"model": lasting.model, "prompt": "What is 17 + 25?", "temperature": 0, "max_tokens": 200,
+           "extra_body": {"ignore_eos": True}}
+    with openai.OpenAI(base_url=lasting.endpoint, api_key="none", timeout=60) as client:
+        expected = client.completions.create(**ask).choices[0].text
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            steps = lasting.metrics("scheduler")["baton_scheduler_steps_total"]
+            answer = pool.submit(lambda: client.completions.create(**ask))
+            wait_until(lambda: lasting.metrics("scheduler")["baton_scheduler_steps_total"] > steps,
+                       "the request runs")
+            replace(lasting, "gateway")
+            assert answer.result().choices[0].text == expected
+    wait_until(lambda: at_baseline(lasting), "the orphan is gone")
+
+
+def test_ready_and_live_tell_the_truth_meanwhile(lasting, questions_and_answers):
+    wait_until(lasting.ready, "ready")
+    pid = lasting.pids["stage-worker-1"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: fetch(lasting.base_url + "/health/ready")[0] == 503, "not ready")
+    assert fetch(lasting.base_url + "/health/live")[0] == 200
+    assert fetch(lasting.metrics_urls["scheduler"].replace("metrics", "health/live"))[0] == 200
+    lasting.wait_replaced("stage-worker-1", pid)
+    wait_until(lasting.ready, "ready again")
+    assert lasting.metrics("scheduler")["baton_scheduler_recovery_seconds_count"] >= 1
+
+
+def test_a_loader_that_dies_while_weights_load(start_group):
+    group = start_group(ready=False)
+    loader = wait_until(lambda: child_named(group.process.pid, "baton-model-load"), "a loader")
+    wait_until(lambda: "[model-loader]" in group.log.read_text(), "the loader's first words")
+    os.kill(loader, signal.SIGKILL)
+    group.wait_ready()
+    assert "model-loader (pid" in group.log.read_text()
+    assert "starting it again" in group.log.read_text()
+
+
+def child_named(parent, name):
+    """Pid of the child of that name (15 characters), or None."""
+    for child in pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        try:
+            if pathlib.Path(f"/proc/{child}/comm").read_text().strip() == name[:15]:
+                return int(child)
+        except OSError:
+            continue
+    return None

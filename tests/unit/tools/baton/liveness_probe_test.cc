@@ -1,0 +1,99 @@
+#include "tools/baton/liveness_probe.h"
+
+#include <atomic>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "gtest/gtest.h"
+
+#include "common/metrics/small_http_server.h"
+
+namespace baton {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(3);
+const absl::Time kStart = absl::FromUnixSeconds(1000);
+
+// Drives the probe at `now` until its question is answered or its connection has failed.
+void AskOnce(LivenessProbe* probe, absl::Time now) {
+  probe->Advance(now);
+  while (probe->fd() >= 0) {
+    pollfd watched{probe->fd(), probe->events(), 0};
+    ASSERT_EQ(poll(&watched, 1, 10000), 1);
+    probe->Advance(now);
+  }
+}
+
+class Answering : public testing::Test {
+ protected:
+  const std::unique_ptr<SmallHttpServer> server_ =
+      SmallHttpServer::Create("127.0.0.1:0", [this](const std::string& path) {
+        EXPECT_EQ(path, "/health/live");
+        return SmallHttpReply{code_.load(), "text/plain", "words"};
+      }).value();
+  std::atomic<int> code_{200};
+};
+
+TEST_F(Answering, IsWellWhileItAnswers) {
+  LivenessProbe probe(kPatience);
+  EXPECT_FALSE(probe.hangs(kStart));
+  probe.Start(server_->port(), kStart);
+  absl::Time now = kStart;
+  for (int i = 0; i < 10; ++i) {
+    now = probe.next_due();
+    AskOnce(&probe, now);
+    EXPECT_FALSE(probe.hangs(now)) << i;
+  }
+  EXPECT_EQ(now - kStart, 10 * kPatience / 3);
+}
+
+TEST_F(Answering, HangsIfItSaysSoForTooLong) {
+  LivenessProbe probe(kPatience);
+  code_ = 503;
+  probe.Start(server_->port(), kStart);
+  AskOnce(&probe, kStart + kPatience / 2);
+  EXPECT_FALSE(probe.hangs(kStart + kPatience / 2));
+  AskOnce(&probe, kStart + kPatience);
+  EXPECT_TRUE(probe.hangs(kStart + kPatience));
+}
+
+TEST_F(Answering, RecoversWhenItAnswersInTime) {
+  LivenessProbe probe(kPatience);
+  code_ = 503;
+  probe.Start(server_->port(), kStart);
+  AskOnce(&probe, kStart + kPatience / 2);
+  code_ = 200;
+  AskOnce(&probe, kStart + kPatience * 0.9);
+  EXPECT_FALSE(probe.hangs(kStart + kPatience));
+}
+
+// The kernel takes connections for a process that is stopped; nobody ever answers.
+TEST(LivenessProbe, HangsWithoutAnAnswer) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), length), 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length);
+  LivenessProbe probe(kPatience);
+  probe.Start(ntohs(address.sin_port), kStart);
+  probe.Advance(probe.next_due());
+  EXPECT_GE(probe.fd(), 0);
+  EXPECT_EQ(probe.next_due(), kStart + kPatience);
+  EXPECT_TRUE(probe.hangs(kStart + kPatience));
+  probe.Forgive(kStart + kPatience);
+  EXPECT_FALSE(probe.hangs(kStart + kPatience));
+  probe.Stop();
+  EXPECT_EQ(probe.fd(), -1);
+  EXPECT_EQ(probe.next_due(), absl::InfiniteFuture());
+  close(listener);
+}
+
+}  // namespace
+}  // namespace baton
