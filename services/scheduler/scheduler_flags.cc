@@ -11,6 +11,8 @@
 #include "common/config/command_line.h"
 
 ABSL_FLAG(std::string, model, "", "Directory of the model: its config.json gives every size.");
+ABSL_FLAG(std::vector<std::string>, served_model_name, {},
+          "Names of the model; the first labels vLLM's metrics. Default: --model.");
 ABSL_FLAG(int64_t, pipeline_parallel_size, 1, "Number of stages, one stage-worker each.");
 ABSL_FLAG(int64_t, tensor_parallel_size, 1, "Ranks of every stage.");
 ABSL_FLAG(int64_t, max_model_len, 0, "Tokens of prompt and answer together; 0: the model's.");
@@ -71,6 +73,8 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   }
   SchedulerConfig config;
   config.model = absl::GetFlag(FLAGS_model);
+  const std::vector<std::string> names = absl::GetFlag(FLAGS_served_model_name);
+  config.served_model_name = names.empty() ? config.model : names.front();
   config.pipeline_parallel_size = absl::GetFlag(FLAGS_pipeline_parallel_size);
   config.tensor_parallel_size = absl::GetFlag(FLAGS_tensor_parallel_size);
   config.max_model_len = absl::GetFlag(FLAGS_max_model_len);

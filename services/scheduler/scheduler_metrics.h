@@ -1,8 +1,9 @@
-// The scheduler's metrics: baton_scheduler_*.
+// The scheduler's metrics: baton_scheduler_*, and what it knows of vLLM's.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "prometheus/counter.h"
 #include "prometheus/family.h"
@@ -11,13 +12,15 @@
 #include "prometheus/registry.h"
 
 #include "services/scheduler/pipeline/step_observer.h"
+#include "services/scheduler/vllm_step_metrics.h"
 
 namespace baton::scheduler {
 
 class SchedulerMetrics final : public StepObserver {
  public:
-  // Registers the metrics in `registry` and keeps it.
-  explicit SchedulerMetrics(std::shared_ptr<prometheus::Registry> registry);
+  // Registers the metrics in `registry` and keeps it. `model_name` labels vLLM's.
+  SchedulerMetrics(std::shared_ptr<prometheus::Registry> registry, const std::string& model_name,
+                   uint32_t block_tokens);
 
   void OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) override;
   void OnStart(absl::Duration waited) override;
@@ -51,12 +54,13 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Histogram& step_rows_;
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;
-  prometheus::Counter& stage_losses_;
-  prometheus::Histogram& recovery_seconds_;
   prometheus::Family<prometheus::Gauge>& step_cost_seconds_;  // by stage and term
   prometheus::Family<prometheus::Gauge>& step_cost_error_;    // by stage
   prometheus::Gauge& step_cost_expert_share_;
   prometheus::Gauge& step_cost_steps_;
+  prometheus::Counter& stage_losses_;
+  prometheus::Histogram& recovery_seconds_;
+  VllmStepMetrics vllm_;
   ScheduleCounts last_counts_;
 };
 

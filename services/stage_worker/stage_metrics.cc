@@ -41,6 +41,9 @@ StageMetrics::StageMetrics(RegistryPtr registry)
       gap_seconds_(AddSeconds(registry_, "baton_stage_gap_seconds",
                               "From the end of a step to the start of the next one's work while "
                               "sequences ran: the stage had nothing to compute.")),
+      index_(AddGauge(registry_, "baton_stage_index", "Which stage this is, from 0.")),
+      layers_(AddGauge(registry_, "baton_stage_layers", "Layers of the stage; 0: no plan yet.")),
+      ranks_(AddGauge(registry_, "baton_stage_ranks", "Tensor-parallel ranks.")),
       epoch_(AddGauge(registry_, "baton_stage_epoch", "Current epoch of the group.")),
       joined_(AddGauge(registry_, "baton_stage_joined", "1 while this stage takes steps.")),
       sequences_(AddGauge(registry_, "baton_stage_sequences", "Sequences known.")),
@@ -49,6 +52,7 @@ StageMetrics::StageMetrics(RegistryPtr registry)
       total_blocks_(
           AddGauge(registry_, "baton_stage_kv_blocks_total", "Blocks of KV cache in all.")),
       weight_bytes_(AddGauge(registry_, "baton_stage_weight_bytes", "Resident weights.")),
+      kv_bytes_(AddGauge(registry_, "baton_stage_kv_bytes", "KV cache, all ranks.")),
       loaded_bytes_(AddGauge(registry_, "baton_stage_loaded_bytes",
                              "Bytes of the checkpoint received so far.")),
       load_total_bytes_(AddGauge(registry_, "baton_stage_load_total_bytes",
@@ -80,12 +84,16 @@ void StageMetrics::Follower::Follow(uint64_t now) {
 }
 
 void StageMetrics::Update(const StageSnapshot& snapshot) {
+  index_.Set(snapshot.stage_index);
+  layers_.Set(snapshot.layer_end - snapshot.layer_begin);
+  ranks_.Set(snapshot.num_ranks);
   epoch_.Set(static_cast<double>(snapshot.epoch));
   joined_.Set(snapshot.joined ? 1 : 0);
   sequences_.Set(snapshot.num_sequences);
   used_blocks_.Set(snapshot.num_used_blocks);
   total_blocks_.Set(snapshot.num_total_blocks);
   weight_bytes_.Set(static_cast<double>(snapshot.weight_bytes));
+  kv_bytes_.Set(static_cast<double>(snapshot.kv_bytes));
   loaded_bytes_.Set(static_cast<double>(snapshot.loaded_bytes));
   load_total_bytes_.Set(static_cast<double>(snapshot.load_total_bytes));
   const absl::MutexLock lock(&mutex_);

@@ -43,12 +43,16 @@ class StageMetrics final {
   prometheus::Histogram& compute_seconds_;
   prometheus::Histogram& send_seconds_;
   prometheus::Histogram& gap_seconds_;
+  prometheus::Gauge& index_;
+  prometheus::Gauge& layers_;
+  prometheus::Gauge& ranks_;
   prometheus::Gauge& epoch_;
   prometheus::Gauge& joined_;
   prometheus::Gauge& sequences_;
   prometheus::Gauge& used_blocks_;
   prometheus::Gauge& total_blocks_;
   prometheus::Gauge& weight_bytes_;
+  prometheus::Gauge& kv_bytes_;
   prometheus::Gauge& loaded_bytes_;
   prometheus::Gauge& load_total_bytes_;
 

@@ -1,8 +1,8 @@
 // What the scheduler costs: forming and completing a step in the pure core, and the whole way of a
 // token through a real scheduler (Submit, step command, report, response) with a stage-worker that
 // computes nothing.
-#include <chrono>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <deque>
 #include <malloc.h>

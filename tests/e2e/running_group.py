@@ -62,18 +62,18 @@ class RunningGroup:
     model      name to send in requests
     pids       {"gateway": pid, "scheduler": ..., "model-loader": ..., "stage-worker-0": ...}
     metrics_urls, grpc_ports   the same keys
-    log        path of the log of all processes
+    state_file, log   what `baton serve --state-file` wrote; the log of all processes
     """
 
     def __init__(self, folder, *flags, model_dir=DEMO_MODEL, model="tiny-r1", stages=2, ranks=2):
         folder.mkdir(parents=True, exist_ok=True)
         self.model = model
         self.log = folder / "serve.log"
-        self._state_file = folder / "group.json"
+        self.state_file = folder / "group.json"
         command = [BIN / "baton", "serve", model_dir, "--served-model-name", model,
                    "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0",
                    "--pipeline-parallel-size", str(stages), "--tensor-parallel-size", str(ranks),
-                   "--state-file", self._state_file, *flags]
+                   "--state-file", self.state_file, *flags]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([str(word) for word in command], stdout=log,
                                             stderr=subprocess.STDOUT)
@@ -83,14 +83,14 @@ class RunningGroup:
             if self.process.poll() is not None:
                 raise AssertionError(f"baton serve ended by {self.process.returncode}:\n"
                                      f"{self.log_tail()}")
-            return self._state_file.exists()
+            return self.state_file.exists()
 
         wait_until(ready, f"a ready group; its log:\n{self.log}", timeout)
         return self.read_state()
 
     def read_state(self):
         """Takes in pids and ports as `baton serve` tells them now."""
-        state = json.loads(self._state_file.read_text())
+        state = json.loads(self.state_file.read_text())
         self.endpoint = state["endpoint"]
         self.base_url = self.endpoint.removesuffix("/v1")
         self.pids = {}

@@ -84,8 +84,7 @@ void FakeStageState::AddBlock(uint32_t block, Known* known) {
   known->blocks.push_back(block);
 }
 
-const FakeStageState::Slot& FakeStageState::SlotOf(const Known& known,
-                                                    uint64_t position) const {
+const FakeStageState::Slot& FakeStageState::SlotOf(const Known& known, uint64_t position) const {
   const uint64_t block = known.blocks[position / options_.block_tokens];
   return cache_[block * options_.block_tokens + position % options_.block_tokens];
 }

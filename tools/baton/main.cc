@@ -1,4 +1,4 @@
-// The `baton` command: serve, plan, simulate, dequantize, version, help.
+// The `baton` command: serve, plan, simulate, bench, top, dequantize, version, help.
 
 #include <filesystem>
 #include <functional>
@@ -15,9 +15,11 @@
 #include "common/config/release.h"
 #include "tools/baton/group.h"
 #include "tools/baton/serve_options.h"
+#include "tools/bench_serve/bench_command.h"
 #include "tools/dequantize/dequantize_command.h"
 #include "tools/plan/plan_command.h"
 #include "tools/simulate/simulate_command.h"
+#include "tools/top/top_command.h"
 
 namespace {
 
@@ -77,6 +79,10 @@ const std::vector<Command>& Commands() {
        }},
       {"dequantize", "IN_DIR OUT_DIR", "writes the BF16 form of an FP8 checkpoint",
        [](const Words& words) { return baton::RunDequantize(words, std::cout, std::cerr); }},
+      {"bench", "serve [flags]", "loads an OpenAI endpoint, as vllm bench serve does",
+       [](const Words& words) { return baton::RunBench(words, std::cout, std::cerr); }},
+      {"top", "[flags]", "a live view of a group; baton top --help",
+       [](const Words& words) { return baton::RunTop(words, std::cout, std::cerr); }},
       {"version", "", "", Version},
       {"help", "", "", Help},
   };

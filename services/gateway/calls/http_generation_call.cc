@@ -48,6 +48,7 @@ HttpGenerationCall::HttpGenerationCall(const GatewayContext& context, HttpExchan
   const std::string& given = exchange.request().request_id;
   scope_.id = options_.id_prefix + (given.empty() ? RandomId() : given);
   scope_.arrival = exchange.request().received;
+  scope_.arrival_tick = exchange.request().received_tick;
 }
 
 HttpGenerationCall::~HttpGenerationCall() = default;
@@ -125,10 +126,6 @@ void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   prepared_ = std::move(*prepared);
   num_running_ = prepared_.sequences.size();
-  for (const SequenceSpec& spec : prepared_.sequences) {
-    context_.metrics.RecordAdmitted(spec.submit.prompt_token_ids_size(), prepared_.max_tokens,
-                                    prepared_.choices_per_prompt);
-  }
   for (SequenceSpec& spec : prepared_.sequences) {
     sequences_.push_back(std::make_unique<GenerateCall>(context_.scheduler,
                                                         *context_.model.text.tokenizer,
@@ -234,6 +231,7 @@ void HttpGenerationCall::OnDisconnect() {
 void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
   const RequestUsage& usage = usage_;
   ended_ = true;
+  RecordRequests();
   sequences_.clear();  // cancels what still runs
   slot_.reset();
   if (long_request_ != nullptr) {
@@ -253,6 +251,18 @@ void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
                                 : -1)
                   << " total_ms=" << absl::ToInt64Milliseconds(now - scope_.arrival) << ": "
                   << outcome;
+}
+
+// A prompt and its choices are a request to vLLM's metrics.
+void HttpGenerationCall::RecordRequests() {
+  const size_t num_choices = prepared_.choices_per_prompt;
+  for (size_t begin = 0; begin + num_choices <= sequences_.size(); begin += num_choices) {
+    uint32_t longest = 0;
+    for (size_t i = begin; i < begin + num_choices; ++i) {
+      longest = std::max(longest, sequences_[i]->usage().num_generated_tokens);
+    }
+    context_.metrics.vllm().RecordRequest(static_cast<uint32_t>(num_choices), longest);
+  }
 }
 
 // Adds what is new in a sequence to the totals of the request.

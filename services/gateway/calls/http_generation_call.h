@@ -69,6 +69,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   void Complete();
   void Fail(const absl::Status& status);
   void LogEnd(int http_status, absl::string_view outcome);
+  void RecordRequests();
   void CountUsage(size_t index);
 
   const GatewayContext& context_;

@@ -22,7 +22,11 @@ constexpr size_t kLongRequestBytes = 16 << 10;
 InferenceCall::InferenceCall(const GatewayContext& context,
                              grpc::CallbackServerContext* server_context,
                              const v1::GenerateRequest* request)
-    : context_(context), server_context_(server_context), request_(request), arrival_(absl::Now()) {
+    : context_(context),
+      server_context_(server_context),
+      request_(request),
+      arrival_(absl::Now()),
+      arrival_tick_(std::chrono::steady_clock::now()) {
   context_.loop.Post([this] { Start(); });
 }
 
@@ -43,8 +47,11 @@ void InferenceCall::Start() {
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   const absl::Time deadline =
       std::min(absl::FromChrono(server_context_->deadline()), arrival_ + context_.request_timeout);
-  const RequestScope scope{
-      .id = request_->request_id(), .caller = *caller, .arrival = arrival_, .deadline = deadline};
+  const RequestScope scope{.id = request_->request_id(),
+                           .caller = *caller,
+                           .arrival = arrival_,
+                           .arrival_tick = arrival_tick_,
+                           .deadline = deadline};
   const auto prepare = [this, scope] { return PrepareInference(context_, *request_, scope); };
   const size_t num_bytes = request_->ByteSizeLong();
   if (num_bytes <= kLongRequestBytes) return Run(prepare());
@@ -75,8 +82,6 @@ void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
   if (absl::Status accepting = context_.group.CheckAccepting(); !accepting.ok()) {
     return End(accepting);
   }
-  context_.metrics.RecordAdmitted(spec->submit.prompt_token_ids_size(),
-                                  spec->submit.stop().max_tokens(), 1);
   sequence_ = std::make_unique<GenerateCall>(context_.scheduler, *context_.model.text.tokenizer,
                                              context_.metrics, *this, std::move(*spec));
   sequence_->Start();
@@ -135,6 +140,9 @@ void InferenceCall::End(const absl::Status& status) {
                     << " generated=" << (sequence_ ? sequence_->usage().num_generated_tokens : 0)
                     << " total_ms=" << absl::ToInt64Milliseconds(absl::Now() - arrival_) << " "
                     << status.message();
+  }
+  if (sequence_ != nullptr) {
+    context_.metrics.vllm().RecordRequest(1, sequence_->usage().num_generated_tokens);
   }
   sequence_.reset();  // cancels it if it still runs
   if (text_job_ != nullptr) {

@@ -1,6 +1,7 @@
 // One live Inference.Generate.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -54,6 +55,7 @@ class InferenceCall final : public grpc::ServerWriteReactor<v1::GenerateResponse
   grpc::CallbackServerContext* const server_context_;
   const v1::GenerateRequest* const request_;
   const absl::Time arrival_;
+  const MonotonicTime arrival_tick_;  // the same moment
   // The loop's from here.
   std::optional<RequestSlots::Slot> slot_;
   std::unique_ptr<GenerateCall> sequence_;

@@ -1,28 +1,38 @@
 #include "services/gateway/generation/generate_call.h"
 
+#include <chrono>
 #include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 namespace baton::gateway {
+namespace {
+
+MonotonicTime Now() { return std::chrono::steady_clock::now(); }
+
+}  // namespace
 
 GenerateCall::GenerateCall(SchedulerClient& scheduler, const Tokenizer& tokenizer,
                            GatewayMetrics& metrics, SequenceObserver& observer, SequenceSpec spec)
     : scheduler_(scheduler),
-      metrics_(metrics),
       observer_(observer),
       spec_(std::move(spec)),
-      text_(tokenizer, std::move(spec_.text)) {
+      text_(tokenizer, std::move(spec_.text)),
+      meter_(metrics.vllm(), spec_.arrival,
+             static_cast<uint32_t>(spec_.submit.prompt_token_ids_size()),
+             spec_.submit.stop().max_tokens()) {
   usage_.num_prompt_tokens = static_cast<uint32_t>(spec_.submit.prompt_token_ids_size());
 }
 
 GenerateCall::~GenerateCall() {
-  if (stream_ != nullptr && !ended_) Record(v1::FINISH_REASON_ABORT);
+  if (stream_ != nullptr && !ended_) meter_.OnEnd(Now(), v1::FINISH_REASON_ABORT);
 }
 
-void GenerateCall::Start() { stream_ = scheduler_.Submit(spec_.submit, spec_.deadline, *this); }
+void GenerateCall::Start() {
+  meter_.OnSubmitted(Now());
+  stream_ = scheduler_.Submit(spec_.submit, spec_.deadline, *this);
+}
 
 void GenerateCall::SetPaused(bool paused) {
   if (stream_ != nullptr && !ended_) stream_->SetPaused(paused);
@@ -36,22 +46,12 @@ void GenerateCall::OnResponses(std::vector<v1::SubmitResponse>& responses) {
     if (!Take(response, &update)) break;
   }
   if (!update.tokens.empty()) {
-    const absl::Time now = absl::Now();
-    const auto count = static_cast<uint32_t>(update.tokens.size());
-    metrics_.RecordTokens(count);
-    if (update.first) {
-      first_token_time_ = now;
-      metrics_.RecordFirstToken(now - spec_.arrival, usage_.num_prompt_tokens,
-                                usage_.num_cached_tokens);
-    } else {
-      metrics_.RecordInterTokenLatency(now - last_token_time_);
-    }
-    last_token_time_ = now;
+    meter_.OnTokens(Now(), static_cast<uint32_t>(update.tokens.size()));
   }
   const bool ends = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
   if (ends) {
     ended_ = true;
-    Record(update.finish_reason);
+    meter_.OnEnd(Now(), update.finish_reason);
   }
   if (ends || !update.tokens.empty()) observer_.OnUpdate(spec_.index, update);
 }
@@ -64,7 +64,9 @@ bool GenerateCall::Take(v1::SubmitResponse& response, SequenceUpdate* update) {
   }
   if (response.cached_prompt_tokens() > 0) {
     usage_.num_cached_tokens = response.cached_prompt_tokens();
+    meter_.SetCachedTokens(usage_.num_cached_tokens);
   }
+  if (response.queue_us() > 0) meter_.SetQueued(absl::Microseconds(response.queue_us()));
   for (v1::GeneratedToken& token : *response.mutable_tokens()) {
     TakeToken(std::move(token), update);
     if (!text_.stopped()) continue;
@@ -120,17 +122,8 @@ void GenerateCall::OnDone(const absl::Status& status) {
 
 void GenerateCall::Fail(const absl::Status& status) {
   ended_ = true;
-  Record(v1::FINISH_REASON_ERROR);
+  meter_.OnEnd(Now(), v1::FINISH_REASON_ERROR);
   observer_.OnFailure(spec_.index, status);
-}
-
-void GenerateCall::Record(v1::FinishReason reason) {
-  SequenceRecord record;
-  record.finish_reason = reason;
-  record.num_generated_tokens = usage_.num_generated_tokens;
-  record.total = absl::Now() - spec_.arrival;
-  if (usage_.num_generated_tokens > 1) record.decode = last_token_time_ - first_token_time_;
-  metrics_.RecordSequence(record);
 }
 
 }  // namespace baton::gateway

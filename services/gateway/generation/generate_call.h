@@ -15,6 +15,7 @@
 #include "services/gateway/clients/scheduler_client.h"
 #include "services/gateway/generation/text_assembler.h"
 #include "services/gateway/metrics/gateway_metrics.h"
+#include "services/gateway/metrics/sequence_meter.h"
 
 namespace baton::gateway {
 
@@ -44,7 +45,7 @@ struct SequenceSpec {
   size_t index = 0;  // the observer's name for the sequence
   v1::SubmitRequest submit;
   TextOptions text;
-  absl::Time arrival;  // of the request
+  MonotonicTime arrival;  // of the request
   absl::Time deadline = absl::InfiniteFuture();
 };
 
@@ -79,18 +80,15 @@ class GenerateCall final : public SubmitObserver {
   void TakeToken(v1::GeneratedToken&& token, SequenceUpdate* update);
   void Finish(v1::FinishReason reason, SequenceUpdate* update);
   void Fail(const absl::Status& status);
-  void Record(v1::FinishReason reason);
 
   SchedulerClient& scheduler_;
-  GatewayMetrics& metrics_;
   SequenceObserver& observer_;
   SequenceSpec spec_;  // without its text options, which text_ has
   TextAssembler text_;
+  SequenceMeter meter_;
   SequenceUsage usage_;
   bool ended_ = false;
   bool failing_ = false;  // the scheduler announced an error; its status follows
-  absl::Time first_token_time_ = absl::InfiniteFuture();
-  absl::Time last_token_time_ = absl::InfiniteFuture();
   std::unique_ptr<SubmitStream> stream_;
 };
 

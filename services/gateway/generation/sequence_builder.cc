@@ -68,7 +68,7 @@ void AppendSequences(const ServedModel& model, const AdmittedParams& params,
   for (uint32_t choice = 0; choice < params.num_choices; ++choice) {
     SequenceSpec spec;
     spec.index = sequences->size();
-    spec.arrival = context.scope.arrival;
+    spec.arrival = context.scope.arrival_tick;
     spec.deadline = context.scope.deadline;
     v1::SubmitRequest& submit = spec.submit;
     submit.set_request_id(context.scope.id);

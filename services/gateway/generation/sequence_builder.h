@@ -12,6 +12,7 @@
 #include "services/gateway/admission/api_keys.h"
 #include "services/gateway/admission/generation_params.h"
 #include "services/gateway/generation/generate_call.h"
+#include "services/gateway/metrics/sequence_meter.h"
 #include "services/gateway/model/prompt_encoder.h"
 #include "services/gateway/model/served_model.h"
 #include "services/gateway/text/stop_strings.h"
@@ -24,6 +25,7 @@ struct RequestScope {
   ApiCaller caller;
   std::optional<int32_t> priority;  // of its headers; counts if the parameters have none
   absl::Time arrival;
+  MonotonicTime arrival_tick;  // the same moment, on the clock that intervals are measured with
   absl::Time deadline = absl::InfiniteFuture();
 };
 

@@ -175,7 +175,8 @@ void HttpConnection::StartCall() {
                          .request_id = CleanRequestId(View(message["X-Request-Id"])),
                          .timeout = std::string(View(message["X-Request-Timeout"])),
                          .priority = std::string(View(message["X-Vllm-Priority"])),
-                         .received = absl::Now()};
+                         .received = absl::Now(),
+                         .received_tick = std::chrono::steady_clock::now()};
   state_ = State::kAnswering;
   answer_ended_ = false;
   close_after_ = false;

@@ -1,6 +1,7 @@
 // HTTP requests and complete responses as the calls see them.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +20,8 @@ struct HttpRequest {
   std::string request_id;     // X-Request-Id if it is a plain name; else empty
   std::string timeout;        // X-Request-Timeout, as sent; empty if absent
   std::string priority;       // X-Vllm-Priority, as sent; empty if absent
-  absl::Time received;        // when the last byte of the request was read
+  absl::Time received;        // when the last byte of the request was read,
+  std::chrono::steady_clock::time_point received_tick;  // and that on the monotonic clock
 };
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;

@@ -1,8 +1,7 @@
-// What the gateway measures: its own figures, and vLLM's names so that dashboards made for it work.
+// What the gateway measures: its own figures, and vLLM's.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -11,16 +10,10 @@
 #include "prometheus/registry.h"
 
 #include "protos/baton/v1/scheduling.pb.h"
+#include "services/gateway/metrics/metric_adder.h"
+#include "services/gateway/metrics/vllm_metrics.h"
 
 namespace baton::gateway {
-
-// One finished sequence.
-struct SequenceRecord {
-  v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
-  uint32_t num_generated_tokens = 0;
-  absl::Duration total;   // arrival of the request to the end
-  absl::Duration decode;  // first to last token
-};
 
 // Any thread, unless said otherwise. Label values come from fixed sets: no request can add a
 // series.
@@ -40,13 +33,7 @@ class GatewayMetrics {
   void CountResubmission();
   void SetLiveRequests(size_t count);
 
-  void RecordAdmitted(uint32_t num_prompt_tokens, uint32_t max_tokens, uint32_t num_choices);
-  // `since_arrival`: of the request.
-  void RecordFirstToken(absl::Duration since_arrival, uint32_t num_prompt_tokens,
-                        uint32_t num_cached_tokens);
-  void RecordTokens(uint32_t count);
-  void RecordInterTokenLatency(absl::Duration latency);
-  void RecordSequence(const SequenceRecord& record);
+  VllmMetrics& vllm() { return vllm_; }
 
   // From one thread at a time.
   void SetGroupState(const v1::GroupState& state, bool ready);
@@ -55,48 +42,19 @@ class GatewayMetrics {
   std::string Render() const;
 
  private:
-  using Labels = std::map<std::string, std::string>;
-
-  prometheus::Counter& AddCounter(const std::string& name, const std::string& help);
-  prometheus::Gauge& AddGauge(const std::string& name, const std::string& help);
-  prometheus::Histogram& AddHistogram(const std::string& name, const std::string& help,
-                                      const std::vector<double>& buckets);
-
-  prometheus::Counter& FinishCounter(v1::FinishReason reason);
-
   const std::shared_ptr<prometheus::Registry> registry_;
-  const Labels labels_;
-
+  const MetricAdder adder_;
+  VllmMetrics vllm_;
   prometheus::Family<prometheus::Counter>& http_answers_;
   prometheus::Family<prometheus::Counter>& refusals_;
-  prometheus::Family<prometheus::Counter>& success_;
   prometheus::Histogram& refusal_seconds_;
   prometheus::Counter& disconnects_;
   prometheus::Counter& resubmissions_;
   prometheus::Gauge& live_requests_;
   prometheus::Gauge& group_ready_;
   prometheus::Gauge& group_epoch_;
-
-  prometheus::Gauge& running_;
-  prometheus::Gauge& waiting_;
-  prometheus::Gauge& kv_usage_;
-  prometheus::Gauge& kv_usage_old_name_;
-  prometheus::Counter& preemptions_;
-  prometheus::Counter& prompt_tokens_;
-  prometheus::Counter& cached_tokens_;
-  prometheus::Counter& generation_tokens_;
-  prometheus::Counter& prefix_queries_;
-  prometheus::Counter& prefix_hits_;
-  prometheus::Histogram& time_to_first_token_;
-  prometheus::Histogram& inter_token_;
-  prometheus::Histogram& time_per_token_;
-  prometheus::Histogram& end_to_end_;
-  prometheus::Histogram& decode_time_;
-  prometheus::Histogram& request_prompt_tokens_;
-  prometheus::Histogram& request_generation_tokens_;
-  prometheus::Histogram& request_max_tokens_;
-  prometheus::Histogram& request_num_choices_;
-  uint64_t num_preemptions_ = 0;  // counted so far
+  prometheus::Gauge& waiting_tokens_;
+  FollowingCounter evicted_blocks_;
 };
 
 }  // namespace baton::gateway

@@ -185,7 +185,8 @@ Sequence* Schedule::Suspect() {
     return sequence->num_losses() >= kLossesToSuspect;
   };
   const auto running = std::find_if(running_.begin(), running_.end(), is_suspect);
-  Sequence* const suspect = running != running_.end() ? *running : waiting_.FindReturned(is_suspect);
+  Sequence* const suspect =
+      running != running_.end() ? *running : waiting_.FindReturned(is_suspect);
   may_have_suspects_ = suspect != nullptr;
   return suspect;
 }

@@ -33,8 +33,8 @@ struct SequenceTable::Standing {
   int64_t num_computed = 0;
   const std::vector<uint32_t>* blocks = nullptr;  // null: none yet
   uint64_t sample_step_id = 0;
-  bool lacks_history = false;  // needed for its next draw, and a token is not known
-  int64_t num_cached_blocks = 0;                  // first ones of those that the chunk adds
+  bool lacks_history = false;     // needed for its next draw, and a token is not known
+  int64_t num_cached_blocks = 0;  // first ones of those that the chunk adds
 };
 
 void SequenceTable::Reset(int64_t num_blocks) {
@@ -152,8 +152,10 @@ absl::Status SequenceTable::CheckAgainstTable(const StepWork& work, BlockUsesDra
         return unknown(chunk.sequence_id);
       }
       const Sequence& sequence = known->second;
-      standing = {static_cast<int64_t>(sequence.tokens.size()), sequence.num_computed,
-                  &sequence.blocks, sequence.sample_step_id,
+      standing = {static_cast<int64_t>(sequence.tokens.size()),
+                  sequence.num_computed,
+                  &sequence.blocks,
+                  sequence.sample_step_id,
                   sequence.sampling->needs_history() && !sequence.unknown_positions.empty(),
                   sequence.blocks.empty() ? BlocksFor(sequence.num_computed) : 0};
     }

@@ -1,0 +1,191 @@
+#include "tools/bench_serve/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+#include "tools/bench_serve/statistics.h"
+
+namespace baton::bench {
+namespace {
+
+constexpr size_t kWidth = 50;
+
+struct MetricTitle {
+  const char* name;
+  const char* title;
+};
+constexpr MetricTitle kTitles[] = {{"ttft", "Time to First Token"},
+                                   {"tpot", "Time per Output Token (excl. 1st token)"},
+                                   {"itl", "Inter-token Latency"},
+                                   {"e2el", "End-to-end Latency"}};
+
+std::string Rule(const std::string& title, char line) {
+  const size_t rest = kWidth - std::min(kWidth, title.size());
+  return absl::StrCat(std::string(rest / 2, line), title, std::string(rest - rest / 2, line), "\n");
+}
+
+std::string Whole(absl::string_view name, int64_t value) {
+  return absl::StrFormat("%-40s %-10d\n", name, value);
+}
+
+std::string Decimal(absl::string_view name, double value) {
+  return absl::StrFormat("%-40s %-10.2f\n", name, value);
+}
+
+// "99", "99.9".
+std::string PercentName(double percent) { return absl::StrCat(percent); }
+
+bool IsReported(const BenchOptions& options, absl::string_view name) {
+  for (const MetricName& wanted : options.percentile_metrics) {
+    if (wanted == name) return true;
+  }
+  return false;
+}
+
+std::string MetricLines(const BenchOptions& options, const MetricTitle& metric,
+                        const std::vector<double>& seconds) {
+  const std::string name = absl::AsciiStrToUpper(metric.name);
+  std::string text = Rule(metric.title, '-');
+  absl::StrAppend(&text, Decimal(absl::StrCat("Mean ", name, " (ms):"), Mean(seconds) * 1000),
+                  Decimal(absl::StrCat("Median ", name, " (ms):"), Percentile(seconds, 50) * 1000));
+  for (const double percent : options.percentiles) {
+    absl::StrAppend(&text, Decimal(absl::StrCat("P", PercentName(percent), " ", name, " (ms):"),
+                                   Percentile(seconds, percent) * 1000));
+  }
+  return text;
+}
+
+std::string RateName(double rate) { return std::isinf(rate) ? "inf" : absl::StrCat(rate); }
+
+nlohmann::ordered_json RateJson(double rate) {
+  if (std::isinf(rate)) return "inf";
+  return rate;
+}
+
+void AddArrivals(const BenchOptions& options, nlohmann::ordered_json* json) {
+  const ArrivalOptions& arrivals = options.arrivals;
+  (*json)["request_rate"] = RateJson(arrivals.request_rate);
+  (*json)["burstiness"] = RateJson(arrivals.burstiness);
+  (*json)["max_concurrency"] = nullptr;
+  if (options.max_concurrency > 0) (*json)["max_concurrency"] = options.max_concurrency;
+  if (arrivals.ramp_up == RampUp::kNone) return;
+  (*json)["ramp_up_strategy"] = arrivals.ramp_up == RampUp::kLinear ? "linear" : "exponential";
+  (*json)["ramp_up_start_rps"] = arrivals.start_rps;
+  (*json)["ramp_up_end_rps"] = arrivals.end_rps;
+}
+
+void AddLatencies(const BenchOptions& options, const RunSummary& summary,
+                  nlohmann::ordered_json* json) {
+  for (const MetricTitle& metric : kTitles) {
+    if (!IsReported(options, metric.name)) continue;
+    const std::vector<double>& seconds = summary.latencies.at(metric.name);
+    const auto add = [&](const std::string& kind, double value) {
+      (*json)[absl::StrCat(kind, "_", metric.name, "_ms")] = value * 1000;
+    };
+    add("mean", Mean(seconds));
+    add("median", Percentile(seconds, 50));
+    add("std", StandardDeviation(seconds));
+    for (const double percent : options.percentiles) {
+      add(absl::StrCat("p", PercentName(percent)), Percentile(seconds, percent));
+    }
+  }
+}
+
+void AddRequests(const LoadResult& result, nlohmann::ordered_json* json) {
+  for (const char* key :
+       {"input_lens", "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors"}) {
+    (*json)[key] = nlohmann::ordered_json::array();
+  }
+  for (const RequestRecord& record : result.records) {
+    (*json)["input_lens"].push_back(record.num_prompt_tokens);
+    (*json)["output_lens"].push_back(record.success ? record.num_output_tokens : 0);
+    (*json)["ttfts"].push_back(record.ttft);
+    (*json)["itls"].push_back(record.itls);
+    (*json)["start_times"].push_back(record.start);
+    (*json)["generated_texts"].push_back(record.text);
+    (*json)["errors"].push_back(record.error);
+  }
+}
+
+}  // namespace
+
+std::string TextReport(const BenchOptions& options, const RunSummary& summary) {
+  std::string text = Rule(" Serving Benchmark Result ", '=');
+  absl::StrAppend(&text, Whole("Successful requests:", summary.num_completed),
+                  Whole("Failed requests:", summary.num_failed));
+  if (options.max_concurrency > 0) {
+    absl::StrAppend(&text, Whole("Maximum request concurrency:", options.max_concurrency));
+  }
+  if (!std::isinf(options.arrivals.request_rate)) {
+    absl::StrAppend(&text,
+                    Decimal("Request rate configured (RPS):", options.arrivals.request_rate));
+  }
+  absl::StrAppend(&text, Decimal("Benchmark duration (s):", summary.duration),
+                  Whole("Total input tokens:", summary.num_input_tokens),
+                  Whole("Total generated tokens:", summary.num_output_tokens),
+                  Decimal("Request throughput (req/s):", summary.request_throughput));
+  if (!options.goodput.empty()) {
+    absl::StrAppend(&text, Decimal("Request goodput (req/s):", summary.request_goodput));
+  }
+  absl::StrAppend(
+      &text, Decimal("Output token throughput (tok/s):", summary.output_throughput),
+      Decimal("Peak output token throughput (tok/s):", summary.peak_output_throughput),
+      Decimal("Peak concurrent requests:", static_cast<double>(summary.peak_concurrent_requests)),
+      Decimal("Total token throughput (tok/s):", summary.total_throughput));
+  for (const MetricTitle& metric : kTitles) {
+    if (!IsReported(options, metric.name)) continue;
+    absl::StrAppend(&text, MetricLines(options, metric, summary.latencies.at(metric.name)));
+  }
+  return absl::StrCat(text, Rule("", '='));
+}
+
+nlohmann::ordered_json JsonReport(const BenchOptions& options, const std::string& model,
+                                  const LoadResult& result, const RunSummary& summary,
+                                  const std::string& date) {
+  nlohmann::ordered_json json;
+  json["date"] = date;
+  json["endpoint_type"] = options.backend;
+  json["backend"] = options.backend;
+  json["label"] = nullptr;
+  if (!options.label.empty()) json["label"] = options.label;
+  json["model_id"] = model;
+  json["tokenizer_id"] = options.tokenizer.empty() ? model : options.tokenizer;
+  json["num_prompts"] = options.num_prompts;
+  for (const auto& [key, value] : options.metadata) json[key] = value;
+  AddArrivals(options, &json);
+  json["duration"] = summary.duration;
+  json["completed"] = summary.num_completed;
+  json["failed"] = summary.num_failed;
+  json["total_input_tokens"] = summary.num_input_tokens;
+  json["total_output_tokens"] = summary.num_output_tokens;
+  json["request_throughput"] = summary.request_throughput;
+  json["request_goodput"] = nullptr;
+  if (!options.goodput.empty()) json["request_goodput"] = summary.request_goodput;
+  json["output_throughput"] = summary.output_throughput;
+  json["total_token_throughput"] = summary.total_throughput;
+  json["max_output_tokens_per_s"] = summary.peak_output_throughput;
+  json["max_concurrent_requests"] = summary.peak_concurrent_requests;
+  if (options.save_detailed) AddRequests(result, &json);
+  AddLatencies(options, summary, &json);
+  return json;
+}
+
+std::string ResultPath(const BenchOptions& options, const std::string& model,
+                       const std::string& date) {
+  std::string name = options.result_filename;
+  if (name.empty()) {
+    name = absl::StrCat(
+        options.label.empty() ? options.backend : options.label, "-",
+        RateName(options.arrivals.request_rate), "qps",
+        options.max_concurrency > 0 ? absl::StrCat("-concurrency", options.max_concurrency) : "",
+        "-", std::filesystem::path(model).filename().string(), "-", date, ".json");
+  }
+  return (std::filesystem::path(options.result_dir) / name).string();
+}
+
+}  // namespace baton::bench

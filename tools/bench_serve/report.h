@@ -1,0 +1,24 @@
+// A run's report, with the lines and JSON keys of `vllm bench serve`.
+#pragma once
+
+#include <string>
+
+#include "nlohmann/json.hpp"
+
+#include "tools/bench_serve/bench_options.h"
+#include "tools/bench_serve/run_summary.h"
+
+namespace baton::bench {
+
+std::string TextReport(const BenchOptions& options, const RunSummary& summary);
+
+// `date`: "20260131-235959". The figures of every request only with --save-detailed.
+nlohmann::ordered_json JsonReport(const BenchOptions& options, const std::string& model,
+                                  const LoadResult& result, const RunSummary& summary,
+                                  const std::string& date);
+
+// Path of the result file.
+std::string ResultPath(const BenchOptions& options, const std::string& model,
+                       const std::string& date);
+
+}  // namespace baton::bench
