@@ -172,6 +172,7 @@ Command Defaults() {
   command.simulation.num_blocks = 18593;
   scheduler::ScheduleOptions& schedule = command.simulation.schedule;
   schedule.max_steps_in_flight = 0;
+  schedule.prefix_caching = false;  // made-up prompts have nothing in common
   schedule.max_waiting = 10'000'000;
   schedule.max_model_len = 0;
   return command;

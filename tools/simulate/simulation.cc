@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/log/check.h"
+#include "services/scheduler/core/core_time.h"
 
 namespace baton::simulate {
 namespace {
@@ -63,6 +64,8 @@ class Simulation final {
     std::vector<BatchRow> rows;
   };
 
+  scheduler::TimeUs Micros() const { return static_cast<scheduler::TimeUs>(now_ * 1e6); }
+
   void PassTo(double now) {
     const auto counts = schedule_.counts();
     const double used = static_cast<double>(counts.num_used_blocks) / counts.num_total_blocks;
@@ -76,13 +79,19 @@ class Simulation final {
     sequence.id = ++num_submitted_;
     sequence.prompt.assign(request.input_tokens, 1);
     for (uint32_t i = 0; i < std::min<uint32_t>(request.input_tokens, 8); ++i) {
-      // Prompts differ from their first tokens on: none finds another's prefix in the cache.
+      // Prompts differ from their first tokens on.
       sequence.prompt[i] = static_cast<uint32_t>(sequence.id >> (8 * i)) & 0xff;
     }
     sequence.stop.max_tokens = request.output_tokens;
     sequence.stop.ignore_eos = true;
     ++result_.num_requests;
-    if (!schedule_.Add(std::move(sequence)).ok()) {
+    scheduler::Admission admission;
+    const bool taken = schedule_.Add(std::move(sequence), Micros(), &admission).ok();
+    for (const scheduler::SequenceNews& other : admission.displaced) {
+      ++result_.num_refused;
+      live_.erase(other.id);
+    }
+    if (!taken) {
       ++result_.num_refused;
       return;
     }
@@ -91,7 +100,7 @@ class Simulation final {
   }
 
   void SendSteps() {
-    while (std::optional<Batch> batch = schedule_.NextBatch()) {
+    while (std::optional<Batch> batch = schedule_.NextBatch(Micros())) {
       StepWork work;
       bool has_prompt = false;
       for (const BatchRow& row : batch->rows) {
@@ -123,7 +132,7 @@ class Simulation final {
     for (const BatchRow& row : sent.rows) {
       if (row.sample) answer.tokens.push_back({row.id, row.begin + row.num_tokens, 2});
     }
-    const auto news = schedule_.Complete(answer);
+    const auto news = schedule_.Complete(answer, Micros());
     BATON_CHECK(news.ok()) << news.status().message();
     for (const scheduler::SequenceNews& item : *news) TakeNews(item);
     const auto counts = schedule_.counts();

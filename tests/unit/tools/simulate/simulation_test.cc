@@ -12,6 +12,7 @@ SimulationOptions R1Group(uint32_t num_stages) {
   options.schedule.max_steps_in_flight = num_stages;
   options.schedule.lookahead_steps = 1;
   options.schedule.max_running = 1024;
+  options.schedule.prefix_caching = false;
   options.schedule.max_waiting = 100000;
   options.schedule.max_model_len = 163840;
   options.schedule.vocab_size = 129280;

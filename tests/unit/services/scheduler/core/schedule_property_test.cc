@@ -1,6 +1,7 @@
-// The whole core under random loads on a virtual clock: arrivals, cancellations, losses of stages,
-// preemptions, steps of modelled lengths, all by a seed. Whatever happens, every sequence ends once
-// with the tokens that the reference gives it, nobody starves, and nothing is left behind.
+// The whole core under random loads on a virtual clock: arrivals, refusals, deadlines,
+// cancellations, losses of stages, preemptions, cached prefixes, steps of modelled lengths, all by
+// a seed. Whatever happens, every sequence ends once with the tokens that the reference gives it,
+// nobody starves, and nothing is left behind.
 //
 // A failure prints its seed; `schedule_property_test --seed=N` plays it alone.
 #include <algorithm>
@@ -82,6 +83,7 @@ class Story final {
     uint32_t max_tokens = 0;
     std::string key;
     int32_t priority = 0;
+    TimeUs deadline = kNever;
     bool began = false;
     bool ended = false;
     bool cancelled = false;
@@ -106,6 +108,8 @@ class Story final {
     options.max_chunk_tokens = Below(2) == 0 ? 0 : 1 + Below(64);
     options.max_step_seconds = Below(2) == 0 ? 0 : 0.001 * (1 + Below(100));
     options.max_model_len = 20 + Below(150);
+    options.prefix_caching = Below(3) > 0;
+    options.watermark = Below(2) == 0 ? 0 : 0.01 * Below(20);
     options.vocab_size = StageMemory::kVocabSize;
     options.eos_token_ids = {kEos};
     if (Below(3) > 0) {
@@ -131,21 +135,31 @@ class Story final {
     request.stop.max_tokens = 1 + Below(40);
     request.fairness_key = std::string(1, static_cast<char>('a' + Below(3)));
     request.priority = Below(10) == 0 ? -1 : 0;
+    request.reads_cache = Below(5) > 0;
+    if (Below(10) == 0) request.deadline = Micros() + 1 + Below(1000000);
     Caller caller{.tokens = request.prompt,
                   .num_prompt = length,
                   .max_tokens = request.stop.max_tokens,
                   .key = request.fairness_key,
                   .priority = request.priority,
+                  .deadline = request.deadline,
                   .last_row = num_steps_};
     const bool has_room = schedule_.counts().num_waiting < options_.max_waiting;
-    const auto added = schedule_.Add(std::move(request));
-    if (has_room) {
-      ASSERT_TRUE(added.ok()) << added.status();
+    Admission admission;
+    const auto added = schedule_.Add(std::move(request), Micros(), &admission);
+    Take(admission.displaced);
+    ASSERT_LE(schedule_.counts().num_waiting, options_.max_waiting + options_.max_running);
+    if (added.ok()) {
+      ASSERT_TRUE(has_room || !admission.displaced.empty()) << "sequence " << id;
       callers_[id] = std::move(caller);
     } else {
+      // One that would wait past its deadline is refused though there is room.
       ASSERT_TRUE(absl::IsResourceExhausted(added.status())) << added.status();
+      ASSERT_TRUE(!has_room || caller.deadline != kNever) << added.status();
     }
   }
+
+  TimeUs Micros() const { return static_cast<TimeUs>(now_ * 1e6); }
 
   void DoMishap() {
     const uint32_t dice = Below(100);
@@ -167,7 +181,8 @@ class Story final {
   }
 
   void SendSteps() {
-    while (std::optional<Batch> batch = schedule_.NextBatch()) {
+    Take(schedule_.Expire(Micros()));
+    while (std::optional<Batch> batch = schedule_.NextBatch(Micros())) {
       ++num_steps_;
       ASSERT_LE(batch->num_tokens(), options_.max_step_tokens);
       ASSERT_LE(batch->rows.size(), options_.max_running);
@@ -217,7 +232,7 @@ class Story final {
     const StepResult result = std::move(steps_.front().result);
     steps_.pop_front();
     --num_reached_;
-    auto news = schedule_.Complete(result);
+    auto news = schedule_.Complete(result, Micros());
     ASSERT_TRUE(news.ok()) << news.status();
     Take(*news);
   }
@@ -237,6 +252,14 @@ class Story final {
 
   void CheckEnding(SequenceId id, const Ending& ending, Caller* caller) {
     caller->ended = true;
+    if (ending.cause == FinishCause::kExpired) {
+      ASSERT_LE(caller->deadline, Micros()) << "sequence " << id;
+      return;
+    }
+    if (ending.cause == FinishCause::kRefused) {
+      ASSERT_FALSE(caller->began) << "sequence " << id;
+      return;
+    }
     if (ending.cause == FinishCause::kFailed) {
       ASSERT_TRUE(loses_stages_) << "sequence " << id << ": " << ending.message;
       return;
