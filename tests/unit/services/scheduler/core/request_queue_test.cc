@@ -337,16 +337,5 @@ TEST(RequestQueue, KeepsItsSumsAndItsOrderWhateverHappens) {
   }
 }
 
-TEST(RequestQueue, CountsTheTokensThatWait) {
-  RequestQueue queue(8);
-  Sequence one(MakeRequest(1, 10), 0);
-  Sequence two(MakeRequest(2, 5), 1);
-  queue.Push(&one);
-  queue.Push(&two);
-  EXPECT_EQ(queue.num_tokens(), 15u);
-  queue.Remove(&one);
-  EXPECT_EQ(queue.num_tokens(), 5u);
-}
-
 }  // namespace
 }  // namespace baton::scheduler
