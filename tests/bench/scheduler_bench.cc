@@ -243,7 +243,8 @@ BENCHMARK(FirstToken)->UseRealTime()->Unit(benchmark::kMicrosecond);
 }  // namespace
 }  // namespace baton::scheduler
 
-void* operator new(size_t size) {
+// Not inlined: the compiler would pair the malloc in it with a delete.
+[[gnu::noinline]] void* operator new(size_t size) {
   void* memory = std::malloc(size);
   if (memory == nullptr) std::abort();
   baton::scheduler::g_num_allocations.fetch_add(1, std::memory_order_relaxed);
@@ -252,7 +253,7 @@ void* operator new(size_t size) {
   return memory;
 }
 
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
   baton::scheduler::g_live_bytes.fetch_sub(static_cast<int64_t>(malloc_usable_size(memory)),
                                            std::memory_order_relaxed);
   std::free(memory);
