@@ -102,6 +102,8 @@ def ask_once(port, body, on_tokens, timeout=60):
             story["usage"] = answer["usage"]
             _collect(story, answer["choices"][0])
             on_tokens(time.monotonic(), len(story["tokens"]))
+        # What was cached of the prompt depends on who asked before.
+        story["usage"].pop("prompt_tokens_details", None)
         return story
     except (OSError, http.client.HTTPException, ValueError) as error:
         if began:

@@ -62,8 +62,12 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
 
   void OnDone(const absl::Status& status) override {
     stream_.reset();
-    if (!IsLoss(status)) return End(status);
-    was_lost_ = true;
+    // Where all come again at once, a queue that is full says nothing against one that was in it.
+    const bool is_crowded =
+        was_submitted_ && absl::IsResourceExhausted(status) && RetryAfter(status).has_value();
+    if (!IsLoss(status) && !is_crowded) return End(status);
+    was_lost_ = !is_crowded;
+    was_submitted_ = true;
     Wait();
   }
 
@@ -83,6 +87,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     ++num_losses_;
     if (stream_ == nullptr) return;
     stream_.reset();
+    was_submitted_ = true;
     Wait();
   }
 
@@ -92,6 +97,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     const bool resumed = request_.resumed_token_ids_size() > 0;
     if (resumed) response->clear_prompt_logprobs();
     if (resumed) response->clear_cached_prompt_tokens();
+    if (resumed) response->clear_queue_us();
     if (response->tokens_size() == 0) return;
     for (const v1::GeneratedToken& token : response->tokens())
       request_.add_resumed_token_ids(token.token_id());
@@ -160,8 +166,9 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
   std::unique_ptr<SubmitStream> stream_;  // null while waiting
   bool paused_ = false;
   bool over_ = false;
-  bool was_lost_ = false;  // its stream was, before the scheduler's absence was known
-  int num_losses_ = 0;     // since the last token
+  bool was_submitted_ = false;  // to a scheduler that was lost
+  bool was_lost_ = false;       // its stream was, before the scheduler's absence was known
+  int num_losses_ = 0;          // since the last token
   absl::Duration pause_ = kFirstPause;
   std::optional<absl::Time> give_up_at_;
   std::shared_ptr<bool> waiting_ = std::make_shared<bool>(true);  // a new one for each wait

@@ -5,7 +5,8 @@
 //   running --lost--> waiting --scheduler present--> running ... --ended, or given up--> over
 //
 // Lost means that nobody judged the sequence: the connection broke, the scheduler hangs, or it is
-// shutting down. What a scheduler says of a sequence passes unchanged.
+// shutting down. What a scheduler says of a sequence passes unchanged; only that its queue is full
+// is no verdict on one that an earlier scheduler had taken, which waits for room.
 #pragma once
 
 #include <cstdint>

@@ -181,6 +181,24 @@ TEST_F(ResumingSchedulerClientTest, PassesOnWhatASchedulerSays) {
   EXPECT_EQ(num_resubmissions_, 0);
 }
 
+TEST_F(ResumingSchedulerClientTest, WaitsForRoomInTheNextSchedulersQueue) {
+  client_.SetPresent(true);
+  Caller caller;
+  Start(&caller);
+  client_.SetPresent(false);
+  client_.SetPresent(true);
+  for (int refusal = 0; refusal < 3; ++refusal) {
+    const size_t before = num_calls();
+    End(before - 1, WithRetryAfter(absl::ResourceExhaustedError("full"), absl::Seconds(1)));
+    EXPECT_FALSE(caller.status.has_value());
+    executor_.RunDelayed(absl::Seconds(1));
+    EXPECT_EQ(num_calls(), before + 1);
+  }
+  // Too slow a reader is told so without a time to try again.
+  End(num_calls() - 1, absl::ResourceExhaustedError("too slow"));
+  EXPECT_TRUE(absl::IsResourceExhausted(*caller.status));
+}
+
 TEST_F(ResumingSchedulerClientTest, TriesAgainAfterAMomentIfOnlyItsCallBroke) {
   client_.SetPresent(true);
   for (const absl::Status& status :
