@@ -154,6 +154,7 @@ absl::StatusOr<std::pair<size_t, size_t>> UcxSlotReceiver::RanksOf(
 }
 
 absl::Status UcxSlotReceiver::CheckSlot(const FrameHeader& header) const {
+  if (epoch_ == 0) return absl::FailedPreconditionError("this stage is in no epoch");
   if (header.epoch != epoch_) {
     return absl::FailedPreconditionError(absl::StrCat("this stage is in epoch ", epoch_));
   }

@@ -89,6 +89,20 @@ TEST(SlotReceiver, ReportsLandingsThatOutliveTheDeadlineOfANewEpoch) {
   receiver->Complete(next, absl::OkStatus());
 }
 
+TEST(SlotReceiver, TakesNothingBeforeItsFirstEpoch) {
+  WedgedTransport transport;
+  auto slots = SlotReceiver::Create(&transport, kShape);
+  ASSERT_TRUE(slots.ok());
+  const FrameHeader header = {.kind = FrameKind::kHiddenState,
+                              .source = kSource,
+                              .epoch = 0,
+                              .stream_id = 1,
+                              .sequence = 1,
+                              .total_bytes = 64,
+                              .payload_bytes = 64};
+  EXPECT_FALSE(transport.receivers[FrameKind::kHiddenState]->Accept(header).ok());
+}
+
 TEST(SlotSender, ReportsSendsThatOutliveTheDeadlineOfANewEpoch) {
   WedgedTransport transport;
   auto slots = SlotSender::Create(&transport, kShape);
