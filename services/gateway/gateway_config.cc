@@ -31,6 +31,10 @@ ABSL_FLAG(
     std::vector<std::string>, api_key_weight, {},
     "shares of the keys of --api-key, in their order, when the service is busy: 2 for twice as "
     "many tokens; default: 1 each");
+ABSL_FLAG(
+    bool, share_prefix_cache, false,
+    "API keys share cached prompts; a key can then tell, from the time to the first token, what "
+    "others have asked");
 ABSL_FLAG(int, max_num_requests_per_key, 0,
           "generation sequences at a time of one API key; more are answered 429; 0: no bound");
 ABSL_FLAG(int, max_num_requests, 1024,
@@ -119,6 +123,7 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.scheduler_address = absl::GetFlag(FLAGS_scheduler);
   config.api_keys = absl::GetFlag(FLAGS_api_key);
   ASSIGN_OR_RETURN(config.api_key_weights, KeyWeights());
+  config.share_prefix_cache = absl::GetFlag(FLAGS_share_prefix_cache);
   config.max_num_requests_per_key =
       static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests_per_key));
   config.max_num_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests));

@@ -20,6 +20,7 @@ struct GatewayConfig {
   std::string scheduler_address;
   std::vector<std::string> api_keys;
   std::vector<uint32_t> api_key_weights;  // of the first keys; the others have 1
+  bool share_prefix_cache = false;        // between API keys
   size_t max_num_requests = 1024;
   size_t max_num_requests_per_key = 0;  // 0: no bound
   absl::Duration request_timeout = absl::Seconds(600);

@@ -19,7 +19,27 @@ constexpr FlagShape kSwitch = FlagShape::kSwitch;
 constexpr FlagShape kValue = FlagShape::kValue;
 constexpr FlagShape kList = FlagShape::kList;
 
-std::vector<ServeFlag> MeaningfulFlags() {
+std::vector<ServeFlag> GatewayFlags() {
+  return {
+      {"max-num-requests", kValue, kToGateway, "requests at a time; more are answered 503"},
+      {"max-num-requests-per-key", kValue, kToGateway,
+       "requests at a time of one API key; more are answered 429"},
+      {"share-prefix-cache", kSwitch, kToGateway, "API keys share cached prompts; default: no"},
+      {"api-key-weight", kList, kToGateway, "shares of the API keys when the service is busy"},
+      {"max-connections", kValue, kToGateway, "HTTP connections at a time"},
+      {"max-body-mib", kValue, kToGateway, "MiB of the largest request"},
+      {"request-timeout", kValue, kToGateway, "time that one request may take"},
+      {"recovery-timeout", kValue, kToGateway,
+       "requests wait this long for a process that was lost; default: 30s"},
+      {"log-requests", kSwitch, kToGateway, "a log line per request; on unless --no-log-requests"},
+      {"api-key", kList, kToGateway,
+       "keys that requests must carry; better: BATON_API_KEY=KEY,KEY"},
+      {"reasoning-parser", kValue, kToGateway, "how reasoning is told from the answer"},
+      {"chat-template", kValue, kToGateway, "file to use instead of the model's own"},
+  };
+}
+
+std::vector<ServeFlag> GroupFlags() {
   return {
       {"host", kValue, kToSupervisor, "address of the OpenAI API; default: 127.0.0.1"},
       {"port", kValue, kToSupervisor, "its port; default: 8000; 0: any free one"},
@@ -59,20 +79,6 @@ std::vector<ServeFlag> MeaningfulFlags() {
        "accept model files that are symbolic links, as in a Hugging Face cache"},
       {"ucx-transports", kValue, kToStageWorker | kToModelLoader, "as UCX_TLS: \"tcp\", \"sm\""},
       {"ucx-net-devices", kValue, kToStageWorker | kToModelLoader, "as UCX_NET_DEVICES"},
-      {"max-num-requests", kValue, kToGateway, "requests at a time; more are answered 503"},
-      {"max-num-requests-per-key", kValue, kToGateway,
-       "requests at a time of one API key; more are answered 429"},
-      {"api-key-weight", kList, kToGateway, "shares of the API keys when the service is busy"},
-      {"max-connections", kValue, kToGateway, "HTTP connections at a time"},
-      {"max-body-mib", kValue, kToGateway, "MiB of the largest request"},
-      {"request-timeout", kValue, kToGateway, "time that one request may take"},
-      {"recovery-timeout", kValue, kToGateway,
-       "requests wait this long for a process that was lost; default: 30s"},
-      {"log-requests", kSwitch, kToGateway, "a log line per request; on unless --no-log-requests"},
-      {"api-key", kList, kToGateway,
-       "keys that requests must carry; better: BATON_API_KEY=KEY,KEY"},
-      {"reasoning-parser", kValue, kToGateway, "how reasoning is told from the answer"},
-      {"chat-template", kValue, kToGateway, "file to use instead of the model's own"},
       {"drain-timeout", kValue,
        kToSupervisor | kToGateway | kToScheduler | kToStageWorker | kToModelLoader,
        "time that running requests get after Ctrl-C or SIGTERM; default: 30s"},
@@ -140,8 +146,10 @@ std::vector<ServeFlag> IgnoredFlags() {
 
 const std::vector<ServeFlag>& ServeFlags() {
   static const auto* flags = [] {
-    auto* all = new std::vector<ServeFlag>(MeaningfulFlags());
-    for (const ServeFlag& flag : IgnoredFlags()) all->push_back(flag);
+    auto* all = new std::vector<ServeFlag>();
+    for (const auto& part : {GroupFlags(), GatewayFlags(), IgnoredFlags()}) {
+      all->insert(all->end(), part.begin(), part.end());
+    }
     return all;
   }();
   return *flags;

@@ -6,6 +6,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
+#include "common/digest/sha256.h"
+
 namespace baton::gateway {
 namespace {
 
@@ -22,9 +24,13 @@ bool EqualInConstantTime(absl::string_view left, absl::string_view right) {
 
 }  // namespace
 
-ApiKeys::ApiKeys(std::vector<std::string> keys, std::vector<uint32_t> weights)
+ApiKeys::ApiKeys(std::vector<std::string> keys, std::vector<uint32_t> weights, bool share_cache)
     : keys_(std::move(keys)), weights_(std::move(weights)) {
   weights_.resize(keys_.size(), 1);
+  for (const std::string& key : keys_) {
+    cache_owners_.emplace_back(
+        share_cache ? "" : AsBytes(Sha256(absl::StrCat("owner of cached prompts: ", key))));
+  }
 }
 
 absl::StatusOr<ApiCaller> ApiKeys::Identify(absl::string_view authorization) const {
@@ -40,7 +46,7 @@ absl::StatusOr<ApiCaller> ApiKeys::Identify(absl::string_view authorization) con
     if (EqualInConstantTime(keys_[i], offered)) found = i;
   }
   if (found == keys_.size()) return absl::UnauthenticatedError("incorrect API key");
-  return ApiCaller{absl::StrCat("key-", found + 1), weights_[found]};
+  return ApiCaller{absl::StrCat("key-", found + 1), weights_[found], cache_owners_[found]};
 }
 
 }  // namespace baton::gateway

@@ -4,6 +4,8 @@
 
 #include "absl/random/random.h"
 
+#include "common/digest/sha256.h"
+
 namespace baton::gateway {
 namespace {
 
@@ -36,6 +38,13 @@ void FillStop(const AdmittedParams& params, uint32_t max_tokens, v1::StopParams*
   stop->set_min_tokens(params.min_tokens);
   stop->set_ignore_eos(params.ignore_eos);
   stop->mutable_stop_token_ids()->Add(params.stop_token_ids.begin(), params.stop_token_ids.end());
+}
+
+// Requests with the same salt share cached prompts. An owner has a fixed number of bytes, so that
+// no two pairs of owner and salt are the same text.
+std::string CacheSalt(const ApiCaller& caller, const std::string& requested) {
+  if (caller.cache_owner.empty()) return requested;
+  return std::string(AsBytes(Sha256(caller.cache_owner + requested)));
 }
 
 TextOptions MakeTextOptions(const ServedModel& model, const AdmittedParams& params,
@@ -81,7 +90,7 @@ void AppendSequences(const ServedModel& model, const AdmittedParams& params,
                                              : context.scope.priority.value_or(0));
     submit.set_fairness_key(context.scope.caller.name);
     submit.set_fairness_weight(context.scope.caller.weight);
-    submit.set_cache_salt(params.cache_salt);
+    submit.set_cache_salt(CacheSalt(context.scope.caller, params.cache_salt));
     spec.text = MakeTextOptions(model, params, prompt, context, submit.stop());
     sequences->push_back(std::move(spec));
   }

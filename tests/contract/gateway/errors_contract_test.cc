@@ -294,6 +294,47 @@ TEST_F(ErrorsContract, TheSchedulerHearsOfKeyWeightAndPriority) {
   EXPECT_EQ(send(ChatBody(), "").priority(), 0);
 }
 
+TEST_F(ErrorsContract, CachedPromptsAreSaltedByKeyAndByRequest) {
+  StartGateway([](GatewayConfig& config) { config.api_keys = {"first", "second"}; });
+  AwaitReady(200);
+  const auto salt_of = [this](const std::string& key, const std::string& requested) {
+    Answer("</think>x");
+    json body = ChatBody();
+    if (!requested.empty()) body["cache_salt"] = requested;
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", "/v1/chat/completions", body.dump(),
+                       "Authorization: Bearer " + key + "\r\n");
+    EXPECT_EQ(client.Receive().status, 200);
+    return scheduler().requests().back().cache_salt();
+  };
+  const std::string first = salt_of("first", "");
+  EXPECT_FALSE(first.empty());
+  EXPECT_EQ(first.find("first"), std::string::npos);
+  EXPECT_EQ(salt_of("first", ""), first);
+  EXPECT_NE(salt_of("second", ""), first);
+  const std::string salted = salt_of("first", std::string(256, 's'));
+  EXPECT_NE(salted, first);
+  EXPECT_NE(salt_of("second", std::string(256, 's')), salted);
+  EXPECT_LE(salted.size(), 256u);
+}
+
+TEST_F(ErrorsContract, WithoutKeysOnlyTheRequestsSaltCounts) {
+  StartGateway();
+  AwaitReady(200);
+  json body = ChatBody();
+  Answer("</think>x");
+  EXPECT_EQ(Post("/v1/chat/completions", body).status, 200);
+  EXPECT_EQ(scheduler().requests().back().cache_salt(), "");
+  body["cache_salt"] = "mine";
+  Answer("</think>x");
+  EXPECT_EQ(Post("/v1/chat/completions", body).status, 200);
+  EXPECT_EQ(scheduler().requests().back().cache_salt(), "mine");
+  body["cache_salt"] = "";
+  EXPECT_EQ(Post("/v1/chat/completions", body).status, 400);
+  body["cache_salt"] = std::string(257, 's');
+  EXPECT_EQ(Post("/v1/chat/completions", body).status, 400);
+}
+
 TEST_F(ErrorsContract, DrainFinishesWhatRunsAndRefusesNewWork) {
   StartGateway();
   AwaitReady(200);

@@ -30,6 +30,17 @@ TEST(ApiKeys, NamesTheCallerWithoutTheKey) {
   EXPECT_EQ(ApiKeys({}).Identify("Bearer alpha")->name, "");
 }
 
+TEST(ApiKeys, CachedPromptsBelongToTheKeyWhereverItStands) {
+  const ApiKeys keys({"alpha", "beta"});
+  const std::string owner = keys.Identify("Bearer alpha")->cache_owner;
+  EXPECT_EQ(owner.size(), 32u);
+  EXPECT_NE(keys.Identify("Bearer beta")->cache_owner, owner);
+  EXPECT_EQ(ApiKeys({"gamma", "alpha"}).Identify("Bearer alpha")->cache_owner, owner);
+  EXPECT_EQ(ApiKeys({}).Identify("Bearer alpha")->cache_owner, "");
+  const ApiKeys sharing({"alpha", "beta"}, {}, /*share_cache=*/true);
+  EXPECT_EQ(sharing.Identify("Bearer beta")->cache_owner, "");
+}
+
 TEST(ApiKeys, AKeyLongerThanAnyRealOneIsRefused) {
   const std::string longest(ApiKeys::kMaxKeyBytes, 'k');
   const ApiKeys keys({longest});
