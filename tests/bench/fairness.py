@@ -28,10 +28,10 @@ def run(group, arguments, body):
     async def all_of_it():
         await body(load)
         await load.settle()
+        load.close()
 
     began = time.perf_counter()
     asyncio.run(all_of_it())
-    load.close()
     return load.results, began
 
 
@@ -53,7 +53,7 @@ def main():
     keys = ["victim", "aggressor"] + [f"equal-{i}" for i in range(arguments.keys)]
     flags = arguments.flag or ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s"]
     with tempfile.TemporaryDirectory() as folder:
-        group = load_client.start(folder, "--no-log-requests", "--api-key", ",".join(keys), *flags,
+        group = load_client.start(folder, "--no-log-requests", "--api-key", *keys, *flags,
                                   stages=stages, ranks=ranks)
         try:
             group.wait_ready()

@@ -3,8 +3,8 @@
 
   tests/bench/overload.py [--seconds 20] [--shape 1x1] [--prompt-tokens 32] [--max-tokens 16]
 
-First the knee: the offered rate (open loop, random arrivals) is raised until less than 95 % of it is
-answered; the knee is the most that was answered. Then 2, 5 and 10 times the knee are offered. Of each:
+First the knee: the offered rate (open loop, random arrivals) is raised by half until twice in a row no
+more is answered than before; the knee is the most that was answered. Then 2, 5 and 10 times the knee are offered. Of each:
 goodput (requests answered completely, in the time of the load) against the knee, time to the first
 token of what was accepted, what refusals took in the gateway and at the client, and memory before and
 after. Client and group share the machine: the ratios of one run say more than the figures.
@@ -39,10 +39,10 @@ def offer(group, rate, arguments, seconds):
         await load.poisson(rate, seconds)
         end = time.perf_counter()
         await load.settle()
+        load.close()
         return begin, end
 
     begin, end = asyncio.run(run())
-    load.close()
     after = group.metrics("gateway")
     served = [r for r in load.results if r.complete]
     refused = [r for r in load.results if r.status == 503]
@@ -72,13 +72,12 @@ def show(name, outcome, knee=None):
 
 
 def find_knee(group, arguments):
-    rate, knee = arguments.start_rate, 0.0
-    for _ in range(10):
+    rate, knee, num_flat = arguments.start_rate, 0.0, 0
+    while num_flat < 2:
         outcome = offer(group, rate, arguments, arguments.ramp_seconds)
         show(f"  ramp {rate:.0f}/s", outcome)
+        num_flat = num_flat + 1 if outcome["goodput"] < 1.05 * knee else 0
         knee = max(knee, outcome["goodput"])
-        if outcome["goodput"] < 0.9 * outcome["offered"]:
-            break
         rate *= 1.5
     return knee
 

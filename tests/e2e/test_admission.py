@@ -34,7 +34,7 @@ class Call:
 @pytest.fixture
 def busy_group(start_group):
     """One sequence runs for long, of key "one"; two may wait."""
-    group = start_group("--api-key", "one,two,three", "--max-num-seqs", "1",
+    group = start_group("--api-key", "one", "two", "three", "--max-num-seqs", "1",
                         "--max-num-queued-reqs", "2", stages=1, ranks=1)
     group.running = Call(group, "one", max_tokens=3500)
     await_sequences(group, running=1, waiting=0)
@@ -80,7 +80,8 @@ def test_what_waits_past_its_deadline_is_answered_504_and_never_runs(busy_group)
 
 def test_what_runs_past_its_deadline_ends_with_an_error_event(group):
     client = openai.OpenAI(base_url=group.endpoint, api_key="none", max_retries=0)
-    stream = client.completions.create(**BODY, max_tokens=3500, stream=True,
+    stream = client.completions.create(model=group.model, prompt=BODY["prompt"], temperature=0,
+                                       max_tokens=3500, stream=True, extra_body={"ignore_eos": True},
                                        extra_headers={"X-Request-Timeout": "1.5"})
     with pytest.raises(openai.APIError, match="(?i)deadline"):
         for _ in stream:
