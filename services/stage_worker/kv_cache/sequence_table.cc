@@ -178,18 +178,23 @@ void SequenceTable::Learn(const NewSequenceWork& work) {
 void SequenceTable::LearnToken(uint64_t sequence_id, uint32_t position, uint32_t token) {
   const auto found = sequences_.find(sequence_id);
   if (found == sequences_.end()) return;
-  std::vector<uint32_t>& unknown = found->second.unknown_positions;
+  Sequence& sequence = found->second;
+  if (position == sequence.tokens.size()) sequence.next_token = token;
+  std::vector<uint32_t>& unknown = sequence.unknown_positions;
   const auto place = std::find(unknown.begin(), unknown.end(), position);
   if (place == unknown.end()) return;
-  found->second.tokens[position] = token;
+  sequence.tokens[position] = token;
   unknown.erase(place);
 }
 
 void SequenceTable::Extend(Sequence& sequence, const ChunkWork& chunk, uint64_t step_id) {
   if (chunk.feedback_step_id > 0) {
-    sequence.tokens.push_back(0);
-    if (limits_.draws) sequence.unknown_positions.push_back(chunk.begin);
+    sequence.tokens.push_back(sequence.next_token.value_or(0));
+    if (limits_.draws && !sequence.next_token.has_value()) {
+      sequence.unknown_positions.push_back(chunk.begin);
+    }
   }
+  sequence.next_token.reset();  // known by now, one way or the other
   if (chunk.sample) sequence.sample_step_id = step_id;
   sequence.tokens.insert(sequence.tokens.end(), chunk.appended_token_ids.begin(),
                          chunk.appended_token_ids.end());

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -37,9 +38,9 @@ class SequenceTable final {
   // table is as before.
   absl::StatusOr<std::unique_ptr<StepBatch>> Apply(const StepWork& work);
 
-  // The stage drew `token` at `position` of a sequence; if the scheduler left it to the stages to
-  // know it, it is known here from now on. A sequence that is gone, or knows the token, is as
-  // before.
+  // The stage drew `token` at `position` of a sequence; if the scheduler leaves it to the stages to
+  // know it, which it may do before or after, it is known here. A sequence that is gone, or knows
+  // the token, is as before.
   void LearnToken(uint64_t sequence_id, uint32_t position, uint32_t token);
 
   int64_t num_sequences() const { return static_cast<int64_t>(sequences_.size()); }
@@ -52,7 +53,9 @@ class SequenceTable final {
   struct Sequence {
     std::vector<uint32_t> tokens;             // 0 where the token is not known
     std::vector<uint32_t> unknown_positions;  // kept by the stage that draws
-    uint64_t sample_step_id = 0;              // the newest step that samples; 0: none
+    // The token behind the last one, if it was drawn before the step that computes it came.
+    std::optional<uint32_t> next_token;
+    uint64_t sample_step_id = 0;  // the newest step that samples; 0: none
     uint32_t num_prompt_tokens = 0;
     uint32_t num_computed = 0;  // positions in the cache
     std::vector<uint32_t> blocks;

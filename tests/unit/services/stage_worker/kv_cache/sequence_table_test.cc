@@ -93,12 +93,35 @@ TEST_F(SequenceTableTest, LearnsWhatWasFedBackForTheHistory) {
   EXPECT_EQ((*second)->draws[0].answer_tokens.size(), 1u);
   table_.LearnToken(1, 3, 70);
   table_.LearnToken(1, 3, 71);  // known already
-  table_.LearnToken(1, 4, 72);  // not ordered
+  table_.LearnToken(1, 5, 72);  // far from ordered
   table_.LearnToken(9, 3, 73);  // unknown sequence
   const auto third = table_.Apply(StepOf(3, FedChunk(4, 2)));
   ASSERT_TRUE(third.ok()) << third.status();
   EXPECT_EQ((*third)->draws[0].answer_tokens.size(), 2u);
   EXPECT_EQ((*third)->draws[0].answer_tokens[0], 70u);
+}
+
+// The scheduler orders the step behind without waiting for the token; the order may be late.
+TEST_F(SequenceTableTest, LearnsWhatWasDrawnBeforeItWasFedBack) {
+  sampling_.presence_penalty = 0.5f;
+  ASSERT_TRUE(table_.Apply(FirstStep(sampling_)).ok());
+  table_.LearnToken(1, 3, 70);
+  ASSERT_TRUE(table_.Apply(StepOf(2, FedChunk(3, 1))).ok());
+  table_.LearnToken(1, 4, 71);
+  const auto third = table_.Apply(StepOf(3, FedChunk(4, 2)));
+  ASSERT_TRUE(third.ok()) << third.status();
+  EXPECT_THAT((*third)->draws[0].answer_tokens, ElementsAre(70, 71));
+}
+
+TEST_F(SequenceTableTest, ATokenThatWasToldReplacesTheOneThatWasDrawn) {
+  sampling_.presence_penalty = 0.5f;
+  ASSERT_TRUE(table_.Apply(FirstStep(sampling_)).ok());
+  table_.LearnToken(1, 3, 70);
+  ASSERT_TRUE(table_.Apply(StepOf(2, {1, 3, 1, {70}, {}, true})).ok());
+  // What was drawn at 3 says nothing of 4.
+  const auto third = table_.Apply(StepOf(3, FedChunk(4, 2)));
+  ASSERT_TRUE(third.ok()) << third.status();
+  EXPECT_THAT((*third)->draws[0].answer_tokens, ElementsAre(70, 0));
 }
 
 TEST_F(SequenceTableTest, RefusesToDrawWithTwoTokensOfTheHistoryUnknown) {
