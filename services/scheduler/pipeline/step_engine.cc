@@ -129,7 +129,8 @@ void StepEngine::TakeStageMessage(StageMessageEvent event, MonotonicTime now) {
 
 void StepEngine::Register(const std::shared_ptr<StageLink>& link, const v1::RegisterStage& request,
                           MonotonicTime now) {
-  if (phase_ != Phase::kServing) {
+  // While it drains, what is live needs its stages.
+  if (phase_ == Phase::kLeaving || phase_ == Phase::kStopped) {
     link->Close(absl::UnavailableError("the scheduler is shutting down"));
     return;
   }

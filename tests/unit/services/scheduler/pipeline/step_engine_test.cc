@@ -401,6 +401,17 @@ TEST_F(StepEngineTest, DrainsWhatRunsAndLetsTheStagesLeave) {
   EXPECT_TRUE(group_.engine().stopped());
 }
 
+TEST_F(StepEngineTest, TakesAStageBackWhileItDrains) {
+  Complete();
+  const SequenceId id = SubmitSmall();
+  group_.engine().Take(DrainEvent{absl::Seconds(30)}, group_.now());
+  group_.KillStage(1);
+  group_.AddStage(1);
+  group_.Settle();
+  ExpectAnswered(id);
+  EXPECT_TRUE(group_.engine().stopped());
+}
+
 TEST_F(StepEngineTest, AbortsWhatIsLeftAtTheDrainsDeadline) {
   Complete();
   const SequenceId id = SubmitSmall();
