@@ -4,9 +4,9 @@
   tests/bench/kills.py [--kills 1000] [--seconds 3600] [--clients 6] [--stages 2] [--ranks 2] [--seed 1]
 
 Every answer is compared with the one that its question got alone. After each kill it waits until the
-group is whole and tokens flow, and then for up to 0.3 s. Prints, per role, the time from the kill to the
-next token, and for the gateway to the first connection that it accepts. Exits 1 if an answer was lost or
-differs, or something is left behind.
+group is whole and tokens flow (after a gateway's until no client is in a retry any more), and then for up
+to 0.3 s. Prints, per role, the time from the kill to the next token, and for the gateway to the first
+connection that it accepts. Exits 1 if an answer was lost or differs, or something is left behind.
 """
 
 import argparse
@@ -66,6 +66,7 @@ def kill_one(group, load, name, times):
     running_group.wait_until(lambda: load.arrivals(max(killed + 0.3, time.monotonic() - 0.05)), "a token")
     times.setdefault(name, []).append(steady_load.pause_after(load.arrivals(killed), killed))
     if accepting is not None:
+        steady_load.wait_fresh(load, running_group.wait_until)
         accepting.join()
         times.setdefault("gateway accepts", []).append(accepting.seconds)
 

@@ -146,6 +146,7 @@ class SteadyLoad:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._arrivals = []  # times at which tokens came
+        self._finished = [0] * clients  # questions, answered or not, of each client
         self.answered = self.different = self.lost = self.asked_again = self.error_events = 0
         self.problems = []
         self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True)
@@ -173,6 +174,11 @@ class SteadyLoad:
                 self._arrivals.pop(0)
             return sorted(when for when in self._arrivals if when > since)
 
+    def finished(self):
+        """Questions that each client is done with; when all of these have grown, none of them is in a
+        retry that began before."""
+        return list(self._finished)
+
     def _problem(self, text):
         if len(self.problems) < 10:
             self.problems.append(text)
@@ -183,6 +189,7 @@ class SteadyLoad:
             index = turn % len(self._bodies)
             turn += 1
             self._answer(index)
+            self._finished[number] += 1
 
     def _answer(self, index):
         for _ in range(5):
@@ -211,6 +218,13 @@ class SteadyLoad:
             if story != self._expected[index]:
                 self.different += 1
                 self._problem(f"question {index}:\n  alone {self._expected[index]}\n  now   {story}")
+
+
+def wait_fresh(load, wait_until):
+    """Waits until no client is in a retry any more: an SDK has two, whoever dies how often."""
+    before = load.finished()
+    wait_until(lambda: all(now > then for now, then in zip(load.finished(), before)),
+               "every client to be done with a question")
 
 
 def solo(port, bodies):

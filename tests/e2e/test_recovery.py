@@ -81,6 +81,8 @@ def test_twenty_random_kills(lasting, load):
         gateway_kills += name == "gateway"
         replace(lasting, name)
         wait_tokens(load, time.monotonic())
+        if name == "gateway":
+            steady_load.wait_fresh(load, wait_until)
         time.sleep(generator.random() * 0.2)  # the next one strikes anywhere
     assert load.asked_again <= CLIENTS * gateway_kills, load.problems
     assert gateway_kills < 20
