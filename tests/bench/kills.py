@@ -16,7 +16,6 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
 
 import load_client
@@ -39,44 +38,19 @@ def time_to_accept(port, killed):
             time.sleep(0.002)
 
 
-class Accepting(threading.Thread):
-    """Watches a port that is dead just now."""
-
-    def __init__(self, port, killed):
-        super().__init__(daemon=True)
-        self._arguments = (port, killed)
-        self.seconds = None
-
-    def run(self):
-        self.seconds = time_to_accept(*self._arguments)
-
-
 def kill_one(group, load, name, times):
     pid = group.pids[name]
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
-    accepting = None
-    if name == "gateway":
-        running_group.wait_until(lambda: is_dead(pid), "a dead gateway")
-        accepting = Accepting(group.port, killed)
-        accepting.start()
     group.wait_replaced(name, pid)
+    if name == "gateway":  # the old one is wholly gone: nobody else accepts
+        times.setdefault("gateway accepts", []).append(time_to_accept(group.port, killed))
     running_group.wait_until(group.ready, f"ready after {name}")
     time.sleep(0.3)
     running_group.wait_until(lambda: load.arrivals(max(killed + 0.3, time.monotonic() - 0.05)), "a token")
     times.setdefault(name, []).append(steady_load.pause_after(load.arrivals(killed), killed))
-    if accepting is not None:
+    if name == "gateway":
         steady_load.wait_fresh(load, running_group.wait_until)
-        accepting.join()
-        times.setdefault("gateway accepts", []).append(accepting.seconds)
-
-
-def is_dead(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def report(times, done, seconds, load):
