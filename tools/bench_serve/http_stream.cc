@@ -1,6 +1,7 @@
 #include "tools/bench_serve/http_stream.h"
 
 #include <chrono>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "boost/beast/core/flat_buffer.hpp"
@@ -24,7 +25,8 @@ class BeastStream final : public HttpStream, public std::enable_shared_from_this
  public:
   BeastStream(boost::asio::io_context& context, Events events)
       : stream_(context), events_(std::move(events)) {
-    parser_.body_limit(boost::none);
+    // boost::none is "none" for chunks only: any Content-Length would be above it.
+    parser_.body_limit(std::numeric_limits<uint64_t>::max());
   }
 
   void Run(const HttpTarget& target, const HttpStreamRequest& request) {
