@@ -202,7 +202,8 @@ class Story final {
       }
       steps_.push_back({times.reached_last, times.reported, std::move(result)});
     }
-    ASSERT_LE(schedule_.num_steps_in_flight(), options_.max_steps_in_flight);
+    ASSERT_LE(schedule_.num_steps_in_flight(),
+              options_.max_steps_in_flight + options_.lookahead_steps);
     CheckPatience();
   }
 
