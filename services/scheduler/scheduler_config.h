@@ -24,7 +24,7 @@ struct SchedulerConfig {
   std::string dtype = "auto";
   int64_t max_num_batched_tokens = 2048;
   int64_t long_prefill_token_threshold = 0;  // 0: max_num_batched_tokens
-  absl::Duration max_step_time;              // 0: not limited
+  absl::Duration max_step_time;              // 0: prompts are not cut for it
   int64_t max_num_seqs = 256;
   int64_t max_num_queued_reqs = 1024;
   int64_t max_num_queued_tokens = 4 << 20;  // 0: as many as the requests have

@@ -22,8 +22,8 @@ ABSL_FLAG(int64_t, long_prefill_token_threshold, 0,
           "Most tokens of one prompt in a step; 0: --max-num-batched-tokens alone.");
 ABSL_FLAG(absl::Duration, max_step_time, absl::ZeroDuration(),
           "Prompts are cut so that a step is predicted to take no longer, though not below an "
-          "eighth of --max-num-batched-tokens; 0: no longer than with a whole chunk at the "
-          "beginning of a prompt.");
+          "eighth of --max-num-batched-tokens. It bounds how long decodes wait for a prompt beside "
+          "them, and costs throughput; 0: not cut.");
 ABSL_FLAG(int64_t, max_num_seqs, 256, "Most sequences that run at a time.");
 ABSL_FLAG(int64_t, max_num_queued_reqs, 1024, "Most requests that wait; more are refused.");
 ABSL_FLAG(int64_t, max_num_queued_tokens, 4 << 20,

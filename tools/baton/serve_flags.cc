@@ -55,7 +55,7 @@ std::vector<ServeFlag> GroupFlags() {
       {"max-num-batched-tokens", kValue, kToScheduler, "most tokens of one step"},
       {"long-prefill-token-threshold", kValue, kToScheduler, "most tokens of one prompt in a step"},
       {"max-step-time", kValue, kToScheduler,
-       "prompts are cut so that no step takes longer; default: 0, as long as a whole chunk"},
+       "prompts are cut so that no step takes longer; default: 0, not"},
       {"max-num-seqs", kValue, kToScheduler, "most sequences that run at a time"},
       {"max-num-queued-reqs", kValue, kToScheduler, "most requests that wait"},
       {"enable-prefix-caching", kSwitch, kToScheduler,

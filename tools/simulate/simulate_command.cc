@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/time/time.h"
 
 #include "common/config/nearest_name.h"
 #include "common/model/model_config.h"
@@ -134,11 +135,16 @@ std::vector<Flag> GroupFlags() {
             [](Command& c) { return &c.simulation.schedule.max_steps_in_flight; }),
       Count("lookahead-steps", "decodes ordered before their token is known; default: 0", 0, 16,
             [](Command& c) { return &c.simulation.schedule.lookahead_steps; }),
-      Count("prompt-steps",
-            "steps over which prompts spread beside decodes; default: as many as are in flight", 1,
-            1024, [](Command& c) { return &c.simulation.schedule.prompt_steps; }),
       Count("long-prefill-token-threshold", "most tokens of one prompt in a step", 1, 1 << 20,
             [](Command& c) { return &c.simulation.schedule.max_chunk_tokens; }),
+      {"max-step-time", "prompts are cut so that no step takes longer; default: 0, not",
+       "a time such as 40ms",
+       [](const std::string& value, Command& command) {
+         absl::Duration time;
+         if (!absl::ParseDuration(value, &time) || time < absl::ZeroDuration()) return false;
+         command.simulation.schedule.max_step_seconds = absl::ToDoubleSeconds(time);
+         return true;
+       }},
       Count("max-model-len", "tokens of prompt and answer together; default: what the model takes",
             2, 1 << 24, [](Command& c) { return &c.simulation.schedule.max_model_len; }),
       Count("num-blocks", "blocks of KV cache, of 64 tokens; default: 18593, what 96 GB hold", 1,
@@ -192,7 +198,7 @@ std::string HelpText() {
     absl::StrAppend(&text, "  --", flag.name, "    ", flag.help, "\n");
   absl::StrAppend(&text,
                   "  --compare    also without knowledge of what steps cost: sequences shared by "
-                  "their number, prompts not spread\n  --json    for programs\n");
+                  "their number\n  --json    for programs\n");
   return text;
 }
 
@@ -308,7 +314,6 @@ int RunSimulate(const std::vector<std::string>& words, std::ostream& out, std::o
   if (command->compare) {
     SimulationOptions blind = command->simulation;
     blind.schedule.step_cost = {};
-    blind.schedule.prompt_steps = 1;
     results.push_back({"by number", Simulate(blind, *requests)});
   }
   out << (command->json ? ReportAsJson(results) : ReportAsText(results));

@@ -13,7 +13,6 @@ void BatchBuilder::Reset(StepId step_id) {
   step_id_ = step_id;
   budget_ = limits_.max_tokens;
   told_bytes_ = 0;
-  prompt_budget_ = 0;
   work_ = {};
   preempted_ = false;
   rows_.clear();
@@ -23,10 +22,8 @@ std::vector<BatchRow> BatchBuilder::BuildAlone(Sequence* sequence, StepId step_i
   Reset(step_id);
   if (sequence->state() == Sequence::State::kRunning) {
     AddDecodes({});
-    OpenPrompts();
     AddBegunPrompts();
   } else {
-    OpenPrompts();
     Begin(sequence);
   }
   return std::move(rows_);
@@ -35,7 +32,6 @@ std::vector<BatchRow> BatchBuilder::BuildAlone(Sequence* sequence, StepId step_i
 std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
   Reset(step_id);
   AddDecodes(limits_.feedback);
-  OpenPrompts();
   AddBegunPrompts();
   // Blocks that were just taken from a running sequence are not for a newcomer.
   if (!preempted_) AddNewPrompts();
@@ -71,37 +67,18 @@ bool BatchBuilder::AddDecode(Sequence* sequence) {
   return blocks.has_value();
 }
 
-void BatchBuilder::OpenPrompts() {
-  prompt_budget_ = budget_;
-  prompt_seconds_ = StepSeconds(work_, budget_, *state_.cost, limits_.max_seconds);
-  // Alone, prompts take all that they can; beside decodes, whose steps come anyway, they spread.
-  if (rows_.empty()) return;
-  const uint64_t pending = PendingPromptTokens(uint64_t{limits_.max_tokens} * limits_.prompt_steps);
-  prompt_budget_ = static_cast<uint32_t>(
-      std::min<uint64_t>(budget_, PromptShare(pending, limits_.prompt_steps, limits_.min_chunk)));
-}
-
-uint64_t BatchBuilder::PendingPromptTokens(uint64_t enough) const {
-  uint64_t pending = 0;
-  for (const Sequence* sequence : *state_.running) {
-    if (sequence->runnable() && !sequence->decoding()) pending += sequence->num_to_compute();
-  }
-  if (state_.running->size() < limits_.max_running) pending += state_.waiting->num_tokens();
-  return std::min(pending, enough);
-}
-
 uint32_t BatchBuilder::NextChunk(const Sequence& sequence) const {
   return ChunkTokens(sequence,
-                     {.budget = prompt_budget_,
+                     {.budget = budget_,
                       .max_chunk = limits_.max_chunk,
                       .min_chunk = limits_.min_chunk,
-                      .seconds = prompt_seconds_},
+                      .seconds = limits_.max_seconds},
                      work_, *state_.cost);
 }
 
 void BatchBuilder::AddBegunPrompts() {
   for (Sequence* sequence : *state_.running) {
-    if (prompts_full()) return;
+    if (full()) return;
     if (!sequence->runnable() || sequence->decoding()) continue;
     AddRow(sequence, NextChunk(*sequence), {});
   }
@@ -112,7 +89,7 @@ void BatchBuilder::AddNewPrompts() {
   const size_t num_places =
       limits_.max_running - std::min<size_t>(limits_.max_running, num_running);
   uint32_t share = AdmissionShare(state_.waiting->size(), num_places, limits_.num_free_steps);
-  for (; share > 0 && !prompts_full(); --share) {
+  for (; share > 0 && !full(); --share) {
     if (!Begin(state_.waiting->Front())) return;
   }
 }
@@ -175,7 +152,6 @@ void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens,
   sequence->Advance(num_tokens, step_id_);
   state_.ledger->Record(sequence);
   budget_ -= num_tokens;
-  prompt_budget_ -= std::min(prompt_budget_, num_tokens);
   rows_.push_back(std::move(row));
 }
 

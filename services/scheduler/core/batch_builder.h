@@ -61,10 +61,9 @@ struct BatchLimits {
   FeedbackLimits feedback;
   // What the stages can be told of newcomers in one step; a single one may be larger.
   uint64_t max_told_bytes = kMaxToldBytes;
-  uint32_t max_chunk = 0;     // tokens of one prompt in a step; 0: max_tokens
-  uint32_t min_chunk = 64;    // chunks are not cut below it to save time
-  double max_seconds = 0;     // of a step with prompts, as predicted; 0: as it comes
-  uint32_t prompt_steps = 1;  // over which prompts spread beside decodes
+  uint32_t max_chunk = 0;   // tokens of one prompt in a step; 0: max_tokens
+  uint32_t min_chunk = 64;  // chunks are not cut below it to save time
+  double max_seconds = 0;   // of a step with prompts, as predicted; 0: no matter
 };
 
 // What sequences looked for in the prefix cache when they began for the first time.
@@ -104,10 +103,6 @@ class BatchBuilder final {
   void AddDecodes(const FeedbackLimits& feedback);
   void AddBegunPrompts();
   void AddNewPrompts();
-  // Decodes are in: what prompts may take of the step.
-  void OpenPrompts();
-  // Tokens of prompts that wait to be computed and could be soon, counted up to `enough`.
-  uint64_t PendingPromptTokens(uint64_t enough) const;
   // `sequence`, which waits, begins. False: it has to wait on.
   bool Begin(Sequence* sequence);
   void CountLookup(const Sequence& sequence, uint32_t num_cached);
@@ -119,17 +114,14 @@ class BatchBuilder final {
   // Blocks for the next token of `sequence`, preempting others if need be.
   std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
   void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);
-  bool prompts_full() const { return full() || prompt_budget_ == 0; }
   bool full() const { return budget_ == 0 || rows_.size() >= limits_.max_running; }
 
   const BatchLimits limits_;
   const BatchState state_;
   StepId step_id_ = 0;
   uint32_t budget_ = 0;
-  uint64_t told_bytes_ = 0;     // of newcomers in this step
-  uint32_t prompt_budget_ = 0;  // part of it that prompts may take
-  double prompt_seconds_ = 0;   // that the step may take with them
-  StepWork work_;               // of the rows so far
+  uint64_t told_bytes_ = 0;  // of newcomers in this step
+  StepWork work_;            // of the rows so far
   bool preempted_ = false;
   std::vector<BatchRow> rows_;
 };

@@ -7,8 +7,8 @@
 namespace baton::scheduler {
 namespace {
 
-// A step may be this much longer than an even share before it leaves sequences to the next one.
-constexpr double kSlack = 1.03;
+// Part of a step by which it may be longer than an even one before it leaves sequences to the next.
+constexpr double kSlack = 0.03;
 // Sums of floating-point prices that come this near to a share have reached it.
 constexpr double kWhole = 1 - 1e-9;
 
@@ -39,8 +39,10 @@ size_t DecodeShare(const std::vector<Sequence*>& candidates, const RunningSet& r
     ++rows;
     context += sequence->num_tokens();
   }
-  const StepCost::DecodePrice price = cost.PriceOfDecode(
-      {.tokens = (rows + num_steps - 1) / num_steps, .decode_kv = context / num_steps});
+  const StepWork even_step{.tokens = (rows + num_steps - 1) / num_steps,
+                           .decode_kv = context / num_steps,
+                           .sampled = (rows + num_steps - 1) / num_steps};
+  const StepCost::DecodePrice price = cost.PriceOfDecode(even_step);
   const double even =
       (static_cast<double>(rows) * price.row + static_cast<double>(context) * price.position) /
       num_steps;
@@ -50,7 +52,7 @@ size_t DecodeShare(const std::vector<Sequence*>& candidates, const RunningSet& r
     if (sum < even * kWhole) ++share;
     sum += price.row + price.position * static_cast<double>(sequence->num_tokens());
   }
-  return sum <= even * kSlack ? candidates.size() : share;
+  return sum <= even + kSlack * cost.Seconds(even_step) ? candidates.size() : share;
 }
 
 Sequence* PickVictim(const RunningSet& running, const Sequence& needy) {

@@ -34,18 +34,6 @@ uint32_t ChunkTokens(const Sequence& sequence, const ChunkLimits& limits, const 
   return over < chunk / 2 ? chunk - over : chunk;
 }
 
-double StepSeconds(const StepWork& step, uint32_t budget, const StepCost& cost,
-                   double max_seconds) {
-  StepWork full = step;
-  if (budget > 0) full.Add(0, budget, true);
-  const double seconds = cost.Seconds(full);
-  return max_seconds > 0 ? std::min(seconds, max_seconds) : seconds;
-}
-
-uint64_t PromptShare(uint64_t pending, uint32_t num_steps, uint32_t min_chunk) {
-  return std::max<uint64_t>((pending + num_steps - 1) / num_steps, min_chunk);
-}
-
 bool FitsNow(const Sequence& sequence, const CachedPrefix& prefix, const BlockLedger& ledger,
              uint32_t num_reserved) {
   const uint64_t num_shared = prefix.blocks.size() - prefix.num_free;

@@ -24,16 +24,6 @@ struct ChunkLimits {
 uint32_t ChunkTokens(const Sequence& sequence, const ChunkLimits& limits, const StepWork& step,
                      const StepCost& cost);
 
-// Seconds that a step may take with its prompts: what it takes with a chunk that uses the rest of
-// the budget and has nothing before it. A chunk behind a long prefix gets as much time as one at
-// the beginning, and the decodes beside it wait for both alike. Not above `max_seconds`, unless
-// that is 0.
-double StepSeconds(const StepWork& step, uint32_t budget, const StepCost& cost, double max_seconds);
-
-// Tokens of prompts that one step takes beside decodes, of `pending`: an even share, so that each
-// of `num_steps` micro-batches gets as much work; not less than `min_chunk`.
-uint64_t PromptShare(uint64_t pending, uint32_t num_steps, uint32_t min_chunk);
-
 // True if blocks for every known token of `sequence` and the next one are free, and `num_reserved`
 // more: a prompt that began never stops half way for want of blocks. Of `prefix`, what others hold
 // costs nothing; what nobody holds is taken from the free ones.

@@ -204,9 +204,7 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
       .feedback = feedback,
       .max_chunk = options_.max_chunk_tokens,
       .min_chunk = std::max(options_.max_step_tokens / kChunkParts, kLeastChunk),
-      .max_seconds = options_.max_step_seconds,
-      .prompt_steps =
-          options_.prompt_steps > 0 ? options_.prompt_steps : options_.max_steps_in_flight};
+      .max_seconds = options_.max_step_seconds};
   BatchBuilder builder(limits, {.running = &running_,
                                 .waiting = &waiting_,
                                 .ledger = &*ledger_,

@@ -46,11 +46,9 @@ struct ScheduleOptions {
   uint32_t lookahead_steps = 0;
   // Tokens of one prompt in a step; 0: max_step_tokens.
   uint32_t max_chunk_tokens = 0;
-  // A step with prompts is predicted to take at most this long, if the least chunk does; 0: as long
-  // as one with a whole chunk at the beginning of a prompt.
+  // Chunks are cut so that their step is predicted to take no longer, but not below an eighth of
+  // max_step_tokens, or 64; 0: not.
   double max_step_seconds = 0;
-  // Prompts that wait are spread over this many steps beside decodes; 0: max_steps_in_flight.
-  uint32_t prompt_steps = 0;
   StepCostOptions step_cost;
   uint32_t max_model_len = 0;  // tokens of prompt and answer together
   uint32_t vocab_size = 0;

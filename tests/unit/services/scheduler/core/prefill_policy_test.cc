@@ -34,7 +34,9 @@ TEST(PrefillPolicy, CutChunksEndAtAMultiple) {
 
 TEST(PrefillPolicy, ChunksShrinkAsThePrefixGrows) {
   const StepCost cost = PairCost();
-  const double seconds = StepSeconds({}, 2048, cost, 0);
+  StepWork whole;
+  whole.Add(0, 2048, false);
+  const double seconds = cost.Seconds(whole);
   uint32_t last = 2048;
   for (const uint32_t prefix : {0u, 2048u, 8192u, 16384u}) {
     const Sequence prompt = Prompt(40000, prefix);
@@ -50,28 +52,17 @@ TEST(PrefillPolicy, ChunksShrinkAsThePrefixGrows) {
   }
 }
 
+TEST(PrefillPolicy, ChunksShrinkForWhatTheStepHasToDoAlready) {
+  StepWork decodes;
+  for (int i = 0; i < 100; ++i) decodes.Add(5000, 1, true);
+  const ChunkLimits limits{.budget = 2048, .seconds = 612};
+  EXPECT_EQ(ChunkTokens(Prompt(4096), limits, decodes, StepCost({})), 512u);
+}
+
 TEST(PrefillPolicy, ChunksDoNotShrinkBelowTheLeast) {
   const ChunkLimits limits{.budget = 2048, .min_chunk = 256, .seconds = 1};
   EXPECT_EQ(ChunkTokens(Prompt(40000, 30720), limits, {}, PairCost()), 256u);
   EXPECT_EQ(ChunkTokens(Prompt(30820, 30720), limits, {}, PairCost()), 100u);
-}
-
-TEST(PrefillPolicy, StepsOfAnyPrefixMayTakeAsLongAsOneWithout) {
-  const StepCost cost = PairCost();
-  StepWork decodes;
-  for (int i = 0; i < 100; ++i) decodes.Add(5000, 1, true);
-  StepWork full = decodes;
-  full.Add(0, 1948, true);
-  EXPECT_DOUBLE_EQ(StepSeconds(decodes, 1948, cost, 0), cost.Seconds(full));
-  EXPECT_DOUBLE_EQ(StepSeconds(decodes, 1948, cost, 200), 200);
-  EXPECT_DOUBLE_EQ(StepSeconds(decodes, 0, cost, 0), cost.Seconds(decodes));
-}
-
-TEST(PrefillPolicy, PendingPromptsSpreadOverTheSteps) {
-  EXPECT_EQ(PromptShare(4096, 2, 256), 2048u);
-  EXPECT_EQ(PromptShare(1001, 2, 256), 501u);
-  EXPECT_EQ(PromptShare(100, 2, 256), 256u);
-  EXPECT_EQ(PromptShare(4096, 1, 256), 4096u);
 }
 
 TEST(PrefillPolicy, FitsOnlyWithRoomForTheNextToken) {
