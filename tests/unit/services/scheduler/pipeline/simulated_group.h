@@ -15,6 +15,20 @@
 
 namespace baton::scheduler {
 
+// Listens to nothing; tests override what they want to hear.
+class QuietObserver : public StepObserver {
+ public:
+  void OnStep(uint32_t, uint32_t, absl::Duration) override {}
+  void OnStart(absl::Duration) override {}
+  void OnTokens(uint64_t) override {}
+  void OnRefused(absl::string_view) override {}
+  void OnExpired(uint64_t) override {}
+  void OnStepCost(const StepCost&) override {}
+  void OnStageLost() override {}
+  void OnRecovery(absl::Duration) override {}
+  void OnCounts(const ScheduleCounts&, uint64_t, bool) override {}
+};
+
 struct SimulatedGroupOptions {
   uint32_t num_stages = 2;
   uint32_t lookahead_steps = 0;
@@ -25,7 +39,6 @@ struct SimulatedGroupOptions {
   uint32_t max_waiting = 1000;
   uint32_t max_model_len = 128;
   absl::Duration unready_grace = absl::Seconds(30);
-  StepObserver* observer = nullptr;
   uint32_t seed = 1;
   // A stage dies when it is told of this token, and another takes its place.
   std::optional<uint32_t> deadly_token;

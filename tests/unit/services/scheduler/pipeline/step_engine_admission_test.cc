@@ -9,14 +9,10 @@
 namespace baton::scheduler {
 namespace {
 
-class CountingObserver final : public StepObserver {
+class CountingObserver final : public QuietObserver {
  public:
-  void OnStep(uint32_t, uint32_t, absl::Duration) override {}
-  void OnStart(absl::Duration) override {}
-  void OnTokens(uint64_t) override {}
   void OnRefused(absl::string_view reason) override { ++refused[std::string(reason)]; }
   void OnExpired(uint64_t num_requests) override { num_expired += num_requests; }
-  void OnCounts(const ScheduleCounts&, uint64_t, bool) override {}
 
   std::map<std::string, int> refused;
   uint64_t num_expired = 0;

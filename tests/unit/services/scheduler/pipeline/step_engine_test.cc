@@ -19,14 +19,10 @@ class LastState final : public GroupWatcher {
   int num_states = 0;
 };
 
-class RecoveryLog final : public StepObserver {
+class RecoveryLog final : public QuietObserver {
  public:
-  void OnStep(uint32_t, uint32_t, absl::Duration) override {}
-  void OnStart(absl::Duration) override {}
-  void OnTokens(uint64_t) override {}
   void OnStageLost() override { ++num_losses; }
   void OnRecovery(absl::Duration duration) override { recoveries.push_back(duration); }
-  void OnCounts(const ScheduleCounts&, uint64_t, bool) override {}
 
   int num_losses = 0;
   std::vector<absl::Duration> recoveries;
