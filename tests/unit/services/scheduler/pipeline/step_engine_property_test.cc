@@ -3,6 +3,8 @@
 // block is left behind.
 #include <algorithm>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -70,9 +72,17 @@ class StepEngineProperty : public testing::TestWithParam<uint32_t> {
     for (const auto& [id, caller] : group->callers()) {
       ASSERT_EQ(caller->num_finishes, 1) << "sequence " << id;
       if (cancelled_.contains(id)) continue;
+      const std::vector<uint32_t> expected =
+          SimulatedGroup::Expected(caller->request, MaxLen(story));
+      if (story.lose_stages && absl::IsInternal(*caller->status)) {
+        // It was in flight alone at two losses in a row: it may be what kills. What came is right.
+        ASSERT_NE(caller->status->message().find("lost a stage"), std::string::npos);
+        ASSERT_LT(caller->tokens.size(), expected.size());
+        ASSERT_TRUE(std::equal(caller->tokens.begin(), caller->tokens.end(), expected.begin()));
+        continue;
+      }
       ASSERT_TRUE(caller->status->ok()) << *caller->status;
-      ASSERT_EQ(caller->tokens, SimulatedGroup::Expected(caller->request, MaxLen(story)))
-          << "sequence " << id;
+      ASSERT_EQ(caller->tokens, expected) << "sequence " << id;
       ASSERT_EQ(caller->reason, v1::FINISH_REASON_LENGTH);
     }
   }
