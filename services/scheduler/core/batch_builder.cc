@@ -39,8 +39,8 @@ std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
 }
 
 void BatchBuilder::AddDecodes(const FeedbackLimits& feedback) {
-  const std::vector<Sequence*> candidates = DecodeCandidates(*state_.running, feedback);
-  const size_t share = DecodeShare(candidates, *state_.running, limits_.num_steps, *state_.cost);
+  std::vector<Sequence*> candidates = DecodeCandidates(*state_.running, feedback);
+  const size_t share = DecodeShare(&candidates, *state_.running, limits_.num_steps, *state_.cost);
   const Sequence* starved = nullptr;  // the first in order of service that found no block
   for (Sequence* sequence : candidates) {
     if (full() || rows_.size() >= share) return;

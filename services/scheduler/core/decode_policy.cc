@@ -9,8 +9,8 @@ namespace {
 
 // Part of a step by which it may be longer than an even one before it leaves sequences to the next.
 constexpr double kSlack = 0.03;
-// Sums of floating-point prices that come this near to a share have reached it.
-constexpr double kWhole = 1 - 1e-9;
+// A price that is above what it may be by rounding alone is not above it.
+constexpr double kWhole = 1 + 1e-9;
 
 }  // namespace
 
@@ -28,9 +28,9 @@ std::vector<Sequence*> DecodeCandidates(const RunningSet& running, const Feedbac
   return decodes;
 }
 
-size_t DecodeShare(const std::vector<Sequence*>& candidates, const RunningSet& running,
+size_t DecodeShare(std::vector<Sequence*>* candidates, const RunningSet& running,
                    uint32_t num_steps, const StepCost& cost) {
-  if (num_steps == 1 || candidates.empty()) return candidates.size();
+  if (num_steps == 1 || candidates->empty()) return candidates->size();
   // What decodes now or will once the step in flight with the end of its prompt is done.
   uint64_t rows = 0;
   uint64_t context = 0;
@@ -43,16 +43,26 @@ size_t DecodeShare(const std::vector<Sequence*>& candidates, const RunningSet& r
                            .decode_kv = context / num_steps,
                            .sampled = (rows + num_steps - 1) / num_steps};
   const StepCost::DecodePrice price = cost.PriceOfDecode(even_step);
-  const double even =
-      (static_cast<double>(rows) * price.row + static_cast<double>(context) * price.position) /
+  const auto seconds = [&price](const Sequence* sequence) {
+    return price.row + price.position * static_cast<double>(sequence->num_tokens());
+  };
+  double excess =
+      -(static_cast<double>(rows) * price.row + static_cast<double>(context) * price.position) /
       num_steps;
-  double sum = 0;
-  size_t share = 0;
-  for (const Sequence* sequence : candidates) {
-    if (sum < even * kWhole) ++share;
-    sum += price.row + price.position * static_cast<double>(sequence->num_tokens());
+  for (const Sequence* sequence : *candidates) excess += seconds(sequence);
+  if (excess <= kSlack * cost.Seconds(even_step)) return candidates->size();
+
+  std::vector<Sequence*> taken;
+  std::vector<Sequence*> left;
+  for (auto last = candidates->rbegin(); last != candidates->rend(); ++last) {
+    // Never shorter than even: the steps together have to hold all.
+    const bool waits = seconds(*last) <= excess * kWhole;
+    if (waits) excess -= seconds(*last);
+    (waits ? left : taken).push_back(*last);
   }
-  return sum <= even + kSlack * cost.Seconds(even_step) ? candidates.size() : share;
+  std::copy(left.rbegin(), left.rend(),
+            std::copy(taken.rbegin(), taken.rend(), candidates->begin()));
+  return taken.size();
 }
 
 Sequence* PickVictim(const RunningSet& running, const Sequence& needy) {

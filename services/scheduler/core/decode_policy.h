@@ -19,11 +19,12 @@ struct FeedbackLimits {
 // service.
 std::vector<Sequence*> DecodeCandidates(const RunningSet& running, const FeedbackLimits& limits);
 
-// How many of `candidates`, from the first on, one step takes so that each of `num_steps` steps in
-// flight gets an even share of what it costs to decode `running`, and no stage idles behind a step
-// that is longer than the others. A step that is long by little takes all that it can: a sequence
-// that changes its step waits for half a round.
-size_t DecodeShare(const std::vector<Sequence*>& candidates, const RunningSet& running,
+// How many of `candidates` one step takes so that each of `num_steps` steps in flight gets an even
+// share of what it costs to decode `running`, and no stage idles behind a step that is longer than
+// the others. They come first then, the others behind, both in the order in which they were. A step
+// that is long by little takes all: a sequence that changes its step waits for half a round. Of one
+// that is too long the last ones wait, those of them that are not too much to leave out.
+size_t DecodeShare(std::vector<Sequence*>* candidates, const RunningSet& running,
                    uint32_t num_steps, const StepCost& cost);
 
 // The sequence that gives up its blocks so that `needy` can go on: the one served last of those

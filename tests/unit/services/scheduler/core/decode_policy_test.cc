@@ -25,7 +25,8 @@ class DecodePolicy : public testing::Test {
 
   // How many of those that are not in flight a step takes.
   size_t Share(uint32_t num_steps, const StepCost& cost) {
-    return DecodeShare(DecodeCandidates(running_, {}), running_, num_steps, cost);
+    std::vector<Sequence*> candidates = DecodeCandidates(running_, {});
+    return DecodeShare(&candidates, running_, num_steps, cost);
   }
 
   std::deque<Sequence> sequences_;
@@ -47,6 +48,19 @@ TEST_F(DecodePolicy, SharesByPredictedTime) {
   Add(1, 900);
   for (int i = 0; i < 10; ++i) Add(1);
   EXPECT_EQ(Share(2, cost), 2u);
+}
+
+TEST_F(DecodePolicy, LeavesAShortOneRatherThanFillWithALongOne) {
+  const StepCost cost({.prior = {CostTerms{.values = {0, 0, 1, 0.01, 0, 0, 0}}}});
+  for (int i = 0; i < 2; ++i) Add(1, 900)->Advance(1, 2);
+  Sequence* first = Add(1);
+  Sequence* second = Add(1);
+  Sequence* third = Add(1);
+  Sequence* long_one = Add(1, 900);
+  Sequence* other_long_one = Add(1, 900);
+  std::vector<Sequence*> candidates = DecodeCandidates(running_, {});
+  EXPECT_EQ(DecodeShare(&candidates, running_, 2, cost), 4u);
+  EXPECT_EQ(candidates, (std::vector<Sequence*>{first, second, long_one, other_long_one, third}));
 }
 
 TEST_F(DecodePolicy, AStepThatIsALittleLongTakesAll) {
