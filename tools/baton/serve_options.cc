@@ -208,6 +208,11 @@ absl::StatusOr<ServeOptions> ParseServeOptions(const std::vector<std::string>& w
   RETURN_IF_ERROR(
       TakeDuration(given, "drain-timeout", absl::ZeroDuration(), &options.drain_timeout));
   PassOnOrWarn(given, &options);
+  // A process that is killed can leave the shared memory of a receiver unusable for everybody
+  // (common/transport/README.md); a connection of TCP ends with it.
+  if (!given.contains("ucx-transports") && std::getenv("UCX_TLS") == nullptr &&
+      std::getenv("BATON_UCX_TRANSPORTS") == nullptr)
+    options.passed_on["ucx-transports"] = {"tcp"};
   return options;
 }
 

@@ -172,6 +172,17 @@ TEST(ArgumentsOf, LetsTheModelLoaderFollowLinks) {
   EXPECT_THAT(Line(Role::kStageWorker, *options), Not(HasSubstr("follow-links")));
 }
 
+TEST(ArgumentsOf, JoinsProcessesByTcpUnlessToldOtherwise) {
+  for (const Role role : {Role::kStageWorker, Role::kModelLoader}) {
+    EXPECT_THAT(Line(role, *Parse({})), HasSubstr("--ucx-transports tcp"));
+    EXPECT_THAT(Line(role, *Parse({"--ucx-transports", "sm"})), HasSubstr("--ucx-transports sm"));
+    setenv("UCX_TLS", "all", 1);
+    EXPECT_THAT(Line(role, *Parse({})), Not(HasSubstr("ucx-transports")));
+    unsetenv("UCX_TLS");
+  }
+  EXPECT_THAT(Line(Role::kScheduler, *Parse({})), Not(HasSubstr("ucx-transports")));
+}
+
 TEST(ServeHelp, NamesOnlyFlagsThatMeanSomething) {
   EXPECT_THAT(ServeHelp(), HasSubstr("--pipeline-parallel-size"));
   EXPECT_THAT(ServeHelp(), Not(HasSubstr("--enforce-eager")));
