@@ -91,7 +91,13 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
           registry_, "baton_scheduler_recovery_seconds",
           "From the loss of a stage to the group's being complete again.",
           Buckets{0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30, 60, 300, 1800})),
-      vllm_(*registry_, model_name, block_tokens) {}
+      vllm_(*registry_, model_name, block_tokens) {
+  // Series that are there from the start can be subtracted from.
+  for (const char* reason : {"queue_requests", "queue_tokens", "queue_wait", "deadline",
+                             "displaced", "incomplete", "draining"}) {
+    refused_.Add({{"reason", reason}});
+  }
+}
 
 void SchedulerMetrics::OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) {
   steps_.Increment();

@@ -39,7 +39,9 @@ def test_open_loop_counts_what_it_sent(group, tmp_path):
     assert result["total_input_tokens"] == 12 * 20
     assert result["output_lens"] == [6] * 12
     assert result["request_goodput"] == result["request_throughput"]
-    assert all(len(gaps) >= 5 for gaps in result["itls"])
+    # Tokens that come together make one chunk.
+    assert all(len(gaps) <= 5 for gaps in result["itls"])
+    assert any(result["itls"])
     assert all(ttft > 0 for ttft in result["ttfts"])
     assert result["start_times"] == sorted(result["start_times"])
     assert "Successful requests:                     12" in text

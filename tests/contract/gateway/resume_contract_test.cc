@@ -42,9 +42,12 @@ class ResumeContract : public GatewayFixture {
       if (chunk.contains("usage") && !chunk["usage"].is_null()) story["usage"] = chunk["usage"];
       for (const json& choice : chunk["choices"]) {
         story["text"] = story["text"].get<std::string>() + choice["text"].get<std::string>();
-        for (const json& id : choice["token_ids"]) story["ids"].push_back(id);
-        for (const json& top : choice["logprobs"]["top_logprobs"]) story["logprobs"].push_back(top);
         if (!choice["finish_reason"].is_null()) story["finish"] = choice["finish_reason"];
+        for (const json& id : choice["token_ids"]) story["ids"].push_back(id);
+        // A chunk that only ends the choice has no tokens.
+        const json& logprobs = choice["logprobs"];
+        if (logprobs.is_null()) continue;
+        for (const json& top : logprobs["top_logprobs"]) story["logprobs"].push_back(top);
       }
     }
     return story;

@@ -52,13 +52,14 @@ TEST(ErrorBody, TellsClientsWhenToRetry) {
   EXPECT_EQ(HeaderOf(ErrorResponse(WithRetryAfter(limit, absl::Seconds(3))), "Retry-After"), "3");
 }
 
-TEST(ErrorBody, AsksToRetryWhereTheServiceIsAwayForAMoment) {
+TEST(ErrorBody, AsksToRetryWhereTheSameRequestMaySucceedLater) {
   const auto should_retry = [](const absl::Status& status) {
     return HeaderOf(ErrorResponse(status), "x-should-retry");
   };
   EXPECT_EQ(should_retry(WithReason(absl::UnavailableError("x"), "server_is_draining")), "true");
   EXPECT_EQ(should_retry(absl::UnavailableError("x")), "true");
-  EXPECT_EQ(should_retry(absl::ResourceExhaustedError("overload")), "");
+  EXPECT_EQ(should_retry(absl::ResourceExhaustedError("overload")), "true");
+  EXPECT_EQ(should_retry(absl::InvalidArgumentError("x")), "");
 }
 
 }  // namespace
