@@ -285,13 +285,12 @@ const Group::Member& Group::First(Role role) const {
 }
 
 absl::Status Group::BecomeReadyIfSo() {
-  if (!HavePorts(Role::kGateway)) return absl::OkStatus();
+  if (!HavePorts(Role::kGateway) || !HaveAllPorts()) return absl::OkStatus();
   const int http_port = PortOf(First(Role::kGateway).place.ports, "http");
   if (!LocalHttpGet(options_.host, http_port, "/health/ready", kProbeTimeout).ok())
     return absl::OkStatus();
-  ReadPorts();
   ready_ = true;
-  settled_ = HaveAllPorts();
+  settled_ = true;
   progress_.Clear();
   std::printf("ready: %s\n", Endpoint().c_str());
   std::fflush(stdout);

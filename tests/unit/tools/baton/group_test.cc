@@ -88,6 +88,8 @@ class GroupOfFakes : public ::testing::Test {
 TEST_F(GroupOfFakes, BecomesReadyAndStopsInOrder) {
   const absl::Status status = Run([&](const nlohmann::json& state) {
     EXPECT_EQ(state.at("processes").size(), 5u);
+    for (const auto& member : state.at("processes"))
+      EXPECT_TRUE(member.at("ports").contains("metrics")) << member;
     EXPECT_THAT(state.at("endpoint").get<std::string>(), HasSubstr("http://127.0.0.1:"));
     kill(getpid(), SIGTERM);
   });
