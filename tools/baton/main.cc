@@ -1,4 +1,4 @@
-// The `baton` command: serve, plan, simulate, bench, top, dequantize, version, help.
+// The `baton` command: serve, plan, simulate, dequantize, mini-r1, bench, top, version, help.
 
 #include <filesystem>
 #include <functional>
@@ -17,6 +17,7 @@
 #include "tools/baton/serve_options.h"
 #include "tools/bench_serve/bench_command.h"
 #include "tools/dequantize/dequantize_command.h"
+#include "tools/mini_r1/mini_command.h"
 #include "tools/plan/plan_command.h"
 #include "tools/simulate/simulate_command.h"
 #include "tools/top/top_command.h"
@@ -79,6 +80,8 @@ const std::vector<Command>& Commands() {
        }},
       {"dequantize", "IN_DIR OUT_DIR", "writes the BF16 form of an FP8 checkpoint",
        [](const Words& words) { return baton::RunDequantize(words, std::cout, std::cerr); }},
+      {"mini-r1", "OUT_DIR [flags]", "writes random weights to measure with; baton mini-r1 --help",
+       [](const Words& words) { return baton::RunMiniR1(words, std::cout, std::cerr); }},
       {"bench", "serve [flags]", "loads an OpenAI endpoint, as vllm bench serve does",
        [](const Words& words) { return baton::RunBench(words, std::cout, std::cerr); }},
       {"top", "[flags]", "a live view of a group; baton top --help",

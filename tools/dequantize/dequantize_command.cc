@@ -1,14 +1,11 @@
 #include "tools/dequantize/dequantize_command.h"
 
-#include <algorithm>
 #include <iostream>
 #include <unistd.h>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 
+#include "tools/dequantize/byte_progress.h"
 #include "tools/dequantize/dequantize_checkpoint.h"
 
 namespace baton {
@@ -22,36 +19,6 @@ constexpr char kHelp[] =
     "  baton dequantize /models/DeepSeek-R1 /models/DeepSeek-R1-BF16\n\n"
     "flags:\n"
     "  --follow-links    accept input files that are symbolic links, as in Hugging Face's cache\n";
-
-// One line, redrawn at most ten times a second.
-class ProgressBar {
- public:
-  explicit ProgressBar(std::ostream& err) : err_(err) {}
-
-  void Show(uint64_t done, uint64_t total) {
-    const absl::Time now = absl::Now();
-    if (now < next_ && done < total) return;
-    next_ = now + absl::Milliseconds(100);
-    const double part =
-        static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(total, 1));
-    const double seconds = std::max(absl::ToDoubleSeconds(now - start_), 1e-3);
-    const double rate = static_cast<double>(done) / seconds;
-    const int filled = static_cast<int>(part * kWidth);
-    err_ << absl::StrFormat("\r[%s%s] %3.0f %%  %.2f of %.2f GB  %.2f GB/s  %.0f s left ",
-                            std::string(static_cast<size_t>(filled), '='),
-                            std::string(static_cast<size_t>(kWidth - filled), ' '), 100 * part,
-                            static_cast<double>(done) / 1e9, static_cast<double>(total) / 1e9,
-                            rate / 1e9, static_cast<double>(total - done) / rate);
-    if (done == total) err_ << "\n";
-    err_.flush();
-  }
-
- private:
-  static constexpr int kWidth = 30;
-  std::ostream& err_;
-  const absl::Time start_ = absl::Now();
-  absl::Time next_ = absl::InfinitePast();
-};
 
 int Usage(std::ostream& err, const std::string& reason) {
   err << "baton dequantize: " << reason << "\ntry `baton dequantize --help`\n";
@@ -79,7 +46,7 @@ int RunDequantize(const std::vector<std::string>& words, std::ostream& out, std:
   if (folders.size() != 2) return Usage(err, "wanted IN_DIR and OUT_DIR");
   options.input = folders[0];
   options.output = folders[1];
-  ProgressBar bar(err);
+  ByteProgress bar(err);
   if (&err == &std::cerr && isatty(STDERR_FILENO) == 1) {
     options.progress = [&bar](uint64_t done, uint64_t total) { bar.Show(done, total); };
   }
