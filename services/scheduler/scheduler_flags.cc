@@ -9,11 +9,16 @@
 #include "absl/flags/flag.h"
 
 #include "common/config/command_line.h"
+#include "common/pod_place/pod_place.h"
 
 ABSL_FLAG(std::string, model, "", "Directory of the model: its config.json gives every size.");
 ABSL_FLAG(std::vector<std::string>, served_model_name, {},
           "Names of the model; the first labels vLLM's metrics. Default: --model.");
-ABSL_FLAG(int64_t, pipeline_parallel_size, 1, "Number of stages, one stage-worker each.");
+ABSL_FLAG(int64_t, pipeline_parallel_size, 0,
+          "Number of stages, one stage-worker each; 0: as many as the LeaderWorkerSet's group has "
+          "pods for (LWS_GROUP_SIZE), 1 without one.");
+ABSL_FLAG(bool, leader_is_stage, false,
+          "The leader of the LeaderWorkerSet runs stage 0; otherwise its first worker does.");
 ABSL_FLAG(int64_t, tensor_parallel_size, 1, "Ranks of every stage.");
 ABSL_FLAG(int64_t, max_model_len, 0, "Tokens of prompt and answer together; 0: the model's.");
 ABSL_FLAG(std::string, dtype, "auto", "Type of activations: auto, bfloat16 or float32.");
@@ -59,6 +64,21 @@ ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
           "On SIGTERM, running requests get this long to end.");
 
 namespace baton::scheduler {
+namespace {
+
+int64_t NumStages() {
+  const int64_t given = absl::GetFlag(FLAGS_pipeline_parallel_size);
+  if (given != 0) return given;
+  const absl::StatusOr<PodPlace> place =
+      ReadPodPlace([](const char* name) { return std::getenv(name); });
+  if (!place.ok()) {
+    std::cerr << "baton-scheduler: " << place.status().message() << "\n";
+    std::exit(2);
+  }
+  return StagesOfGroup(*place, absl::GetFlag(FLAGS_leader_is_stage)).value_or(1);
+}
+
+}  // namespace
 
 SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   const std::vector<std::string> rest = ParseCommandLine(
@@ -72,10 +92,10 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
     std::exit(2);
   }
   SchedulerConfig config;
+  config.pipeline_parallel_size = NumStages();
   config.model = absl::GetFlag(FLAGS_model);
   const std::vector<std::string> names = absl::GetFlag(FLAGS_served_model_name);
   config.served_model_name = names.empty() ? config.model : names.front();
-  config.pipeline_parallel_size = absl::GetFlag(FLAGS_pipeline_parallel_size);
   config.tensor_parallel_size = absl::GetFlag(FLAGS_tensor_parallel_size);
   config.max_model_len = absl::GetFlag(FLAGS_max_model_len);
   config.dtype = absl::GetFlag(FLAGS_dtype);

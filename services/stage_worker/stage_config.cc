@@ -16,7 +16,11 @@
 ABSL_FLAG(std::string, scheduler, "",
           "host:port of the scheduler; empty: LWS_LEADER_ADDRESS with port 50052");
 ABSL_FLAG(std::string, model_loader, "127.0.0.1:50054", "host:port of the model-loader");
-ABSL_FLAG(int, stage_index, -1, "stage to run, from 0; -1: any that is free");
+ABSL_FLAG(int, stage_index, -1,
+          "stage to run, from 0; -1: the pod's in its LeaderWorkerSet, as LWS_WORKER_INDEX says, "
+          "else any that is free");
+ABSL_FLAG(bool, leader_is_stage, false,
+          "the leader of the LeaderWorkerSet runs stage 0; otherwise its first worker does");
 ABSL_FLAG(int, tensor_parallel_size, 1, "ranks of this stage");
 ABSL_FLAG(int, num_devices, 0,
           "devices that the ranks are spread over; 0: one each where there is a core for each, "
@@ -75,13 +79,18 @@ absl::StatusOr<uint64_t> BytesFlag(absl::string_view flag, const std::string& te
   return bytes;
 }
 
-absl::StatusOr<std::string> SchedulerAddress() {
+absl::StatusOr<std::string> SchedulerAddress(const PodPlace& place) {
   const std::string given = absl::GetFlag(FLAGS_scheduler);
   if (!given.empty()) return given;
-  const char* leader = std::getenv("LWS_LEADER_ADDRESS");
-  if (leader != nullptr && *leader != '\0') return absl::StrCat(leader, ":", kSchedulerPort);
+  if (!place.leader_address.empty()) return JoinHostPort(place.leader_address, kSchedulerPort);
   return absl::InvalidArgumentError(
       "--scheduler is missing: host:port of the scheduler (LWS_LEADER_ADDRESS is not set either)");
+}
+
+absl::StatusOr<std::optional<uint32_t>> StageIndex(const PodPlace& place) {
+  const int given = absl::GetFlag(FLAGS_stage_index);
+  if (given >= 0) return static_cast<uint32_t>(given);
+  return StageOfPod(place, absl::GetFlag(FLAGS_leader_is_stage));
 }
 
 // Cores that this process may use.
@@ -130,11 +139,10 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
   config.server.ports_file = absl::GetFlag(FLAGS_ports_file);
   config.server.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
   StageOptions& stage = config.stage;
-  ASSIGN_OR_RETURN(stage.scheduler_address, SchedulerAddress());
+  ASSIGN_OR_RETURN(config.place, ReadPodPlace([](const char* name) { return std::getenv(name); }));
+  ASSIGN_OR_RETURN(stage.scheduler_address, SchedulerAddress(config.place));
   stage.model_loader_address = absl::GetFlag(FLAGS_model_loader);
-  if (const int index = absl::GetFlag(FLAGS_stage_index); index >= 0) {
-    stage.stage_index = static_cast<uint32_t>(index);
-  }
+  ASSIGN_OR_RETURN(stage.stage_index, StageIndex(config.place));
   stage.num_ranks = absl::GetFlag(FLAGS_tensor_parallel_size);
   stage.num_devices = absl::GetFlag(FLAGS_num_devices);
   if (stage.num_devices == 0) stage.num_devices = DefaultDevices(stage.num_ranks, NumCores());

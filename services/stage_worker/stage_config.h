@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 
+#include "common/pod_place/pod_place.h"
 #include "common/rpc/server_runtime.h"
 #include "services/stage_worker/stage_options.h"
 
@@ -13,11 +14,13 @@ namespace baton::stage {
 struct StageConfig {
   ServerOptions server;
   StageOptions stage;  // status_address is left to the server, which knows its port
+  PodPlace place;
   int num_threads_per_device = 1;
   std::string cpu_variant;  // empty: the best that the machine has
 };
 
-// From the flags that ParseCommandLine has read. Errors: InvalidArgument naming flag and value.
+// From the flags that ParseCommandLine has read, and what Kubernetes says of the pod. Errors:
+// InvalidArgument naming flag or variable, and value.
 absl::StatusOr<StageConfig> ReadStageConfig();
 
 // Bytes of "1073741824", "512MiB", "96GiB" or "1.5G"; InvalidArgument for anything else.

@@ -3,21 +3,12 @@
 #include <atomic>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 
 namespace baton::stage {
-namespace {
-
-// The host of "host:port" with the port that was bound.
-std::string WithPort(const std::string& address, int port) {
-  return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
-}
-
-}  // namespace
 
 StageServer::StageServer(const StageConfig& config, ServerRuntime* runtime,
                          kernels::Backend* backend)
@@ -36,7 +27,8 @@ absl::Status StageServer::Run() {
     return made == nullptr ? absl::OkStatus() : made->CheckAlive(absl::Now());
   });
   RETURN_IF_ERROR(runtime_->Start());
-  config_.stage.status_address = WithPort(config_.server.listen_address, runtime_->grpc_port());
+  config_.stage.status_address =
+      AdvertisedAddress(config_.server.listen_address, runtime_->grpc_port(), config_.place);
   membership_ = std::make_unique<StageMembership>(
       config_.stage, backend_, &metrics_, [this](bool joined) { runtime_->SetReady(joined); });
   membership = membership_.get();

@@ -14,6 +14,7 @@ ABSL_DECLARE_FLAG(int, tensor_parallel_size);
 ABSL_DECLARE_FLAG(int, num_devices);
 ABSL_DECLARE_FLAG(int, stage_index);
 ABSL_DECLARE_FLAG(int, cpu_threads);
+ABSL_DECLARE_FLAG(bool, leader_is_stage);
 
 namespace baton::stage {
 namespace {
@@ -89,6 +90,20 @@ TEST_F(ReadStageConfigFlags, FindsTheSchedulerOfALeaderWorkerSet) {
   setenv("LWS_LEADER_ADDRESS", "group-0.group", 1);
   EXPECT_EQ(ReadStageConfig()->stage.scheduler_address, "group-0.group:50052");
   unsetenv("LWS_LEADER_ADDRESS");
+}
+
+TEST_F(ReadStageConfigFlags, TakesTheStageFromThePodsPlaceInItsGroup) {
+  setenv("LWS_GROUP_SIZE", "3", 1);
+  setenv("LWS_WORKER_INDEX", "2", 1);
+  EXPECT_EQ(ReadStageConfig()->stage.stage_index, 1u);
+  absl::SetFlag(&FLAGS_leader_is_stage, true);
+  EXPECT_EQ(ReadStageConfig()->stage.stage_index, 2u);
+  absl::SetFlag(&FLAGS_stage_index, 0);
+  EXPECT_EQ(ReadStageConfig()->stage.stage_index, 0u);
+  setenv("LWS_WORKER_INDEX", "3", 1);
+  ExpectRefusal("LWS_WORKER_INDEX is 3");
+  unsetenv("LWS_GROUP_SIZE");
+  unsetenv("LWS_WORKER_INDEX");
 }
 
 }  // namespace
