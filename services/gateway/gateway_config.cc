@@ -26,6 +26,13 @@ ABSL_FLAG(int, max_model_len, 0,
 ABSL_FLAG(std::string, chat_template, "", "Jinja file to use instead of the model's own template");
 ABSL_FLAG(std::string, reasoning_parser, "auto",
           "how reasoning is split off: deepseek_r1, none, or auto: as the template suggests");
+ABSL_FLAG(std::string, reasoning_field, "both",
+          "name of the reasoning in chat answers: reasoning, reasoning_content or both");
+ABSL_FLAG(std::string, tool_call_parser, "auto",
+          "how calls of tools are found in answers: deepseek_v3 (also R1), deepseek_v31, none, or "
+          "auto: as the template writes them");
+ABSL_FLAG(bool, enable_auto_tool_choice, true,
+          "the model may choose whether it calls a tool; without, tool_choice auto is refused");
 ABSL_FLAG(std::vector<std::string>, api_key, {}, "keys of which /v1 requests must carry one");
 ABSL_FLAG(
     std::vector<std::string>, api_key_weight, {},
@@ -74,6 +81,16 @@ absl::StatusOr<std::vector<uint32_t>> KeyWeights() {
   return weights;
 }
 
+absl::StatusOr<ReasoningNames> ReadReasoningNames() {
+  const std::string field = absl::GetFlag(FLAGS_reasoning_field);
+  const bool both = field == "both";
+  const ReasoningNames names = {.reasoning = both || field == "reasoning",
+                                .reasoning_content = both || field == "reasoning_content"};
+  if (names.reasoning || names.reasoning_content) return names;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--reasoning-field is \"", field, "\"; wanted reasoning, reasoning_content or both"));
+}
+
 absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_model).empty()) {
     return absl::InvalidArgumentError("--model is missing: the folder of the model");
@@ -120,6 +137,9 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.model.max_model_len = absl::GetFlag(FLAGS_max_model_len);
   config.model.chat_template_path = absl::GetFlag(FLAGS_chat_template);
   config.model.reasoning_parser = absl::GetFlag(FLAGS_reasoning_parser);
+  config.model.tool_call_parser = absl::GetFlag(FLAGS_tool_call_parser);
+  config.model.auto_tool_choice = absl::GetFlag(FLAGS_enable_auto_tool_choice);
+  ASSIGN_OR_RETURN(config.reasoning_names, ReadReasoningNames());
   config.scheduler_address = absl::GetFlag(FLAGS_scheduler);
   config.api_keys = absl::GetFlag(FLAGS_api_key);
   ASSIGN_OR_RETURN(config.api_key_weights, KeyWeights());

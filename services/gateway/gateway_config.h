@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 
 #include "common/rpc/server_runtime.h"
+#include "services/gateway/calls/gateway_context.h"
 #include "services/gateway/http/http_server.h"
 #include "services/gateway/model/served_model.h"
 
@@ -26,6 +27,7 @@ struct GatewayConfig {
   absl::Duration request_timeout = absl::Seconds(600);
   absl::Duration recovery_timeout = absl::Seconds(30);
   bool log_requests = true;
+  ReasoningNames reasoning_names;
 };
 
 // Flags after ParseCommandLine. Errors: InvalidArgument naming the flag.

@@ -92,7 +92,8 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
                .loop = loop_,
                .text_queue = text_queue_,
                .request_timeout = config.request_timeout,
-               .log_requests = config.log_requests},
+               .log_requests = config.log_requests,
+               .reasoning_names = config.reasoning_names},
       router_(context_),
       inference_(context_) {}
 

@@ -35,6 +35,11 @@ std::vector<ServeFlag> GatewayFlags() {
       {"api-key", kList, kToGateway,
        "keys that requests must carry; better: BATON_API_KEY=KEY,KEY"},
       {"reasoning-parser", kValue, kToGateway, "how reasoning is told from the answer"},
+      {"reasoning-field", kValue, kToGateway,
+       "its name in chat answers: reasoning, reasoning_content or both; default: both"},
+      {"tool-call-parser", kValue, kToGateway, "how calls of tools are found in answers"},
+      {"enable-auto-tool-choice", kSwitch, kToGateway,
+       "the model may choose whether it calls a tool; on unless --no-enable-auto-tool-choice"},
       {"chat-template", kValue, kToGateway, "file to use instead of the model's own"},
   };
 }
@@ -132,11 +137,11 @@ std::vector<ServeFlag> IgnoredFlags() {
       {"scheduling-policy", "num-scheduler-steps", "scheduler-delay-factor", "preemption-mode",
        "generation-config", "logprobs-mode", "stream-interval", "chat-template-content-format"});
   add(kSwitch, kNotYet,
-      {"enable-auto-tool-choice", "enable-expert-parallel", "enable-eplb", "enable-log-requests",
-       "enable-log-outputs", "enable-request-id-headers", "enable-server-load-tracking",
-       "enable-force-include-usage", "enable-prompt-adapter"});
+      {"enable-expert-parallel", "enable-eplb", "enable-log-requests", "enable-log-outputs",
+       "enable-request-id-headers", "enable-server-load-tracking", "enable-force-include-usage",
+       "enable-prompt-adapter"});
   add(kValue, kNotYet,
-      {"prefix-caching-hash-algo", "tool-call-parser", "speculative-config", "speculative-model",
+      {"prefix-caching-hash-algo", "speculative-config", "speculative-model",
        "num-speculative-tokens", "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint",
        "max-log-len", "guided-decoding-backend", "decode-context-parallel-size", "seed",
        "max-logprobs", "uvicorn-log-level"});

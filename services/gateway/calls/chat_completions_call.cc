@@ -21,6 +21,7 @@ absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
   ASSIGN_OR_RETURN(const ChatRequest request,
                    ParseChatRequest(http_request.body, context.validator));
   RETURN_IF_ERROR(CheckModelName(model, request.model));
+  RETURN_IF_ERROR(CheckToolFields(model, request.tools));
   ASSIGN_OR_RETURN(const AdmittedParams params, context.validator.Admit(request.params));
   ASSIGN_OR_RETURN(
       const EncodedPrompt prompt,
@@ -32,7 +33,11 @@ absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
   prepared.choices_per_prompt = params.num_choices;
   prepared.stream = request.stream.stream;
   AppendSequences(model, params, prompt, prepared.max_tokens,
-                  {.scope = scope, .split_reasoning = true, .stops = MakeStops(params)},
+                  {.scope = scope,
+                   .split_reasoning = true,
+                   .find_tool_calls = request.tools.choice != ToolChoice::kNone,
+                   .parallel_tool_calls = request.tools.parallel,
+                   .stops = MakeStops(params)},
                   &prepared.sequences);
   ChatAnswerOptions options;
   options.head = MakeAnswerHead(model, scope.id, scope.arrival);
@@ -40,6 +45,8 @@ absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
   options.stream = request.stream;
   options.output = request.output;
   options.include_reasoning = request.include_reasoning;
+  options.writes_reasoning = context.reasoning_names.reasoning;
+  options.writes_reasoning_content = context.reasoning_names.reasoning_content;
   options.counts_reasoning = model.reasoning != ReasoningFormat::kNone;
   options.logprobs = params.num_top_logprobs.has_value();
   options.prompt_logprobs = params.num_prompt_logprobs.has_value();

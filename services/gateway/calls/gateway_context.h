@@ -15,6 +15,12 @@
 
 namespace baton::gateway {
 
+// Under what names answers carry the reasoning.
+struct ReasoningNames {
+  bool reasoning = true;
+  bool reasoning_content = true;
+};
+
 // All references outlive every call.
 struct GatewayContext {
   const ServedModel& model;
@@ -28,6 +34,7 @@ struct GatewayContext {
   TextQueue& text_queue;  // parses and encodes long prompts, so that the loop is never held up
   absl::Duration request_timeout = absl::Seconds(600);
   bool log_requests = true;
+  ReasoningNames reasoning_names = {};
 };
 
 }  // namespace baton::gateway

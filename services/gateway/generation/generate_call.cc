@@ -92,19 +92,30 @@ bool GenerateCall::Take(v1::SubmitResponse& response, SequenceUpdate* update) {
 
 void GenerateCall::TakeToken(v1::GeneratedToken&& token, SequenceUpdate* update) {
   ++usage_.num_generated_tokens;
-  if (text_.in_reasoning()) ++usage_.num_reasoning_tokens;
-  ReasoningDelta delta;
+  TextDelta delta;
   text_.Push(token.token_id(), &delta);
-  update->content.append(delta.content);
-  update->reasoning.append(delta.reasoning);
+  usage_.num_reasoning_tokens = text_.num_reasoning_tokens();
+  Append(std::move(delta), update);
   update->tokens.push_back(std::move(token));
 }
 
-void GenerateCall::Finish(v1::FinishReason reason, SequenceUpdate* update) {
-  ReasoningDelta delta;
-  text_.Finish(reason == v1::FINISH_REASON_STOP, &delta);
+void GenerateCall::Append(TextDelta&& delta, SequenceUpdate* update) {
   update->content.append(delta.content);
   update->reasoning.append(delta.reasoning);
+  for (ToolCallPiece& piece : delta.tool_calls) {
+    std::vector<ToolCallPiece>& calls = update->tool_calls;
+    if (!calls.empty() && calls.back().index == piece.index) {
+      calls.back().arguments.append(piece.arguments);
+    } else {
+      calls.push_back(std::move(piece));
+    }
+  }
+}
+
+void GenerateCall::Finish(v1::FinishReason reason, SequenceUpdate* update) {
+  TextDelta delta;
+  text_.Finish(reason == v1::FINISH_REASON_STOP, &delta);
+  Append(std::move(delta), update);
   // Text that was held back may complete a stop string only now.
   if (update->stop_string.empty() && text_.stopped()) {
     update->stop_string = std::string(text_.matched_stop());

@@ -16,6 +16,7 @@
 #include "services/gateway/generation/text_assembler.h"
 #include "services/gateway/metrics/gateway_metrics.h"
 #include "services/gateway/metrics/sequence_meter.h"
+#include "services/gateway/text/tool_call_parser.h"
 
 namespace baton::gateway {
 
@@ -23,6 +24,7 @@ namespace baton::gateway {
 struct SequenceUpdate {
   std::string content;    // new text of the answer: valid UTF-8, never part of a stop string
   std::string reasoning;  // new text of the reasoning
+  std::vector<ToolCallPiece> tool_calls;  // what is new of the calls in the answer
   std::vector<v1::GeneratedToken> tokens;
   std::vector<v1::PositionLogprobs> prompt_logprobs;  // with the first token only, if asked for
   bool first = false;                                 // the first update of the sequence
@@ -79,6 +81,7 @@ class GenerateCall final : public SubmitObserver {
   bool Take(v1::SubmitResponse& response, SequenceUpdate* update);
   void TakeToken(v1::GeneratedToken&& token, SequenceUpdate* update);
   void Finish(v1::FinishReason reason, SequenceUpdate* update);
+  static void Append(TextDelta&& delta, SequenceUpdate* update);
   void Fail(const absl::Status& status);
 
   SchedulerClient& scheduler_;

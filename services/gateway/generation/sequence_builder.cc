@@ -57,6 +57,8 @@ TextOptions MakeTextOptions(const ServedModel& model, const AdmittedParams& para
   text.skip_special_tokens = params.skip_special_tokens;
   if (context.split_reasoning) text.reasoning = model.reasoning;
   text.starts_in_reasoning = prompt.opens_reasoning;
+  if (context.find_tool_calls) text.tools = model.tool_calls;
+  text.parallel_tool_calls = context.parallel_tool_calls;
   if (!params.ignore_eos) text.terminal_token_ids = model.eos_token_ids;
   text.terminal_token_ids.insert(stop.stop_token_ids().begin(), stop.stop_token_ids().end());
   return text;

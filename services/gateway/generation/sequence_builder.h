@@ -32,6 +32,8 @@ struct RequestScope {
 struct SequenceContext {
   RequestScope scope;
   bool split_reasoning = false;  // as the model's reasoning format says
+  bool find_tool_calls = false;  // in the model's syntax
+  bool parallel_tool_calls = true;
   std::shared_ptr<const StopAutomaton> stops;
 };
 

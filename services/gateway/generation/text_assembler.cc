@@ -3,24 +3,18 @@
 #include <utility>
 
 namespace baton::gateway {
-namespace {
-
-void Append(ReasoningDelta&& delta, ReasoningDelta* out) {
-  out->reasoning.append(delta.reasoning);
-  out->content.append(delta.content);
-}
-
-}  // namespace
-
 TextAssembler::TextAssembler(const Tokenizer& tokenizer, TextOptions options)
     : options_(std::move(options)),
       detokenizer_(tokenizer, {.skip_special_tokens = options_.skip_special_tokens}),
       stops_(options_.stops),
-      reasoning_({.format = options_.reasoning, .starts_inside = options_.starts_in_reasoning}) {}
+      reasoning_({.format = options_.reasoning, .starts_inside = options_.starts_in_reasoning}),
+      tools_(MakeToolCallParser(options_.tools)),
+      counted_({.format = options_.reasoning, .starts_inside = options_.starts_in_reasoning}) {}
 
-void TextAssembler::Push(uint32_t token_id, ReasoningDelta* out) {
+void TextAssembler::Push(uint32_t token_id, TextDelta* out) {
   if (stopped()) return;
   ++num_tokens_;
+  const bool was_in_reasoning = counted_.in_reasoning();
   if (std::exchange(holds_token_, false)) {
     PushText(detokenizer_.Push(held_token_), out);
     if (stopped()) return;
@@ -28,12 +22,13 @@ void TextAssembler::Push(uint32_t token_id, ReasoningDelta* out) {
   if (options_.terminal_token_ids.contains(token_id)) {
     holds_token_ = true;
     held_token_ = token_id;
-    return;
+    return CountReasoning(was_in_reasoning);
   }
   PushText(detokenizer_.Push(token_id), out);
+  CountReasoning(was_in_reasoning);
 }
 
-void TextAssembler::Finish(bool ended_by_token, ReasoningDelta* out) {
+void TextAssembler::Finish(bool ended_by_token, TextDelta* out) {
   if (!stopped()) {
     const bool drop_held = ended_by_token && !options_.include_stop;
     if (std::exchange(holds_token_, false) && !drop_held) {
@@ -43,10 +38,50 @@ void TextAssembler::Finish(bool ended_by_token, ReasoningDelta* out) {
     Append(reasoning_.Push(stops_.Flush()), out);
   }
   Append(reasoning_.Flush(), out);
+  if (tools_ == nullptr) return;
+  ToolDelta delta;
+  tools_->Flush(&delta);
+  AppendTools(std::move(delta), out);
 }
 
-void TextAssembler::PushText(absl::string_view text, ReasoningDelta* out) {
+// A token of which it was said too early that it is none of the reasoning, since an opening tag was
+// not yet complete, is counted when it is.
+void TextAssembler::CountReasoning(bool was_in_reasoning) {
+  if (was_in_reasoning) {
+    ++num_reasoning_tokens_;
+  } else if (counted_.in_reasoning()) {
+    num_reasoning_tokens_ = num_tokens_;
+  }
+}
+
+void TextAssembler::Append(const ReasoningDelta& delta, TextDelta* out) {
+  out->reasoning.append(delta.reasoning);
+  if (delta.content.empty()) return;
+  if (tools_ == nullptr) {
+    out->content.append(delta.content);
+    return;
+  }
+  ToolDelta found;
+  tools_->Push(delta.content, &found);
+  AppendTools(std::move(found), out);
+}
+
+void TextAssembler::AppendTools(ToolDelta&& found, TextDelta* out) {
+  out->content.append(found.content);
+  for (ToolCallPiece& piece : found.calls) {
+    if (piece.index > 0 && !options_.parallel_tool_calls) continue;
+    std::vector<ToolCallPiece>& calls = out->tool_calls;
+    if (!calls.empty() && calls.back().index == piece.index) {
+      calls.back().arguments.append(piece.arguments);
+    } else {
+      calls.push_back(std::move(piece));
+    }
+  }
+}
+
+void TextAssembler::PushText(absl::string_view text, TextDelta* out) {
   if (text.empty()) return;
+  counted_.Push(text);
   const std::string certain = stops_.Push(text, num_tokens_ >= options_.min_tokens);
   if (!certain.empty()) Append(reasoning_.Push(certain), out);
 }

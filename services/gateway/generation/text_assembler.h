@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
@@ -11,6 +13,7 @@
 #include "common/tokenizer/tokenizer.h"
 #include "services/gateway/text/reasoning_parser.h"
 #include "services/gateway/text/stop_strings.h"
+#include "services/gateway/text/tool_call_parser.h"
 
 namespace baton::gateway {
 
@@ -21,37 +24,54 @@ struct TextOptions {
   bool skip_special_tokens = true;
   ReasoningFormat reasoning = ReasoningFormat::kNone;
   bool starts_in_reasoning = false;
+  ToolCallFormat tools = ToolCallFormat::kNone;  // of the calls to look for in the answer
+  bool parallel_tool_calls = true;               // else only the first call counts
   // Tokens that may end the sequence; the one that does is no part of the text.
   absl::flat_hash_set<uint32_t> terminal_token_ids;
 };
 
-// token -> characters -> stop strings -> reasoning split. One per sequence; not thread-safe.
+// What a token made certain; whole characters.
+struct TextDelta {
+  std::string reasoning;
+  std::string content;
+  std::vector<ToolCallPiece> tool_calls;
+};
+
+// token -> characters -> stop strings -> reasoning split -> tool calls. One per sequence; not
+// thread-safe.
 class TextAssembler {
  public:
   // `tokenizer` must outlive this.
   TextAssembler(const Tokenizer& tokenizer, TextOptions options);
 
   // Adds the text that the token makes certain to `out`. After stopped() tokens are ignored.
-  void Push(uint32_t token_id, ReasoningDelta* out);
+  void Push(uint32_t token_id, TextDelta* out);
   // The end: adds what was held back. `ended_by_token`: the last token ended the sequence.
-  void Finish(bool ended_by_token, ReasoningDelta* out);
+  void Finish(bool ended_by_token, TextDelta* out);
 
   // A stop string is complete; the token pushed last is the last of the answer.
   bool stopped() const { return stops_.stopped(); }
   absl::string_view matched_stop() const { return stops_.matched_stop(); }
-  bool in_reasoning() const { return reasoning_.in_reasoning(); }
+  // Tokens up to and including the one that closed the reasoning; stop strings hold none back.
+  uint32_t num_reasoning_tokens() const { return num_reasoning_tokens_; }
 
  private:
-  void PushText(absl::string_view text, ReasoningDelta* out);
+  void PushText(absl::string_view text, TextDelta* out);
+  void Append(const ReasoningDelta& delta, TextDelta* out);
+  void AppendTools(ToolDelta&& found, TextDelta* out);
+  void CountReasoning(bool was_in_reasoning);
 
   const TextOptions options_;
   IncrementalDetokenizer detokenizer_;
   StopStringMatcher stops_;
   ReasoningParser reasoning_;
+  std::unique_ptr<ToolCallParser> tools_;  // null: none are looked for
+  ReasoningParser counted_;                // as reasoning_, but ahead of the stop strings
   // A token that may be the end waits here for the next one or for the end.
   uint32_t num_tokens_ = 0;
   bool holds_token_ = false;
   uint32_t held_token_ = 0;
+  uint32_t num_reasoning_tokens_ = 0;
 };
 
 }  // namespace baton::gateway

@@ -67,6 +67,35 @@ std::string RestoreContents(absl::string_view rendered, const MarkedChat& marked
   return text;
 }
 
+// The text of arguments of earlier calls as the value that it is, if it is one.
+void ParseArguments(Json* messages) {
+  for (Json& message : *messages) {
+    if (!message.contains("tool_calls") || !message["tool_calls"].is_array()) continue;
+    for (Json& call : message["tool_calls"]) {
+      Json& arguments = call["function"]["arguments"];
+      if (!arguments.is_string()) continue;
+      if (auto parsed = ParseStrictJson(arguments.get_ref<const std::string&>()); parsed.ok()) {
+        arguments = std::move(*parsed);
+      }
+    }
+  }
+}
+
+absl::Status CheckTools(const ServedModel& model, const Json& tools) {
+  if (!model.template_traits.shows_tools) {
+    return InvalidField("tools",
+                        "cannot be used: the chat template does not tell the model of tools; serve "
+                        "with --chat-template FILE and one that does");
+  }
+  // Templates write them in ways of their own, so that their text cannot be told from the
+  // template's afterwards.
+  if (model.text.tokenizer->ContainsAddedToken(DumpJson(tools))) {
+    return InvalidField("tools",
+                        "hold the text of a control token; it could act as a control token");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput& input) {
@@ -75,6 +104,11 @@ absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput
   }
   Json context = input.template_arguments;
   context["messages"] = input.messages;
+  if (!model.template_traits.takes_argument_text) ParseArguments(&context["messages"]);
+  if (!input.tools.is_null()) {
+    RETURN_IF_ERROR(CheckTools(model, input.tools));
+    context["tools"] = input.tools;
+  }
   context["add_generation_prompt"] = input.add_generation_prompt;
   context["bos_token"] = model.text.config.bos_token;
   context["eos_token"] = model.text.config.eos_token;

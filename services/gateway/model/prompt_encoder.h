@@ -16,6 +16,7 @@ namespace baton::gateway {
 // A conversation for the chat template.
 struct ChatInput {
   Json messages;  // list of objects with "role" and "content" (string or null)
+  Json tools;     // list of what the model may call; null: none
   bool add_generation_prompt = true;
   Json template_arguments = Json::object();  // further variables of the template
 };
@@ -25,7 +26,8 @@ struct EncodedPrompt {
   bool opens_reasoning = false;  // the model continues inside its reasoning
 };
 
-// The text of a conversation. Errors: InvalidArgument (no template, or what the template refuses).
+// The text of a conversation. Errors: InvalidArgument (no template, or what the template refuses,
+// or tools that it would not show).
 absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput& input);
 
 // Token ids of a conversation. Text of control tokens inside a message's content is encoded as

@@ -14,7 +14,6 @@
 #include "common/model/eos_tokens.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/model/generation_config.h"
-#include "services/gateway/model/prompt_encoder.h"
 
 namespace baton::gateway {
 namespace {
@@ -57,6 +56,7 @@ absl::Status LoadTemplate(const ServedModelOptions& options, ServedModel* model)
   auto compiled = ChatTemplate::Create(source);
   if (!compiled.ok()) return Annotate(compiled.status(), "chat template");
   model->chat_template = std::move(*compiled);
+  model->template_traits = ProbeTemplate(*model->chat_template);
   return absl::OkStatus();
 }
 
@@ -64,13 +64,10 @@ absl::Status LoadTemplate(const ServedModelOptions& options, ServedModel* model)
 // write the tags itself.
 ReasoningFormat DetectReasoning(const ServedModel& model) {
   if (model.chat_template == nullptr) return ReasoningFormat::kNone;
-  const Json probe = Json::array({{{"role", "user"}, {"content", "Hello"}}});
-  const auto rendered = RenderChat(model, {.messages = probe});
-  if (!rendered.ok()) return ReasoningFormat::kNone;
   const Tokenizer& tokenizer = *model.text.tokenizer;
   const bool has_tags = tokenizer.TokenId("<think>") && tokenizer.TokenId("</think>");
-  return has_tags || PromptOpensReasoning(*rendered) ? ReasoningFormat::kDeepSeekR1
-                                                     : ReasoningFormat::kNone;
+  return has_tags || model.template_traits.opens_reasoning ? ReasoningFormat::kDeepSeekR1
+                                                           : ReasoningFormat::kNone;
 }
 
 }  // namespace
@@ -109,6 +106,12 @@ absl::StatusOr<std::unique_ptr<const ServedModel>> ServedModel::Load(
   } else {
     ASSIGN_OR_RETURN(model->reasoning, ParseReasoningFormat(options.reasoning_parser));
   }
+  if (options.tool_call_parser == "auto") {
+    model->tool_calls = model->template_traits.calls;
+  } else {
+    ASSIGN_OR_RETURN(model->tool_calls, ParseToolCallFormat(options.tool_call_parser));
+  }
+  model->auto_tool_choice = options.auto_tool_choice;
   return model;
 }
 

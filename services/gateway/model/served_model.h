@@ -14,7 +14,9 @@
 #include "common/model/model_config.h"
 #include "common/tokenizer/tokenizer_config.h"
 #include "services/gateway/admission/generation_params.h"
+#include "services/gateway/model/template_traits.h"
 #include "services/gateway/text/reasoning_parser.h"
+#include "services/gateway/text/tool_call_parser.h"
 
 namespace baton::gateway {
 
@@ -24,6 +26,8 @@ struct ServedModelOptions {
   int64_t max_model_len = 0;              // 0: max_position_embeddings
   std::string chat_template_path;         // replaces the model's own template if set
   std::string reasoning_parser = "auto";  // "auto": deepseek_r1 for a model with its tags
+  std::string tool_call_parser = "auto";  // "auto": as the template writes calls
+  bool auto_tool_choice = true;           // the model may choose whether it calls
 };
 
 // Immutable; any thread.
@@ -35,7 +39,10 @@ struct ServedModel {
   SamplingDefaults defaults;
   ModelText text;
   std::unique_ptr<ChatTemplate> chat_template;  // null: the model has none, chat is refused
+  TemplateTraits template_traits;
   ReasoningFormat reasoning = ReasoningFormat::kNone;
+  ToolCallFormat tool_calls = ToolCallFormat::kNone;
+  bool auto_tool_choice = true;
   absl::flat_hash_set<uint32_t> eos_token_ids;  // end every sequence
   int64_t created_unix_seconds = 0;             // when it was loaded
 

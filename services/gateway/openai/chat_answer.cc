@@ -1,7 +1,9 @@
 #include "services/gateway/openai/chat_answer.h"
 
+#include <cstdint>
 #include <utility>
 
+#include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
 
 #include "services/gateway/http/sse.h"
@@ -12,6 +14,8 @@ namespace {
 
 constexpr absl::string_view kObject = "chat.completion";
 constexpr absl::string_view kChunkObject = "chat.completion.chunk";
+// What a call costs beside its texts, about.
+constexpr size_t kToolCallBytes = 512;
 
 Json TokenJson(const Tokenizer& tokenizer, const v1::TokenLogprob& token, bool as_token_id) {
   Json bytes = Json::array();
@@ -21,6 +25,34 @@ Json TokenJson(const Tokenizer& tokenizer, const v1::TokenLogprob& token, bool a
   return {{"token", TokenName(tokenizer, token.token_id(), as_token_id)},
           {"logprob", ClampLogprob(token.logprob())},
           {"bytes", std::move(bytes)}};
+}
+
+std::string ToolCallId() {
+  absl::BitGen random;
+  return absl::StrCat("chatcmpl-tool-",
+                      absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
+                      absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
+}
+
+// An item of "tool_calls" in a delta: id, type and name come with the first piece of a call.
+Json ToolCallDelta(const ToolCallPiece& piece) {
+  if (!piece.begins) {
+    return {{"index", piece.index}, {"function", {{"arguments", piece.arguments}}}};
+  }
+  return {{"index", piece.index},
+          {"id", ToolCallId()},
+          {"type", "function"},
+          {"function", {{"name", piece.name}, {"arguments", piece.arguments}}}};
+}
+
+void CollectToolCall(const ToolCallPiece& piece, Json* calls) {
+  if (piece.begins) {
+    calls->push_back({{"id", ToolCallId()},
+                      {"type", "function"},
+                      {"function", {{"name", piece.name}, {"arguments", piece.arguments}}}});
+  } else {
+    calls->back()["function"]["arguments"].get_ref<std::string&>().append(piece.arguments);
+  }
 }
 
 }  // namespace
@@ -49,8 +81,9 @@ void ChatAnswer::AppendLogprobs(const SequenceUpdate& update, std::string* items
 void ChatAnswer::StreamUpdate(size_t choice, const SequenceUpdate& update,
                               const RequestUsage& usage, std::string* events) {
   if (!std::exchange(choices_[choice].begun, true)) AppendRoleEvent(choice, usage, events);
-  const bool has_text =
-      !update.content.empty() || (options_.include_reasoning && !update.reasoning.empty());
+  const bool has_text = !update.content.empty() || !update.tool_calls.empty() ||
+                        (options_.include_reasoning && !update.reasoning.empty());
+  choices_[choice].has_tool_calls |= !update.tool_calls.empty();
   const bool carries_tokens =
       !update.tokens.empty() && (options_.logprobs || options_.output.return_token_ids);
   const bool ends = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
@@ -73,17 +106,7 @@ void ChatAnswer::AppendRoleEvent(size_t choice, const RequestUsage& usage, std::
 void ChatAnswer::AppendDeltaEvent(size_t choice, const SequenceUpdate& update,
                                   const RequestUsage& usage, std::string* events) {
   std::string json = absl::StrCat(prefix_, "{\"index\":", choice, ",\"delta\":{");
-  const bool has_reasoning = options_.include_reasoning && !update.reasoning.empty();
-  if (has_reasoning) {
-    // Clients of either name find it: the field was renamed in other servers.
-    std::string text;
-    AppendJsonString(update.reasoning, &text);
-    absl::StrAppend(&json, "\"reasoning_content\":", text, ",\"reasoning\":", text);
-  }
-  if (!update.content.empty() || !has_reasoning) {
-    json.append(has_reasoning ? ",\"content\":" : "\"content\":");
-    AppendJsonString(update.content, &json);
-  }
+  json.append(DeltaMembers(update));
   json.append("},\"logprobs\":");
   if (options_.logprobs && !update.tokens.empty()) {
     std::string items;
@@ -94,7 +117,8 @@ void ChatAnswer::AppendDeltaEvent(size_t choice, const SequenceUpdate& update,
   }
   const bool ends = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
   if (ends) {
-    absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(FinishReasonJson(update.finish_reason)),
+    absl::StrAppend(&json, ",\"finish_reason\":",
+                    DumpJson(FinishReason(choices_[choice], update.finish_reason)),
                     ",\"stop_reason\":", DumpJson(StopReasonJson(update)));
   } else {
     json.append(",\"finish_reason\":null");
@@ -105,6 +129,34 @@ void ChatAnswer::AppendDeltaEvent(size_t choice, const SequenceUpdate& update,
   json.append("}]");
   AppendEventTail(ends, usage, &json);
   AppendSseEvent(json, events);
+}
+
+std::string ChatAnswer::DeltaMembers(const SequenceUpdate& update) const {
+  std::string json;
+  if (options_.include_reasoning && !update.reasoning.empty()) {
+    std::string text;
+    AppendJsonString(update.reasoning, &text);
+    if (options_.writes_reasoning_content) {
+      AppendItem(absl::StrCat("\"reasoning_content\":", text), &json);
+    }
+    if (options_.writes_reasoning) AppendItem(absl::StrCat("\"reasoning\":", text), &json);
+  }
+  if (!update.content.empty() || (json.empty() && update.tool_calls.empty())) {
+    std::string text;
+    AppendJsonString(update.content, &text);
+    AppendItem(absl::StrCat("\"content\":", text), &json);
+  }
+  if (!update.tool_calls.empty()) {
+    Json calls = Json::array();
+    for (const ToolCallPiece& piece : update.tool_calls) calls.push_back(ToolCallDelta(piece));
+    AppendItem(absl::StrCat("\"tool_calls\":", DumpJson(calls)), &json);
+  }
+  return json;
+}
+
+Json ChatAnswer::FinishReason(const Choice& choice, v1::FinishReason reason) const {
+  if (reason == v1::FINISH_REASON_STOP && choice.has_tool_calls) return "tool_calls";
+  return FinishReasonJson(reason);
 }
 
 void ChatAnswer::AppendEventTail(bool last, const RequestUsage& usage, std::string* json) const {
@@ -134,6 +186,11 @@ void ChatAnswer::Collect(size_t choice, SequenceUpdate& update) {
   const size_t num_logprob_bytes = collected.logprobs.size();
   collected.content.append(update.content);
   collected.reasoning.append(update.reasoning);
+  for (const ToolCallPiece& piece : update.tool_calls) {
+    CollectToolCall(piece, &collected.tool_calls);
+    collected.has_tool_calls = true;
+    collected_bytes_ += kToolCallBytes + piece.name.size() + piece.arguments.size();
+  }
   if (options_.logprobs) AppendLogprobs(update, &collected.logprobs);
   if (options_.output.return_token_ids) {
     for (const auto& token : update.tokens) collected.token_ids.push_back(token.token_id());
@@ -146,7 +203,7 @@ void ChatAnswer::Collect(size_t choice, SequenceUpdate& update) {
   collected_bytes_ += update.content.size() + update.reasoning.size() + collected.logprobs.size() -
                       num_logprob_bytes;
   if (update.finish_reason == v1::FINISH_REASON_UNSPECIFIED) return;
-  collected.finish_reason = FinishReasonJson(update.finish_reason);
+  collected.finish_reason = FinishReason(collected, update.finish_reason);
   collected.stop_reason = StopReasonJson(update);
 }
 
@@ -158,11 +215,14 @@ std::string ChatAnswer::ChoiceJson(size_t index) const {
   Json message = {{"role", "assistant"},    {"content", nullptr}, {"refusal", nullptr},
                   {"annotations", nullptr}, {"audio", nullptr},   {"function_call", nullptr}};
   // A sequence that ended inside its reasoning has no answer; one without either has an empty one.
-  const bool no_answer = choice.content.empty() && !choice.reasoning.empty();
+  const bool no_answer =
+      choice.content.empty() && (!choice.reasoning.empty() || choice.has_tool_calls);
   if (!no_answer) message["content"] = choice.content;
   const Json reasoning = options_.include_reasoning ? or_null(choice.reasoning) : Json(nullptr);
-  message["reasoning_content"] = reasoning;
-  message["reasoning"] = reasoning;
+  // Clients of either name find it: the field was renamed in other servers.
+  if (options_.writes_reasoning_content) message["reasoning_content"] = reasoning;
+  if (options_.writes_reasoning) message["reasoning"] = reasoning;
+  if (choice.has_tool_calls) message["tool_calls"] = choice.tool_calls;
   std::string json = absl::StrCat("{\"index\":", index, ",\"message\":", DumpJson(message));
   if (options_.logprobs) {
     absl::StrAppend(&json, ",\"logprobs\":{\"content\":[", choice.logprobs, "]}");

@@ -17,6 +17,8 @@ struct ChatAnswerOptions {
   StreamFields stream;
   OutputFields output;
   bool include_reasoning = true;
+  bool writes_reasoning = true;  // under these names:
+  bool writes_reasoning_content = true;
   bool counts_reasoning = false;  // the model's reasoning is split off
   bool logprobs = false;
   bool prompt_logprobs = false;
@@ -40,6 +42,8 @@ class ChatAnswer final : public AnswerFormat {
     bool begun = false;
     std::string content;
     std::string reasoning;
+    Json tool_calls = Json::array();  // streamed: empty, and
+    bool has_tool_calls = false;
     std::string logprobs;  // items of a JSON list
     std::vector<uint32_t> token_ids;
     Json finish_reason;
@@ -51,6 +55,10 @@ class ChatAnswer final : public AnswerFormat {
                         std::string* events);
   // What stands after `"choices":[{...}` in an event.
   void AppendEventTail(bool last, const RequestUsage& usage, std::string* json) const;
+  // The members of "delta", without braces.
+  std::string DeltaMembers(const SequenceUpdate& update) const;
+  // How the choice ended: with calls it is neither "stop" nor an answer.
+  Json FinishReason(const Choice& choice, v1::FinishReason reason) const;
   // Items of a JSON list, one per token.
   void AppendLogprobs(const SequenceUpdate& update, std::string* items) const;
   std::string ChoiceJson(size_t index) const;

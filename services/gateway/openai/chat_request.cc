@@ -1,9 +1,12 @@
 #include "services/gateway/openai/chat_request.h"
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
@@ -14,7 +17,6 @@ namespace baton::gateway {
 namespace {
 
 constexpr UnsupportedField kUnsupportedInChat[] = {
-    {"tools", ""},
     {"functions", ""},
     {"function_call", "\"none\""},
     {"audio", ""},
@@ -30,6 +32,8 @@ constexpr UnsupportedField kUnsupportedInChat[] = {
     {"mm_processor_kwargs", ""},
     {"media_io_kwargs", ""},
 };
+
+constexpr const char* kEfforts[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
 
 // The text of a content given in parts. Errors: as ParseChatRequest.
 absl::StatusOr<std::string> JoinParts(const Json& parts, const std::string& field) {
@@ -66,6 +70,13 @@ absl::Status NormaliseMessage(size_t index, Json& message) {
   }
   const bool has_tool_calls = message.contains("tool_calls") && message["tool_calls"].is_array() &&
                               !message["tool_calls"].empty();
+  if (has_tool_calls) {
+    RETURN_IF_ERROR(NormaliseToolCalls(field, message["tool_calls"]));
+    // Templates take an empty content for an answer and would leave the calls out.
+    if (message.contains("content") && message["content"] == "") message["content"] = nullptr;
+  } else {
+    message.erase("tool_calls");  // null and [] say the same
+  }
   if (!message.contains("content") || message["content"].is_null()) {
     if (role != "assistant" || !has_tool_calls) {
       return InvalidField(field + ".content", "must be a string or a list of text parts");
@@ -114,9 +125,11 @@ void ReadLogprobs(FieldReader& reader, RequestedParams* params) {
 void ReadTemplateFields(FieldReader& reader, ChatInput* input) {
   reader.Read("add_generation_prompt", &input->add_generation_prompt);
   if (const Json* effort = reader.FindSet("reasoning_effort"); effort != nullptr) {
-    std::string value;
-    reader.Read("reasoning_effort", &value);
-    input->template_arguments["reasoning_effort"] = value;
+    if (std::find(std::begin(kEfforts), std::end(kEfforts), *effort) == std::end(kEfforts)) {
+      reader.Fail("reasoning_effort",
+                  absl::StrCat("must be one of ", absl::StrJoin(kEfforts, ", ")));
+    }
+    input->template_arguments["reasoning_effort"] = *effort;
   }
   const Json* arguments = reader.FindSet("chat_template_kwargs");
   if (arguments == nullptr) return;
@@ -127,15 +140,6 @@ void ReadTemplateFields(FieldReader& reader, ChatInput* input) {
   for (const auto& [key, value] : *arguments->get_ptr<const Json::object_t*>()) {
     input->template_arguments[key] = value;
   }
-}
-
-void ReadToolChoice(FieldReader& reader) {
-  const Json* choice = reader.FindSet("tool_choice");
-  if (choice != nullptr && *choice != "none" && *choice != "auto") {
-    reader.Fail("tool_choice", "is not supported by this server other than none and auto");
-  }
-  std::optional<bool> parallel;
-  reader.Read("parallel_tool_calls", &parallel);  // without tools it changes nothing
 }
 
 }  // namespace
@@ -156,7 +160,8 @@ absl::StatusOr<ChatRequest> ParseChatRequest(absl::string_view body,
     request.params.max_tokens_field = "max_completion_tokens";
   }
   ReadLogprobs(reader, &request.params);
-  ReadToolChoice(reader);
+  request.tools = ReadToolFields(reader);
+  request.input.tools = request.tools.tools;
   request.stream = ReadStreamFields(reader);
   request.output = ReadOutputFields(reader);
   reader.Read("include_reasoning", &request.include_reasoning);

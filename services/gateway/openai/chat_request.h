@@ -10,6 +10,7 @@
 #include "services/gateway/admission/request_validator.h"
 #include "services/gateway/model/prompt_encoder.h"
 #include "services/gateway/openai/request_fields.h"
+#include "services/gateway/openai/tool_fields.h"
 
 namespace baton::gateway {
 
@@ -19,6 +20,7 @@ struct ChatRequest {
   RequestedParams params;
   StreamFields stream;
   OutputFields output;
+  ToolFields tools;
   bool include_reasoning = true;
 };
 

@@ -27,9 +27,9 @@ size_t TagBegun(absl::string_view text, absl::string_view tag) {
 
 absl::StatusOr<ReasoningFormat> ParseReasoningFormat(absl::string_view name) {
   if (name.empty() || name == "none") return ReasoningFormat::kNone;
-  if (name == "deepseek_r1") return ReasoningFormat::kDeepSeekR1;
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown reasoning parser \"", name, "\"; known: none, deepseek_r1"));
+  if (name == "deepseek_r1" || name == "deepseek_v3") return ReasoningFormat::kDeepSeekR1;
+  return absl::InvalidArgumentError(absl::StrCat("unknown reasoning parser \"", name,
+                                                 "\"; known: none, deepseek_r1, deepseek_v3"));
 }
 
 bool PromptOpensReasoning(absl::string_view prompt) {

@@ -13,7 +13,8 @@ enum class ReasoningFormat {
   kDeepSeekR1,  // <think> reasoning </think> answer
 };
 
-// From --reasoning-parser: "" and "none", "deepseek_r1". Errors: InvalidArgument naming the value
+// From --reasoning-parser: "" and "none", "deepseek_r1", "deepseek_v3" (V3.1, whose prompts
+// open the reasoning or close it: the same tags). Errors: InvalidArgument naming the value
 // and those known.
 absl::StatusOr<ReasoningFormat> ParseReasoningFormat(absl::string_view name);
 

@@ -57,7 +57,7 @@ std::vector<Case> BadBodies() {
       {chat, "{" + hi + R"(,"logprobs":true,"top_logprobs":21})", "top_logprobs"},
       {chat, "{" + hi + R"(,"stream_options":{"include_usage":true}})", "stream_options"},
       {chat, "{" + hi + R"(,"stream":"yes"})", "stream"},
-      {chat, "{" + hi + R"(,"tools":[{"type":"function"}]})", "tools"},
+      {chat, "{" + hi + R"(,"tools":[{"type":"function"}]})", "tools[0].function"},
       {chat, "{" + hi + R"(,"response_format":{"type":"json_object"}})", "response_format"},
       {chat, "{" + hi + R"(,"guided_json":{}})", "guided_json"},
       {chat, "{" + hi + R"(,"logit_bias":{"9999":1}})", "logit_bias"},

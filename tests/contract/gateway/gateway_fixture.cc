@@ -98,6 +98,10 @@ std::vector<uint32_t> GatewayFixture::Tokens(const std::string& text) const {
   return tokenizer_->Encode(text).value();
 }
 
+std::string GatewayFixture::Text(const std::vector<uint32_t>& ids) const {
+  return tokenizer_->Decode(ids, /*skip_special_tokens=*/false);
+}
+
 nlohmann::json ChatBody() {
   return {{"model", "tiny-r1"}, {"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
 }

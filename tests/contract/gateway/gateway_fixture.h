@@ -40,6 +40,7 @@ class GatewayFixture : public testing::Test {
   // The next Submit answers with the tokens of `text`.
   void Answer(const std::string& text, v1::FinishReason reason = v1::FINISH_REASON_STOP);
   std::vector<uint32_t> Tokens(const std::string& text) const;
+  std::string Text(const std::vector<uint32_t>& ids) const;
 
   int http_port() const { return server_->http_port(); }
   int grpc_port() const { return runtime_->grpc_port(); }

@@ -25,10 +25,10 @@ class TextAssemblerTest : public testing::Test {
   }
 
   // The text of the tokens of `text`, and how many of them were taken before a stop.
-  ReasoningDelta Run(const std::string& text, const TextOptions& options, size_t* num_taken,
-                     bool ended_by_token = false) {
+  TextDelta Run(const std::string& text, const TextOptions& options, size_t* num_taken,
+                bool ended_by_token = false) {
     TextAssembler assembler(*tokenizer_, options);
-    ReasoningDelta out;
+    TextDelta out;
     *num_taken = 0;
     const std::vector<uint32_t> ids = tokenizer_->Encode(text).value();
     for (uint32_t id : ids) {
@@ -76,7 +76,7 @@ TEST_F(TextAssemblerTest, SplitsReasoning) {
   TextOptions options;
   options.reasoning = ReasoningFormat::kDeepSeekR1;
   options.starts_in_reasoning = true;
-  const ReasoningDelta out = Run("why</think>what", options, &num_taken_);
+  const TextDelta out = Run("why</think>what", options, &num_taken_);
   EXPECT_EQ(out.reasoning, "why");
   EXPECT_EQ(out.content, "what");
 }

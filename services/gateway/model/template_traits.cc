@@ -1,0 +1,79 @@
+#include "services/gateway/model/template_traits.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+#include "services/gateway/json/strict_json.h"
+#include "services/gateway/text/deepseek_tool_parser.h"
+#include "services/gateway/text/reasoning_parser.h"
+
+namespace baton::gateway {
+namespace {
+
+constexpr char kToolName[] = "baton_probe_tool";
+constexpr char kArguments[] = R"({"probe":1})";
+
+Json Tools() {
+  const Json function = {
+      {"name", kToolName},
+      {"description", "A probe."},
+      {"parameters", {{"type", "object"}, {"properties", Json::object()}}},
+  };
+  return Json::array({{{"type", "function"}, {"function", function}}});
+}
+
+Json Question() { return {{"role", "user"}, {"content", "Hello"}}; }
+
+// A question, a call, what the tool said.
+Json CallMessages(const Json& arguments) {
+  const Json call = {{"id", "probe"},
+                     {"type", "function"},
+                     {"function", {{"name", kToolName}, {"arguments", arguments}}}};
+  return Json::array({Question(),
+                      {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", {call}}},
+                      {{"role", "tool"}, {"tool_call_id", "probe"}, {"content", "1"}}});
+}
+
+// Empty where the template refuses.
+std::string TextOf(const ChatTemplate& chat_template, const Json& messages, const Json& tools) {
+  Json context = {{"messages", messages},
+                  {"add_generation_prompt", true},
+                  {"bos_token", ""},
+                  {"eos_token", ""}};
+  if (!tools.is_null()) context["tools"] = tools;
+  return chat_template.Render(context).value_or("");
+}
+
+ToolCallFormat FormatOf(const std::string& text) {
+  using Parser = DeepSeekToolParser;
+  const std::string begin(Parser::kCallBegin);
+  if (absl::StrContains(text, absl::StrCat(begin, kToolName, Parser::kSeparator))) {
+    return ToolCallFormat::kDeepSeekV31;
+  }
+  const std::string fenced = absl::StrCat(begin, "function", Parser::kSeparator, kToolName, "\n");
+  return absl::StrContains(text, fenced) ? ToolCallFormat::kDeepSeekV3 : ToolCallFormat::kNone;
+}
+
+}  // namespace
+
+TemplateTraits ProbeTemplate(const ChatTemplate& chat_template) {
+  TemplateTraits traits;
+  const Json question = Json::array({Question()});
+  traits.opens_reasoning = PromptOpensReasoning(TextOf(chat_template, question, nullptr));
+  traits.shows_tools = absl::StrContains(TextOf(chat_template, question, Tools()), kToolName);
+  std::string calls = TextOf(chat_template, CallMessages(kArguments), nullptr);
+  if (!absl::StrContains(calls, kArguments)) {
+    std::string values = TextOf(chat_template, CallMessages(Json::parse(kArguments)), nullptr);
+    if (absl::StrContains(values, "probe\"")) {
+      traits.takes_argument_text = false;
+      calls = std::move(values);
+    }
+  }
+  traits.calls = FormatOf(calls);
+  return traits;
+}
+
+}  // namespace baton::gateway

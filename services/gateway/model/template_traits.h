@@ -1,0 +1,19 @@
+// What a chat template says of its model, found out by rendering small conversations.
+#pragma once
+
+#include "common/chat_template/chat_template.h"
+#include "services/gateway/text/tool_call_parser.h"
+
+namespace baton::gateway {
+
+struct TemplateTraits {
+  bool opens_reasoning = false;  // a prompt for an answer ends inside the reasoning
+  bool shows_tools = false;      // the list of tools is part of the prompt
+  // Arguments of earlier calls are to be given as text; else as the JSON value that they are.
+  bool takes_argument_text = true;
+  ToolCallFormat calls = ToolCallFormat::kNone;  // how it writes calls of earlier turns
+};
+
+TemplateTraits ProbeTemplate(const ChatTemplate& chat_template);
+
+}  // namespace baton::gateway
