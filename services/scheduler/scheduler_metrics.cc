@@ -30,6 +30,8 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
     : registry_(std::move(registry)),
       running_(AddGauge(registry_, "baton_scheduler_running_sequences", "Sequences that run.")),
       waiting_(AddGauge(registry_, "baton_scheduler_waiting_sequences", "Sequences that wait.")),
+      paused_(AddGauge(registry_, "baton_scheduler_paused_sequences",
+                       "Sequences that gave their place to a key with fewer than its share.")),
       queue_tokens_(AddGauge(registry_, "baton_scheduler_queue_tokens",
                              "Tokens of prompt and answer so far of the sequences that wait.")),
       predicted_wait_(AddGauge(registry_, "baton_scheduler_predicted_wait_seconds",
@@ -42,6 +44,8 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
       epoch_(AddGauge(registry_, "baton_scheduler_epoch", "Current epoch of the group.")),
       group_ready_(AddGauge(registry_, "baton_scheduler_group_ready",
                             "1 while every stage is in the current epoch.")),
+      pauses_(AddCounter(registry_, "baton_scheduler_pauses_total",
+                         "Times that a sequence gave its place to another key.")),
       preemptions_(AddCounter(registry_, "baton_scheduler_preemptions_total",
                               "Sequences that gave up their blocks to be computed again.")),
       prefix_queries_(AddCounter(registry_, "baton_scheduler_prefix_cache_query_tokens_total",
@@ -148,6 +152,7 @@ void SchedulerMetrics::OnRecovery(absl::Duration duration) {
 
 void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) {
   running_.Set(counts.num_running);
+  paused_.Set(counts.num_paused);
   waiting_.Set(counts.num_waiting);
   queue_tokens_.Set(static_cast<double>(counts.num_waiting_tokens));
   predicted_wait_.Set(static_cast<double>(counts.drain_time) / 1e6);
@@ -159,6 +164,7 @@ void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bo
   const auto grow = [](prometheus::Counter& counter, uint64_t now, uint64_t before) {
     counter.Increment(static_cast<double>(now - before));
   };
+  grow(pauses_, counts.num_pauses, last_counts_.num_pauses);
   grow(preemptions_, counts.num_preemptions, last_counts_.num_preemptions);
   grow(prefix_queries_, counts.prefix_lookups.num_query_tokens,
        last_counts_.prefix_lookups.num_query_tokens);

@@ -36,12 +36,14 @@ class SchedulerMetrics final : public StepObserver {
   const std::shared_ptr<prometheus::Registry> registry_;
   prometheus::Gauge& running_;
   prometheus::Gauge& waiting_;
+  prometheus::Gauge& paused_;
   prometheus::Gauge& queue_tokens_;
   prometheus::Gauge& predicted_wait_;
   prometheus::Gauge& used_blocks_;
   prometheus::Gauge& total_blocks_;
   prometheus::Gauge& epoch_;
   prometheus::Gauge& group_ready_;
+  prometheus::Counter& pauses_;
   prometheus::Counter& preemptions_;
   prometheus::Counter& prefix_queries_;
   prometheus::Counter& prefix_hits_;

@@ -11,6 +11,7 @@ all the same; 1/keys: one got everything), and the spread.
 
 import argparse
 import asyncio
+import os
 import tempfile
 import time
 
@@ -24,6 +25,7 @@ def first_token(results, key):
 
 def run(group, arguments, body):
     load = open_loop.OpenLoop(group.port, group.model, arguments.prompt_tokens, arguments.max_tokens)
+    before = group.metrics("scheduler")
 
     async def all_of_it():
         await body(load)
@@ -32,12 +34,22 @@ def run(group, arguments, body):
 
     began = time.perf_counter()
     asyncio.run(all_of_it())
-    return load.results, began
+    return load.results, began, (before, group.metrics("scheduler"))
 
 
-def show_first(name, values):
+def mean(before, after, name):
+    """Mean of what a histogram saw between two readings of metrics."""
+    counts = [sum(value for key, value in reading.items() if key.split("{")[0] == f"{name}_{part}")
+              for reading in (before, after) for part in ("sum", "count")]
+    return (counts[2] - counts[0]) / max(1, counts[3] - counts[1])
+
+
+def show_first(name, values, before, after):
     print(f"{name}: {len(values)} answers, first token p50 {open_loop.percentile(values, .5) * 1000:.0f} ms, "
-          f"p99 {open_loop.percentile(values, .99) * 1000:.0f} ms", flush=True)
+          f"p99 {open_loop.percentile(values, .99) * 1000:.0f} ms; a step has "
+          f"{mean(before, after, 'baton_scheduler_step_sequences'):.1f} sequences and takes "
+          f"{mean(before, after, 'baton_scheduler_step_seconds') * 1000:.1f} ms; load average "
+          f"{os.getloadavg()[0]:.1f}", flush=True)
 
 
 def main():
@@ -59,19 +71,19 @@ def main():
             group.wait_ready()
             seconds = arguments.seconds
             run(group, arguments, lambda load: load.closed(4, 2, "victim"))  # first uses of memory
-            solo, _ = run(group, arguments, lambda load: load.closed(1, seconds, "victim"))
+            solo, _, steps = run(group, arguments, lambda load: load.closed(1, seconds, "victim"))
             solo_first = first_token(solo, "victim")
-            show_first("victim alone", solo_first)
-            full, began = run(group, arguments, lambda load: load.closed(32, seconds / 2, "aggressor"))
+            show_first("victim alone", solo_first, *steps)
+            full, began, _ = run(group, arguments, lambda load: load.closed(32, seconds / 2, "aggressor"))
             capacity = sum(r.complete for r in full) / (seconds / 2)
 
             async def both(load):
                 await asyncio.gather(load.closed(1, seconds, "victim"),
                                      load.poisson(10 * capacity, seconds, "aggressor"))
 
-            mixed, _ = run(group, arguments, both)
+            mixed, _, steps = run(group, arguments, both)
             beside = first_token(mixed, "victim")
-            show_first(f"victim beside {10 * capacity:.0f} requests/s of another key", beside)
+            show_first(f"victim beside {10 * capacity:.0f} requests/s of another key", beside, *steps)
             refused = sum(r.key == "victim" and not r.complete for r in mixed)
             print(f"  ratio of p99: {open_loop.percentile(beside, .99) / open_loop.percentile(solo_first, .99):.2f}, "
                   f"of p50: {open_loop.percentile(beside, .5) / open_loop.percentile(solo_first, .5):.2f}; "
@@ -82,7 +94,7 @@ def main():
             async def equal(load):
                 await asyncio.gather(*(load.closed(12, seconds, key) for key in keys[2:]))
 
-            results, began = run(group, arguments, equal)
+            results, began, _ = run(group, arguments, equal)
             tokens = [sum(r.tokens for r in results if r.key == key and r.end - began <= seconds)
                       for key in keys[2:]]
             jain = sum(tokens) ** 2 / (len(tokens) * sum(count * count for count in tokens))

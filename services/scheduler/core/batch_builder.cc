@@ -6,6 +6,7 @@
 #include "common/log/check.h"
 #include "services/scheduler/core/decode_policy.h"
 #include "services/scheduler/core/prefill_policy.h"
+#include "services/scheduler/core/prompt_budget.h"
 
 namespace baton::scheduler {
 
@@ -15,6 +16,7 @@ void BatchBuilder::Reset(StepId step_id) {
   told_bytes_ = 0;
   work_ = {};
   preempted_ = false;
+  prompts_wait_ = false;
   rows_.clear();
 }
 
@@ -31,10 +33,12 @@ std::vector<BatchRow> BatchBuilder::BuildAlone(Sequence* sequence, StepId step_i
 
 std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
   Reset(step_id);
+  SharePlaces();
   AddDecodes(limits_.feedback);
   AddBegunPrompts();
-  // Blocks that were just taken from a running sequence are not for a newcomer.
-  if (!preempted_) AddNewPrompts();
+  // Blocks that were just taken from a running sequence are not for a newcomer, nor is what prompts
+  // want that began.
+  if (!preempted_ && !prompts_wait_) AddNewPrompts();
   return std::move(rows_);
 }
 
@@ -67,9 +71,9 @@ bool BatchBuilder::AddDecode(Sequence* sequence) {
   return blocks.has_value();
 }
 
-uint32_t BatchBuilder::NextChunk(const Sequence& sequence) const {
+uint32_t BatchBuilder::NextChunk(const Sequence& sequence, uint32_t budget) const {
   return ChunkTokens(sequence,
-                     {.budget = budget_,
+                     {.budget = budget,
                       .max_chunk = limits_.max_chunk,
                       .min_chunk = limits_.min_chunk,
                       .seconds = limits_.max_seconds},
@@ -77,11 +81,49 @@ uint32_t BatchBuilder::NextChunk(const Sequence& sequence) const {
 }
 
 void BatchBuilder::AddBegunPrompts() {
+  std::vector<Sequence*> prompts;  // of one class
   for (Sequence* sequence : *state_.running) {
-    if (full()) return;
     if (!sequence->runnable() || sequence->decoding()) continue;
-    AddRow(sequence, NextChunk(*sequence), {});
+    if (!prompts.empty() && prompts.back()->priority() != sequence->priority()) {
+      AddPrompts(prompts);
+      prompts.clear();
+    }
+    prompts.push_back(sequence);
   }
+  AddPrompts(prompts);
+}
+
+void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts) {
+  std::vector<PromptNeed> needs;
+  for (const Sequence* sequence : prompts) {
+    uint32_t num_tokens = sequence->num_to_compute();
+    if (limits_.max_chunk > 0) num_tokens = std::min(num_tokens, limits_.max_chunk);
+    needs.push_back({&state_.waiting->KeyOf(*sequence), num_tokens, sequence->last_step()});
+  }
+  PromptBudget budget(needs, budget_, limits_.min_chunk);
+  std::vector<Sequence*> left_out;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const uint32_t left = std::min(budget_, budget.LeftFor(needs[i].key));
+    if (left == 0) {
+      left_out.push_back(prompts[i]);
+      continue;
+    }
+    const uint32_t budget_before = budget_;
+    AddChunk(prompts[i], left);
+    budget.Spend(needs[i].key, budget_before - budget_);
+  }
+  // What was left over because chunks end where blocks do.
+  for (Sequence* sequence : left_out) AddChunk(sequence, budget_);
+}
+
+void BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget) {
+  const bool begins = sequence->num_told() == 0;
+  if (full() || (begins && !CanTell(*sequence))) {
+    prompts_wait_ = true;
+    return;
+  }
+  AddRow(sequence, NextChunk(*sequence, budget),
+         begins ? state_.ledger->Table(sequence->id()) : std::vector<BlockId>());
 }
 
 void BatchBuilder::AddNewPrompts() {
@@ -95,26 +137,34 @@ void BatchBuilder::AddNewPrompts() {
 }
 
 bool BatchBuilder::Begin(Sequence* sequence) {
-  const uint64_t told_bytes = told_bytes_ + sequence->told_bytes();
-  if (told_bytes_ > 0 && told_bytes > limits_.max_told_bytes) return false;
-  if (!state_.may_begin(*sequence)) return false;
+  if (!CanTell(*sequence) || !state_.may_begin(*sequence)) return false;
   const CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
+  if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved())) return false;
+  Place(sequence, prefix);
+  AddRow(sequence, NextChunk(*sequence, budget_), state_.ledger->Table(sequence->id()));
+  return true;
+}
+
+uint32_t BatchBuilder::NumReserved() const {
   // Where nothing runs, nothing will become free.
-  const uint32_t num_reserved = state_.running->empty() ? 0 : limits_.num_reserved_blocks;
-  if (!FitsNow(*sequence, prefix, *state_.ledger, num_reserved)) return false;
-  std::optional<std::vector<BlockId>> blocks =
+  return state_.running->empty() ? 0 : limits_.num_reserved_blocks;
+}
+
+bool BatchBuilder::CanTell(const Sequence& sequence) const {
+  return told_bytes_ == 0 || told_bytes_ + sequence.told_bytes() <= limits_.max_told_bytes;
+}
+
+void BatchBuilder::Place(Sequence* sequence, const CachedPrefix& prefix) {
+  const std::optional<std::vector<BlockId>> blocks =
       state_.ledger->Begin(sequence->id(), prefix, sequence->num_tokens());
   BATON_CHECK(blocks.has_value()) << "sequence " << sequence->id() << " fits but does not";
-  told_bytes_ = told_bytes;
-  state_.waiting->Take(sequence);
-  sequence->set_state(Sequence::State::kRunning);
-  state_.running->insert(sequence);
   const uint32_t num_cached =
       static_cast<uint32_t>(prefix.blocks.size()) * state_.ledger->block_tokens();
+  state_.waiting->Take(sequence, num_cached);
+  sequence->set_state(Sequence::State::kRunning);
+  state_.running->insert(sequence);
   if (!sequence->has_begun()) CountLookup(*sequence, num_cached);
   sequence->Begin(num_cached);
-  AddRow(sequence, NextChunk(*sequence), *std::move(blocks));
-  return true;
 }
 
 void BatchBuilder::CountLookup(const Sequence& sequence, uint32_t num_cached) {
@@ -128,7 +178,7 @@ std::optional<std::vector<BlockId>> BatchBuilder::FindBlocks(Sequence* sequence)
   while (true) {
     std::optional<std::vector<BlockId>> blocks = state_.ledger->Grow(sequence->id(), num_tokens);
     if (blocks.has_value()) return blocks;
-    Sequence* victim = PickVictim(*state_.running, *sequence);
+    Sequence* victim = PickVictim(*state_.running, *state_.paused, *sequence);
     if (victim == nullptr) return std::nullopt;
     state_.preempt(victim);
     preempted_ = true;
@@ -144,7 +194,9 @@ void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens,
   row.num_tokens = num_tokens;
   row.sample = num_tokens == sequence->num_to_compute();
   row.new_blocks = std::move(new_blocks);
-  if (!row.begins) {
+  if (row.begins) {
+    told_bytes_ += sequence->told_bytes();
+  } else {
     row.appended.assign(sequence->tokens().begin() + sequence->num_told(),
                         sequence->tokens().end());
   }

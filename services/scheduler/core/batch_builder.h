@@ -1,10 +1,18 @@
 // Forms one micro-batch: decodes first, then prompts that began, then prompts that begin.
+//
+// Before that it shares out the places among those that run. A key that has fewer than its part of
+// them (by weight, of the keys that have live sequences) claims one for what it has waiting: it
+// gets a free one, or the place of the latest sequence of the key that is most over its part. That
+// one is paused: it keeps its blocks, and goes on when a place is free. Where blocks are what is
+// wanting, latest sequences of keys that hold more than their part of them give them up, and are
+// computed anew later; none does so more than twice, nor the first of a key.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -62,7 +70,7 @@ struct BatchLimits {
   // What the stages can be told of newcomers in one step; a single one may be larger.
   uint64_t max_told_bytes = kMaxToldBytes;
   uint32_t max_chunk = 0;   // tokens of one prompt in a step; 0: max_tokens
-  uint32_t min_chunk = 64;  // chunks are not cut below it to save time
+  uint32_t min_chunk = 64;  // chunks are not cut below it to save time, or to share the step
   double max_seconds = 0;   // of a step with prompts, as predicted; 0: no matter
 };
 
@@ -77,9 +85,11 @@ struct PrefixLookups {
 // Borrowed state that Build changes.
 struct BatchState {
   RunningSet* running = nullptr;
+  RunningSet* paused = nullptr;
   RequestQueue* waiting = nullptr;
   BlockLedger* ledger = nullptr;
   PrefixLookups* lookups = nullptr;
+  uint64_t* num_pauses = nullptr;
   const StepCost* cost = nullptr;
   // Called for each sequence that gives up its blocks; afterwards it waits.
   std::function<void(Sequence*)> preempt;
@@ -102,15 +112,41 @@ class BatchBuilder final {
   void Reset(StepId step_id);
   void AddDecodes(const FeedbackLimits& feedback);
   void AddBegunPrompts();
+  // Prompts of one class, in order of service.
+  void AddPrompts(const std::vector<Sequence*>& prompts);
+  // At most `budget` of its tokens, if there is room.
+  void AddChunk(Sequence* sequence, uint32_t budget);
   void AddNewPrompts();
   // `sequence`, which waits, begins. False: it has to wait on.
   bool Begin(Sequence* sequence);
+  // It has a place and blocks from now on; it fits.
+  void Place(Sequence* sequence, const CachedPrefix& prefix);
+  // Blocks that stay free when a sequence begins.
+  uint32_t NumReserved() const;
+
+  // Places that are the part of `key`.
+  uint32_t PlacesFor(const KeyAccount& key) const;
+  // Answers claims, then gives what is free to those that are paused.
+  void SharePlaces();
+  void AnswerClaims(uint32_t most);
+  Sequence* FirstPaused(const std::function<bool(const KeyAccount&)>& admitted) const;
+  // False: the claim cannot be met now.
+  bool ResumeClaim(Sequence* sequence);
+  bool BeginClaim(Sequence* sequence);
+  bool FreePlaceFor(const Sequence& claimant);
+  // True if blocks became free, or will once steps in flight are done.
+  bool TakeBlocksFor(const Sequence& claimant, const CachedPrefix& prefix);
+  void Yield(Sequence* sequence);
+  void Pause(Sequence* sequence);
+  void Resume(Sequence* sequence);
   void CountLookup(const Sequence& sequence, uint32_t num_cached);
   // Adds a row for the newest token of `sequence`, known or pending. False: no block is free.
   bool AddDecode(Sequence* sequence);
   void AddPendingRow(Sequence* sequence, std::vector<BlockId> new_blocks);
-  // The next tokens of a prompt, as many as the step takes.
-  uint32_t NextChunk(const Sequence& sequence) const;
+  // The next tokens of a prompt, as many as the step takes, at most `budget`.
+  uint32_t NextChunk(const Sequence& sequence, uint32_t budget) const;
+  // The stages can be told of the sequence in this step.
+  bool CanTell(const Sequence& sequence) const;
   // Blocks for the next token of `sequence`, preempting others if need be.
   std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
   void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);
@@ -123,6 +159,8 @@ class BatchBuilder final {
   uint64_t told_bytes_ = 0;  // of newcomers in this step
   StepWork work_;            // of the rows so far
   bool preempted_ = false;
+  bool prompts_wait_ = false;           // one that began found no room in the step
+  std::set<const Sequence*> yielding_;  // paused, to give up their blocks
   std::vector<BatchRow> rows_;
 };
 

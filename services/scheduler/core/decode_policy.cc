@@ -65,7 +65,10 @@ size_t DecodeShare(std::vector<Sequence*>* candidates, const RunningSet& running
   return taken.size();
 }
 
-Sequence* PickVictim(const RunningSet& running, const Sequence& needy) {
+Sequence* PickVictim(const RunningSet& running, const RunningSet& paused, const Sequence& needy) {
+  for (auto last = paused.rbegin(); last != paused.rend(); ++last) {
+    if ((*last)->num_steps_in_flight() == 0) return *last;
+  }
   for (auto last = running.rbegin(); last != running.rend(); ++last) {
     if (!ServedBefore()(&needy, *last)) return nullptr;
     if ((*last)->num_steps_in_flight() == 0) return *last;

@@ -21,13 +21,22 @@ const KeyAccount* FairShares::Find(const std::string& name) const {
   return found == keys_.end() ? nullptr : &found->second;
 }
 
-void FairShares::Enter(KeyAccount* key) {
-  if (key->num_live++ == 0) idle_.erase({key->served, key});
+void FairShares::Enter(KeyAccount* key, double weight) {
+  if (key->num_live++ == 0) {
+    idle_.erase({key->served, key});
+    ++num_live_keys_;
+  } else {
+    live_weight_ -= key->weight;
+  }
+  key->weight = weight;
+  live_weight_ += weight;
 }
 
 void FairShares::Leave(KeyAccount* key) {
   BATON_CHECK(key->num_live > 0) << "key without live sequences";
   if (--key->num_live > 0) return;
+  --num_live_keys_;
+  live_weight_ -= key->weight;
   idle_.insert({key->served, key});
   ForgetIdle();
 }

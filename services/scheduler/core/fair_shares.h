@@ -40,6 +40,7 @@ struct KeyAccount {
   double credit = 0;                 // tokens
   uint64_t activation = 0;           // grows with each time that a key begins to wait
   uint32_t num_live = 0;             // sequences that wait or run
+  uint32_t num_places = 0;           // of them, those that hold a place among the running
   std::map<int32_t, KeyLine> lines;  // by priority; none is empty
   double waiting_tokens = 0;         // of these
   double backlog = 0;                // waiting_tokens / weight
@@ -56,8 +57,8 @@ class FairShares final {
   // Null if nothing is known of `name`.
   const KeyAccount* Find(const std::string& name) const;
 
-  // A sequence of the key is live from now on.
-  void Enter(KeyAccount* key);
+  // A sequence of the key, of the given weight, is live from now on.
+  void Enter(KeyAccount* key, double weight);
   // It has ended.
   void Leave(KeyAccount* key);
   // The key gets its first newcomer: the time that it did not wait gives it no claim.
@@ -72,6 +73,9 @@ class FairShares final {
   // What a key has that comes new.
   double floor() const { return floor_; }
   size_t num_keys() const { return keys_.size(); }
+  // Keys that have live sequences, and the sum of their weights.
+  size_t num_live_keys() const { return num_live_keys_; }
+  double live_weight() const { return live_weight_; }
 
  private:
   void ForgetIdle();
@@ -81,6 +85,8 @@ class FairShares final {
   double floor_ = 0;
   double most_served_ = 0;
   uint64_t num_activations_ = 0;
+  size_t num_live_keys_ = 0;
+  double live_weight_ = 0;  // whole numbers: their sum is exact
 };
 
 }  // namespace baton::scheduler

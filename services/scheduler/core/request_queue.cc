@@ -74,10 +74,11 @@ void RequestQueue::Push(Sequence* sequence, uint32_t expected_answer) {
   Ticket* ticket = &found->second;
   if (is_new) {
     ticket->key = shares_.Open(sequence->fairness_key());
-    shares_.Enter(ticket->key);
+    shares_.Enter(ticket->key, sequence->fairness_weight());
   }
   BATON_CHECK(!ticket->waits) << "sequence " << sequence->id() << " waits already";
   ticket->waits = true;
+  SetPlace(ticket, false);
   sequence->set_state(Sequence::State::kWaiting);
   ticket->returned = ticket->charged > 0 || sequence->num_generated() > 0;
   ticket->num_tokens = sequence->num_tokens();
@@ -112,7 +113,6 @@ void RequestQueue::AddToLine(Sequence* sequence, Ticket* ticket, Class* entry) {
   } else {
     backlogs_.erase({key->backlog, key->activation, key});
   }
-  key->weight = sequence->fairness_weight();
   KeyLine& line = key->lines[sequence->priority()];
   if (line.sequences.empty()) {
     line.turn = key->served;
@@ -142,7 +142,7 @@ void RequestQueue::SetBacklog(KeyAccount* key, double waiting_tokens) {
   if (!key->lines.empty()) backlogs_.insert({key->backlog, key->activation, key});
 }
 
-RequestQueue::Classes::iterator RequestQueue::NextClass() {
+RequestQueue::Classes::const_iterator RequestQueue::NextClass() const {
   const auto [since, priority] = *waits_.begin();
   return now_ - since >= limits_.aging ? classes_.find(priority) : classes_.begin();
 }
@@ -155,7 +155,7 @@ void RequestQueue::SetWaitsSince(Classes::iterator entry, TimeUs time) {
 
 Sequence* RequestQueue::Front() {
   if (empty()) return nullptr;
-  const auto next = NextClass();
+  const auto next = classes_.find(NextClass()->first);
   Class& entry = next->second;
   if (!entry.returned.empty()) return *entry.returned.begin();
   while (true) {
@@ -167,6 +167,33 @@ Sequence* RequestQueue::Front() {
     entry.turns.insert({line.turn, activation, key});
   }
 }
+
+Sequence* RequestQueue::FrontOf(const std::function<bool(const KeyAccount&)>& admitted) const {
+  if (empty()) return nullptr;
+  const auto& [priority, entry] = *NextClass();
+  for (Sequence* sequence : entry.returned) {
+    if (admitted(KeyOf(*sequence))) return sequence;
+  }
+  const KeyAccount* first = nullptr;
+  for (const Ranked& turn : entry.turns) {
+    const KeyAccount* key = std::get<KeyAccount*>(turn);
+    // A turn may be out of date: what is served by now counts.
+    const bool before = first == nullptr || key->served < first->served ||
+                        (key->served == first->served && key->activation < first->activation);
+    if (before && admitted(*key)) first = key;
+  }
+  return first == nullptr ? nullptr : *first->lines.at(priority).sequences.begin();
+}
+
+void RequestQueue::SetPlace(Ticket* ticket, bool has_place) {
+  if (ticket->has_place == has_place) return;
+  ticket->has_place = has_place;
+  ticket->key->num_places += has_place ? 1 : -1;
+}
+
+void RequestQueue::LeavePlace(Sequence* sequence) { SetPlace(&tickets_.at(sequence), false); }
+
+void RequestQueue::TakePlace(Sequence* sequence) { SetPlace(&tickets_.at(sequence), true); }
 
 void RequestQueue::Remove(Sequence* sequence) {
   Ticket* ticket = &tickets_.at(sequence);
@@ -188,19 +215,21 @@ void RequestQueue::Remove(Sequence* sequence) {
   classes_.erase(entry);
 }
 
-void RequestQueue::Take(Sequence* sequence) {
+void RequestQueue::Take(Sequence* sequence, uint32_t num_cached) {
   SetWaitsSince(classes_.find(sequence->priority()), now_);
   Remove(sequence);
   Ticket* ticket = &tickets_.at(sequence);
+  SetPlace(ticket, true);
   if (ticket->charged > 0) return;
   shares_.Serve(*ticket->key);
-  ticket->charged = ticket->work.tokens();
+  ticket->cached = num_cached;
+  ticket->charged = ticket->work.tokens() - ticket->cached;
   shares_.Charge(ticket->key, ticket->charged);
 }
 
 void RequestQueue::ChargeGrowth(Sequence* sequence) {
   Ticket* ticket = &tickets_.at(sequence);
-  const double growth = sequence->num_tokens() - ticket->charged;
+  const double growth = sequence->num_tokens() - ticket->cached - ticket->charged;
   if (growth <= 0) return;
   ticket->charged += growth;
   shares_.Charge(ticket->key, growth);
@@ -210,9 +239,10 @@ void RequestQueue::Leave(Sequence* sequence) {
   const auto found = tickets_.find(sequence);
   BATON_CHECK(found != tickets_.end() && !found->second.waits)
       << "sequence " << sequence->id() << " cannot leave";
+  SetPlace(&found->second, false);
   const Ticket ticket = found->second;
   tickets_.erase(found);
-  const double excess = ticket.charged - sequence->num_tokens();
+  const double excess = ticket.charged - (sequence->num_tokens() - ticket.cached);
   if (excess > 0) shares_.Refund(ticket.key, excess);
   if (excess < 0 && ticket.charged > 0) shares_.Charge(ticket.key, -excess);
   shares_.Leave(ticket.key);

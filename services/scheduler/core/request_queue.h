@@ -6,6 +6,8 @@
 //   key        then the fairness key that was served least (fair_shares.h)
 //   arrival    then the first that came
 //
+// It also keeps the accounts of those that run: how many places each key holds.
+//
 // Every operation takes time logarithmic in the number of sequences, unless it says otherwise.
 #pragma once
 
@@ -44,6 +46,8 @@ class RequestQueue final {
   // Tokens of prompt and answer so far of all that wait.
   uint64_t num_tokens() const { return num_tokens_; }
   size_t num_keys() const { return shares_.num_keys(); }
+  // Keys with sequences that wait or run.
+  size_t num_live_keys() const { return shares_.num_live_keys(); }
   const QueueLimits& limits() const { return limits_; }
 
   // The time from now on.
@@ -66,8 +70,21 @@ class RequestQueue final {
   void Push(Sequence* sequence, uint32_t expected_answer);
   // The one to be served next; null if none waits.
   Sequence* Front();
-  // `sequence`, which is in the queue, begins to run. Its key is charged, unless it was before.
-  void Take(Sequence* sequence);
+  // Likewise, of the keys that are `admitted`; null if none of them has one in the class whose turn
+  // it is. Linear in the number of keys, and of those that ran before.
+  Sequence* FrontOf(const std::function<bool(const KeyAccount&)>& admitted) const;
+  // `sequence`, which is in the queue, begins to run, in a place. Its key is charged for what is to
+  // be computed, which the first `num_cached` tokens are not; unless it was before.
+  void Take(Sequence* sequence, uint32_t num_cached = 0);
+  // `sequence`, which runs, gives up its place; or has one again.
+  void LeavePlace(Sequence* sequence);
+  void TakePlace(Sequence* sequence);
+  // The part that a live key may have of `total`, by its weight against those of all live keys.
+  double ShareOf(const KeyAccount& key, double total) const {
+    return total * key.weight / shares_.live_weight();
+  }
+  // The account of the key of `sequence`, which is live.
+  const KeyAccount& KeyOf(const Sequence& sequence) const { return *tickets_.at(&sequence).key; }
   // Takes out one that is in the queue and does not run.
   void Remove(Sequence* sequence);
   // Charges the key of `sequence`, which runs, for the tokens that it has beyond what was expected.
@@ -95,6 +112,8 @@ class RequestQueue final {
   struct Ticket {
     KeyAccount* key = nullptr;
     double charged = 0;  // tokens; 0: it never ran
+    double cached = 0;   // tokens that its key did not have to pay for
+    bool has_place = false;
     bool waits = false;
     bool returned = false;
     Work work;  // while it waits; so below
@@ -103,11 +122,12 @@ class RequestQueue final {
   using Classes = std::map<int32_t, Class>;
 
   Classes::iterator OpenClass(int32_t priority);
-  Classes::iterator NextClass();
+  Classes::const_iterator NextClass() const;
   void SetWaitsSince(Classes::iterator entry, TimeUs time);
   void AddToLine(Sequence* sequence, Ticket* ticket, Class* entry);
   void RemoveFromLine(Sequence* sequence, Ticket* ticket, Class* entry);
   void SetBacklog(KeyAccount* key, double waiting_tokens);
+  static void SetPlace(Ticket* ticket, bool has_place);
 
   const QueueLimits limits_;
   TimeUs now_ = 0;

@@ -151,6 +151,8 @@ std::vector<SequenceNews> Schedule::CloseEpoch() {
   const bool was_alone = 1 == std::count_if(sequences_.begin(), sequences_.end(), [](auto& entry) {
                            return entry.second->num_steps_in_flight() > 0;
                          });
+  running_.insert(paused_.begin(), paused_.end());
+  paused_.clear();
   for (Sequence* sequence : running_) {
     const bool was_in_flight = sequence->num_steps_in_flight() > 0;
     if (was_in_flight) sequence->CountLoss();
@@ -190,7 +192,7 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
   if (suspect != nullptr && suspect->state() == Sequence::State::kWaiting) {
     // What ran alone before it, and proved to be harmless, makes way.
     if (!steps_.empty()) return {};
-    while (!running_.empty()) Preempt(*running_.begin());
+    PreemptAll();
   }
   const uint32_t num_busy = std::min(num_steps_in_flight(), options_.max_steps_in_flight - 1);
   const FeedbackLimits feedback{.last_step = options_.lookahead_steps > 0 ? last_stage_step_ : 0,
@@ -206,9 +208,11 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
       .min_chunk = std::max(options_.max_step_tokens / kChunkParts, kLeastChunk),
       .max_seconds = options_.max_step_seconds};
   BatchBuilder builder(limits, {.running = &running_,
+                                .paused = &paused_,
                                 .waiting = &waiting_,
                                 .ledger = &*ledger_,
                                 .lookups = &prefix_lookups_,
+                                .num_pauses = &num_pauses_,
                                 .cost = &cost_,
                                 .preempt = [this](Sequence* sequence) { Preempt(sequence); },
                                 .may_begin =
@@ -327,7 +331,7 @@ Sequence* Schedule::FinishRow(const StepRow& row) {
   BATON_CHECK(found != sequences_.end()) << "sequence " << row.id << " left with a step in flight";
   Sequence* sequence = found->second.get();
   sequence->FinishStep();
-  if (sequence->state() == Sequence::State::kRunning) return sequence;
+  if (sequence->state() != Sequence::State::kEnding) return sequence;
   if (sequence->num_steps_in_flight() == 0) {
     LeaveStages(sequence);
     sequences_.erase(found);
@@ -341,8 +345,14 @@ void Schedule::LeaveStages(Sequence* sequence) {
   if (sequence->num_told() > 0) forgotten_.push_back(sequence->id());
 }
 
+void Schedule::PreemptAll() {
+  while (!running_.empty()) Preempt(*running_.begin());
+  while (!paused_.empty()) Preempt(*paused_.begin());
+}
+
 void Schedule::Preempt(Sequence* sequence) {
   running_.erase(sequence);
+  paused_.erase(sequence);
   LeaveStages(sequence);
   sequence->Restart();
   Enqueue(sequence);
@@ -360,6 +370,7 @@ void Schedule::End(Sequence* sequence) {
     return;
   }
   running_.erase(sequence);
+  paused_.erase(sequence);
   sequence->set_state(Sequence::State::kEnding);
   if (sequence->num_steps_in_flight() > 0) return;
   LeaveStages(sequence);

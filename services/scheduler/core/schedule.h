@@ -2,6 +2,8 @@
 // Requests, results and changes of membership go in; micro-batches and news of sequences come out.
 //
 // Life of a sequence: Add -> waiting -> (NextBatch) running -> ... Complete ... -> ended.
+//   running <-> paused    it gave its place to a key that had fewer than its share; it keeps its
+//                         blocks and goes on when a place is free
 //   running -> waiting    preempted for want of blocks, or the group lost a stage: its tokens stay,
 //                         its KV is computed anew
 //   running -> ending     over while a step in flight still writes its blocks; they are freed when
@@ -85,9 +87,11 @@ struct SequenceNews {
 struct ScheduleCounts {
   uint32_t num_running = 0;
   uint32_t num_waiting = 0;
+  uint32_t num_paused = 0;
   uint32_t num_used_blocks = 0;
   uint32_t num_total_blocks = 0;
   uint64_t num_preemptions = 0;
+  uint64_t num_pauses = 0;
   PrefixLookups prefix_lookups;
   uint64_t num_evicted_blocks = 0;  // cached blocks that were given to other sequences
   uint64_t num_waiting_tokens = 0;  // of prompts and answers so far
@@ -150,7 +154,9 @@ class Schedule final {
   uint32_t max_sequence_tokens() const;
   uint32_t num_steps_in_flight() const { return static_cast<uint32_t>(steps_.size()); }
   // Nothing runs, nothing is in flight, and the stages know no sequence.
-  bool idle() const { return running_.empty() && steps_.empty() && forgotten_.empty(); }
+  bool idle() const {
+    return running_.empty() && paused_.empty() && steps_.empty() && forgotten_.empty();
+  }
   ScheduleCounts counts() const;
   // What steps cost, as learned from their results.
   const StepCost& cost() const { return cost_; }
@@ -178,6 +184,8 @@ class Schedule final {
 
   absl::Status CheckRequest(const SequenceRequest& request) const;
   absl::Status CheckResult(const StepInFlight& step, const StepResult& result) const;
+  // All that holds blocks waits anew.
+  void PreemptAll();
   // The sequence stops running; its blocks are free and the stages will be told.
   void LeaveStages(Sequence* sequence);
   void Preempt(Sequence* sequence);
@@ -199,6 +207,7 @@ class Schedule final {
   std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   RequestQueue waiting_;
   RunningSet running_;
+  RunningSet paused_;
   std::optional<BlockLedger> ledger_;  // of the open epoch
   std::deque<StepInFlight> steps_;     // oldest first
   std::vector<SequenceId> forgotten_;  // for the stages' next step
@@ -210,6 +219,7 @@ class Schedule final {
   bool may_have_suspects_ = false;
   uint64_t num_arrivals_ = 0;
   uint64_t num_preemptions_ = 0;
+  uint64_t num_pauses_ = 0;
   PrefixLookups prefix_lookups_;
   uint64_t num_evicted_blocks_ = 0;  // in epochs that are over
 };

@@ -70,7 +70,8 @@ class Sequence final {
  public:
   enum class State {
     kWaiting,  // in the queue; the stages do not know it
-    kRunning,  // holds blocks
+    kRunning,  // holds blocks and a place
+    kPaused,   // holds blocks, but gave its place to another key; no step takes it
     kEnding,   // over, but a step in flight still writes its blocks
   };
 
@@ -139,6 +140,9 @@ class Sequence final {
   // The oldest step in flight that samples has sampled `token`.
   void AppendToken(TokenId token);
   void CountLoss() { ++num_losses_; }
+  // How often it gave up its blocks for another key.
+  uint32_t num_yields() const { return num_yields_; }
+  void CountYield() { ++num_yields_; }
   // The stages forget it; everything is to be computed anew. No step of it may be in flight on a
   // stage that still counts.
   void Restart();
@@ -156,6 +160,7 @@ class Sequence final {
   StepId sample_step_ = 0;              // the newest step that samples
   StepId last_step_ = 0;
   uint32_t num_losses_ = 0;
+  uint32_t num_yields_ = 0;
   bool has_begun_ = false;
   std::vector<BlockHash> hashes_;  // entry i stands for the first i blocks
 };

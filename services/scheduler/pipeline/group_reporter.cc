@@ -18,7 +18,7 @@ void GroupReporter::Report(const StageRegistry& registry, const Schedule& schedu
   registry.FillState(&state);
   state.set_ready(serving && state.ready());
   state.set_num_running(counts.num_running);
-  state.set_num_waiting(counts.num_waiting);
+  state.set_num_waiting(counts.num_waiting + counts.num_paused);
   state.set_num_waiting_tokens(counts.num_waiting_tokens);
   state.set_num_used_blocks(counts.num_used_blocks);
   state.set_num_total_blocks(counts.num_total_blocks);

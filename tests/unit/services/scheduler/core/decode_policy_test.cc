@@ -111,11 +111,21 @@ TEST_F(DecodePolicy, VictimIsTheLastServedThatIsNotInFlight) {
   Sequence* first = Add(1);
   Sequence* second = Add(1);
   Sequence* third = Add(1);
-  EXPECT_EQ(PickVictim(running_, *first), third);
+  EXPECT_EQ(PickVictim(running_, {}, *first), third);
   third->Advance(1, 2);
-  EXPECT_EQ(PickVictim(running_, *first), second);
-  EXPECT_EQ(PickVictim(running_, *second), nullptr);
-  EXPECT_EQ(PickVictim(running_, *third), nullptr);
+  EXPECT_EQ(PickVictim(running_, {}, *first), second);
+  EXPECT_EQ(PickVictim(running_, {}, *second), nullptr);
+  EXPECT_EQ(PickVictim(running_, {}, *third), nullptr);
+}
+
+TEST_F(DecodePolicy, WhatIsPausedGivesWayFirst) {
+  Sequence* paused = Add(1);
+  Sequence* needy = Add(1);
+  Sequence* last = Add(1);
+  running_.erase(paused);
+  EXPECT_EQ(PickVictim(running_, {paused}, *needy), paused);
+  paused->Advance(1, 2);
+  EXPECT_EQ(PickVictim(running_, {paused}, *needy), last);
 }
 
 }  // namespace

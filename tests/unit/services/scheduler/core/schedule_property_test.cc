@@ -277,7 +277,7 @@ class Story final {
       ASSERT_TRUE(caller.ended) << "sequence " << id << " never ends";
     }
     const ScheduleCounts counts = schedule_.counts();
-    EXPECT_EQ(counts.num_running + counts.num_waiting, 0u);
+    EXPECT_EQ(counts.num_running + counts.num_waiting + counts.num_paused, 0u);
     EXPECT_EQ(counts.num_used_blocks, 0u);
     EXPECT_EQ(memory_->num_sequences(), 0u);
     EXPECT_TRUE(schedule_.idle());

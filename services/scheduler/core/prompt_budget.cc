@@ -1,0 +1,63 @@
+#include "services/scheduler/core/prompt_budget.h"
+
+#include <algorithm>
+#include <cstddef>
+
+namespace baton::scheduler {
+namespace {
+
+struct KeyNeed {
+  const KeyAccount* key;
+  uint64_t num_tokens;  // that its prompts need and were not given
+  StepId last_step;
+  uint32_t given = 0;
+};
+
+// Keys in the order in which their turn comes; those of equal turns as they are in `needs`.
+std::vector<KeyNeed> SumByKey(const std::vector<PromptNeed>& needs) {
+  std::vector<KeyNeed> keys;
+  std::map<const KeyAccount*, size_t> indices;
+  for (const PromptNeed& need : needs) {
+    const auto [entry, is_new] = indices.try_emplace(need.key, keys.size());
+    if (is_new) keys.push_back({need.key, 0, need.last_step});
+    KeyNeed& key = keys[entry->second];
+    key.num_tokens += need.num_tokens;
+    key.last_step = std::max(key.last_step, need.last_step);
+  }
+  std::stable_sort(keys.begin(), keys.end(),
+                   [](const KeyNeed& a, const KeyNeed& b) { return a.last_step < b.last_step; });
+  return keys;
+}
+
+void Give(uint64_t most, KeyNeed* key, uint32_t* budget) {
+  const auto given = static_cast<uint32_t>(std::min({most, key->num_tokens, uint64_t{*budget}}));
+  key->num_tokens -= given;
+  key->given += given;
+  *budget -= given;
+}
+
+}  // namespace
+
+PromptBudget::PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget, uint32_t least) {
+  std::vector<KeyNeed> keys = SumByKey(needs);
+  for (KeyNeed& key : keys) Give(least, &key, &budget);
+  // The rest by weight, those first that need least for theirs: what they leave is for those
+  // behind.
+  std::vector<KeyNeed*> by_need;
+  double weight = 0;
+  for (KeyNeed& key : keys) {
+    by_need.push_back(&key);
+    weight += key.key->weight;
+  }
+  std::stable_sort(by_need.begin(), by_need.end(), [](const KeyNeed* a, const KeyNeed* b) {
+    return static_cast<double>(a->num_tokens) * b->key->weight <
+           static_cast<double>(b->num_tokens) * a->key->weight;
+  });
+  for (KeyNeed* key : by_need) {
+    Give(static_cast<uint64_t>(budget * (key->key->weight / weight)), key, &budget);
+    weight -= key->key->weight;
+  }
+  for (const KeyNeed& key : keys) left_[key.key] = key.given;
+}
+
+}  // namespace baton::scheduler

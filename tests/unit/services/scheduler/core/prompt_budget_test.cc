@@ -1,0 +1,95 @@
+#include "services/scheduler/core/prompt_budget.h"
+
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace baton::scheduler {
+namespace {
+
+KeyAccount Key(double weight = 1) {
+  KeyAccount key;
+  key.weight = weight;
+  return key;
+}
+
+TEST(PromptBudget, GivesASingleKeyAllOfIt) {
+  const KeyAccount key = Key();
+  EXPECT_EQ(PromptBudget({{&key, 500}, {&key, 800}}, 1000, 64).LeftFor(&key), 1000u);
+}
+
+TEST(PromptBudget, HalvesItBetweenTwoThatNeedMore) {
+  const KeyAccount many = Key();
+  const KeyAccount one = Key();
+  const PromptBudget budget({{&many, 900}, {&many, 900}, {&many, 900}, {&one, 900}}, 1000, 64);
+  EXPECT_EQ(budget.LeftFor(&many), 500u);
+  EXPECT_EQ(budget.LeftFor(&one), 500u);
+}
+
+TEST(PromptBudget, PassesOnWhatAKeyDoesNotNeed) {
+  const KeyAccount large = Key();
+  const KeyAccount small = Key();
+  const PromptBudget budget({{&large, 5000}, {&small, 100}}, 1000, 64);
+  EXPECT_EQ(budget.LeftFor(&large), 900u);
+  EXPECT_EQ(budget.LeftFor(&small), 100u);
+}
+
+TEST(PromptBudget, SharesByWeight) {
+  const KeyAccount heavy = Key(3);
+  const KeyAccount light = Key(1);
+  const PromptBudget budget({{&heavy, 5000}, {&light, 5000}}, 1000, 1);
+  EXPECT_NEAR(budget.LeftFor(&heavy), 750, 1);
+  EXPECT_NEAR(budget.LeftFor(&light), 250, 1);
+}
+
+TEST(PromptBudget, TakesTurnsWhenThereIsTooLittleForAll) {
+  std::vector<KeyAccount> keys(5, Key());
+  std::vector<PromptNeed> needs;
+  for (size_t i = 0; i < keys.size(); ++i) needs.push_back({&keys[i], 1000, 10 - i});
+  const PromptBudget budget(needs, 130, 64);
+  EXPECT_EQ(budget.LeftFor(&keys[4]), 64u);  // its last turn is longest ago
+  EXPECT_EQ(budget.LeftFor(&keys[3]), 64u);
+  EXPECT_EQ(budget.LeftFor(&keys[2]), 2u);
+  EXPECT_EQ(budget.LeftFor(&keys[1]), 0u);
+}
+
+// Whatever is asked for, all of the budget is given that is needed, and each key has its part.
+TEST(PromptBudget, LeavesNothingAndCheatsNobody) {
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<KeyAccount> keys;
+    for (uint64_t n = 1 + random() % 8; n > 0; --n) keys.push_back(Key(1.0 + random() % 5));
+    std::vector<PromptNeed> needs;
+    std::vector<uint64_t> wanted(keys.size());
+    for (uint64_t n = 1 + random() % 20; n > 0; --n) {
+      const size_t key = random() % keys.size();
+      needs.push_back({&keys[key], static_cast<uint32_t>(1 + random() % 3000), random() % 50});
+      wanted[key] += needs.back().num_tokens;
+    }
+    const auto total = static_cast<uint32_t>(8 * 64 + random() % 4096);
+    const PromptBudget budget(needs, total, 64);
+    uint64_t given = 0;
+    double weight = 0;
+    for (size_t i = 0; i < keys.size(); ++i) {
+      if (wanted[i] > 0) weight += keys[i].weight;
+    }
+    for (size_t i = 0; i < keys.size(); ++i) {
+      if (wanted[i] == 0) continue;
+      const uint64_t left = budget.LeftFor(&keys[i]);
+      given += left;
+      ASSERT_LE(left, wanted[i]);
+      ASSERT_GE(left, std::min<uint64_t>(wanted[i], 64));
+      const double part =
+          (total - 64.0 * static_cast<double>(keys.size())) * keys[i].weight / weight;
+      ASSERT_GE(static_cast<double>(left) + static_cast<double>(keys.size()),
+                std::min(static_cast<double>(wanted[i]), part));
+    }
+    ASSERT_EQ(given, std::min<uint64_t>(
+                         total, std::accumulate(wanted.begin(), wanted.end(), uint64_t{0})));
+  }
+}
+
+}  // namespace
+}  // namespace baton::scheduler
