@@ -8,8 +8,10 @@
 
 namespace baton {
 
-// A channel to "host:port". Connects lazily; tries again every 100 ms while a call waits for it;
-// gRPC's own retries are off.
+// A channel to "host:port". Connects lazily; tries again every 100 ms while a call waits for it,
+// and asks for the host's address again once a second; gRPC's own retries are off. A name that is
+// not known yet is asked for ever more rarely, up to two minutes apart: who waits for one makes
+// another channel.
 std::shared_ptr<grpc::Channel> CreateChannel(const std::string& address);
 
 }  // namespace baton

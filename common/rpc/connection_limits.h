@@ -14,6 +14,9 @@ inline constexpr int kMinPingIntervalMs = 500;
 // Between two attempts to connect: the least that gRPC allows. A peer that died is back within a
 // few of these, and a pause is what its clients see.
 inline constexpr int kReconnectMs = 100;
+// Between two questions for a peer's address. A pod that is replaced keeps its name and gets
+// another address; gRPC's 30 s would keep its peers knocking at the old one.
+inline constexpr int kResolveMs = 1000;
 // Time that one attempt is given: a peer that is frozen accepts it and says no word.
 inline constexpr int kConnectTimeoutMs = 1000;
 

@@ -1,7 +1,9 @@
 """What holds for the files of manifests/ as such."""
 
 import json
+import pathlib
 import re
+import subprocess
 
 import offered
 import pods
@@ -48,3 +50,38 @@ def test_dashboard_config_map_holds_the_dashboard():
                                  [offered.MANIFESTS / "components/monitoring"])
     (board,) = [item for item in objects if item.name == "baton-dashboard"]
     assert json.loads(board.content["data"]["baton.json"])["panels"]
+
+
+R1 = pathlib.Path(__file__).parents[1] / "data/deepseek-r1"
+CAPACITY = re.compile(r"\| ([12]) x 8 \(PP [12], TP 8\) \| (\d+) GB \| [^|]+ \| ([^|]+) \| ([^|]+) \|")
+
+
+def test_capacity_table_is_what_baton_plan_says(built):
+    rows = CAPACITY.findall((offered.MANIFESTS / "README.md").read_text())
+    assert len(rows) == 5
+    for stages, gigabytes, tokens, sequences in rows:
+        plan = json.loads(subprocess.run(
+            [built.folder / "baton", "plan", R1, "--pipeline-parallel-size", stages,
+             "--tensor-parallel-size", "8", "--memory-per-rank", f"{gigabytes}GB", "--json"],
+            capture_output=True, text=True, check=False).stdout)
+        if plan["fits"]:
+            assert tokens == f"{plan['kv_tokens']:,}"
+            assert sequences == str(plan["kv_tokens"] // 32768)
+        else:
+            assert tokens.startswith("does not fit")
+
+
+@pytest.mark.parametrize("form", offered.FORMS)
+def test_plan_container_takes_the_model_and_refuses_half_the_gpus(form, built):
+    objects = render.render(offered.MANIFESTS / "base" / form)
+    (plan,) = [container for template in pods.pod_templates(objects)
+               for container in template.containers() if container["name"] == "plan"]
+    words, missing = pods.command_line(plan, objects)
+    assert missing == []
+    words = [str(R1) if word == "/models/DeepSeek-R1" else word for word in words]
+    half = [word.replace("--pipeline-parallel-size=2", "--pipeline-parallel-size=1")
+            for word in words]
+    assert subprocess.run([built.folder / words[0], *words[1:]], check=False,
+                          capture_output=True).returncode == 0
+    assert subprocess.run([built.folder / half[0], *half[1:]], check=False,
+                          capture_output=True).returncode != 0

@@ -75,9 +75,10 @@ def by_name(objects, kind):
     return {item.name: item for item in objects if item.kind == kind}
 
 
-def environment(container, objects):
-    """Name -> value as the container's process sees it; a secret's value is not looked at."""
-    maps = by_name(objects, "ConfigMap")
+def environment(container, objects, lws=None, fields=None):
+    """Name -> value as the container's process sees it. `lws` is what LeaderWorkerSet sets, `fields` what
+    the downward API knows; examples where none is given."""
+    maps, secrets = by_name(objects, "ConfigMap"), by_name(objects, "Secret")
     values = {}
     for source in container.get("envFrom") or []:
         config = maps.get((source.get("configMapRef") or {}).get("name"))
@@ -86,23 +87,25 @@ def environment(container, objects):
     for entry in container.get("env") or []:
         source = entry.get("valueFrom") or {}
         if "fieldRef" in source:
-            values[entry["name"]] = FIELD_VALUES.get(source["fieldRef"]["fieldPath"], "?")
+            values[entry["name"]] = (fields or FIELD_VALUES).get(source["fieldRef"]["fieldPath"], "?")
         elif "configMapKeyRef" in source:
             reference = source["configMapKeyRef"]
             config = maps.get(reference["name"])
             data = (config.content.get("data") or {}) if config else {}
             values[entry["name"]] = data.get(reference["key"], "")
         elif "secretKeyRef" in source:
-            values[entry["name"]] = "secret"
+            if source["secretKeyRef"]["name"] in secrets:  # its value is not looked at
+                values[entry["name"]] = "secret"
         else:
             values[entry["name"]] = VARIABLE.sub(
                 lambda match: values.get(match[1], match[0]), str(entry.get("value", "")))
-    return {**values, **LWS_ENVIRONMENT}
+    return {**values, **(LWS_ENVIRONMENT if lws is None else lws)}
 
 
-def command_line(container, objects):
-    """(words of command and args with variables put in, names of variables that are not set)."""
-    values = environment(container, objects)
+def command_line(container, objects, values=None):
+    """(words of command and args with variables put in, names of variables that are not set);
+    `values` is the container's environment."""
+    values = environment(container, objects) if values is None else values
     missing = []
 
     def put_in(match):

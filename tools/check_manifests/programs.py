@@ -15,8 +15,8 @@ class Programs:
     """Programs of one folder. Answers are remembered: most containers are the same in all forms."""
 
     def __init__(self, folder):
-        self._folder = pathlib.Path(folder).resolve()
-        missing = [name for name in OURS if not (self._folder / name).is_file()]
+        self.folder = pathlib.Path(folder).resolve()
+        missing = [name for name in OURS if not (self.folder / name).is_file()]
         if missing:
             raise FileNotFoundError(f"{folder}: {', '.join(missing)}: not built")
         self._answers = {}
@@ -44,5 +44,5 @@ class Programs:
 
     def _run(self, words, variables):
         clean = {key: value for key, value in os.environ.items() if not key.startswith("BATON_")}
-        return subprocess.run([self._folder / words[0], *words[1:]], env={**clean, **variables},
+        return subprocess.run([self.folder / words[0], *words[1:]], env={**clean, **variables},
                               capture_output=True, text=True, timeout=60, check=False)

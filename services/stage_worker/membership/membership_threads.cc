@@ -6,6 +6,7 @@
 #include "absl/time/clock.h"
 
 #include "common/log/log.h"
+#include "common/rpc/channel.h"
 #include "services/stage_worker/clients/step_conversion.h"
 #include "services/stage_worker/membership/stage_membership.h"
 
@@ -13,8 +14,11 @@ namespace baton::stage {
 
 void StageMembership::OpenStream() {
   SchedulerListener* listener = this;
+  // A channel per session asks for the scheduler's address anew: pods come back at other ones, and
+  // gRPC asks for a name that was not there ever more rarely.
+  const std::shared_ptr<grpc::Channel> channel = CreateChannel(options_.scheduler_address);
   // The registration goes with the stream: once others see it, heartbeats may follow.
-  auto stream = std::make_unique<SchedulerStream>(scheduler_channel_, listener, MakeRegistration());
+  auto stream = std::make_unique<SchedulerStream>(channel, listener, MakeRegistration());
   const absl::MutexLock lock(&stream_mutex_);
   stream_ = std::move(stream);
 }

@@ -7,7 +7,6 @@
 #include "absl/time/clock.h"
 
 #include "common/log/log.h"
-#include "common/rpc/channel.h"
 #include "common/rpc/peer.h"
 #include "common/status/status_macros.h"
 #include "services/stage_worker/clients/step_conversion.h"
@@ -47,7 +46,6 @@ StageMembership::StageMembership(StageOptions options, kernels::Backend* backend
       backend_(backend),
       metrics_(metrics),
       on_joined_(std::move(on_joined)),
-      scheduler_channel_(CreateChannel(options_.scheduler_address)),
       loader_client_(options_.model_loader_address),
       events_(kMaxEvents),
       pulse_([this] { Pulse(); }) {}

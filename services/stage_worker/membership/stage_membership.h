@@ -102,7 +102,6 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   kernels::Backend* const backend_;
   StageMetrics* const metrics_;
   const std::function<void(bool)> on_joined_;
-  const std::shared_ptr<grpc::Channel> scheduler_channel_;
   LoaderClient loader_client_;
   MembershipEvents events_;
 

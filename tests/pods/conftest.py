@@ -1,0 +1,43 @@
+"""Fixtures of the tests that run a group's pods in network namespaces."""
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools/check_manifests"))
+
+import offered  # noqa: E402
+import pod_network  # noqa: E402
+import render  # noqa: E402
+import set_controller  # noqa: E402
+
+MODEL = ROOT / "tests/data/tiny-r1"
+
+
+@pytest.fixture
+def start_cluster(tmp_path):
+    """start_cluster(form, groups=1): the pods of a form with the demo's settings, not created yet."""
+    if not pod_network.is_allowed():
+        pytest.skip("network namespaces need root")
+    started = []
+
+    def start(form, groups=1):
+        components = [offered.MANIFESTS / "components" / name for name in ("images", "cpu-demo")]
+        objects = render.render_with(offered.MANIFESTS / "base" / form, components)
+        for item in objects:
+            if item.kind == "LeaderWorkerSet":
+                item.content["spec"]["replicas"] = groups
+        network = pod_network.PodNetwork(tmp_path)
+        options = {"bin_dir": os.environ.get("BATON_BIN_DIR", ROOT / "build/release/bin"),
+                   "volumes": {"model": MODEL}}
+        cluster = set_controller.Cluster(objects, network, options)
+        started.append((cluster, network))
+        return cluster
+
+    yield start
+    for cluster, network in started:
+        cluster.close()
+        network.close()
