@@ -23,6 +23,7 @@ struct Tokenizer::Parts {
   AddedTokens added_tokens;
   PreTokenizer pre_tokenizer;
   std::vector<bool> special;  // by id
+  std::vector<bool> added;    // by id
   std::vector<uint32_t> prefix;
   std::vector<uint32_t> suffix;
 };
@@ -39,7 +40,11 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(absl::string_view t
   ASSIGN_OR_RETURN(parts->added_tokens, AddedTokens::Create(spec.added_tokens));
   ASSIGN_OR_RETURN(parts->pre_tokenizer, PreTokenizer::Create(spec.splits));
   parts->special.resize(parts->vocabulary->size());
-  for (const AddedTokenSpec& token : spec.added_tokens) parts->special[token.id] = token.special;
+  parts->added.resize(parts->vocabulary->size());
+  for (const AddedTokenSpec& token : spec.added_tokens) {
+    parts->special[token.id] = token.special;
+    parts->added[token.id] = true;
+  }
   parts->prefix = std::move(spec.prefix);
   parts->suffix = std::move(spec.suffix);
   for (const std::vector<uint32_t>* ids : {&parts->prefix, &parts->suffix}) {
@@ -129,6 +134,10 @@ bool Tokenizer::HasToken(uint32_t id) const { return parts_->vocabulary->HasToke
 
 bool Tokenizer::IsSpecial(uint32_t id) const {
   return id < parts_->special.size() && parts_->special[id];
+}
+
+bool Tokenizer::IsAdded(uint32_t id) const {
+  return id < parts_->added.size() && parts_->added[id];
 }
 
 bool Tokenizer::ContainsAddedToken(absl::string_view text) const {

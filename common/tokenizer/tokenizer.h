@@ -85,6 +85,8 @@ class Tokenizer {
   bool HasToken(uint32_t id) const;
   // Whether the id is an added token marked special: skip_special_tokens drops it.
   bool IsSpecial(uint32_t id) const;
+  // Whether the id is an added token, special or not: text that is encoded in pieces never has it.
+  bool IsAdded(uint32_t id) const;
 
   // Whether the text of an added token occurs in `text`.
   bool ContainsAddedToken(absl::string_view text) const;

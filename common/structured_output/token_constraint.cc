@@ -1,0 +1,82 @@
+#include "common/structured_output/token_constraint.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace baton::structured {
+
+TokenConstraint::TokenConstraint(Automaton automaton,
+                                 std::shared_ptr<const VocabularyTrie> vocabulary,
+                                 std::vector<uint32_t> end_tokens, std::shared_ptr<MaskCache> cache,
+                                 size_t state_bytes)
+    : automaton_(std::move(automaton)),
+      vocabulary_(std::move(vocabulary)),
+      end_tokens_(std::move(end_tokens)),
+      cache_(std::move(cache)),
+      state_bytes_(state_bytes),
+      states_(std::make_unique<PushdownStates>(&automaton_)),
+      masks_(std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, states_.get(),
+                                          cache_.get())) {}
+
+bool TokenConstraint::IsEnd(uint32_t token) const {
+  return std::find(end_tokens_.begin(), end_tokens_.end(), token) != end_tokens_.end();
+}
+
+void TokenConstraint::Trim() {
+  if (states_->bytes() <= state_bytes_) return;
+  ++generation_;
+  states_ = std::make_unique<PushdownStates>(&automaton_);
+  masks_ =
+      std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, states_.get(), cache_.get());
+}
+
+ConstraintMatcher::ConstraintMatcher(std::shared_ptr<TokenConstraint> constraint)
+    : constraint_(std::move(constraint)),
+      generation_(constraint_->generation_),
+      state_(constraint_->states_->start()) {}
+
+void ConstraintMatcher::Renew() {
+  constraint_->Trim();
+  if (std::exchange(generation_, constraint_->generation_) == constraint_->generation_) return;
+  PushdownStates& states = *constraint_->states_;
+  const bool was_dead = state_ == PushdownStates::kDead;
+  state_ = was_dead ? PushdownStates::kDead : states.start();
+  for (const char byte : text_) state_ = states.Step(state_, static_cast<uint8_t>(byte));
+}
+
+bool ConstraintMatcher::Accept(uint32_t token) {
+  Renew();
+  PushdownStates& states = *constraint_->states_;
+  if (constraint_->IsEnd(token)) {
+    if (!ended_ && !states.Accepts(state_)) state_ = PushdownStates::kDead;
+    ended_ = ended_ || state_ != PushdownStates::kDead;
+    return ended_;
+  }
+  const absl::Span<const uint8_t> bytes = constraint_->vocabulary_->bytes_of(token);
+  if (ended_ || bytes.empty()) {
+    ended_ = false;
+    state_ = PushdownStates::kDead;
+    return false;
+  }
+  for (const uint8_t byte : bytes) state_ = states.Step(state_, byte);
+  text_.append(bytes.begin(), bytes.end());
+  return state_ != PushdownStates::kDead;
+}
+
+bool ConstraintMatcher::IsComplete() {
+  Renew();
+  return ended_ || constraint_->states_->Accepts(state_);
+}
+
+std::shared_ptr<const TokenMask> ConstraintMatcher::AllowedTokens() {
+  Renew();
+  if (ended_) {
+    auto mask = std::make_shared<TokenMask>((constraint_->vocabulary_->vocab_size() + 63) / 64);
+    for (const uint32_t token : constraint_->end_tokens_) AllowToken(token, mask.get());
+    return mask;
+  }
+  const std::shared_ptr<const MaskCache::Entry> entry = constraint_->masks_->Of(state_);
+  return {entry, &entry->mask};
+}
+
+}  // namespace baton::structured

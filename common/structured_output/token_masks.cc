@@ -1,0 +1,79 @@
+#include "common/structured_output/token_masks.h"
+
+#include <utility>
+
+namespace baton::structured {
+namespace {
+
+// A state of more pairs is walked as a whole.
+constexpr size_t kMostNodes = 6;
+
+}  // namespace
+
+TokenMasks::TokenMasks(const VocabularyTrie* vocabulary, absl::Span<const uint32_t> end_tokens,
+                       PushdownStates* states, MaskCache* cache)
+    : vocabulary_(*vocabulary),
+      end_tokens_(end_tokens.begin(), end_tokens.end()),
+      states_(*states),
+      cache_(*cache),
+      node_owner_(cache->NewOwner()),
+      state_owner_(cache->NewOwner()),
+      path_(vocabulary->max_depth() + 1) {}
+
+void TokenMasks::Walk(uint32_t begin, uint32_t end, StateId state, MaskCache::Entry* entry) {
+  if (begin == end || state == PushdownStates::kDead) return;
+  const absl::Span<const VocabularyTrie::Node> nodes = vocabulary_.nodes();
+  path_[nodes[begin].depth - 1] = state;
+  for (uint32_t i = begin; i < end;) {
+    const VocabularyTrie::Node& node = nodes[i];
+    const StateId next = states_.Step(path_[node.depth - 1], node.byte);
+    if (next == PushdownStates::kDead) {
+      i = node.end;
+      continue;
+    }
+    path_[node.depth] = next;
+    for (const uint32_t token : vocabulary_.tokens(node)) AllowToken(token, &entry->mask);
+    if (states_.Leaves(next) && node.end > i + 1) entry->leaving_nodes.push_back(i);
+    ++i;
+  }
+}
+
+std::shared_ptr<const MaskCache::Entry> TokenMasks::OfNode(NodeId node) {
+  const MaskCache::Key key = {node_owner_, node};
+  if (auto found = cache_.Find(key)) return found;
+  auto entry = std::make_shared<MaskCache::Entry>();
+  entry->mask.resize((vocabulary_.vocab_size() + 63) / 64);
+  Walk(0, static_cast<uint32_t>(vocabulary_.nodes().size()),
+       states_.On(node, PushdownStates::kAnyFrame), entry.get());
+  entry->leaving_nodes.shrink_to_fit();
+  cache_.Put(key, entry);
+  return entry;
+}
+
+std::shared_ptr<const MaskCache::Entry> TokenMasks::Of(StateId state) {
+  const MaskCache::Key key = {state_owner_, state};
+  if (auto found = cache_.Find(key)) return found;
+  auto entry = std::make_shared<MaskCache::Entry>();
+  entry->mask.resize((vocabulary_.vocab_size() + 63) / 64);
+  const absl::Span<const Configuration> view = states_.configurations(state);
+  if (view.size() > kMostNodes) {
+    Walk(0, static_cast<uint32_t>(vocabulary_.nodes().size()), state, entry.get());
+  } else {
+    // A copy: walking makes states.
+    for (const Configuration at : std::vector<Configuration>(view.begin(), view.end())) {
+      const std::shared_ptr<const MaskCache::Entry> of_node = OfNode(at.node);
+      for (size_t i = 0; i < entry->mask.size(); ++i) entry->mask[i] |= of_node->mask[i];
+      const StateId after = states_.After(at.stack);
+      for (const uint32_t leaving : of_node->leaving_nodes) {
+        Walk(leaving + 1, vocabulary_.nodes()[leaving].end, after, entry.get());
+      }
+    }
+  }
+  if (states_.Accepts(state)) {
+    for (const uint32_t token : end_tokens_) AllowToken(token, &entry->mask);
+  }
+  cache_.Put(key, entry);
+  return entry;
+}
+
+}  // namespace baton::structured

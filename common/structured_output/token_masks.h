@@ -1,0 +1,46 @@
+// Which tokens may follow in a state: the vocabulary's tree walked with the automaton.
+//
+// What a node of a rule allows is the same on every stack, but for tokens that go beyond the end of
+// its rule. So a node's mask is made once, on a stack of which nothing is known, with the places in
+// the tree where the rule is left; a state's mask is the masks of its nodes, and what its stack
+// allows behind those places.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/types/span.h"
+
+#include "common/structured_output/mask_cache.h"
+#include "common/structured_output/pushdown_states.h"
+#include "common/structured_output/vocabulary_trie.h"
+
+namespace baton::structured {
+
+// One caller at a time.
+class TokenMasks final {
+ public:
+  // `end_tokens` may be drawn where the text may end. All must outlive this.
+  TokenMasks(const VocabularyTrie* vocabulary, absl::Span<const uint32_t> end_tokens,
+             PushdownStates* states, MaskCache* cache);
+
+  // Of [vocab_size] bits, never null.
+  std::shared_ptr<const MaskCache::Entry> Of(StateId state);
+
+ private:
+  std::shared_ptr<const MaskCache::Entry> OfNode(NodeId node);
+  // Allows the tokens of nodes [begin, end) of the tree, which continue `state`. Where a rule is
+  // left on kAnyFrame, the place is noted.
+  void Walk(uint32_t begin, uint32_t end, StateId state, MaskCache::Entry* entry);
+
+  const VocabularyTrie& vocabulary_;
+  const std::vector<uint32_t> end_tokens_;
+  PushdownStates& states_;
+  MaskCache& cache_;
+  const uint64_t node_owner_;
+  const uint64_t state_owner_;
+  std::vector<StateId> path_;  // states by depth in the tree
+};
+
+}  // namespace baton::structured

@@ -1,0 +1,57 @@
+#include "common/structured_output/vocabulary_trie.h"
+
+#include <algorithm>
+
+namespace baton::structured {
+namespace {
+
+constexpr size_t kMaxTokenBytes = UINT16_MAX;
+
+size_t CommonPrefix(const std::string& a, const std::string& b) {
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
+                             a.begin());
+}
+
+}  // namespace
+
+VocabularyTrie::VocabularyTrie(const std::vector<std::string>& token_bytes, size_t vocab_size)
+    : vocab_size_(std::max(vocab_size, token_bytes.size())) {
+  begins_.push_back(0);
+  for (uint32_t id = 0; id < token_bytes.size(); ++id) {
+    const std::string& bytes = token_bytes[id];
+    if (bytes.size() <= kMaxTokenBytes) bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    begins_.push_back(static_cast<uint32_t>(bytes_.size()));
+    if (!bytes_of(id).empty()) tokens_.push_back(id);
+  }
+  std::sort(tokens_.begin(), tokens_.end(), [&](uint32_t a, uint32_t b) {
+    return token_bytes[a] != token_bytes[b] ? token_bytes[a] < token_bytes[b] : a < b;
+  });
+  std::vector<uint32_t> path;  // nodes from the root to the last one
+  const auto close = [&](size_t depth) {
+    for (; path.size() > depth; path.pop_back()) {
+      nodes_[path.back()].end = static_cast<uint32_t>(nodes_.size());
+    }
+  };
+  for (uint32_t i = 0; i < tokens_.size(); ++i) {
+    const std::string& bytes = token_bytes[tokens_[i]];
+    close(i == 0 ? 0 : CommonPrefix(token_bytes[tokens_[i - 1]], bytes));
+    while (path.size() < bytes.size()) {
+      Node node;
+      node.byte = static_cast<uint8_t>(bytes[path.size()]);
+      node.depth = static_cast<uint16_t>(path.size() + 1);
+      node.token_begin = node.token_end = i;
+      path.push_back(static_cast<uint32_t>(nodes_.size()));
+      nodes_.push_back(node);
+    }
+    nodes_[path.back()].token_end = i + 1;
+    max_depth_ = std::max(max_depth_, bytes.size());
+  }
+  close(0);
+}
+
+absl::Span<const uint8_t> VocabularyTrie::bytes_of(uint32_t token) const {
+  if (token + size_t{1} >= begins_.size()) return {};
+  return absl::MakeConstSpan(bytes_).subspan(begins_[token], begins_[token + 1] - begins_[token]);
+}
+
+}  // namespace baton::structured
