@@ -11,6 +11,8 @@ static_assert(kSplitTokens == kAttentionSplitTokens);
 static_assert(kBlockTokens % kScoreRows == 0);
 
 constexpr int64_t kQueryAlignment = 32;
+// Enough to even out the threads: rows of one sequence differ in length.
+constexpr int64_t kAttendTasksPerThread = 4;
 
 std::byte* At(const TensorView& view, int64_t row, int64_t column) {
   return static_cast<std::byte*>(view.data) + (row * view.row_stride + column) * SizeOf(view.type);
@@ -65,6 +67,30 @@ void CpuOps::KvWrite(const KvWriteArgs& args) {
   }
 }
 
+// Cuts a step into tasks: all heads of a few neighbouring rows of one sequence, as many queries as
+// a call takes; the heads of few rows are divided among the threads.
+void CpuOps::CutAttention(const MlaAttentionArgs& args) {
+  const int64_t rows = args.out.rows;
+  const int64_t threads = device_.pool.num_threads();
+  int64_t heads = std::min(args.heads, kMaxAttendQueries);
+  if (rows < threads) heads = std::min(heads, (args.heads * rows + threads - 1) / threads);
+  const int64_t share = std::max<int64_t>(rows / (threads * kAttendTasksPerThread), 1);
+  const int64_t most_rows = std::min(kMaxAttendQueries / heads, share);
+  attend_tasks_.clear();
+  for (int64_t row = 0; row < rows;) {
+    int64_t end = row + 1;
+    while (end < rows && end - row < most_rows &&
+           args.layout.sequence_rows[end] == args.layout.sequence_rows[row] &&
+           args.layout.positions[end] >= args.layout.positions[end - 1]) {
+      ++end;
+    }
+    for (int64_t head = 0; head < args.heads; head += heads) {
+      attend_tasks_.push_back({row, end - row, head, std::min(heads, args.heads - head)});
+    }
+    row = end;
+  }
+}
+
 void CpuOps::MlaAttention(const MlaAttentionArgs& args) {
   CheckShapes(args);
   if (args.out.empty()) return;
@@ -72,35 +98,42 @@ void CpuOps::MlaAttention(const MlaAttentionArgs& args) {
   const KvPages& cache = args.cache;
   const int64_t width = cache.latent_dims + cache.rope_dims;
   const int64_t q_stride = (width + kQueryAlignment - 1) / kQueryAlignment * kQueryAlignment;
-  const int64_t q_bytes = kMaxAttendHeads * q_stride * static_cast<int64_t>(sizeof(float));
-  const int64_t floats = AttendScratchFloats(cache.latent_dims);
-  std::byte* queries = device_.scratch.Take<std::byte>(device_.pool.num_threads() * q_bytes);
-  float* working = device_.scratch.Take<float>(device_.pool.num_threads() * floats);
-  const int64_t groups = (args.heads + kMaxAttendHeads - 1) / kMaxAttendHeads;
+  const int64_t row_bytes = q_stride * static_cast<int64_t>(SizeOf(cache.pages.type));
+  const int64_t floats = AttendScratchFloats(cache.latent_dims, q_stride);
+  const int64_t threads = device_.pool.num_threads();
+  std::byte* queries = device_.scratch.Take<std::byte>(threads * kMaxAttendQueries * row_bytes);
+  float* working = device_.scratch.Take<float>(threads * floats);
   int64_t work = 0;
   for (int32_t position : args.layout.positions) work += (position + 1) * args.heads * width * 2;
-  device_.ForEach(args.out.rows * groups, work, [&](int64_t task, int thread) {
+  CutAttention(args);
+  device_.ForEach(static_cast<int64_t>(attend_tasks_.size()), work, [&](int64_t index, int thread) {
     // Long rows come last in a sequence: starting with them evens out the threads.
-    const int64_t token = args.out.rows - 1 - task / groups;
-    const int64_t first = task % groups * kMaxAttendHeads;
-    const int64_t count = std::min(kMaxAttendHeads, args.heads - first);
-    std::byte* q = queries + thread * q_bytes;
-    GatherQueries(args, token, first, count, q_stride, q);
+    const AttendTask& task = attend_tasks_[attend_tasks_.size() - 1 - index];
+    std::byte* q = queries + thread * kMaxAttendQueries * row_bytes;
+    int32_t lengths[kMaxAttendQueries];
+    void* out[kMaxAttendQueries];
+    int64_t count = 0;
+    for (int64_t row = task.row; row < task.row + task.num_rows; ++row) {
+      GatherQueries(args, row, task.head, task.num_heads, q_stride, q + count * row_bytes);
+      for (int64_t head = task.head; head < task.head + task.num_heads; ++head, ++count) {
+        lengths[count] = args.layout.positions[row] + 1;
+        out[count] = At(args.out, row, head * cache.latent_dims);
+      }
+    }
     AttendArgs attend = {};
     attend.bfloat16 = cache.pages.type == DataType::kBFloat16;
     attend.q = q;
     attend.q_stride = q_stride;
-    attend.num_heads = count;
+    attend.lengths = lengths;
+    attend.num_queries = count;
     attend.pages = cache.pages.data;
     attend.page_stride = cache.pages.row_stride;
     attend.latent_dims = cache.latent_dims;
     attend.width = width;
-    attend.blocks = BlocksOf(args.layout, token);
-    attend.length = args.layout.positions[token] + 1;
+    attend.blocks = BlocksOf(args.layout, task.row);
     attend.scale = args.scale;
     attend.scratch = working + thread * floats;
-    attend.out = At(args.out, token, first * cache.latent_dims);
-    attend.out_stride = cache.latent_dims;
+    attend.out = out;
     device_.kernels.attend(attend);
   });
 }

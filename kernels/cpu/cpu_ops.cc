@@ -25,7 +25,8 @@ void CpuOps::CopyToHost(void* host, const void* device, size_t bytes) {
 }
 
 std::unique_ptr<PackedWeight> CpuOps::Pack(const WeightMatrix& weight, DataType compute_type) {
-  return std::make_unique<PanelWeight>(weight, compute_type, device_.kernels, device_.pool);
+  return std::make_unique<PanelWeight>(weight, compute_type, device_.kernels, device_.pool,
+                                       device_.weights);
 }
 
 void CpuOps::FeedForward(const FeedForwardArgs& args) { experts_.FeedForward(args); }

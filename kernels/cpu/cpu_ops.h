@@ -37,9 +37,20 @@ class CpuOps final : public Ops {
   void Synchronize() override {}
 
  private:
+  // Heads [head, head + num_heads) of rows [row, row + num_rows), all of one sequence.
+  struct AttendTask {
+    int64_t row = 0;
+    int64_t num_rows = 0;
+    int64_t head = 0;
+    int64_t num_heads = 0;
+  };
+
+  void CutAttention(const MlaAttentionArgs& args);
+
   DeviceContext device_;
   GatedExperts experts_;
   std::vector<TokenSampler> samplers_;  // one per thread
+  std::vector<AttendTask> attend_tasks_;
 };
 
 }  // namespace baton::kernels::cpu

@@ -3,14 +3,24 @@
 
 #include <cstdint>
 
+#include "common/tensor/aligned_buffer.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/variants/variant_kernels.h"
+#include "kernels/cpu/weight_arena.h"
 #include "kernels/cpu/worker_pool.h"
 
 namespace baton::kernels::cpu {
 
 struct DeviceContext {
-  DeviceContext(const VariantKernels& table, int num_threads) : kernels(table), pool(num_threads) {}
+  DeviceContext(const VariantKernels& table, int num_threads)
+      : kernels(table),
+        pool(num_threads),
+        product_scratch(num_threads * kProductScratchFloats * sizeof(float)) {}
+
+  // Working memory of one thread's products.
+  float* ProductScratch(int thread) {
+    return reinterpret_cast<float*>(product_scratch.data()) + thread * kProductScratchFloats;
+  }
 
   // Calls task(index, thread) for all indices: over the pool if `work` (multiplications, or what
   // takes as long) is worth waking it.
@@ -29,6 +39,8 @@ struct DeviceContext {
   const VariantKernels& kernels;  // must outlive the device
   WorkerPool pool;
   Scratch scratch;  // each operation starts with a Reset
+  AlignedBuffer product_scratch;
+  WeightArena weights;  // memory of what the device packs
 };
 
 }  // namespace baton::kernels::cpu

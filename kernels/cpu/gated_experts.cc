@@ -8,10 +8,21 @@ namespace baton::kernels::cpu {
 namespace {
 
 // Bound of the memory for experts' outputs; more tokens are taken in turns. Turns change no bits.
-constexpr int64_t kLargestOutputs = int64_t{256} << 20;
+constexpr int64_t kLargestOutputs = int64_t{64} << 20;
+
+// Tasks that a thread gets on average: enough to even out their lengths.
+constexpr int64_t kTasksOfThread = 16;
+// A multiple of four panels fills the widest tiles.
+constexpr int64_t kPanelStep = 4;
+
+int64_t WorkOf(const PanelWeight& weight, int64_t rows) { return weight.n() * weight.k() * rows; }
 
 TensorView TakeFloats(DeviceContext& device, int64_t rows, int64_t columns) {
   return View(device.scratch.Take<float>(rows * columns), rows, columns);
+}
+
+bool SameForm(const Segments* a, const Segments* b) {
+  return a == b || (a != nullptr && b != nullptr && *a == *b);
 }
 
 }  // namespace
@@ -115,62 +126,70 @@ void GatedExperts::AddJob(const FeedForwardWeights& weights, const int32_t* row_
 
 // Gives each job its inputs and working memory. Jobs mostly share one form of x.
 void GatedExperts::PrepareInputs(const TensorView& x) {
-  const bool bfloat16 = x.type == DataType::kBFloat16;
   PreparedRows prepared;
-  RowForm form;
+  const Segments* form = nullptr;
   for (Job& job : jobs_) {
-    const RowForm wanted = Unpack(job.weights.gate).row_form();
+    const Segments* wanted = Unpack(job.weights.gate).row_form().segments;
     BATON_CHECK(job.weights.gate->k() == x.columns);
-    const bool same =
-        form.segments != nullptr && wanted.type == form.type && *wanted.segments == *form.segments;
-    if (!same) {
-      prepared = PrepareRows(device_, x, wanted);
+    if (prepared.data == nullptr || !SameForm(wanted, form)) {
+      prepared = PrepareRows(device_, x, {wanted});
       form = wanted;
     }
-    BATON_CHECK(Unpack(job.weights.up).row_form().type == form.type &&
-                *Unpack(job.weights.up).row_form().segments == *form.segments);
+    BATON_CHECK(SameForm(Unpack(job.weights.up).row_form().segments, form));
     job.x = prepared;
     const int64_t rows = job.out.rows;
     const int64_t width = job.weights.gate->n();
-    job.gate = TakeFloats(device_, rows, width);
-    job.up = TakeFloats(device_, rows, width);
-    const bool narrow = bfloat16 && device_.kernels.pairs;
-    job.inner = narrow ? View(device_.scratch.Take<BFloat16>(rows * width), rows, width) : job.gate;
+    job.inner = x.type == DataType::kBFloat16
+                    ? View(device_.scratch.Take<BFloat16>(rows * width), rows, width)
+                    : TakeFloats(device_, rows, width);
   }
 }
 
 int64_t GatedExperts::CutTasks(const PackedWeight* FeedForwardWeights::*weight) {
   tasks_.clear();
   int64_t work = 0;
+  for (const Job& job : jobs_) work += WorkOf(Unpack(job.weights.*weight), job.out.rows);
+  // Jobs with many rows are cut, those with few stay whole: each task packs its rows once.
+  const int64_t share = std::max<int64_t>(work / (device_.pool.num_threads() * kTasksOfThread), 1);
   for (const Job& job : jobs_) {
     const PanelWeight& panels = Unpack(job.weights.*weight);
-    const int64_t per_task = PanelsPerTask(device_, panels, job.out.rows);
+    const int64_t own = std::max<int64_t>(WorkOf(panels, job.out.rows), 1);
+    const int64_t count = std::clamp<int64_t>((own + share / 2) / share, 1, panels.num_panels());
+    const int64_t even = (panels.num_panels() + count - 1) / count;
+    const int64_t per_task = (even + kPanelStep - 1) / kPanelStep * kPanelStep;
     for (int64_t begin = 0; begin < panels.num_panels(); begin += per_task) {
       tasks_.push_back({&job, begin, std::min(begin + per_task, panels.num_panels())});
     }
-    work += panels.n() * panels.k() * job.out.rows;
   }
   return work;
 }
 
+// Gate and up of a task go through buffers of its thread, so that they are still in the cache when
+// SiLU joins them.
 void GatedExperts::RunInner(bool bfloat16) {
   const int64_t work = 2 * CutTasks(&FeedForwardWeights::gate);
-  const bool narrow = bfloat16 && device_.kernels.pairs;
-  device_.ForEach(static_cast<int64_t>(tasks_.size()), work, [&](int64_t index, int) {
+  int64_t most = 0;
+  for (const Task& task : tasks_) {
+    most = std::max(most, task.job->out.rows * (task.end - task.begin) * kPanelColumns);
+  }
+  float* buffers = device_.scratch.Take<float>(2 * most * device_.pool.num_threads());
+  device_.ForEach(static_cast<int64_t>(tasks_.size()), work, [&](int64_t index, int thread) {
     const Task& task = tasks_[index];
     const Job& job = *task.job;
-    MultiplyPanels(device_.kernels, {job.x, job.row_index, &Unpack(job.weights.gate), task.begin,
-                                     task.end, job.gate});
-    MultiplyPanels(device_.kernels,
-                   {job.x, job.row_index, &Unpack(job.weights.up), task.begin, task.end, job.up});
+    const int64_t rows = job.out.rows;
     const int64_t begin = task.begin * kPanelColumns;
-    const int64_t end = std::min(task.end * kPanelColumns, job.gate.columns);
-    for (int64_t row = 0; row < job.out.rows; ++row) {
-      void* inner = narrow ? static_cast<void*>(job.inner.Row<BFloat16>(row) + begin)
-                           : static_cast<void*>(job.inner.Row<float>(row) + begin);
-      device_.kernels.silu_multiply(job.gate.Row<float>(row) + begin,
-                                    job.up.Row<float>(row) + begin, end - begin, bfloat16, narrow,
-                                    inner);
+    const int64_t columns = NumColumns(Unpack(job.weights.gate), task.begin, task.end);
+    const TensorView gate = View(buffers + 2 * most * thread, rows, columns);
+    const TensorView up = View(buffers + 2 * most * thread + most, rows, columns);
+    MultiplyPanels(device_, thread,
+                   {job.x, job.row_index, &Unpack(job.weights.gate), task.begin, task.end, gate});
+    MultiplyPanels(device_, thread,
+                   {job.x, job.row_index, &Unpack(job.weights.up), task.begin, task.end, up});
+    for (int64_t row = 0; row < rows; ++row) {
+      void* inner = bfloat16 ? static_cast<void*>(job.inner.Row<BFloat16>(row) + begin)
+                             : static_cast<void*>(job.inner.Row<float>(row) + begin);
+      device_.kernels.silu_multiply(gate.Row<float>(row), up.Row<float>(row), columns, bfloat16,
+                                    bfloat16, inner);
     }
   });
 }
@@ -180,11 +199,13 @@ void GatedExperts::RunDown() {
     job.down_x = PrepareRows(device_, job.inner, Unpack(job.weights.down).row_form());
   }
   const int64_t work = CutTasks(&FeedForwardWeights::down);
-  device_.ForEach(static_cast<int64_t>(tasks_.size()), work, [&](int64_t index, int) {
+  device_.ForEach(static_cast<int64_t>(tasks_.size()), work, [&](int64_t index, int thread) {
     const Task& task = tasks_[index];
     const Job& job = *task.job;
-    MultiplyPanels(device_.kernels,
-                   {job.down_x, nullptr, &Unpack(job.weights.down), task.begin, task.end, job.out});
+    const PanelWeight& down = Unpack(job.weights.down);
+    const TensorView out =
+        job.out.Columns(task.begin * kPanelColumns, NumColumns(down, task.begin, task.end));
+    MultiplyPanels(device_, thread, {job.down_x, nullptr, &down, task.begin, task.end, out});
   });
 }
 

@@ -25,8 +25,6 @@ class GatedExperts {
     FeedForwardWeights weights;
     const int32_t* row_index = nullptr;  // null: all rows of x in order
     PreparedRows x;
-    TensorView gate;   // [rows, intermediate] float32
-    TensorView up;     // same
     TensorView inner;  // [rows, intermediate] as silu_multiply leaves it
     PreparedRows down_x;
     TensorView out;  // [rows, hidden] float32

@@ -16,10 +16,11 @@ void CpuOps::Linear(const LinearArgs& args) {
   const PreparedRows x = PrepareRows(device_, args.x, weight.row_form());
   const int64_t per_task = PanelsPerTask(device_, weight, args.x.rows);
   const int64_t num_tasks = (weight.num_panels() + per_task - 1) / per_task;
-  device_.ForEach(num_tasks, weight.n() * weight.k() * args.x.rows, [&](int64_t task, int) {
+  device_.ForEach(num_tasks, weight.n() * weight.k() * args.x.rows, [&](int64_t task, int thread) {
     const int64_t begin = task * per_task;
     const int64_t end = std::min(begin + per_task, weight.num_panels());
-    MultiplyPanels(device_.kernels, {x, nullptr, &weight, begin, end, args.out});
+    const TensorView out = args.out.Columns(begin * kPanelColumns, NumColumns(weight, begin, end));
+    MultiplyPanels(device_, thread, {x, nullptr, &weight, begin, end, out});
   });
 }
 
@@ -39,10 +40,11 @@ void CpuOps::HeadwiseLinear(const HeadwiseLinearArgs& args) {
     BATON_CHECK(weight.k() == k && weight.n() == n) << "head " << head;
     prepared[head] = PrepareRows(device_, input(head), weight.row_form());
   }
-  device_.ForEach(heads, heads * n * k * args.x.rows, [&](int64_t head, int) {
+  device_.ForEach(heads, heads * n * k * args.x.rows, [&](int64_t head, int thread) {
     const PanelWeight& weight = Unpack(args.weights[head]);
-    MultiplyPanels(device_.kernels, {prepared[head], nullptr, &weight, 0, weight.num_panels(),
-                                     args.out.Columns(head * n, n)});
+    MultiplyPanels(
+        device_, thread,
+        {prepared[head], nullptr, &weight, 0, weight.num_panels(), args.out.Columns(head * n, n)});
   });
 }
 

@@ -37,6 +37,11 @@ bool IsPairs(PanelLayout layout) {
   return layout == PanelLayout::kPairsBFloat16 || layout == PanelLayout::kPairsFloat8;
 }
 
+int64_t StepOf(PanelLayout layout, const VariantKernels& kernels) {
+  if (IsPairs(layout)) return kernels.pair_step;
+  return layout == PanelLayout::kColumnsFloat8 ? kernels.float8_step : 1;
+}
+
 int64_t ElementBytes(PanelLayout layout) {
   switch (layout) {
     case PanelLayout::kColumnsFloat32:
@@ -52,15 +57,22 @@ int64_t ElementBytes(PanelLayout layout) {
 }
 
 // Place of (k, column) inside a segment of a panel, in elements.
-int64_t PlaceOf(PanelLayout layout, int64_t k, int64_t column) {
+int64_t PlaceOf(PanelLayout layout, bool interleaved, int64_t k, int64_t column) {
   switch (layout) {
     case PanelLayout::kPairsBFloat16:
       return (k / 2 * kPanelColumns + column) * 2 + k % 2;
     case PanelLayout::kPairsFloat8:
       return k / 4 * 64 + column / 4 * 16 + k % 4 / 2 * 8 + column % 4 * 2 + k % 2;
-    default:
-      return k * kPanelColumns + column;
+    case PanelLayout::kColumnsBFloat16:
+      if (interleaved) return k * kPanelColumns + column % 8 * 2 + column / 8;
+      break;
+    case PanelLayout::kColumnsFloat8:
+      if (interleaved) return k / 2 * 32 + column % 8 * 4 + column / 8 * 2 + k % 2;
+      break;
+    case PanelLayout::kColumnsFloat32:
+      break;
   }
+  return k * kPanelColumns + column;
 }
 
 // An element of a weight in the panel's type.
@@ -71,11 +83,11 @@ void Convert(Float8E4M3 value, BFloat16* out) { *out = ToBFloat16(ToFloat(value)
 void Convert(Float8E4M3 value, Float8E4M3* out) { *out = value; }
 
 template <typename From, typename To>
-void PlaceRow(PanelLayout layout, const From* row, const Segments& segments, int64_t column,
-              To* panel) {
+void PlaceRow(PanelLayout layout, bool interleaved, const From* row, const Segments& segments,
+              int64_t column, To* panel) {
   for (size_t s = 0; s < segments.lengths.size(); ++s) {
     for (int64_t k = 0; k < segments.lengths[s]; ++k) {
-      Convert(row[k], panel + PlaceOf(layout, k, column));
+      Convert(row[k], panel + PlaceOf(layout, interleaved, k, column));
     }
     row += segments.lengths[s];
     panel += segments.padded[s] * kPanelColumns;
@@ -85,9 +97,10 @@ void PlaceRow(PanelLayout layout, const From* row, const Segments& segments, int
 }  // namespace
 
 PanelWeight::PanelWeight(const WeightMatrix& weight, DataType compute_type,
-                         const VariantKernels& kernels, WorkerPool& pool)
+                         const VariantKernels& kernels, WorkerPool& pool, WeightArena& arena)
     : PackedWeight(weight.values.rows, weight.values.columns),
       layout_(ChooseLayout(weight.values, compute_type, kernels.pairs)),
+      interleaved_(kernels.interleaved),
       num_panels_((n() + kPanelColumns - 1) / kPanelColumns) {
   BATON_CHECK(compute_type == DataType::kFloat32 || compute_type == DataType::kBFloat16);
   const bool scaled = weight.values.type == DataType::kFloat8E4M3;
@@ -96,9 +109,10 @@ PanelWeight::PanelWeight(const WeightMatrix& weight, DataType compute_type,
                           weight.column_offset < weight.block_size))
       << weight.block_size << ", " << weight.row_offset << ", " << weight.column_offset;
   CutSegments(scaled ? weight.block_size : kUnscaledBlock, scaled ? weight.column_offset : 0,
-              IsPairs(layout_) ? kernels.pair_step : 1);
+              StepOf(layout_, kernels));
+  BATON_CHECK(segments_.padded_k <= kProductPackedRows) << "k is " << k();
   panel_bytes_ = segments_.padded_k * kPanelColumns * ElementBytes(layout_);
-  panels_ = AlignedBuffer(panel_bytes_ * num_panels_);
+  panels_ = arena.Take(static_cast<size_t>(panel_bytes_ * num_panels_));
   pool.Run(num_panels_, [&](int64_t panel, int) { PackPanel(weight, panel); });
   const float unit = layout_ == PanelLayout::kColumnsFloat8 ? kernels.float8_unit : 1.0f;
   if (scaled) PackScales(weight, unit);
@@ -118,11 +132,13 @@ void PanelWeight::CutSegments(int64_t block_size, int64_t column_offset, int64_t
 }
 
 void PanelWeight::PackPanel(const WeightMatrix& weight, int64_t panel) {
-  std::byte* base = panels_.data() + panel * panel_bytes_;
+  std::byte* base = panels_.get() + panel * panel_bytes_;
   const int64_t columns = std::min(kPanelColumns, n() - panel * kPanelColumns);
   for (int64_t column = 0; column < columns; ++column) {
     const int64_t row = panel * kPanelColumns + column;
-    const auto place = [&](auto from, auto to) { PlaceRow(layout_, from, segments_, column, to); };
+    const auto place = [&](auto from, auto to) {
+      PlaceRow(layout_, interleaved_, from, segments_, column, to);
+    };
     const bool wide = layout_ == PanelLayout::kColumnsFloat32;
     if (weight.values.type == DataType::kFloat32) {
       const float* from = weight.values.Row<float>(row);
@@ -158,15 +174,14 @@ void PanelWeight::PackScales(const WeightMatrix& weight, float unit) {
   }
 }
 
-RowForm PanelWeight::row_form() const {
-  return {IsPairs(layout_) ? DataType::kBFloat16 : DataType::kFloat32, &segments_};
-}
+RowForm PanelWeight::row_form() const { return {IsPairs(layout_) ? &segments_ : nullptr}; }
 
 void PanelWeight::Describe(int64_t begin, int64_t end, PanelProduct* product) const {
   product->layout = layout_;
-  product->panels = reinterpret_cast<const uint8_t*>(panels_.data()) + begin * panel_bytes_;
+  product->panels = reinterpret_cast<const uint8_t*>(panels_.get()) + begin * panel_bytes_;
   product->panel_bytes = panel_bytes_;
   product->num_panels = end - begin;
+  product->segment_sizes = segments_.lengths.data();
   product->segment_lengths = segments_.padded.data();
   product->num_segments = static_cast<int64_t>(segments_.padded.size());
   product->lane_scales = lane_scales_;

@@ -5,10 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "common/tensor/aligned_buffer.h"
 #include "common/tensor/data_type.h"
 #include "kernels/api/linear.h"
 #include "kernels/cpu/variants/variant_kernels.h"
+#include "kernels/cpu/weight_arena.h"
 #include "kernels/cpu/worker_pool.h"
 
 namespace baton::kernels::cpu {
@@ -23,9 +23,9 @@ struct Segments {
   friend bool operator==(const Segments&, const Segments&) = default;
 };
 
-// Rows of x as the products take them: element type and segments.
+// Rows of x as the products take them: bfloat16 in these segments; null: float32 or bfloat16 as
+// they are.
 struct RowForm {
-  DataType type = DataType::kFloat32;
   const Segments* segments = nullptr;
 };
 
@@ -34,9 +34,11 @@ class PanelWeight final : public PackedWeight {
   // FP8 stays FP8, but for weights with NaN codes under the columns layout, which are held as
   // bfloat16.
   PanelWeight(const WeightMatrix& weight, DataType compute_type, const VariantKernels& kernels,
-              WorkerPool& pool);
+              WorkerPool& pool, WeightArena& arena);
 
-  size_t bytes() const override { return panels_.size() + scales_.size() * sizeof(float); }
+  size_t bytes() const override {
+    return static_cast<size_t>(panel_bytes_ * num_panels_) + scales_.size() * sizeof(float);
+  }
 
   PanelLayout layout() const { return layout_; }
   const Segments& segments() const { return segments_; }
@@ -52,10 +54,11 @@ class PanelWeight final : public PackedWeight {
   void PackScales(const WeightMatrix& weight, float unit);
 
   PanelLayout layout_ = PanelLayout::kColumnsFloat32;
+  bool interleaved_ = false;
   Segments segments_;
   int64_t num_panels_ = 0;
   int64_t panel_bytes_ = 0;
-  AlignedBuffer panels_;
+  WeightMemory panels_;
   std::vector<float> scales_;  // [panels][segments] or [panels][segments][16]
   bool lane_scales_ = false;
 };

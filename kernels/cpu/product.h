@@ -12,10 +12,11 @@ namespace baton::kernels::cpu {
 // Rows in the form that products read.
 struct PreparedRows {
   const void* data = nullptr;
+  DataType type = DataType::kFloat32;
   int64_t stride = 0;  // elements
 };
 
-// x itself if it has the form already, else a converted copy in scratch memory.
+// x itself if it has the form already, else a padded copy in scratch memory.
 PreparedRows PrepareRows(DeviceContext& device, const TensorView& x, RowForm form);
 
 // out = rows of x times panels [panel_begin, panel_end) of the weight.
@@ -25,12 +26,16 @@ struct PanelRange {
   const PanelWeight* weight = nullptr;
   int64_t panel_begin = 0;
   int64_t panel_end = 0;
-  TensorView out;  // of the whole product: [rows, n], float32 or bfloat16
+  TensorView out;  // [rows, columns of these panels], float32 or bfloat16
 };
-void MultiplyPanels(const VariantKernels& kernels, const PanelRange& range);
+// `thread` is the calling thread of the device's pool.
+void MultiplyPanels(DeviceContext& device, int thread, const PanelRange& range);
 
 // Panels per task that keep threads busy without making tasks tiny.
 int64_t PanelsPerTask(const DeviceContext& device, const PanelWeight& weight, int64_t rows);
+
+// Columns of panels [begin, end) of the weight; the last panel may be cut.
+int64_t NumColumns(const PanelWeight& weight, int64_t begin, int64_t end);
 
 // The weight as this backend packed it.
 const PanelWeight& Unpack(const PackedWeight* weight);

@@ -1,4 +1,4 @@
-// Attention of one row and a group of heads over a sequence's pages.
+// Attention of a few queries of one length over a sequence's pages.
 #pragma once
 
 #include "kernels/cpu/variants/row_kernels.h"
@@ -9,6 +9,7 @@ namespace baton::kernels::cpu {
 namespace {
 
 inline constexpr int64_t kPageTokens = 64;
+inline constexpr int64_t kMaxAttendHeads = 4;  // queries handled together
 
 template <typename Row>
 const typename Row::Element* PageRow(const AttendArgs& args, int64_t position) {
@@ -141,20 +142,22 @@ inline float FactorOf(float difference) {
   return lanes[0];
 }
 
+// Queries [first, first + kHeads) of the call, which have one length.
 template <typename Row, typename Scores, int kHeads>
-void AttendHeads(const AttendArgs& args) {
+void AttendHeads(const AttendArgs& args, int64_t first) {
+  const int64_t length = args.lengths[first];
   const int64_t stride = (args.latent_dims + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
   float* weights = args.scratch;                           // [heads][kSplitTokens]
   float* sums = weights + kMaxAttendHeads * kSplitTokens;  // [heads][stride]: one split
   float* running = sums + kMaxAttendHeads * stride;        // [heads][stride]: all so far
   RunningSum state[kHeads];
-  for (int64_t begin = 0; begin < args.length; begin += kSplitTokens) {
-    const int64_t end = args.length - begin < kSplitTokens ? args.length : begin + kSplitTokens;
+  for (int64_t begin = 0; begin < length; begin += kSplitTokens) {
+    const int64_t end = length - begin < kSplitTokens ? length : begin + kSplitTokens;
     float largest[kHeads];
     float totals[kHeads];
     for (int h = 0; h < kHeads; ++h) {
       float* scores = weights + h * kSplitTokens;
-      largest[h] = ScoreSplit<Row, Scores>(args, h, begin, end, scores);
+      largest[h] = ScoreSplit<Row, Scores>(args, first + h, begin, end, scores);
       totals[h] = WeighSplit(largest[h], end - begin, scores);
     }
     float* split = begin == 0 ? running : sums;
@@ -176,7 +179,7 @@ void AttendHeads(const AttendArgs& args) {
     }
   }
   for (int h = 0; h < kHeads; ++h) {
-    auto* out = static_cast<typename Row::Element*>(args.out) + h * args.out_stride;
+    auto* out = static_cast<typename Row::Element*>(args.out[first + h]);
     EachVector(args.latent_dims, [&](int64_t i, int64_t count) {
       PutLanes<Row>(out + i, Load(running + h * stride + i) / Set(state[h].total), count);
     });
@@ -185,17 +188,27 @@ void AttendHeads(const AttendArgs& args) {
 
 template <typename Row, typename Scores>
 void AttendGroup(const AttendArgs& args) {
-  switch (args.num_heads) {
-    case 1:
-      return AttendHeads<Row, Scores, 1>(args);
-    case 2:
-      return AttendHeads<Row, Scores, 2>(args);
-    case 3:
-      return AttendHeads<Row, Scores, 3>(args);
-    case 4:
-      return AttendHeads<Row, Scores, 4>(args);
+  for (int64_t first = 0; first < args.num_queries;) {
+    int64_t count = 1;
+    while (count < kMaxAttendHeads && first + count < args.num_queries &&
+           args.lengths[first + count] == args.lengths[first]) {
+      ++count;
+    }
+    switch (count) {
+      case 1:
+        AttendHeads<Row, Scores, 1>(args, first);
+        break;
+      case 2:
+        AttendHeads<Row, Scores, 2>(args, first);
+        break;
+      case 3:
+        AttendHeads<Row, Scores, 3>(args, first);
+        break;
+      default:
+        AttendHeads<Row, Scores, 4>(args, first);
+    }
+    first += count;
   }
-  __builtin_trap();
 }
 
 void AttendWidened(const AttendArgs& args) {

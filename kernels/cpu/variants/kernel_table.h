@@ -1,7 +1,11 @@
 // The table of a variant, from the kernels that the including file was compiled into.
 #pragma once
 
+#if defined(__AVX512F__)
 #include "kernels/cpu/variants/attend_kernels.h"
+#else
+#include "kernels/cpu/variants/attend_blocks.h"
+#endif
 #include "kernels/cpu/variants/draw_kernels.h"
 #include "kernels/cpu/variants/product_columns.h"
 #include "kernels/cpu/variants/row_kernels.h"
@@ -10,20 +14,28 @@
 namespace baton::kernels::cpu {
 namespace {
 
+#if defined(__AVX512F__)
+inline constexpr auto kAttend = AttendWidened;
+#else
+inline constexpr auto kAttend = AttendBlocks;
+#endif
+
 // With products in the columns layouts.
 constexpr VariantKernels MakeKernels(const char* name) {
   VariantKernels table = {};
   table.name = name;
   table.pairs = false;
   table.pair_step = 1;
-  table.float8_unit = 256.0f;
+  table.interleaved = kPanelInterleaved;
+  table.float8_step = kPanelFp8Steps;
+  table.float8_unit = kPanelFp8Unit;
   table.product = ProductOfColumns;
   table.norm = Norm;
   table.add = AddRow;
   table.silu_multiply = SiluMultiply;
   table.widen = Widen;
   table.accumulate = Accumulate;
-  table.attend = AttendWidened;
+  table.attend = kAttend;
   table.extremes = Extremes;
   table.scale_row = ScaleRow;
   table.mass = Mass;

@@ -1,24 +1,58 @@
 // Products with panels in the columns layouts: elements widened to float32, one vector of 16
 // columns per step of k.
+//
+// Rows are first copied as float32 into blocks of up to kBlockRows rows, [k][rows of the block], so
+// that a tile reads them front to back. A chunk of blocks stays in the second cache (or the third)
+// while all panels pass; a panel's scale block stays in the first while all blocks of rows pass.
+// Sums of a scale block live in registers, totals over blocks in `scratch`.
 #pragma once
 
+#include "kernels/cpu/variants/row_kernels.h"
 #include "kernels/cpu/variants/simd.h"
 #include "kernels/cpu/variants/variant_kernels.h"
 
 namespace baton::kernels::cpu {
 namespace {
 
+// Rows of a tile, and panels beside each other in one: accumulators (rows x panels vectors of 16
+// lanes) fill the registers, and there are enough of them to hide the latency of multiply-add.
+inline constexpr int kBlockRows = 6;
+#if defined(__AVX512F__)
+constexpr int PanelsBeside(int rows) { return rows == 1 ? 8 : 4; }
+#else
+constexpr int PanelsBeside(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
+#endif
+inline constexpr int kMostPanelsBeside = PanelsBeside(1);
+static_assert(kProductTotals >= kBlockRows * kMostPanelsBeside * kPanelColumns);
+
+// Elements of a panel. Step() hands the vectors of kSteps steps of k to use(step, vector); x is
+// multiplied by kFactor when it is copied.
 struct Float32Elements {
-  static constexpr int64_t kStep = 64;  // bytes of one step of k
-  static F32x16 At(const uint8_t* p) { return Load(reinterpret_cast<const float*>(p)); }
+  static constexpr int kSteps = 1;
+  static constexpr int kBytes = 64;
+  static constexpr float kFactor = 1.0f;
+  template <typename Use>
+  static void Step(const uint8_t* p, Use use) {
+    use(0, Load(reinterpret_cast<const float*>(p)));
+  }
 };
 struct BFloat16Elements {
-  static constexpr int64_t kStep = 32;
-  static F32x16 At(const uint8_t* p) { return LoadBf16(reinterpret_cast<const uint16_t*>(p)); }
+  static constexpr int kSteps = 1;
+  static constexpr int kBytes = 32;
+  static constexpr float kFactor = 1.0f;
+  template <typename Use>
+  static void Step(const uint8_t* p, Use use) {
+    use(0, LoadPanelBf16(reinterpret_cast<const uint16_t*>(p)));
+  }
 };
 struct Float8Elements {
-  static constexpr int64_t kStep = 16;
-  static F32x16 At(const uint8_t* p) { return LoadFp8(p); }
+  static constexpr int kSteps = kPanelFp8Steps;
+  static constexpr int kBytes = 16 * kSteps;
+  static constexpr float kFactor = kPanelFp8Factor;
+  template <typename Use>
+  static void Step(const uint8_t* p, Use use) {
+    StepPanelFp8(p, use);
+  }
 };
 
 inline int64_t SourceRow(const PanelProduct& g, int64_t row) {
@@ -43,95 +77,172 @@ inline void StoreOut(const PanelProduct& g, int64_t row, int64_t panel, F32x16 v
   }
 }
 
-// kRows rows times kPanels panels.
-template <typename Elements, int kRows, int kPanels>
-void ColumnsTile(const PanelProduct& g, int64_t row, int64_t panel) {
-  const float* x[kRows];
-  for (int r = 0; r < kRows; ++r) {
-    x[r] = static_cast<const float*>(g.x) + SourceRow(g, row + r) * g.x_stride;
-  }
-  const uint8_t* w[kPanels];
-  for (int c = 0; c < kPanels; ++c) w[c] = g.panels + (panel + c) * g.panel_bytes;
-  F32x16 total[kRows][kPanels];
-  for (auto& row_totals : total) {
-    for (F32x16& value : row_totals) value = Zero();
-  }
+// Consecutive rows, cut into blocks whose sizes differ by one at most; the larger ones come first.
+struct RowChunk {
+  int64_t first = 0;  // of the product
+  int64_t rows = 0;
+  int64_t blocks = 0;
+
+  int64_t BlockRows(int64_t block) const { return rows / blocks + (block < rows % blocks ? 1 : 0); }
+};
+
+// One row's elements [k, k + length) into out[0], out[stride], ..., times `factor`.
+template <typename Row>
+void ScatterRow(const typename Row::Element* x, int64_t length, float factor, int64_t stride,
+                float* out) {
+  const F32x16 factors = Set(factor);
+  EachVector(length, [&](int64_t i, int64_t count) {
+    const F32x16 value = GetLanes<Row>(x + i, count) * factors;
+    if (stride == 1) {
+      count == kPanelColumns ? Store(out + i, value) : StorePartial(out + i, value, count);
+      return;
+    }
+    float lanes[kPanelColumns];
+    Store(lanes, value);
+    for (int64_t lane = 0; lane < count; ++lane) out[(i + lane) * stride] = lanes[lane];
+  });
+}
+
+// The chunk's rows as [segment][block][k][rows of the block], segments padded with zeros.
+template <typename Row>
+void PackRows(const PanelProduct& g, const RowChunk& chunk, float factor, float* to) {
+  const auto* x = static_cast<const typename Row::Element*>(g.x);
+  int64_t k = 0;
   for (int64_t segment = 0; segment < g.num_segments; ++segment) {
-    const int64_t length = g.segment_lengths[segment];
-    F32x16 even[kRows][kPanels];
-    F32x16 odd[kRows][kPanels];
-    for (int r = 0; r < kRows; ++r) {
-      for (int c = 0; c < kPanels; ++c) even[r][c] = odd[r][c] = Zero();
-    }
-    int64_t k = 0;
-    for (; k + 2 <= length; k += 2) {
-#pragma GCC unroll 4
-      for (int c = 0; c < kPanels; ++c) {
-        const F32x16 w0 = Elements::At(w[c]);
-        const F32x16 w1 = Elements::At(w[c] + Elements::kStep);
-        w[c] += 2 * Elements::kStep;
-#pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) {
-          even[r][c] = MultiplyAdd(Set(x[r][k]), w0, even[r][c]);
-          odd[r][c] = MultiplyAdd(Set(x[r][k + 1]), w1, odd[r][c]);
-        }
+    const int64_t size = g.segment_sizes[segment];
+    const int64_t padded = g.segment_lengths[segment];
+    int64_t row = chunk.first;
+    for (int64_t block = 0; block < chunk.blocks; ++block) {
+      const int64_t rows = chunk.BlockRows(block);
+      for (int64_t r = 0; r < rows; ++r, ++row) {
+        ScatterRow<Row>(x + SourceRow(g, row) * g.x_stride + k, size, factor, rows, to + r);
       }
+      for (int64_t i = size * rows; i < padded * rows; ++i) to[i] = 0.0f;
+      to += padded * rows;
     }
-    if (k < length) {
-      for (int c = 0; c < kPanels; ++c) {
-        const F32x16 w0 = Elements::At(w[c]);
-        w[c] += Elements::kStep;
-        for (int r = 0; r < kRows; ++r) {
-          even[r][c] = MultiplyAdd(Set(x[r][k]), w0, even[r][c]);
-        }
-      }
-    }
-    for (int c = 0; c < kPanels; ++c) {
-      const F32x16 scale = g.scales != nullptr ? ScaleOf(g, panel + c, segment) : Set(1.0f);
-      for (int r = 0; r < kRows; ++r) {
-        total[r][c] = MultiplyAdd(even[r][c] + odd[r][c], scale, total[r][c]);
-      }
-    }
-    for (int r = 0; r < kRows; ++r) x[r] += length;
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int c = 0; c < kPanels; ++c) StoreOut(g, row + r, panel + c, total[r][c]);
+    k += size;
   }
 }
 
-// Tiles that fit the registers: accumulators are 2 x rows x panels vectors of 16 lanes.
-#if defined(__AVX512F__)
-inline constexpr int kTallTile = 6;
-inline constexpr int kWideTile = 4;
-inline constexpr int kTilePanels = 2;
-#else
-inline constexpr int kTallTile = 3;
-inline constexpr int kWideTile = 2;
-inline constexpr int kTilePanels = 1;
-#endif
-
-template <typename Elements, int kPanels>
-void ColumnsRows(const PanelProduct& g, int64_t panel) {
-  int64_t row = 0;
-  for (; row + kTallTile <= g.rows; row += kTallTile) {
-    ColumnsTile<Elements, kTallTile, kPanels>(g, row, panel);
+// One scale block of kRows packed rows and kPanels panels, added to totals[row][panel][16].
+template <typename Elements, int kRows, int kPanels>
+void SegmentTile(const float* x, const uint8_t* w, int64_t panel_bytes, int64_t length,
+                 const F32x16* scales, float* totals) {
+  F32x16 sum[kRows][kPanels];
+  for (auto& row : sum) {
+    for (F32x16& value : row) value = Zero();
   }
-  for (; row + 2 <= g.rows; row += 2) ColumnsTile<Elements, 2, kPanels>(g, row, panel);
-  if (row < g.rows) ColumnsTile<Elements, 1, kPanels>(g, row, panel);
+  for (int64_t k = 0; k < length; k += Elements::kSteps) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kPanels; ++c) {
+      Elements::Step(
+          w + c * panel_bytes, [&](int step, F32x16 value) __attribute__((always_inline)) {
+#pragma GCC unroll 12
+            for (int r = 0; r < kRows; ++r) {
+              sum[r][c] = MultiplyAdd(Set(x[step * kRows + r]), value, sum[r][c]);
+            }
+          });
+    }
+    x += kRows * Elements::kSteps;
+    w += Elements::kBytes;
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int c = 0; c < kPanels; ++c) {
+      float* total = totals + (r * kPanels + c) * kPanelColumns;
+      Store(total, MultiplyAdd(sum[r][c], scales[c], Load(total)));
+    }
+  }
+}
+
+// As SegmentTile, for a number of rows that is known at run time.
+template <typename Elements, int kPanels, int kRows = kBlockRows>
+inline void SegmentTileOf(int64_t rows, const float* x, const uint8_t* w, int64_t panel_bytes,
+                          int64_t length, const F32x16* scales, float* totals) {
+  if constexpr (kRows == 1) {
+    SegmentTile<Elements, 1, kPanels>(x, w, panel_bytes, length, scales, totals);
+  } else if (rows == kRows) {
+    SegmentTile<Elements, kRows, kPanels>(x, w, panel_bytes, length, scales, totals);
+  } else {
+    // Fewer rows make wider tiles: narrower rows than this width takes do not occur.
+    constexpr bool kFits = kPanels == 1 || PanelsBeside(kRows - 1) == kPanels;
+    if constexpr (kFits) {
+      SegmentTileOf<Elements, kPanels, kRows - 1>(rows, x, w, panel_bytes, length, scales, totals);
+    }
+  }
+}
+
+// A chunk of packed rows times kPanels panels.
+template <typename Elements, int kPanels, int kMostRows>
+void ChunkPanels(const PanelProduct& g, const RowChunk& chunk, const float* packed, int64_t panel,
+                 float* totals) {
+  constexpr int64_t kTotals = kPanels * kPanelColumns;  // of one row
+  for (int64_t i = 0; i < chunk.rows * kTotals; i += kPanelColumns) Store(totals + i, Zero());
+  const uint8_t* w = g.panels + panel * g.panel_bytes;
+  for (int64_t segment = 0; segment < g.num_segments; ++segment) {
+    const int64_t length = g.segment_lengths[segment];
+    F32x16 scales[kPanels];
+    for (int c = 0; c < kPanels; ++c) {
+      scales[c] = g.scales != nullptr ? ScaleOf(g, panel + c, segment) : Set(1.0f);
+    }
+    float* to = totals;
+    for (int64_t block = 0; block < chunk.blocks; ++block) {
+      const int64_t rows = chunk.BlockRows(block);
+      SegmentTileOf<Elements, kPanels, kMostRows>(rows, packed, w, g.panel_bytes, length, scales,
+                                                  to);
+      packed += rows * length;
+      to += rows * kTotals;
+    }
+    w += length / Elements::kSteps * Elements::kBytes;
+  }
+  for (int64_t row = 0; row < chunk.rows; ++row) {
+    for (int c = 0; c < kPanels; ++c) {
+      const float* total = totals + (row * kPanels + c) * kPanelColumns;
+      StoreOut(g, chunk.first + row, panel + c, Load(total));
+    }
+  }
+}
+
+// A chunk of packed rows times all panels. One tall block is handled panel by panel; short blocks
+// take several panels side by side.
+template <typename Elements, int kRows = 1>
+void ChunkProduct(const PanelProduct& g, const RowChunk& chunk, const float* packed,
+                  float* totals) {
+  if constexpr (kRows < kBlockRows) {
+    if (chunk.BlockRows(0) > kRows) {
+      return ChunkProduct<Elements, kRows + 1>(g, chunk, packed, totals);
+    }
+  }
+  constexpr int kPanels = PanelsBeside(kRows);
+  int64_t panel = 0;
+  for (; panel + kPanels <= g.num_panels; panel += kPanels) {
+    ChunkPanels<Elements, kPanels, kRows>(g, chunk, packed, panel, totals);
+  }
+  if constexpr (kPanels > 1) {
+    for (; panel < g.num_panels; ++panel) {
+      ChunkPanels<Elements, 1, kRows>(g, chunk, packed, panel, totals);
+    }
+  }
 }
 
 template <typename Elements>
 void ColumnsProduct(const PanelProduct& g) {
-  int64_t panel = 0;
-  if (g.rows == 1) {
-    for (; panel + kWideTile <= g.num_panels; panel += kWideTile) {
-      ColumnsTile<Elements, 1, kWideTile>(g, 0, panel);
-    }
+  int64_t padded_k = 0;
+  for (int64_t s = 0; s < g.num_segments; ++s) padded_k += g.segment_lengths[s];
+  float* totals = g.scratch;
+  float* packed = g.scratch + kProductTotals;
+  constexpr int64_t kMostRows = kProductTotals / (PanelsBeside(kBlockRows) * kPanelColumns);
+  int64_t most = kProductPackedRows / (padded_k > 0 ? padded_k : 1);
+  most = most > kMostRows ? kMostRows : most;
+  most = most > kBlockRows ? most / kBlockRows * kBlockRows : most;
+  for (RowChunk chunk; chunk.first < g.rows; chunk.first += chunk.rows) {
+    const int64_t rest = g.rows - chunk.first;
+    const int64_t chunks = (rest + most - 1) / most;
+    chunk.rows = (rest + chunks - 1) / chunks;
+    chunk.blocks = (chunk.rows + kBlockRows - 1) / kBlockRows;
+    g.x_bfloat16 ? PackRows<BFloat16Row>(g, chunk, Elements::kFactor, packed)
+                 : PackRows<Float32Row>(g, chunk, Elements::kFactor, packed);
+    ChunkProduct<Elements>(g, chunk, packed, totals);
   }
-  for (; panel + kTilePanels <= g.num_panels; panel += kTilePanels) {
-    ColumnsRows<Elements, kTilePanels>(g, panel);
-  }
-  for (; panel < g.num_panels; ++panel) ColumnsRows<Elements, 1>(g, panel);
 }
 
 // Every columns layout; the pairs layouts are the caller's bug.

@@ -71,13 +71,84 @@ inline F32x16 RoundBf16(F32x16 a) {
   return {_mm256_castsi256_ps(_mm256_and_si256(RoundedBits(a.lo), upper)),
           _mm256_castsi256_ps(_mm256_and_si256(RoundedBits(a.hi), upper))};
 }
-// FP8 codes to float32 x 2^-8: the bits shifted into binary16, whose subnormals fall in place.
-inline F32x16 LoadFp8(const uint8_t* p) {
-  const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  const __m256i half =
-      _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(static_cast<int16_t>(0xbfff)));
-  return {_mm256_cvtph_ps(_mm256_castsi256_si128(half)),
-          _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1))};
+// Panels of weights: columns c and c + 8 stand together, two steps of k of FP8 too.
+inline constexpr bool kPanelInterleaved = true;
+inline constexpr int kPanelFp8Steps = 2;
+// A code's exponent and mantissa, shifted into place, are a float32 of 2^-120 times its value;
+// subnormals fall in place as well. x is multiplied by 2^40 so that products stay far from the ends
+// of the range: |x| < 2^88, and what is lost below 2^-60 is nothing.
+inline constexpr float kPanelFp8Factor = 0x1p40f;
+inline constexpr float kPanelFp8Unit = 0x1p80f;
+inline F32x16 TakeApart(__m256i pairs) {
+  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)),
+          _mm256_castsi256_ps(_mm256_and_si256(pairs, upper))};
+}
+// Sixteen bfloat16 in an order that is cheaper to widen: even elements, then odd ones. Split makes
+// that order of the usual one, Join undoes it.
+inline F32x16 LoadSplitBf16(const uint16_t* p) {
+  return TakeApart(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline F32x16 Split(F32x16 a) {
+  const __m256 even = _mm256_shuffle_ps(a.lo, a.hi, 0x88);
+  const __m256 odd = _mm256_shuffle_ps(a.lo, a.hi, 0xdd);
+  const auto in_order = [](__m256 v) {
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8));
+  };
+  return {in_order(even), in_order(odd)};
+}
+inline F32x16 Join(F32x16 a) {
+  const __m256 low = _mm256_unpacklo_ps(a.lo, a.hi);
+  const __m256 high = _mm256_unpackhi_ps(a.lo, a.hi);
+  return {_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31)};
+}
+// Eight rows of eight to out[lane * 16 + row].
+inline void StoreTransposed8(const __m256* rows, float* out) {
+  __m256 pairs[8];
+  for (int i = 0; i < 4; ++i) {
+    pairs[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+    pairs[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+  }
+  __m256 fours[8];
+  for (int i = 0; i < 2; ++i) {
+    for (int j = 0; j < 2; ++j) {
+      const __m256 a = pairs[4 * i + j];
+      const __m256 b = pairs[4 * i + 2 + j];
+      fours[4 * i + 2 * j] = _mm256_shuffle_ps(a, b, 0x44);
+      fours[4 * i + 2 * j + 1] = _mm256_shuffle_ps(a, b, 0xee);
+    }
+  }
+  for (int lane = 0; lane < 4; ++lane) {
+    const __m256 low = _mm256_permute2f128_ps(fours[lane], fours[4 + lane], 0x20);
+    const __m256 high = _mm256_permute2f128_ps(fours[lane], fours[4 + lane], 0x31);
+    _mm256_storeu_ps(out + lane * 16, low);
+    _mm256_storeu_ps(out + (lane + 4) * 16, high);
+  }
+}
+// out[lane * 16 + row] = lane of rows[row], for sixteen rows.
+inline void StoreTransposed(const F32x16* rows, float* out) {
+  for (int half = 0; half < 2; ++half) {
+    __m256 low[8];
+    __m256 high[8];
+    for (int i = 0; i < 8; ++i) {
+      low[i] = rows[half * 8 + i].lo;
+      high[i] = rows[half * 8 + i].hi;
+    }
+    StoreTransposed8(low, out + half * 8);
+    StoreTransposed8(high, out + 8 * 16 + half * 8);
+  }
+}
+inline F32x16 LoadPanelBf16(const uint16_t* p) {
+  return TakeApart(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+// Calls use(0, vector) and use(1, vector) for the two steps of k at p.
+template <typename Use>
+inline void StepPanelFp8(const uint8_t* p, Use use) {
+  const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  const __m256i kept = _mm256_set1_epi16(static_cast<int16_t>(0x87f0));
+  const __m256i first = _mm256_and_si256(_mm256_srai_epi16(_mm256_slli_epi16(codes, 8), 4), kept);
+  use(0, TakeApart(first));
+  use(1, TakeApart(_mm256_and_si256(_mm256_srai_epi16(codes, 4), kept)));
 }
 
 inline F32x16 operator+(F32x16 a, F32x16 b) {

@@ -64,6 +64,16 @@ inline F32x16 LoadFp8(const uint8_t* p) {
       _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(static_cast<int16_t>(0xbfff)));
   return {_mm512_cvtph_ps(half)};
 }
+// Panels of weights: columns in their order, one step of k at a time.
+inline constexpr bool kPanelInterleaved = false;
+inline constexpr int kPanelFp8Steps = 1;
+inline constexpr float kPanelFp8Factor = 1.0f;
+inline constexpr float kPanelFp8Unit = 0x1p8f;
+inline F32x16 LoadPanelBf16(const uint16_t* p) { return LoadBf16(p); }
+template <typename Use>
+inline void StepPanelFp8(const uint8_t* p, Use use) {
+  use(0, LoadFp8(p));
+}
 
 inline F32x16 operator+(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F32x16 operator-(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }

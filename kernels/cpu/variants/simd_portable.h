@@ -79,6 +79,25 @@ inline float WidenFp8(uint8_t code) {
 inline F32x16 LoadFp8(const uint8_t* p) {
   return EachLane([=](int i) { return WidenFp8(p[i]); });
 }
+inline F32x16 LoadSplitBf16(const uint16_t* p) { return LoadBf16(p); }
+inline F32x16 Split(F32x16 a) { return a; }
+inline F32x16 Join(F32x16 a) { return a; }
+// out[lane * 16 + row] = lane of rows[row], for sixteen rows.
+inline void StoreTransposed(const F32x16* rows, float* out) {
+  for (int row = 0; row < 16; ++row) {
+    for (int lane = 0; lane < 16; ++lane) out[lane * 16 + row] = rows[row].v[lane];
+  }
+}
+// Panels of weights: columns in their order, one step of k at a time.
+inline constexpr bool kPanelInterleaved = false;
+inline constexpr int kPanelFp8Steps = 1;
+inline constexpr float kPanelFp8Factor = 1.0f;
+inline constexpr float kPanelFp8Unit = 0x1p8f;
+inline F32x16 LoadPanelBf16(const uint16_t* p) { return LoadBf16(p); }
+template <typename Use>
+inline void StepPanelFp8(const uint8_t* p, Use use) {
+  use(0, LoadFp8(p));
+}
 
 inline F32x16 operator+(F32x16 a, F32x16 b) {
   return EachLane([&](int i) { return a.v[i] + b.v[i]; });

@@ -15,11 +15,13 @@ inline constexpr int64_t kPanelColumns = 16;
 
 // Element order inside a panel; k counts from 0 in each segment. Each panel holds its segments one
 // after the other; segments are zero-padded to a multiple of the layout's k step.
-//   kColumns*:  [k][16 columns]; the row kernels widen each element to float32.
+//   kColumns*:  [k][16 columns]; the row kernels widen each element to float32. In variants that
+//               interleave (VariantKernels::interleaved), columns c and c + 8 stand together, so
+//               that shifts of 32-bit lanes take them apart into two vectors of eight:
+//               bfloat16 [k][8 columns][2], FP8 [k / 2][8 columns][2][2 steps of k].
 //   kPairsBFloat16: [k / 2][16 columns][2]: one vector is two steps of k for 16 columns.
 //   kPairsFloat8:   [k / 4][4 lanes][2 pairs][4 columns][2]: a byte look-up and an interleave
-//   within
-//                   128-bit lanes turn 64 bytes into two vectors of kPairsBFloat16.
+//                   within 128-bit lanes turn 64 bytes into two vectors of kPairsBFloat16.
 enum class PanelLayout : int32_t {
   kColumnsFloat32,
   kColumnsBFloat16,
@@ -30,22 +32,31 @@ enum class PanelLayout : int32_t {
 
 enum class OutType : int32_t { kFloat32, kBFloat16 };
 
+// Floats of working memory that a product with a columns layout needs: totals of a chunk of rows
+// and the chunk's rows. The longest k is kProductPackedRows.
+inline constexpr int64_t kProductTotals = 8 * 1024;
+inline constexpr int64_t kProductPackedRows = 384 * 1024;
+inline constexpr int64_t kProductScratchFloats = kProductTotals + kProductPackedRows;
+
 // out[r][c] = sum over segments s of scale(s, c) * sum over k of x[r][k] * W[c][k], for
-// `num_panels` panels. Within a segment even and odd steps of k (pairs of k in the pairs layouts)
-// have a sum each, added at its end: whatever the tile, an element's order of summation is the
-// same.
+// `num_panels` panels. Within a segment the columns layouts have one sum in order of k, the pairs
+// layouts one each for even and odd pairs of k, added at its end: whatever the tile, an element's
+// order of summation is the same.
 struct PanelProduct {
   PanelLayout layout;
   OutType out_type;
-  // Prepared rows: float32 (columns layouts) or bfloat16 (pairs layouts), segments padded as the
-  // panels'. Row r of the product is row row_index[r], or r if row_index is null.
+  // Columns layouts: rows of float32 or bfloat16 (x_bfloat16) as they are. Pairs layouts: bfloat16,
+  // segments padded as the panels'. Row r of the product is row row_index[r], or r if row_index is
+  // null.
   const void* x;
+  bool x_bfloat16;
   int64_t x_stride;  // elements
   const int32_t* row_index;
   int64_t rows;
   const uint8_t* panels;
   int64_t panel_bytes;
   int64_t num_panels;
+  const int32_t* segment_sizes;    // of k
   const int32_t* segment_lengths;  // padded
   int64_t num_segments;
   // Per panel and segment: one factor, or 16 of them if lane_scales; null: 1.
@@ -54,30 +65,31 @@ struct PanelProduct {
   void* out;
   int64_t out_stride;   // elements
   int64_t out_columns;  // valid columns of all panels together; the last panel may be cut
+  float* scratch;       // kProductScratchFloats, this call's alone; columns layouts only
 };
 
-// One (row, group of heads) of attention.
+// Attention of queries of one sequence: heads of one or of neighbouring rows.
 struct AttendArgs {
-  bool bfloat16;      // type of q, pages and out; float32 otherwise
-  const void* q;      // [heads][q_stride], [latent | rope], zero-padded to a multiple of 32
-  int64_t q_stride;   // elements
-  int64_t num_heads;  // 1 to kMaxAttendHeads
+  bool bfloat16;           // type of q, pages and out; float32 otherwise
+  const void* q;           // [queries][q_stride], [latent | rope], zero-padded to a multiple of 32
+  int64_t q_stride;        // elements
+  const int32_t* lengths;  // [queries] positions that each sees, ascending, at least 1
+  int64_t num_queries;     // 1 to kMaxAttendQueries
   const void* pages;
   int64_t page_stride;  // elements between tokens
   int64_t latent_dims;
   int64_t width;  // latent_dims + rope_dims
   const int32_t* blocks;
-  int64_t length;  // positions
   float scale;
-  float* scratch;  // AttendScratchFloats(latent_dims)
-  void* out;       // [heads][out_stride]
-  int64_t out_stride;
+  float* scratch;    // AttendScratchFloats(latent_dims, q_stride)
+  void* const* out;  // [queries] where each query's latent_dims elements go
 };
-inline constexpr int64_t kMaxAttendHeads = 4;
+inline constexpr int64_t kMaxAttendQueries = 32;
 inline constexpr int64_t kScoreRows = 16;  // positions scored together
 inline constexpr int64_t kSplitTokens = 512;
-constexpr int64_t AttendScratchFloats(int64_t latent_dims) {
-  return kMaxAttendHeads * (kSplitTokens + 2 * (latent_dims + kPanelColumns));
+constexpr int64_t AttendScratchFloats(int64_t latent_dims, int64_t q_stride) {
+  return kMaxAttendQueries * (q_stride + 2 * kSplitTokens + 2 * (latent_dims + kPanelColumns)) +
+         kScoreRows * q_stride;
 }
 
 struct NormArgs {
@@ -104,9 +116,13 @@ struct DrawResult {
 
 struct VariantKernels {
   const char* name;
-  bool pairs;         // bfloat16 products use the pairs layouts
-  int64_t pair_step;  // k step of the pairs layouts
-  float float8_unit;  // 1 / what the columns layout's widened FP8 stands for (a power of two)
+  bool pairs;           // bfloat16 products use the pairs layouts
+  int64_t pair_step;    // k step of the pairs layouts
+  bool interleaved;     // columns layouts of bfloat16 and FP8 interleave columns c and c + 8
+  int64_t float8_step;  // k step of kColumnsFloat8
+  // What scales of kColumnsFloat8 are multiplied by, because widened codes (and x, when it is
+  // copied) stand for their values times a power of two.
+  float float8_unit;
 
   void (*product)(const PanelProduct& args);
   void (*norm)(const NormArgs& args);

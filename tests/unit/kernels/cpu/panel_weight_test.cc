@@ -45,28 +45,31 @@ class PanelWeightTest : public ::testing::Test {
   }
 
   WorkerPool pool_{1};
+  WeightArena arena_;
   std::vector<Float8E4M3> codes_;
   std::vector<float> scales_;
 };
 
 TEST_F(PanelWeightTest, CutsSegmentsAtScaleBlockEdges) {
-  const PanelWeight weight(MakeFloat8(16, 200, 0, 100), DataType::kFloat32, Columns(), pool_);
+  const PanelWeight weight(MakeFloat8(16, 200, 0, 100), DataType::kFloat32, Columns(), pool_,
+                           arena_);
   EXPECT_EQ(weight.segments().lengths, (std::vector<int32_t>{28, 128, 44}));
   EXPECT_TRUE(weight.segments().natural);
-  EXPECT_EQ(weight.row_form().type, DataType::kFloat32);
+  EXPECT_EQ(weight.row_form().segments, nullptr);
 }
 
 TEST_F(PanelWeightTest, PadsSegmentsToTheStepOfPairs) {
-  const PanelWeight weight(MakeFloat8(16, 200, 0, 101), DataType::kBFloat16, Pairs(32), pool_);
+  const PanelWeight weight(MakeFloat8(16, 200, 0, 101), DataType::kBFloat16, Pairs(32), pool_,
+                           arena_);
   EXPECT_EQ(weight.segments().lengths, (std::vector<int32_t>{27, 128, 45}));
   EXPECT_EQ(weight.segments().padded, (std::vector<int32_t>{32, 128, 64}));
   EXPECT_EQ(weight.segments().padded_k, 224);
   EXPECT_FALSE(weight.segments().natural);
-  EXPECT_EQ(weight.row_form().type, DataType::kBFloat16);
+  EXPECT_EQ(weight.row_form().segments, &weight.segments());
 }
 
 TEST_F(PanelWeightTest, PutsColumnsOfAPanelSideBySide) {
-  const PanelWeight weight(MakeFloat8(20, 3, 0, 0), DataType::kFloat32, Columns(), pool_);
+  const PanelWeight weight(MakeFloat8(20, 3, 0, 0), DataType::kFloat32, Columns(), pool_, arena_);
   const PanelProduct product = Describe(weight);
   EXPECT_EQ(product.layout, PanelLayout::kColumnsFloat8);
   EXPECT_EQ(product.num_panels, 2);
@@ -79,8 +82,25 @@ TEST_F(PanelWeightTest, PutsColumnsOfAPanelSideBySide) {
   }
 }
 
+TEST_F(PanelWeightTest, InterleavesColumnsEightApartWhereTheVariantWantsIt) {
+  VariantKernels kernels = Columns();
+  kernels.interleaved = true;
+  kernels.float8_step = 2;
+  const PanelWeight weight(MakeFloat8(16, 3, 0, 0), DataType::kFloat32, kernels, pool_, arena_);
+  EXPECT_EQ(weight.segments().padded, (std::vector<int32_t>{4}));
+  const PanelProduct product = Describe(weight);
+  for (int64_t k = 0; k < 4; ++k) {
+    for (int64_t n = 0; n < 16; ++n) {
+      // Byte order: pairs of k, eight columns, the column and the one eight further, k in the pair.
+      const int64_t place = k / 2 * 32 + n % 8 * 4 + n / 8 * 2 + k % 2;
+      const uint8_t expected = k < 3 ? codes_[n * 3 + k].bits : 0;
+      EXPECT_EQ(product.panels[place], expected) << k << ", " << n;
+    }
+  }
+}
+
 TEST_F(PanelWeightTest, InterleavesPairsOfFloat8AsTheLookUpNeedsThem) {
-  const PanelWeight weight(MakeFloat8(16, 8, 0, 0), DataType::kBFloat16, Pairs(4), pool_);
+  const PanelWeight weight(MakeFloat8(16, 8, 0, 0), DataType::kBFloat16, Pairs(4), pool_, arena_);
   const PanelProduct product = Describe(weight);
   EXPECT_EQ(product.layout, PanelLayout::kPairsFloat8);
   for (int64_t k = 0; k < 8; ++k) {
@@ -93,11 +113,11 @@ TEST_F(PanelWeightTest, InterleavesPairsOfFloat8AsTheLookUpNeedsThem) {
 }
 
 TEST_F(PanelWeightTest, HasOneScalePerPanelUnlessABlockEdgeCutsOne) {
-  const PanelWeight whole(MakeFloat8(144, 128, 0, 0), DataType::kBFloat16, Pairs(4), pool_);
+  const PanelWeight whole(MakeFloat8(144, 128, 0, 0), DataType::kBFloat16, Pairs(4), pool_, arena_);
   EXPECT_FALSE(Describe(whole).lane_scales);
   EXPECT_EQ(Describe(whole).scales[7], 1.0f);
   EXPECT_EQ(Describe(whole).scales[8], 2.0f);
-  const PanelWeight cut(MakeFloat8(16, 128, 120, 0), DataType::kBFloat16, Pairs(4), pool_);
+  const PanelWeight cut(MakeFloat8(16, 128, 120, 0), DataType::kBFloat16, Pairs(4), pool_, arena_);
   const PanelProduct product = Describe(cut);
   EXPECT_TRUE(product.lane_scales);
   EXPECT_EQ(product.scales[7], 1.0f);
@@ -107,17 +127,17 @@ TEST_F(PanelWeightTest, HasOneScalePerPanelUnlessABlockEdgeCutsOne) {
 TEST_F(PanelWeightTest, HoldsWeightsWithNanAsBFloat16UnderColumns) {
   const WeightMatrix matrix = MakeFloat8(16, 4, 0, 0);
   codes_[5].bits = 0xff;
-  const PanelWeight columns(matrix, DataType::kFloat32, Columns(), pool_);
+  const PanelWeight columns(matrix, DataType::kFloat32, Columns(), pool_, arena_);
   EXPECT_EQ(columns.layout(), PanelLayout::kColumnsBFloat16);
-  const PanelWeight pairs(matrix, DataType::kBFloat16, Pairs(4), pool_);
+  const PanelWeight pairs(matrix, DataType::kBFloat16, Pairs(4), pool_, arena_);
   EXPECT_EQ(pairs.layout(), PanelLayout::kPairsFloat8);
 }
 
 TEST_F(PanelWeightTest, PacksTheSameBytesWithAnyNumberOfThreads) {
   WorkerPool three(3);
   const WeightMatrix matrix = MakeFloat8(500, 96, 0, 0);
-  const PanelWeight a(matrix, DataType::kBFloat16, Pairs(4), pool_);
-  const PanelWeight b(matrix, DataType::kBFloat16, Pairs(4), three);
+  const PanelWeight a(matrix, DataType::kBFloat16, Pairs(4), pool_, arena_);
+  const PanelWeight b(matrix, DataType::kBFloat16, Pairs(4), three, arena_);
   const PanelProduct first = Describe(a);
   const PanelProduct second = Describe(b);
   const int64_t bytes = first.panel_bytes * first.num_panels;
