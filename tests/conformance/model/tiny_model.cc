@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/log/check.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/reference/reference_backend.h"
 
 namespace baton::conformance {
@@ -53,11 +54,15 @@ const TinyModel& TinyModelOf(const std::string& form) {
 
 std::string TinyModelFolder() { return std::string(BATON_SOURCE_DIR) + "/tests/data/tiny-r1"; }
 
-std::vector<std::string> BackendNames() { return {"reference"}; }
+std::vector<std::string> BackendNames() { return {"reference", "cpu"}; }
 
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name) {
-  BATON_CHECK(name == "reference") << name;
-  return kernels::CreateReferenceBackend();
+  if (name == "reference") return kernels::CreateReferenceBackend();
+  BATON_CHECK(name == "cpu") << name;
+  // The best variant that this machine has; kernels' own tests run every one.
+  auto created = kernels::CreateCpuBackend({.num_threads_per_device = 2});
+  BATON_CHECK_OK(created.status());
+  return *std::move(created);
 }
 
 std::string NameOf(const Cell& cell) {
@@ -79,6 +84,7 @@ std::unique_ptr<fakes::StageGroup> MakeGroup(const Cell& cell, kernels::Backend*
   options.num_ranks = cell.num_ranks;
   options.num_devices = cell.num_devices;
   options.compute_type = cell.compute_type;
+  options.max_step_tokens = kLargestStep;
   options.tap = tap;
   auto group = fakes::StageGroup::Create(options);
   BATON_CHECK_OK(group.status());
@@ -106,7 +112,7 @@ Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSeq
   sampling.num_top_logprobs = kComparedLogprobs;
   sampling.num_prompt_logprobs = kComparedLogprobs;
   const uint64_t id = driver.Add(sequence.AllIds(), sampling);
-  BATON_CHECK_OK(driver.Prefill(id, std::numeric_limits<int16_t>::max()));
+  BATON_CHECK_OK(driver.Prefill(id, kLargestStep));
   Distance distance;
   for (const fakes::OracleTop& top : sequence.top) {
     const stage::PositionScores& scores = driver.at(id).scores.at(top.position + 1);
@@ -134,7 +140,7 @@ int64_t FirstWrongGreedyToken(fakes::SequenceDriver& driver,
                               const fakes::OracleSequence& sequence) {
   const uint64_t id = driver.Add(sequence.prompt_ids, {});
   const uint32_t count = static_cast<uint32_t>(sequence.greedy_ids.size());
-  BATON_CHECK_OK(driver.Generate(id, count, std::numeric_limits<int16_t>::max()));
+  BATON_CHECK_OK(driver.Generate(id, count, kLargestStep));
   std::map<uint32_t, const fakes::OracleTop*> top_at;
   for (const fakes::OracleTop& top : sequence.top) top_at[top.position] = &top;
   int64_t wrong = -1;

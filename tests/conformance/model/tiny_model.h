@@ -17,7 +17,9 @@
 
 namespace baton::conformance {
 
-inline constexpr uint32_t kComparedLogprobs = 64;
+inline constexpr uint32_t kComparedLogprobs = 2048;  // the vocabulary: none is missing
+// Tokens of a step at most; longer prompts are computed in chunks.
+inline constexpr uint32_t kLargestStep = 512;
 
 struct TinyModel {
   ModelConfig config;
