@@ -1,5 +1,7 @@
 #include "common/sampling_ranges/sampling_ranges.h"
 
+#include <string>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
@@ -18,6 +20,27 @@ absl::Status CheckRange(absl::string_view field, float value, float low, float h
 absl::Status CheckCount(absl::string_view field, uint64_t count, uint64_t most) {
   if (count <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(field, " is ", count, "; at most ", most));
+}
+
+absl::Status CheckStructuredOutput(const v1::StructuredOutput& output) {
+  if (output.kind() < v1::StructuredOutput::KIND_JSON_OBJECT ||
+      output.kind() > v1::StructuredOutput::KIND_GRAMMAR) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("structured_output has the unknown kind ", static_cast<int>(output.kind())));
+  }
+  uint64_t choice_bytes = 0;
+  for (const std::string& choice : output.choices()) choice_bytes += choice.size();
+  RETURN_IF_ERROR(
+      CheckCount("bytes of a structured_output's text", output.text().size(), kMaxConstraintBytes));
+  RETURN_IF_ERROR(
+      CheckCount("bytes of a structured_output's choices", choice_bytes, kMaxConstraintBytes));
+  RETURN_IF_ERROR(CheckCount("bytes of a structured_output's whitespace_pattern",
+                             output.whitespace_pattern().size(), kMaxWhitespacePatternBytes));
+  if (output.end_token_ids_size() == 0) {
+    return absl::InvalidArgumentError("structured_output has no end_token_ids");
+  }
+  return CheckCount("number of a structured_output's end_token_ids",
+                    static_cast<uint64_t>(output.end_token_ids_size()), kMaxEndTokens);
 }
 
 }  // namespace
@@ -42,8 +65,11 @@ absl::Status CheckSamplingRanges(const v1::SamplingParams& params) {
   RETURN_IF_ERROR(CheckCount("number of allowed_token_ids",
                              static_cast<uint64_t>(params.allowed_token_ids_size()),
                              kMaxAllowedTokens));
-  return CheckCount("number of masked_token_ids",
-                    static_cast<uint64_t>(params.masked_token_ids_size()), kMaxMaskedTokens);
+  RETURN_IF_ERROR(CheckCount("number of masked_token_ids",
+                             static_cast<uint64_t>(params.masked_token_ids_size()),
+                             kMaxMaskedTokens));
+  if (!params.has_structured_output()) return absl::OkStatus();
+  return CheckStructuredOutput(params.structured_output());
 }
 
 }  // namespace baton

@@ -3,12 +3,19 @@
 #include "common/log/log.h"
 #include "common/rpc/status_conversion.h"
 #include "services/model_loader/calls/get_model_call.h"
+#include "services/model_loader/calls/get_vocabulary_call.h"
 
 namespace baton::loader {
 
 grpc::Status LoadingService::GetModel(grpc::ServerContext*, const v1::GetModelRequest* request,
                                       v1::GetModelResponse* response) {
   return ToGrpcStatus(AnswerGetModel(*resources_.model, *request, response));
+}
+
+grpc::Status LoadingService::GetVocabulary(grpc::ServerContext*,
+                                           const v1::GetVocabularyRequest* request,
+                                           v1::GetVocabularyResponse* response) {
+  return ToGrpcStatus(AnswerGetVocabulary(*resources_.model, *request, response));
 }
 
 grpc::Status LoadingService::Load(grpc::ServerContext* context, const v1::LoadRequest* request,

@@ -60,6 +60,19 @@ absl::StatusOr<ServedModel> LoaderClient::GetModel(absl::Time deadline) {
   return model;
 }
 
+absl::StatusOr<std::vector<std::string>> LoaderClient::GetVocabulary(absl::Time deadline) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(deadline));
+  RETURN_IF_ERROR(Enter(&context));
+  v1::GetVocabularyRequest request;
+  *request.mutable_peer() = MakePeerInfo("stage-worker");
+  v1::GetVocabularyResponse response;
+  const grpc::Status status = stub_->GetVocabulary(&context, request, &response);
+  Leave();
+  RETURN_IF_ERROR(Explain(status));
+  return std::vector<std::string>(response.tokens().begin(), response.tokens().end());
+}
+
 absl::Status LoaderClient::Load(const v1::LoadRequest& request) {
   grpc::ClientContext context;
   RETURN_IF_ERROR(Enter(&context));

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -33,6 +34,10 @@ class LoaderClient final {
   // fingerprint is not that of the config.json it sends), InvalidArgument (a config.json that
   // cannot be served), and the call's own, naming the loader's address.
   absl::StatusOr<ServedModel> GetModel(absl::Time deadline);
+
+  // The bytes of the model's tokens, by id; empty for those that stand for no text. Errors:
+  // NotFound (the model has no tokenizer), Unimplemented (the loader is older), the call's own.
+  absl::StatusOr<std::vector<std::string>> GetVocabulary(absl::Time deadline);
 
   // Asks for slices and waits until the loader has sent them all. Errors: the call's, naming the
   // address; DataLoss if the stream is not what loading.proto says.

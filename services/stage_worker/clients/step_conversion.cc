@@ -1,5 +1,7 @@
 #include "services/stage_worker/clients/step_conversion.h"
 
+#include <memory>
+
 #include "absl/strings/str_cat.h"
 
 #include "common/sampling_ranges/sampling_ranges.h"
@@ -7,6 +9,36 @@
 
 namespace baton::stage {
 namespace {
+
+structured::ConstraintKind DecodeKind(v1::StructuredOutput::Kind kind) {
+  switch (kind) {
+    case v1::StructuredOutput::KIND_JSON_SCHEMA:
+      return structured::ConstraintKind::kJsonSchema;
+    case v1::StructuredOutput::KIND_REGEX:
+      return structured::ConstraintKind::kRegex;
+    case v1::StructuredOutput::KIND_CHOICE:
+      return structured::ConstraintKind::kChoice;
+    case v1::StructuredOutput::KIND_GRAMMAR:
+      return structured::ConstraintKind::kGrammar;
+    default:  // its range is checked
+      return structured::ConstraintKind::kJsonObject;
+  }
+}
+
+std::shared_ptr<const StructuredSettings> DecodeStructured(const v1::StructuredOutput& output) {
+  auto settings = std::make_shared<StructuredSettings>();
+  structured::Constraint& constraint = settings->constraint;
+  constraint.kind = DecodeKind(output.kind());
+  constraint.text = output.text();
+  constraint.choices.assign(output.choices().begin(), output.choices().end());
+  constraint.compact = output.compact();
+  if (output.has_whitespace_pattern()) constraint.whitespace_pattern = output.whitespace_pattern();
+  if (output.has_begin_after_token_id()) {
+    settings->begin_after_token_id = output.begin_after_token_id();
+  }
+  settings->end_token_ids.assign(output.end_token_ids().begin(), output.end_token_ids().end());
+  return settings;
+}
 
 SamplingSettings DecodeSampling(const v1::SamplingParams& params) {
   SamplingSettings settings;
@@ -29,6 +61,9 @@ SamplingSettings DecodeSampling(const v1::SamplingParams& params) {
   settings.min_tokens = params.min_tokens();
   settings.masked_token_ids.assign(params.masked_token_ids().begin(),
                                    params.masked_token_ids().end());
+  if (params.has_structured_output()) {
+    settings.structured = DecodeStructured(params.structured_output());
+  }
   return settings;
 }
 

@@ -44,13 +44,17 @@ absl::StatusOr<std::unique_ptr<DeviceRunner>> DeviceRunner::Create(DeviceRunnerO
                                         shape.num_local_ranks, shape.compute_type},
                                        ops));
   ASSIGN_OR_RETURN(runner->workspace_, CreateWorkspace(shape, ops));
+  if (first_rank == 0 && shape.stage.has_head) {
+    runner->constraints_ = std::make_unique<DrawConstraints>();
+  }
   const DeviceContext context{&shape.config,
                               ops,
                               runner->device_.collectives.get(),
                               runner->workspace_.get(),
                               shape.num_ranks,
                               first_rank,
-                              first_rank == 0 ? runner->options_.tap : nullptr};
+                              first_rank == 0 ? runner->options_.tap : nullptr,
+                              runner->constraints_.get()};
   runner->model_ =
       std::make_unique<StageModel>(context, shape.stage, &runner->weight_store_->weights());
   return runner;
@@ -67,6 +71,10 @@ absl::Status DeviceRunner::ResizeCache(int64_t num_blocks) {
                       num_blocks, device_.ops.get()));
   model_->UseCache(cache_.get());
   return absl::OkStatus();
+}
+
+void DeviceRunner::SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary) {
+  if (constraints_ != nullptr) constraints_->SetVocabulary(std::move(vocabulary));
 }
 
 HiddenStateKey DeviceRunner::KeyOf(const QueuedStep& step, int local_rank) const {

@@ -11,11 +11,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+#include "common/structured_output/vocabulary_trie.h"
 #include "kernels/api/ops.h"
 #include "services/stage_worker/execution/queued_step.h"
 #include "services/stage_worker/execution/step_result.h"
 #include "services/stage_worker/execution/step_vote.h"
 #include "services/stage_worker/kv_cache/kv_cache.h"
+#include "services/stage_worker/model/draw_constraints.h"
 #include "services/stage_worker/model/stage_model.h"
 #include "services/stage_worker/model/workspace.h"
 #include "services/stage_worker/weights/weight_store.h"
@@ -39,6 +41,9 @@ class DeviceRunner final {
 
   // While the device is idle: makes the KV cache if its size differs from `num_blocks`.
   absl::Status ResizeCache(int64_t num_blocks);
+
+  // While the device is idle: what tokens stand for, for structured output; null: not known.
+  void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary);
 
   // On the device's thread. Every device of the stage runs every step.
   void Run(const QueuedStep& step);
@@ -70,6 +75,7 @@ class DeviceRunner final {
   std::unique_ptr<WeightStore> weight_store_;
   std::unique_ptr<Workspace> workspace_;
   std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<DrawConstraints> constraints_;  // where tokens are drawn
   std::unique_ptr<StageModel> model_;
   std::vector<TensorView> slices_;          // of the step under way
   std::unique_ptr<const StepBatch> batch_;  // of the step under way, if tokens were filled in

@@ -149,6 +149,12 @@ absl::StatusOr<MemoryPlan> StageExecutor::PlanMemory(uint64_t memory_bytes,
   return DivideMemory(plan, min_blocks, wanted_blocks);
 }
 
+void StageExecutor::SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary) {
+  for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) {
+    runner->SetVocabulary(vocabulary);
+  }
+}
+
 absl::Status StageExecutor::BeginEpoch(const EpochOptions& options) {
   const StageShape& stage = impl_->options.stage;
   if ((options.source == nullptr) != stage.has_embedding ||

@@ -28,6 +28,7 @@
 
 #include "common/model/model_config.h"
 #include "common/model/weight_inventory.h"
+#include "common/structured_output/vocabulary_trie.h"
 #include "common/tensor/data_type.h"
 #include "kernels/api/ops.h"
 #include "services/stage_worker/execution/hidden_states.h"
@@ -88,6 +89,10 @@ class StageExecutor final {
   // FailedPrecondition (weights not complete), ResourceExhausted with the figures (that many, or
   // one sequence of max_model_len, do not fit).
   absl::StatusOr<MemoryPlan> PlanMemory(uint64_t memory_bytes, int64_t wanted_blocks = 0) const;
+
+  // What tokens stand for, so that structured output can be kept; null: not known. Before the first
+  // epoch.
+  void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary);
 
   // Ends the old epoch (its queued steps are dropped), forgets all sequences, makes the KV cache if
   // its size changed. Errors: FailedPrecondition (weights, neighbours), InvalidArgument (epoch,

@@ -224,7 +224,9 @@ void SequenceTable::AddDraw(const Sequence& sequence, const ChunkWork& chunk,
   draw.masked = draw.position - sequence.num_prompt_tokens < sequence.sampling->min_tokens;
   if (limits_.draws && sequence.sampling->needs_history()) {
     const auto prompt_end = sequence.tokens.begin() + sequence.num_prompt_tokens;
-    draw.prompt_tokens.assign(sequence.tokens.begin(), prompt_end);
+    if (sequence.sampling->needs_prompt()) {
+      draw.prompt_tokens.assign(sequence.tokens.begin(), prompt_end);
+    }
     draw.answer_tokens.assign(prompt_end, sequence.tokens.end());
   }
   batch.draws.push_back(std::move(draw));

@@ -17,7 +17,7 @@ struct DrawRow {
   uint32_t position = 0;  // of the token to be drawn
   std::shared_ptr<const SamplingSettings> sampling;
   bool masked = false;                  // sampling->masked_token_ids cannot be drawn here
-  std::vector<uint32_t> prompt_tokens;  // only if sampling->needs_history()
+  std::vector<uint32_t> prompt_tokens;  // only if sampling->needs_prompt()
   std::vector<uint32_t> answer_tokens;  // only if sampling->needs_history()
 };
 

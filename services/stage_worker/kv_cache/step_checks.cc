@@ -45,6 +45,15 @@ absl::Status CheckSampling(const NewSequenceWork& sequence, const SequenceLimits
   const uint64_t id = sequence.sequence_id;
   RETURN_IF_ERROR(CheckTokens(id, sequence.sampling.allowed_token_ids, limits));
   RETURN_IF_ERROR(CheckTokens(id, sequence.sampling.masked_token_ids, limits));
+  if (const StructuredSettings* structured = sequence.sampling.structured.get()) {
+    if (structured->end_token_ids.empty()) {
+      return Refuse(id, "end_token_ids of its structured output:", 0);
+    }
+    RETURN_IF_ERROR(CheckTokens(id, structured->end_token_ids, limits));
+    if (structured->begin_after_token_id.has_value()) {
+      RETURN_IF_ERROR(CheckTokens(id, {*structured->begin_after_token_id}, limits));
+    }
+  }
   if (!LeavesAToken(sequence.sampling, limits)) {
     return Refuse(id, "masked_token_ids leave no token; entries:",
                   static_cast<int64_t>(sequence.sampling.masked_token_ids.size()));

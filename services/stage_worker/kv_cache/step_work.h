@@ -4,12 +4,21 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "common/structured_output/constraint.h"
 #include "kernels/api/sampling.h"
 
 namespace baton::stage {
+
+// As StructuredOutput in types.proto.
+struct StructuredSettings {
+  structured::Constraint constraint;
+  std::optional<uint32_t> begin_after_token_id;
+  std::vector<uint32_t> end_token_ids;  // at least one
+};
 
 // As SamplingParams in types.proto.
 struct SamplingSettings {
@@ -28,9 +37,11 @@ struct SamplingSettings {
   std::vector<uint32_t> allowed_token_ids;
   uint32_t min_tokens = 0;  // while the answer has fewer, masked_token_ids cannot be drawn
   std::vector<uint32_t> masked_token_ids;
+  std::shared_ptr<const StructuredSettings> structured;  // null: any text
 
-  // Whether the draw depends on the tokens so far.
-  bool needs_history() const {
+  // Whether the draw depends on the tokens so far: on the answer's, and on the prompt's too.
+  bool needs_history() const { return structured != nullptr || needs_prompt(); }
+  bool needs_prompt() const {
     return presence_penalty != 0.0f || frequency_penalty != 0.0f || repetition_penalty != 1.0f;
   }
 };

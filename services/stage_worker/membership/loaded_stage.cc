@@ -8,6 +8,7 @@
 
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
+#include "common/structured_output/vocabulary_trie.h"
 #include "kernels/api/attention.h"
 #include "services/stage_worker/membership/free_memory.h"
 
@@ -18,6 +19,7 @@ namespace {
 constexpr uint64_t kDefaultKvCacheBytes = uint64_t{256} << 20;
 // Share of the free memory that a stage may plan with where nobody says how much.
 constexpr double kMemoryShare = 0.9;
+constexpr absl::Duration kVocabularyLimit = absl::Seconds(30);
 
 absl::Status CheckPlan(const StageOptions& options, const v1::StagePlan& plan,
                        const ServedModel& model) {
@@ -87,6 +89,7 @@ absl::StatusOr<std::unique_ptr<LoadedStage>> LoadedStage::Create(const StageOpti
 absl::Status LoadedStage::Init(const ServedModel& model, kernels::Backend* backend,
                                StepObserver* observer) {
   fingerprint_ = model.fingerprint;
+  vocab_size_ = static_cast<size_t>(model.config.vocab_size);
   const StageExecutorOptions executor_options = ExecutorOptions(options_, plan_, model);
   ASSIGN_OR_RETURN(transport_,
                    Transport::Create({.name = absl::StrCat("stage-", plan_.stage_index()),
@@ -145,11 +148,27 @@ absl::Status LoadedStage::Load(LoaderClient* client) {
     finished = std::move(loader_);
   }
   RETURN_IF_ERROR(status);
+  if (plan_.stage_index() + 1 == plan_.num_stages()) RETURN_IF_ERROR(LoadVocabulary(client));
   ASSIGN_OR_RETURN(memory_, BudgetMemory());
   const absl::MutexLock lock(&load_mutex_);
   loaded_ = true;
   weight_bytes_ = memory_.weight_bytes;
   kv_block_bytes_ = memory_.kv_block_bytes;
+  return absl::OkStatus();
+}
+
+absl::Status LoadedStage::LoadVocabulary(LoaderClient* client) {
+  absl::StatusOr<std::vector<std::string>> tokens =
+      client->GetVocabulary(absl::Now() + kVocabularyLimit);
+  if (absl::IsNotFound(tokens.status()) || absl::IsInvalidArgument(tokens.status()) ||
+      absl::IsUnimplemented(tokens.status())) {
+    BATON_LOG(WARNING) << "no structured output: " << tokens.status().message();
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(tokens.status());
+  tokens->resize(std::min(tokens->size(), vocab_size_));
+  executor_->SetVocabulary(
+      std::make_shared<const structured::VocabularyTrie>(*tokens, vocab_size_));
   return absl::OkStatus();
 }
 

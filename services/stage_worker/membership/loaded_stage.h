@@ -2,6 +2,7 @@
 // Kept over losses of the scheduler or of a neighbour, so that weights are loaded once.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -64,6 +65,9 @@ class LoadedStage final {
   void Describe(StageSnapshot* snapshot) const;
 
  private:
+  // Of a stage that draws. Without it structured output fails, nothing else.
+  absl::Status LoadVocabulary(LoaderClient* client);
+
   LoadedStage(const StageOptions& options, const v1::StagePlan& plan)
       : options_(options), plan_(plan) {}
 
@@ -72,6 +76,7 @@ class LoadedStage final {
 
   const StageOptions options_;
   const v1::StagePlan plan_;
+  size_t vocab_size_ = 0;
   std::string fingerprint_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<StageLink> link_;

@@ -13,6 +13,8 @@
 
 namespace baton::stage {
 
+class DrawConstraints;
+
 // Borrows; all must outlive the model.
 struct DeviceContext {
   const ModelConfig* config = nullptr;
@@ -22,6 +24,8 @@ struct DeviceContext {
   int num_ranks = 1;   // of the stage
   int first_rank = 0;  // of the device
   ActivationTap* tap = nullptr;
+  // Of the last stage's device of rank 0, which draws; may be null.
+  DrawConstraints* constraints = nullptr;
 };
 
 // The rows of a step, in device memory.

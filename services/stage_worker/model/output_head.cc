@@ -1,10 +1,13 @@
 #include "services/stage_worker/model/output_head.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
 
 namespace baton::stage {
 namespace {
@@ -103,18 +106,37 @@ void OutputHead::ScorePrompts(const StepBatch& batch, StepOutput& output) const 
   }
 }
 
+absl::Status OutputHead::Constrain(const DrawRow& draw, DrawTokens* tokens) const {
+  absl::Status status = absl::FailedPreconditionError("this stage keeps no constraints");
+  if (context_.constraints != nullptr) {
+    absl::StatusOr<DrawTokens> found = context_.constraints->TokensFor(draw);
+    status = found.status();
+    if (found.ok()) *tokens = *std::move(found);
+  }
+  return Annotate(status, absl::StrCat("structured output at position ", draw.position));
+}
+
 void OutputHead::Draw(const StepBatch& batch, StepOutput& output) const {
   for (size_t begin = 0; begin < batch.draws.size(); begin += kMaxLogitRows) {
     const size_t count = std::min<size_t>(kMaxLogitRows, batch.draws.size() - begin);
     const std::span<const DrawRow> draws_here(&batch.draws[begin], count);
     std::vector<int32_t> rows;
-    std::vector<kernels::SamplingRow> sampling;
-    for (const DrawRow& draw : draws_here) {
-      rows.push_back(draw.row);
-      sampling.push_back(SamplingRowOf(draw));
-    }
+    for (const DrawRow& draw : draws_here) rows.push_back(draw.row);
     const TensorView logits = ComputeLogits(rows);
     if (!draws()) continue;
+    std::vector<kernels::SamplingRow> sampling;
+    std::vector<DrawTokens> tokens(count);
+    for (size_t i = 0; i < count; ++i) {
+      sampling.push_back(SamplingRowOf(draws_here[i]));
+      if (draws_here[i].sampling->structured == nullptr) continue;
+      if (absl::Status status = Constrain(draws_here[i], &tokens[i]); !status.ok()) {
+        // It is drawn like the others, for nobody.
+        output.failures.push_back({draws_here[i].sequence_id, std::string(status.message())});
+        continue;
+      }
+      sampling.back().allowed_tokens = tokens[i].allowed;
+      sampling.back().masked_tokens = tokens[i].masked;
+    }
     std::vector<kernels::SampleResult> results(count);
     context_.ops->Sample({.logits = logits, .rows = sampling, .results = results});
     for (size_t i = 0; i < count; ++i) {

@@ -4,8 +4,11 @@
 #include <cstdint>
 #include <span>
 
+#include "absl/status/status.h"
+
 #include "services/stage_worker/kv_cache/step_batch.h"
 #include "services/stage_worker/model/device_context.h"
+#include "services/stage_worker/model/draw_constraints.h"
 #include "services/stage_worker/model/step_output.h"
 #include "services/stage_worker/weights/stage_weights.h"
 
@@ -19,14 +22,16 @@ class OutputHead final {
 
   // Final norm and logits for the rows that need them, from workspace.residual, in groups of at
   // most kMaxLogitRows; then scores and draws. All devices take part in the logits; only the device
-  // of rank 0 draws, the others return an empty output. Logits that are not finite fail their
-  // sequence alone.
+  // of rank 0 draws, the others return an empty output. Logits that are not finite, and structured
+  // output that cannot be kept, fail their sequence alone.
   StepOutput Run(const StepBatch& batch) const;
 
  private:
   TensorView ComputeLogits(std::span<const int32_t> rows) const;
   void ScorePrompts(const StepBatch& batch, StepOutput& output) const;
   void Draw(const StepBatch& batch, StepOutput& output) const;
+  // As DrawConstraints::TokensFor, with the position.
+  absl::Status Constrain(const DrawRow& draw, DrawTokens* tokens) const;
   bool draws() const { return context_.first_rank == 0; }
 
   const DeviceContext& context_;

@@ -1,6 +1,8 @@
 #include "services/stage_worker/clients/step_conversion.h"
 
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
@@ -126,6 +128,54 @@ TEST(DecodeStep, RefusesSamplingValuesOutOfRange) {
       EXPECT_TRUE(absl::StrContains(status.message(), "sequence 7")) << status;
     }
   }
+}
+
+TEST(DecodeStep, KeepsStructuredOutput) {
+  EXPECT_EQ(DecodeStep(ExampleStep())->new_sequences[0].sampling.structured, nullptr);
+  v1::StepCommand command = ExampleStep();
+  v1::StructuredOutput* output =
+      command.mutable_new_sequences(0)->mutable_sampling()->mutable_structured_output();
+  output->set_kind(v1::StructuredOutput::KIND_CHOICE);
+  output->set_text("text");
+  output->add_choices("a");
+  output->set_compact(true);
+  output->set_whitespace_pattern(" ?");
+  output->set_begin_after_token_id(12);
+  output->add_end_token_ids(1);
+  const auto work = DecodeStep(command);
+  ASSERT_TRUE(work.ok()) << work.status();
+  const StructuredSettings& structured = *work->new_sequences[0].sampling.structured;
+  EXPECT_EQ(structured.constraint.kind, structured::ConstraintKind::kChoice);
+  EXPECT_EQ(structured.constraint.text, "text");
+  EXPECT_EQ(structured.constraint.choices, std::vector<std::string>{"a"});
+  EXPECT_TRUE(structured.constraint.compact);
+  EXPECT_EQ(structured.constraint.whitespace_pattern, " ?");
+  EXPECT_EQ(structured.begin_after_token_id, 12u);
+  EXPECT_EQ(structured.end_token_ids, std::vector<uint32_t>{1});
+}
+
+TEST(DecodeStep, RefusesStructuredOutputOutOfRange) {
+  const auto refused = [](const auto& change) {
+    v1::StepCommand command = ExampleStep();
+    v1::StructuredOutput* output =
+        command.mutable_new_sequences(0)->mutable_sampling()->mutable_structured_output();
+    output->set_kind(v1::StructuredOutput::KIND_REGEX);
+    output->add_end_token_ids(1);
+    change(output);
+    return !DecodeStep(command).ok();
+  };
+  using Output = v1::StructuredOutput;
+  EXPECT_FALSE(refused([](Output*) {}));
+  EXPECT_TRUE(refused([](Output* output) { output->clear_kind(); }));
+  EXPECT_TRUE(refused([](Output* output) { output->set_kind(static_cast<Output::Kind>(99)); }));
+  EXPECT_TRUE(refused([](Output* output) { output->clear_end_token_ids(); }));
+  EXPECT_TRUE(refused([](Output* output) { output->set_text(std::string(300'000, 'a')); }));
+  EXPECT_TRUE(refused([](Output* output) {
+    output->add_choices(std::string(200'000, 'a'));
+    output->add_choices(std::string(200'000, 'b'));
+  }));
+  EXPECT_TRUE(
+      refused([](Output* output) { output->set_whitespace_pattern(std::string(5'000, 'a')); }));
 }
 
 TEST(DecodeStep, RefusesTooManyAlternativesAndBiases) {

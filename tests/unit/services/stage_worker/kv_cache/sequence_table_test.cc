@@ -101,6 +101,21 @@ TEST_F(SequenceTableTest, LearnsWhatWasFedBackForTheHistory) {
   EXPECT_EQ((*third)->draws[0].answer_tokens[0], 70u);
 }
 
+TEST_F(SequenceTableTest, StructuredOutputHasTheAnswerForItsHistory) {
+  auto structured = std::make_shared<StructuredSettings>();
+  structured->end_token_ids = {1};
+  sampling_.structured = structured;
+  ASSERT_TRUE(table_.Apply(FirstStep(sampling_)).ok());
+  table_.LearnToken(1, 3, 70);
+  const auto second = table_.Apply(StepOf(2, FedChunk(3, 1)));
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_THAT((*second)->draws[0].answer_tokens, ElementsAre(70));
+  EXPECT_TRUE((*second)->draws[0].prompt_tokens.empty());
+  structured->end_token_ids = {1000};
+  table_.Reset(16);
+  EXPECT_EQ(table_.Apply(FirstStep(sampling_)).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 // The scheduler orders the step behind without waiting for the token; the order may be late.
 TEST_F(SequenceTableTest, LearnsWhatWasDrawnBeforeItWasFedBack) {
   sampling_.presence_penalty = 0.5f;

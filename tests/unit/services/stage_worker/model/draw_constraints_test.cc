@@ -1,0 +1,145 @@
+#include "services/stage_worker/model/draw_constraints.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace baton::stage {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr uint32_t kEnd = 256;
+constexpr uint32_t kThink = 257;
+constexpr size_t kVocabSize = 4000;
+
+// All bytes, an end token, a token that ends the reasoning, and many long tokens.
+std::shared_ptr<const structured::VocabularyTrie> MakeBytes() {
+  std::vector<std::string> tokens;
+  for (int byte = 0; byte < 256; ++byte) tokens.push_back(std::string(1, static_cast<char>(byte)));
+  tokens.resize(258);
+  while (tokens.size() < kVocabSize) tokens.push_back("t" + std::to_string(tokens.size()));
+  return std::make_shared<structured::VocabularyTrie>(tokens, kVocabSize);
+}
+
+class DrawConstraintsTest : public testing::Test {
+ protected:
+  DrawConstraintsTest() { constraints_.SetVocabulary(MakeBytes()); }
+
+  static SamplingSettings Choosing(std::vector<std::string> choices) {
+    auto structured = std::make_shared<StructuredSettings>();
+    structured->constraint.kind = structured::ConstraintKind::kChoice;
+    structured->constraint.choices = std::move(choices);
+    structured->end_token_ids = {kEnd};
+    SamplingSettings settings;
+    settings.structured = structured;
+    return settings;
+  }
+
+  static DrawRow Row(SamplingSettings settings, std::vector<uint32_t> answer = {}) {
+    DrawRow draw;
+    draw.sequence_id = 5;
+    draw.sampling = std::make_shared<const SamplingSettings>(std::move(settings));
+    draw.answer_tokens = std::move(answer);
+    return draw;
+  }
+
+  std::vector<uint32_t> AllowedAt(const DrawRow& draw) {
+    const auto tokens = constraints_.TokensFor(draw);
+    EXPECT_TRUE(tokens.ok()) << tokens.status();
+    return tokens.ok() ? tokens->allowed : std::vector<uint32_t>();
+  }
+
+  DrawConstraints constraints_;
+};
+
+TEST_F(DrawConstraintsTest, FollowsTheAnswer) {
+  DrawRow draw = Row(Choosing({"ab", "ac"}));
+  EXPECT_THAT(AllowedAt(draw), ElementsAre('a'));
+  draw.answer_tokens = {'a'};
+  EXPECT_THAT(AllowedAt(draw), ElementsAre('b', 'c'));
+  draw.answer_tokens = {'a', 'c'};
+  EXPECT_THAT(AllowedAt(draw), ElementsAre(kEnd));
+  draw.answer_tokens = {'a', 'c', kEnd};  // ignore_eos: still nothing else
+  EXPECT_THAT(AllowedAt(draw), ElementsAre(kEnd));
+  EXPECT_EQ(constraints_.num_compiled(), 1u);
+}
+
+TEST_F(DrawConstraintsTest, ASequenceThatComesBackIsWhereItsTokensSay) {
+  AllowedAt(Row(Choosing({"ab", "ac"}), {'a', 'b'}));
+  EXPECT_THAT(AllowedAt(Row(Choosing({"xyz"}), {'x', 'y'})), ElementsAre('z'));
+  EXPECT_THAT(AllowedAt(Row(Choosing({"ab", "ac"}), {'a'})), ElementsAre('b', 'c'));
+  EXPECT_EQ(constraints_.num_sequences(), 1u);
+}
+
+TEST_F(DrawConstraintsTest, ForgetsSequencesThatNobodyKnows) {
+  for (uint64_t id = 0; id < 1000; ++id) {
+    DrawRow draw = Row(Choosing({"ab"}));
+    draw.sequence_id = id;
+    AllowedAt(draw);
+  }
+  EXPECT_LT(constraints_.num_sequences(), 100u);
+}
+
+TEST_F(DrawConstraintsTest, BeginsBehindTheReasoning) {
+  SamplingSettings settings = Choosing({"ab"});
+  auto structured = std::make_shared<StructuredSettings>(*settings.structured);
+  structured->begin_after_token_id = kThink;
+  settings.structured = structured;
+  DrawRow draw = Row(settings);
+  // Anything but the end.
+  EXPECT_THAT(constraints_.TokensFor(draw)->masked, ElementsAre(kEnd));
+  draw.answer_tokens = {'q', 300};
+  EXPECT_THAT(constraints_.TokensFor(draw)->masked, ElementsAre(kEnd));
+  draw.answer_tokens.push_back(kThink);
+  EXPECT_THAT(AllowedAt(draw), ElementsAre('a'));
+  draw.answer_tokens.push_back('a');
+  EXPECT_THAT(AllowedAt(draw), ElementsAre('b'));
+}
+
+TEST_F(DrawConstraintsTest, ManyTokensAreListedByWhatIsNotAllowed) {
+  SamplingSettings settings = Choosing({"x"});
+  auto structured = std::make_shared<StructuredSettings>(*settings.structured);
+  structured->constraint = {.kind = structured::ConstraintKind::kRegex, .text = "[^b]*"};
+  settings.structured = structured;
+  const auto tokens = constraints_.TokensFor(Row(settings));
+  EXPECT_TRUE(tokens->allowed.empty());
+  EXPECT_THAT(tokens->masked, testing::Contains('b'));
+  EXPECT_THAT(tokens->masked, testing::Contains(kThink));
+  EXPECT_THAT(tokens->masked, testing::Not(testing::Contains('a')));
+  EXPECT_THAT(tokens->masked, testing::Not(testing::Contains(kEnd)));
+}
+
+TEST_F(DrawConstraintsTest, GoesTogetherWithOtherSets) {
+  SamplingSettings settings = Choosing({"ab", "ac", "a"});
+  settings.allowed_token_ids = {'a', 'c', 'x', kEnd};
+  settings.masked_token_ids = {kEnd};
+  DrawRow draw = Row(settings, {'a'});
+  EXPECT_THAT(AllowedAt(draw), ElementsAre('c', kEnd));
+  draw.masked = true;
+  EXPECT_THAT(AllowedAt(draw), ElementsAre('c'));
+  draw.answer_tokens = {'a', 'c'};  // nothing but the end is left: it may come
+  EXPECT_THAT(AllowedAt(draw), ElementsAre(kEnd));
+}
+
+TEST_F(DrawConstraintsTest, SaysWhyASequenceCannotGoOn) {
+  SamplingSettings settings = Choosing({"ab"});
+  settings.allowed_token_ids = {'x'};
+  EXPECT_THAT(constraints_.TokensFor(Row(settings)).status().message(),
+              HasSubstr("none of allowed_token_ids"));
+  EXPECT_THAT(constraints_.TokensFor(Row(Choosing({"ab"}), {'x'})).status().message(),
+              HasSubstr("does not keep to it"));
+  EXPECT_THAT(constraints_.TokensFor(Row(Choosing({""}))).status().message(),
+              HasSubstr("a choice is empty"));
+  constraints_.SetVocabulary(nullptr);
+  EXPECT_THAT(constraints_.TokensFor(Row(Choosing({"ab"}))).status().message(),
+              HasSubstr("no tokenizer.json"));
+}
+
+}  // namespace
+}  // namespace baton::stage
