@@ -81,16 +81,28 @@ uint32_t BatchBuilder::NextChunk(const Sequence& sequence, uint32_t budget) cons
 }
 
 void BatchBuilder::AddBegunPrompts() {
-  std::vector<Sequence*> prompts;  // of one class
-  for (Sequence* sequence : *state_.running) {
-    if (!sequence->runnable() || sequence->decoding()) continue;
-    if (!prompts.empty() && prompts.back()->priority() != sequence->priority()) {
-      AddPrompts(prompts);
-      prompts.clear();
+  const bool has_one_key = state_.waiting->num_live_keys() == 1;
+  for (auto next = state_.running->begin(); next != state_.running->end();) {
+    const int32_t priority = (*next)->priority();
+    std::vector<Sequence*> within;  // of this class, of keys within their share of the places
+    std::vector<Sequence*> over;    // the others
+    for (; next != state_.running->end() && (*next)->priority() == priority; ++next) {
+      if (!(*next)->runnable() || (*next)->decoding()) continue;
+      const KeyAccount& key = state_.waiting->KeyOf(**next);
+      (!has_one_key && key.num_places <= PlacesFor(key) ? within : over).push_back(*next);
     }
-    prompts.push_back(sequence);
+    if (within.empty()) {
+      AddPrompts(over);
+      continue;
+    }
+    // Those within their share are not to wait for long steps of others: these, and newcomers, have
+    // little of it.
+    const uint32_t kept = over.empty() ? 0 : std::min(budget_ / 2, limits_.min_chunk);
+    budget_ -= kept;
+    AddPrompts(within);
+    budget_ = over.empty() ? std::min(budget_, limits_.min_chunk) : kept;
+    AddPrompts(over);
   }
-  AddPrompts(prompts);
 }
 
 void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts) {
