@@ -42,6 +42,9 @@ ABSL_FLAG(
     bool, share_prefix_cache, false,
     "API keys share cached prompts; a key can then tell, from the time to the first token, what "
     "others have asked");
+ABSL_FLAG(absl::Duration, early_refusal_time, absl::Milliseconds(100),
+          "When the scheduler refuses a request and says that it would refuse any of that key, the "
+          "key's next ones are refused unparsed for as long, at most for this long. 0: never.");
 ABSL_FLAG(int, max_num_requests_per_key, 0,
           "generation sequences at a time of one API key; more are answered 429; 0: no bound");
 ABSL_FLAG(int, max_num_requests, 1024,
@@ -144,6 +147,7 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.api_keys = absl::GetFlag(FLAGS_api_key);
   ASSIGN_OR_RETURN(config.api_key_weights, KeyWeights());
   config.share_prefix_cache = absl::GetFlag(FLAGS_share_prefix_cache);
+  config.early_refusal_time = absl::GetFlag(FLAGS_early_refusal_time);
   config.max_num_requests_per_key =
       static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests_per_key));
   config.max_num_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests));

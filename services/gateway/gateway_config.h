@@ -23,6 +23,7 @@ struct GatewayConfig {
   std::vector<uint32_t> api_key_weights;  // of the first keys; the others have 1
   bool share_prefix_cache = false;        // between API keys
   size_t max_num_requests = 1024;
+  absl::Duration early_refusal_time = absl::Milliseconds(100);
   size_t max_num_requests_per_key = 0;  // 0: no bound
   absl::Duration request_timeout = absl::Seconds(600);
   absl::Duration recovery_timeout = absl::Seconds(30);

@@ -45,6 +45,7 @@ class GatewayServerImpl final : public GatewayServer {
   const ApiKeys api_keys_;
   RequestValidator validator_;
   RequestSlots slots_;
+  EarlyGate gate_;
   GatewayMetrics metrics_;
   EventLoop loop_;
   LoopPulse pulse_{loop_};
@@ -68,6 +69,7 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
       api_keys_(config.api_keys, config.api_key_weights, config.share_prefix_cache),
       validator_(model_->defaults, model_->limits),
       slots_(config.max_num_requests, config.max_num_requests_per_key),
+      gate_(config.early_refusal_time),
       metrics_(runtime->registry(), model_->names.front(), model_->limits.max_model_len),
       scheduler_(CreateChannel(config.scheduler_address), MakePeerInfo("gateway"), loop_),
       sequences_(scheduler_, loop_,
@@ -86,6 +88,7 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
                .api_keys = api_keys_,
                .validator = validator_,
                .slots = slots_,
+               .gate = gate_,
                .scheduler = sequences_,
                .group = *group_,
                .metrics = metrics_,

@@ -7,11 +7,14 @@ First the knee: the offered rate (open loop, random arrivals) is raised by half 
 more is answered than before; the knee is the most that was answered. Then 2, 5 and 10 times the knee are offered. Of each:
 goodput (requests answered completely, in the time of the load) against the knee, time to the first
 token of what was accepted, what refusals took in the gateway and at the client, and memory before and
-after. Client and group share the machine: the ratios of one run say more than the figures.
+after. Client and group share the machine: the ratios of one run say more than the figures, the generator
+yields the processor to the service (`--nice`; what it could not send is not in "offered"), and what each
+process used of it is printed.
 """
 
 import argparse
 import asyncio
+import os
 import tempfile
 import time
 
@@ -30,9 +33,17 @@ def gateway_quantile(before, after, share):
     return next((bound for bound in sorted(counts) if counts[bound] >= share * total), float("nan"))
 
 
+def processor(group):
+    """Seconds of processor time so far, by process."""
+    used = {name: load_client.cpu_seconds(pid) for name, pid in group.pids.items()}
+    used["generator"] = time.process_time()
+    return used
+
+
 def offer(group, rate, arguments, seconds):
     load = open_loop.OpenLoop(group.port, group.model, arguments.prompt_tokens, arguments.max_tokens)
     before = group.metrics("gateway")
+    used_before = processor(group)
 
     async def run():
         begin = time.perf_counter()
@@ -44,6 +55,7 @@ def offer(group, rate, arguments, seconds):
 
     begin, end = asyncio.run(run())
     after = group.metrics("gateway")
+    used = {name: used - used_before[name] for name, used in processor(group).items()}
     served = [r for r in load.results if r.complete]
     refused = [r for r in load.results if r.status == 503]
     other = len(load.results) - len(served) - len(refused)
@@ -55,6 +67,9 @@ def offer(group, rate, arguments, seconds):
             "first": [r.first - r.sent for r in served],
             "refusal": [r.first - r.sent for r in refused],
             "gateway_p99": gateway_quantile(before, after, 0.99),
+            "early": sum(value - before.get(name, 0) for name, value in after.items()
+                         if name.startswith("baton_gateway_early_refusals_total")),
+            "used": {name: seconds / (end - begin) for name, seconds in used.items()},
             "retry": [r.retry_after_ms / 1000 for r in refused]}
 
 
@@ -67,8 +82,12 @@ def show(name, outcome, knee=None):
     if outcome["refused"]:
         line += (f"; refusals p99 {open_loop.percentile(outcome['refusal'], .99) * 1000:.1f} ms at the client, "
                  f"at most {outcome['gateway_p99'] * 1000:g} ms in the gateway; told to retry after "
-                 f"{open_loop.percentile(outcome['retry'], .5):.1f} s")
+                 f"{open_loop.percentile(outcome['retry'], .5):.1f} s; {outcome['early']:.0f} unparsed")
     print(line, flush=True)
+    shares = ", ".join(f"{name} {share * 100:.0f} %" for name, share in outcome["used"].items())
+    compute = sum(share for name, share in outcome["used"].items() if name.startswith("stage-worker"))
+    print(f"    processor: {shares}; {outcome['goodput'] / max(compute, 1e-9):.1f} answers for a second of it in "
+          f"the stage-workers; load average {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def find_knee(group, arguments):
@@ -90,6 +109,7 @@ def main():
     parser.add_argument("--shape", default="1x1", help="stages x ranks")
     parser.add_argument("--prompt-tokens", type=int, default=32)
     parser.add_argument("--max-tokens", type=int, default=16)
+    parser.add_argument("--nice", type=int, default=5, help="of the generator")
     parser.add_argument("--times", default="2,5,10", help="of the knee")
     parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve")
     arguments = parser.parse_args()
@@ -99,6 +119,7 @@ def main():
         group = load_client.start(folder, "--no-log-requests", *flags, stages=stages, ranks=ranks)
         try:
             group.wait_ready()
+            os.nice(arguments.nice)
             knee = find_knee(group, arguments)
             print(f"knee: {knee:.1f} requests/s ({' '.join(flags)})")
             before = {name: load_client.rss_mib(pid) for name, pid in group.pids.items()}

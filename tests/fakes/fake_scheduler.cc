@@ -182,6 +182,9 @@ grpc::Status FakeScheduler::SendAnswer(grpc::ServerContext* context,
   if (answer.retry_after_ms > 0) {
     context->AddTrailingMetadata("retry-after-ms", absl::StrCat(answer.retry_after_ms));
   }
+  if (answer.closed_for_us > 0) {
+    context->AddTrailingMetadata("closed-for-us", absl::StrCat(answer.closed_for_us));
+  }
   return grpc::Status(static_cast<grpc::StatusCode>(answer.status.code()),
                       std::string(answer.status.message()));
 }

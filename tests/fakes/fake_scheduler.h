@@ -32,7 +32,8 @@ struct FakeAnswer {
   v1::FinishReason finish_reason = v1::FINISH_REASON_STOP;
   uint32_t num_cached = 0;  // prompt tokens, sent with the first token
   absl::Status status;      // ends the stream after the tokens; if not OK, no finish reason is sent
-  int64_t retry_after_ms = 0;  // sent as trailing metadata if positive
+  int64_t retry_after_ms = 0;  // sent as trailing metadata if positive; so below
+  int64_t closed_for_us = 0;
 };
 
 class FakeScheduler final : public v1::Scheduling::Service {

@@ -22,6 +22,8 @@ constexpr FlagShape kList = FlagShape::kList;
 std::vector<ServeFlag> GatewayFlags() {
   return {
       {"max-num-requests", kValue, kToGateway, "requests at a time; more are answered 503"},
+      {"early-refusal-time", kValue, kToGateway,
+       "most time for which a key's requests are refused unparsed after the scheduler refused one"},
       {"max-num-requests-per-key", kValue, kToGateway,
        "requests at a time of one API key; more are answered 429"},
       {"share-prefix-cache", kSwitch, kToGateway, "API keys share cached prompts; default: no"},

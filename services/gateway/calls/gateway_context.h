@@ -4,6 +4,7 @@
 #include "absl/time/time.h"
 
 #include "services/gateway/admission/api_keys.h"
+#include "services/gateway/admission/early_gate.h"
 #include "services/gateway/admission/request_slots.h"
 #include "services/gateway/admission/request_validator.h"
 #include "services/gateway/calls/text_queue.h"
@@ -27,6 +28,7 @@ struct GatewayContext {
   const ApiKeys& api_keys;
   RequestValidator& validator;
   RequestSlots& slots;
+  EarlyGate& gate;  // the loop's
   SchedulerClient& scheduler;
   GroupWatch& group;
   GatewayMetrics& metrics;

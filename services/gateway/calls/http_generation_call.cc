@@ -1,11 +1,13 @@
 #include "services/gateway/calls/http_generation_call.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <utility>
 
 #include "absl/random/random.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
@@ -63,8 +65,19 @@ absl::Status HttpGenerationCall::ReadHeaders() {
   return absl::OkStatus();
 }
 
+absl::Status HttpGenerationCall::CheckGate() {
+  // A body may say another priority than the header; what it says is not known yet.
+  gated_ = !absl::StrContains(exchange_.request().body, "\"priority\"");
+  if (!gated_) return absl::OkStatus();
+  return context_.gate.Check(scope_.caller.name, scope_.priority.value_or(0), scope_.arrival_tick);
+}
+
 void HttpGenerationCall::Start() {
   if (absl::Status read = ReadHeaders(); !read.ok()) return Fail(read);
+  if (absl::Status refused = CheckGate(); !refused.ok()) {
+    context_.metrics.CountEarlyRefusal();
+    return Fail(refused);
+  }
   auto slot = context_.slots.Acquire(scope_.caller.name);
   if (!slot.ok()) return Fail(slot.status());
   slot_.emplace(std::move(*slot));
@@ -193,7 +206,12 @@ void HttpGenerationCall::Complete() {
 }
 
 void HttpGenerationCall::OnFailure(size_t, const absl::Status& status) {
-  if (!ended_) Fail(status);
+  if (ended_) return;
+  if (gated_) {
+    context_.gate.Learn(scope_.caller.name, scope_.priority.value_or(0), status,
+                        std::chrono::steady_clock::now());
+  }
+  Fail(status);
 }
 
 void HttpGenerationCall::Abort(const absl::Status& reason) {

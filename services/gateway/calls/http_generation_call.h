@@ -62,6 +62,8 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
 
   // What the headers say. Errors: InvalidArgument naming the header.
   absl::Status ReadHeaders();
+  // Refuses at once what the scheduler would refuse.
+  absl::Status CheckGate();
   void PrepareOnWorker();
   void Run(absl::StatusOr<PreparedGeneration> prepared);
   void WriteEvents(const std::string& events);
@@ -83,7 +85,8 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   RequestUsage usage_;                  // running totals of
   std::vector<SequenceUsage> counted_;  // what each sequence had at its last update
   std::vector<std::optional<uint32_t>>
-      least_cached_;  // of each prompt's choices, once one is known
+      least_cached_;    // of each prompt's choices, once one is known
+  bool gated_ = false;  // its priority is known before its body is parsed
   bool stream_started_ = false;
   bool paused_ = false;
   bool ended_ = false;

@@ -1,6 +1,7 @@
 #include "services/gateway/calls/inference_call.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -41,6 +42,12 @@ absl::StatusOr<ApiCaller> IdentifyCaller(const ApiKeys& keys,
 void InferenceCall::Start() {
   const auto caller = IdentifyCaller(context_.api_keys, *server_context_);
   if (!caller.ok()) return End(caller.status());
+  caller_ = caller->name;
+  if (absl::Status refused = context_.gate.Check(caller_, /*priority=*/0, arrival_tick_);
+      !refused.ok()) {
+    context_.metrics.CountEarlyRefusal();
+    return End(refused);
+  }
   auto slot = context_.slots.Acquire(caller->name);
   if (!slot.ok()) return End(slot.status());
   slot_.emplace(std::move(*slot));
@@ -107,7 +114,10 @@ void InferenceCall::OnUpdate(size_t, SequenceUpdate& update) {
   WriteNext();
 }
 
-void InferenceCall::OnFailure(size_t, const absl::Status& status) { End(status); }
+void InferenceCall::OnFailure(size_t, const absl::Status& status) {
+  context_.gate.Learn(caller_, /*priority=*/0, status, std::chrono::steady_clock::now());
+  End(status);
+}
 
 void InferenceCall::WriteNext() {
   if (writing_ || finished_ || text_job_ != nullptr) return;

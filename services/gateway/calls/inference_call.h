@@ -56,6 +56,7 @@ class InferenceCall final : public grpc::ServerWriteReactor<v1::GenerateResponse
   const v1::GenerateRequest* const request_;
   const absl::Time arrival_;
   const MonotonicTime arrival_tick_;  // the same moment
+  std::string caller_;                // once it is identified
   // The loop's from here.
   std::optional<RequestSlots::Slot> slot_;
   std::unique_ptr<GenerateCall> sequence_;

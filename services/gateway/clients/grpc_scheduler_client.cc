@@ -1,5 +1,6 @@
 #include "services/gateway/clients/grpc_scheduler_client.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -8,6 +9,7 @@
 #include "common/log/log.h"
 #include "common/rpc/status_conversion.h"
 #include "common/status/status_macros.h"
+#include "services/gateway/admission/early_gate.h"
 #include "services/gateway/admission/refusal.h"
 #include "services/gateway/clients/inbox_reader.h"
 
@@ -28,20 +30,30 @@ absl::Status HideTransport(const grpc::Status& status) {
   return converted;
 }
 
+// A number, at least 0, of the trailing metadata.
+std::optional<int64_t> Trailer(const grpc::ClientContext& context, const char* name) {
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto found = trailers.find(name);
+  int64_t value = 0;
+  if (found == trailers.end() ||
+      !absl::SimpleAtoi(absl::string_view(found->second.data(), found->second.size()), &value) ||
+      value < 0) {
+    return std::nullopt;
+  }
+  return value;
+}
+
 // Status of a finished Submit with what the scheduler said about retrying.
 absl::Status SubmitStatus(const grpc::Status& status, const grpc::ClientContext& context) {
   absl::Status converted = HideTransport(status);
   if (converted.ok()) return converted;
-  const auto& trailers = context.GetServerTrailingMetadata();
-  const auto found = trailers.find("retry-after-ms");
-  int64_t milliseconds = 0;
-  if (found == trailers.end() ||
-      !absl::SimpleAtoi(absl::string_view(found->second.data(), found->second.size()),
-                        &milliseconds) ||
-      milliseconds < 0) {
-    return converted;
+  if (const auto retry = Trailer(context, "retry-after-ms"); retry.has_value()) {
+    converted = WithRetryAfter(std::move(converted), absl::Milliseconds(*retry));
   }
-  return WithRetryAfter(std::move(converted), absl::Milliseconds(milliseconds));
+  if (const auto closed = Trailer(context, "closed-for-us"); closed.has_value()) {
+    converted = WithClosedFor(std::move(converted), absl::Microseconds(*closed));
+  }
+  return converted;
 }
 
 class GrpcSubmitStream final : public SubmitStream {

@@ -8,8 +8,8 @@
 namespace baton::gateway {
 namespace {
 
-const std::vector<double> kRefusalSeconds = {.0002, .0005, .001, .002, .003, .005, .01,
-                                             .02,   .05,   .1,   .5,   1,    5,    30};
+const std::vector<double> kRefusalSeconds = {.00005, .0001, .0002, .0005, .001, .002, .003, .005,
+                                             .01,    .02,   .05,   .1,    .5,   1,    5,    30};
 
 }  // namespace
 
@@ -26,6 +26,9 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
                     .Name("baton_gateway_refusals_total")
                     .Help("Generation requests refused or failed, by reason")
                     .Register(*registry_)),
+      early_refusals_(adder_.Counter(
+          "baton_gateway_early_refusals_total",
+          "Refused before they were parsed, on the word that came with the last refusal")),
       refusal_seconds_(adder_.Histogram("baton_gateway_refusal_seconds",
                                         "Arrival of a request to its answer 429 or 503",
                                         kRefusalSeconds)),
@@ -49,6 +52,8 @@ void GatewayMetrics::CountHttpAnswer(absl::string_view route, int status) {
 void GatewayMetrics::CountRefusal(absl::string_view reason) {
   refusals_.Add({{"reason", std::string(reason)}}).Increment();
 }
+
+void GatewayMetrics::CountEarlyRefusal() { early_refusals_.Increment(); }
 
 void GatewayMetrics::RecordTurnedAway(absl::Duration since_arrival) {
   refusal_seconds_.Observe(absl::ToDoubleSeconds(since_arrival));

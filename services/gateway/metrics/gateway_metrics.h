@@ -26,6 +26,8 @@ class GatewayMetrics {
   // `route` must be one of the routes of the API or "other".
   void CountHttpAnswer(absl::string_view route, int status);
   void CountRefusal(absl::string_view reason);
+  // One of them was refused before its body was looked at.
+  void CountEarlyRefusal();
   // A request was answered 429 or 503, so long after it had arrived.
   void RecordTurnedAway(absl::Duration since_arrival);
   void CountDisconnect();
@@ -47,6 +49,7 @@ class GatewayMetrics {
   VllmMetrics vllm_;
   prometheus::Family<prometheus::Counter>& http_answers_;
   prometheus::Family<prometheus::Counter>& refusals_;
+  prometheus::Counter& early_refusals_;
   prometheus::Histogram& refusal_seconds_;
   prometheus::Counter& disconnects_;
   prometheus::Counter& resubmissions_;

@@ -8,6 +8,7 @@
 
 #include "common/rpc/status_conversion.h"
 #include "services/scheduler/calls/submit_limits.h"
+#include "services/scheduler/pipeline/closed_for.h"
 
 namespace baton::scheduler {
 namespace {
@@ -80,6 +81,10 @@ void SubmitCall::Finish(const absl::Status& status, absl::Duration retry_after) 
     if (retry_after > absl::ZeroDuration()) {
       context_->AddTrailingMetadata("retry-after-ms",
                                     absl::StrCat(absl::ToInt64Milliseconds(retry_after)));
+    }
+    if (const absl::Duration closed_for = ClosedFor(status); closed_for > absl::ZeroDuration()) {
+      context_->AddTrailingMetadata("closed-for-us",
+                                    absl::StrCat(absl::ToInt64Microseconds(closed_for)));
     }
     action = NextLocked();
   }

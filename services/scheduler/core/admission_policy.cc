@@ -21,6 +21,20 @@ uint64_t Mix(uint64_t bits) {
 
 std::string Seconds(TimeUs time) { return absl::StrCat((time + kSecond / 2) / kSecond, " s"); }
 
+// When room for the smallest newcomer of the key of `request`, which would wait for `wait`, is
+// expected; 0: there is some.
+TimeUs TimeToRoom(const SequenceRequest& request, const RequestQueue& queue,
+                  const ServiceRate& rate, TimeUs wait, TimeUs max_wait) {
+  if (wait > max_wait) return wait - max_wait;
+  if (queue.HasRoomFor(1)) return 0;
+  const Work smallest{.prompt_tokens = 1, .answer_tokens = 1};
+  const bool makes_room =
+      !queue.WhoMakesRoom(request.fairness_key, request.fairness_weight, request.priority, smallest)
+           .empty();
+  // One of those that wait begins.
+  return makes_room ? 0 : rate.TimeFor(queue.work()) / static_cast<TimeUs>(queue.size());
+}
+
 }  // namespace
 
 absl::string_view RefusalName(RefusalReason reason) {
@@ -52,7 +66,8 @@ Verdict JudgeNewcomer(const SequenceRequest& request, uint32_t expected_answer,
   Verdict verdict;
   if (!request.resumed.empty()) return verdict;
   const auto refuse = [&](RefusalReason reason, std::string message) {
-    verdict.refusal = Refusal{reason, std::move(message), RetryAfter(queue, rate, request.id)};
+    verdict.refusal = Refusal{reason, std::move(message), RetryAfter(queue, rate, request.id),
+                              TimeToRoom(request, queue, rate, verdict.wait, max_wait)};
     return verdict;
   };
   verdict.wait = rate.TimeFor(

@@ -28,6 +28,9 @@ struct Refusal {
   RefusalReason reason = RefusalReason::kQueueRequests;
   std::string message;
   TimeUs retry_after = 0;
+  // For so long even the smallest newcomer of the same key, of no better priority, is expected to
+  // be refused; 0: it might be taken.
+  TimeUs closed_for = 0;
 };
 
 struct Verdict {

@@ -8,6 +8,7 @@
 #include "common/log/check.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
+#include "services/scheduler/pipeline/closed_for.h"
 #include "services/scheduler/pipeline/step_encoding.h"
 #include "services/scheduler/pipeline/stop_mask.h"
 
@@ -96,7 +97,11 @@ void StepEngine::Submit(SubmitEvent event, MonotonicTime now) {
       CountRefusal(RefusalName(admission.refusal->reason));
       retry_after = absl::Microseconds(admission.refusal->retry_after);
     }
-    event.sink->Finish(added.status(), retry_after);
+    const TimeUs closed_for = admission.refusal.has_value() ? admission.refusal->closed_for : 0;
+    event.sink->Finish(closed_for > 0
+                           ? WithClosedFor(added.status(), absl::Microseconds(closed_for))
+                           : added.status(),
+                       retry_after);
     return;
   }
   LiveRequest live{

@@ -245,6 +245,66 @@ TEST_F(ErrorsContract, AFullQueueIs503WithTheSchedulersTimeToRetry) {
   EXPECT_EQ(response.Header("retry-after-ms"), "7400");
 }
 
+// The gate stays closed for as long as the test takes.
+class EarlyRefusals : public ErrorsContract {
+ protected:
+  EarlyRefusals() {
+    StartGateway([](GatewayConfig& config) {
+      config.api_keys = {"flood", "other"};
+      config.early_refusal_time = absl::Hours(1);
+    });
+    AwaitReady(200);
+    scheduler().PushAnswer({.status = absl::ResourceExhaustedError("9 requests wait already"),
+                            .retry_after_ms = 7400,
+                            .closed_for_us = 3'600'000'000});
+    EXPECT_EQ(Send("flood", ChatBody().dump()).status, 503);
+  }
+
+  TestHttpResponse Send(const std::string& key, const std::string& body) {
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", "/v1/chat/completions", body,
+                       absl::StrCat("Authorization: Bearer ", key, "\r\n"));
+    return client.Receive();
+  }
+};
+
+TEST_F(EarlyRefusals, AreAnsweredAsTheSchedulerWouldWithoutAskingIt) {
+  const TestHttpResponse response = Send("flood", ChatBody().dump());
+  EXPECT_EQ(ErrorOf(response, 503)["code"], "server_is_overloaded");
+  EXPECT_EQ(ErrorOf(response, 503)["message"], "9 requests wait already");
+  const int retry_ms = std::stoi(response.Header("retry-after-ms"));
+  EXPECT_GE(retry_ms, 6600);
+  EXPECT_LE(retry_ms, 8200);
+  EXPECT_EQ(scheduler().requests().size(), 1u);
+  EXPECT_THAT(Get("/metrics").body,
+              HasSubstr("baton_gateway_early_refusals_total{engine=\"0\",model_name="));
+}
+
+TEST_F(EarlyRefusals, ComeBeforeTheBodyIsLookedAt) {
+  EXPECT_EQ(Send("flood", "this is no JSON").status, 503);
+  EXPECT_EQ(Send("other", "this is no JSON").status, 400);
+}
+
+TEST_F(EarlyRefusals, KeepTheConnection) {
+  TestHttpClient client(http_port());
+  for (int i = 0; i < 3; ++i) {
+    client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                       "Authorization: Bearer flood\r\n");
+    EXPECT_EQ(client.Receive().status, 503);
+  }
+  client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                     "Authorization: Bearer other\r\n");
+  EXPECT_EQ(client.Receive().status, 200);
+}
+
+TEST_F(EarlyRefusals, AreNotForOtherKeysNorForBetterPriorities) {
+  EXPECT_EQ(Send("other", ChatBody().dump()).status, 200);
+  json urgent = ChatBody();
+  urgent["priority"] = -1;
+  EXPECT_EQ(Send("flood", urgent.dump()).status, 200);
+  EXPECT_EQ(scheduler().requests().size(), 3u);
+}
+
 TEST_F(ErrorsContract, AKeysOwnLimitIs429) {
   StartGateway([](GatewayConfig& config) {
     config.api_keys = {"first", "second"};

@@ -70,6 +70,7 @@ class LongRequestTest : public testing::Test {
   ApiKeys api_keys_{{}};
   RequestValidator validator_{SamplingDefaults(), {.max_model_len = 64, .vocab_size = 64}};
   RequestSlots slots_{4};
+  EarlyGate gate_{absl::Milliseconds(100)};
   NoScheduler scheduler_;
   GroupWatch group_{scheduler_, loop_, {}};
   GatewayMetrics metrics_{std::make_shared<prometheus::Registry>(), "test", 64};
@@ -78,6 +79,7 @@ class LongRequestTest : public testing::Test {
                           .api_keys = api_keys_,
                           .validator = validator_,
                           .slots = slots_,
+                          .gate = gate_,
                           .scheduler = scheduler_,
                           .group = group_,
                           .metrics = metrics_,

@@ -107,6 +107,34 @@ TEST_F(AdmissionPolicy, TellsToRetryWhenTheQueueIsDone) {
   EXPECT_GT(times.size(), 80u) << "not all at once";
 }
 
+TEST_F(AdmissionPolicy, SaysForHowLongTheQueueStaysFull) {
+  Fill("a", 100, 1000);
+  const Verdict verdict = Judge(Newcomer("a"), kNever);
+  ASSERT_TRUE(verdict.refusal.has_value());
+  EXPECT_EQ(verdict.refusal->closed_for, kSecond) << "as long as one of them takes";
+}
+
+TEST_F(AdmissionPolicy, SaysForHowLongTheWaitIsTooLong) {
+  Fill("a", 70, 1000);
+  const Verdict verdict = Judge(Newcomer("a"), 60 * kSecond);
+  ASSERT_TRUE(verdict.refusal.has_value());
+  EXPECT_EQ(verdict.refusal->closed_for, 10 * kSecond);
+}
+
+TEST_F(AdmissionPolicy, DoesNotSayThatSmallerOnesAreRefusedIfTheyAreNot) {
+  Fill("a", 1, 1000);
+  SequenceRequest large = MakeRequest(99, 9'995);
+  large.fairness_key = "a";
+  const Verdict verdict = Judge(large);
+  ASSERT_TRUE(verdict.refusal.has_value());
+  EXPECT_EQ(verdict.refusal->reason, RefusalReason::kQueueTokens);
+  EXPECT_EQ(verdict.refusal->closed_for, 0);
+  SequenceRequest hasty = Newcomer("a");
+  hasty.deadline = now_ + kSecond / 2;
+  EXPECT_EQ(Judge(hasty).refusal->reason, RefusalReason::kDeadline);
+  EXPECT_EQ(Judge(hasty).refusal->closed_for, 0);
+}
+
 TEST_F(AdmissionPolicy, TellsToRetryWithinAMinute) {
   EXPECT_GE(RetryAfter(queue_, rate_, 1), kSecond);
   Fill("a", 90, 100'000);
