@@ -1,9 +1,10 @@
-// Rates of the CPU kernels. Bytes are those of the weights (or of the cache) that a call reads
-// once, FLOP are two per multiplication. Compare GB/s at few rows with the machine's read rate,
-// GFLOP/s at many rows with rows of registers x clock.
+// Rates of the CPU kernels beside the machine's own. Bytes are those of the weights (or of the
+// cache) that a call reads once, FLOP are two per multiplication. of_read and of_fma are shares of
+// what as many threads can read from memory and multiply on float32 registers, measured before.
 //
 //   kernels_bench --benchmark_filter='linear/avx512_bf16/.*m:1/'
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -16,6 +17,7 @@
 
 #include "common/tensor/aligned_buffer.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "tests/bench/machine_rates.h"
 
 namespace baton::kernels {
 namespace {
@@ -26,11 +28,11 @@ struct Shape {
   int64_t k;
 };
 
-// The demo model whole and at eight ranks; one rank of eight of DeepSeek-R1.
+// The demo model whole and at eight ranks; one rank of eight of DeepSeek-R1; `baton mini-r1`.
 constexpr Shape kShapes[] = {
     {"demo_ffn_up", 1024, 256},   {"demo_q_b", 384, 128},         {"demo_head", 2048, 256},
     {"demo8_expert_up", 16, 256}, {"demo8_expert_down", 256, 16}, {"r1_qkv_a", 2112, 7168},
-    {"r1_q_b", 3072, 1536},       {"r1_o_proj", 7168, 2048},
+    {"r1_q_b", 3072, 1536},       {"r1_o_proj", 7168, 2048},      {"mini_o_proj", 2048, 2048},
 };
 
 void Fill(TensorView view, uint32_t seed) {
@@ -71,11 +73,24 @@ Team MakeTeam(CpuVariant variant, int threads) {
   return (*CreateCpuBackend(options))->CreateTeam(1, 1).value();
 }
 
-void SetRates(benchmark::State& state, double bytes, double multiplications) {
-  using benchmark::Counter;
-  state.counters["GB/s"] = Counter(bytes * 1e-9, Counter::kIsIterationInvariantRate);
-  state.counters["GFLOP/s"] =
-      Counter(2 * multiplications * 1e-9, Counter::kIsIterationInvariantRate);
+const bench::MachineRates& RatesOf(int threads) {
+  static std::map<int, bench::MachineRates> rates;
+  const auto found = rates.find(threads);
+  if (found != rates.end()) return found->second;
+  return rates.emplace(threads, bench::MeasureMachine(threads)).first->second;
+}
+
+void SetRates(benchmark::State& state, double bytes, double multiplications, int threads = 1) {
+  const auto set = [&](const char* name, double value) {
+    state.counters[name] = benchmark::Counter(value, benchmark::Counter::kIsIterationInvariantRate);
+  };
+  const bench::MachineRates& rates = RatesOf(threads);
+  set("GB/s", bytes * 1e-9);
+  set("of_read", bytes * 1e-9 / rates.read_gb_per_s);
+  set("GFLOP/s", 2 * multiplications * 1e-9);
+  if (rates.fma_gflop_per_s > 0) {
+    set("of_fma", 2 * multiplications * 1e-9 / rates.fma_gflop_per_s);
+  }
 }
 
 struct LinearCase {
@@ -104,7 +119,7 @@ void RunLinear(benchmark::State& state, const LinearCase& c) {
     next = (next + 1) % weights.size();
   }
   SetRates(state, static_cast<double>(weights[0]->bytes()),
-           static_cast<double>(c.m * c.shape.n * c.shape.k));
+           static_cast<double>(c.m * c.shape.n * c.shape.k), c.threads);
 }
 
 struct AttentionCase {
