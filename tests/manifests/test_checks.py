@@ -31,7 +31,8 @@ def test_planted_fault_is_found(folder, built):
 @pytest.mark.parametrize("name, folder, components", offered.combinations(),
                          ids=[name for name, _, _ in offered.combinations()])
 def test_offered_combination_is_sound(name, folder, components, built):
-    assert [str(fault) for fault in checks.check(render.render_with(folder, components), built)] == []
+    faults = checks.check(render.render_with(folder, components), built)
+    assert [str(fault) for fault in faults] == []
 
 
 def test_every_component_is_offered():

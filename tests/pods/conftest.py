@@ -19,7 +19,7 @@ MODEL = ROOT / "tests/data/tiny-r1"
 
 @pytest.fixture
 def start_cluster(tmp_path):
-    """start_cluster(form, groups=1): the pods of a form with the demo's settings, not created yet."""
+    """start_cluster(form, groups=1): a form's pods, with the demo's settings, to be created."""
     if not pod_network.is_allowed():
         pytest.skip("network namespaces need root")
     started = []

@@ -1,8 +1,8 @@
 """A DNS server for a test's pods: dns_stub.py ADDRESS FILE.
 
-FILE holds {"name": ["10.88.0.2", ...]} and is read at each question, so that names come, move and go
-while it runs. A name that is not there is NXDOMAIN, at once: what a cluster says of a pod to come; each
-question for such an address is printed.
+FILE holds {"name": ["10.88.0.2", ...]} and is read at each question, so that names come, move and
+go while it runs. A name that is not there is NXDOMAIN, at once: what a cluster says of a pod to
+come; each question for such an address is printed.
 """
 
 import json

@@ -31,13 +31,15 @@ class Container:
         self.process = None
 
     def start(self):
-        words, missing = pods.command_line(self.spec, self.pod.objects, self.pod.variables(self.spec))
+        variables = self.pod.variables(self.spec)
+        words, missing = pods.command_line(self.spec, self.pod.objects, variables)
         assert not missing, missing
         words = [self.pod.mounted(self.spec, word) for word in words]
         words[0] = os.path.join(self.pod.bin_dir, words[0])
         values = {name: self.pod.mounted(self.spec, value)
-                  for name, value in self.pod.variables(self.spec).items()}
-        kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+                  for name, value in variables.items()}
+        kept = {name: value for name, value in os.environ.items()
+                if name in ("PATH", "LD_LIBRARY_PATH")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 pod_network.in_namespace(self.pod.holder, self.pod.network.resolv_conf, words),
@@ -65,7 +67,7 @@ class Container:
         return found
 
     def crash(self):
-        """Ends the process as the kernel's OOM killer would, and starts it again in the same pod."""
+        """Ends the process as the OOM killer would, and starts it again in the same pod."""
         self.process.kill()
         self.process.wait()
         self.restarts += 1

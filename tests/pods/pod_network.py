@@ -21,8 +21,9 @@ BOUND = ["setpriv", "--pdeathsig", "KILL"]
 
 def is_allowed():
     """Whether this machine lets us make network and mount namespaces."""
-    probe = subprocess.run(["unshare", "--net", "--mount", "ip", "link", "add", "x", "type", "bridge"],
-                           capture_output=True, check=False)
+    add_bridge = ["ip", "link", "add", "x", "type", "bridge"]
+    probe = subprocess.run(["unshare", "--net", "--mount", *add_bridge], capture_output=True,
+                           check=False)
     return probe.returncode == 0
 
 

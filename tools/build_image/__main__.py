@@ -4,8 +4,8 @@ usage: python3 tools/build_image control|worker OUT_DIR [--bin-dir DIR] [--tag T
 
 control: gateway, scheduler, `baton`. worker: stage-worker, model-loader, UCX with its transports.
 Takes the built programs and, from this machine's Debian packages, exactly the files that they load.
-Writes OUT_DIR/image (the OCI layout), OUT_DIR/contents.txt (each file, its bytes and its package) and
-OUT_DIR/sbom.spdx.json. The same programs and packages give the same bytes.
+Writes OUT_DIR/image (the OCI layout), OUT_DIR/contents.txt (each file, its bytes and its package)
+and OUT_DIR/sbom.spdx.json. The same programs and packages give the same bytes.
 """
 
 import argparse

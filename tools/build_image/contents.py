@@ -1,4 +1,4 @@
-"""What is in an image: programs, the shared libraries that they load, and the few files beside them."""
+"""What is in an image: programs, the shared libraries that they load, a few files beside them."""
 
 import dataclasses
 import os
@@ -20,7 +20,8 @@ PLUGINS = {
 # `sleep` is what the pods of the form per-role-lws do before SIGTERM.
 TOOLS = {"control": ("/usr/bin/sleep",), "worker": ("/usr/bin/sleep",)}
 PLAIN = {
-    "etc/passwd": b"root:x:0:0:root:/:/sbin/nologin\nbaton:x:65532:65532:baton:/tmp:/sbin/nologin\n",
+    "etc/passwd": (b"root:x:0:0:root:/:/sbin/nologin\n"
+                   b"baton:x:65532:65532:baton:/tmp:/sbin/nologin\n"),
     "etc/group": b"root:x:0:\nbaton:x:65532:\n",
     "etc/nsswitch.conf": b"hosts: files dns\n",
 }
@@ -74,7 +75,7 @@ def collect(image, bin_dir):
 
 
 def _libraries(path):
-    """All shared libraries that `path` loads, the interpreter among them, as paths of this machine."""
+    """All shared libraries that `path` loads, the interpreter among them."""
     result = subprocess.run(["ldd", path], capture_output=True, text=True, check=False)
     if "not found" in result.stdout:
         raise ContentsError(f"{path}: {result.stdout.strip()}")

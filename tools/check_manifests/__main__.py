@@ -2,7 +2,8 @@
 
 usage: python3 tools/check_manifests [--bin-dir DIR] [--list] [FOLDER...]
 
-Without FOLDER: every overlay, and every form with every storage and component that offered.py names.
+Without FOLDER: every overlay, and every form with every storage and component that offered.py
+names.
 With FOLDERs (kustomizations): these alone, your own overlays for example.
 Prints a line "file: reason" per fault and ends with status 1 if there is one.
 """

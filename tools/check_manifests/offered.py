@@ -25,8 +25,8 @@ def _combination(form, components):
 
 
 def combinations():
-    """(name, folder, components): overlays; each form with each storage and each component alone, then
-    with all of them."""
+    """(name, folder, components): overlays; each form with each storage and each component
+    alone, then with all of them."""
     found = [(f"overlays/{folder.name}", folder, ())
              for folder in sorted((MANIFESTS / "overlays").iterdir())]
     for form in FORMS:

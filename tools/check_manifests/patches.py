@@ -8,7 +8,7 @@ class PatchError(Exception):
 
 
 def apply(content, patch):
-    """`content` with `patch` (operations, or a partial object) applied; `content` stays as it is."""
+    """A copy of `content` with `patch` (operations, or a partial object) applied."""
     content = copy.deepcopy(content)
     if isinstance(patch, list):
         for operation in patch:

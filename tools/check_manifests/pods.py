@@ -76,8 +76,9 @@ def by_name(objects, kind):
 
 
 def environment(container, objects, lws=None, fields=None):
-    """Name -> value as the container's process sees it. `lws` is what LeaderWorkerSet sets, `fields` what
-    the downward API knows; examples where none is given."""
+    """Name -> value as the container's process sees it. `lws` is what LeaderWorkerSet sets,
+    `fields` what the downward API knows; examples where none is given."""
+    fields = fields or FIELD_VALUES
     maps, secrets = by_name(objects, "ConfigMap"), by_name(objects, "Secret")
     values = {}
     for source in container.get("envFrom") or []:
@@ -87,7 +88,7 @@ def environment(container, objects, lws=None, fields=None):
     for entry in container.get("env") or []:
         source = entry.get("valueFrom") or {}
         if "fieldRef" in source:
-            values[entry["name"]] = (fields or FIELD_VALUES).get(source["fieldRef"]["fieldPath"], "?")
+            values[entry["name"]] = fields.get(source["fieldRef"]["fieldPath"], "?")
         elif "configMapKeyRef" in source:
             reference = source["configMapKeyRef"]
             config = maps.get(reference["name"])

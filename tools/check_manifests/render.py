@@ -1,8 +1,9 @@
 """Renders a kustomization: the part of kustomize that manifests/ uses, and no other.
 
-Supported: resources, components, configMapGenerator (without a name suffix), patches (JSON 6902, and
-merge patches without lists), namespace, labels (without selectors), images. Whatever else stands in a
-kustomization is an error, so that a file never means one thing here and another to kubectl.
+Supported: resources, components, configMapGenerator (without a name suffix), patches (JSON 6902,
+and merge patches without lists), namespace, labels (without selectors), images. Whatever else
+stands in a kustomization is an error, so that a file never means one thing here and another to
+kubectl.
 """
 
 import pathlib

@@ -1,7 +1,7 @@
 """NetworkPolicies allow every wire of a group, and no other between pods.
 
-The policies are evaluated as Kubernetes does: a pod that some policy selects for a direction is closed
-in that direction but for what such policies allow; a connection needs both ends.
+The policies are evaluated as Kubernetes does: a pod that some policy selects for a direction is
+closed in that direction but for what such policies allow; a connection needs both ends.
 """
 
 import pods

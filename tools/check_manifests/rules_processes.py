@@ -49,7 +49,8 @@ def _command(context, template, container):
         yield in_container(template, container, f"$({name}) is not set")
     program = words[0] if words else ""
     if program not in (*context.programs.flags, "baton"):
-        yield in_container(template, container, f"command {program or 'missing'}: not a program of ours")
+        yield in_container(template, container,
+                           f"command {program or 'missing'}: not a program of ours")
         return
     if missing:
         return
@@ -58,7 +59,8 @@ def _command(context, template, container):
     for name in sorted(own):
         if (name.startswith("BATON_") and program != "baton"
                 and _flag(name) not in context.programs.flags[program]):
-            yield in_container(template, container, f"{name}: {program} has no flag --{_flag(name)}")
+            yield in_container(template, container,
+                               f"{name}: {program} has no flag --{_flag(name)}")
     problem = context.programs.complaint(words, variables)
     if problem:
         yield in_container(template, container, problem)
@@ -66,7 +68,8 @@ def _command(context, template, container):
         folder = _value(context, program, words, variables, "model")
         paths = [mount["mountPath"] for mount in container.get("volumeMounts") or []]
         if not any(folder == path or folder.startswith(path + "/") for path in paths):
-            yield in_container(template, container, f"the model {folder or '(none)'} is in no volume")
+            yield in_container(template, container,
+                               f"the model {folder or '(none)'} is in no volume")
 
 
 def _value(context, program, words, variables, flag):
@@ -99,7 +102,8 @@ def _ports(context, template, container):
         return
     declared = {port["containerPort"] for port in container.get("ports") or []}
     for port in sorted(declared - set(listening)):
-        yield in_container(template, container, f"port {port} is declared and nothing listens on it")
+        yield in_container(template, container,
+                           f"port {port} is declared and nothing listens on it")
     for port in sorted(set(listening) - declared):
         yield in_container(template, container, f"listens on {port}, which is not declared")
     for kind in PROBES:
@@ -116,8 +120,8 @@ def _probe(template, container, kind, probe, listening):
         if path not in HEALTH_PAGES:
             yield in_container(template, container, f"{kind}: {path} is none of {HEALTH_PAGES}")
         if kind == "livenessProbe" and path == "/health/ready":
-            yield in_container(template, container, "livenessProbe asks /health/ready: a group that "
-                                                    "recovers would be killed")
+            yield in_container(template, container, "livenessProbe asks /health/ready: a group "
+                                                    "that recovers would be killed")
     elif "grpc" in probe:
         port = probe["grpc"].get("port")
     else:
@@ -165,5 +169,5 @@ def _grace(context, template):
         yield about(template, "no grace is left for the sidecars")
     if {"gateway", "scheduler"} <= set(ends):
         if ends["scheduler"][0] < ends["gateway"][0] or ends["scheduler"][1] < ends["gateway"][1]:
-            yield about(template, "the scheduler ends before the gateway that needs it: its sleep and "
-                                  "drain have to be as long")
+            yield about(template, "the scheduler ends before the gateway that needs it: its sleep "
+                                  "and drain have to be as long")

@@ -1,4 +1,4 @@
-"""What one object names in another exists: keys, claims, accounts, pods behind selectors, ports, peers."""
+"""What one object names in another exists: keys, claims, accounts, selected pods, ports, peers."""
 
 import re
 

@@ -1,5 +1,5 @@
-"""What the webhooks of LeaderWorkerSet and DisaggregatedSet refuse, and what makes a group that never
-gets ready."""
+"""What the webhooks of LeaderWorkerSet and DisaggregatedSet refuse, and what makes a group that
+never gets ready."""
 
 import re
 
@@ -30,7 +30,8 @@ def _group(item, group, prefix):
     size = template.get("size", 1)
     rolling = (group.get("rolloutStrategy") or {}).get("rollingUpdateConfiguration") or {}
     if _zero(rolling.get("maxUnavailable", 1)) and _zero(rolling.get("maxSurge", 0)):
-        yield about(item, f"{prefix}maxUnavailable and maxSurge are both 0: nothing could be updated")
+        yield about(item, f"{prefix}maxUnavailable and maxSurge are both 0: "
+                          "nothing could be updated")
     policy = template.get("subGroupPolicy")
     if policy is None:
         return
@@ -101,8 +102,9 @@ def _stages(context):
         yield about(stages[0].owner, f"{found} stage-workers in a group, "
                                      f"BATON_PIPELINE_PARALLEL_SIZE is {wanted}")
     for template in stages:
-        gpus = sum(int((container.get("resources") or {}).get("limits", {}).get("nvidia.com/gpu", 0))
-                   for container in template.containers())
+        limits = [(container.get("resources") or {}).get("limits") or {}
+                  for container in template.containers()]
+        gpus = sum(int(limit.get("nvidia.com/gpu", 0)) for limit in limits)
         if gpus not in (0, ranks):
             yield about(template, f"{gpus} GPUs, BATON_TENSOR_PARALLEL_SIZE is {ranks}")
 
@@ -113,5 +115,5 @@ def _leader_ready(context):
         spec = template.owner.content.get("spec") or {}
         if (template.place == "leader" and spec.get("startupPolicy") == "LeaderReady"
                 and "gateway" in template.roles):
-            yield about(template.owner, "startupPolicy LeaderReady: the leader is ready only when its "
-                                        "workers are, which would wait for it")
+            yield about(template.owner, "startupPolicy LeaderReady: the leader is ready only when "
+                                        "its workers are, which would wait for it")
