@@ -56,23 +56,23 @@ int64_t ElementBytes(PanelLayout layout) {
   return 0;
 }
 
-// Place of (k, column) inside a segment of a panel, in elements.
-int64_t PlaceOf(PanelLayout layout, bool interleaved, int64_t k, int64_t column) {
-  switch (layout) {
-    case PanelLayout::kPairsBFloat16:
-      return (k / 2 * kPanelColumns + column) * 2 + k % 2;
-    case PanelLayout::kPairsFloat8:
-      return k / 4 * 64 + column / 4 * 16 + k % 4 / 2 * 8 + column % 4 * 2 + k % 2;
-    case PanelLayout::kColumnsBFloat16:
-      if (interleaved) return k * kPanelColumns + column % 8 * 2 + column / 8;
-      break;
-    case PanelLayout::kColumnsFloat8:
-      if (interleaved) return k / 2 * 32 + column % 8 * 4 + column / 8 * 2 + k % 2;
-      break;
-    case PanelLayout::kColumnsFloat32:
-      break;
+// Where the elements of a column stand inside a segment of a panel: `run` steps of k side by side,
+// then the next ones `stride` elements further.
+struct ColumnPlaces {
+  int64_t first;
+  int64_t run;
+  int64_t stride;
+};
+
+ColumnPlaces PlacesOf(PanelLayout layout, bool interleaved, int64_t column) {
+  if (layout == PanelLayout::kPairsBFloat16) return {column * 2, 2, 2 * kPanelColumns};
+  if (layout == PanelLayout::kPairsFloat8) return {column / 4 * 16 + column % 4 * 2, 2, 8};
+  const int64_t paired = column % 8 * 2 + column / 8;
+  if (interleaved && layout == PanelLayout::kColumnsBFloat16) return {paired, 1, kPanelColumns};
+  if (interleaved && layout == PanelLayout::kColumnsFloat8) {
+    return {paired * 2, 2, 2 * kPanelColumns};
   }
-  return k * kPanelColumns + column;
+  return {column, 1, kPanelColumns};
 }
 
 // An element of a weight in the panel's type.
@@ -85,11 +85,18 @@ void Convert(Float8E4M3 value, Float8E4M3* out) { *out = value; }
 template <typename From, typename To>
 void PlaceRow(PanelLayout layout, bool interleaved, const From* row, const Segments& segments,
               int64_t column, To* panel) {
+  const ColumnPlaces places = PlacesOf(layout, interleaved, column);
+  // Pairs of FP8: two runs of a step of four k stand 8 apart, steps 64.
+  const bool fours = layout == PanelLayout::kPairsFloat8;
   for (size_t s = 0; s < segments.lengths.size(); ++s) {
-    for (int64_t k = 0; k < segments.lengths[s]; ++k) {
-      Convert(row[k], panel + PlaceOf(layout, interleaved, k, column));
+    const int64_t length = segments.lengths[s];
+    To* to = panel + places.first;
+    for (int64_t k = 0; k < length; k += places.run) {
+      Convert(row[k], to);
+      if (places.run == 2 && k + 1 < length) Convert(row[k + 1], to + 1);
+      to += fours && k % 4 == 2 ? 64 - places.stride : places.stride;
     }
-    row += segments.lengths[s];
+    row += length;
     panel += segments.padded[s] * kPanelColumns;
   }
 }
