@@ -55,8 +55,8 @@ def alive_afterwards(group):
     ({"messages": MESSAGES, "temperature": -1}, "temperature"),
     ({"messages": MESSAGES, "n": 100}, "n"),
     ({"messages": MESSAGES, "stream": 1}, "stream"),
-    ({"messages": MESSAGES, "tools": [{"type": "function"}]}, "tools"),
-    ({"messages": MESSAGES, "guided_regex": "a+"}, "guided_regex"),
+    ({"messages": MESSAGES, "tools": [{"type": "function"}]}, "tools[0].function"),
+    ({"messages": MESSAGES, "guided_regex": "(a"}, "guided_regex"),
     ({"messages": [{"role": "user", "content": "word " * 20000}]}, "messages"),
     ("[" * 100000, None),
 ])

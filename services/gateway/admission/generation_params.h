@@ -2,11 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "common/structured_output/constraint.h"
+
 namespace baton::gateway {
+
+// What the answer's text must look like, and the field that says so.
+struct RequestedConstraint {
+  std::string field;
+  structured::Constraint constraint;
+};
 
 struct TokenBias {
   int64_t token_id = 0;
@@ -37,6 +46,7 @@ struct RequestedParams {
   std::optional<std::vector<int64_t>> allowed_token_ids;
   int64_t priority = 0;
   std::string cache_salt;
+  std::optional<RequestedConstraint> constraint;
 
   // Under what names the API knows the fields that APIs name differently.
   std::string max_tokens_field = "max_tokens";
@@ -83,6 +93,7 @@ struct AdmittedParams {
   std::vector<uint32_t> allowed_token_ids;
   int32_t priority = 0;
   std::string cache_salt;
+  std::shared_ptr<const structured::Constraint> constraint;  // which compiles; null: none
   std::string max_tokens_field;
 };
 

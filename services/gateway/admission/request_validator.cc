@@ -51,6 +51,7 @@ absl::StatusOr<AdmittedParams> RequestValidator::Admit(const RequestedParams& re
   RETURN_IF_ERROR(AdmitStops(requested, &admitted));
   RETURN_IF_ERROR(AdmitLogprobs(requested, &admitted));
   RETURN_IF_ERROR(AdmitTokenSets(requested, &admitted));
+  RETURN_IF_ERROR(AdmitConstraint(requested, &admitted));
   RETURN_IF_ERROR(CheckInteger("priority", requested.priority, std::numeric_limits<int32_t>::min(),
                                std::numeric_limits<int32_t>::max()));
   admitted.priority = static_cast<int32_t>(requested.priority);
@@ -174,6 +175,18 @@ absl::Status RequestValidator::AdmitTokenSets(const RequestedParams& requested,
   RETURN_IF_ERROR(CheckTokenIds("allowed_token_ids", *requested.allowed_token_ids));
   admitted->allowed_token_ids.assign(requested.allowed_token_ids->begin(),
                                      requested.allowed_token_ids->end());
+  return absl::OkStatus();
+}
+
+absl::Status RequestValidator::AdmitConstraint(const RequestedParams& requested,
+                                               AdmittedParams* admitted) {
+  if (!requested.constraint) return absl::OkStatus();
+  const auto& [field, constraint] = *requested.constraint;
+  const absl::StatusOr<structured::Automaton> compiled = structured::CompileConstraint(constraint);
+  if (!compiled.ok()) {
+    return InvalidField(field, absl::StrCat("is refused: ", compiled.status().message()));
+  }
+  admitted->constraint = std::make_shared<const structured::Constraint>(constraint);
   return absl::OkStatus();
 }
 

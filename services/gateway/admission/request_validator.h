@@ -43,8 +43,9 @@ class RequestValidator {
         caps_(caps),
         max_model_len_(limits.max_model_len) {}
 
-  // Ranges of every parameter, defaults filled in. Errors: InvalidArgument naming the field, its
-  // value and the range.
+  // Ranges of every parameter, defaults filled in; what constrains the text is compiled once, which
+  // may take some tens of milliseconds. Errors: InvalidArgument naming the field, its value and the
+  // range, or why it does not compile.
   absl::StatusOr<AdmittedParams> Admit(const RequestedParams& requested) const;
 
   // Token ids that a client sent as a prompt, as the wire's type. Errors: as above.
@@ -74,6 +75,7 @@ class RequestValidator {
   absl::Status AdmitLogprobs(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status CheckPromptLogprobs(const AdmittedParams& params, size_t num_prompt_tokens) const;
   absl::Status AdmitTokenSets(const RequestedParams& requested, AdmittedParams* admitted) const;
+  static absl::Status AdmitConstraint(const RequestedParams& requested, AdmittedParams* admitted);
   absl::Status CheckTokenIds(absl::string_view field, absl::Span<const int64_t> ids) const;
 
   const SamplingDefaults defaults_;

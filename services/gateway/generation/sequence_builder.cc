@@ -1,5 +1,6 @@
 #include "services/gateway/generation/sequence_builder.h"
 
+#include <set>
 #include <utility>
 
 #include "absl/random/random.h"
@@ -31,6 +32,38 @@ void FillSampling(const AdmittedParams& params, v1::SamplingParams* sampling) {
   }
   sampling->mutable_allowed_token_ids()->Add(params.allowed_token_ids.begin(),
                                              params.allowed_token_ids.end());
+}
+
+v1::StructuredOutput::Kind KindOf(structured::ConstraintKind kind) {
+  switch (kind) {
+    case structured::ConstraintKind::kJsonObject:
+      return v1::StructuredOutput::KIND_JSON_OBJECT;
+    case structured::ConstraintKind::kJsonSchema:
+      return v1::StructuredOutput::KIND_JSON_SCHEMA;
+    case structured::ConstraintKind::kRegex:
+      return v1::StructuredOutput::KIND_REGEX;
+    case structured::ConstraintKind::kChoice:
+      return v1::StructuredOutput::KIND_CHOICE;
+    case structured::ConstraintKind::kGrammar:
+      return v1::StructuredOutput::KIND_GRAMMAR;
+  }
+  return v1::StructuredOutput::KIND_UNSPECIFIED;
+}
+
+// `in_reasoning`: the answer begins inside its reasoning, which is not constrained.
+void FillStructured(const ServedModel& model, const structured::Constraint& constraint,
+                    bool in_reasoning, v1::StructuredOutput* output) {
+  output->set_kind(KindOf(constraint.kind));
+  output->set_text(constraint.text);
+  output->mutable_choices()->Add(constraint.choices.begin(), constraint.choices.end());
+  output->set_compact(constraint.compact);
+  if (constraint.whitespace_pattern) {
+    output->set_whitespace_pattern(*constraint.whitespace_pattern);
+  }
+  const std::optional<uint32_t> end = model.text.tokenizer->TokenId("</think>");
+  if (in_reasoning && end) output->set_begin_after_token_id(*end);
+  const std::set<uint32_t> ends(model.eos_token_ids.begin(), model.eos_token_ids.end());
+  output->mutable_end_token_ids()->Add(ends.begin(), ends.end());
 }
 
 void FillStop(const AdmittedParams& params, uint32_t max_tokens, v1::StopParams* stop) {
@@ -87,6 +120,12 @@ void AppendSequences(const ServedModel& model, const AdmittedParams& params,
     FillSampling(params, submit.mutable_sampling());
     submit.mutable_sampling()->set_seed(params.seed ? *params.seed + choice
                                                     : absl::Uniform<uint64_t>(random));
+    if (params.constraint != nullptr) {
+      const bool in_reasoning = context.split_reasoning && prompt.opens_reasoning &&
+                                model.reasoning != ReasoningFormat::kNone;
+      FillStructured(model, *params.constraint, in_reasoning,
+                     submit.mutable_sampling()->mutable_structured_output());
+    }
     FillStop(params, max_tokens, submit.mutable_stop());
     submit.set_priority(params.priority != 0 ? params.priority
                                              : context.scope.priority.value_or(0));

@@ -10,20 +10,13 @@
 #include "absl/strings/str_join.h"
 
 #include "common/log/log.h"
+#include "services/gateway/openai/structured_fields.h"
 
 namespace baton::gateway {
 namespace {
 
 constexpr UnsupportedField kUnsupported[] = {
-    {"structured_outputs", ""},
-    {"guided_json", ""},
-    {"guided_regex", ""},
-    {"guided_choice", ""},
-    {"guided_grammar", ""},
-    {"guided_decoding_backend", ""},
-    {"guided_whitespace_pattern", ""},
     {"logits_processors", ""},
-    {"response_format", R"({"type":"text"})"},
     {"bad_words", "[]"},
     {"use_beam_search", "false"},
     {"length_penalty", "1.0"},
@@ -115,6 +108,7 @@ void ReadSamplingFields(FieldReader& reader, RequestedParams* params) {
   reader.Read("skip_special_tokens", &params->skip_special_tokens);
   reader.Read("prompt_logprobs", &params->num_prompt_logprobs);
   ReadLogitBias(reader, params);
+  ReadStructuredFields(reader, params);
   if (reader.FindSet("allowed_token_ids") != nullptr) {
     params->allowed_token_ids.emplace();
     reader.Read("allowed_token_ids", &*params->allowed_token_ids);
