@@ -22,12 +22,12 @@ absl::StatusOr<std::vector<uint32_t>> GenerationEosTokenIds(const std::string& p
   std::string text(kMaxFileBytes, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(file.gcount()));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) {
+  const nlohmann::json fields = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!fields.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a JSON object"));
   }
-  const auto found = json.find("eos_token_id");
-  if (found == json.end() || found->is_null()) return tokens;
+  const auto found = fields.find("eos_token_id");
+  if (found == fields.end() || found->is_null()) return tokens;
   nlohmann::json list = nlohmann::json::array();
   if (found->is_array()) {
     list = *found;

@@ -20,13 +20,13 @@ namespace {
 
 constexpr absl::Duration kLandingGrace = absl::Seconds(1);
 
-enum class PartState { kAbsent, kLanding, kReady, kReleased };
+enum class ReceivedPart { kAbsent, kLanding, kReady, kReleased };
 
-struct Slot {
+struct ReceiverSlot {
   uint64_t number = 0;       // of the object; 0: nothing has come
   uint64_t step_id = 0;      // whose it is
   uint64_t total_bytes = 0;  // of the step's object
-  std::vector<PartState> parts;
+  std::vector<ReceivedPart> parts;
   absl::Status error;
 };
 
@@ -40,7 +40,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
         memory_(shape.num_slots * slot_bytes_),
         slots_(shape.num_slots),
         source_of_rank_(shape.num_ranks) {
-    for (Slot& slot : slots_) slot.parts.resize(shape.num_ranks);
+    for (ReceiverSlot& slot : slots_) slot.parts.resize(shape.num_ranks);
     transport_->SetReceiver(frames_.object, this);
   }
   ~UcxSlotReceiver() override { transport_->SetReceiver(frames_.object, nullptr); }
@@ -56,7 +56,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   void PeerLost(uint64_t source) override;
 
  private:
-  Slot& SlotOf(uint64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  ReceiverSlot& SlotOf(uint64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return slots_[number % shape_.num_slots];
   }
   std::byte* MemoryOf(uint64_t number) {
@@ -82,7 +82,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   AlignedBuffer memory_;
 
   mutable absl::Mutex mutex_;  // never held while the transport is called
-  std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
+  std::vector<ReceiverSlot> slots_ ABSL_GUARDED_BY(mutex_);
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t released_ ABSL_GUARDED_BY(mutex_) = 0;  // all objects up to it are released
   size_t num_landing_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -92,10 +92,10 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
 };
 
 void UcxSlotReceiver::DropEpoch() {
-  for (Slot& slot : slots_) {
+  for (ReceiverSlot& slot : slots_) {
     slot.number = 0;
     slot.error = absl::OkStatus();
-    std::fill(slot.parts.begin(), slot.parts.end(), PartState::kAbsent);
+    std::fill(slot.parts.begin(), slot.parts.end(), ReceivedPart::kAbsent);
   }
   released_ = 0;
   sources_.clear();
@@ -181,18 +181,18 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& 
   std::pair<size_t, size_t> ranks;
   ASSIGN_OR_RETURN(ranks, RanksOf(header));
   RETURN_IF_ERROR(CheckSource(header, ranks));
-  Slot& slot = SlotOf(header.sequence);
+  ReceiverSlot& slot = SlotOf(header.sequence);
   if (slot.number == header.sequence &&
       (slot.total_bytes != header.total_bytes || slot.step_id != header.stream_id)) {
     return absl::InvalidArgumentError("parts of one object disagree about it");
   }
   for (size_t rank = ranks.first; rank < ranks.second; ++rank) {
-    if (slot.parts[rank] != PartState::kAbsent) {
+    if (slot.parts[rank] != ReceivedPart::kAbsent) {
       return absl::AlreadyExistsError(absl::StrCat("the part of rank ", rank, " came before"));
     }
   }
   for (size_t rank = ranks.first; rank < ranks.second; ++rank) {
-    slot.parts[rank] = PartState::kLanding;
+    slot.parts[rank] = ReceivedPart::kLanding;
     source_of_rank_[rank] = header.source;
   }
   slot.number = header.sequence;
@@ -207,14 +207,14 @@ void UcxSlotReceiver::Complete(const FrameHeader& header, const absl::Status& st
   const absl::MutexLock lock(&mutex_);
   --num_landing_;
   if (header.epoch != epoch_) return;
-  Slot& slot = SlotOf(header.sequence);
+  ReceiverSlot& slot = SlotOf(header.sequence);
   if (!status.ok()) {
     slot.error = Annotate(status, absl::StrCat(frames_.name, " of step ", header.stream_id));
     return;
   }
   const size_t num_parts = header.payload_bytes / (header.total_bytes / shape_.num_ranks);
   for (size_t rank = header.rank; rank < header.rank + num_parts; ++rank) {
-    slot.parts[rank] = PartState::kReady;
+    slot.parts[rank] = ReceivedPart::kReady;
   }
 }
 
@@ -226,9 +226,9 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Receive(const PartKey& key
                                                       ", rank ", key.rank,
                                                       " is not awaited in epoch ", epoch_));
   }
-  Slot& slot = SlotOf(key.number);
+  ReceiverSlot& slot = SlotOf(key.number);
   const auto settled = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !aborted_.ok() || !slot.error.ok() || slot.parts[key.rank] == PartState::kReady;
+    return !aborted_.ok() || !slot.error.ok() || slot.parts[key.rank] == ReceivedPart::kReady;
   };
   const bool in_time = mutex_.AwaitWithDeadline(absl::Condition(&settled), deadline);
   RETURN_IF_ERROR(aborted_);
@@ -255,18 +255,19 @@ void UcxSlotReceiver::Release(const PartKey& key) {
   {
     const absl::MutexLock lock(&mutex_);
     if (key.epoch != epoch_ || !InWindow(key.number)) return;
-    Slot& slot = SlotOf(key.number);
-    BATON_CHECK(slot.parts[key.rank] == PartState::kReady) << "a part that was not received";
-    slot.parts[key.rank] = PartState::kReleased;
+    ReceiverSlot& slot = SlotOf(key.number);
+    BATON_CHECK(slot.parts[key.rank] == ReceivedPart::kReady) << "a part that was not received";
+    slot.parts[key.rank] = ReceivedPart::kReleased;
     const uint64_t released_before = released_;
     while (true) {
-      Slot& next = SlotOf(released_ + 1);
+      ReceiverSlot& next = SlotOf(released_ + 1);
       const bool whole = next.number == released_ + 1 &&
-                         std::all_of(next.parts.begin(), next.parts.end(),
-                                     [](PartState state) { return state == PartState::kReleased; });
+                         std::all_of(next.parts.begin(), next.parts.end(), [](ReceivedPart state) {
+                           return state == ReceivedPart::kReleased;
+                         });
       if (!whole) break;
       next.number = 0;
-      std::fill(next.parts.begin(), next.parts.end(), PartState::kAbsent);
+      std::fill(next.parts.begin(), next.parts.end(), ReceivedPart::kAbsent);
       ++released_;
     }
     if (released_ == released_before) return;

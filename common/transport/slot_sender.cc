@@ -22,14 +22,14 @@ namespace {
 // How long sends of an old epoch may end by themselves before their connection is broken.
 constexpr absl::Duration kSendGrace = absl::Milliseconds(200);
 
-enum class PartState { kFree, kAcquired, kFilled };
+enum class SentPart { kFree, kAcquired, kFilled };
 
-struct Slot {
+struct SenderSlot {
   uint64_t number = 0;     // of the object; 0: free
   size_t part_bytes = 0;   // of this object
   size_t num_filled = 0;   // parts handed to Send
   size_t num_sending = 0;  // frames that UCX still holds
-  std::vector<PartState> parts;
+  std::vector<SentPart> parts;
 };
 
 // Consecutive ranks [begin, end) whose parts go to the same peer.
@@ -48,7 +48,7 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
         slot_bytes_(shape.num_ranks * shape.max_part_bytes),
         memory_(shape.num_slots * slot_bytes_),
         slots_(shape.num_slots) {
-    for (Slot& slot : slots_) slot.parts.resize(shape.num_ranks);
+    for (SenderSlot& slot : slots_) slot.parts.resize(shape.num_ranks);
     transport_->SetReceiver(frames_.credit, this);
   }
   ~UcxSlotSender() override {
@@ -86,7 +86,7 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   AlignedBuffer memory_;
 
   mutable absl::Mutex mutex_;  // never held while the transport is called
-  std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
+  std::vector<SenderSlot> slots_ ABSL_GUARDED_BY(mutex_);
   std::vector<Group> groups_ ABSL_GUARDED_BY(mutex_);
   std::vector<size_t> group_of_rank_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, uint64_t> granted_ ABSL_GUARDED_BY(mutex_);  // last object, by source
@@ -96,7 +96,7 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
 
 bool UcxSlotSender::IsQuiet() const {
   return std::all_of(slots_.begin(), slots_.end(),
-                     [](const Slot& slot) { return slot.num_sending == 0; });
+                     [](const SenderSlot& slot) { return slot.num_sending == 0; });
 }
 
 absl::Status UcxSlotSender::Quiesce(absl::Time deadline) {
@@ -143,9 +143,9 @@ absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_p
     ++groups_.back().end;
     group_of_rank_.push_back(groups_.size() - 1);
   }
-  for (Slot& slot : slots_) {
+  for (SenderSlot& slot : slots_) {
     slot.number = 0;
-    std::fill(slot.parts.begin(), slot.parts.end(), PartState::kFree);
+    std::fill(slot.parts.begin(), slot.parts.end(), SentPart::kFree);
   }
   aborted_ = absl::OkStatus();
   epoch_ = epoch;
@@ -178,7 +178,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Acquire(const PartKey& key, 
   }
   const absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(CheckKey(key));
-  Slot& slot = slots_[key.number % shape_.num_slots];
+  SenderSlot& slot = slots_[key.number % shape_.num_slots];
   const auto free = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !aborted_.ok() ||
            (key.number <= LastAllowed() && (slot.number == 0 || slot.number == key.number));
@@ -193,13 +193,13 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Acquire(const PartKey& key, 
   if (slot.number == key.number && slot.part_bytes != bytes) {
     return absl::InvalidArgumentError("parts of one object differ in size");
   }
-  if (slot.parts[key.rank] != PartState::kFree) {
+  if (slot.parts[key.rank] != SentPart::kFree) {
     return absl::FailedPreconditionError("the part was acquired before");
   }
   if (slot.number == 0) slot.num_filled = 0;
   slot.number = key.number;
   slot.part_bytes = bytes;
-  slot.parts[key.rank] = PartState::kAcquired;
+  slot.parts[key.rank] = SentPart::kAcquired;
   return std::span(MemoryOf(key.number) + key.rank * bytes, bytes);
 }
 
@@ -214,15 +214,15 @@ absl::Status UcxSlotSender::Send(const PartKey& key) {
   {
     const absl::MutexLock lock(&mutex_);
     RETURN_IF_ERROR(CheckKey(key));
-    Slot& slot = slots_[key.number % shape_.num_slots];
-    if (slot.number != key.number || slot.parts[key.rank] != PartState::kAcquired) {
+    SenderSlot& slot = slots_[key.number % shape_.num_slots];
+    if (slot.number != key.number || slot.parts[key.rank] != SentPart::kAcquired) {
       return absl::FailedPreconditionError("a part that was not acquired");
     }
-    slot.parts[key.rank] = PartState::kFilled;
+    slot.parts[key.rank] = SentPart::kFilled;
     ++slot.num_filled;
     const Group& group = groups_[group_of_rank_[key.rank]];
     for (size_t rank = group.begin; rank < group.end; ++rank) {
-      if (slot.parts[rank] != PartState::kFilled) return absl::OkStatus();
+      if (slot.parts[rank] != SentPart::kFilled) return absl::OkStatus();
     }
     ++slot.num_sending;
     header.rank = static_cast<uint32_t>(group.begin);
@@ -239,12 +239,12 @@ absl::Status UcxSlotSender::Send(const PartKey& key) {
 
 void UcxSlotSender::OnSent(uint64_t number, const absl::Status& status) {
   const absl::MutexLock lock(&mutex_);
-  Slot& slot = slots_[number % shape_.num_slots];
+  SenderSlot& slot = slots_[number % shape_.num_slots];
   --slot.num_sending;
   if (!status.ok() && aborted_.ok()) aborted_ = status;
   if (slot.num_sending > 0 || slot.num_filled < shape_.num_ranks) return;
   slot.number = 0;
-  std::fill(slot.parts.begin(), slot.parts.end(), PartState::kFree);
+  std::fill(slot.parts.begin(), slot.parts.end(), SentPart::kFree);
 }
 
 absl::StatusOr<std::span<std::byte>> UcxSlotSender::Accept(const FrameHeader& header) {

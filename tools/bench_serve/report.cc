@@ -13,7 +13,7 @@
 namespace baton::bench {
 namespace {
 
-constexpr size_t kWidth = 50;
+constexpr size_t kReportWidth = 50;
 
 struct MetricTitle {
   const char* name;
@@ -25,7 +25,7 @@ constexpr MetricTitle kTitles[] = {{"ttft", "Time to First Token"},
                                    {"e2el", "End-to-end Latency"}};
 
 std::string Rule(const std::string& title, char line) {
-  const size_t rest = kWidth - std::min(kWidth, title.size());
+  const size_t rest = kReportWidth - std::min(kReportWidth, title.size());
   return absl::StrCat(std::string(rest / 2, line), title, std::string(rest - rest / 2, line), "\n");
 }
 

@@ -14,6 +14,7 @@ set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
 
 set(BATON_SANITIZER "" CACHE STRING "address, thread or undefined; empty for none")
 option(BATON_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
+option(BATON_UNITY "Compile several sources of a target as one, and the tests of an area as one program" ON)
 option(BATON_CUDA "Build the CUDA backend when nvcc is found" ON)
 
 find_program(BATON_CCACHE ccache)

@@ -3,11 +3,15 @@
 #
 #   baton_library(NAME common_log HDRS log.h SRCS log.cc DEPS common_status third_party::absl_strings [PRIVATE_DEPS ...])
 #   baton_binary(NAME baton-gateway SRCS main.cc DEPS gateway)
-#   baton_test(NAME log_test SRCS log_test.cc DEPS common_log [DATA file...] [TIMEOUT 60])
+#   baton_test(NAME log_test SRCS log_test.cc DEPS common_log [TIMEOUT 60] [OWN_MAIN])
 #   baton_bench(NAME gemm_bench SRCS gemm_bench.cc DEPS kernels_cpu)
 #   baton_proto(NAME types SRCS types.proto [GRPC] DEPS ...)
 #
 # A name in DEPS without `::` is a target of the project: `common_log` links `baton::common_log`.
+#
+# With BATON_UNITY (the default of most presets) the sources of a target are compiled a few at a time as one, and the
+# tests of a service, or of another area, share one program; build/<preset>/tests/<name> then is a script that runs the tests of that
+# one file. The presets debug, clang and tidy compile every file by itself, which proves its include lines.
 
 set_property(GLOBAL PROPERTY BATON_RECORDS "")
 
@@ -47,6 +51,14 @@ function(baton_write_target_record)
   file(WRITE ${CMAKE_BINARY_DIR}/targets.json "[\n  ${joined}\n]\n")
 endfunction()
 
+# Several sources of a target are compiled as one: most of a compiler's time here goes into the same headers.
+function(baton_unite target)
+  list(LENGTH ARGN count)
+  if(BATON_UNITY AND count GREATER 1)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+  endif()
+endfunction()
+
 function(baton_library)
   cmake_parse_arguments(ARG "" "NAME" "HDRS;SRCS;DEPS;PRIVATE_DEPS;COPTS" ${ARGN})
   baton_resolve(deps ${ARG_DEPS})
@@ -56,6 +68,7 @@ function(baton_library)
     target_include_directories(baton_${ARG_NAME} PUBLIC ${CMAKE_SOURCE_DIR})
     target_link_libraries(baton_${ARG_NAME} PUBLIC ${deps} PRIVATE ${private_deps} baton_warnings)
     target_compile_options(baton_${ARG_NAME} PRIVATE ${ARG_COPTS})
+    baton_unite(baton_${ARG_NAME} ${ARG_SRCS})
   else()
     add_library(baton_${ARG_NAME} INTERFACE)
     target_include_directories(baton_${ARG_NAME} INTERFACE ${CMAKE_SOURCE_DIR})
@@ -88,25 +101,70 @@ function(baton_binary)
   add_executable(${ARG_NAME} ${ARG_SRCS})
   target_include_directories(${ARG_NAME} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${ARG_NAME} PRIVATE ${deps} baton_warnings)
+  baton_unite(${ARG_NAME} ${ARG_SRCS})
   baton_link_sanitizer(${ARG_NAME})
   baton_record(binary ${ARG_NAME} "${ARG_SRCS}" "${ARG_DEPS}" "")
 endfunction()
 
-function(baton_test)
-  cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SRCS;DEPS;DATA" ${ARGN})
-  baton_resolve(deps ${ARG_DEPS})
-  add_executable(${ARG_NAME} ${ARG_SRCS})
-  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  target_include_directories(${ARG_NAME} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${ARG_NAME} PRIVATE ${deps} third_party::gtest_main baton_warnings)
-  target_compile_definitions(${ARG_NAME} PRIVATE BATON_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+# What the programs of tests have in common. They are optimised less: no test measures itself.
+function(baton_configure_test target)
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${target} PRIVATE ${ARGN} baton_warnings)
+  target_compile_definitions(${target} PRIVATE BATON_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                              BATON_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+endfunction()
+
+# The program that this folder's tests share with others, one per service and per area elsewhere, and the object
+# library of the folder.
+function(baton_test_group out_group out_folder)
+  file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR}/tests ${CMAKE_CURRENT_SOURCE_DIR})
+  string(REGEX MATCH "^(unit/services/[^/]+|(unit|contract)/[^/]+|[^/]+)" group ${folder})
+  string(REPLACE "/" "_" group ${group})
+  string(REPLACE "/" "_" folder ${folder})
+  set(${out_group} ${group}_tests PARENT_SCOPE)
+  set(${out_folder} ${folder}_test_objects PARENT_SCOPE)
+endfunction()
+
+function(baton_test)
+  cmake_parse_arguments(ARG "OWN_MAIN" "NAME;TIMEOUT" "SRCS;DEPS" ${ARGN})
+  baton_resolve(deps ${ARG_DEPS})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
+  if(ARG_OWN_MAIN OR NOT BATON_UNITY)
+    add_executable(${ARG_NAME} ${ARG_SRCS})
+    baton_configure_test(${ARG_NAME} ${deps} third_party::gtest_main)
+    baton_link_sanitizer(${ARG_NAME})
+    add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
+  else()
+    baton_test_group(group folder)
+    if(NOT TARGET ${group})
+      add_executable(${group} ${CMAKE_SOURCE_DIR}/tests/one_file_main.cc)
+      baton_configure_test(${group} third_party::gtest)
+      baton_link_sanitizer(${group})
+    endif()
+    if(NOT TARGET ${folder})
+      add_library(${folder} OBJECT)
+      baton_configure_test(${folder} third_party::gtest)
+      set_target_properties(${folder} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+      target_link_libraries(${group} PRIVATE ${folder})
+    endif()
+    set(files ${ARG_SRCS})
+    list(TRANSFORM files PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+    target_sources(${folder} PRIVATE ${files})
+    target_link_libraries(${folder} PRIVATE ${deps})
+    list(TRANSFORM files REPLACE "^${CMAKE_SOURCE_DIR}/" "")
+    list(JOIN files "," files)
+    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/tests/${ARG_NAME} @ONLY
+         CONTENT "#!/bin/sh\nexec \"$(dirname \"$0\")/${group}\" --only-files=${files} \"$@\"\n")
+    file(CHMOD ${CMAKE_BINARY_DIR}/tests/${ARG_NAME} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
+         GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+    add_custom_target(${ARG_NAME} DEPENDS ${group})
+    add_test(NAME ${ARG_NAME} COMMAND ${group} --only-files=${files})
+  endif()
   set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
-  baton_link_sanitizer(${ARG_NAME})
   baton_record(test ${ARG_NAME} "${ARG_SRCS}" "${ARG_DEPS}" "")
 endfunction()
 

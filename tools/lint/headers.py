@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Compiles each header of the project alone.
 
-A header whose source of the same name includes it first is proven by the build (layers.py insists on
-that order); this compiles the others, with the flags of a target that lists or links them.
+A header whose source of the same name includes it first is proven by a build that compiles each
+source by itself, as the presets debug, clang and tidy do (layers.py insists on that order); this
+compiles the others, with the flags of a target that lists or links them.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -22,13 +24,12 @@ import layers
 def compile_flags(commands, target, targets):
     """The compile command, as words, that suits a header of `target`.
 
-    Of the sources of the target and of those that link it, the one with the most flags: a header of
-    vector kernels needs those of the widest instructions. Include paths are the same everywhere.
+    Of the commands of the target and of those that link it, the one with the most flags: a header
+    of vector kernels needs those of the widest instructions. Include paths are the same everywhere.
     """
     users = [user for user in targets.values() if target.name in user.public + user.private]
-    fitting = [commands[file] for user in [target, *users] for file in user.files
-               if file in commands]
-    return max(fitting, key=len) if fitting else next(iter(commands.values()))
+    fitting = [command for user in [target, *users] for command in commands.get(user.name, [])]
+    return max(fitting, key=len) if fitting else next(iter(commands.values()))[0]
 
 
 def check_command(words, header):
@@ -88,12 +89,11 @@ def main():
     arguments = parser.parse_args()
     root = arguments.root.resolve()
     entries = json.loads((arguments.build / "compile_commands.json").read_text())
-    commands = {}
+    commands = {}  # by target: what is compiled may be several sources as one
     for entry in entries:
-        file = pathlib.Path(entry["file"])
-        if file.is_relative_to(root):
-            words = shlex.split(entry["command"])
-            commands[file.relative_to(root).as_posix()] = words
+        target = re.search(r"CMakeFiles/(?:baton_)?([^/]+)\.dir/", entry["command"])
+        if target:
+            commands.setdefault(target.group(1), []).append(shlex.split(entry["command"]))
     records = json.loads((arguments.build / "targets.json").read_text())
     targets = {record["name"]: layers.Target(record) for record in records}
     work = []
@@ -101,7 +101,7 @@ def main():
         if target.kind == "proto":
             continue
         for header in target.provides():
-            if header.rsplit(".", 1)[0] + ".cc" in commands or header.endswith(".cuh"):
+            if header.rsplit(".", 1)[0] + ".cc" in target.files or header.endswith(".cuh"):
                 continue
             work.append((compile_flags(commands, target, targets), header))
     scratch = arguments.build.resolve() / "headers_alone"

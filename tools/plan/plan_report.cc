@@ -7,7 +7,7 @@
 namespace baton {
 namespace {
 
-double Gigabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e9; }
+double InGigabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e9; }
 
 std::string Extras(const StageShape& shape) {
   if (shape.has_embedding && shape.has_head) return "embedding, head";
@@ -45,16 +45,16 @@ std::string PlanAsText(const DeploymentPlan& plan, const std::string& title) {
   const PlanOptions& options = plan.options;
   std::string text = absl::StrFormat(
       "%s: pipeline-parallel %d x tensor-parallel %d, %.1f GB per rank (%.1f GB usable)\n\n", title,
-      options.num_stages, options.num_ranks, Gigabytes(options.memory_bytes),
-      Gigabytes(plan.usable_bytes));
+      options.num_stages, options.num_ranks, InGigabytes(options.memory_bytes),
+      InGigabytes(plan.usable_bytes));
   absl::StrAppendFormat(&text, "%5s  %-12s  %-16s  %12s  %10s  %12s  %12s\n", "stage", "layers",
                         "also", "weights/rank", "workspace", "KV per token", "KV tokens");
   for (size_t i = 0; i < plan.stages.size(); ++i) {
     const StagePlan& stage = plan.stages[i];
     absl::StrAppendFormat(
         &text, "%5d  %-12s  %-16s  %9.2f GB  %7.2f GB  %10d B  %12d\n", i, LayerRange(stage.shape),
-        Extras(stage.shape), Gigabytes(stage.weight_bytes + stage.derived_bytes),
-        Gigabytes(options.workspace_bytes), stage.kv_bytes_per_token, stage.kv_tokens);
+        Extras(stage.shape), InGigabytes(stage.weight_bytes + stage.derived_bytes),
+        InGigabytes(options.workspace_bytes), stage.kv_bytes_per_token, stage.kv_tokens);
   }
   absl::StrAppendFormat(&text,
                         "\nKV cache: %d bytes per token over all stages (each rank of a "
@@ -63,7 +63,7 @@ std::string PlanAsText(const DeploymentPlan& plan, const std::string& title) {
   if (plan.mtp_bytes > 0) {
     absl::StrAppendFormat(&text,
                           "MTP module: not loaded; %.2f GB more per rank of the last stage\n",
-                          Gigabytes(plan.mtp_bytes));
+                          InGigabytes(plan.mtp_bytes));
   }
   absl::StrAppend(&text, plan.obstacle.empty()
                              ? "It fits.\n"

@@ -13,9 +13,9 @@
 namespace baton::gateway {
 namespace {
 
-absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
-                                           const HttpRequest& http_request,
-                                           const RequestScope& scope) {
+absl::StatusOr<PreparedGeneration> PrepareChat(const GatewayContext& context,
+                                               const HttpRequest& http_request,
+                                               const RequestScope& scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
   const ServedModel& model = context.model;
   ASSIGN_OR_RETURN(const ChatRequest request,
@@ -62,7 +62,7 @@ std::unique_ptr<HttpCall> MakeChatCompletionsCall(const GatewayContext& context,
   return std::make_unique<HttpGenerationCall>(
       context, exchange,
       HttpGenerationCall::Options{
-          .route = "/v1/chat/completions", .id_prefix = "chatcmpl-", .prepare = Prepare});
+          .route = "/v1/chat/completions", .id_prefix = "chatcmpl-", .prepare = PrepareChat});
 }
 
 }  // namespace baton::gateway

@@ -42,9 +42,9 @@ EchoedPrompt KeepPrompt(const GatewayContext& context, const CompletionRequest& 
   return kept;
 }
 
-absl::StatusOr<PreparedGeneration> Prepare(const GatewayContext& context,
-                                           const HttpRequest& http_request,
-                                           const RequestScope& scope) {
+absl::StatusOr<PreparedGeneration> PrepareCompletion(const GatewayContext& context,
+                                                     const HttpRequest& http_request,
+                                                     const RequestScope& scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
   const ServedModel& model = context.model;
   ASSIGN_OR_RETURN(const CompletionRequest request,
@@ -86,7 +86,7 @@ std::unique_ptr<HttpCall> MakeCompletionsCall(const GatewayContext& context,
   return std::make_unique<HttpGenerationCall>(
       context, exchange,
       HttpGenerationCall::Options{
-          .route = "/v1/completions", .id_prefix = "cmpl-", .prepare = Prepare});
+          .route = "/v1/completions", .id_prefix = "cmpl-", .prepare = PrepareCompletion});
 }
 
 }  // namespace baton::gateway

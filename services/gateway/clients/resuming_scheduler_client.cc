@@ -14,8 +14,8 @@ namespace baton::gateway {
 namespace {
 
 // Between two tries while the scheduler is there but takes nothing, as while it shuts down.
-constexpr absl::Duration kFirstPause = absl::Milliseconds(20);
-constexpr absl::Duration kLongestPause = absl::Seconds(1);
+constexpr absl::Duration kFirstResumePause = absl::Milliseconds(20);
+constexpr absl::Duration kLongestResumePause = absl::Seconds(1);
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 // Schedulers lost in a row, without a token in between, while they had the sequence: it may be what
 // brings them down.
@@ -104,7 +104,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     // They came with the first token.
     request_.mutable_sampling()->clear_num_prompt_logprobs();
     num_losses_ = 0;
-    pause_ = kFirstPause;
+    pause_ = kFirstResumePause;
     give_up_at_.reset();
   }
 
@@ -120,7 +120,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     After(pause_, [this] {
       if (client_.present_) Resubmit();
     });
-    pause_ = std::min(pause_ * 2, kLongestPause);
+    pause_ = std::min(pause_ * 2, kLongestResumePause);
   }
 
   // Runs `work` then, unless this has got a stream or is over before.
@@ -169,7 +169,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
   bool was_submitted_ = false;  // to a scheduler that was lost
   bool was_lost_ = false;       // its stream was, before the scheduler's absence was known
   int num_losses_ = 0;          // since the last token
-  absl::Duration pause_ = kFirstPause;
+  absl::Duration pause_ = kFirstResumePause;
   std::optional<absl::Time> give_up_at_;
   std::shared_ptr<bool> waiting_ = std::make_shared<bool>(true);  // a new one for each wait
 };

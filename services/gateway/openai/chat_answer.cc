@@ -12,7 +12,7 @@
 namespace baton::gateway {
 namespace {
 
-constexpr absl::string_view kObject = "chat.completion";
+constexpr absl::string_view kChatObject = "chat.completion";
 constexpr absl::string_view kChunkObject = "chat.completion.chunk";
 // What a call costs beside its texts, about.
 constexpr size_t kToolCallBytes = 512;
@@ -236,7 +236,7 @@ std::string ChatAnswer::ChoiceJson(size_t index) const {
 }
 
 std::string ChatAnswer::WholeBody(const RequestUsage& usage) {
-  std::string body = EventPrefix(options_.head, kObject);
+  std::string body = EventPrefix(options_.head, kChatObject);
   for (size_t i = 0; i < choices_.size(); ++i) {
     absl::StrAppend(&body, i == 0 ? "" : ",", ChoiceJson(i));
     choices_[i] = Choice();

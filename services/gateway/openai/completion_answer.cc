@@ -10,14 +10,14 @@
 namespace baton::gateway {
 namespace {
 
-constexpr absl::string_view kObject = "text_completion";
+constexpr absl::string_view kCompletionObject = "text_completion";
 
 }  // namespace
 
 CompletionAnswer::CompletionAnswer(const Tokenizer& tokenizer, CompletionAnswerOptions options)
     : tokenizer_(tokenizer),
       options_(std::move(options)),
-      prefix_(EventPrefix(options_.head, kObject)),
+      prefix_(EventPrefix(options_.head, kCompletionObject)),
       choices_(options_.prompts.size() * options_.choices_per_prompt) {}
 
 void CompletionAnswer::AddToken(const v1::PositionLogprobs& logprobs, Choice* choice,
@@ -126,7 +126,7 @@ void CompletionAnswer::StreamUpdate(size_t index, const SequenceUpdate& update,
 
 void CompletionAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
   if (options_.stream.include_usage) {
-    AppendSseEvent(UsageEvent(options_.head, kObject, ShownUsage(usage)), events);
+    AppendSseEvent(UsageEvent(options_.head, kCompletionObject, ShownUsage(usage)), events);
   }
   events->append(kSseDone.data(), kSseDone.size());
 }
@@ -169,7 +169,7 @@ std::string CompletionAnswer::ChoiceJson(size_t index) const {
 }
 
 std::string CompletionAnswer::WholeBody(const RequestUsage& usage) {
-  std::string body = EventPrefix(options_.head, kObject);
+  std::string body = EventPrefix(options_.head, kCompletionObject);
   for (size_t i = 0; i < choices_.size(); ++i) {
     absl::StrAppend(&body, i == 0 ? "" : ",", ChoiceJson(i));
     choices_[i] = Choice();

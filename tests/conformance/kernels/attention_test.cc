@@ -9,7 +9,7 @@
 namespace baton::kernels {
 namespace {
 
-constexpr DataType kComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
+constexpr DataType kAttentionComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
 
 struct AttentionSizes {
   int64_t heads = 2;
@@ -89,7 +89,7 @@ class AttentionConformance : public ConformanceTest {
   }
 
   void CheckAgainstReference(const AttentionSizes& sizes, const std::vector<int32_t>& lengths) {
-    for (DataType type : kComputeTypes) {
+    for (DataType type : kAttentionComputeTypes) {
       Random random(static_cast<uint32_t>(lengths[0]));
       const Cache cache(random, sizes, type, lengths);
       std::vector<int32_t> positions;
@@ -152,7 +152,7 @@ TEST_P(AttentionConformance, ReadsStridedRotaryQueries) {
 
 TEST_P(AttentionConformance, GivesARowTheSameBitsAloneAndInAnyChunk) {
   const AttentionSizes sizes = {5, 64, 16};
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kAttentionComputeTypes) {
     Random random(4);
     constexpr int32_t kLength = 600;
     const Cache cache(random, sizes, type, {kLength, 200});
@@ -184,7 +184,7 @@ TEST_P(AttentionConformance, GivesARowTheSameBitsAloneAndInAnyChunk) {
 }
 
 TEST_P(AttentionConformance, AHeadDoesNotDependOnTheOthers) {
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kAttentionComputeTypes) {
     Random random(5);
     const Cache cache(random, {}, type, {77});
     const std::vector<int32_t> positions = {76};
@@ -205,7 +205,7 @@ TEST_P(AttentionConformance, AHeadDoesNotDependOnTheOthers) {
 }
 
 TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAre) {
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kAttentionComputeTypes) {
     Random random(6);
     const Cache cache(random, {}, type, {128, 128});
     const std::vector<int32_t> positions = {63, 64, 5};

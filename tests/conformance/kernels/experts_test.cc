@@ -7,9 +7,9 @@
 namespace baton::kernels {
 namespace {
 
-constexpr DataType kComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
-constexpr DataType kWeightTypes[] = {DataType::kFloat32, DataType::kBFloat16,
-                                     DataType::kFloat8E4M3};
+constexpr DataType kExpertsComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
+constexpr DataType kExpertsWeightTypes[] = {DataType::kFloat32, DataType::kBFloat16,
+                                            DataType::kFloat8E4M3};
 
 // One gated network in host memory.
 struct Network {
@@ -101,8 +101,8 @@ class ExpertsConformance : public ConformanceTest {
 
 TEST_P(ExpertsConformance, FeedForwardMatchesTheReference) {
   Random random(1);
-  for (DataType weight_type : kWeightTypes) {
-    for (DataType type : kComputeTypes) {
+  for (DataType weight_type : kExpertsWeightTypes) {
+    for (DataType type : kExpertsComputeTypes) {
       for (int64_t tokens : {0, 1, 2, 9}) {
         const Network network(random, weight_type, 72, 50, 16);
         const Tensor x = RandomTensor(random, type, tokens, 72, 1.0f, 3);
@@ -122,8 +122,8 @@ TEST_P(ExpertsConformance, FeedForwardMatchesTheReference) {
 
 TEST_P(ExpertsConformance, MixturesMatchTheReference) {
   Random random(2);
-  for (DataType weight_type : kWeightTypes) {
-    for (DataType type : kComputeTypes) {
+  for (DataType weight_type : kExpertsWeightTypes) {
+    for (DataType type : kExpertsComputeTypes) {
       for (int64_t tokens : {1, 2, 33}) {
         const Mixture mixture = MakeMixture(random, weight_type, 7, 64, 16, tokens != 2, 112);
         const Slots slots = RandomSlots(random, tokens, 3, 7);
@@ -158,7 +158,7 @@ TEST_P(ExpertsConformance, NoTokensAreNoWork) {
 
 TEST_P(ExpertsConformance, ATokenDoesNotDependOnWhoSharesItsExperts) {
   Random random(5);
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kExpertsComputeTypes) {
     const Mixture mixture = MakeMixture(random, DataType::kFloat8E4M3, 5, 80, 48, true, 7);
     const Slots slots = RandomSlots(random, 29, 2, 5);
     const Tensor x = RandomTensor(random, type, 29, 80);

@@ -8,9 +8,9 @@
 namespace baton::kernels {
 namespace {
 
-constexpr DataType kComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
-constexpr DataType kWeightTypes[] = {DataType::kFloat32, DataType::kBFloat16,
-                                     DataType::kFloat8E4M3};
+constexpr DataType kLinearComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
+constexpr DataType kLinearWeightTypes[] = {DataType::kFloat32, DataType::kBFloat16,
+                                           DataType::kFloat8E4M3};
 
 class LinearConformance : public ConformanceTest {
  protected:
@@ -26,7 +26,7 @@ class LinearConformance : public ConformanceTest {
   void CheckShape(const WeightShape& shape, int64_t m) {
     Random random(static_cast<uint32_t>(shape.n * 31 + shape.k + m));
     const TestWeight weight(random, shape);
-    for (DataType type : kComputeTypes) {
+    for (DataType type : kLinearComputeTypes) {
       const Tensor x = RandomTensor(random, type, m, shape.k, 1.0f, 5);
       for (DataType out_type : {DataType::kFloat32, type}) {
         const Tensor expected = Run(reference(), weight, x.view, out_type);
@@ -41,7 +41,7 @@ class LinearConformance : public ConformanceTest {
 };
 
 TEST_P(LinearConformance, MatchesTheReferenceAtOddAndEvenSizes) {
-  for (DataType type : kWeightTypes) {
+  for (DataType type : kLinearWeightTypes) {
     for (int64_t n : {1, 15, 16, 17, 48, 80}) {
       for (int64_t k : {1, 2, 7, 64, 127, 128, 130, 300}) CheckShape({type, n, k}, 3);
     }
@@ -49,7 +49,7 @@ TEST_P(LinearConformance, MatchesTheReferenceAtOddAndEvenSizes) {
 }
 
 TEST_P(LinearConformance, MatchesTheReferenceForEveryNumberOfRows) {
-  for (DataType type : kWeightTypes) {
+  for (DataType type : kLinearWeightTypes) {
     for (int64_t m : {1, 2, 3, 4, 5, 6, 7, 13, 16, 17, 31, 32, 33, 50}) {
       CheckShape({type, 100, 260}, m);
     }
@@ -81,7 +81,7 @@ TEST_P(LinearConformance, MatchesTheReferenceForOtherBlockSizes) {
 TEST_P(LinearConformance, NoRowsAreNoWork) {
   Random random(1);
   const TestWeight weight(random, {DataType::kFloat8E4M3, 32, 128});
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kLinearComputeTypes) {
     const Tensor x(type, 0, 128);
     EXPECT_EQ(Run(ops(), weight, x.view, type).view.rows, 0);
   }
@@ -95,7 +95,7 @@ TEST_P(LinearConformance, WidensEveryFloat8CodeExactly) {
   Tensor scales(DataType::kFloat32, 2, 1);
   Put(scales.view, 0, 0, 1.0f);
   Put(scales.view, 1, 0, 1.0f);
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kLinearComputeTypes) {
     Tensor x(type, 1, 4);
     Put(x.view, 0, 0, 1.0f);
     const std::unique_ptr<PackedWeight> packed = ops().Pack({values.view, scales.view}, type);
@@ -127,8 +127,8 @@ TEST_P(LinearConformance, RoundsFloat32WeightsOnceForBFloat16) {
 
 TEST_P(LinearConformance, GivesARowTheSameBitsAloneInABatchAndInAnyPlace) {
   Random random(5);
-  for (DataType weight_type : kWeightTypes) {
-    for (DataType type : kComputeTypes) {
+  for (DataType weight_type : kLinearWeightTypes) {
+    for (DataType type : kLinearComputeTypes) {
       const WeightShape shape = {weight_type, 120, 333, 128, 7, 100};
       const TestWeight weight(random, shape);
       const std::unique_ptr<PackedWeight> packed = ops().Pack(weight.matrix, type);
@@ -156,7 +156,7 @@ TEST_P(LinearConformance, GivesTheSameBitsWithAnyNumberOfThreads) {
   Random random(6);
   const WeightShape shape = {DataType::kFloat8E4M3, 700, 512};
   const TestWeight weight(random, shape);
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kLinearComputeTypes) {
     const Tensor x = RandomTensor(random, type, 9, shape.k);
     const Tensor expected = Run(ops(), weight, x.view, type);
     for (int threads : {1, 2, 5}) {
@@ -173,15 +173,15 @@ TEST_P(LinearConformance, KeepsFloat8WeightsInOneByteEach) {
   if (GetParam().name == "reference") GTEST_SKIP() << "widens for plainness";
   Random random(7);
   const TestWeight weight(random, {DataType::kFloat8E4M3, 512, 1024});
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kLinearComputeTypes) {
     EXPECT_LE(ops().Pack(weight.matrix, type)->bytes(), 512u * 1024u * 101u / 100u);
   }
 }
 
 TEST_P(LinearConformance, HeadwiseProductsMatchTheReference) {
   Random random(8);
-  for (DataType weight_type : kWeightTypes) {
-    for (DataType type : kComputeTypes) {
+  for (DataType weight_type : kLinearWeightTypes) {
+    for (DataType type : kLinearComputeTypes) {
       for (int64_t stride : {0, 48, 61}) {
         constexpr int64_t kHeads = 3;
         constexpr int64_t kIn = 32;

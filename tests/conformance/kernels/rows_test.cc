@@ -8,7 +8,7 @@
 namespace baton::kernels {
 namespace {
 
-constexpr DataType kComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
+constexpr DataType kRowsComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
 constexpr int64_t kWidths[] = {1, 7, 15, 16, 17, 64, 80, 128, 256, 1000};
 
 class RowsConformance : public ConformanceTest {
@@ -28,7 +28,7 @@ class RowsConformance : public ConformanceTest {
 
 TEST_P(RowsConformance, RmsNormMatchesTheReference) {
   Random random(1);
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kRowsComputeTypes) {
     for (int64_t width : kWidths) {
       const Tensor x = RandomTensor(random, type, 4, width, 3.0f, 2);
       const Tensor weight = RandomTensor(random, DataType::kFloat32, 1, width);
@@ -43,7 +43,7 @@ TEST_P(RowsConformance, RmsNormMatchesTheReference) {
 
 TEST_P(RowsConformance, RmsNormWorksInPlaceAndOnNoRows) {
   Random random(2);
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kRowsComputeTypes) {
     const Tensor x = RandomTensor(random, type, 3, 50);
     const Tensor weight = RandomTensor(random, DataType::kFloat32, 1, 50);
     Tensor expected(type, 3, 50);
@@ -57,7 +57,7 @@ TEST_P(RowsConformance, RmsNormWorksInPlaceAndOnNoRows) {
 
 TEST_P(RowsConformance, AddRmsNormMatchesTheReference) {
   Random random(3);
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kRowsComputeTypes) {
     for (int64_t width : kWidths) {
       const Tensor residual = RandomTensor(random, type, 3, width);
       const Tensor delta = RandomTensor(random, DataType::kFloat32, 3, width);
@@ -74,7 +74,7 @@ TEST_P(RowsConformance, AddRmsNormMatchesTheReference) {
 
 TEST_P(RowsConformance, AddRoundsOnce) {
   Random random(4);
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kRowsComputeTypes) {
     for (int64_t width : kWidths) {
       const Tensor residual = RandomTensor(random, type, 3, width);
       const Tensor delta = RandomTensor(random, DataType::kFloat32, 3, width);
@@ -110,7 +110,7 @@ TEST_P(RowsConformance, RoundingToBFloat16IsToNearestEvenAndKeepsNan) {
 
 TEST_P(RowsConformance, NormsDoNotDependOnOtherRows) {
   Random random(5);
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kRowsComputeTypes) {
     const Tensor x = RandomTensor(random, type, 300, 777);
     const Tensor weight = RandomTensor(random, DataType::kFloat32, 1, 777);
     Tensor all(type, 300, 777);
@@ -125,7 +125,7 @@ TEST_P(RowsConformance, NormsDoNotDependOnOtherRows) {
 
 TEST_P(RowsConformance, EmbedTakesItsShardsRowsAndZerosElsewhere) {
   Random random(6);
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kRowsComputeTypes) {
     const Tensor table = RandomTensor(random, type, 10, 33);
     const std::vector<uint32_t> ids = {20, 29, 19, 30, 25, 0, 4000000000u};
     Tensor out = RandomTensor(random, DataType::kFloat32, 7, 33);
@@ -143,7 +143,7 @@ TEST_P(RowsConformance, RopeMatchesTheReferenceBitForBit) {
   Random random(7);
   const Tensor table = RandomTensor(random, DataType::kFloat32, 100, 16);
   const std::vector<int32_t> positions = {0, 99, 5, 5};
-  for (DataType type : kComputeTypes) {
+  for (DataType type : kRowsComputeTypes) {
     const Tensor x = RandomTensor(random, type, 4, 3 * 48 + 9);
     Tensor expected = CopyOf(x.view);
     // Heads of 48 columns, the last 16 of each rotated.

@@ -134,7 +134,7 @@ TEST_P(LayerDump, FollowsTheOracleThroughEveryLayer) {
   EXPECT_EQ(first_wrong, "") << "the first wrong activation";
 }
 
-std::vector<Cell> AllCells() {
+std::vector<Cell> DumpCells() {
   std::vector<Cell> cells;
   for (const std::string& backend : BackendNames()) {
     for (const char* form : {"fp8", "bf16"}) {
@@ -146,7 +146,7 @@ std::vector<Cell> AllCells() {
   return cells;
 }
 
-INSTANTIATE_TEST_SUITE_P(Matrix, LayerDump, testing::ValuesIn(AllCells()),
+INSTANTIATE_TEST_SUITE_P(Matrix, LayerDump, testing::ValuesIn(DumpCells()),
                          [](const auto& cell) { return NameOf(cell.param); });
 
 }  // namespace

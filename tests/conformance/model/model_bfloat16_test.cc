@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kAllowedFactor = 1.25;
 
-std::vector<Cell> AllCells() {
+std::vector<Cell> BFloat16Cells() {
   std::vector<Cell> cells;
   for (const std::string& backend : BackendNames()) {
     if (backend == "reference") continue;
@@ -56,7 +56,7 @@ TEST_P(ModelBFloat16, ErrsNoMoreThanTheIndependentRun) {
   EXPECT_GE(agreement, recorded->top1_agreement);
 }
 
-INSTANTIATE_TEST_SUITE_P(Matrix, ModelBFloat16, testing::ValuesIn(AllCells()),
+INSTANTIATE_TEST_SUITE_P(Matrix, ModelBFloat16, testing::ValuesIn(BFloat16Cells()),
                          [](const auto& cell) { return NameOf(cell.param); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ModelBFloat16);
 

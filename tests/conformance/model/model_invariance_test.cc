@@ -193,7 +193,7 @@ TEST_P(ModelInvariance, DoesNotDependOnWhoComputedItsBeginning) {
   }
 }
 
-std::vector<Cell> AllCells() {
+std::vector<Cell> InvarianceCells() {
   std::vector<Cell> cells;
   for (const std::string& backend : BackendNames()) {
     cells.push_back({backend, "fp8", 1, 4, 1, DataType::kBFloat16});
@@ -202,7 +202,7 @@ std::vector<Cell> AllCells() {
   return cells;
 }
 
-INSTANTIATE_TEST_SUITE_P(Matrix, ModelInvariance, testing::ValuesIn(AllCells()),
+INSTANTIATE_TEST_SUITE_P(Matrix, ModelInvariance, testing::ValuesIn(InvarianceCells()),
                          [](const auto& cell) { return NameOf(cell.param); });
 
 }  // namespace

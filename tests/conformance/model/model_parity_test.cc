@@ -15,7 +15,7 @@ constexpr double kTolerance = 2e-3;
 // Two experts nearer than this may swap between implementations in float32.
 constexpr float kRouterTie = 1e-5f;
 
-std::vector<Cell> AllCells() {
+std::vector<Cell> ParityCells() {
   std::vector<Cell> cells;
   for (const std::string& backend : BackendNames()) {
     for (const char* form : {"fp8", "bf16"}) {
@@ -104,7 +104,7 @@ TEST_P(ModelParity, ContinuesAsTheOracle) {
   EXPECT_GT(num_compared, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Matrix, ModelParity, testing::ValuesIn(AllCells()),
+INSTANTIATE_TEST_SUITE_P(Matrix, ModelParity, testing::ValuesIn(ParityCells()),
                          [](const auto& cell) { return NameOf(cell.param); });
 
 }  // namespace

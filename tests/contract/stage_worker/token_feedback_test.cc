@@ -11,7 +11,7 @@
 namespace baton::stage {
 namespace {
 
-absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
+absl::Time FeedbackDeadline() { return absl::Now() + absl::Seconds(20); }
 
 constexpr SlotShape kStates = {.num_slots = 2, .num_ranks = 2, .max_part_bytes = 64 * 128 * 2};
 constexpr size_t kRowBytes = 128 * 2;  // half of the hidden size, bfloat16
@@ -69,17 +69,17 @@ class FirstStage : public WorkerFixture {
   }
 
   void Begin(uint64_t epoch) {
-    ASSERT_TRUE(states_->BeginEpoch(epoch, Soon()).ok());
+    ASSERT_TRUE(states_->BeginEpoch(epoch, FeedbackDeadline()).ok());
     Join(epoch, last_->address());
-    const auto peer = *last_->Connect(address_, Soon());
-    ASSERT_TRUE(tokens_->BeginEpoch(epoch, {peer}, Soon()).ok());
+    const auto peer = *last_->Connect(address_, FeedbackDeadline());
+    ASSERT_TRUE(tokens_->BeginEpoch(epoch, {peer}, FeedbackDeadline()).ok());
   }
   // What the stage sends of a step with `num_rows` rows.
   std::vector<std::byte> TakeStates(uint64_t epoch, uint64_t step_id, size_t num_rows) {
     std::vector<std::byte> states;
     for (size_t rank = 0; rank < 2; ++rank) {
       const PartKey key = {.epoch = epoch, .number = step_id, .step_id = step_id, .rank = rank};
-      const auto part = states_->Receive(key, num_rows * kRowBytes, Soon());
+      const auto part = states_->Receive(key, num_rows * kRowBytes, FeedbackDeadline());
       EXPECT_TRUE(part.ok()) << part.status();
       if (!part.ok()) return {};
       states.insert(states.end(), part->begin(), part->end());
@@ -89,7 +89,7 @@ class FirstStage : public WorkerFixture {
   }
   void SendToken(uint64_t epoch, uint64_t step_id, uint32_t token) {
     const PartKey key = {.epoch = epoch, .number = step_id, .step_id = step_id};
-    const auto part = tokens_->Acquire(key, sizeof(token), Soon());
+    const auto part = tokens_->Acquire(key, sizeof(token), FeedbackDeadline());
     ASSERT_TRUE(part.ok()) << part.status();
     std::memcpy(part->data(), &token, sizeof(token));
     ASSERT_TRUE(tokens_->Send(key).ok());
@@ -165,17 +165,17 @@ TEST_F(OneStage, SendsItsTokensToTheFirstStage) {
   const auto first = *Transport::Create({.name = "first"});
   const auto states = *SlotSender::Create(first.get(), kStates);
   const auto tokens = *SlotReceiver::Create(first.get(), kTokens);
-  ASSERT_TRUE(tokens->BeginEpoch(1, Soon()).ok());
+  ASSERT_TRUE(tokens->BeginEpoch(1, FeedbackDeadline()).ok());
   StartWorker();
   v1::StageReady ready;
   Register(Plan(1, 2), &ready);
   Join(1, "", first->address());
-  const auto peer = *first->Connect(ready.addresses(0).ucx_address(), Soon());
-  ASSERT_TRUE(states->BeginEpoch(1, {peer, peer}, Soon()).ok());
+  const auto peer = *first->Connect(ready.addresses(0).ucx_address(), FeedbackDeadline());
+  ASSERT_TRUE(states->BeginEpoch(1, {peer, peer}, FeedbackDeadline()).ok());
   const auto send_rows = [&](uint64_t step_id, size_t num_rows) {
     for (size_t rank = 0; rank < 2; ++rank) {
       const PartKey key = {.epoch = 1, .number = step_id, .step_id = step_id, .rank = rank};
-      ASSERT_TRUE(states->Acquire(key, num_rows * kRowBytes, Soon()).ok());
+      ASSERT_TRUE(states->Acquire(key, num_rows * kRowBytes, FeedbackDeadline()).ok());
       ASSERT_TRUE(states->Send(key).ok());
     }
   };
@@ -185,7 +185,7 @@ TEST_F(OneStage, SendsItsTokensToTheFirstStage) {
     send_rows(step, step == 1 ? 3 : 1);
     const uint32_t reported = TakeToken(1, step, step == 1 ? 3 : 4);
     const PartKey key = {.epoch = 1, .number = step, .step_id = step};
-    const auto part = tokens->Receive(key, sizeof(uint32_t), Soon());
+    const auto part = tokens->Receive(key, sizeof(uint32_t), FeedbackDeadline());
     ASSERT_TRUE(part.ok()) << part.status();
     uint32_t sent = 0;
     std::memcpy(&sent, part->data(), sizeof(sent));

@@ -1,14 +1,10 @@
 #include <gtest/gtest.h>
 
 #include "common/model/weight_inventory.h"
+#include "tests/unit/common/model/test_configs.h"
 
 namespace baton {
 namespace {
-
-ModelConfig ReadConfig(const std::string& model) {
-  const std::string folder = std::string(BATON_SOURCE_DIR) + "/tests/data/" + model;
-  return ParseModelConfig(ReadModelConfigText(folder).value()).value();
-}
 
 std::vector<int64_t> Counts(const std::vector<StageShape>& split) {
   std::vector<int64_t> counts;

@@ -3,14 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "common/model/model_config.h"
+#include "tests/unit/common/model/test_configs.h"
 
 namespace baton {
 namespace {
-
-ModelConfig ReadConfig(const std::string& model) {
-  const std::string folder = std::string(BATON_SOURCE_DIR) + "/tests/data/" + model;
-  return ParseModelConfig(ReadModelConfigText(folder).value()).value();
-}
 
 struct Entry {
   int64_t position;

@@ -10,15 +10,12 @@
 
 #include "nlohmann/json.hpp"
 
+#include "tests/unit/common/model/test_configs.h"
+
 namespace baton {
 namespace {
 
 using nlohmann::json;
-
-ModelConfig ReadConfig(const std::string& model) {
-  const std::string folder = std::string(BATON_SOURCE_DIR) + "/tests/data/" + model;
-  return ParseModelConfig(ReadModelConfigText(folder).value()).value();
-}
 
 // Header of one safetensors file, read without our own parser.
 json ReadHeader(const std::string& path) {

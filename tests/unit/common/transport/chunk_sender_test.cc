@@ -14,21 +14,13 @@
 #include "gtest/gtest.h"
 
 #include "common/transport/chunk_receiver.h"
+#include "tests/unit/common/transport/transport_inputs.h"
 
 namespace baton {
 namespace {
 
 constexpr uint64_t kTransfer = 77;
 constexpr size_t kMaxChunk = 1 << 20;
-
-absl::Time Soon() { return absl::Now() + absl::Seconds(10); }
-
-std::vector<std::byte> RandomBytes(size_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<std::byte> bytes(size);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-  return bytes;
-}
 
 // Owns the memory of a transfer's slices; releases at once unless told to hold.
 class MemorySink final : public SliceSink {

@@ -16,13 +16,12 @@
 #include "common/transport/chunk_sender.h"
 #include "common/transport/slot_channel.h"
 #include "common/transport/transport.h"
+#include "tests/unit/common/transport/transport_inputs.h"
 
 namespace baton {
 namespace {
 
 constexpr SlotShape kShape = {.num_slots = 2, .num_ranks = 1, .max_part_bytes = 1 << 20};
-
-absl::Time Soon() { return absl::Now() + absl::Seconds(10); }
 
 TransportOptions Options(const char* name, const std::string& transports) {
   return {.name = name, .transports = transports, .net_devices = transports == "tcp" ? "lo" : ""};

@@ -8,6 +8,8 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
+#include "tests/unit/common/transport/transport_inputs.h"
+
 namespace baton {
 namespace {
 
@@ -18,7 +20,6 @@ struct Way {
   SlotContent content;
 };
 
-absl::Time Soon() { return absl::Now() + absl::Seconds(10); }
 absl::Time AtOnce() { return absl::Now() + absl::Milliseconds(30); }
 
 class SlotChannelOver : public testing::TestWithParam<Way> {

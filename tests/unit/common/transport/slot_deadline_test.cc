@@ -14,7 +14,7 @@
 namespace baton {
 namespace {
 
-constexpr SlotShape kShape = {.num_slots = 1, .num_ranks = 1, .max_part_bytes = 64};
+constexpr SlotShape kOneSlot = {.num_slots = 1, .num_ranks = 1, .max_part_bytes = 64};
 constexpr uint64_t kSource = 77;
 
 // Keeps every send to itself, also after the connection was broken.
@@ -61,7 +61,7 @@ class WedgedTransport final : public Transport {
 
 TEST(SlotReceiver, ReportsLandingsThatOutliveTheDeadlineOfANewEpoch) {
   WedgedTransport transport;
-  auto slots = SlotReceiver::Create(&transport, kShape);
+  auto slots = SlotReceiver::Create(&transport, kOneSlot);
   ASSERT_TRUE(slots.ok());
   ASSERT_TRUE((*slots)->BeginEpoch(1, absl::InfiniteFuture()).ok());
   const FrameHeader header = {.kind = FrameKind::kHiddenState,
@@ -91,7 +91,7 @@ TEST(SlotReceiver, ReportsLandingsThatOutliveTheDeadlineOfANewEpoch) {
 
 TEST(SlotReceiver, TakesNothingBeforeItsFirstEpoch) {
   WedgedTransport transport;
-  auto slots = SlotReceiver::Create(&transport, kShape);
+  auto slots = SlotReceiver::Create(&transport, kOneSlot);
   ASSERT_TRUE(slots.ok());
   const FrameHeader header = {.kind = FrameKind::kHiddenState,
                               .source = kSource,
@@ -105,7 +105,7 @@ TEST(SlotReceiver, TakesNothingBeforeItsFirstEpoch) {
 
 TEST(SlotSender, ReportsSendsThatOutliveTheDeadlineOfANewEpoch) {
   WedgedTransport transport;
-  auto slots = SlotSender::Create(&transport, kShape);
+  auto slots = SlotSender::Create(&transport, kOneSlot);
   ASSERT_TRUE(slots.ok());
   ASSERT_TRUE((*slots)->BeginEpoch(1, {transport.peer}, absl::InfiniteFuture()).ok());
   const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = 0};

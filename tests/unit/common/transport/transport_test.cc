@@ -11,19 +11,12 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
+#include "tests/unit/common/transport/transport_inputs.h"
+
 namespace baton {
 namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(5);
-
-absl::Time Soon() { return absl::Now() + kPatience; }
-
-std::vector<std::byte> RandomBytes(size_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<std::byte> bytes(size);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-  return bytes;
-}
 
 // Takes every frame whose offset and length lie inside one buffer, and remembers what came.
 class BufferReceiver final : public FrameReceiver {

@@ -10,8 +10,6 @@
 namespace baton::scheduler {
 namespace {
 
-constexpr TimeUs kSecond = 1'000'000;
-
 class AdmissionPolicy : public testing::Test {
  protected:
   // A decode of 10 sequences takes 10 ms: 1000 tokens a second.

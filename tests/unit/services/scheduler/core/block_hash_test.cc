@@ -7,22 +7,22 @@
 namespace baton::scheduler {
 namespace {
 
-const std::vector<uint32_t> kTokens = {5, 6, 7, 8};
+const std::vector<uint32_t> kFourTokens = {5, 6, 7, 8};
 
 TEST(BlockHasher, NamesTheSameTextTheSame) {
   const BlockHasher one(4, "secret");
   const BlockHasher other(4, "secret");
   EXPECT_EQ(one.Root("salt"), other.Root("salt"));
-  EXPECT_EQ(one.Next(one.Root("salt"), kTokens), other.Next(other.Root("salt"), kTokens));
+  EXPECT_EQ(one.Next(one.Root("salt"), kFourTokens), other.Next(other.Root("salt"), kFourTokens));
 }
 
 TEST(BlockHasher, TellsTokensAndWhatStandsBeforeThemApart) {
   const BlockHasher hasher(4, "secret");
   const BlockHash root = hasher.Root("");
-  const BlockHash first = hasher.Next(root, kTokens);
+  const BlockHash first = hasher.Next(root, kFourTokens);
   EXPECT_NE(first, hasher.Next(root, {5, 6, 8, 7}));
   EXPECT_NE(first, hasher.Next(root, {5, 6, 7, 8 + (1 << 16)}));
-  EXPECT_NE(first, hasher.Next(first, kTokens));
+  EXPECT_NE(first, hasher.Next(first, kFourTokens));
 }
 
 TEST(BlockHasher, SeparatesSaltsAndSecrets) {

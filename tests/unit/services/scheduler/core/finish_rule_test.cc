@@ -7,8 +7,6 @@
 namespace baton::scheduler {
 namespace {
 
-constexpr TokenId kEos = 1;
-
 Sequence WithTokens(SequenceRequest request, const std::vector<TokenId>& tokens) {
   request.resumed = tokens;
   return Sequence(std::move(request), 0);

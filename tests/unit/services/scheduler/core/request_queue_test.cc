@@ -13,8 +13,6 @@
 namespace baton::scheduler {
 namespace {
 
-constexpr TimeUs kSecond = 1'000'000;
-
 // A step computes all that is known of it, and samples.
 void Generate(Sequence* sequence) {
   sequence->Advance(sequence->num_to_compute(), 1);

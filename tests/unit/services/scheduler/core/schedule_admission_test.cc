@@ -11,9 +11,7 @@
 namespace baton::scheduler {
 namespace {
 
-constexpr TimeUs kSecond = 1'000'000;
-
-ScheduleOptions MakeOptions() {
+ScheduleOptions AdmissionOptions() {
   ScheduleOptions options;
   options.max_model_len = 4096;
   options.vocab_size = 1024;
@@ -21,7 +19,7 @@ ScheduleOptions MakeOptions() {
   return options;
 }
 
-StepResult Answer(const Batch& batch) {
+StepResult AnswerAll(const Batch& batch) {
   StepResult result{.step_id = batch.step_id};
   for (const BatchRow& row : batch.rows) {
     if (row.sample) result.tokens.push_back({row.id, row.begin + row.num_tokens, 7});
@@ -30,11 +28,11 @@ StepResult Answer(const Batch& batch) {
 }
 
 // A step that takes `time`.
-std::optional<Batch> RunStep(Schedule* schedule, TimeUs* now, TimeUs time) {
+std::optional<Batch> TimedStep(Schedule* schedule, TimeUs* now, TimeUs time) {
   std::optional<Batch> batch = schedule->NextBatch(*now);
   if (!batch.has_value()) return batch;
   *now += time;
-  EXPECT_TRUE(schedule->Complete(Answer(*batch), *now).ok());
+  EXPECT_TRUE(schedule->Complete(AnswerAll(*batch), *now).ok());
   return batch;
 }
 
@@ -45,7 +43,7 @@ SequenceRequest MakeKeyed(SequenceId id, const char* key, uint32_t max_tokens = 
 }
 
 TEST(ScheduleAdmission, DropsExpiredWorkBeforeItCostsAStep) {
-  Schedule schedule(MakeOptions());
+  Schedule schedule(AdmissionOptions());
   schedule.OpenEpoch(100);
   SequenceRequest request = MakeRequest(1, 4);
   request.deadline = 10;
@@ -62,21 +60,21 @@ TEST(ScheduleAdmission, DropsExpiredWorkBeforeItCostsAStep) {
 }
 
 TEST(ScheduleAdmission, RefusesADeadlineThatHasPassed) {
-  Schedule schedule(MakeOptions());
+  Schedule schedule(AdmissionOptions());
   SequenceRequest request = MakeRequest(1, 4);
   request.deadline = 10;
   EXPECT_TRUE(absl::IsDeadlineExceeded(schedule.Add(request, 10).status()));
 }
 
 TEST(ScheduleAdmission, EndsRunningWorkAtItsDeadline) {
-  Schedule schedule(MakeOptions());
+  Schedule schedule(AdmissionOptions());
   schedule.OpenEpoch(100);
   SequenceRequest request = MakeRequest(1, 4, 100);
   request.deadline = 10;
   ASSERT_TRUE(schedule.Add(request, 0).ok());
   const Batch batch = *schedule.NextBatch(0);
   ASSERT_EQ(schedule.Expire(10).size(), 1u);
-  EXPECT_TRUE(schedule.Complete(Answer(batch), 11)->empty());
+  EXPECT_TRUE(schedule.Complete(AnswerAll(batch), 11)->empty());
   const Batch release = *schedule.NextBatch(11);
   EXPECT_TRUE(release.rows.empty());
   EXPECT_EQ(release.finished, std::vector<SequenceId>{1});
@@ -86,7 +84,7 @@ TEST(ScheduleAdmission, EndsRunningWorkAtItsDeadline) {
 TEST(ScheduleAdmission, ExpiredSequencesNeverRun) {
   for (uint32_t seed = 1; seed <= 20; ++seed) {
     std::mt19937 random(seed);
-    Schedule schedule(MakeOptions());
+    Schedule schedule(AdmissionOptions());
     schedule.OpenEpoch(12);
     std::map<SequenceId, TimeUs> deadlines;
     TimeUs now = 0;
@@ -107,11 +105,11 @@ TEST(ScheduleAdmission, ExpiredSequencesNeverRun) {
         ASSERT_GT(deadlines.at(row.id), now);
         ++num_rows;
       }
-      ASSERT_TRUE(schedule.Complete(Answer(*batch), now).ok());
+      ASSERT_TRUE(schedule.Complete(AnswerAll(*batch), now).ok());
     }
     EXPECT_GT(num_rows, 100);
     schedule.Expire(now + 1000);
-    while (RunStep(&schedule, &now, 0)) {
+    while (TimedStep(&schedule, &now, 0)) {
     }
     EXPECT_TRUE(schedule.idle());
     EXPECT_EQ(schedule.ledger()->num_used(), 0u);
@@ -119,7 +117,7 @@ TEST(ScheduleAdmission, ExpiredSequencesNeverRun) {
 }
 
 TEST(ScheduleAdmission, RefusesByPredictedWaitAndSaysWhenToRetry) {
-  ScheduleOptions options = MakeOptions();
+  ScheduleOptions options = AdmissionOptions();
   options.max_wait = 2 * kSecond;
   Schedule schedule(options);
   schedule.OpenEpoch(100);
@@ -127,7 +125,7 @@ TEST(ScheduleAdmission, RefusesByPredictedWaitAndSaysWhenToRetry) {
   SequenceId id = 0;
   // Four at a time, a token each in 100 ms: 40 tokens a second.
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(schedule.Add(MakeKeyed(++id, "a", 1000), now).ok());
-  for (int i = 0; i < 20; ++i) RunStep(&schedule, &now, kSecond / 10);
+  for (int i = 0; i < 20; ++i) TimedStep(&schedule, &now, kSecond / 10);
   int num_accepted = 0;
   Admission admission;
   while (num_accepted < 100 && schedule.Add(MakeKeyed(++id, "a", 16), now, &admission).ok()) {
@@ -144,7 +142,7 @@ TEST(ScheduleAdmission, RefusesByPredictedWaitAndSaysWhenToRetry) {
 }
 
 TEST(ScheduleAdmission, AFullQueueMakesRoomForAnotherKey) {
-  ScheduleOptions options = MakeOptions();
+  ScheduleOptions options = AdmissionOptions();
   options.max_waiting = 3;
   Schedule schedule(options);
   for (SequenceId id = 1; id <= 3; ++id) ASSERT_TRUE(schedule.Add(MakeKeyed(id, "flood")).ok());
@@ -159,7 +157,7 @@ TEST(ScheduleAdmission, AFullQueueMakesRoomForAnotherKey) {
 }
 
 TEST(ScheduleAdmission, AKeyThatSendsTenTimesAsMuchGetsNoMoreThanItsShare) {
-  ScheduleOptions options = MakeOptions();
+  ScheduleOptions options = AdmissionOptions();
   options.max_waiting = 200;
   Schedule schedule(options);
   schedule.OpenEpoch(100);
@@ -173,7 +171,7 @@ TEST(ScheduleAdmission, AKeyThatSendsTenTimesAsMuchGetsNoMoreThanItsShare) {
       is_victim[++id] = victim;
       schedule.Add(MakeKeyed(id, victim ? "victim" : "flood", 8), now).status().IgnoreError();
     }
-    const std::optional<Batch> batch = RunStep(&schedule, &now, 1000);
+    const std::optional<Batch> batch = TimedStep(&schedule, &now, 1000);
     for (const BatchRow& row : batch->rows) tokens[is_victim.at(row.id) ? 1 : 0] += row.num_tokens;
   }
   EXPECT_NEAR(static_cast<double>(tokens[1]) / static_cast<double>(tokens[0]), 1.0, 0.02);

@@ -10,9 +10,6 @@
 namespace baton::scheduler {
 namespace {
 
-constexpr TokenId kEos = 1;
-constexpr uint32_t kManyBlocks = 100;
-
 // A schedule over `num_stages` stages, one step beyond them, and what is in flight.
 class Group {
  public:

@@ -9,7 +9,7 @@
 namespace baton::scheduler {
 namespace {
 
-ScheduleOptions MakeOptions() {
+ScheduleOptions PrefixOptions() {
   ScheduleOptions options;
   options.max_model_len = 4096;
   options.vocab_size = 1024;
@@ -51,7 +51,7 @@ class SchedulePrefix : public testing::Test {
 };
 
 TEST_F(SchedulePrefix, SharesAPromptInTheVeryStepThatComputesIt) {
-  Open(MakeOptions());
+  Open(PrefixOptions());
   for (SequenceId id = 1; id <= 3; ++id) Add(MakeAlike(id, 130));
   const Batch batch = Next();
   ASSERT_EQ(batch.rows.size(), 3u);
@@ -70,7 +70,7 @@ TEST_F(SchedulePrefix, SharesAPromptInTheVeryStepThatComputesIt) {
 }
 
 TEST_F(SchedulePrefix, ComputesTheLastBlockOfAPromptThatIsAllThere) {
-  Open(MakeOptions());
+  Open(PrefixOptions());
   Add(MakeAlike(1, 128));
   Run();
   Add(MakeAlike(2, 128));
@@ -80,7 +80,7 @@ TEST_F(SchedulePrefix, ComputesTheLastBlockOfAPromptThatIsAllThere) {
 }
 
 TEST_F(SchedulePrefix, FindsTheAnswerOfAnEarlierTurn) {
-  Open(MakeOptions());
+  Open(PrefixOptions());
   Add(MakeAlike(1, 126, 3));
   for (TokenId token : {20, 21, 22}) Run(token);  // KV of 128 tokens; the last one has none
   ASSERT_EQ(schedule_->Find(1), nullptr);
@@ -91,7 +91,7 @@ TEST_F(SchedulePrefix, FindsTheAnswerOfAnEarlierTurn) {
 }
 
 TEST_F(SchedulePrefix, FindsWhatACancelledSequenceOrdered) {
-  ScheduleOptions options = MakeOptions();
+  ScheduleOptions options = PrefixOptions();
   options.max_steps_in_flight = 2;
   Open(options);
   Add(MakeAlike(1, 130));
@@ -106,7 +106,7 @@ TEST_F(SchedulePrefix, FindsWhatACancelledSequenceOrdered) {
 }
 
 TEST_F(SchedulePrefix, ForgetsEverythingWithTheEpoch) {
-  Open(MakeOptions());
+  Open(PrefixOptions());
   Add(MakeAlike(1, 130));
   Run();
   schedule_->CloseEpoch();
@@ -118,7 +118,7 @@ TEST_F(SchedulePrefix, ForgetsEverythingWithTheEpoch) {
 }
 
 TEST_F(SchedulePrefix, APreemptedSequenceFindsItsOwnBlocksWithoutAHit) {
-  Open(MakeOptions(), 4);
+  Open(PrefixOptions(), 4);
   Add(MakeRequest(1, 126, 3));
   Add(MakeRequest(2, 126, 100));
   for (int i = 0; i < 3; ++i) Run();  // both have two blocks; the first is done
@@ -141,7 +141,7 @@ TEST_F(SchedulePrefix, APreemptedSequenceFindsItsOwnBlocksWithoutAHit) {
 }
 
 TEST_F(SchedulePrefix, ComputesAllOfAPromptWhoseLogprobsAreWanted) {
-  Open(MakeOptions());
+  Open(PrefixOptions());
   Add(MakeAlike(1, 130));
   Run();
   SequenceRequest request = MakeAlike(2, 130);
@@ -152,7 +152,7 @@ TEST_F(SchedulePrefix, ComputesAllOfAPromptWhoseLogprobsAreWanted) {
 }
 
 TEST_F(SchedulePrefix, NobodyFindsTheBlocksOfAFaultySequence) {
-  Open(MakeOptions());
+  Open(PrefixOptions());
   Add(MakeAlike(1, 130));
   const Batch batch = Next();
   ASSERT_TRUE(
@@ -164,7 +164,7 @@ TEST_F(SchedulePrefix, NobodyFindsTheBlocksOfAFaultySequence) {
 }
 
 TEST_F(SchedulePrefix, SharesNothingWhereItIsOff) {
-  ScheduleOptions options = MakeOptions();
+  ScheduleOptions options = PrefixOptions();
   options.prefix_caching = false;
   Open(options);
   Add(MakeAlike(1, 130));
@@ -175,7 +175,7 @@ TEST_F(SchedulePrefix, SharesNothingWhereItIsOff) {
 }
 
 TEST_F(SchedulePrefix, ASharedBlockCostsANewcomerNothing) {
-  Open(MakeOptions(), 4);
+  Open(PrefixOptions(), 4);
   Add(MakeAlike(1, 130));
   Add(MakeAlike(2, 130));
   EXPECT_EQ(Next().rows.size(), 2u);
@@ -183,7 +183,7 @@ TEST_F(SchedulePrefix, ASharedBlockCostsANewcomerNothing) {
 }
 
 TEST_F(SchedulePrefix, KeepsTheWatermarkFreeWhileOthersRun) {
-  ScheduleOptions options = MakeOptions();
+  ScheduleOptions options = PrefixOptions();
   options.watermark = 0.25;
   Open(options, 8);
   Add(MakeRequest(1, 300, 2));  // five blocks; one more would leave two
@@ -195,7 +195,7 @@ TEST_F(SchedulePrefix, KeepsTheWatermarkFreeWhileOthersRun) {
 }
 
 TEST_F(SchedulePrefix, NothingIsReservedWhereNothingRuns) {
-  ScheduleOptions options = MakeOptions();
+  ScheduleOptions options = PrefixOptions();
   options.watermark = 0.5;
   Open(options, 8);
   Add(MakeRequest(1, 500, 2));
@@ -203,7 +203,7 @@ TEST_F(SchedulePrefix, NothingIsReservedWhereNothingRuns) {
 }
 
 TEST_F(SchedulePrefix, CountsEvictionsOverEpochs) {
-  Open(MakeOptions(), 3);
+  Open(PrefixOptions(), 3);
   for (SequenceId id = 1; id <= 2; ++id) {
     Add(MakeRequest(id, 130, 1));
     Run();

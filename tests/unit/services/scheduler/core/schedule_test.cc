@@ -9,9 +9,6 @@
 namespace baton::scheduler {
 namespace {
 
-constexpr TokenId kEos = 1;
-constexpr uint32_t kManyBlocks = 100;
-
 ScheduleOptions MakeOptions() {
   ScheduleOptions options;
   options.max_model_len = 4096;

@@ -3,9 +3,14 @@
 
 #include <vector>
 
+#include "services/scheduler/core/core_time.h"
 #include "services/scheduler/core/sequence.h"
 
 namespace baton::scheduler {
+
+constexpr TokenId kEos = 1;
+constexpr TimeUs kSecond = 1'000'000;
+constexpr uint32_t kManyBlocks = 100;
 
 inline SequenceRequest MakeRequest(SequenceId id, uint32_t prompt_tokens,
                                    uint32_t max_tokens = 16) {

@@ -10,8 +10,8 @@
 namespace baton::stage {
 namespace {
 
-std::vector<float> RunRow(fakes::ToyDevice& device, int64_t first_row, int64_t num_rows,
-                          int64_t row) {
+std::vector<float> RunMlpRow(fakes::ToyDevice& device, int64_t first_row, int64_t num_rows,
+                             int64_t row) {
   device.FillNormed(first_row, num_rows);
   const std::vector<uint32_t> tokens(static_cast<size_t>(num_rows));
   RunMlp(device.context(), device.Rows(0, tokens), device.weights().layers[0]);
@@ -20,10 +20,10 @@ std::vector<float> RunRow(fakes::ToyDevice& device, int64_t first_row, int64_t n
 
 TEST(RunMlp, SumsTheShardsOfAllRanks) {
   fakes::ToyDevice one(1);
-  const std::vector<float> whole = RunRow(one, 0, 2, 1);
+  const std::vector<float> whole = RunMlpRow(one, 0, 2, 1);
   for (int num_ranks : {2, 6}) {
     fakes::ToyDevice device(num_ranks);
-    const std::vector<float> sharded = RunRow(device, 0, 2, 1);
+    const std::vector<float> sharded = RunMlpRow(device, 0, 2, 1);
     for (size_t i = 0; i < whole.size(); ++i) {
       ASSERT_NEAR(sharded[i], whole[i], 1e-4 * (1.0 + std::abs(whole[i]))) << num_ranks;
     }
@@ -32,7 +32,7 @@ TEST(RunMlp, SumsTheShardsOfAllRanks) {
 
 TEST(RunMlp, DoesNotMixRows) {
   fakes::ToyDevice device(2);
-  EXPECT_EQ(RunRow(device, 4, 1, 0), RunRow(device, 0, 9, 4));
+  EXPECT_EQ(RunMlpRow(device, 4, 1, 0), RunMlpRow(device, 0, 9, 4));
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ class Names final : public ActivationTap {
   std::vector<int32_t> experts_;
 };
 
-std::vector<float> RunRow(fakes::ToyDevice& device, int64_t first_row, int64_t num_rows,
-                          int64_t row) {
+std::vector<float> RunMoeRow(fakes::ToyDevice& device, int64_t first_row, int64_t num_rows,
+                             int64_t row) {
   device.FillNormed(first_row, num_rows);
   const std::vector<uint32_t> tokens(static_cast<size_t>(num_rows));
   RunMoe(device.context(), device.Rows(0, tokens), device.weights().layers[2], 2);
@@ -34,10 +34,10 @@ std::vector<float> RunRow(fakes::ToyDevice& device, int64_t first_row, int64_t n
 
 TEST(RunMoe, SumsTheShardsOfAllRanks) {
   fakes::ToyDevice one(1);
-  const std::vector<float> whole = RunRow(one, 0, 3, 2);
+  const std::vector<float> whole = RunMoeRow(one, 0, 3, 2);
   for (int num_ranks : {2, 3}) {
     fakes::ToyDevice device(num_ranks);
-    const std::vector<float> sharded = RunRow(device, 0, 3, 2);
+    const std::vector<float> sharded = RunMoeRow(device, 0, 3, 2);
     for (size_t i = 0; i < whole.size(); ++i) {
       ASSERT_NEAR(sharded[i], whole[i], 1e-4 * (1.0 + std::abs(whole[i]))) << num_ranks;
     }
@@ -46,14 +46,14 @@ TEST(RunMoe, SumsTheShardsOfAllRanks) {
 
 TEST(RunMoe, DoesNotMixRows) {
   fakes::ToyDevice device(2);
-  EXPECT_EQ(RunRow(device, 4, 1, 0), RunRow(device, 0, 9, 4));
+  EXPECT_EQ(RunMoeRow(device, 4, 1, 0), RunMoeRow(device, 0, 9, 4));
 }
 
 TEST(RunMoe, ShowsItsChoiceFromTheKeptGroups) {
   fakes::ToyDevice device(1);
   Names tap;
   device.context().tap = &tap;
-  RunRow(device, 0, 1, 0);
+  RunMoeRow(device, 0, 1, 0);
   EXPECT_THAT(tap.names_, testing::ElementsAre("layers.2.router.logits", "layers.2.router.experts",
                                                "layers.2.router.weights"));
   ASSERT_EQ(tap.experts_.size(), 3u);
