@@ -116,7 +116,10 @@ absl::Status SequenceDriver::TakeIn(absl::StatusOr<stage::StepOutput> result) {
 absl::Status SequenceDriver::Prefill(uint64_t sequence_id, uint32_t chunk) {
   const DrivenSequence& sequence = at(sequence_id);
   const size_t size = sequence.tokens.size();
-  while (sequence.tokens.size() == size) RETURN_IF_ERROR(Step({{sequence_id, chunk}}));
+  const uint32_t most = static_cast<uint32_t>(group_->max_step_tokens());
+  while (sequence.tokens.size() == size) {
+    RETURN_IF_ERROR(Step({{sequence_id, std::min(chunk, most)}}));
+  }
   return absl::OkStatus();
 }
 

@@ -46,7 +46,8 @@ class SequenceDriver {
   // One step with these parts. A part that reaches the end of its sequence draws a token.
   absl::Status Step(const std::vector<Part>& parts);
 
-  // Runs the prompt (or, after Preempt, everything) in chunks, up to and with the first draw.
+  // Runs the prompt (or, after Preempt, everything) in chunks, up to and with the first draw; a
+  // chunk is at most what a step takes.
   absl::Status Prefill(uint64_t sequence_id, uint32_t chunk);
   // Prefill, then one token a step until `num_tokens` were drawn.
   absl::Status Generate(uint64_t sequence_id, uint32_t num_tokens, uint32_t chunk);
@@ -59,6 +60,7 @@ class SequenceDriver {
   void Preempt(uint64_t sequence_id);
   void Finish(uint64_t sequence_id);
 
+  int64_t vocab_size() const { return group_->vocab_size(); }
   const DrivenSequence& at(uint64_t sequence_id) const { return sequences_.at(sequence_id); }
   uint32_t num_drawn(uint64_t sequence_id) const {
     return static_cast<uint32_t>(at(sequence_id).tokens.size()) - at(sequence_id).num_prompt_tokens;

@@ -15,14 +15,17 @@ namespace {
 
 constexpr double kAllowedFactor = 1.25;
 
+// The statistics need the whole oracle: not on slow backends, and all cells on the best one alone.
 std::vector<Cell> BFloat16Cells() {
   std::vector<Cell> cells;
-  for (const std::string& backend : BackendNames()) {
-    if (backend == "reference") continue;
-    for (const char* form : {"fp8", "bf16"}) {
-      cells.push_back({backend, form, 1, 1, 1, DataType::kBFloat16});
-      cells.push_back({backend, form, 2, 8, 2, DataType::kBFloat16});
-    }
+  const std::vector<std::string> backends = BackendNames();
+  for (const std::string& backend : backends) {
+    if (IsSlow(backend) && backend != backends.back()) continue;
+    cells.push_back({backend, "fp8", 2, 8, 2, DataType::kBFloat16});
+    if (backend != backends.back()) continue;
+    cells.push_back({backend, "fp8", 1, 1, 1, DataType::kBFloat16});
+    cells.push_back({backend, "bf16", 1, 1, 1, DataType::kBFloat16});
+    cells.push_back({backend, "bf16", 2, 8, 2, DataType::kBFloat16});
   }
   return cells;
 }
@@ -58,7 +61,6 @@ TEST_P(ModelBFloat16, ErrsNoMoreThanTheIndependentRun) {
 
 INSTANTIATE_TEST_SUITE_P(Matrix, ModelBFloat16, testing::ValuesIn(BFloat16Cells()),
                          [](const auto& cell) { return NameOf(cell.param); });
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ModelBFloat16);
 
 }  // namespace
 }  // namespace baton::conformance

@@ -47,13 +47,13 @@ class ModelParity : public testing::TestWithParam<Cell> {
     driver_ = std::make_unique<fakes::SequenceDriver>(group_.get());
   }
 
-  // Which sequences this cell compares: all of them in two cells of the fast backends, else a share
-  // that moves from cell to cell.
+  // Which sequences this cell compares: all of them in one cell per form of the fast backends, else
+  // a share that moves from cell to cell.
   std::vector<const fakes::OracleSequence*> Share() const {
     const Cell& cell = GetParam();
-    const bool slow = cell.backend == "reference";
-    const bool whole = !slow && ((cell.num_stages == 1 && cell.num_ranks == 1) ||
-                                 (cell.num_stages == 2 && cell.num_ranks == 8));
+    const bool slow = IsSlow(cell.backend);
+    const bool whole = !slow && (cell.form == "fp8" ? cell.num_stages == 2 && cell.num_ranks == 8
+                                                    : cell.num_stages == 1 && cell.num_ranks == 1);
     const int log_ranks = cell.num_ranks == 8 ? 3 : cell.num_ranks / 2;
     const size_t place = static_cast<size_t>((cell.num_stages - 1) * 4 + log_ranks);
     std::vector<const fakes::OracleSequence*> share;

@@ -5,13 +5,18 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 
 #include "common/log/check.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/cpu_variant.h"
 #include "kernels/reference/reference_backend.h"
 
 namespace baton::conformance {
 namespace {
+
+constexpr absl::string_view kCpuPrefix = "cpu_";
 
 TinyModel LoadForm(const std::string& form) {
   TinyModel model;
@@ -54,15 +59,26 @@ const TinyModel& TinyModelOf(const std::string& form) {
 
 std::string TinyModelFolder() { return std::string(BATON_SOURCE_DIR) + "/tests/data/tiny-r1"; }
 
-std::vector<std::string> BackendNames() { return {"reference", "cpu"}; }
+std::vector<std::string> BackendNames() {
+  std::vector<std::string> names = {"reference"};
+  for (const kernels::CpuVariant variant : kernels::AvailableCpuVariants()) {
+    names.push_back(absl::StrCat(kCpuPrefix, kernels::Name(variant)));
+  }
+  return names;
+}
+
+bool IsSlow(const std::string& backend) {
+  return backend == "reference" ||
+         backend == absl::StrCat(kCpuPrefix, kernels::Name(kernels::CpuVariant::kPortable));
+}
 
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name) {
   if (name == "reference") return kernels::CreateReferenceBackend();
-  BATON_CHECK(name == "cpu") << name;
-  // The best variant that this machine has; kernels' own tests run every one.
-  auto created = kernels::CreateCpuBackend({.num_threads_per_device = 2});
-  BATON_CHECK_OK(created.status());
-  return *std::move(created);
+  const auto variant = kernels::ParseCpuVariant(absl::StripPrefix(name, kCpuPrefix));
+  BATON_CHECK_OK(variant.status());
+  auto backend = kernels::CreateCpuBackend({.num_threads_per_device = 2, .variant = *variant});
+  BATON_CHECK_OK(backend.status());
+  return *std::move(backend);
 }
 
 std::string NameOf(const Cell& cell) {
@@ -109,8 +125,10 @@ double Distance::rms() const {
 Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence) {
   stage::SamplingSettings sampling;
   sampling.logprobs = true;
-  sampling.num_top_logprobs = kComparedLogprobs;
-  sampling.num_prompt_logprobs = kComparedLogprobs;
+  // All of them: in bfloat16 a token of the oracle's best may be far down here.
+  const uint32_t vocab_size = static_cast<uint32_t>(driver.vocab_size());
+  sampling.num_top_logprobs = vocab_size;
+  sampling.num_prompt_logprobs = vocab_size;
   const uint64_t id = driver.Add(sequence.AllIds(), sampling);
   BATON_CHECK_OK(driver.Prefill(id, kLargestStep));
   Distance distance;

@@ -17,7 +17,6 @@
 
 namespace baton::conformance {
 
-inline constexpr uint32_t kComparedLogprobs = 2048;  // the vocabulary: none is missing
 // Tokens of a step at most; longer prompts are computed in chunks.
 inline constexpr uint32_t kLargestStep = 512;
 
@@ -32,8 +31,11 @@ const TinyModel& TinyModelOf(const std::string& form);
 
 std::string TinyModelFolder();
 
-// Names of the backends of this build that have float32 and bfloat16.
+// "reference" and "cpu_" with each variant that this machine can run, the best one last.
 std::vector<std::string> BackendNames();
+// Whether it is one for reading or for any machine, not for speed: tests give it a share of the
+// oracle.
+bool IsSlow(const std::string& backend);
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name);
 
 // One cell of the test matrix.
