@@ -185,11 +185,17 @@ class SteadyLoad:
 
     def _run(self, number):
         turn = number
-        while not self._stop.is_set():
-            index = turn % len(self._bodies)
-            turn += 1
-            self._answer(index)
-            self._finished[number] += 1
+        try:
+            while not self._stop.is_set():
+                index = turn % len(self._bodies)
+                turn += 1
+                self._answer(index)
+                self._finished[number] += 1
+        except Exception as error:  # an answer of another form: this client is not content
+            with self._lock:
+                self.lost += 1
+                self._problem(f"client {number} gave up: {error!r}")
+            raise
 
     def _answer(self, index):
         for _ in range(5):

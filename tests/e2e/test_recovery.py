@@ -97,11 +97,15 @@ def test_a_process_that_is_stopped(lasting, load, name):
 
 def test_cut_connections_to_the_scheduler(lasting, load):
     port = lasting.grpc_ports["scheduler"]
-    for _ in range(3):
+    for attempt in range(3):
+        losses = lasting.metrics("scheduler")["baton_scheduler_stage_losses_total"]
         cut = subprocess.run(["ss", "-K", "dst", "127.0.0.1", "dport", "=", f":{port}"],
                              capture_output=True, text=True, check=False)
         if "ESTAB" not in cut.stdout:
+            assert attempt == 0, "connections were cut once, but not again"
             pytest.skip(f"this machine cannot cut connections: {cut.stderr}")
+        wait_until(lambda: lasting.metrics("scheduler")["baton_scheduler_stage_losses_total"] > losses,  # noqa: B023
+                   "the loss is noticed")
         wait_until(lasting.ready, "ready after the cut")
         wait_tokens(load, time.monotonic())
     assert load.asked_again == 0, load.problems
@@ -142,7 +146,7 @@ def test_ready_and_live_tell_the_truth_meanwhile(lasting, questions_and_answers)
 
 
 def test_a_loader_that_dies_while_weights_load(start_group):
-    group = start_group(ready=False)
+    group = start_group(ready=False, may_die=True)
     loader = wait_until(lambda: child_named(group.process.pid, "baton-model-load"), "a loader")
     wait_until(lambda: "[model-loader]" in group.log.read_text(), "the loader's first words")
     os.kill(loader, signal.SIGKILL)

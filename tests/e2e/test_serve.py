@@ -46,7 +46,7 @@ def test_stops_in_order_and_leaves_nothing(start_group):
 
 
 def test_reports_a_child_that_dies(start_group):
-    running = start_group("--no-restart", ranks=1)
+    running = start_group("--no-restart", ranks=1, may_die=True)
     pids = list(running.pids.values())
     os.kill(running.pids["stage-worker-1"], signal.SIGKILL)
     assert running.process.wait(60) == 1
@@ -56,7 +56,7 @@ def test_reports_a_child_that_dies(start_group):
 
 
 def test_starts_a_stage_again_that_died(start_group):
-    running = start_group(ranks=1)
+    running = start_group(ranks=1, may_die=True)
     os.kill(running.pids["stage-worker-1"], signal.SIGKILL)
     ready = running.base_url + "/health/ready"
     running_group.wait_until(lambda: running_group.fetch(ready)[0] == 503, "not ready")
@@ -68,7 +68,7 @@ def test_starts_a_stage_again_that_died(start_group):
 
 
 def test_leaves_no_orphans_when_killed(start_group):
-    running = start_group(ranks=1)
+    running = start_group(ranks=1, may_die=True)
     pids = list(running.pids.values())
     running.process.kill()
     running.process.wait(10)

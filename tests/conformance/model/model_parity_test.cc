@@ -30,11 +30,14 @@ std::vector<Cell> ParityCells() {
   return cells;
 }
 
-// The smallest router gap of a run of the whole sequence, up to `position`.
-float RouterGapBefore(const Cell& cell, kernels::Backend* backend,
-                      const fakes::OracleSequence& sequence, uint32_t position) {
-  RouterGaps gaps(&TinyModelOf(cell.form));
-  const auto group = MakeGroup(cell, backend, &gaps);
+// The smallest router gap of a run of the whole sequence, up to `position`: by the reference, an
+// excuse must not come from what is tested.
+float RouterGapBefore(const std::string& form, const fakes::OracleSequence& sequence,
+                      uint32_t position) {
+  const auto reference = MakeBackend("reference");
+  RouterGaps gaps(&TinyModelOf(form));
+  const auto group =
+      MakeGroup({"reference", form, 1, 1, 1, DataType::kFloat32}, reference.get(), &gaps);
   fakes::SequenceDriver driver(group.get());
   CompareWithOracle(driver, sequence);
   return gaps.SmallestUpTo(position);
@@ -72,12 +75,13 @@ class ModelParity : public testing::TestWithParam<Cell> {
 
 TEST_P(ModelParity, GivesTheOraclesLogprobs) {
   Distance all;
+  int num_excused = 0;
   for (const fakes::OracleSequence* sequence : Share()) {
     const Distance distance = CompareWithOracle(*driver_, *sequence);
     all.Add(distance);
     if (distance.worst <= kTolerance && distance.first_wrong_top < 0) continue;
-    const float gap =
-        RouterGapBefore(GetParam(), backend_.get(), *sequence, distance.worst_position);
+    ++num_excused;
+    const float gap = RouterGapBefore(GetParam().form, *sequence, distance.worst_position);
     EXPECT_LT(gap, kRouterTie) << "sequence " << sequence->id << " is off by " << distance.worst
                                << " at position " << distance.worst_position
                                << " without a near-tie in a router before it";
@@ -85,12 +89,13 @@ TEST_P(ModelParity, GivesTheOraclesLogprobs) {
                 static_cast<double>(gap));
   }
   EXPECT_GT(all.num_positions, 0);
+  EXPECT_LE(num_excused, 1) << "near-ties are rare: more of them are an error";
   std::printf("%s: %lld positions, worst difference %.3g, rms %.3g\n", NameOf(GetParam()).c_str(),
               static_cast<long long>(all.num_positions), all.worst, all.rms());
 }
 
 TEST_P(ModelParity, ContinuesAsTheOracle) {
-  const size_t count = GetParam().backend == "reference" ? 1 : 5;
+  const size_t count = IsSlow(GetParam().backend) ? 1 : 5;
   size_t num_compared = 0;
   for (const fakes::OracleSequence* sequence : Share()) {
     if (sequence->greedy_ids.empty()) continue;
@@ -98,7 +103,7 @@ TEST_P(ModelParity, ContinuesAsTheOracle) {
     const int64_t wrong = FirstWrongGreedyToken(*driver_, *sequence);
     if (wrong < 0) continue;
     const uint32_t position = static_cast<uint32_t>(sequence->prompt_ids.size() + wrong) - 1;
-    EXPECT_LT(RouterGapBefore(GetParam(), backend_.get(), *sequence, position), kRouterTie)
+    EXPECT_LT(RouterGapBefore(GetParam().form, *sequence, position), kRouterTie)
         << "sequence " << sequence->id << " leaves the oracle at token " << wrong;
   }
   EXPECT_GT(num_compared, 0u);

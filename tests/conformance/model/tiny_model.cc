@@ -108,7 +108,7 @@ std::unique_ptr<fakes::StageGroup> MakeGroup(const Cell& cell, kernels::Backend*
 }
 
 void Distance::Add(const Distance& other) {
-  if (other.worst > worst) {
+  if (!(other.worst <= worst)) {
     worst = other.worst;
     worst_position = other.worst_position;
   }
@@ -136,7 +136,7 @@ Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSeq
     const stage::PositionScores& scores = driver.at(id).scores.at(top.position + 1);
     for (size_t i = 0; i < top.ids.size(); ++i) {
       const double error = std::abs(LogprobOf(scores, top.ids[i]) - top.logprobs[i]);
-      if (error > distance.worst) {
+      if (!(error <= distance.worst)) {  // NaN too
         distance.worst = error;
         distance.worst_position = top.position;
       }

@@ -71,7 +71,10 @@ TEST_F(ResumeContract, ADeadSchedulerCostsAStreamNothing) {
   EXPECT_GT(resumed.resumed_token_ids_size(), 0);
   EXPECT_EQ(resumed.sampling().seed(), 3u);
   EXPECT_EQ(resumed.stop().max_tokens(), 12u);
-  EXPECT_THAT(Get("/metrics").body, HasSubstr("baton_gateway_resubmissions_total"));
+  const std::string series =
+      "baton_gateway_resubmissions_total{engine=\"0\",model_name=\"tiny-r1\"} ";
+  EXPECT_THAT(Get("/metrics").body,
+              testing::AllOf(HasSubstr(series), testing::Not(HasSubstr(series + "0\n"))));
 }
 
 TEST_F(ResumeContract, AHungSchedulerIsLeftForTheNext) {

@@ -174,7 +174,7 @@ TEST_F(DeadlyToken, FailsTheRequestAfterTwoDeaths) {
   EXPECT_NE(outcome.status.message().find("not tried again"), std::string::npos);
   EXPECT_TRUE(outcome.tokens.empty());
   EXPECT_TRUE(Submit(MakeRequest(5, 10)).status.ok());
-  EXPECT_LE(num_deaths_, 2);
+  EXPECT_EQ(num_deaths_, 2);
 }
 
 TEST_F(DeadlyToken, HarmsNobodyElse) {

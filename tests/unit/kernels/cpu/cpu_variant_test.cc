@@ -2,7 +2,12 @@
 
 #include <cmath>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <limits>
+#include <set>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -16,6 +21,31 @@ TEST(CpuVariants, AlwaysHavePortableFirst) {
   ASSERT_FALSE(AvailableCpuVariants().empty());
   EXPECT_EQ(AvailableCpuVariants().front(), CpuVariant::kPortable);
 }
+
+#if defined(__x86_64__) && defined(__linux__)
+// A build that lost the flags of a variant would be green without it. AMX is left out: it needs
+// the system's leave too.
+TEST(CpuVariants, AreAllThatTheProcessorHas) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line) && line.rfind("flags", 0) != 0) continue;
+  std::istringstream words(line);
+  const std::set<std::string> flags{std::istream_iterator<std::string>(words), {}};
+  ASSERT_TRUE(flags.contains("fpu"));
+  const auto has = [&](const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+      if (!flags.contains(name)) return false;
+    }
+    return true;
+  };
+  const bool avx2 = has({"avx2", "fma"});
+  const bool avx512 = avx2 && has({"avx512f", "avx512bw", "avx512dq", "avx512vl"});
+  EXPECT_EQ(FindCpuKernels(CpuVariant::kAvx2).ok(), avx2);
+  EXPECT_EQ(FindCpuKernels(CpuVariant::kAvx512).ok(), avx512);
+  EXPECT_EQ(FindCpuKernels(CpuVariant::kAvx512Bf16).ok(),
+            avx512 && has({"avx512_bf16", "avx512vbmi"}));
+}
+#endif
 
 TEST(CpuVariants, AreFoundByTheirNames) {
   for (CpuVariant variant : AvailableCpuVariants()) {

@@ -87,11 +87,15 @@ class DisturbedRequest {
   uint64_t forgotten_with_ = 0;  // likewise; 0: not yet
 };
 
+// Chunks of the prompt and tokens are more messages than this.
+constexpr int kFewestPoints = 8;
+
 class AtEveryPoint : public testing::TestWithParam<CancelSetting> {};
 
 TEST_P(AtEveryPoint, CancellingStopsTheWorkWithinAStepAndFreesItsBlocks) {
   bool reached_end = false;
-  for (int point = 0; !reached_end && !HasFailure(); ++point) {
+  int point = 0;
+  for (; !reached_end && !HasFailure(); ++point) {
     SCOPED_TRACE("cancelled after " + std::to_string(point) + " messages");
     DisturbedRequest test(GetParam());
     for (int i = 0; i < point && !test.done(); ++i) ASSERT_TRUE(test.StepOnce());
@@ -114,12 +118,14 @@ TEST_P(AtEveryPoint, CancellingStopsTheWorkWithinAStepAndFreesItsBlocks) {
     test.ExpectAnswered(test.neighbour_);
     test.ExpectBaseline();
   }
+  EXPECT_GE(point, kFewestPoints);
 }
 
 TEST_P(AtEveryPoint, LosingAnyStageCostsNoToken) {
   for (uint32_t lost = 0; lost < GetParam().num_stages; ++lost) {
     bool reached_end = false;
-    for (int point = 0; !reached_end && !HasFailure(); ++point) {
+    int point = 0;
+    for (; !reached_end && !HasFailure(); ++point) {
       SCOPED_TRACE("stage " + std::to_string(lost) + " killed after " + std::to_string(point) +
                    " messages");
       DisturbedRequest test(GetParam());
@@ -132,6 +138,7 @@ TEST_P(AtEveryPoint, LosingAnyStageCostsNoToken) {
       test.ExpectAnswered(test.neighbour_);
       test.ExpectBaseline();
     }
+    EXPECT_GE(point, kFewestPoints);
   }
 }
 
