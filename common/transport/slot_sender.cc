@@ -131,6 +131,8 @@ absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_p
         absl::StrCat(peers.size(), " peers for ", shape_.num_ranks, " ranks"));
   }
   RETURN_IF_ERROR(Annotate(Quiesce(deadline), absl::StrCat("epoch ", epoch, " cannot begin")));
+  std::vector<uint64_t> sources;  // asked without the lock: the transport calls us under its own
+  for (const std::shared_ptr<Peer>& peer : peers) sources.push_back(peer->source());
   const absl::MutexLock lock(&mutex_);
   groups_.clear();
   group_of_rank_.clear();
@@ -138,7 +140,7 @@ absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_p
   for (size_t rank = 0; rank < peers.size(); ++rank) {
     if (groups_.empty() || groups_.back().peer != peers[rank]) {
       groups_.push_back({.begin = rank, .end = rank, .peer = peers[rank]});
-      granted_[peers[rank]->source()] = shape_.num_slots;
+      granted_[sources[rank]] = shape_.num_slots;
     }
     ++groups_.back().end;
     group_of_rank_.push_back(groups_.size() - 1);

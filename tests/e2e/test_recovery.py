@@ -4,6 +4,7 @@ import concurrent.futures
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import time
@@ -109,6 +110,42 @@ def test_cut_connections_to_the_scheduler(lasting, load):
         wait_until(lasting.ready, "ready after the cut")
         wait_tokens(load, time.monotonic())
     assert load.asked_again == 0, load.problems
+
+
+def ports_between(pid, other):
+    """Local ports of the established TCP connections that lead from one process to another."""
+    ends = {}  # (local, remote) port -> pid
+    lines = subprocess.run(["ss", "-tnpH", "state", "established"], capture_output=True, text=True,
+                           check=True).stdout.splitlines()
+    for line in lines:
+        fields = line.split()
+        local, remote = (int(address.rsplit(":", 1)[1]) for address in fields[2:4])
+        owner = re.search(r"pid=(\d+)", line)
+        if owner:
+            ends[local, remote] = int(owner.group(1))
+    return [local for (local, remote), owner in ends.items()
+            if owner == pid and ends.get((remote, local)) == other]
+
+
+def test_cut_connections_between_the_stages(start_group):
+    """Both live, both hear the scheduler: only they know. Waiting for the step to time out is not the way."""
+    group = start_group("--step-timeout", "600s", "--ucx-transports", "tcp")
+    bodies = steady_load.questions(group.model, 4)
+    answers = steady_load.solo(group.port, bodies)
+    with steady_load.SteadyLoad(group.port, bodies, answers, 2) as load:
+        for attempt in range(2):
+            wait_until(lambda: load.arrivals(time.monotonic() - 1), "tokens flow")
+            ports = ports_between(group.pids["stage-worker-0"], group.pids["stage-worker-1"])
+            assert ports, "they are joined by TCP"
+            for port in ports:
+                cut = subprocess.run(["ss", "-K", "src", "127.0.0.1", "sport", "=", f":{port}"],
+                                     capture_output=True, text=True, check=False)
+            if "ESTAB" not in cut.stdout:
+                assert attempt == 0, "connections were cut once, but not again"
+                pytest.skip(f"this machine cannot cut connections: {cut.stderr}")
+            since = time.monotonic()
+            wait_until(lambda: load.arrivals(since + 0.5), "tokens again", timeout=30)  # noqa: B023
+    assert (load.lost, load.different, load.error_events) == (0, 0, 0), load.problems
 
 
 def test_rolling_restart(lasting, load):

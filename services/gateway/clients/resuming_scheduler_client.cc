@@ -73,6 +73,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
 
   void OnPresent() {
     give_up_at_.reset();
+    patience_left_ = client_.options_.patience;
     if (stream_ == nullptr) Resubmit();
   }
 
@@ -106,6 +107,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     num_losses_ = 0;
     pause_ = kFirstResumePause;
     give_up_at_.reset();
+    patience_left_ = client_.options_.patience;
   }
 
   // Waits for a scheduler: until SetPresent says so, or, while it is present, for a moment.
@@ -113,7 +115,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     const absl::Time now = absl::Now();
     if (!give_up_at_.has_value()) {
       const absl::Time lost_at = std::min(now, client_.absent_since_);
-      give_up_at_ = std::min(deadline_, lost_at + client_.options_.patience);
+      give_up_at_ = std::min(deadline_, lost_at + patience_left_);
     }
     After(*give_up_at_ - now, [this] { GiveUp(); });
     if (!client_.present_) return;
@@ -140,6 +142,10 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     }
     waiting_ = std::make_shared<bool>(true);  // what was to happen while it waited is void
     was_lost_ = false;
+    if (give_up_at_.has_value()) {  // only the time without a stream counts
+      patience_left_ = std::max(*give_up_at_ - absl::Now(), absl::ZeroDuration());
+      give_up_at_.reset();
+    }
     if (client_.options_.on_resubmission) client_.options_.on_resubmission();
     stream_ = client_.client_.Submit(request_, deadline_, *this);
     if (paused_) stream_->SetPaused(true);
@@ -170,7 +176,8 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
   bool was_lost_ = false;       // its stream was, before the scheduler's absence was known
   int num_losses_ = 0;          // since the last token
   absl::Duration pause_ = kFirstResumePause;
-  std::optional<absl::Time> give_up_at_;
+  std::optional<absl::Time> give_up_at_;  // while it has no stream
+  absl::Duration patience_left_ = client_.options_.patience;
   std::shared_ptr<bool> waiting_ = std::make_shared<bool>(true);  // a new one for each wait
 };
 

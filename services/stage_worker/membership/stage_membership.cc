@@ -146,7 +146,10 @@ StageMembership::Ending StageMembership::HandleEvent(const Event& event) {
       if (IsJoined()) break;  // of an epoch before this one
       Announce(false);
       neighbour_loss_ = event.status;
-      neighbour_deadline_ = absl::Now() + options_.step_timeout;
+      // The scheduler loses a neighbour that died, and says so. If nothing has come by then, only
+      // the connection broke, of which nobody but its two ends knows.
+      neighbour_deadline_ =
+          absl::Now() + std::min(options_.step_timeout, 2 * options_.scheduler_timeout);
       break;
     case EventKind::kClosed:
       ending.status = event.status.ok() ? absl::UnavailableError("the scheduler ended the stream")

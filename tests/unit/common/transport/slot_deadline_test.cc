@@ -1,11 +1,14 @@
 // Ends of a channel whose transport never gives memory back: what a wedged network card does.
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
@@ -26,13 +29,18 @@ class WedgedPeer final : public Peer {
   }
   void Fail(const absl::Status& reason) override { status_ = reason; }
   absl::Status status() const override { return status_; }
-  uint64_t source() const override { return kSource; }
+  uint64_t source() const override {
+    if (when_asked) when_asked();
+    return kSource;
+  }
   const std::string& name() const override { return name_; }
   std::string DescribeTransport() const override { return "wedged"; }
 
   void FinishSends() {
     for (const auto& done : std::exchange(done_, {})) done(absl::UnavailableError("at last"));
   }
+
+  std::function<void()> when_asked;  // runs in source()
 
  private:
   const std::string name_ = "stage-1";
@@ -101,6 +109,26 @@ TEST(SlotReceiver, TakesNothingBeforeItsFirstEpoch) {
                               .total_bytes = 64,
                               .payload_bytes = 64};
   EXPECT_FALSE(transport.receivers[FrameKind::kHiddenState]->Accept(header).ok());
+}
+
+// The transport tells of a lost peer under its own lock, which source() takes as well.
+TEST(SlotSender, HearsOfALostPeerWhileItAsksOneForItsName) {
+  WedgedTransport transport;
+  auto slots = SlotSender::Create(&transport, kOneSlot);
+  ASSERT_TRUE(slots.ok());
+  absl::Notification heard;
+  std::thread transport_thread;
+  transport.peer->when_asked = [&] {
+    if (transport_thread.joinable()) return;
+    transport_thread = std::thread([&] {
+      transport.receivers[FrameKind::kCredit]->PeerLost(kSource + 1);
+      heard.Notify();
+    });
+    EXPECT_TRUE(heard.WaitForNotificationWithTimeout(absl::Seconds(10))) << "they wait for another";
+  };
+  EXPECT_TRUE((*slots)->BeginEpoch(1, {transport.peer}, absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(transport_thread.joinable());
+  transport_thread.join();
 }
 
 TEST(SlotSender, ReportsSendsThatOutliveTheDeadlineOfANewEpoch) {

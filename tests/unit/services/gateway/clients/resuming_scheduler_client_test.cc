@@ -135,6 +135,25 @@ TEST_F(ResumingSchedulerClientTest, GoesOnAfterTheTokensThatCame) {
   EXPECT_TRUE(caller.status->ok());
 }
 
+TEST_F(ResumingSchedulerClientTest, CountsOnlyTheTimeWithoutASchedulerAgainstItsPatience) {
+  const absl::Duration patience = absl::Milliseconds(50);
+  ResumingSchedulerClient client(scheduler_, executor_, {.patience = patience});
+  client.SetPresent(true);
+  Caller caller;
+  caller.stream = client.Submit({}, absl::InfiniteFuture(), caller);
+  client.SetPresent(false);
+  client.SetPresent(true);
+  End(1, WithRetryAfter(absl::ResourceExhaustedError("full"), absl::Seconds(1)));
+  executor_.RunDelayed(absl::Milliseconds(20));
+  ASSERT_EQ(num_calls(), 3u);
+  // It waits in the queue for longer than the patience; then this scheduler is lost as well.
+  for (const absl::Time end = absl::Now() + patience; absl::Now() < end;) continue;
+  End(2, Broken());
+  executor_.RunDelayed(absl::Milliseconds(40));
+  EXPECT_FALSE(caller.status.has_value()) << *caller.status;
+  EXPECT_EQ(num_calls(), 4u);
+}
+
 TEST_F(ResumingSchedulerClientTest, AsksAgainForEverythingIfNoTokenCame) {
   client_.SetPresent(true);
   Caller caller;
