@@ -5,7 +5,8 @@
 // gets a free one, or the place of the latest sequence of the key that is most over its part. That
 // one is paused: it keeps its blocks, and goes on when a place is free. Where blocks are what is
 // wanting, latest sequences of keys that hold more than their part of them give them up, and are
-// computed anew later; none does so more than twice, nor the first of a key.
+// computed anew later; none does so more than twice, nor the first of a key. No claim is answered
+// while the next in order of service is overdue and its blocks are not free: they come to it.
 #pragma once
 
 #include <algorithm>
@@ -129,6 +130,8 @@ class BatchBuilder final {
   // Answers claims, then gives what is free to those that are paused.
   void SharePlaces();
   void AnswerClaims(uint32_t most);
+  // The next in order of service has waited too long for its blocks: nobody takes any before it.
+  bool BlocksAreOwed();
   Sequence* FirstPaused(const std::function<bool(const KeyAccount&)>& admitted) const;
   // False: the claim cannot be met now.
   bool ResumeClaim(Sequence* sequence);

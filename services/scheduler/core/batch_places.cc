@@ -23,7 +23,7 @@ uint32_t BatchBuilder::PlacesFor(const KeyAccount& key) const {
 void BatchBuilder::SharePlaces() {
   yielding_.clear();
   const size_t num_candidates = state_.waiting->size() + state_.paused->size();
-  if (num_candidates > 0 && state_.waiting->num_live_keys() > 1) {
+  if (num_candidates > 0 && state_.waiting->num_live_keys() > 1 && !BlocksAreOwed()) {
     AnswerClaims(AdmissionShare(num_candidates, limits_.max_running, limits_.num_free_steps));
   }
   for (auto next = state_.paused->begin(); next != state_.paused->end();) {
@@ -31,6 +31,12 @@ void BatchBuilder::SharePlaces() {
     Sequence* const sequence = *next++;
     if (!yielding_.contains(sequence)) Resume(sequence);
   }
+}
+
+bool BatchBuilder::BlocksAreOwed() {
+  Sequence* const next = state_.waiting->Front();
+  if (next == nullptr || !state_.waiting->IsOverdue(*next)) return false;
+  return !FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved());
 }
 
 void BatchBuilder::AnswerClaims(uint32_t most) {

@@ -82,6 +82,7 @@ void RequestQueue::Push(Sequence* sequence, uint32_t expected_answer) {
   sequence->set_state(Sequence::State::kWaiting);
   ticket->returned = ticket->charged > 0 || sequence->num_generated() > 0;
   ticket->num_tokens = sequence->num_tokens();
+  ticket->waits_since = now_;
   ticket->work = {static_cast<double>(sequence->num_to_compute()),
                   static_cast<double>(expected_answer)};
   Class* entry = &OpenClass(sequence->priority())->second;
@@ -170,7 +171,15 @@ Sequence* RequestQueue::Front() {
 
 Sequence* RequestQueue::FrontOf(const std::function<bool(const KeyAccount&)>& admitted) const {
   if (empty()) return nullptr;
-  const auto& [priority, entry] = *NextClass();
+  const auto turn = NextClass();
+  Sequence* const found = FrontOf(turn, admitted);
+  if (found != nullptr || turn == classes_.begin()) return found;
+  return FrontOf(classes_.begin(), admitted);
+}
+
+Sequence* RequestQueue::FrontOf(Classes::const_iterator line,
+                                const std::function<bool(const KeyAccount&)>& admitted) const {
+  const auto& [priority, entry] = *line;
   for (Sequence* sequence : entry.returned) {
     if (admitted(KeyOf(*sequence))) return sequence;
   }

@@ -71,8 +71,13 @@ class RequestQueue final {
   // The one to be served next; null if none waits.
   Sequence* Front();
   // Likewise, of the keys that are `admitted`; null if none of them has one in the class whose turn
-  // it is. Linear in the number of keys, and of those that ran before.
+  // it is, nor in the best class: one that had to wait too long does not close it. Linear in the
+  // number of keys, and of those that ran before.
   Sequence* FrontOf(const std::function<bool(const KeyAccount&)>& admitted) const;
+  // Whether `sequence`, which waits, has done so for longer than a class may wait for a turn.
+  bool IsOverdue(const Sequence& sequence) const {
+    return now_ - tickets_.at(&sequence).waits_since >= limits_.aging;
+  }
   // `sequence`, which is in the queue, begins to run, in a place. Its key is charged for what is to
   // be computed, which the first `num_cached` tokens are not; unless it was before.
   void Take(Sequence* sequence, uint32_t num_cached = 0);
@@ -116,6 +121,7 @@ class RequestQueue final {
     bool has_place = false;
     bool waits = false;
     bool returned = false;
+    TimeUs waits_since = 0;
     Work work;  // while it waits; so below
     uint64_t num_tokens = 0;
   };
@@ -123,6 +129,8 @@ class RequestQueue final {
 
   Classes::iterator OpenClass(int32_t priority);
   Classes::const_iterator NextClass() const;
+  Sequence* FrontOf(Classes::const_iterator line,
+                    const std::function<bool(const KeyAccount&)>& admitted) const;
   void SetWaitsSince(Classes::iterator entry, TimeUs time);
   void AddToLine(Sequence* sequence, Ticket* ticket, Class* entry);
   void RemoveFromLine(Sequence* sequence, Ticket* ticket, Class* entry);

@@ -27,15 +27,16 @@ class Place {
   }
 
   void Add(SequenceId id, const std::string& key, uint32_t prompt_tokens, uint32_t max_tokens,
-           uint32_t weight = 1) {
+           uint32_t weight = 1, int32_t priority = 0) {
     SequenceRequest request = MakeRequest(id, prompt_tokens, max_tokens);
+    request.priority = priority;
     request.fairness_key = key;
     request.fairness_weight = weight;
-    ASSERT_TRUE(schedule.Add(std::move(request)).ok());
+    ASSERT_TRUE(schedule.Add(std::move(request), now).ok());
   }
   // Forms a step; the oldest is done once as many are in flight as may be. Null rows: none was due.
   std::optional<Batch> Step() {
-    std::optional<Batch> batch = schedule.NextBatch();
+    std::optional<Batch> batch = schedule.NextBatch(now);
     if (batch.has_value()) {
       schedule.ReachLastStage(batch->step_id);
       in_flight_.push_back(*batch);
@@ -77,6 +78,7 @@ class Place {
   std::deque<Batch> in_flight_;
 
  public:
+  TimeUs now = 0;
   Schedule schedule;
   std::vector<SequenceId> ended;
 };
@@ -101,6 +103,46 @@ TEST(SchedulePlaces, AKeyWithoutAPlaceGetsOneInTheNextStep) {
   EXPECT_EQ(place.schedule.counts().num_running, 4u);
   EXPECT_EQ(place.schedule.counts().num_paused, 1u);
   EXPECT_EQ(place.schedule.counts().num_preemptions, 0u) << "what it computed is kept";
+}
+
+TEST(SchedulePlaces, AnOverdueWorseClassDoesNotCloseTheBest) {
+  Place place(Options(2, 0));
+  for (SequenceId id = 1; id <= 2; ++id) place.Add(id, "aggressor", 8, 1000);
+  place.Step();
+  place.Add(3, "batch", 8, 4, /*weight=*/1, /*priority=*/5);
+  place.now = 11 * kSecond;
+  place.Add(4, "victim", 8, 4);
+  EXPECT_TRUE(Place::RowOf(place.Step(), 4).has_value());
+}
+
+// Small sequences of others take each block that comes free; one that needs most of the cache gets
+// them all the same once it has waited too long.
+TEST(SchedulePlaces, ALargeSequenceIsNotStarvedByClaims) {
+  ScheduleOptions options = Options(8, 0);
+  options.prefix_caching = false;
+  options.priority_aging = kSecond;
+  Place place(options, 100);
+  SequenceId last_id = 1;
+  std::map<SequenceId, std::string> live;
+  const auto refill = [&] {
+    for (const SequenceId id : place.ended) live.erase(id);
+    for (const std::string key : {"b", "c", "d"}) {
+      const auto count = std::count_if(live.begin(), live.end(),
+                                       [&](const auto& entry) { return entry.second == key; });
+      for (auto i = count; i < 2; ++i) {
+        live[++last_id] = key;
+        place.Add(last_id, key, 640, 30 + static_cast<uint32_t>(last_id % 7));
+      }
+    }
+  };
+  bool has_row = false;
+  for (int step = 0; step < 300 && !has_row; ++step) {
+    refill();
+    if (step == 5) place.Add(1, "a", 5800, 4);
+    has_row = Place::RowOf(place.Step(), 1).has_value();
+    place.now += kSecond / 10;
+  }
+  EXPECT_TRUE(has_row);
 }
 
 TEST(SchedulePlaces, ThePlaceIsTheLatestOfTheKeyMostOverItsShare) {
