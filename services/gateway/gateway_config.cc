@@ -54,6 +54,10 @@ ABSL_FLAG(int, max_body_mib, 4, "MiB of the largest HTTP request body");
 ABSL_FLAG(absl::Duration, request_timeout, absl::Seconds(600), "time that one request may take");
 ABSL_FLAG(absl::Duration, recovery_timeout, absl::Seconds(30),
           "requests, live and new, wait this long for a scheduler or stage that was lost");
+ABSL_FLAG(absl::Duration, sse_keep_alive, absl::Seconds(15),
+          "a stream that has nothing to say for so long writes a comment; 0: never");
+ABSL_FLAG(bool, enable_tokenizer_info_endpoint, false,
+          "serve /tokenizer_info, which shows the chat template");
 ABSL_FLAG(bool, log_requests, true, "log one line per generation request");
 
 namespace baton::gateway {
@@ -112,6 +116,9 @@ absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_recovery_timeout) < absl::ZeroDuration()) {
     return absl::InvalidArgumentError("--recovery-timeout must not be negative");
   }
+  if (absl::GetFlag(FLAGS_sse_keep_alive) < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("--sse-keep-alive must not be negative");
+  }
   for (const std::string& key : absl::GetFlag(FLAGS_api_key)) {
     if (key.empty() || key.size() > ApiKeys::kMaxKeyBytes) {
       return absl::InvalidArgumentError(
@@ -153,6 +160,8 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.max_num_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests));
   config.request_timeout = absl::GetFlag(FLAGS_request_timeout);
   config.recovery_timeout = absl::GetFlag(FLAGS_recovery_timeout);
+  config.sse_keep_alive = absl::GetFlag(FLAGS_sse_keep_alive);
+  config.tokenizer_info = absl::GetFlag(FLAGS_enable_tokenizer_info_endpoint);
   config.log_requests = absl::GetFlag(FLAGS_log_requests);
   return config;
 }

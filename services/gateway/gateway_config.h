@@ -29,6 +29,8 @@ struct GatewayConfig {
   absl::Duration recovery_timeout = absl::Seconds(30);
   bool log_requests = true;
   ReasoningNames reasoning_names;
+  absl::Duration sse_keep_alive = absl::Seconds(15);
+  bool tokenizer_info = false;
 };
 
 // Flags after ParseCommandLine. Errors: InvalidArgument naming the flag.

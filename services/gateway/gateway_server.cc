@@ -96,6 +96,8 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
                .text_queue = text_queue_,
                .request_timeout = config.request_timeout,
                .log_requests = config.log_requests,
+               .sse_keep_alive = config.sse_keep_alive,
+               .tokenizer_info = config.tokenizer_info,
                .reasoning_names = config.reasoning_names},
       router_(context_),
       inference_(context_) {}

@@ -1,5 +1,6 @@
 #include "tests/fakes/http_test_client.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -30,6 +31,9 @@ std::string TestHttpResponse::Header(const std::string& name) const {
 std::vector<std::string> TestHttpResponse::Events() const {
   std::vector<std::string> events;
   for (absl::string_view block : absl::StrSplit(body, "\n\n")) {
+    if (absl::StartsWith(block, "event: ")) {  // the name's own line
+      block.remove_prefix(std::min(block.find('\n'), block.size() - 1) + 1);
+    }
     if (absl::StartsWith(block, "data: ")) events.emplace_back(block.substr(6));
   }
   return events;

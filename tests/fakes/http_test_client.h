@@ -16,7 +16,7 @@ struct TestHttpResponse {
 
   // Value of a header, by its name in any case; empty if absent.
   std::string Header(const std::string& name) const;
-  // Payloads of the "data:" events in the body.
+  // Payloads of the events in the body, with names or without.
   std::vector<std::string> Events() const;
 };
 

@@ -1,6 +1,7 @@
 // How to generate: as a client asks for it, and complete as it is admitted.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -47,6 +48,8 @@ struct RequestedParams {
   int64_t priority = 0;
   std::string cache_salt;
   std::optional<RequestedConstraint> constraint;
+  std::optional<int64_t> truncate_prompt_tokens;  // -1: what the context holds
+  std::string truncation_side = "left";           // the end that is cut off
 
   // Under what names the API knows the fields that APIs name differently.
   std::string max_tokens_field = "max_tokens";
@@ -95,6 +98,8 @@ struct AdmittedParams {
   std::string cache_salt;
   std::shared_ptr<const structured::Constraint> constraint;  // which compiles; null: none
   std::string max_tokens_field;
+  std::optional<size_t> truncate_prompt_tokens;  // at least 1
+  bool truncate_left = true;                     // else the end of the prompt is cut off
 };
 
 }  // namespace baton::gateway

@@ -52,6 +52,7 @@ absl::StatusOr<AdmittedParams> RequestValidator::Admit(const RequestedParams& re
   RETURN_IF_ERROR(AdmitLogprobs(requested, &admitted));
   RETURN_IF_ERROR(AdmitTokenSets(requested, &admitted));
   RETURN_IF_ERROR(AdmitConstraint(requested, &admitted));
+  RETURN_IF_ERROR(AdmitTruncation(requested, &admitted));
   RETURN_IF_ERROR(CheckInteger("priority", requested.priority, std::numeric_limits<int32_t>::min(),
                                std::numeric_limits<int32_t>::max()));
   admitted.priority = static_cast<int32_t>(requested.priority);
@@ -155,6 +156,38 @@ absl::Status RequestValidator::AdmitLogprobs(const RequestedParams& requested,
     admitted->num_prompt_logprobs = static_cast<uint32_t>(*requested.num_prompt_logprobs);
   }
   return absl::OkStatus();
+}
+
+absl::Status RequestValidator::AdmitTruncation(const RequestedParams& requested,
+                                               AdmittedParams* admitted) const {
+  if (requested.truncation_side != "left" && requested.truncation_side != "right") {
+    return InvalidField("truncation_side", "must be left or right");
+  }
+  admitted->truncate_left = requested.truncation_side == "left";
+  if (!requested.truncate_prompt_tokens) return absl::OkStatus();
+  const int64_t most = max_model_len_.load();
+  int64_t kept = *requested.truncate_prompt_tokens;
+  RETURN_IF_ERROR(CheckInteger("truncate_prompt_tokens", kept, -1, most));
+  // As much as leaves room for the answer.
+  if (kept == -1) kept = most - std::min<int64_t>(admitted->max_tokens.value_or(1), most - 1);
+  if (kept == 0) return InvalidField("truncate_prompt_tokens", "must not be 0");
+  admitted->truncate_prompt_tokens = static_cast<size_t>(kept);
+  return absl::OkStatus();
+}
+
+size_t RequestValidator::NumPromptTokensUsed(const AdmittedParams& params) const {
+  return params.truncate_prompt_tokens ? SIZE_MAX : static_cast<size_t>(max_model_len_.load());
+}
+
+bool RequestValidator::TruncatePrompt(const AdmittedParams& params, std::vector<uint32_t>* ids) {
+  if (!params.truncate_prompt_tokens || ids->size() <= *params.truncate_prompt_tokens) return false;
+  const size_t excess = ids->size() - *params.truncate_prompt_tokens;
+  if (params.truncate_left) {
+    ids->erase(ids->begin(), ids->begin() + static_cast<std::ptrdiff_t>(excess));
+    return false;
+  }
+  ids->resize(ids->size() - excess);
+  return true;
 }
 
 absl::Status RequestValidator::AdmitTokenSets(const RequestedParams& requested,

@@ -59,6 +59,11 @@ class RequestValidator {
   absl::StatusOr<uint32_t> ResolveMaxTokens(const AdmittedParams& params, absl::string_view field,
                                             size_t num_prompt_tokens) const;
 
+  // How many tokens of a prompt can matter; and what of them is to be kept. True if TruncatePrompt
+  // cut off the end, where the answer would begin.
+  size_t NumPromptTokensUsed(const AdmittedParams& params) const;
+  static bool TruncatePrompt(const AdmittedParams& params, std::vector<uint32_t>* ids);
+
   absl::Status CheckMessageCount(size_t count) const;
   absl::Status CheckPromptCount(size_t count) const;
   // Of a request with `num_choices` for each prompt.
@@ -74,6 +79,7 @@ class RequestValidator {
   absl::Status AdmitStops(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status AdmitLogprobs(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status CheckPromptLogprobs(const AdmittedParams& params, size_t num_prompt_tokens) const;
+  absl::Status AdmitTruncation(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status AdmitTokenSets(const RequestedParams& requested, AdmittedParams* admitted) const;
   static absl::Status AdmitConstraint(const RequestedParams& requested, AdmittedParams* admitted);
   absl::Status CheckTokenIds(absl::string_view field, absl::Span<const int64_t> ids) const;

@@ -8,33 +8,67 @@
 
 #include "services/gateway/calls/chat_completions_call.h"
 #include "services/gateway/calls/completions_call.h"
+#include "services/gateway/calls/messages_call.h"
 #include "services/gateway/calls/model_calls.h"
 #include "services/gateway/calls/probe_calls.h"
+#include "services/gateway/calls/request_checks.h"
+#include "services/gateway/calls/responses_call.h"
+#include "services/gateway/calls/tokenize_calls.h"
 #include "services/gateway/openai/error_body.h"
+#include "services/gateway/pages/chat_page.h"
+#include "services/gateway/pages/openapi_document.h"
 
 namespace baton::gateway {
 namespace {
 
 using MakeCall = std::unique_ptr<HttpCall> (*)(const GatewayContext&, HttpExchange&);
+constexpr char kHtmlType[] = "text/html; charset=utf-8";
+
+HttpResponse Page(absl::string_view type, absl::string_view body) {
+  HttpResponse response;
+  response.content_type = std::string(type);
+  response.body = std::string(body);
+  return response;
+}
+
 using MakeResponse = HttpResponse (*)(const GatewayContext&);
+
+constexpr bool kGuarded = true;  // needs an API key if any are configured
+constexpr bool kOpen = false;
 
 struct RouteEntry {
   absl::string_view path;
   absl::string_view methods;  // as in the Allow header
-  MakeCall call;              // either
-  MakeResponse response;      // or
+  bool guarded;
+  MakeCall call;          // either
+  MakeResponse response;  // or
 };
 
 constexpr RouteEntry kRoutes[] = {
-    {"/v1/chat/completions", "POST", MakeChatCompletionsCall, nullptr},
-    {"/v1/completions", "POST", MakeCompletionsCall, nullptr},
-    {"/v1/models", "GET, HEAD", nullptr, ListModels},
-    {"/health", "GET, HEAD", nullptr, Health},
-    {"/health/live", "GET, HEAD", nullptr, [](const GatewayContext&) { return HealthLive(); }},
-    {"/health/ready", "GET, HEAD", nullptr, HealthReady},
-    {"/ping", "GET, HEAD, POST", nullptr, Health},
-    {"/version", "GET, HEAD", nullptr, [](const GatewayContext&) { return Version(); }},
-    {"/metrics", "GET, HEAD", nullptr, Metrics},
+    {"/v1/chat/completions", "POST", kGuarded, MakeChatCompletionsCall, nullptr},
+    {"/v1/chat/completions/batch", "POST", kGuarded, MakeChatBatchCall, nullptr},
+    {"/v1/completions", "POST", kGuarded, MakeCompletionsCall, nullptr},
+    {"/v1/responses", "POST", kGuarded, MakeResponsesCall, nullptr},
+    {"/v1/messages", "POST", kGuarded, MakeMessagesCall, nullptr},
+    {"/v1/messages/count_tokens", "POST", kGuarded, MakeCountTokensCall, nullptr},
+    {"/v1/models", "GET, HEAD", kGuarded, nullptr, ListModels},
+    {"/tokenize", "POST", kGuarded, MakeTokenizeCall, nullptr},
+    {"/detokenize", "POST", kGuarded, MakeDetokenizeCall, nullptr},
+    {"/tokenizer_info", "GET, HEAD", kGuarded, nullptr, TokenizerInfo},
+    {"/load", "GET, HEAD", kGuarded, nullptr, Load},
+    {"/health", "GET, HEAD", kOpen, nullptr, Health},
+    {"/health/live", "GET, HEAD", kOpen, nullptr,
+     [](const GatewayContext&) { return HealthLive(); }},
+    {"/health/ready", "GET, HEAD", kOpen, nullptr, HealthReady},
+    {"/ping", "GET, HEAD, POST", kOpen, nullptr, Health},
+    {"/version", "GET, HEAD", kOpen, nullptr, [](const GatewayContext&) { return Version(); }},
+    {"/metrics", "GET, HEAD", kOpen, nullptr, Metrics},
+    {"/", "GET, HEAD", kOpen, nullptr,
+     [](const GatewayContext&) { return Page(kHtmlType, ChatPage()); }},
+    {"/docs", "GET, HEAD", kOpen, nullptr,
+     [](const GatewayContext&) { return Page(kHtmlType, DocsPage()); }},
+    {"/openapi.json", "GET, HEAD", kOpen, nullptr,
+     [](const GatewayContext&) { return Page("application/json", OpenApiDocument()); }},
 };
 constexpr absl::string_view kModelPrefix = "/v1/models/";
 
@@ -77,13 +111,11 @@ std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
     context_.metrics.CountHttpAnswer(route, response.status);
     return std::make_unique<ImmediateCall>(exchange, std::move(response));
   };
-  if (absl::StartsWith(request.path, "/v1/")) {
-    const absl::Status allowed = context_.api_keys.Check(request.authorization);
-    if (!allowed.ok()) return answer(ErrorResponse(allowed));
-  }
+  const absl::Status allowed = context_.api_keys.Check(CredentialsOf(request));
   for (const RouteEntry& entry : kRoutes) {
     if (request.path != entry.path) continue;
     route = entry.path;
+    if (entry.guarded && !allowed.ok()) return answer(ErrorResponse(allowed));
     if (!Allows(entry.methods, request.method)) {
       return answer(MethodNotAllowed(request, entry.methods));
     }
@@ -92,8 +124,12 @@ std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
   }
   if (absl::StartsWith(request.path, kModelPrefix)) {
     route = "/v1/models/{model}";
+    if (!allowed.ok()) return answer(ErrorResponse(allowed));
     if (request.method != "GET") return answer(MethodNotAllowed(request, "GET, HEAD"));
     return answer(DescribeModel(context_, request.path.substr(kModelPrefix.size())));
+  }
+  if (absl::StartsWith(request.path, "/v1/") && !allowed.ok()) {
+    return answer(ErrorResponse(allowed));
   }
   return answer(ErrorResponse(404, absl::StrCat("Unknown path ", request.path.substr(0, 256)),
                               "unknown_path"));

@@ -8,7 +8,8 @@
 
 namespace baton::gateway {
 
-// Paths match byte for byte. /v1/... needs an API key if any are configured. Unknown paths are 404,
+// Paths match byte for byte. All but probes, figures and pages need an
+// API key if any are configured. Unknown paths are 404,
 // known ones with another method 405.
 class ApiRouter final : public HttpRouter {
  public:

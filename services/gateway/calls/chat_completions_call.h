@@ -1,4 +1,4 @@
-// POST /v1/chat/completions.
+// POST /v1/chat/completions, and several conversations at once: POST /v1/chat/completions/batch.
 #pragma once
 
 #include <memory>
@@ -10,5 +10,8 @@ namespace baton::gateway {
 
 std::unique_ptr<HttpCall> MakeChatCompletionsCall(const GatewayContext& context,
                                                   HttpExchange& exchange);
+
+// `messages` is a list of conversations; choice i answers the i-th. Not streamed, no tools, n=1.
+std::unique_ptr<HttpCall> MakeChatBatchCall(const GatewayContext& context, HttpExchange& exchange);
 
 }  // namespace baton::gateway

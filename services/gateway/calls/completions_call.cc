@@ -15,17 +15,20 @@
 namespace baton::gateway {
 namespace {
 
+constexpr char kTextIdPrefix[] = "cmpl-";
+
 absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
                                            const CompletionPrompt& prompt,
-                                           bool add_special_tokens) {
+                                           const AdmittedParams& params, bool add_special_tokens) {
   EncodedPrompt encoded;
   if (const auto* ids = std::get_if<std::vector<int64_t>>(&prompt)) {
     ASSIGN_OR_RETURN(encoded.token_ids, context.validator.AdmitPromptTokens("prompt", *ids));
-    return encoded;
+  } else {
+    ASSIGN_OR_RETURN(encoded.token_ids,
+                     EncodeText(context.model, std::get<std::string>(prompt), add_special_tokens,
+                                context.validator.NumPromptTokensUsed(params)));
   }
-  ASSIGN_OR_RETURN(encoded.token_ids,
-                   EncodeText(context.model, std::get<std::string>(prompt), add_special_tokens,
-                              static_cast<size_t>(context.validator.max_model_len())));
+  RequestValidator::TruncatePrompt(params, &encoded.token_ids);
   return encoded;
 }
 
@@ -44,7 +47,7 @@ EchoedPrompt KeepPrompt(const GatewayContext& context, const CompletionRequest& 
 
 absl::StatusOr<PreparedGeneration> PrepareCompletion(const GatewayContext& context,
                                                      const HttpRequest& http_request,
-                                                     const RequestScope& scope) {
+                                                     const RequestScope& given_scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
   const ServedModel& model = context.model;
   ASSIGN_OR_RETURN(const CompletionRequest request,
@@ -53,14 +56,17 @@ absl::StatusOr<PreparedGeneration> PrepareCompletion(const GatewayContext& conte
   ASSIGN_OR_RETURN(const AdmittedParams params, context.validator.Admit(request.params));
   RETURN_IF_ERROR(context.validator.CheckSequenceCount(request.prompts.size(), params.num_choices));
 
+  const RequestScope scope =
+      NamedScope(given_scope, http_request, kTextIdPrefix, request.request_id);
   PreparedGeneration prepared;
+  prepared.id = scope.id;
   prepared.choices_per_prompt = params.num_choices;
   prepared.stream = request.stream.stream;
   const auto stops = MakeStops(params);
   CompletionAnswerOptions options;
   for (const CompletionPrompt& prompt : request.prompts) {
     ASSIGN_OR_RETURN(const EncodedPrompt encoded,
-                     EncodePrompt(context, prompt, request.add_special_tokens));
+                     EncodePrompt(context, prompt, params, request.add_special_tokens));
     ASSIGN_OR_RETURN(prepared.max_tokens, context.validator.ResolveMaxTokens(
                                               params, "prompt", encoded.token_ids.size()));
     AppendSequences(model, params, encoded, prepared.max_tokens, {.scope = scope, .stops = stops},
@@ -86,7 +92,7 @@ std::unique_ptr<HttpCall> MakeCompletionsCall(const GatewayContext& context,
   return std::make_unique<HttpGenerationCall>(
       context, exchange,
       HttpGenerationCall::Options{
-          .route = "/v1/completions", .id_prefix = "cmpl-", .prepare = PrepareCompletion});
+          .route = "/v1/completions", .id_prefix = kTextIdPrefix, .prepare = PrepareCompletion});
 }
 
 }  // namespace baton::gateway

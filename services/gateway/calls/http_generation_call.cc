@@ -15,15 +15,11 @@
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
 #include "services/gateway/admission/request_headers.h"
+#include "services/gateway/calls/request_checks.h"
 #include "services/gateway/http/sse.h"
-#include "services/gateway/openai/error_body.h"
 
 namespace baton::gateway {
 namespace {
-
-// Longer bodies are parsed and encoded beside the loop (a megabyte of prompt takes a good part of a
-// second).
-constexpr size_t kLongBodyBytes = 16 << 10;
 
 // An answer that is not streamed is kept here until its end.
 constexpr size_t kMaxWholeAnswerBytes = 64 << 20;
@@ -46,18 +42,21 @@ std::string RandomId() {
 
 HttpGenerationCall::HttpGenerationCall(const GatewayContext& context, HttpExchange& exchange,
                                        Options options)
-    : context_(context), exchange_(exchange), options_(std::move(options)) {
+    : context_(context),
+      exchange_(exchange),
+      options_(std::move(options)),
+      self_(std::make_shared<HttpGenerationCall*>(this)) {
   const std::string& given = exchange.request().request_id;
   scope_.id = options_.id_prefix + (given.empty() ? RandomId() : given);
   scope_.arrival = exchange.request().received;
   scope_.arrival_tick = exchange.request().received_tick;
 }
 
-HttpGenerationCall::~HttpGenerationCall() = default;
+HttpGenerationCall::~HttpGenerationCall() { *self_ = nullptr; }
 
 absl::Status HttpGenerationCall::ReadHeaders() {
   const HttpRequest& request = exchange_.request();
-  ASSIGN_OR_RETURN(scope_.caller, context_.api_keys.Identify(request.authorization));
+  ASSIGN_OR_RETURN(scope_.caller, context_.api_keys.Identify(CredentialsOf(request)));
   ASSIGN_OR_RETURN(scope_.priority, ParsePriority(request.priority));
   ASSIGN_OR_RETURN(const absl::Duration timeout,
                    ParseRequestTimeout(request.timeout, context_.request_timeout));
@@ -82,7 +81,7 @@ void HttpGenerationCall::Start() {
   if (!slot.ok()) return Fail(slot.status());
   slot_.emplace(std::move(*slot));
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
-  if (exchange_.request().body.size() > kLongBodyBytes) return PrepareOnWorker();
+  if (exchange_.request().body.size() > TextQueue::kShortBodyBytes) return PrepareOnWorker();
   Run(options_.prepare(context_, exchange_.request(), scope_));
 }
 
@@ -138,6 +137,7 @@ void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
   }
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   prepared_ = std::move(*prepared);
+  if (!prepared_.id.empty()) scope_.id = prepared_.id;
   num_running_ = prepared_.sequences.size();
   for (SequenceSpec& spec : prepared_.sequences) {
     sequences_.push_back(std::make_unique<GenerateCall>(context_.scheduler,
@@ -149,6 +149,18 @@ void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
   least_cached_.resize(sequences_.size() / prepared_.choices_per_prompt);
   for (size_t i = 0; i < sequences_.size(); ++i) CountUsage(i);  // the prompts
   for (auto& sequence : sequences_) sequence->Start();
+  if (prepared_.stream && context_.sse_keep_alive > absl::ZeroDuration()) KeepAliveLater();
+}
+
+void HttpGenerationCall::KeepAliveLater() {
+  context_.loop.PostAfter(context_.sse_keep_alive, [self = self_] {
+    HttpGenerationCall* const call = *self;
+    if (call == nullptr || call->ended_) return;
+    // From here on a failure is an event: the answer has begun with 200.
+    if (!call->wrote_ && call->exchange_.unsent_bytes() == 0) call->WriteEvents(kSseKeepAlive);
+    call->wrote_ = false;
+    call->KeepAliveLater();
+  });
 }
 
 void HttpGenerationCall::OnUpdate(size_t index, SequenceUpdate& update) {
@@ -171,8 +183,9 @@ void HttpGenerationCall::OnUpdate(size_t index, SequenceUpdate& update) {
   if (num_running_ == 0) Complete();
 }
 
-void HttpGenerationCall::WriteEvents(const std::string& events) {
+void HttpGenerationCall::WriteEvents(absl::string_view events) {
   if (events.empty()) return;
+  wrote_ = true;
   if (!std::exchange(stream_started_, true)) {
     exchange_.StartStream(200, kSseContentType,
                           {{"Cache-Control", "no-cache"}, {"X-Request-Id", scope_.id}});
@@ -222,7 +235,7 @@ void HttpGenerationCall::Fail(const absl::Status& status) {
   std::string reason = RefusalReason(status);
   context_.metrics.CountRefusal(reason.empty() ? absl::StatusCodeToString(status.code()) : reason);
   if (!stream_started_) {
-    HttpResponse response = ErrorResponse(status);
+    HttpResponse response = options_.errors.response(status);
     response.headers.emplace_back("X-Request-Id", scope_.id);
     const int http_status = response.status;
     exchange_.Send(std::move(response));
@@ -234,7 +247,7 @@ void HttpGenerationCall::Fail(const absl::Status& status) {
   // The stream has begun with 200. The error is its last event, and its framing stays open: a clean
   // end would look like a complete answer to clients that do not wait for [DONE].
   std::string event;
-  AppendSseEvent(ErrorJson(status), &event);
+  options_.errors.append_event(status, &event);
   exchange_.Write(event);
   exchange_.BreakStream();
   LogEnd(200, absl::StrCat("broken off: ", status.message()));

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 #include "services/gateway/admission/request_slots.h"
 #include "services/gateway/calls/gateway_context.h"
@@ -18,6 +19,7 @@
 #include "services/gateway/generation/sequence_builder.h"
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/openai/answer_format.h"
+#include "services/gateway/openai/error_body.h"
 
 namespace baton::gateway {
 
@@ -28,6 +30,7 @@ struct PreparedGeneration {
   uint32_t max_tokens = 0;  // of each, for metrics
   std::unique_ptr<AnswerFormat> format;
   bool stream = false;
+  std::string id;  // replaces that of the scope; empty: none was given in the body
 };
 
 // Body to sequences and answer format: everything that can be refused with 400 or 404. Runs on any
@@ -44,6 +47,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
     std::string route;      // for logs and metrics
     std::string id_prefix;  // "chatcmpl-"
     PrepareGeneration prepare;
+    ErrorShape errors = kOpenAiErrors;
   };
 
   HttpGenerationCall(const GatewayContext& context, HttpExchange& exchange, Options options);
@@ -66,7 +70,9 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   absl::Status CheckGate();
   void PrepareOnWorker();
   void Run(absl::StatusOr<PreparedGeneration> prepared);
-  void WriteEvents(const std::string& events);
+  void WriteEvents(absl::string_view events);
+  // A stream that has nothing to say for long writes a comment.
+  void KeepAliveLater();
   void SetPaused(bool paused);
   void Complete();
   void Fail(const absl::Status& status);
@@ -90,6 +96,8 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   bool stream_started_ = false;
   bool paused_ = false;
   bool ended_ = false;
+  bool wrote_ = false;                         // since the keep-alive was last looked at
+  std::shared_ptr<HttpGenerationCall*> self_;  // of timers; null inside once this is gone
   absl::Time first_token_time_ = absl::InfiniteFuture();
   std::shared_ptr<LongRequest> long_request_;  // while the text worker has it
 };

@@ -36,6 +36,12 @@ HttpResponse Version() {
   return response;
 }
 
+HttpResponse Load(const GatewayContext& context) {
+  HttpResponse response;
+  response.body = DumpJson({{"server_load", context.slots.num_taken()}});
+  return response;
+}
+
 HttpResponse Metrics(const GatewayContext& context) {
   HttpResponse response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";

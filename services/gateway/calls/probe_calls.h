@@ -15,6 +15,8 @@ HttpResponse HealthReady(const GatewayContext& context);
 // GET, POST /ping: as /health.
 // GET /version.
 HttpResponse Version();
+// GET /load: sequences that run or wait.
+HttpResponse Load(const GatewayContext& context);
 // GET /metrics, Prometheus text format.
 HttpResponse Metrics(const GatewayContext& context);
 

@@ -10,6 +10,11 @@
 
 namespace baton::gateway {
 
+std::string CredentialsOf(const HttpRequest& request) {
+  if (!request.authorization.empty() || request.api_key.empty()) return request.authorization;
+  return absl::StrCat("Bearer ", request.api_key);
+}
+
 absl::Status CheckJsonContentType(const HttpRequest& request) {
   absl::string_view type = request.content_type;
   type = absl::StripAsciiWhitespace(type.substr(0, type.find(';')));
@@ -31,6 +36,13 @@ absl::Status CheckModelName(const ServedModel& model, absl::string_view name) {
                            "` does not exist. Served: ", absl::StrJoin(model.names, ", "))),
                        "model"),
       "model_not_found");
+}
+
+RequestScope NamedScope(const RequestScope& scope, const HttpRequest& http_request,
+                        const std::string& id_prefix, const std::string& request_id) {
+  RequestScope named = scope;
+  if (http_request.request_id.empty() && !request_id.empty()) named.id = id_prefix + request_id;
+  return named;
 }
 
 AnswerHead MakeAnswerHead(const ServedModel& model, const std::string& id, absl::Time arrival) {

@@ -7,11 +7,15 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
+#include "services/gateway/generation/sequence_builder.h"
 #include "services/gateway/http/http_message.h"
 #include "services/gateway/model/served_model.h"
 #include "services/gateway/openai/answer_format.h"
 
 namespace baton::gateway {
+
+// "Bearer KEY" of the Authorization header, or of the x-api-key that other APIs' clients send.
+std::string CredentialsOf(const HttpRequest& request);
 
 // InvalidArgument (reason "unsupported_content_type") if a Content-Type is given and is not JSON.
 absl::Status CheckJsonContentType(const HttpRequest& request);
@@ -20,5 +24,9 @@ absl::Status CheckJsonContentType(const HttpRequest& request);
 absl::Status CheckModelName(const ServedModel& model, absl::string_view name);
 
 AnswerHead MakeAnswerHead(const ServedModel& model, const std::string& id, absl::Time arrival);
+
+// `scope` under the name that the body gives the request, unless a header has named it.
+RequestScope NamedScope(const RequestScope& scope, const HttpRequest& http_request,
+                        const std::string& id_prefix, const std::string& request_id);
 
 }  // namespace baton::gateway

@@ -24,6 +24,9 @@ struct TextJob {
 // Bounds the bytes of the requests that wait for the worker or are being worked on. Any thread.
 class TextQueue {
  public:
+  // Longer bodies are parsed and encoded beside the loop (a megabyte of prompt takes a good part of
+  // a second).
+  static constexpr size_t kShortBodyBytes = 16 << 10;
   static constexpr size_t kDefaultCapacityBytes = 64 << 20;
 
   // `worker` must outlive this.

@@ -172,6 +172,7 @@ void HttpConnection::StartCall() {
                          .body = std::move(message.body()),
                          .content_type = std::string(View(message[http::field::content_type])),
                          .authorization = std::string(View(message[http::field::authorization])),
+                         .api_key = std::string(View(message["x-api-key"])),
                          .request_id = CleanRequestId(View(message["X-Request-Id"])),
                          .timeout = std::string(View(message["X-Request-Timeout"])),
                          .priority = std::string(View(message["X-Vllm-Priority"])),

@@ -17,6 +17,7 @@ struct HttpRequest {
   std::string body;           // at most HttpLimits::body_bytes
   std::string content_type;   // as sent; empty if absent
   std::string authorization;  // as sent; empty if absent
+  std::string api_key;        // x-api-key, as sent; empty if absent
   std::string request_id;     // X-Request-Id if it is a plain name; else empty
   std::string timeout;        // X-Request-Timeout, as sent; empty if absent
   std::string priority;       // X-Vllm-Priority, as sent; empty if absent

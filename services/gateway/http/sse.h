@@ -1,4 +1,4 @@
-// Server-sent events, the subset the OpenAI API uses: data lines only.
+// Server-sent events: data lines, names, comments.
 #pragma once
 
 #include <string>
@@ -14,5 +14,14 @@ inline constexpr absl::string_view kSseDone = "data: [DONE]\n\n";
 inline void AppendSseEvent(absl::string_view json, std::string* out) {
   out->append("data: ").append(json.data(), json.size()).append("\n\n");
 }
+
+// The same under the name `event`.
+inline void AppendNamedSseEvent(absl::string_view event, absl::string_view json, std::string* out) {
+  out->append("event: ").append(event.data(), event.size()).append("\n");
+  AppendSseEvent(json, out);
+}
+
+// Clients skip it; who stands between them and the server sees that the connection lives.
+inline constexpr absl::string_view kSseKeepAlive = ": keep-alive\n\n";
 
 }  // namespace baton::gateway

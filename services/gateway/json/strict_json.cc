@@ -124,6 +124,14 @@ absl::StatusOr<Json> ParseStrictJson(absl::string_view text, const JsonLimits& l
   return builder.Take(parsed);
 }
 
+absl::StatusOr<Json> ParseJsonObject(absl::string_view text) {
+  auto json = ParseStrictJson(text);
+  if (json.ok() && !json->is_object()) {
+    return absl::InvalidArgumentError("the request body must be an object");
+  }
+  return json;
+}
+
 std::string DumpJson(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -22,6 +22,9 @@ struct JsonLimits {
 // a key twice in one object, a limit broken.
 absl::StatusOr<Json> ParseStrictJson(absl::string_view text, const JsonLimits& limits = {});
 
+// As above, and InvalidArgument unless it is an object: what every request body must be.
+absl::StatusOr<Json> ParseJsonObject(absl::string_view text);
+
 // `json` as text without line breaks; bytes that are not UTF-8 become U+FFFD.
 std::string DumpJson(const Json& json);
 

@@ -81,6 +81,29 @@ void ParseArguments(Json* messages) {
   }
 }
 
+// Cuts off what the template wrote after the last message's content.
+absl::Status EndWithFinalMessage(const Json& messages, std::string* rendered) {
+  const Json& content = messages.back()["content"];
+  std::string text = content.is_string() ? content.get<std::string>() : "";
+  text.erase(text.find_last_not_of(kWhiteSpace) + 1);
+  const size_t at = text.empty() ? std::string::npos : rendered->rfind(text);
+  if (at == std::string::npos) {
+    return InvalidField(
+        "continue_final_message",
+        "needs a last message with a content that the chat template leaves as it is");
+  }
+  size_t end = at + text.size();
+  // White space at the content's end, where the template has left it.
+  const absl::string_view whole = content.get_ref<const std::string&>();
+  absl::string_view tail = whole.substr(whole.find_last_not_of(kWhiteSpace) + 1);
+  while (!tail.empty() && end < rendered->size() && (*rendered)[end] == tail.front()) {
+    tail.remove_prefix(1);
+    ++end;
+  }
+  rendered->resize(end);
+  return absl::OkStatus();
+}
+
 absl::Status CheckTools(const ServedModel& model, const Json& tools) {
   if (!model.template_traits.shows_tools) {
     return InvalidField("tools",
@@ -117,12 +140,15 @@ absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput
     return WithRefusedField(Annotate(rendered.status(), "the chat template refuses the messages"),
                             "messages");
   }
+  if (input.continue_final_message) {
+    RETURN_IF_ERROR(EndWithFinalMessage(input.messages, &*rendered));
+  }
   return rendered;
 }
 
 absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInput& input,
                                          size_t max_tokens) {
-  ASSIGN_OR_RETURN(const std::string rendered, RenderChat(model, input));
+  ASSIGN_OR_RETURN(std::string rendered, RenderChat(model, input));
   EncodedPrompt prompt;
   prompt.opens_reasoning = PromptOpensReasoning(rendered);
   std::vector<ByteRange> plain_ranges;
@@ -137,9 +163,11 @@ absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInp
                           "changes; it could act as a control token");
     }
   }
-  ASSIGN_OR_RETURN(prompt.token_ids,
-                   model.text.tokenizer->Encode(
-                       rendered, {.plain_ranges = plain_ranges, .max_tokens = max_tokens}));
+  ASSIGN_OR_RETURN(prompt.token_ids, model.text.tokenizer->Encode(
+                                         rendered, {.add_special_tokens = input.add_special_tokens,
+                                                    .plain_ranges = plain_ranges,
+                                                    .max_tokens = max_tokens}));
+  prompt.text = std::move(rendered);
   return prompt;
 }
 

@@ -18,16 +18,20 @@ struct ChatInput {
   Json messages;  // list of objects with "role" and "content" (string or null)
   Json tools;     // list of what the model may call; null: none
   bool add_generation_prompt = true;
+  bool continue_final_message = false;       // the answer goes on with the last message's content
+  bool add_special_tokens = false;           // in addition to those that the template writes
   Json template_arguments = Json::object();  // further variables of the template
 };
 
 struct EncodedPrompt {
   std::vector<uint32_t> token_ids;
+  std::string text;              // of a conversation
   bool opens_reasoning = false;  // the model continues inside its reasoning
 };
 
 // The text of a conversation. Errors: InvalidArgument (no template, or what the template refuses,
-// or tools that it would not show).
+// tools that it would not show, a last message that it would not show as it is and that is to be
+// continued).
 absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput& input);
 
 // Token ids of a conversation. Text of control tokens inside a message's content is encoded as

@@ -91,10 +91,14 @@ void ChatAnswer::StreamUpdate(size_t choice, const SequenceUpdate& update,
 }
 
 void ChatAnswer::AppendRoleEvent(size_t choice, const RequestUsage& usage, std::string* events) {
-  std::string json =
-      absl::StrCat(prefix_, "{\"index\":", choice,
-                   ",\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
-                   "\"finish_reason\":null}]");
+  std::string json = absl::StrCat(prefix_, "{\"index\":", choice,
+                                  ",\"delta\":{\"role\":\"assistant\",\"content\":");
+  AppendJsonString(options_.echoed, &json);
+  json.append("},\"logprobs\":null,\"finish_reason\":null}]");
+  if (options_.prompt_text) {
+    json.append(",\"prompt_text\":");
+    AppendJsonString(*options_.prompt_text, &json);
+  }
   if (options_.output.return_token_ids) {
     absl::StrAppend(&json,
                     ",\"prompt_token_ids\":", DumpJson(TokenIdsJson(options_.prompt_token_ids)));
@@ -217,7 +221,7 @@ std::string ChatAnswer::ChoiceJson(size_t index) const {
   // A sequence that ended inside its reasoning has no answer; one without either has an empty one.
   const bool no_answer =
       choice.content.empty() && (!choice.reasoning.empty() || choice.has_tool_calls);
-  if (!no_answer) message["content"] = choice.content;
+  if (!no_answer || !options_.echoed.empty()) message["content"] = options_.echoed + choice.content;
   const Json reasoning = options_.include_reasoning ? or_null(choice.reasoning) : Json(nullptr);
   // Clients of either name find it: the field was renamed in other servers.
   if (options_.writes_reasoning_content) message["reasoning_content"] = reasoning;
@@ -248,7 +252,12 @@ std::string ChatAnswer::WholeBody(const RequestUsage& usage) {
       ",\"prompt_logprobs\":", prompt_logprobs_.empty() ? "null" : prompt_logprobs_,
       ",\"prompt_token_ids\":",
       options_.output.return_token_ids ? TokenIdsText(options_.prompt_token_ids) : "null",
-      ",\"kv_transfer_params\":null}");
+      ",\"kv_transfer_params\":null");
+  if (options_.prompt_text) {
+    body.append(",\"prompt_text\":");
+    AppendJsonString(*options_.prompt_text, &body);
+  }
+  body.push_back('}');
   return body;
 }
 

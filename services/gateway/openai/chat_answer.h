@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct ChatAnswerOptions {
   bool logprobs = false;
   bool prompt_logprobs = false;
   std::vector<uint32_t> prompt_token_ids;  // kept if they are to be returned
+  std::string echoed;                      // what every content begins with
+  std::optional<std::string> prompt_text;  // if it is to be returned
 };
 
 class ChatAnswer final : public AnswerFormat {

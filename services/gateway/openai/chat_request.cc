@@ -16,23 +16,6 @@
 namespace baton::gateway {
 namespace {
 
-constexpr UnsupportedField kUnsupportedInChat[] = {
-    {"functions", ""},
-    {"function_call", "\"none\""},
-    {"audio", ""},
-    {"modalities", "[\"text\"]"},
-    {"prediction", ""},
-    {"web_search_options", ""},
-    {"echo", "false"},
-    {"add_special_tokens", "false"},
-    {"continue_final_message", "false"},
-    {"chat_template", ""},
-    {"documents", ""},
-    {"return_prompt_text", "false"},
-    {"mm_processor_kwargs", ""},
-    {"media_io_kwargs", ""},
-};
-
 constexpr const char* kEfforts[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
 
 // The text of a content given in parts. Errors: as ParseChatRequest.
@@ -123,7 +106,14 @@ void ReadLogprobs(FieldReader& reader, RequestedParams* params) {
 }
 
 void ReadTemplateFields(FieldReader& reader, ChatInput* input) {
-  reader.Read("add_generation_prompt", &input->add_generation_prompt);
+  std::optional<bool> add_generation_prompt;
+  reader.Read("add_generation_prompt", &add_generation_prompt);
+  reader.Read("continue_final_message", &input->continue_final_message);
+  reader.Read("add_special_tokens", &input->add_special_tokens);
+  if (input->continue_final_message && add_generation_prompt.value_or(false)) {
+    reader.Fail("continue_final_message", "cannot be given with add_generation_prompt");
+  }
+  input->add_generation_prompt = add_generation_prompt.value_or(!input->continue_final_message);
   if (const Json* effort = reader.FindSet("reasoning_effort"); effort != nullptr) {
     if (std::find(std::begin(kEfforts), std::end(kEfforts), *effort) == std::end(kEfforts)) {
       reader.Fail("reasoning_effort",
@@ -142,13 +132,25 @@ void ReadTemplateFields(FieldReader& reader, ChatInput* input) {
   }
 }
 
+// The answer repeats what it goes on with, if that is the assistant's.
+void ReadEcho(FieldReader& reader, ChatRequest* request) {
+  bool echo = false;
+  reader.Read("echo", &echo);
+  const Json& last = request->input.messages.back();
+  if (!echo || last["role"] != "assistant" || !last["content"].is_string()) return;
+  request->echoed = last["content"].get<std::string>();
+}
+
 }  // namespace
 
 absl::StatusOr<ChatRequest> ParseChatRequest(absl::string_view body,
                                              const RequestValidator& validator) {
-  ASSIGN_OR_RETURN(const Json json, ParseStrictJson(body));
-  if (!json.is_object()) return absl::InvalidArgumentError("the request body must be an object");
-  FieldReader reader(json);
+  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+  return ReadChatRequest(json, validator);
+}
+
+absl::StatusOr<ChatRequest> ReadChatRequest(const Json& body, const RequestValidator& validator) {
+  FieldReader reader(body);
   ChatRequest request;
   reader.Read("model", &request.model);
   RETURN_IF_ERROR(ReadMessages(reader, validator, &request.input.messages));
@@ -168,9 +170,10 @@ absl::StatusOr<ChatRequest> ParseChatRequest(absl::string_view body,
   if (request.stream.stream && request.params.num_prompt_logprobs) {
     reader.Fail("prompt_logprobs", "cannot be given with stream=true");
   }
-  std::string request_id;
-  reader.Read("request_id", &request_id);  // X-Request-Id names the request
-  RefuseUnsupportedFields(reader, kUnsupportedInChat);
+  ReadEcho(reader, &request);
+  reader.Read("return_prompt_text", &request.return_prompt_text);
+  request.request_id = ReadRequestId(reader);
+  RefuseUnsupportedFields(reader, FieldApi::kChat);
   RETURN_IF_ERROR(reader.status());
   LogIgnoredFields(reader, "chat completion");
   return request;

@@ -22,10 +22,14 @@ struct ChatRequest {
   OutputFields output;
   ToolFields tools;
   bool include_reasoning = true;
+  bool return_prompt_text = false;
+  std::string echoed;      // what the answer's content begins with
+  std::string request_id;  // empty: none is given
 };
 
 // Types and structure; ranges are the validator's. Errors: InvalidArgument naming the field.
 absl::StatusOr<ChatRequest> ParseChatRequest(absl::string_view body,
                                              const RequestValidator& validator);
+absl::StatusOr<ChatRequest> ReadChatRequest(const Json& body, const RequestValidator& validator);
 
 }  // namespace baton::gateway

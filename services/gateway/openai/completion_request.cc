@@ -15,8 +15,6 @@ namespace {
 
 constexpr int64_t kDefaultMaxTokens = 16;
 
-constexpr UnsupportedField kUnsupportedInCompletion[] = {{"suffix", "\"\""}};
-
 absl::Status WrongPrompt(const Json& value) {
   return InvalidField("prompt", absl::StrCat("must be a string, a list of strings, a list of token "
                                              "ids or a list of such lists; found ",
@@ -87,8 +85,7 @@ void ReadLogprobs(FieldReader& reader, CompletionRequest* request) {
 
 absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
                                                          const RequestValidator& validator) {
-  ASSIGN_OR_RETURN(const Json json, ParseStrictJson(body));
-  if (!json.is_object()) return absl::InvalidArgumentError("the request body must be an object");
+  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
   FieldReader reader(json);
   CompletionRequest request;
   reader.Read("model", &request.model);
@@ -103,9 +100,8 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
   ReadLogprobs(reader, &request);
   request.output = ReadOutputFields(reader);
   reader.Read("add_special_tokens", &request.add_special_tokens);
-  std::string request_id;
-  reader.Read("request_id", &request_id);  // X-Request-Id names the request
-  RefuseUnsupportedFields(reader, kUnsupportedInCompletion);
+  request.request_id = ReadRequestId(reader);
+  RefuseUnsupportedFields(reader, FieldApi::kCompletion);
   RETURN_IF_ERROR(reader.status());
   LogIgnoredFields(reader, "completion");
   return request;

@@ -27,6 +27,7 @@ struct CompletionRequest {
   bool echo = false;               // the text begins with the prompt
   bool echo_only = false;          // max_tokens=0: nothing is generated
   bool add_special_tokens = true;  // to text prompts
+  std::string request_id;          // empty: none is given
 };
 
 // Types and structure; ranges are the validator's. Errors: InvalidArgument naming the field.

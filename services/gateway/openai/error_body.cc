@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 
 #include "services/gateway/admission/refusal.h"
+#include "services/gateway/http/sse.h"
 #include "services/gateway/json/strict_json.h"
 
 namespace baton::gateway {
@@ -125,6 +126,11 @@ HttpResponse ErrorResponse(const absl::Status& status) {
   }
   return response;
 }
+
+const ErrorShape kOpenAiErrors = {[](const absl::Status& status) { return ErrorResponse(status); },
+                                  [](const absl::Status& status, std::string* events) {
+                                    AppendSseEvent(ErrorJson(status), events);
+                                  }};
 
 HttpResponse ErrorResponse(int http_status, absl::string_view message, absl::string_view code) {
   HttpResponse response;

@@ -24,6 +24,13 @@ std::string ErrorJson(const absl::Status& status);
 // x-should-retry: false where it will not.
 HttpResponse ErrorResponse(const absl::Status& status);
 
+// How an API words its failures.
+struct ErrorShape {
+  HttpResponse (*response)(const absl::Status& status);
+  void (*append_event)(const absl::Status& status, std::string* events);  // in a stream
+};
+extern const ErrorShape kOpenAiErrors;
+
 // For failures that only HTTP knows (404 of a path, 405, 413 ...).
 HttpResponse ErrorResponse(int http_status, absl::string_view message, absl::string_view code);
 

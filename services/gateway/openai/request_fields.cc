@@ -1,10 +1,13 @@
 #include "services/gateway/openai/request_fields.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -15,34 +18,7 @@
 namespace baton::gateway {
 namespace {
 
-constexpr UnsupportedField kUnsupported[] = {
-    {"logits_processors", ""},
-    {"bad_words", "[]"},
-    {"use_beam_search", "false"},
-    {"length_penalty", "1.0"},
-    {"truncate_prompt_tokens", ""},
-    {"truncation_side", ""},
-    {"thinking_token_budget", ""},
-    {"logprob_token_ids", ""},
-    {"vllm_xargs", ""},
-    {"kv_transfer_params", ""},
-    {"ec_transfer_params", ""},
-    {"repetition_detection", ""},
-    {"routed_experts_prompt_start", ""},
-    {"spaces_between_special_tokens", "true"},
-    {"stream_interval", "1"},
-    {"prompt_embeds", ""},
-};
-
-// Without meaning here, whatever their value: no answer depends on them.
-constexpr const char* kIgnored[] = {"user",
-                                    "store",
-                                    "metadata",
-                                    "service_tier",
-                                    "safety_identifier",
-                                    "prompt_cache_key",
-                                    "prompt_cache_retention",
-                                    "session_id"};
+constexpr size_t kMaxRequestIdBytes = 128;
 
 void ReadStop(FieldReader& reader, RequestedParams* params) {
   const Json* stop = reader.FindSet("stop");
@@ -118,6 +94,10 @@ void ReadSamplingFields(FieldReader& reader, RequestedParams* params) {
     reader.Read("cache_salt", &params->cache_salt);
     if (params->cache_salt.empty()) reader.Fail("cache_salt", "must be a non-empty string");
   }
+  reader.Read("truncate_prompt_tokens", &params->truncate_prompt_tokens);
+  if (reader.FindSet("truncation_side") != nullptr) {
+    reader.Read("truncation_side", &params->truncation_side);
+  }
   if (const Json* best_of = reader.FindSet("best_of"); best_of != nullptr) {
     if (JsonInteger(*best_of) != params->num_choices) {
       reader.Fail("best_of", "is not supported by this server other than equal to n");
@@ -155,20 +135,35 @@ OutputFields ReadOutputFields(FieldReader& reader) {
   return fields;
 }
 
-void RefuseUnsupportedFields(FieldReader& reader, absl::Span<const UnsupportedField> more) {
-  const auto check = [&reader](const UnsupportedField& field) {
-    const Json* value = reader.FindSet(field.name);
-    if (value == nullptr) return;
-    if (*field.neutral != '\0' && *value == Json::parse(field.neutral)) return;
-    reader.Fail(field.name, "is not supported by this server");
-  };
-  for (const UnsupportedField& field : kUnsupported) check(field);
-  for (const UnsupportedField& field : more) check(field);
+std::string ReadRequestId(FieldReader& reader) {
+  std::string id;
+  reader.Read("request_id", &id);
+  const bool plain = std::all_of(id.begin(), id.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           absl::StrContains("-_.:", absl::string_view(&c, 1));
+  });
+  if (plain && id.size() <= kMaxRequestIdBytes) return id;
+  reader.Fail("request_id", absl::StrCat("must be at most ", kMaxRequestIdBytes,
+                                         " letters, digits, dashes, underscores, dots or colons"));
+  return "";
+}
+
+void RefuseUnsupportedFields(FieldReader& reader, FieldApi api) {
+  for (const FieldRow& row : FieldTable()) {
+    if (row.outcome != FieldOutcome::kRefused || !row.BelongsTo(api)) continue;
+    const Json* value = reader.FindSet(row.name);
+    if (value == nullptr) continue;
+    if (*row.neutral != '\0' && *value == Json::parse(row.neutral)) continue;
+    reader.Fail(row.name,
+                absl::StrCat("is not supported by this server", *row.note ? ": " : "", row.note));
+  }
 }
 
 void LogIgnoredFields(FieldReader& reader, const std::string& api) {
   if (!LogEnabled(LogLevel::kDebug)) return;
-  for (const char* name : kIgnored) reader.Find(name);
+  for (const FieldRow& row : FieldTable()) {
+    if (row.outcome == FieldOutcome::kIgnored) reader.Find(row.name);
+  }
   const std::vector<std::string> unknown = reader.UnknownFields();
   if (unknown.empty()) return;
   BATON_LOG(DEBUG) << api << ": ignored fields: " << absl::StrJoin(unknown, ", ").substr(0, 512);

@@ -3,11 +3,10 @@
 
 #include <string>
 
-#include "absl/types/span.h"
-
 #include "services/gateway/admission/generation_params.h"
 #include "services/gateway/json/field_reader.h"
 #include "services/gateway/json/strict_json.h"
+#include "services/gateway/openai/field_table.h"
 
 namespace baton::gateway {
 
@@ -23,20 +22,14 @@ struct OutputFields {
   bool tokens_as_token_ids = false;  // "token_id:7" in log-probabilities in place of the text
 };
 
-// A field that this server knows but cannot honour. `neutral`: JSON of the value that asks for
-// nothing; empty if there is none.
-struct UnsupportedField {
-  const char* name;
-  const char* neutral;
-};
-
 // All record the first error in `reader`.
 void ReadSamplingFields(FieldReader& reader, RequestedParams* params);
 StreamFields ReadStreamFields(FieldReader& reader);
 OutputFields ReadOutputFields(FieldReader& reader);
-// Refuses a request that sets one of the fields common to both APIs, or one of `more`, to other
-// than its neutral value.
-void RefuseUnsupportedFields(FieldReader& reader, absl::Span<const UnsupportedField> more);
+// The body's own name of the request; X-Request-Id goes before it.
+std::string ReadRequestId(FieldReader& reader);
+// Refuses a request that sets a field of the table that is refused to other than its neutral value.
+void RefuseUnsupportedFields(FieldReader& reader, FieldApi api);
 // Fields without meaning here are accepted; they are named in the debug log.
 void LogIgnoredFields(FieldReader& reader, const std::string& api);
 

@@ -1,0 +1,63 @@
+#include "services/gateway/calls/text_call.h"
+
+#include <utility>
+
+namespace baton::gateway {
+
+struct TextCall::Job {
+  TextJob job;
+  HttpRequest request;
+  TextCall* call = nullptr;  // the loop's; null once nobody waits
+};
+
+TextCall::TextCall(const GatewayContext& context, HttpExchange& exchange, Options options)
+    : context_(context), exchange_(exchange), options_(std::move(options)) {}
+
+TextCall::~TextCall() { Forget(); }
+
+void TextCall::Start() {
+  const HttpRequest& request = exchange_.request();
+  if (request.body.size() <= TextQueue::kShortBodyBytes) {
+    return Answer(options_.compute(context_, request));
+  }
+  auto job = std::make_shared<Job>();
+  job->job.deadline = request.received + context_.request_timeout;
+  job->request = request;
+  job->call = this;
+  const auto work = [job, &context = context_, compute = options_.compute] {
+    const absl::Status wanted = job->job.CheckWanted();
+    auto body = wanted.ok() ? compute(context, job->request) : absl::StatusOr<std::string>(wanted);
+    context.loop.Post([job, body = std::move(body)]() mutable {
+      if (job->call != nullptr) job->call->Answer(std::move(body));
+    });
+  };
+  const absl::Status queued = context_.text_queue.Post(job->request.body.size(), work);
+  if (!queued.ok()) return Answer(queued);
+  job_ = std::move(job);
+}
+
+void TextCall::Abort(const absl::Status& reason) {
+  if (!answered_) Answer(reason);
+}
+
+void TextCall::Answer(absl::StatusOr<std::string> body) {
+  answered_ = true;
+  Forget();
+  HttpResponse response;
+  if (body.ok()) {
+    response.body = std::move(*body);
+  } else {
+    response = options_.errors.response(body.status());
+  }
+  context_.metrics.CountHttpAnswer(options_.route, response.status);
+  exchange_.Send(std::move(response));
+}
+
+void TextCall::Forget() {
+  if (job_ == nullptr) return;
+  job_->job.cancelled = true;
+  job_->call = nullptr;
+  job_.reset();
+}
+
+}  // namespace baton::gateway

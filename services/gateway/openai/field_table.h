@@ -1,0 +1,33 @@
+// Every field of chat and text completion requests that this server knows, and what becomes of it:
+// what is refused, what the OpenAPI document says and what API.md says come from here.
+#pragma once
+
+#include "absl/types/span.h"
+
+namespace baton::gateway {
+
+enum class FieldApi { kChat, kCompletion };
+
+enum class FieldOutcome {
+  kWorks,
+  kRefused,  // 400, unless it has the value that asks for nothing
+  kIgnored,  // no answer depends on it
+};
+
+struct FieldRow {
+  const char* name;
+  bool chat;
+  bool completion;
+  FieldOutcome outcome;
+  const char* schema;   // JSON schema of its values
+  const char* example;  // JSON: members of a body that use it; refused if the field is
+  const char* neutral;  // kRefused: JSON of the value that asks for nothing; empty if there is none
+  const char* note;     // range, default, or why it is refused
+
+  bool BelongsTo(FieldApi api) const { return api == FieldApi::kChat ? chat : completion; }
+};
+
+// A field that the APIs know with different types has a row for each.
+absl::Span<const FieldRow> FieldTable();
+
+}  // namespace baton::gateway

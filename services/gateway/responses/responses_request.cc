@@ -1,0 +1,253 @@
+#include "services/gateway/responses/responses_request.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
+#include "services/gateway/admission/refusal.h"
+#include "services/gateway/json/field_reader.h"
+
+namespace baton::gateway {
+namespace {
+
+// Fields with the same meaning and type in both APIs.
+constexpr std::pair<const char*, const char*> kSameFields[] = {
+    {"model", "model"},
+    {"max_output_tokens", "max_completion_tokens"},
+    {"stream", "stream"},
+    {"temperature", "temperature"},
+    {"top_p", "top_p"},
+    {"top_k", "top_k"},
+    {"seed", "seed"},
+    {"parallel_tool_calls", "parallel_tool_calls"},
+    {"user", "user"},
+    {"priority", "priority"},
+    {"cache_salt", "cache_salt"},
+};
+
+// Fields that ask for what is not here, with the value that asks for nothing.
+constexpr std::pair<const char*, const char*> kRefusedFields[] = {
+    {"previous_response_id", ""},
+    {"conversation", ""},
+    {"background", "false"},
+    {"prompt", ""},
+    {"include", "[]"},
+    {"top_logprobs", "0"},
+    {"max_tool_calls", ""},
+    {"truncation", "\"disabled\""},
+};
+
+std::string TypeOfItem(const Json& item) {
+  if (!item.contains("type")) return "message";
+  return item["type"].is_string() ? item["type"].get<std::string>() : "";
+}
+
+// A text, or a list of parts that hold text.
+absl::StatusOr<std::string> ReadContent(const Json& content, const std::string& field) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) return InvalidField(field, "must be a string or a list of text parts");
+  std::string text;
+  for (size_t i = 0; i < content.size(); ++i) {
+    const Json& part = content[i];
+    const bool is_text = part.is_object() && part.contains("text") && part["text"].is_string();
+    if (!is_text) {
+      return InvalidField(absl::StrCat(field, "[", i, "]"),
+                          "must be a text part: this model reads text");
+    }
+    absl::StrAppend(&text, i == 0 ? "" : "\n", part["text"].get<std::string>());
+  }
+  return text;
+}
+
+// The assistant's turn that the item belongs to: calls, texts and reasoning in a row are one.
+Json& AssistantTurn(Json* messages) {
+  if (messages->empty() || messages->back()["role"] != "assistant") {
+    messages->push_back({{"role", "assistant"}, {"content", nullptr}});
+  }
+  return messages->back();
+}
+
+absl::Status AppendMessage(const Json& item, const std::string& field, Json* messages) {
+  const Json role = item.contains("role") ? item["role"] : Json(nullptr);
+  if (!role.is_string()) return InvalidField(field + ".role", "must be a string");
+  const Json content = item.contains("content") ? item["content"] : Json(nullptr);
+  ASSIGN_OR_RETURN(std::string text, ReadContent(content, field + ".content"));
+  if (role != "assistant") {
+    messages->push_back({{"role", role}, {"content", std::move(text)}});
+    return absl::OkStatus();
+  }
+  Json& turn = AssistantTurn(messages);
+  turn["content"] = turn["content"].is_null() ? text : turn["content"].get<std::string>() + text;
+  return absl::OkStatus();
+}
+
+absl::Status AppendItem(const Json& item, const std::string& field, Json* messages) {
+  if (!item.is_object()) return InvalidField(field, "must be an object");
+  const std::string type = TypeOfItem(item);
+  if (type == "message") return AppendMessage(item, field, messages);
+  if (type == "function_call") {
+    AssistantTurn(messages)["tool_calls"].push_back(
+        {{"id", item.value("call_id", Json())},
+         {"type", "function"},
+         {"function",
+          {{"name", item.value("name", Json())}, {"arguments", item.value("arguments", Json())}}}});
+    return absl::OkStatus();
+  }
+  if (type == "function_call_output") {
+    const Json output = item.contains("output") ? item["output"] : Json(nullptr);
+    ASSIGN_OR_RETURN(std::string text, ReadContent(output, field + ".output"));
+    messages->push_back({{"role", "tool"},
+                         {"tool_call_id", item.value("call_id", Json())},
+                         {"content", std::move(text)}});
+    return absl::OkStatus();
+  }
+  if (type == "reasoning") {
+    const Json content = item.contains("content") ? item["content"] : Json::array();
+    if (content.is_null()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(AssistantTurn(messages)["reasoning_content"],
+                     ReadContent(content, field + ".content"));
+    return absl::OkStatus();
+  }
+  return InvalidField(field + ".type",
+                      "must be message, function_call, function_call_output or reasoning");
+}
+
+absl::Status ReadInput(FieldReader& reader, Json* messages) {
+  const Json* input = reader.FindSet("input");
+  if (input == nullptr) return InvalidField("input", "is required");
+  if (input->is_string()) {
+    messages->push_back({{"role", "user"}, {"content", *input}});
+    return absl::OkStatus();
+  }
+  if (!input->is_array() || input->empty()) {
+    return InvalidField("input", "must be a string or a list of at least one item");
+  }
+  for (size_t i = 0; i < input->size(); ++i) {
+    RETURN_IF_ERROR(AppendItem((*input)[i], absl::StrCat("input[", i, "]"), messages));
+  }
+  // Reasoning alone is no turn.
+  for (Json& message : *messages) {
+    const bool empty = message["content"].is_null() && !message.contains("tool_calls");
+    if (empty) message["content"] = "";
+  }
+  return absl::OkStatus();
+}
+
+// Functions stand one level deeper in a chat completion.
+absl::Status ReadTools(FieldReader& reader, Json* chat) {
+  const Json* tools = reader.FindSet("tools");
+  if (tools != nullptr && !tools->is_array()) return InvalidField("tools", "must be a list");
+  if (tools != nullptr && !tools->empty()) {
+    Json& list = (*chat)["tools"] = Json::array();
+    for (size_t i = 0; i < tools->size(); ++i) {
+      const Json& tool = (*tools)[i];
+      if (!tool.is_object() || TypeOfItem(tool) != "function") {
+        return InvalidField(absl::StrCat("tools[", i, "].type"),
+                            "must be \"function\": this server runs no tools of its own");
+      }
+      Json function = tool;
+      function.erase("type");
+      list.push_back({{"type", "function"}, {"function", std::move(function)}});
+    }
+  }
+  const Json* choice = reader.FindSet("tool_choice");
+  if (choice == nullptr || (*choice == "auto" && !chat->contains("tools"))) return absl::OkStatus();
+  if (choice->is_string()) {
+    (*chat)["tool_choice"] = *choice;
+  } else {
+    (*chat)["tool_choice"] = {
+        {"type", "function"},
+        {"function", {{"name", choice->is_object() ? choice->value("name", Json()) : Json()}}}};
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadText(FieldReader& reader, Json* chat) {
+  const Json* text = reader.FindSet("text");
+  if (text == nullptr) return absl::OkStatus();
+  if (!text->is_object()) return InvalidField("text", "must be an object");
+  const Json format = text->value("format", Json());
+  if (format.is_null()) return absl::OkStatus();
+  if (format.is_object() && TypeOfItem(format) == "json_schema") {
+    Json schema = format;
+    schema.erase("type");
+    (*chat)["response_format"] = {{"type", "json_schema"}, {"json_schema", std::move(schema)}};
+  } else {
+    (*chat)["response_format"] = format;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadReasoning(FieldReader& reader, Json* chat) {
+  const Json* reasoning = reader.FindSet("reasoning");
+  if (reasoning == nullptr) return absl::OkStatus();
+  if (!reasoning->is_object()) return InvalidField("reasoning", "must be an object");
+  if (const Json effort = reasoning->value("effort", Json()); !effort.is_null()) {
+    (*chat)["reasoning_effort"] = effort;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RefuseFields(FieldReader& reader) {
+  for (const auto& [name, neutral] : kRefusedFields) {
+    const Json* value = reader.FindSet(name);
+    if (value == nullptr) continue;
+    if (*neutral != '\0' && *value == Json::parse(neutral)) continue;
+    return InvalidField(name, "is not supported by this server");
+  }
+  return absl::OkStatus();
+}
+
+// "store" is answered with false: official clients ask for it unless told otherwise.
+Json EchoedFields(const Json& body) {
+  const auto given = [&body](const char* name, Json otherwise) {
+    const auto found = body.find(name);
+    return found == body.end() || found->is_null() ? std::move(otherwise) : Json(*found);
+  };
+  return {{"instructions", given("instructions", nullptr)},
+          {"max_output_tokens", given("max_output_tokens", nullptr)},
+          {"metadata", given("metadata", Json::object())},
+          {"parallel_tool_calls", given("parallel_tool_calls", true)},
+          {"previous_response_id", nullptr},
+          {"reasoning", given("reasoning", Json{{"effort", nullptr}, {"summary", nullptr}})},
+          {"service_tier", "auto"},
+          {"store", false},
+          {"temperature", given("temperature", nullptr)},
+          {"text", given("text", Json{{"format", {{"type", "text"}}}})},
+          {"tool_choice", given("tool_choice", "auto")},
+          {"tools", given("tools", Json::array())},
+          {"top_p", given("top_p", nullptr)},
+          {"truncation", "disabled"},
+          {"user", given("user", nullptr)}};
+}
+
+}  // namespace
+
+absl::StatusOr<ResponsesRequest> ParseResponsesRequest(absl::string_view body) {
+  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+  FieldReader reader(json);
+  ResponsesRequest request;
+  Json& chat = request.chat = Json::object();
+  for (const auto& [theirs, ours] : kSameFields) {
+    if (const Json* value = reader.FindSet(theirs); value != nullptr) chat[ours] = *value;
+  }
+  Json messages = Json::array();
+  std::string instructions;
+  reader.Read("instructions", &instructions);
+  RETURN_IF_ERROR(reader.status());
+  if (!instructions.empty()) {
+    messages.push_back({{"role", "system"}, {"content", std::move(instructions)}});
+  }
+  RETURN_IF_ERROR(ReadInput(reader, &messages));
+  chat["messages"] = std::move(messages);
+  RETURN_IF_ERROR(ReadTools(reader, &chat));
+  RETURN_IF_ERROR(ReadText(reader, &chat));
+  RETURN_IF_ERROR(ReadReasoning(reader, &chat));
+  RETURN_IF_ERROR(RefuseFields(reader));
+  request.echoed = EchoedFields(json);
+  return request;
+}
+
+}  // namespace baton::gateway

@@ -1,0 +1,99 @@
+// Fields of chat completions that change the prompt, or what the answer says beside its text.
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "tests/contract/gateway/gateway_fixture.h"
+
+namespace baton::gateway {
+namespace {
+
+using nlohmann::json;
+using testing::EndsWith;
+
+class ChatFieldsContract : public GatewayFixture {
+ protected:
+  void SetUp() override {
+    StartGateway();
+    AwaitReady(200);
+  }
+
+  // The answer to ChatBody() with these members.
+  json Ask(const json& members, int status = 200) {
+    json request = ChatBody();
+    request.update(members);
+    const TestHttpResponse response = Post("/v1/chat/completions", request);
+    EXPECT_EQ(response.status, status) << response.body;
+    return json::parse(response.body);
+  }
+  std::vector<uint32_t> LastPrompt() {
+    const v1::SubmitRequest request = scheduler().requests().back();
+    return {request.prompt_token_ids().begin(), request.prompt_token_ids().end()};
+  }
+  static json Begun(const std::string& content) {
+    return {{{"role", "user"}, {"content", "Hi"}}, {{"role", "assistant"}, {"content", content}}};
+  }
+};
+
+TEST_F(ChatFieldsContract, GoesOnWithTheLastMessage) {
+  Answer(" world");
+  const json answer =
+      Ask({{"messages", Begun("Hello ")}, {"continue_final_message", true}, {"echo", true}});
+  EXPECT_THAT(Text(LastPrompt()), EndsWith("<｜Assistant｜>Hello "));
+  EXPECT_EQ(answer["choices"][0]["message"]["content"], "Hello  world");
+  const json both = {{"continue_final_message", true}, {"add_generation_prompt", true}};
+  EXPECT_EQ(Ask(both, 400)["error"]["param"], "continue_final_message");
+  // The template cuts the reasoning off, so that this cannot be gone on with.
+  const json cut = {{"messages", Begun("why</think>")}, {"continue_final_message", true}};
+  EXPECT_EQ(Ask(cut, 400)["error"]["param"], "continue_final_message");
+}
+
+TEST_F(ChatFieldsContract, TruncatesThePromptAtTheSideThatIsAskedFor) {
+  Answer("x");
+  Ask(json::object());
+  const std::vector<uint32_t> whole = LastPrompt();
+  ASSERT_GT(whole.size(), 4u);
+  Answer("x");
+  Ask({{"truncate_prompt_tokens", 3}});
+  EXPECT_EQ(LastPrompt(), (std::vector<uint32_t>{whole.end() - 3, whole.end()}));
+  Answer("x");
+  Ask({{"truncate_prompt_tokens", 3}, {"truncation_side", "right"}});
+  EXPECT_EQ(LastPrompt(), (std::vector<uint32_t>{whole.begin(), whole.begin() + 3}));
+  std::string text;
+  while (text.size() < 60000) text += "many words ";
+  const json long_message = {{{"role", "user"}, {"content", text}}};
+  Answer("x");
+  Ask({{"messages", long_message}, {"truncate_prompt_tokens", -1}, {"max_tokens", 5}});
+  EXPECT_EQ(LastPrompt().size(), 4096u - 5);
+  EXPECT_EQ(Ask({{"messages", long_message}}, 400)["error"]["code"], "context_length_exceeded");
+}
+
+TEST_F(ChatFieldsContract, TheBodyNamesTheRequestUnlessAHeaderDoes) {
+  Answer("x");
+  EXPECT_EQ(Ask({{"request_id", "mine-1"}})["id"], "chatcmpl-mine-1");
+  EXPECT_EQ(scheduler().requests().back().request_id(), "chatcmpl-mine-1");
+  EXPECT_EQ(Ask({{"request_id", "two words"}}, 400)["error"]["param"], "request_id");
+  Answer("x");
+  json request = ChatBody();
+  request["request_id"] = "mine-2";
+  TestHttpClient client(http_port());
+  client.SendRequest("POST", "/v1/chat/completions", request.dump(), "X-Request-Id: theirs\r\n");
+  EXPECT_EQ(json::parse(client.Receive().body)["id"], "chatcmpl-theirs");
+}
+
+TEST_F(ChatFieldsContract, ReturnsThePromptsText) {
+  Answer("x");
+  EXPECT_EQ(Ask({{"return_prompt_text", true}})["prompt_text"],
+            "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜><think>\n");
+}
+
+TEST_F(ChatFieldsContract, ReasoningEffortIsOneOfTheKnown) {
+  Answer("x");
+  Ask({{"reasoning_effort", "low"}});
+  EXPECT_EQ(Ask({{"reasoning_effort", "extreme"}}, 400)["error"]["param"], "reasoning_effort");
+}
+
+}  // namespace
+}  // namespace baton::gateway

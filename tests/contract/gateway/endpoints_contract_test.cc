@@ -1,0 +1,272 @@
+// The endpoints beside chat and text completions.
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "tests/contract/gateway/gateway_fixture.h"
+
+namespace baton::gateway {
+namespace {
+
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class EndpointsContract : public GatewayFixture {
+ protected:
+  void Serve(const std::function<void(GatewayConfig&)>& adjust = nullptr) {
+    StartGateway(adjust);
+    AwaitReady(200);
+  }
+  json PostJson(const std::string& path, const json& body, int status = 200) {
+    const TestHttpResponse response = Post(path, body);
+    EXPECT_EQ(response.status, status) << response.body;
+    return json::parse(response.body, nullptr, /*allow_exceptions=*/false);
+  }
+};
+
+// The events of a stream whose events have names: the name must be the data's own type.
+std::vector<json> NamedEvents(const TestHttpResponse& response) {
+  std::vector<json> events;
+  for (const std::string& data : response.Events()) {
+    events.push_back(json::parse(data));
+    EXPECT_THAT(response.body,
+                HasSubstr(absl::StrCat("event: ", events.back()["type"].get<std::string>(), "\n")));
+  }
+  EXPECT_TRUE(response.complete);
+  return events;
+}
+
+std::vector<std::string> TypesOf(const std::vector<json>& events) {
+  std::vector<std::string> types;
+  for (const json& event : events) {
+    const std::string type = event["type"];
+    if (types.empty() || types.back() != type) types.push_back(type);
+  }
+  return types;
+}
+
+TEST_F(EndpointsContract, TokenizeAndDetokenizeAreInverse) {
+  Serve();
+  const json tokens = PostJson(
+      "/tokenize",
+      {{"prompt", "Grüße, 世界"}, {"add_special_tokens", false}, {"return_token_strs", true}});
+  EXPECT_EQ(tokens["count"], tokens["tokens"].size());
+  EXPECT_EQ(tokens["token_strs"].size(), tokens["tokens"].size());
+  EXPECT_EQ(tokens["max_model_len"], 4096);
+  EXPECT_EQ(PostJson("/detokenize", {{"tokens", tokens["tokens"]}})["prompt"], "Grüße, 世界");
+  EXPECT_EQ(PostJson("/detokenize", {{"tokens", {99999}}}, 400)["error"]["param"], "tokens");
+  EXPECT_EQ(PostJson("/tokenize", json::object(), 400)["error"]["param"], "prompt");
+}
+
+TEST_F(EndpointsContract, TokenizeOfMessagesIsWhatACompletionSends) {
+  Serve();
+  const json tokens = PostJson("/tokenize", ChatBody())["tokens"];
+  Answer("x");
+  PostJson("/v1/chat/completions", ChatBody());
+  const v1::SubmitRequest submitted = scheduler().requests()[0];
+  EXPECT_EQ(tokens, json(std::vector<uint32_t>(submitted.prompt_token_ids().begin(),
+                                               submitted.prompt_token_ids().end())));
+}
+
+TEST_F(EndpointsContract, LongTextsAreTokenizedBesideTheLoop) {
+  Serve();
+  std::string text;
+  while (text.size() < 200000) text += "some words ";
+  EXPECT_GT(PostJson("/tokenize", {{"prompt", text}})["count"], 20000);
+}
+
+TEST_F(EndpointsContract, ABatchAnswersEachConversation) {
+  Serve();
+  Answer("</think>one");
+  Answer("</think>two");
+  json body = ChatBody();
+  body["messages"] = {body["messages"], {{{"role", "user"}, {"content", "Another"}}}};
+  const json answer = PostJson("/v1/chat/completions/batch", body);
+  ASSERT_EQ(answer["choices"].size(), 2u);
+  std::set<std::string> contents;
+  for (const json& choice : answer["choices"]) contents.insert(choice["message"]["content"]);
+  EXPECT_THAT(contents, ElementsAre("one", "two"));
+  size_t num_prompt_tokens = 0;
+  for (const auto& request : scheduler().requests()) {
+    num_prompt_tokens += request.prompt_token_ids_size();
+  }
+  EXPECT_EQ(answer["usage"]["prompt_tokens"], num_prompt_tokens);
+  body["stream"] = true;
+  EXPECT_EQ(PostJson("/v1/chat/completions/batch", body, 400)["error"]["param"], "stream");
+}
+
+TEST_F(EndpointsContract, MessagesAnswersInBlocks) {
+  Serve();
+  Answer("Hm.</think>42");
+  const json body = {{"model", "tiny-r1"},
+                     {"max_tokens", 100},
+                     {"system", "Be short."},
+                     {"messages", {{{"role", "user"}, {"content", "6 x 7?"}}}}};
+  const json message = PostJson("/v1/messages", body);
+  EXPECT_EQ(message["type"], "message");
+  ASSERT_EQ(message["content"].size(), 2u);
+  EXPECT_EQ(message["content"][0]["thinking"], "Hm.");
+  EXPECT_EQ(message["content"][1], (json{{"type", "text"}, {"text", "42"}}));
+  EXPECT_EQ(message["stop_reason"], "end_turn");
+  EXPECT_GT(message["usage"]["output_tokens"], 2);
+  const json count = PostJson("/v1/messages/count_tokens", body);
+  EXPECT_EQ(count["input_tokens"], scheduler().requests()[0].prompt_token_ids_size());
+  json wrong = body;
+  wrong.erase("max_tokens");
+  const json error = PostJson("/v1/messages", wrong, 400);
+  EXPECT_EQ(error["type"], "error");
+  EXPECT_EQ(error["error"]["type"], "invalid_request_error");
+}
+
+TEST_F(EndpointsContract, MessagesStreamsBlocksInOrder) {
+  Serve();
+  Answer("Hm.</think>42");
+  const TestHttpResponse response =
+      Post("/v1/messages", {{"max_tokens", 100},
+                            {"stream", true},
+                            {"messages", {{{"role", "user"}, {"content", "6 x 7?"}}}}});
+  ASSERT_EQ(response.status, 200) << response.body;
+  const std::vector<json> events = NamedEvents(response);
+  EXPECT_THAT(TypesOf(events),
+              ElementsAre("message_start", "content_block_start", "content_block_delta",
+                          "content_block_stop", "content_block_start", "content_block_delta",
+                          "content_block_stop", "message_delta", "message_stop"));
+  std::string thinking, text;
+  for (const json& event : events) {
+    if (event["type"] != "content_block_delta") continue;
+    thinking += event["delta"].value("thinking", "");
+    text += event["delta"].value("text", "");
+  }
+  EXPECT_EQ(thinking, "Hm.");
+  EXPECT_EQ(text, "42");
+  EXPECT_EQ(events[events.size() - 2]["delta"]["stop_reason"], "end_turn");
+}
+
+TEST_F(EndpointsContract, AFailureInMessagesIsAnEventOfItsOwnKind) {
+  Serve();
+  FakeAnswer answer;
+  answer.token_ids = Tokens("half");
+  answer.status = absl::InternalError("rank 3 lost its mind");
+  scheduler().PushAnswer(answer);
+  const TestHttpResponse response =
+      Post("/v1/messages", {{"max_tokens", 100},
+                            {"stream", true},
+                            {"messages", {{{"role", "user"}, {"content", "x"}}}}});
+  EXPECT_FALSE(response.complete);
+  EXPECT_THAT(response.body, HasSubstr("event: error\n"));
+  EXPECT_EQ(json::parse(response.Events().back())["error"]["type"], "api_error");
+}
+
+TEST_F(EndpointsContract, ResponsesAnswersInItems) {
+  Serve();
+  Answer("Hm.</think>42");
+  const json body = {{"model", "tiny-r1"}, {"input", "6 x 7?"}, {"instructions", "Be short."}};
+  const json whole = PostJson("/v1/responses", body);
+  EXPECT_EQ(whole["object"], "response");
+  EXPECT_EQ(whole["status"], "completed");
+  EXPECT_EQ(whole["store"], false);
+  ASSERT_EQ(whole["output"].size(), 2u);
+  EXPECT_EQ(whole["output"][0]["content"][0]["text"], "Hm.");
+  EXPECT_EQ(whole["output"][1]["content"][0]["text"], "42");
+  EXPECT_GT(whole["usage"]["output_tokens_details"]["reasoning_tokens"], 0);
+
+  Answer("Hm.</think>42");
+  json streamed = body;
+  streamed["stream"] = true;
+  const std::vector<json> events = NamedEvents(Post("/v1/responses", streamed));
+  EXPECT_THAT(TypesOf(events),
+              ElementsAre("response.created", "response.in_progress", "response.output_item.added",
+                          "response.content_part.added", "response.reasoning_text.delta",
+                          "response.reasoning_text.done", "response.content_part.done",
+                          "response.output_item.done", "response.output_item.added",
+                          "response.content_part.added", "response.output_text.delta",
+                          "response.output_text.done", "response.content_part.done",
+                          "response.output_item.done", "response.completed"));
+  for (size_t i = 0; i < events.size(); ++i) EXPECT_EQ(events[i]["sequence_number"], i);
+  const json& last = events.back()["response"];
+  EXPECT_EQ(last["output"][1]["content"], whole["output"][1]["content"]);
+  EXPECT_EQ(last["usage"], whole["usage"]);
+}
+
+TEST_F(EndpointsContract, ResponsesThatAreCutShortSaySo) {
+  Serve();
+  Answer("Hm.</think>4", v1::FINISH_REASON_LENGTH);
+  const json answer = PostJson("/v1/responses", {{"input", {{{"role", "user"}, {"content", "x"}}}},
+                                                 {"max_output_tokens", 50}});
+  EXPECT_EQ(answer["status"], "incomplete");
+  EXPECT_EQ(answer["incomplete_details"]["reason"], "max_output_tokens");
+  EXPECT_EQ(PostJson("/v1/responses", {{"input", "x"}, {"previous_response_id", "r"}},
+                     400)["error"]["param"],
+            "previous_response_id");
+}
+
+TEST_F(EndpointsContract, PagesNeedNoKeyAndOtherServer) {
+  Serve([](GatewayConfig& config) { config.api_keys = {"secret"}; });
+  for (const std::string path : {"/", "/docs"}) {
+    const TestHttpResponse page = Get(path);
+    EXPECT_EQ(page.status, 200) << path;
+    EXPECT_THAT(page.Header("content-type"), HasSubstr("text/html"));
+    EXPECT_THAT(page.body, testing::Not(HasSubstr("//cdn")));
+    EXPECT_THAT(page.body, testing::Not(HasSubstr("src=\"http")));
+  }
+}
+
+// Every endpoint of the OpenAPI document, and every one that API.md says works, is there.
+TEST_F(EndpointsContract, DocumentsNameWhatIsServed) {
+  Serve();
+  const json document = json::parse(Get("/openapi.json").body);
+  EXPECT_EQ(document["openapi"], "3.1.0");
+  EXPECT_TRUE(document["components"]["schemas"]["ChatRequest"]["properties"].contains("tools"));
+  std::ifstream file(std::string(BATON_SOURCE_DIR) + "/services/gateway/API.md");
+  std::stringstream api;
+  api << file.rdbuf();
+  for (const auto& [path, methods] : document["paths"].items()) {
+    for (const auto& [method, operation] : methods.items()) {
+      if (path == "/tokenizer_info") continue;  // by flag
+      const TestHttpResponse response = method == "get" ? Get(path) : PostText(path, "{}");
+      EXPECT_TRUE(response.status == 200 || response.status == 400) << path << response.status;
+      if (path.starts_with("/health/")) continue;  // named beside /health
+      EXPECT_THAT(api.str(), HasSubstr(absl::StrCat("| `", method == "get" ? "GET " : "POST ", path,
+                                                    "` | works |")));
+    }
+  }
+}
+
+TEST_F(EndpointsContract, KeysGuardAllButProbesAndPages) {
+  Serve([](GatewayConfig& config) { config.api_keys = {"secret"}; });
+  for (const std::string path : {"/load", "/v1/models", "/v1/nothing", "/tokenizer_info"}) {
+    EXPECT_EQ(Get(path).status, 401) << path;
+  }
+  for (const std::string path : {"/tokenize", "/v1/responses", "/v1/messages"}) {
+    EXPECT_EQ(PostText(path, "{}").status, 401) << path;
+  }
+  for (const std::string path : {"/health", "/version", "/metrics", "/openapi.json"}) {
+    EXPECT_EQ(Get(path).status, 200) << path;
+  }
+  TestHttpClient client(http_port());
+  client.SendRequest("GET", "/v1/models", "", "x-api-key: secret\r\n");
+  EXPECT_EQ(client.Receive().status, 200);
+}
+
+TEST_F(EndpointsContract, ASilentStreamWritesComments) {
+  Serve([](GatewayConfig& config) { config.sse_keep_alive = absl::Milliseconds(5); });
+  scheduler().HoldAfter(0);
+  Answer("</think>late");
+  json request = ChatBody();
+  request["stream"] = true;
+  TestHttpClient client(http_port());
+  client.SendRequest("POST", "/v1/chat/completions", request.dump());
+  ASSERT_TRUE(client.ReceiveUntil(": keep-alive\n\n"));
+  scheduler().Release();
+  EXPECT_TRUE(client.ReceiveUntil("data: [DONE]"));
+}
+
+}  // namespace
+}  // namespace baton::gateway

@@ -1,0 +1,39 @@
+"""Bodies that nobody would send on purpose: the group answers, and holds nothing afterwards."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from running_group import ROOT, fetch, wait_until
+
+sys.path.insert(0, str(ROOT / "tests/bench"))
+import fuzz_requests  # noqa: E402
+
+
+def held(group):
+    """Blocks and sequences that the group holds."""
+    names = ("baton_scheduler_running_sequences", "baton_scheduler_waiting_sequences",
+             "baton_scheduler_kv_blocks_used")
+    return [value for sample, value in group.metrics("scheduler").items()
+            if sample.split("{")[0] in names]
+
+
+def test_mutated_bodies_leave_the_group_well(group):
+    statuses, failures = fuzz_requests.run(group.base_url, 3000, seed=7)
+    assert not failures, failures[:3]
+    assert statuses[200] > 50 and statuses[400] > 500, statuses
+    wait_until(lambda: not any(held(group)), "nothing is held after the requests", 20)
+    assert fetch(group.base_url + "/health/ready")[0] == 200
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_no_server_error(group, tmp_path):
+    command = [os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run",
+               group.base_url + "/openapi.json", "--max-examples", "15", "--workers", "1",
+               "--checks", "not_a_server_error,response_schema_conformance",
+               "--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all",
+               "--generation-database", "none", "--exclude-path", "/metrics"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+    assert fetch(group.base_url + "/health/ready")[0] == 200
