@@ -254,7 +254,12 @@ std::vector<std::string> ArgumentsOf(Role role, int index, const ServeOptions& o
   } else {
     add("listen-address", absl::StrCat("127.0.0.1:", port("grpc", 0)));
   }
-  if (role == Role::kScheduler) destination = kToScheduler;
+  if (role == Role::kScheduler) {
+    destination = kToScheduler;
+    // Said always: without it a scheduler in a pod would take the size of the pod's group.
+    if (!options.passed_on.contains("pipeline-parallel-size"))
+      add("pipeline-parallel-size", absl::StrCat(options.num_stages));
+  }
   if (role == Role::kModelLoader) destination = kToModelLoader;
   if (role == Role::kStageWorker) {
     destination = kToStageWorker;

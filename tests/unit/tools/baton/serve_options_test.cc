@@ -124,6 +124,12 @@ TEST(ArgumentsOf, GivesEachRoleItsOwnFlags) {
   EXPECT_THAT(loader, Not(HasSubstr("--scheduler")));
 }
 
+TEST(ArgumentsOf, SaysTheNumberOfStagesThoughNobodyGaveIt) {
+  const auto options = Parse({});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_THAT(Line(Role::kScheduler, *options), HasSubstr("--pipeline-parallel-size 1"));
+}
+
 TEST(ArgumentsOf, KeepsThePortsOfAnEarlierLife) {
   const auto options = Parse({"--port", "0", "--grpc-port", "0"});
   ASSERT_TRUE(options.ok()) << options.status();
