@@ -81,9 +81,13 @@ NEVER = {"1e999", "NaN", "Infinity", '""', "true", "[]", "{}"}  # no number, or 
 def test_every_number_times_every_odd_value(group, name):
     for value in VALUES:
         body = f'{{"prompt": "x", "max_tokens": 2, "{name}": {value}}}'
+        path = "/v1/completions"
         if name == "max_tokens":
             body = f'{{"prompt": "x", "max_tokens": {value}}}'
-        status, answer, _ = post(group, "/v1/completions", body)
+        if name == "top_logprobs":  # chat has it
+            path = CHAT
+            body = f'{{"messages": {json.dumps(MESSAGES)}, "logprobs": true, "max_tokens": 2, "{name}": {value}}}'
+        status, answer, _ = post(group, path, body)
         assert status in ((400,) if value in NEVER else (200, 400)), (name, value, answer)
 
 

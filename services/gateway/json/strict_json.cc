@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "common/utf8/utf8.h"
+
 namespace baton::gateway {
 namespace {
 
@@ -45,7 +47,8 @@ class StrictBuilder final : public nlohmann::json_sax<Json> {
     std::string message = error.what();
     const size_t bracket = message.find("] ");
     if (bracket != std::string::npos) message.erase(0, bracket + 2);
-    error_ = absl::StrCat("byte ", position, ": ", message);
+    // It quotes what was read, valid or not.
+    error_ = absl::StrCat("byte ", position, ": ", ToValidUtf8(message));
     return false;
   }
 

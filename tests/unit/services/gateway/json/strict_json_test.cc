@@ -5,6 +5,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "common/utf8/utf8.h"
+
 namespace baton::gateway {
 namespace {
 
@@ -24,6 +26,12 @@ TEST(StrictJson, RefusesAKeyTwiceAtAnyDepth) {
   EXPECT_THAT(ErrorOf(R"({"a":1,"a":2})"), HasSubstr("duplicate key \"a\""));
   EXPECT_THAT(ErrorOf(R"([{"b":{"a":1,"a":2}}])"), HasSubstr("duplicate key"));
   EXPECT_TRUE(ParseStrictJson(R"([{"a":1},{"a":2}])").ok());
+}
+
+TEST(StrictJson, QuotesBrokenBytesAsValidText) {
+  const absl::Status status = ParseStrictJson("{\"a\xf6\": 1}", {}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_TRUE(IsValidUtf8(status.message())) << status;
 }
 
 TEST(StrictJson, RefusesTooDeepNesting) {
