@@ -7,6 +7,9 @@
 
 #include "kernels/cpu/variants/attend_kernels.h"
 
+// AVX-512 attends by attend_kernels.h and attend_pairs.h.
+#if !defined(__AVX512F__)
+
 namespace baton::kernels::cpu {
 namespace {
 
@@ -264,3 +267,5 @@ void AttendBlocks(const AttendArgs& args) {
 
 }  // namespace
 }  // namespace baton::kernels::cpu
+
+#endif

@@ -7,9 +7,6 @@
 namespace baton {
 
 // The config.json of a folder of tests/data.
-inline ModelConfig ReadConfig(const std::string& model) {
-  const std::string folder = std::string(BATON_SOURCE_DIR) + "/tests/data/" + model;
-  return ParseModelConfig(ReadModelConfigText(folder).value()).value();
-}
+ModelConfig ReadConfig(const std::string& model);
 
 }  // namespace baton
