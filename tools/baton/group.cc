@@ -324,6 +324,7 @@ absl::Status Group::WriteState() const {
     state["processes"].push_back({{"role", std::string(NameOf(member.role))},
                                   {"index", member.index},
                                   {"pid", member.child->pid()},
+                                  {"listens", member.listens},
                                   {"ports", member.place.ports}});
   const std::string draft = absl::StrCat(options_.state_file, ".", getpid());
   std::ofstream file(draft);

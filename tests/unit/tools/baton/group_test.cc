@@ -132,7 +132,8 @@ TEST_F(GroupOfFakes, StartsAnyRoleAgainOnThePortsThatItHad) {
       const nlohmann::json before = MemberOf(state, role);
       kill(before.at("pid"), SIGKILL);
       state = AwaitStateWhere([&](const nlohmann::json& now) {
-        return MemberOf(now, role).at("pid") != before.at("pid");
+        const nlohmann::json member = MemberOf(now, role);
+        return member.at("pid") != before.at("pid") && member.at("listens");
       });
       EXPECT_EQ(MemberOf(state, role).at("ports"), before.at("ports")) << role;
     }
