@@ -22,7 +22,8 @@ def nobody_dies_in_the_shared_group(request):
 @pytest.fixture(scope="session")
 def group(tmp_path_factory):
     """The group that most tests share: 2 stages x 2 ranks. Tests leave it as they found it."""
-    running = running_group.RunningGroup(tmp_path_factory.mktemp("group"))
+    # A machine that stands still for a moment is no reason to replace processes here: nobody hangs.
+    running = running_group.RunningGroup(tmp_path_factory.mktemp("group"), "--liveness-timeout", "30s")
     try:
         yield running.wait_ready()
     finally:
