@@ -93,8 +93,10 @@ def test_model_loader_serves_from_the_image_alone(tmp_path, built):
                      "--ucx-transports=tcp", "--ports-file=/tmp/ports.json")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as loader:
         try:
+            limit = time.monotonic() + 60
             while not ports.exists():
                 assert loader.poll() is None, loader.stderr.read()
+                assert time.monotonic() < limit, "it does not listen"
                 time.sleep(0.05)
         finally:
             loader.send_signal(signal.SIGTERM)
