@@ -208,7 +208,9 @@ class GrammarCompiler {
 
 absl::StatusOr<Automaton> CompileGrammar(const Grammar& grammar) {
   if (!grammar.budget().ok()) return grammar.budget().status();
-  return GrammarCompiler(grammar).Compile();
+  absl::StatusOr<Automaton> compiled = GrammarCompiler(grammar).Compile();
+  if (compiled.ok()) compiled->token_symbols = grammar.token_symbols();
+  return compiled;
 }
 
 }  // namespace baton::structured

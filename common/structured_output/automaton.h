@@ -47,6 +47,8 @@ struct Automaton {
   // Bytes that no edge tells apart have the same class; there are num_classes of them.
   uint8_t byte_class[256] = {};
   size_t num_classes = 1;
+  // Tokens that stand for no text, by symbol: see expression.h.
+  std::vector<uint32_t> token_symbols;
 
   size_t bytes() const {
     return nodes.capacity() * sizeof(Node) + byte_edges.capacity() * sizeof(ByteEdge) +

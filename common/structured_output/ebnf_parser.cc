@@ -6,11 +6,13 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 #include "common/status/status_macros.h"
 #include "common/structured_output/code_point_set.h"
 #include "common/structured_output/pattern_cursor.h"
+#include "common/structured_output/schema_compiler.h"
 #include "common/utf8/utf8.h"
 
 namespace baton::structured {
@@ -18,6 +20,27 @@ namespace {
 
 bool IsNameCharacter(char at) {
   return absl::ascii_isalnum(static_cast<unsigned char>(at)) || at == '_' || at == '-' || at == '.';
+}
+
+// Length of the JSON object that `text` begins with, by its braces; 0: it begins with none.
+size_t ObjectBytes(absl::string_view text) {
+  size_t depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char at = text[i];
+    if (in_string) {
+      if (at == '\\') ++i;
+      in_string = at != '"';
+    } else if (at == '"') {
+      in_string = true;
+    } else if (at == '{') {
+      ++depth;
+    } else if (at == '}' && --depth == 0) {
+      return i + 1;
+    }
+    if (depth == 0) return 0;
+  }
+  return 0;
 }
 
 class EbnfParser {
@@ -136,9 +159,38 @@ class EbnfParser {
     if (cursor_.TryTake(".")) {
       return SpellCharacter(CodePointSet().Complement(), TextSpelling::kPlain, &grammar_);
     }
+    if (cursor_.TryTake("<[")) return ParseToken();
+    if (cursor_.TryTake("%json")) return ParseSchema();
     const std::string name = TakeName();
     if (name.empty()) return cursor_.Error("expected a literal, a class, a rule's name or a group");
     return grammar_.Call(Named(name).id);
+  }
+
+  // After `<[`.
+  absl::StatusOr<ExprId> ParseToken() {
+    std::string digits;
+    while (absl::ascii_isdigit(static_cast<unsigned char>(cursor_.Peek()))) {
+      digits.push_back(static_cast<char>(cursor_.Take()));
+    }
+    uint32_t token_id = 0;
+    if (!absl::SimpleAtoi(digits, &token_id) || !cursor_.TryTake("]>")) {
+      return cursor_.Error("expected a token: <[id]>");
+    }
+    const ExprId token = grammar_.Token(token_id);
+    if (token != grammar_.Nothing() || !grammar_.budget().ok()) return token;
+    return cursor_.Error(absl::StrCat("more than ", kMostTokenSymbols, " different tokens"));
+  }
+
+  // After `%json`.
+  absl::StatusOr<ExprId> ParseSchema() {
+    SkipBlanks();
+    const size_t begin = cursor_.position();
+    const absl::string_view text = cursor_.rest();
+    const size_t length = ObjectBytes(text);
+    if (length == 0) return cursor_.Error("expected a JSON schema: %json {...}");
+    if (!grammar_.budget().Work(length)) return grammar_.budget().status();
+    cursor_.MoveTo(begin + length);
+    return CompileSchema(text.substr(0, length), {}, &grammar_);
   }
 
   // After the opening quote.

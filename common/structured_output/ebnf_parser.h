@@ -2,10 +2,12 @@
 //
 //   root  ::= "[" item ("," item)* "]"   # a comment
 //   item  ::= [0-9]+ | "x"{2,3} | root
+//   call  ::= <[128806]> %json {"type": "object"}
 //
 // A rule goes on until the next `name ::=`. Literals have the escapes of JSON, \xHH and \UHHHHHHHH;
 // classes are those of regular expressions; `.` is any character. Names: letters, digits, `_`, `-`,
-// `.`.
+// `.`. `<[N]>` is the token N of those that stand for no text (at most 8 of them); `%json` is an
+// instance of the JSON schema that follows it.
 #pragma once
 
 #include "absl/status/status.h"

@@ -1,5 +1,6 @@
 #include "common/structured_output/expression.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace baton::structured {
@@ -27,6 +28,16 @@ ExprId Grammar::Literal(absl::string_view bytes) {
     parts.push_back(Byte(static_cast<uint8_t>(byte), static_cast<uint8_t>(byte)));
   }
   return Concat(std::move(parts));
+}
+
+ExprId Grammar::Token(uint32_t token_id) {
+  auto found = std::find(token_symbols_.begin(), token_symbols_.end(), token_id);
+  if (found == token_symbols_.end()) {
+    if (token_symbols_.size() == kMostTokenSymbols) return Nothing();
+    found = token_symbols_.insert(found, token_id);
+  }
+  const auto symbol = static_cast<uint8_t>(kFirstTokenSymbol + (found - token_symbols_.begin()));
+  return Byte(symbol, symbol);
 }
 
 ExprId Grammar::Concat(std::vector<ExprId> parts) {

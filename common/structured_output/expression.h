@@ -1,7 +1,11 @@
 // Grammars as they are written down: rules whose right sides are regular expressions over bytes and
 // other rules. Every kind of constraint becomes one of these.
+//
+// A token that stands for no text (one that was added to the vocabulary) is a symbol of its own:
+// one of the bytes from kFirstTokenSymbol, which no text in UTF-8 holds.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -28,6 +32,9 @@ enum class ExprKind : uint8_t {
 };
 
 inline constexpr uint32_t kUnbounded = UINT32_MAX;
+
+inline constexpr uint8_t kFirstTokenSymbol = 0xF8;
+inline constexpr size_t kMostTokenSymbols = 8;
 
 struct Expr {
   ExprKind kind = ExprKind::kEmpty;
@@ -58,6 +65,9 @@ class Grammar final {
   ExprId Nothing() const { return 1; }
   ExprId Byte(uint8_t low, uint8_t high);
   ExprId Literal(absl::string_view bytes);
+  // The token of this id, which stands for no text. Nothing() if there are kMostTokenSymbols
+  // others.
+  ExprId Token(uint32_t token_id);
   ExprId Concat(std::vector<ExprId> parts);
   ExprId Alternate(std::vector<ExprId> parts);
   ExprId Optional(ExprId part) { return Alternate({Empty(), part}); }
@@ -74,6 +84,8 @@ class Grammar final {
 
   const Expr& expr(ExprId id) const { return exprs_[id]; }
   const std::vector<Rule>& rules() const { return rules_; }
+  // Tokens by their symbols.
+  const std::vector<uint32_t>& token_symbols() const { return token_symbols_; }
   CompileBudget& budget() const { return *budget_; }
 
   RuleId root = 0;
@@ -84,6 +96,7 @@ class Grammar final {
   CompileBudget* const budget_;
   std::vector<Expr> exprs_;
   std::vector<Rule> rules_;
+  std::vector<uint32_t> token_symbols_;
 };
 
 }  // namespace baton::structured

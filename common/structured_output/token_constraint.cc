@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/structured_output/expression.h"
+
 namespace baton::structured {
 
 TokenConstraint::TokenConstraint(Automaton automaton,
@@ -15,8 +17,12 @@ TokenConstraint::TokenConstraint(Automaton automaton,
       cache_(std::move(cache)),
       state_bytes_(state_bytes),
       states_(std::make_unique<PushdownStates>(&automaton_)),
-      masks_(std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, states_.get(),
-                                          cache_.get())) {}
+      masks_(std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, automaton_.token_symbols,
+                                          states_.get(), cache_.get())) {
+  for (size_t i = 0; i < automaton_.token_symbols.size(); ++i) {
+    symbols_.push_back(static_cast<uint8_t>(kFirstTokenSymbol + i));
+  }
+}
 
 bool TokenConstraint::IsEnd(uint32_t token) const {
   return std::find(end_tokens_.begin(), end_tokens_.end(), token) != end_tokens_.end();
@@ -26,8 +32,16 @@ void TokenConstraint::Trim() {
   if (states_->bytes() <= state_bytes_) return;
   ++generation_;
   states_ = std::make_unique<PushdownStates>(&automaton_);
-  masks_ =
-      std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, states_.get(), cache_.get());
+  masks_ = std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, automaton_.token_symbols,
+                                        states_.get(), cache_.get());
+}
+
+absl::Span<const uint8_t> TokenConstraint::SpellingOf(uint32_t token) const {
+  const absl::Span<const uint8_t> bytes = vocabulary_->bytes_of(token);
+  const std::vector<uint32_t>& symbols = automaton_.token_symbols;
+  const auto found = std::find(symbols.begin(), symbols.end(), token);
+  if (!bytes.empty() || found == symbols.end()) return bytes;
+  return absl::MakeConstSpan(symbols_).subspan(found - symbols.begin(), 1);
 }
 
 ConstraintMatcher::ConstraintMatcher(std::shared_ptr<TokenConstraint> constraint)
@@ -52,7 +66,7 @@ bool ConstraintMatcher::Accept(uint32_t token) {
     ended_ = ended_ || state_ != PushdownStates::kDead;
     return ended_;
   }
-  const absl::Span<const uint8_t> bytes = constraint_->vocabulary_->bytes_of(token);
+  const absl::Span<const uint8_t> bytes = constraint_->SpellingOf(token);
   if (ended_ || bytes.empty()) {
     ended_ = false;
     state_ = PushdownStates::kDead;

@@ -36,8 +36,11 @@ class TokenConstraint final {
 
   // Begins anew once the states take too many bytes; matchers notice by the generation.
   void Trim();
+  // What the token adds to the text: its bytes, or its symbol; empty: it is never allowed.
+  absl::Span<const uint8_t> SpellingOf(uint32_t token) const;
 
   const Automaton automaton_;
+  std::vector<uint8_t> symbols_;  // kFirstTokenSymbol, ...
   const std::shared_ptr<const VocabularyTrie> vocabulary_;
   const std::vector<uint32_t> end_tokens_;
   const std::shared_ptr<MaskCache> cache_;

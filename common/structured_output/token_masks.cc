@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "common/structured_output/expression.h"
+
 namespace baton::structured {
 namespace {
 
@@ -11,14 +13,27 @@ constexpr size_t kMostNodes = 6;
 }  // namespace
 
 TokenMasks::TokenMasks(const VocabularyTrie* vocabulary, absl::Span<const uint32_t> end_tokens,
-                       PushdownStates* states, MaskCache* cache)
+                       absl::Span<const uint32_t> token_symbols, PushdownStates* states,
+                       MaskCache* cache)
     : vocabulary_(*vocabulary),
       end_tokens_(end_tokens.begin(), end_tokens.end()),
+      token_symbols_(token_symbols),
       states_(*states),
       cache_(*cache),
       node_owner_(cache->NewOwner()),
       state_owner_(cache->NewOwner()),
       path_(vocabulary->max_depth() + 1) {}
+
+void TokenMasks::AllowSymbols(StateId state, TokenMask* mask) {
+  for (size_t i = 0; i < token_symbols_.size(); ++i) {
+    const auto symbol = static_cast<uint8_t>(kFirstTokenSymbol + i);
+    if (token_symbols_[i] < vocabulary_.vocab_size() &&
+        vocabulary_.bytes_of(token_symbols_[i]).empty() &&
+        states_.Step(state, symbol) != PushdownStates::kDead) {
+      AllowToken(token_symbols_[i], mask);
+    }
+  }
+}
 
 void TokenMasks::Walk(uint32_t begin, uint32_t end, StateId state, MaskCache::Entry* entry) {
   if (begin == end || state == PushdownStates::kDead) return;
@@ -69,6 +84,7 @@ std::shared_ptr<const MaskCache::Entry> TokenMasks::Of(StateId state) {
       }
     }
   }
+  AllowSymbols(state, &entry->mask);
   if (states_.Accepts(state)) {
     for (const uint32_t token : end_tokens_) AllowToken(token, &entry->mask);
   }

@@ -21,21 +21,25 @@ namespace baton::structured {
 // One caller at a time.
 class TokenMasks final {
  public:
-  // `end_tokens` may be drawn where the text may end. All must outlive this.
+  // `end_tokens` may be drawn where the text may end; `token_symbols` as the automaton's. All must
+  // outlive this.
   TokenMasks(const VocabularyTrie* vocabulary, absl::Span<const uint32_t> end_tokens,
-             PushdownStates* states, MaskCache* cache);
+             absl::Span<const uint32_t> token_symbols, PushdownStates* states, MaskCache* cache);
 
   // Of [vocab_size] bits, never null.
   std::shared_ptr<const MaskCache::Entry> Of(StateId state);
 
  private:
   std::shared_ptr<const MaskCache::Entry> OfNode(NodeId node);
+  // Allows the tokens without text that may follow.
+  void AllowSymbols(StateId state, TokenMask* mask);
   // Allows the tokens of nodes [begin, end) of the tree, which continue `state`. Where a rule is
   // left on kAnyFrame, the place is noted.
   void Walk(uint32_t begin, uint32_t end, StateId state, MaskCache::Entry* entry);
 
   const VocabularyTrie& vocabulary_;
   const std::vector<uint32_t> end_tokens_;
+  const absl::Span<const uint32_t> token_symbols_;
   PushdownStates& states_;
   MaskCache& cache_;
   const uint64_t node_owner_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/structured_output/expression.h"
+
 namespace baton::structured {
 namespace {
 
@@ -12,6 +14,13 @@ size_t CommonPrefix(const std::string& a, const std::string& b) {
                              a.begin());
 }
 
+// Bytes from kFirstTokenSymbol are in no text.
+bool IsMatched(const std::string& bytes) {
+  return bytes.size() <= kMaxTokenBytes && std::none_of(bytes.begin(), bytes.end(), [](char byte) {
+           return static_cast<uint8_t>(byte) >= kFirstTokenSymbol;
+         });
+}
+
 }  // namespace
 
 VocabularyTrie::VocabularyTrie(const std::vector<std::string>& token_bytes, size_t vocab_size)
@@ -19,7 +28,7 @@ VocabularyTrie::VocabularyTrie(const std::vector<std::string>& token_bytes, size
   begins_.push_back(0);
   for (uint32_t id = 0; id < token_bytes.size(); ++id) {
     const std::string& bytes = token_bytes[id];
-    if (bytes.size() <= kMaxTokenBytes) bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    if (IsMatched(bytes)) bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
     begins_.push_back(static_cast<uint32_t>(bytes_.size()));
     if (!bytes_of(id).empty()) tokens_.push_back(id);
   }

@@ -22,8 +22,8 @@ class VocabularyTrie final {
   };
 
   // `token_bytes[id]`: what token `id` stands for; empty: never matched (special tokens, holes).
-  // Tokens of more than 65535 bytes are left out. `vocab_size` >= token_bytes.size() is the number
-  // of logits.
+  // Tokens of more than 65535 bytes, and those with bytes that no UTF-8 holds, are left out.
+  // `vocab_size` >= token_bytes.size() is the number of logits.
   VocabularyTrie(const std::vector<std::string>& token_bytes, size_t vocab_size);
 
   absl::Span<const Node> nodes() const { return nodes_; }

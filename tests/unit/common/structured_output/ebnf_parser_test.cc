@@ -50,6 +50,28 @@ TEST(EbnfParser, NestsToABound) {
   EXPECT_FALSE(MatchesGrammar(kNested, open + open + close + close));
 }
 
+TEST(EbnfParser, HoldsSchemas) {
+  constexpr absl::string_view kCall =
+      R"g(root ::= "f(" %json {"type": "object", "properties": {"b}": {"type": "boolean"}},
+                              "required": ["b}"]} ")")g";
+  EXPECT_TRUE(MatchesGrammar(kCall, "f({\"b}\": true})"));
+  EXPECT_FALSE(MatchesGrammar(kCall, "f({})"));
+  EXPECT_FALSE(MatchesGrammar(kCall, "f({\"b}\": true}"));
+}
+
+TEST(EbnfParser, RefusesWrongTokensAndSchemas) {
+  const auto refusal = [](absl::string_view text) {
+    return Refusal(ConstraintKind::kGrammar, std::string(text));
+  };
+  EXPECT_THAT(refusal("root ::= <[x]>"), HasSubstr("<[id]>"));
+  EXPECT_THAT(refusal("root ::= <[99999999999]>"), HasSubstr("<[id]>"));
+  EXPECT_THAT(refusal("root ::= <[1]> <[2]> <[3]> <[4]> <[5]> <[6]> <[7]> <[8]> <[9]>"),
+              HasSubstr("more than 8"));
+  EXPECT_THAT(refusal("root ::= %json [1]"), HasSubstr("%json"));
+  EXPECT_THAT(refusal(R"(root ::= %json {"a": "}")"), HasSubstr("%json"));
+  EXPECT_THAT(refusal(R"(root ::= %json {"not": {}})"), HasSubstr("not"));
+}
+
 TEST(EbnfParser, RefusesLeftRecursionByName) {
   EXPECT_THAT(Refusal(ConstraintKind::kGrammar, R"(root ::= sum sum ::= sum "+" "1" | "1")"),
               HasSubstr("sum -> sum"));

@@ -98,6 +98,21 @@ TEST(TokenConstraint, MasksAreWhatTryingEveryTokenSays) {
   }
 }
 
+TEST(TokenConstraint, TokensWithoutTextStandWhereTheGrammarNamesThem) {
+  const Constraint calls{.kind = ConstraintKind::kGrammar,
+                         .text = R"(root ::= "a"? <[257]> call+ <[257]>
+                                    call ::= "b" | %json {"enum": [true, {"a": "é}"}]})"};
+  for (uint32_t seed = 0; seed < 6; ++seed) WalkAndCompare(calls, seed);
+  WalkAndCompare(calls, 3, 1);
+  ConstraintMatcher matcher(MakeConstraint(calls, MakeVocabulary(1)));
+  EXPECT_FALSE(ConstraintMatcher(matcher).Accept(0xF8)) << "the byte of the token's symbol";
+  ASSERT_TRUE(matcher.Accept(kSpecial));
+  EXPECT_FALSE(ConstraintMatcher(matcher).Accept(kSpecial));
+  ASSERT_TRUE(matcher.Accept('b'));
+  ASSERT_TRUE(matcher.Accept(kSpecial));
+  EXPECT_TRUE(matcher.IsComplete());
+}
+
 TEST(TokenConstraint, ForgettingStatesChangesNothing) {
   WalkAndCompare({.kind = ConstraintKind::kJsonObject}, 3, 1);
   WalkAndCompare({.kind = ConstraintKind::kRegex, .text = "(a|b)*a(a|b){8}"}, 3, 1);
