@@ -2,21 +2,11 @@
 
 #include <utility>
 
-#include "absl/random/random.h"
-#include "absl/strings/str_cat.h"
-
+#include "services/gateway/answers/random_id.h"
 #include "services/gateway/http/sse.h"
 
 namespace baton::gateway {
 namespace {
-
-constexpr size_t kCallBytes = 256;  // what a call costs beside its texts, about
-
-std::string ToolUseId() {
-  absl::BitGen random;
-  return absl::StrCat("toolu_", absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
-                      absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
-}
 
 void AppendEvent(const Json& json, std::string* events) {
   AppendNamedSseEvent(json["type"].get<std::string>(), DumpJson(json), events);
@@ -36,7 +26,10 @@ Json ThinkingBlock(std::string text) {
 Json TextBlock(std::string text) { return {{"type", "text"}, {"text", std::move(text)}}; }
 
 Json ToolUseBlock(const std::string& name, Json input) {
-  return {{"type", "tool_use"}, {"id", ToolUseId()}, {"name", name}, {"input", std::move(input)}};
+  return {{"type", "tool_use"},
+          {"id", RandomId("toolu_")},
+          {"name", name},
+          {"input", std::move(input)}};
 }
 
 }  // namespace
@@ -47,23 +40,24 @@ Json MessagesAnswer::EmptyMessage(const RequestUsage& usage) const {
           {"stop_sequence", nullptr},     {"usage", UsageOf(usage)}};
 }
 
-void MessagesAnswer::NoteEnd(const SequenceUpdate& update) {
-  if (update.finish_reason == v1::FINISH_REASON_UNSPECIFIED) return;
-  if (update.finish_reason == v1::FINISH_REASON_LENGTH) {
-    stop_reason_ = "max_tokens";
-  } else if (!update.stop_string.empty()) {
-    stop_reason_ = "stop_sequence";
-    stop_sequence_ = update.stop_string;
-  } else {
-    stop_reason_ = has_calls_ ? "tool_use" : "end_turn";
-  }
+Json MessagesAnswer::StopReason() const {
+  const ChoiceEnd& end = collected_.end;
+  if (end.end() == AnswerEnd::kNone) return nullptr;
+  if (end.end() == AnswerEnd::kLength) return "max_tokens";
+  if (!end.stop_string().empty()) return "stop_sequence";
+  return end.end() == AnswerEnd::kToolCalls ? "tool_use" : "end_turn";
+}
+
+Json MessagesAnswer::StopSequence() const {
+  const std::string& stop = collected_.end.stop_string();
+  return stop.empty() ? Json(nullptr) : Json(stop);
 }
 
 // --- Streamed ---
 
-void MessagesAnswer::StreamUpdate(size_t, const SequenceUpdate& update, const RequestUsage& usage,
-                                  std::string* events) {
-  if (!std::exchange(begun_, true)) {
+void MessagesAnswer::Delta(size_t, const SequenceUpdate& update, const RequestUsage& usage,
+                           std::string* events) {
+  if (update.first) {
     AppendEvent({{"type", "message_start"}, {"message", EmptyMessage(usage)}}, events);
   }
   if (options_.include_reasoning && !update.reasoning.empty()) {
@@ -75,11 +69,10 @@ void MessagesAnswer::StreamUpdate(size_t, const SequenceUpdate& update, const Re
     AppendDelta({{"type", "text_delta"}, {"text", update.content}}, events);
   }
   for (const ToolCallPiece& piece : update.tool_calls) StreamToolCall(piece, events);
-  NoteEnd(update);
+  collected_.end.Add(update);
 }
 
 void MessagesAnswer::StreamToolCall(const ToolCallPiece& piece, std::string* events) {
-  has_calls_ = true;
   if (piece.begins) {
     CloseBlock(events);
     OpenBlock(Block::kToolUse, ToolUseBlock(piece.name, Json::object()), events);
@@ -109,10 +102,10 @@ void MessagesAnswer::AppendDelta(Json delta, std::string* events) const {
       events);
 }
 
-void MessagesAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
+void MessagesAnswer::Finish(const RequestUsage& usage, std::string* events) {
   CloseBlock(events);
   AppendEvent({{"type", "message_delta"},
-               {"delta", {{"stop_reason", stop_reason_}, {"stop_sequence", stop_sequence_}}},
+               {"delta", {{"stop_reason", StopReason()}, {"stop_sequence", StopSequence()}}},
                {"usage", UsageOf(usage)}},
               events);
   AppendEvent({{"type", "message_stop"}}, events);
@@ -120,33 +113,25 @@ void MessagesAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
 
 // --- Whole ---
 
-void MessagesAnswer::Collect(size_t, SequenceUpdate& update) {
-  if (options_.include_reasoning) thinking_.append(update.reasoning);
-  text_.append(update.content);
-  collected_bytes_ += update.reasoning.size() + update.content.size();
-  for (const ToolCallPiece& piece : update.tool_calls) {
-    has_calls_ = true;
-    if (piece.begins) calls_.push_back({piece.name, ""});
-    calls_.back().arguments.append(piece.arguments);
-    collected_bytes_ +=
-        (piece.begins ? kCallBytes : 0) + piece.name.size() + piece.arguments.size();
-  }
-  NoteEnd(update);
+void MessagesAnswer::Collect(size_t, const SequenceUpdate& update) {
+  collected_bytes_ += collected_.Add(update);
 }
 
-std::string MessagesAnswer::WholeBody(const RequestUsage& usage) {
+std::string MessagesAnswer::Body(const RequestUsage& usage) {
   Json message = EmptyMessage(usage);
   Json& content = message["content"];
-  if (!thinking_.empty()) content.push_back(ThinkingBlock(std::move(thinking_)));
-  if (!text_.empty()) content.push_back(TextBlock(std::move(text_)));
-  for (const Call& call : calls_) {
+  if (options_.include_reasoning && !collected_.reasoning.empty()) {
+    content.push_back(ThinkingBlock(std::move(collected_.reasoning)));
+  }
+  if (!collected_.content.empty()) content.push_back(TextBlock(std::move(collected_.content)));
+  for (const CollectedCall& call : collected_.calls) {
     auto input = ParseStrictJson(call.arguments);
     // A model may write what is no object; the client sees what it was.
     if (!input.ok() || !input->is_object()) input = Json{{"arguments", call.arguments}};
     content.push_back(ToolUseBlock(call.name, std::move(*input)));
   }
-  message["stop_reason"] = stop_reason_;
-  message["stop_sequence"] = stop_sequence_;
+  message["stop_reason"] = StopReason();
+  message["stop_sequence"] = StopSequence();
   return DumpJson(message);
 }
 

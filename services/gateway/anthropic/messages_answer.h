@@ -3,15 +3,16 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
+#include <utility>
 
+#include "services/gateway/answers/answer_writer.h"
+#include "services/gateway/answers/collected_choice.h"
 #include "services/gateway/json/strict_json.h"
-#include "services/gateway/openai/answer_format.h"
 
 namespace baton::gateway {
 
 // One choice; not thread-safe.
-class MessagesAnswer final : public AnswerFormat {
+class MessagesAnswer final : public AnswerWriter {
  public:
   struct Options {
     AnswerHead head;
@@ -20,12 +21,12 @@ class MessagesAnswer final : public AnswerFormat {
 
   explicit MessagesAnswer(Options options) : options_(std::move(options)) {}
 
-  void StreamUpdate(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
-                    std::string* events) override;
-  void StreamEnd(const RequestUsage& usage, std::string* events) override;
-  void Collect(size_t choice, SequenceUpdate& update) override;
+  void Delta(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
+             std::string* events) override;
+  void Finish(const RequestUsage& usage, std::string* events) override;
+  void Collect(size_t choice, const SequenceUpdate& update) override;
   size_t collected_bytes() const override { return collected_bytes_; }
-  std::string WholeBody(const RequestUsage& usage) override;
+  std::string Body(const RequestUsage& usage) override;
 
  private:
   enum class Block { kNone, kThinking, kText, kToolUse };
@@ -37,23 +38,13 @@ class MessagesAnswer final : public AnswerFormat {
   void CloseBlock(std::string* events);
   void AppendDelta(Json delta, std::string* events) const;
   void StreamToolCall(const ToolCallPiece& piece, std::string* events);
-  void NoteEnd(const SequenceUpdate& update);
+  Json StopReason() const;
+  Json StopSequence() const;
 
   const Options options_;
-  bool begun_ = false;
   Block open_ = Block::kNone;
-  size_t num_blocks_ = 0;  // that began
-  bool has_calls_ = false;
-  Json stop_reason_;
-  Json stop_sequence_;
-  // Whole answers only.
-  std::string thinking_;
-  std::string text_;
-  struct Call {
-    std::string name;
-    std::string arguments;
-  };
-  std::vector<Call> calls_;
+  size_t num_blocks_ = 0;      // that began
+  CollectedChoice collected_;  // streamed: its end only
   size_t collected_bytes_ = 0;
 };
 

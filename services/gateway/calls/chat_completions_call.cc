@@ -26,6 +26,7 @@ ChatAnswerOptions MakeAnswerOptions(const GatewayContext& context, const ChatReq
   options.include_reasoning = request.include_reasoning;
   options.writes_reasoning = context.reasoning_names.reasoning;
   options.writes_reasoning_content = context.reasoning_names.reasoning_content;
+  options.names_calls = request.tools.choice != ToolChoice::kNamed;
   options.counts_reasoning = context.model.reasoning != ReasoningFormat::kNone;
   return options;
 }
@@ -46,7 +47,7 @@ absl::StatusOr<PreparedGeneration> PrepareOne(const GatewayContext& context,
   options.echoed = request.echoed;
   if (request.return_prompt_text) options.prompt_text = std::move(chat.prompt.text);
   if (request.output.return_token_ids) options.prompt_token_ids = std::move(chat.prompt.token_ids);
-  prepared.format = std::make_unique<ChatAnswer>(*context.model.text.tokenizer, std::move(options));
+  prepared.writer = std::make_unique<ChatAnswer>(*context.model.text.tokenizer, std::move(options));
   return prepared;
 }
 
@@ -88,7 +89,7 @@ absl::StatusOr<PreparedGeneration> PrepareBatch(const GatewayContext& context,
     options.logprobs = chat.params.num_top_logprobs.has_value();
   }
   options.num_choices = prepared.sequences.size();
-  prepared.format = std::make_unique<ChatAnswer>(*context.model.text.tokenizer, std::move(options));
+  prepared.writer = std::make_unique<ChatAnswer>(*context.model.text.tokenizer, std::move(options));
   return prepared;
 }
 

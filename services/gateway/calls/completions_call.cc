@@ -81,7 +81,7 @@ absl::StatusOr<PreparedGeneration> PrepareCompletion(const GatewayContext& conte
   options.echo_only = request.echo_only;
   options.logprobs = params.num_top_logprobs.has_value();
   options.prompt_logprobs = params.num_prompt_logprobs.has_value();
-  prepared.format = std::make_unique<CompletionAnswer>(*model.text.tokenizer, std::move(options));
+  prepared.writer = std::make_unique<CompletionAnswer>(*model.text.tokenizer, std::move(options));
   return prepared;
 }
 

@@ -6,7 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "absl/random/random.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -15,6 +14,7 @@
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
 #include "services/gateway/admission/request_headers.h"
+#include "services/gateway/answers/random_id.h"
 #include "services/gateway/calls/request_checks.h"
 #include "services/gateway/http/sse.h"
 
@@ -32,12 +32,6 @@ absl::Status AnswerTooLarge() {
       "answer_too_large");
 }
 
-std::string RandomId() {
-  absl::BitGen random;
-  return absl::StrCat(absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
-                      absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
-}
-
 }  // namespace
 
 HttpGenerationCall::HttpGenerationCall(const GatewayContext& context, HttpExchange& exchange,
@@ -47,7 +41,7 @@ HttpGenerationCall::HttpGenerationCall(const GatewayContext& context, HttpExchan
       options_(std::move(options)),
       self_(std::make_shared<HttpGenerationCall*>(this)) {
   const std::string& given = exchange.request().request_id;
-  scope_.id = options_.id_prefix + (given.empty() ? RandomId() : given);
+  scope_.id = given.empty() ? RandomId(options_.id_prefix) : options_.id_prefix + given;
   scope_.arrival = exchange.request().received;
   scope_.arrival_tick = exchange.request().received_tick;
 }
@@ -172,12 +166,12 @@ void HttpGenerationCall::OnUpdate(size_t index, SequenceUpdate& update) {
   const bool last_of_choice = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
   if (last_of_choice) --num_running_;
   if (!prepared_.stream) {
-    prepared_.format->Collect(index, update);
-    if (prepared_.format->collected_bytes() > kMaxWholeAnswerBytes) return Fail(AnswerTooLarge());
+    prepared_.writer->Collect(index, update);
+    if (prepared_.writer->collected_bytes() > kMaxWholeAnswerBytes) return Fail(AnswerTooLarge());
   } else {
     std::string events;
-    prepared_.format->StreamUpdate(index, update, usage_, &events);
-    if (num_running_ == 0) prepared_.format->StreamEnd(usage_, &events);
+    prepared_.writer->Delta(index, update, usage_, &events);
+    if (num_running_ == 0) prepared_.writer->Finish(usage_, &events);
     WriteEvents(events);
   }
   if (num_running_ == 0) Complete();
@@ -212,7 +206,7 @@ void HttpGenerationCall::Complete() {
   } else {
     HttpResponse response;
     response.headers.emplace_back("X-Request-Id", scope_.id);
-    response.body = prepared_.format->WholeBody(usage_);
+    response.body = prepared_.writer->Body(usage_);
     exchange_.Send(std::move(response));
   }
   LogEnd(200, "complete");

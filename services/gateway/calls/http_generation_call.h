@@ -14,11 +14,11 @@
 #include "absl/strings/string_view.h"
 
 #include "services/gateway/admission/request_slots.h"
+#include "services/gateway/answers/answer_writer.h"
 #include "services/gateway/calls/gateway_context.h"
 #include "services/gateway/generation/generate_call.h"
 #include "services/gateway/generation/sequence_builder.h"
 #include "services/gateway/http/http_exchange.h"
-#include "services/gateway/openai/answer_format.h"
 #include "services/gateway/openai/error_body.h"
 
 namespace baton::gateway {
@@ -28,12 +28,12 @@ struct PreparedGeneration {
   std::vector<SequenceSpec> sequences;  // in the order of choices
   size_t choices_per_prompt = 1;
   uint32_t max_tokens = 0;  // of each, for metrics
-  std::unique_ptr<AnswerFormat> format;
+  std::unique_ptr<AnswerWriter> writer;
   bool stream = false;
   std::string id;  // replaces that of the scope; empty: none was given in the body
 };
 
-// Body to sequences and answer format: everything that can be refused with 400 or 404. Runs on any
+// Body to sequences and answer writer: everything that can be refused with 400 or 404. Runs on any
 // thread.
 using PrepareGeneration = std::function<absl::StatusOr<PreparedGeneration>(
     const GatewayContext& context, const HttpRequest& request, const RequestScope& scope)>;

@@ -23,7 +23,7 @@ absl::StatusOr<PreparedGeneration> PrepareMessages(const GatewayContext& context
   ASSIGN_OR_RETURN(const ChatRequest request, ReadChatRequest(body, context.validator));
   PreparedGeneration prepared;
   RETURN_IF_ERROR(AppendChat(context, request, scope, &prepared).status());
-  prepared.format = std::make_unique<MessagesAnswer>(
+  prepared.writer = std::make_unique<MessagesAnswer>(
       MessagesAnswer::Options{.head = MakeAnswerHead(context.model, scope.id, scope.arrival),
                               .include_reasoning = request.include_reasoning});
   return prepared;

@@ -7,10 +7,10 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
+#include "services/gateway/answers/answer_writer.h"
 #include "services/gateway/generation/sequence_builder.h"
 #include "services/gateway/http/http_message.h"
 #include "services/gateway/model/served_model.h"
-#include "services/gateway/openai/answer_format.h"
 
 namespace baton::gateway {
 

@@ -21,7 +21,7 @@ absl::StatusOr<PreparedGeneration> PrepareResponse(const GatewayContext& context
   ASSIGN_OR_RETURN(const AdmittedChat admitted, AppendChat(context, chat, scope, &prepared));
   request.echoed["temperature"] = admitted.params.temperature;
   request.echoed["top_p"] = admitted.params.top_p;
-  prepared.format = std::make_unique<ResponsesAnswer>(
+  prepared.writer = std::make_unique<ResponsesAnswer>(
       ResponsesAnswer::Options{.head = MakeAnswerHead(context.model, scope.id, scope.arrival),
                                .echoed = std::move(request.echoed)});
   return prepared;

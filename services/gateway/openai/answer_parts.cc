@@ -10,7 +10,7 @@ namespace baton::gateway {
 
 Json UsageJson(const RequestUsage& usage, bool with_reasoning) {
   Json json = {{"prompt_tokens", usage.num_prompt_tokens},
-               {"total_tokens", usage.num_prompt_tokens + usage.num_generated_tokens},
+               {"total_tokens", usage.num_tokens()},
                {"completion_tokens", usage.num_generated_tokens},
                {"prompt_tokens_details", {{"cached_tokens", usage.num_cached_tokens}}}};
   if (with_reasoning) {
@@ -19,20 +19,23 @@ Json UsageJson(const RequestUsage& usage, bool with_reasoning) {
   return json;
 }
 
-Json FinishReasonJson(v1::FinishReason reason) {
-  switch (reason) {
-    case v1::FINISH_REASON_STOP:
-      return "stop";
-    case v1::FINISH_REASON_LENGTH:
-      return "length";
-    default:
+Json FinishReasonJson(AnswerEnd end) {
+  switch (end) {
+    case AnswerEnd::kNone:
       return nullptr;
+    case AnswerEnd::kStop:
+      return "stop";
+    case AnswerEnd::kToolCalls:
+      return "tool_calls";
+    case AnswerEnd::kLength:
+      return "length";
   }
+  return nullptr;
 }
 
-Json StopReasonJson(const SequenceUpdate& update) {
-  if (!update.stop_string.empty()) return update.stop_string;
-  if (update.stop_token_id) return *update.stop_token_id;
+Json StopReasonJson(const ChoiceEnd& end) {
+  if (!end.stop_string().empty()) return end.stop_string();
+  if (end.stop_token_id()) return *end.stop_token_id();
   return nullptr;
 }
 

@@ -10,18 +10,19 @@
 
 #include "common/tokenizer/tokenizer.h"
 #include "protos/baton/v1/types.pb.h"
+#include "services/gateway/answers/answer_writer.h"
+#include "services/gateway/answers/collected_choice.h"
 #include "services/gateway/json/strict_json.h"
-#include "services/gateway/openai/answer_format.h"
 
 namespace baton::gateway {
 
 // {"prompt_tokens", "total_tokens", "completion_tokens", "prompt_tokens_details", ...}.
 Json UsageJson(const RequestUsage& usage, bool with_reasoning);
 
-// "stop" or "length"; null while the sequence runs.
-Json FinishReasonJson(v1::FinishReason reason);
-// The stop string or stop token; null if neither ended the sequence.
-Json StopReasonJson(const SequenceUpdate& update);
+// "stop", "tool_calls" or "length"; null while the choice goes on.
+Json FinishReasonJson(AnswerEnd end);
+// The stop string or stop token; null if neither ended the choice.
+Json StopReasonJson(const ChoiceEnd& end);
 
 // Text of a token in log-probabilities, or "token_id:7".
 std::string TokenName(const Tokenizer& tokenizer, uint32_t token_id, bool as_token_id);

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <utility>
 
-#include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
 
+#include "services/gateway/answers/random_id.h"
 #include "services/gateway/http/sse.h"
 #include "services/gateway/openai/answer_parts.h"
 
@@ -14,8 +14,7 @@ namespace {
 
 constexpr absl::string_view kChatObject = "chat.completion";
 constexpr absl::string_view kChunkObject = "chat.completion.chunk";
-// What a call costs beside its texts, about.
-constexpr size_t kToolCallBytes = 512;
+constexpr char kCallIdPrefix[] = "chatcmpl-tool-";
 
 Json TokenJson(const Tokenizer& tokenizer, const v1::TokenLogprob& token, bool as_token_id) {
   Json bytes = Json::array();
@@ -27,32 +26,25 @@ Json TokenJson(const Tokenizer& tokenizer, const v1::TokenLogprob& token, bool a
           {"bytes", std::move(bytes)}};
 }
 
-std::string ToolCallId() {
-  absl::BitGen random;
-  return absl::StrCat("chatcmpl-tool-",
-                      absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
-                      absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
-}
-
 // An item of "tool_calls" in a delta: id, type and name come with the first piece of a call.
 Json ToolCallDelta(const ToolCallPiece& piece) {
   if (!piece.begins) {
     return {{"index", piece.index}, {"function", {{"arguments", piece.arguments}}}};
   }
   return {{"index", piece.index},
-          {"id", ToolCallId()},
+          {"id", RandomId(kCallIdPrefix)},
           {"type", "function"},
           {"function", {{"name", piece.name}, {"arguments", piece.arguments}}}};
 }
 
-void CollectToolCall(const ToolCallPiece& piece, Json* calls) {
-  if (piece.begins) {
-    calls->push_back({{"id", ToolCallId()},
-                      {"type", "function"},
-                      {"function", {{"name", piece.name}, {"arguments", piece.arguments}}}});
-  } else {
-    calls->back()["function"]["arguments"].get_ref<std::string&>().append(piece.arguments);
+Json ToolCallsJson(const std::vector<CollectedCall>& calls) {
+  Json list = Json::array();
+  for (const CollectedCall& call : calls) {
+    list.push_back({{"id", RandomId(kCallIdPrefix)},
+                    {"type", "function"},
+                    {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
   }
+  return list;
 }
 
 }  // namespace
@@ -78,12 +70,12 @@ void ChatAnswer::AppendLogprobs(const SequenceUpdate& update, std::string* items
 
 // --- Streamed ---
 
-void ChatAnswer::StreamUpdate(size_t choice, const SequenceUpdate& update,
-                              const RequestUsage& usage, std::string* events) {
-  if (!std::exchange(choices_[choice].begun, true)) AppendRoleEvent(choice, usage, events);
+void ChatAnswer::Delta(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
+                       std::string* events) {
+  if (update.first) AppendRoleEvent(choice, usage, events);
   const bool has_text = !update.content.empty() || !update.tool_calls.empty() ||
                         (options_.include_reasoning && !update.reasoning.empty());
-  choices_[choice].has_tool_calls |= !update.tool_calls.empty();
+  choices_[choice].texts.end.Add(update);
   const bool carries_tokens =
       !update.tokens.empty() && (options_.logprobs || options_.output.return_token_ids);
   const bool ends = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
@@ -121,9 +113,9 @@ void ChatAnswer::AppendDeltaEvent(size_t choice, const SequenceUpdate& update,
   }
   const bool ends = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
   if (ends) {
-    absl::StrAppend(&json, ",\"finish_reason\":",
-                    DumpJson(FinishReason(choices_[choice], update.finish_reason)),
-                    ",\"stop_reason\":", DumpJson(StopReasonJson(update)));
+    const ChoiceEnd& end = choices_[choice].texts.end;
+    absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(FinishReason(end)),
+                    ",\"stop_reason\":", DumpJson(StopReasonJson(end)));
   } else {
     json.append(",\"finish_reason\":null");
   }
@@ -158,9 +150,10 @@ std::string ChatAnswer::DeltaMembers(const SequenceUpdate& update) const {
   return json;
 }
 
-Json ChatAnswer::FinishReason(const Choice& choice, v1::FinishReason reason) const {
-  if (reason == v1::FINISH_REASON_STOP && choice.has_tool_calls) return "tool_calls";
-  return FinishReasonJson(reason);
+// Whoever names the function knows that it is called.
+Json ChatAnswer::FinishReason(const ChoiceEnd& end) const {
+  const bool hidden = end.end() == AnswerEnd::kToolCalls && !options_.names_calls;
+  return FinishReasonJson(hidden ? AnswerEnd::kStop : end.end());
 }
 
 void ChatAnswer::AppendEventTail(bool last, const RequestUsage& usage, std::string* json) const {
@@ -174,7 +167,7 @@ void ChatAnswer::AppendEventTail(bool last, const RequestUsage& usage, std::stri
   json->push_back('}');
 }
 
-void ChatAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
+void ChatAnswer::Finish(const RequestUsage& usage, std::string* events) {
   if (options_.stream.include_usage) {
     AppendSseEvent(
         UsageEvent(options_.head, kChunkObject, UsageJson(usage, options_.counts_reasoning)),
@@ -185,16 +178,10 @@ void ChatAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
 
 // --- Whole ---
 
-void ChatAnswer::Collect(size_t choice, SequenceUpdate& update) {
+void ChatAnswer::Collect(size_t choice, const SequenceUpdate& update) {
   Choice& collected = choices_[choice];
   const size_t num_logprob_bytes = collected.logprobs.size();
-  collected.content.append(update.content);
-  collected.reasoning.append(update.reasoning);
-  for (const ToolCallPiece& piece : update.tool_calls) {
-    CollectToolCall(piece, &collected.tool_calls);
-    collected.has_tool_calls = true;
-    collected_bytes_ += kToolCallBytes + piece.name.size() + piece.arguments.size();
-  }
+  collected_bytes_ += collected.texts.Add(update);
   if (options_.logprobs) AppendLogprobs(update, &collected.logprobs);
   if (options_.output.return_token_ids) {
     for (const auto& token : update.tokens) collected.token_ids.push_back(token.token_id());
@@ -204,42 +191,42 @@ void ChatAnswer::Collect(size_t choice, SequenceUpdate& update) {
     prompt_logprobs_ = PromptLogprobsJson(tokenizer_, update.prompt_logprobs);
     collected_bytes_ += prompt_logprobs_.size();
   }
-  collected_bytes_ += update.content.size() + update.reasoning.size() + collected.logprobs.size() -
-                      num_logprob_bytes;
-  if (update.finish_reason == v1::FINISH_REASON_UNSPECIFIED) return;
-  collected.finish_reason = FinishReason(collected, update.finish_reason);
-  collected.stop_reason = StopReasonJson(update);
+  collected_bytes_ += collected.logprobs.size() - num_logprob_bytes;
+}
+
+// A sequence that ended inside its reasoning has no answer; one without either has an empty one.
+Json ChatAnswer::Content(const CollectedChoice& texts) const {
+  const bool no_answer =
+      texts.content.empty() && (!texts.reasoning.empty() || texts.end.has_calls());
+  if (no_answer && options_.echoed.empty()) return nullptr;
+  return options_.echoed + texts.content;
 }
 
 std::string ChatAnswer::ChoiceJson(size_t index) const {
   const Choice& choice = choices_[index];
-  const auto or_null = [](const std::string& text) {
-    return text.empty() ? Json(nullptr) : Json(text);
-  };
-  Json message = {{"role", "assistant"},    {"content", nullptr}, {"refusal", nullptr},
-                  {"annotations", nullptr}, {"audio", nullptr},   {"function_call", nullptr}};
-  // A sequence that ended inside its reasoning has no answer; one without either has an empty one.
-  const bool no_answer =
-      choice.content.empty() && (!choice.reasoning.empty() || choice.has_tool_calls);
-  if (!no_answer || !options_.echoed.empty()) message["content"] = options_.echoed + choice.content;
-  const Json reasoning = options_.include_reasoning ? or_null(choice.reasoning) : Json(nullptr);
+  const CollectedChoice& texts = choice.texts;
+  Json message = {{"role", "assistant"}, {"content", Content(texts)},
+                  {"refusal", nullptr},  {"annotations", nullptr},
+                  {"audio", nullptr},    {"function_call", nullptr}};
+  Json reasoning = nullptr;
+  if (options_.include_reasoning && !texts.reasoning.empty()) reasoning = texts.reasoning;
   // Clients of either name find it: the field was renamed in other servers.
   if (options_.writes_reasoning_content) message["reasoning_content"] = reasoning;
   if (options_.writes_reasoning) message["reasoning"] = reasoning;
-  if (choice.has_tool_calls) message["tool_calls"] = choice.tool_calls;
+  if (!texts.calls.empty()) message["tool_calls"] = ToolCallsJson(texts.calls);
   std::string json = absl::StrCat("{\"index\":", index, ",\"message\":", DumpJson(message));
   if (options_.logprobs) {
     absl::StrAppend(&json, ",\"logprobs\":{\"content\":[", choice.logprobs, "]}");
   } else {
     json.append(",\"logprobs\":null");
   }
-  absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(choice.finish_reason),
-                  ",\"stop_reason\":", DumpJson(choice.stop_reason), ",\"token_ids\":",
+  absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(FinishReason(texts.end)),
+                  ",\"stop_reason\":", DumpJson(StopReasonJson(texts.end)), ",\"token_ids\":",
                   options_.output.return_token_ids ? TokenIdsText(choice.token_ids) : "null", "}");
   return json;
 }
 
-std::string ChatAnswer::WholeBody(const RequestUsage& usage) {
+std::string ChatAnswer::Body(const RequestUsage& usage) {
   std::string body = EventPrefix(options_.head, kChatObject);
   for (size_t i = 0; i < choices_.size(); ++i) {
     absl::StrAppend(&body, i == 0 ? "" : ",", ChoiceJson(i));

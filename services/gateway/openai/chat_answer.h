@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "common/tokenizer/tokenizer.h"
-#include "services/gateway/openai/answer_format.h"
+#include "services/gateway/answers/answer_writer.h"
+#include "services/gateway/answers/collected_choice.h"
+#include "services/gateway/json/strict_json.h"
 #include "services/gateway/openai/request_fields.h"
 
 namespace baton::gateway {
@@ -21,6 +23,7 @@ struct ChatAnswerOptions {
   bool writes_reasoning = true;  // under these names:
   bool writes_reasoning_content = true;
   bool counts_reasoning = false;  // the model's reasoning is split off
+  bool names_calls = true;        // of a choice that ends with calls: else it ends with "stop"
   bool logprobs = false;
   bool prompt_logprobs = false;
   std::vector<uint32_t> prompt_token_ids;  // kept if they are to be returned
@@ -28,29 +31,23 @@ struct ChatAnswerOptions {
   std::optional<std::string> prompt_text;  // if it is to be returned
 };
 
-class ChatAnswer final : public AnswerFormat {
+class ChatAnswer final : public AnswerWriter {
  public:
   // `tokenizer` must outlive this.
   ChatAnswer(const Tokenizer& tokenizer, ChatAnswerOptions options);
 
-  void StreamUpdate(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
-                    std::string* events) override;
-  void StreamEnd(const RequestUsage& usage, std::string* events) override;
-  void Collect(size_t choice, SequenceUpdate& update) override;
+  void Delta(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
+             std::string* events) override;
+  void Finish(const RequestUsage& usage, std::string* events) override;
+  void Collect(size_t choice, const SequenceUpdate& update) override;
   size_t collected_bytes() const override { return collected_bytes_; }
-  std::string WholeBody(const RequestUsage& usage) override;
+  std::string Body(const RequestUsage& usage) override;
 
  private:
   struct Choice {
-    bool begun = false;
-    std::string content;
-    std::string reasoning;
-    Json tool_calls = Json::array();  // streamed: empty, and
-    bool has_tool_calls = false;
-    std::string logprobs;  // items of a JSON list
+    CollectedChoice texts;  // streamed: its end only
+    std::string logprobs;   // items of a JSON list
     std::vector<uint32_t> token_ids;
-    Json finish_reason;
-    Json stop_reason;
   };
 
   void AppendRoleEvent(size_t choice, const RequestUsage& usage, std::string* events);
@@ -60,8 +57,9 @@ class ChatAnswer final : public AnswerFormat {
   void AppendEventTail(bool last, const RequestUsage& usage, std::string* json) const;
   // The members of "delta", without braces.
   std::string DeltaMembers(const SequenceUpdate& update) const;
-  // How the choice ended: with calls it is neither "stop" nor an answer.
-  Json FinishReason(const Choice& choice, v1::FinishReason reason) const;
+  Json FinishReason(const ChoiceEnd& end) const;
+  // The answer of a choice; null if it has none.
+  Json Content(const CollectedChoice& texts) const;
   // Items of a JSON list, one per token.
   void AppendLogprobs(const SequenceUpdate& update, std::string* items) const;
   std::string ChoiceJson(size_t index) const;

@@ -65,15 +65,13 @@ std::string CompletionAnswer::ToJson(const LogprobLists& lists) const {
                       lists.top_logprobs, "]}");
 }
 
-Json CompletionAnswer::ShownFinishReason(v1::FinishReason reason) const {
-  if (reason == v1::FINISH_REASON_UNSPECIFIED || !options_.echo_only) {
-    return FinishReasonJson(reason);
-  }
-  return "length";
+Json CompletionAnswer::ShownFinishReason(const ChoiceEnd& end) const {
+  const bool shown_as_is = end.end() == AnswerEnd::kNone || !options_.echo_only;
+  return FinishReasonJson(shown_as_is ? end.end() : AnswerEnd::kLength);
 }
 
-Json CompletionAnswer::ShownStopReason(const SequenceUpdate& update) const {
-  return options_.echo_only ? Json(nullptr) : StopReasonJson(update);
+Json CompletionAnswer::ShownStopReason(const ChoiceEnd& end) const {
+  return options_.echo_only ? Json(nullptr) : StopReasonJson(end);
 }
 
 // The token that is computed only to have an end is no part of the answer.
@@ -85,17 +83,17 @@ Json CompletionAnswer::ShownUsage(const RequestUsage& usage) const {
 
 // --- Streamed ---
 
-void CompletionAnswer::StreamUpdate(size_t index, const SequenceUpdate& update,
-                                    const RequestUsage& usage, std::string* events) {
-  Choice& choice = choices_[index];
-  const bool first = !std::exchange(choice.begun, true);
+void CompletionAnswer::Delta(size_t index, const SequenceUpdate& update, const RequestUsage& usage,
+                             std::string* events) {
+  ChoiceEnd& end = choices_[index].end;
+  end.Add(update);
   const bool ends = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
   const bool carries_tokens =
       !update.tokens.empty() && (options_.logprobs || options_.output.return_token_ids);
-  if (!first && !ends && !carries_tokens && update.content.empty()) return;
+  if (!update.first && !ends && !carries_tokens && update.content.empty()) return;
 
   std::string json = absl::StrCat(prefix_, "{\"index\":", index, ",\"text\":");
-  std::string text = first && options_.echo ? PromptOf(index).text : "";
+  std::string text = update.first && options_.echo ? PromptOf(index).text : "";
   if (!options_.echo_only) text.append(update.content);
   AppendJsonString(text, &json);
   json.append(",\"logprobs\":");
@@ -106,10 +104,10 @@ void CompletionAnswer::StreamUpdate(size_t index, const SequenceUpdate& update,
   } else {
     json.append("null");
   }
-  absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(ShownFinishReason(update.finish_reason)),
-                  ",\"stop_reason\":", DumpJson(ShownStopReason(update)));
+  absl::StrAppend(&json, ",\"finish_reason\":", DumpJson(ShownFinishReason(end)),
+                  ",\"stop_reason\":", DumpJson(ShownStopReason(end)));
   if (options_.output.return_token_ids) {
-    if (first) {
+    if (update.first) {
       absl::StrAppend(&json,
                       ",\"prompt_token_ids\":", DumpJson(TokenIdsJson(PromptOf(index).token_ids)));
     }
@@ -124,7 +122,7 @@ void CompletionAnswer::StreamUpdate(size_t index, const SequenceUpdate& update,
   AppendSseEvent(json, events);
 }
 
-void CompletionAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
+void CompletionAnswer::Finish(const RequestUsage& usage, std::string* events) {
   if (options_.stream.include_usage) {
     AppendSseEvent(UsageEvent(options_.head, kCompletionObject, ShownUsage(usage)), events);
   }
@@ -133,10 +131,11 @@ void CompletionAnswer::StreamEnd(const RequestUsage& usage, std::string* events)
 
 // --- Whole ---
 
-void CompletionAnswer::Collect(size_t index, SequenceUpdate& update) {
+void CompletionAnswer::Collect(size_t index, const SequenceUpdate& update) {
   Choice& choice = choices_[index];
   const size_t bytes_before = choice.text.size() + choice.logprobs.num_bytes();
-  if (!std::exchange(choice.begun, true) && options_.echo) choice.text = PromptOf(index).text;
+  choice.end.Add(update);
+  if (update.first && options_.echo) choice.text = PromptOf(index).text;
   if (!options_.echo_only) choice.text.append(update.content);
   if (options_.logprobs) AddTokens(index, update, &choice.logprobs);
   if (options_.output.return_token_ids && !options_.echo_only) {
@@ -148,9 +147,6 @@ void CompletionAnswer::Collect(size_t index, SequenceUpdate& update) {
     collected_bytes_ += choice.prompt_logprobs.size();
   }
   collected_bytes_ += choice.text.size() + choice.logprobs.num_bytes() - bytes_before;
-  if (update.finish_reason == v1::FINISH_REASON_UNSPECIFIED) return;
-  choice.finish_reason = ShownFinishReason(update.finish_reason);
-  choice.stop_reason = ShownStopReason(update);
 }
 
 std::string CompletionAnswer::ChoiceJson(size_t index) const {
@@ -160,15 +156,15 @@ std::string CompletionAnswer::ChoiceJson(size_t index) const {
   AppendJsonString(choice.text, &json);
   absl::StrAppend(
       &json, ",\"logprobs\":", options_.logprobs ? ToJson(choice.logprobs) : "null",
-      ",\"finish_reason\":", DumpJson(choice.finish_reason),
-      ",\"stop_reason\":", DumpJson(choice.stop_reason),
+      ",\"finish_reason\":", DumpJson(ShownFinishReason(choice.end)),
+      ",\"stop_reason\":", DumpJson(ShownStopReason(choice.end)),
       ",\"token_ids\":", ids ? TokenIdsText(choice.token_ids) : "null",
       ",\"prompt_logprobs\":", choice.prompt_logprobs.empty() ? "null" : choice.prompt_logprobs,
       ",\"prompt_token_ids\":", ids ? TokenIdsText(PromptOf(index).token_ids) : "null", "}");
   return json;
 }
 
-std::string CompletionAnswer::WholeBody(const RequestUsage& usage) {
+std::string CompletionAnswer::Body(const RequestUsage& usage) {
   std::string body = EventPrefix(options_.head, kCompletionObject);
   for (size_t i = 0; i < choices_.size(); ++i) {
     absl::StrAppend(&body, i == 0 ? "" : ",", ChoiceJson(i));

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "common/tokenizer/tokenizer.h"
-#include "services/gateway/openai/answer_format.h"
+#include "services/gateway/answers/answer_writer.h"
+#include "services/gateway/answers/collected_choice.h"
+#include "services/gateway/json/strict_json.h"
 #include "services/gateway/openai/request_fields.h"
 
 namespace baton::gateway {
@@ -29,17 +31,17 @@ struct CompletionAnswerOptions {
   bool prompt_logprobs = false;  // asked for under that name
 };
 
-class CompletionAnswer final : public AnswerFormat {
+class CompletionAnswer final : public AnswerWriter {
  public:
   // `tokenizer` must outlive this.
   CompletionAnswer(const Tokenizer& tokenizer, CompletionAnswerOptions options);
 
-  void StreamUpdate(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
-                    std::string* events) override;
-  void StreamEnd(const RequestUsage& usage, std::string* events) override;
-  void Collect(size_t choice, SequenceUpdate& update) override;
+  void Delta(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
+             std::string* events) override;
+  void Finish(const RequestUsage& usage, std::string* events) override;
+  void Collect(size_t choice, const SequenceUpdate& update) override;
   size_t collected_bytes() const override { return collected_bytes_; }
-  std::string WholeBody(const RequestUsage& usage) override;
+  std::string Body(const RequestUsage& usage) override;
 
  private:
   // The legacy log-probability object: four lists of one entry per token. Items of JSON lists.
@@ -54,14 +56,12 @@ class CompletionAnswer final : public AnswerFormat {
     }
   };
   struct Choice {
-    bool begun = false;
     std::string text;
+    ChoiceEnd end;
     size_t text_offset = 0;  // in characters, of the next token
     LogprobLists logprobs;
     std::vector<uint32_t> token_ids;
     std::string prompt_logprobs;  // JSON; empty: none
-    Json finish_reason;
-    Json stop_reason;
   };
 
   const EchoedPrompt& PromptOf(size_t choice) const {
@@ -73,8 +73,8 @@ class CompletionAnswer final : public AnswerFormat {
   std::string ToJson(const LogprobLists& lists) const;
   std::string ChoiceJson(size_t index) const;
   // With max_tokens=0 the one token that the scheduler makes all the same is not shown.
-  Json ShownFinishReason(v1::FinishReason reason) const;
-  Json ShownStopReason(const SequenceUpdate& update) const;
+  Json ShownFinishReason(const ChoiceEnd& end) const;
+  Json ShownStopReason(const ChoiceEnd& end) const;
   Json ShownUsage(const RequestUsage& usage) const;
 
   const Tokenizer& tokenizer_;

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
+#include "services/gateway/answers/answer_writer.h"
 #include "services/gateway/http/http_message.h"
 
 namespace baton::gateway {
@@ -24,11 +25,6 @@ std::string ErrorJson(const absl::Status& status);
 // x-should-retry: false where it will not.
 HttpResponse ErrorResponse(const absl::Status& status);
 
-// How an API words its failures.
-struct ErrorShape {
-  HttpResponse (*response)(const absl::Status& status);
-  void (*append_event)(const absl::Status& status, std::string* events);  // in a stream
-};
 extern const ErrorShape kOpenAiErrors;
 
 // For failures that only HTTP knows (404 of a path, 405, 413 ...).

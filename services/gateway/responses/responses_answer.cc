@@ -1,20 +1,12 @@
 #include "services/gateway/responses/responses_answer.h"
 
-#include "absl/random/random.h"
-#include "absl/strings/str_cat.h"
-
+#include "services/gateway/answers/random_id.h"
 #include "services/gateway/http/sse.h"
 
 namespace baton::gateway {
 namespace {
 
 constexpr size_t kItemBytes = 512;  // what an item costs beside its text, about
-
-std::string ItemId(absl::string_view prefix) {
-  absl::BitGen random;
-  return absl::StrCat(prefix, absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
-                      absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
-}
 
 }  // namespace
 
@@ -43,12 +35,11 @@ Json ResponsesAnswer::Response(const char* status, const RequestUsage* usage) co
                    {"input_tokens_details", {{"cached_tokens", usage->num_cached_tokens}}},
                    {"output_tokens", usage->num_generated_tokens},
                    {"output_tokens_details", {{"reasoning_tokens", usage->num_reasoning_tokens}}},
-                   {"total_tokens", usage->num_prompt_tokens + usage->num_generated_tokens}};
+                   {"total_tokens", usage->num_tokens()}};
   return json;
 }
 
 void ResponsesAnswer::Begin(std::string* events) {
-  if (std::exchange(begun_, true)) return;
   AppendEvent("response.created", {{"response", Response("in_progress", nullptr)}}, events);
   AppendEvent("response.in_progress", {{"response", Response("in_progress", nullptr)}}, events);
 }
@@ -85,11 +76,11 @@ void ResponsesAnswer::OpenItem(Item kind, const std::string& function, std::stri
   open_ = kind;
   collected_bytes_ += kItemBytes;
   if (kind == Item::kFunctionCall) {
-    item_id_ = ItemId("fc_");
-    call_id_ = ItemId("call_");
+    item_id_ = RandomId("fc_");
+    call_id_ = RandomId("call_");
     function_ = function;
   } else {
-    item_id_ = ItemId(kind == Item::kReasoning ? "rs_" : "msg_");
+    item_id_ = RandomId(kind == Item::kReasoning ? "rs_" : "msg_");
   }
   AppendEvent("response.output_item.added",
               {{"output_index", output_.size()}, {"item", OpenItemJson(/*complete=*/false)}},
@@ -166,20 +157,20 @@ void ResponsesAnswer::Take(const SequenceUpdate& update, std::string* events) {
   CloseItem(events);
 }
 
-void ResponsesAnswer::StreamUpdate(size_t, const SequenceUpdate& update, const RequestUsage&,
-                                   std::string* events) {
-  Begin(events);
+void ResponsesAnswer::Delta(size_t, const SequenceUpdate& update, const RequestUsage&,
+                            std::string* events) {
+  if (update.first) Begin(events);
   Take(update, events);
 }
 
-void ResponsesAnswer::StreamEnd(const RequestUsage& usage, std::string* events) {
+void ResponsesAnswer::Finish(const RequestUsage& usage, std::string* events) {
   AppendEvent(ended_by_length_ ? "response.incomplete" : "response.completed",
               {{"response", Response(FinalStatus(), &usage)}}, events);
 }
 
-void ResponsesAnswer::Collect(size_t, SequenceUpdate& update) { Take(update, nullptr); }
+void ResponsesAnswer::Collect(size_t, const SequenceUpdate& update) { Take(update, nullptr); }
 
-std::string ResponsesAnswer::WholeBody(const RequestUsage& usage) {
+std::string ResponsesAnswer::Body(const RequestUsage& usage) {
   return DumpJson(Response(FinalStatus(), &usage));
 }
 

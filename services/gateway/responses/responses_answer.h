@@ -8,15 +8,15 @@
 
 #include "absl/strings/string_view.h"
 
+#include "services/gateway/answers/answer_writer.h"
 #include "services/gateway/json/strict_json.h"
-#include "services/gateway/openai/answer_format.h"
 
 namespace baton::gateway {
 
 // One choice; not thread-safe. Items follow each other as the model writes: reasoning, message,
 // function calls. The last event holds the whole response, as official clients expect; so a
 // streamed answer is collected too.
-class ResponsesAnswer final : public AnswerFormat {
+class ResponsesAnswer final : public AnswerWriter {
  public:
   struct Options {
     AnswerHead head;
@@ -25,12 +25,12 @@ class ResponsesAnswer final : public AnswerFormat {
 
   explicit ResponsesAnswer(Options options) : options_(std::move(options)) {}
 
-  void StreamUpdate(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
-                    std::string* events) override;
-  void StreamEnd(const RequestUsage& usage, std::string* events) override;
-  void Collect(size_t choice, SequenceUpdate& update) override;
+  void Delta(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
+             std::string* events) override;
+  void Finish(const RequestUsage& usage, std::string* events) override;
+  void Collect(size_t choice, const SequenceUpdate& update) override;
   size_t collected_bytes() const override { return collected_bytes_; }
-  std::string WholeBody(const RequestUsage& usage) override;
+  std::string Body(const RequestUsage& usage) override;
 
  private:
   enum class Item { kNone, kReasoning, kMessage, kFunctionCall };
@@ -51,7 +51,6 @@ class ResponsesAnswer final : public AnswerFormat {
 
   const Options options_;
   uint64_t next_event_ = 0;
-  bool begun_ = false;
   Json output_ = Json::array();  // items that have ended
   Item open_ = Item::kNone;
   std::string item_id_;

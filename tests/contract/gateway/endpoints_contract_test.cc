@@ -268,5 +268,22 @@ TEST_F(EndpointsContract, ASilentStreamWritesComments) {
   EXPECT_TRUE(client.ReceiveUntil("data: [DONE]"));
 }
 
+TEST_F(EndpointsContract, MetricsCountWhatHappened) {
+  StartGateway();
+  AwaitReady(200);
+  Answer("</think>x");
+  ASSERT_EQ(Post("/v1/chat/completions", ChatBody()).status, 200);
+  Get("/no/such/path/1");
+  Get("/no/such/path/2");
+  const std::string metrics = Get("/metrics").body;
+  const std::string labels = "{engine=\"0\",model_name=\"tiny-r1\"} ";
+  EXPECT_THAT(metrics, HasSubstr(absl::StrCat("vllm:generation_tokens_total", labels,
+                                              Tokens("</think>x").size(), "\n")));
+  EXPECT_THAT(metrics, HasSubstr("vllm:time_to_first_token_seconds_count" + labels + "1\n"));
+  EXPECT_THAT(metrics, HasSubstr("finished_reason=\"stop\",model_name=\"tiny-r1\"} 1"));
+  EXPECT_THAT(metrics, HasSubstr("route=\"other\"} 2"));
+  EXPECT_THAT(metrics, testing::Not(HasSubstr("/no/such")));
+}
+
 }  // namespace
 }  // namespace baton::gateway

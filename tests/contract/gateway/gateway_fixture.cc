@@ -102,6 +102,19 @@ std::string GatewayFixture::Text(const std::vector<uint32_t>& ids) const {
   return tokenizer_->Decode(ids, /*skip_special_tokens=*/false);
 }
 
+nlohmann::json ErrorOf(const TestHttpResponse& response, int status) {
+  EXPECT_EQ(response.status, status) << response.body;
+  const auto body = nlohmann::json::parse(response.body, nullptr, /*allow_exceptions=*/false);
+  if (!body.is_object() || !body.contains("error")) {
+    ADD_FAILURE() << "no error body: " << response.body;
+    return nlohmann::json::object();
+  }
+  for (const char* key : {"message", "type", "param", "code"}) {
+    EXPECT_TRUE(body["error"].contains(key)) << key;
+  }
+  return body["error"];
+}
+
 nlohmann::json ChatBody() {
   return {{"model", "tiny-r1"}, {"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
 }

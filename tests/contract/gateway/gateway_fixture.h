@@ -56,6 +56,9 @@ class GatewayFixture : public testing::Test {
   std::thread run_;
 };
 
+// The error object in a response of this status; checks its shape.
+nlohmann::json ErrorOf(const TestHttpResponse& response, int status);
+
 // A chat request for "Hi".
 nlohmann::json ChatBody();
 

@@ -1,0 +1,39 @@
+#include "services/gateway/answers/collected_choice.h"
+
+namespace baton::gateway {
+namespace {
+
+// What a call costs beside its texts, in the answer too, about.
+constexpr size_t kCallBytes = 512;
+
+}  // namespace
+
+void ChoiceEnd::Add(const SequenceUpdate& update) {
+  has_calls_ = has_calls_ || !update.tool_calls.empty();
+  if (update.finish_reason == v1::FINISH_REASON_UNSPECIFIED) return;
+  stop_string_ = update.stop_string;
+  stop_token_id_ = update.stop_token_id;
+  if (update.finish_reason == v1::FINISH_REASON_LENGTH) {
+    end_ = AnswerEnd::kLength;
+  } else {
+    end_ = has_calls_ ? AnswerEnd::kToolCalls : AnswerEnd::kStop;
+  }
+}
+
+size_t CollectedChoice::Add(const SequenceUpdate& update) {
+  size_t bytes = update.reasoning.size() + update.content.size();
+  reasoning.append(update.reasoning);
+  content.append(update.content);
+  for (const ToolCallPiece& piece : update.tool_calls) {
+    if (piece.begins) {
+      calls.push_back({.name = piece.name});
+      bytes += kCallBytes + piece.name.size();
+    }
+    calls.back().arguments.append(piece.arguments);
+    bytes += piece.arguments.size();
+  }
+  end.Add(update);
+  return bytes;
+}
+
+}  // namespace baton::gateway

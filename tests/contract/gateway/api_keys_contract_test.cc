@@ -1,0 +1,117 @@
+// What an API key opens, and what it sets apart.
+#include <string>
+
+#include "gtest/gtest.h"
+
+#include "tests/contract/gateway/gateway_fixture.h"
+
+namespace baton::gateway {
+namespace {
+
+using nlohmann::json;
+
+class ApiKeysContract : public GatewayFixture {};
+
+TEST_F(ApiKeysContract, ApiKeysGuardTheApiButNotTheProbes) {
+  StartGateway([](GatewayConfig& config) { config.api_keys = {"first", "second"}; });
+  ErrorOf(Get("/v1/models"), 401);
+  TestHttpClient client(http_port());
+  client.SendRequest("GET", "/v1/models", "", "Authorization: Bearer second\r\n");
+  EXPECT_EQ(client.Receive().status, 200);
+  client.SendRequest("GET", "/v1/models", "", "Authorization: Bearer seconds\r\n");
+  ErrorOf(client.Receive(), 401);
+  EXPECT_EQ(Get("/health/live").status, 200);
+}
+
+TEST_F(ApiKeysContract, AKeysOwnLimitIs429) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys = {"first", "second"};
+    config.max_num_requests_per_key = 1;
+  });
+  AwaitReady(200);
+  scheduler().HoldAfter(0);
+  TestHttpClient running(http_port());
+  running.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                      "Authorization: Bearer first\r\n");
+  ASSERT_TRUE(scheduler().WaitForRequests(1, absl::Seconds(5)));
+  TestHttpClient again(http_port());
+  again.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                    "Authorization: Bearer first\r\n");
+  const TestHttpResponse refused = again.Receive();
+  const json error = ErrorOf(refused, 429);
+  EXPECT_EQ(error["code"], "rate_limit_exceeded");
+  EXPECT_EQ(error["type"], "rate_limit_error");
+  EXPECT_NE(refused.Header("Retry-After"), "");
+  TestHttpClient other(http_port());
+  other.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                    "Authorization: Bearer second\r\n");
+  EXPECT_TRUE(scheduler().WaitForRequests(2, absl::Seconds(5)));
+}
+
+TEST_F(ApiKeysContract, TheSchedulerHearsOfKeyWeightAndPriority) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys = {"first", "second"};
+    config.api_key_weights = {1, 4};
+  });
+  AwaitReady(200);
+  const auto send = [this](json body, const std::string& headers) {
+    Answer("</think>x");
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", "/v1/chat/completions", body.dump(),
+                       "Authorization: Bearer second\r\n" + headers);
+    EXPECT_EQ(client.Receive().status, 200);
+    return scheduler().requests().back();
+  };
+  v1::SubmitRequest submitted = send(ChatBody(), "X-Vllm-Priority: -3\r\n");
+  EXPECT_EQ(submitted.fairness_key(), "key-2");
+  EXPECT_EQ(submitted.fairness_weight(), 4u);
+  EXPECT_EQ(submitted.priority(), -3);
+  json body = ChatBody();
+  body["priority"] = 9;
+  EXPECT_EQ(send(body, "X-Vllm-Priority: -3\r\n").priority(), 9);
+  EXPECT_EQ(send(ChatBody(), "").priority(), 0);
+}
+
+TEST_F(ApiKeysContract, CachedPromptsAreSaltedByKeyAndByRequest) {
+  StartGateway([](GatewayConfig& config) { config.api_keys = {"first", "second"}; });
+  AwaitReady(200);
+  const auto salt_of = [this](const std::string& key, const std::string& requested) {
+    Answer("</think>x");
+    json body = ChatBody();
+    if (!requested.empty()) body["cache_salt"] = requested;
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", "/v1/chat/completions", body.dump(),
+                       "Authorization: Bearer " + key + "\r\n");
+    EXPECT_EQ(client.Receive().status, 200);
+    return scheduler().requests().back().cache_salt();
+  };
+  const std::string first = salt_of("first", "");
+  EXPECT_FALSE(first.empty());
+  EXPECT_EQ(first.find("first"), std::string::npos);
+  EXPECT_EQ(salt_of("first", ""), first);
+  EXPECT_NE(salt_of("second", ""), first);
+  const std::string salted = salt_of("first", std::string(256, 's'));
+  EXPECT_NE(salted, first);
+  EXPECT_NE(salt_of("second", std::string(256, 's')), salted);
+  EXPECT_LE(salted.size(), 256u);
+}
+
+TEST_F(ApiKeysContract, WithoutKeysOnlyTheRequestsSaltCounts) {
+  StartGateway();
+  AwaitReady(200);
+  json body = ChatBody();
+  Answer("</think>x");
+  EXPECT_EQ(Post("/v1/chat/completions", body).status, 200);
+  EXPECT_EQ(scheduler().requests().back().cache_salt(), "");
+  body["cache_salt"] = "mine";
+  Answer("</think>x");
+  EXPECT_EQ(Post("/v1/chat/completions", body).status, 200);
+  EXPECT_EQ(scheduler().requests().back().cache_salt(), "mine");
+  body["cache_salt"] = "";
+  EXPECT_EQ(Post("/v1/chat/completions", body).status, 400);
+  body["cache_salt"] = std::string(257, 's');
+  EXPECT_EQ(Post("/v1/chat/completions", body).status, 400);
+}
+
+}  // namespace
+}  // namespace baton::gateway

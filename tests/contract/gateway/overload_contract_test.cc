@@ -1,0 +1,143 @@
+// What clients see when their requests cannot be taken, or not in time.
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "tests/contract/gateway/gateway_fixture.h"
+
+namespace baton::gateway {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+class OverloadContract : public GatewayFixture {};
+
+TEST_F(OverloadContract, NotReadyIs503WithRetryAfter) {
+  StartGateway(nullptr, {.model_fingerprint = "of another model"});
+  const TestHttpResponse response = Post("/v1/chat/completions", ChatBody());
+  ErrorOf(response, 503);
+  EXPECT_NE(response.Header("Retry-After"), "");
+  AwaitReady(503);
+  EXPECT_EQ(Get("/health/live").status, 200);
+}
+
+TEST_F(OverloadContract, MoreRequestsThanSlotsAre503) {
+  StartGateway([](GatewayConfig& config) { config.max_num_requests = 1; });
+  AwaitReady(200);
+  scheduler().HoldAfter(0);
+  TestHttpClient first(http_port());
+  first.SendRequest("POST", "/v1/chat/completions", ChatBody().dump());
+  ASSERT_TRUE(scheduler().WaitForRequests(1, absl::Seconds(5)));
+  const json error = ErrorOf(Post("/v1/chat/completions", ChatBody()), 503);
+  EXPECT_EQ(error["code"], "server_is_overloaded");
+}
+
+TEST_F(OverloadContract, DeadlineIs504) {
+  StartGateway([](GatewayConfig& config) { config.request_timeout = absl::Milliseconds(200); });
+  AwaitReady(200);
+  scheduler().HoldAfter(0);
+  ErrorOf(Post("/v1/chat/completions", ChatBody()), 504);
+  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
+}
+
+TEST_F(OverloadContract, AClientsOwnTimeoutIs504) {
+  StartGateway();
+  AwaitReady(200);
+  scheduler().HoldAfter(0);
+  TestHttpClient client(http_port());
+  client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                     "X-Request-Timeout: 0.2\r\n");
+  EXPECT_EQ(ErrorOf(client.Receive(), 504)["code"], "deadline_exceeded");
+  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
+}
+
+TEST_F(OverloadContract, ATimeoutAfterTheFirstTokenIsAnErrorEvent) {
+  StartGateway();
+  AwaitReady(200);
+  scheduler().HoldAfter(2);
+  json request = ChatBody();
+  request["stream"] = true;
+  TestHttpClient client(http_port());
+  client.SendRequest("POST", "/v1/chat/completions", request.dump(), "X-Request-Timeout: 1\r\n");
+  const TestHttpResponse response = client.Receive();
+  EXPECT_EQ(response.status, 200);
+  EXPECT_FALSE(response.complete);
+  EXPECT_THAT(response.Events().back(), HasSubstr("deadline_exceeded"));
+}
+
+TEST_F(OverloadContract, AFullQueueIs503WithTheSchedulersTimeToRetry) {
+  StartGateway();
+  AwaitReady(200);
+  scheduler().PushAnswer(
+      {.status = absl::ResourceExhaustedError("9 requests wait already"), .retry_after_ms = 7400});
+  const TestHttpResponse response = Post("/v1/chat/completions", ChatBody());
+  EXPECT_EQ(ErrorOf(response, 503)["code"], "server_is_overloaded");
+  EXPECT_EQ(response.Header("Retry-After"), "8");
+  EXPECT_EQ(response.Header("retry-after-ms"), "7400");
+}
+
+// The gate stays closed for as long as the test takes.
+class EarlyRefusals : public OverloadContract {
+ protected:
+  EarlyRefusals() {
+    StartGateway([](GatewayConfig& config) {
+      config.api_keys = {"flood", "other"};
+      config.early_refusal_time = absl::Hours(1);
+    });
+    AwaitReady(200);
+    scheduler().PushAnswer({.status = absl::ResourceExhaustedError("9 requests wait already"),
+                            .retry_after_ms = 7400,
+                            .closed_for_us = 3'600'000'000});
+    EXPECT_EQ(Send("flood", ChatBody().dump()).status, 503);
+  }
+
+  TestHttpResponse Send(const std::string& key, const std::string& body) {
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", "/v1/chat/completions", body,
+                       absl::StrCat("Authorization: Bearer ", key, "\r\n"));
+    return client.Receive();
+  }
+};
+
+TEST_F(EarlyRefusals, AreAnsweredAsTheSchedulerWouldWithoutAskingIt) {
+  const TestHttpResponse response = Send("flood", ChatBody().dump());
+  EXPECT_EQ(ErrorOf(response, 503)["code"], "server_is_overloaded");
+  EXPECT_EQ(ErrorOf(response, 503)["message"], "9 requests wait already");
+  const int retry_ms = std::stoi(response.Header("retry-after-ms"));
+  EXPECT_GE(retry_ms, 6600);
+  EXPECT_LE(retry_ms, 8200);
+  EXPECT_EQ(scheduler().requests().size(), 1u);
+  EXPECT_THAT(Get("/metrics").body,
+              HasSubstr("baton_gateway_early_refusals_total{engine=\"0\",model_name="));
+}
+
+TEST_F(EarlyRefusals, ComeBeforeTheBodyIsLookedAt) {
+  EXPECT_EQ(Send("flood", "this is no JSON").status, 503);
+  EXPECT_EQ(Send("other", "this is no JSON").status, 400);
+}
+
+TEST_F(EarlyRefusals, KeepTheConnection) {
+  TestHttpClient client(http_port());
+  for (int i = 0; i < 3; ++i) {
+    client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                       "Authorization: Bearer flood\r\n");
+    EXPECT_EQ(client.Receive().status, 503);
+  }
+  client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                     "Authorization: Bearer other\r\n");
+  EXPECT_EQ(client.Receive().status, 200);
+}
+
+TEST_F(EarlyRefusals, AreNotForOtherKeysNorForBetterPriorities) {
+  EXPECT_EQ(Send("other", ChatBody().dump()).status, 200);
+  json urgent = ChatBody();
+  urgent["priority"] = -1;
+  EXPECT_EQ(Send("flood", urgent.dump()).status, 200);
+  EXPECT_EQ(scheduler().requests().size(), 3u);
+}
+
+}  // namespace
+}  // namespace baton::gateway
