@@ -30,8 +30,9 @@ GRAMMAR = 'root ::= "(" root ")" | [0-9]{1,3} ("+" [0-9]{1,3}){2}'
 
 @pytest.fixture(scope="module")
 def own_group(tmp_path_factory):
-    running = running_group.RunningGroup(tmp_path_factory.mktemp("structured"), "--max-restarts",
-                                         "100", stages=2, ranks=2)
+    running = running_group.RunningGroup(
+        tmp_path_factory.mktemp("structured"), "--max-restarts", "100", "--chat-template",
+        running_group.ROOT / "manifests/chat_templates/deepseek_r1_tools.jinja", stages=2, ranks=2)
     try:
         yield running.wait_ready()
     finally:
@@ -101,6 +102,42 @@ def test_json_object_begins_one(client, own_group):
     assert choice.text.startswith("{")
     if choice.finish_reason == "stop":
         assert isinstance(json.loads(choice.text), dict)
+
+
+TOOLS = [
+    {"type": "function", "function": {"name": "set_light", "parameters": {
+        "type": "object", "properties": {"room": {"enum": ["hall", "attic"]},
+                                         "on": {"type": "boolean"}},
+        "required": ["room", "on"]}}},
+    {"type": "function", "function": {"name": "wait"}},
+]
+
+
+def call_of(choice):
+    call, = choice.message.tool_calls
+    return call.function.name, json.loads(call.function.arguments)
+
+
+def test_required_and_named_calls(client, own_group):
+    fields = {"model": own_group.model, "messages": QUESTION, "max_tokens": 400, "temperature": 1,
+              "seed": 4, "tools": TOOLS, "parallel_tool_calls": False}
+    answer = client.chat.completions.create(tool_choice="required", **fields)
+    assert answer.choices[0].finish_reason == "tool_calls"
+    name, arguments = call_of(answer.choices[0])
+    assert name in ("set_light", "wait")
+    named = {"type": "function", "function": {"name": "set_light"}}
+    answer = client.chat.completions.create(tool_choice=named, **fields)
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.choices[0].message.content is None
+    name, arguments = call_of(answer.choices[0])
+    assert name == "set_light"
+    assert arguments["room"] in ("hall", "attic") and isinstance(arguments["on"], bool)
+    # A stream's pieces add up to the same.
+    pieces = [call for chunk in client.chat.completions.create(tool_choice=named, stream=True,
+                                                               **fields)
+              for choice in chunk.choices for call in choice.delta.tool_calls or []]
+    assert pieces[0].function.name == "set_light"
+    assert json.loads("".join(piece.function.arguments for piece in pieces)) == arguments
 
 
 def test_goes_with_min_tokens_and_ignored_ends(client, own_group):

@@ -68,8 +68,9 @@ struct SamplingDefaults {
 
 // Bounds that come from the model.
 struct ModelLimits {
-  int64_t max_model_len = 0;  // tokens of prompt and answer together
-  int64_t vocab_size = 0;     // number of logits
+  int64_t max_model_len = 0;                 // tokens of prompt and answer together
+  int64_t vocab_size = 0;                    // number of logits
+  std::vector<uint32_t> textless_token_ids;  // tokens that stand for no text, ascending
 };
 
 // Checked and complete: every value is in the range of protos/baton/v1/types.proto.

@@ -40,6 +40,7 @@ class RequestValidator {
                    const RequestCaps& caps = {})
       : defaults_(defaults),
         vocab_size_(limits.vocab_size),
+        textless_token_ids_(limits.textless_token_ids),
         caps_(caps),
         max_model_len_(limits.max_model_len) {}
 
@@ -81,11 +82,12 @@ class RequestValidator {
   absl::Status CheckPromptLogprobs(const AdmittedParams& params, size_t num_prompt_tokens) const;
   absl::Status AdmitTruncation(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status AdmitTokenSets(const RequestedParams& requested, AdmittedParams* admitted) const;
-  static absl::Status AdmitConstraint(const RequestedParams& requested, AdmittedParams* admitted);
+  absl::Status AdmitConstraint(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status CheckTokenIds(absl::string_view field, absl::Span<const int64_t> ids) const;
 
   const SamplingDefaults defaults_;
   const int64_t vocab_size_;
+  const std::vector<uint32_t> textless_token_ids_;
   const RequestCaps caps_;
   std::atomic<int64_t> max_model_len_;
 };

@@ -13,7 +13,9 @@ absl::StatusOr<AdmittedChat> AppendChat(const GatewayContext& context, const Cha
   RETURN_IF_ERROR(CheckModelName(model, request.model));
   RETURN_IF_ERROR(CheckToolFields(model, request.tools));
   AdmittedChat chat;
-  ASSIGN_OR_RETURN(chat.params, context.validator.Admit(request.params));
+  RequestedParams requested = request.params;
+  RETURN_IF_ERROR(ConstrainToCalls(model, request.tools, &requested));
+  ASSIGN_OR_RETURN(chat.params, context.validator.Admit(requested));
   ASSIGN_OR_RETURN(chat.prompt, EncodeChat(model, request.input,
                                            context.validator.NumPromptTokensUsed(chat.params)));
   if (RequestValidator::TruncatePrompt(chat.params, &chat.prompt.token_ids)) {

@@ -99,6 +99,10 @@ absl::StatusOr<std::unique_ptr<const ServedModel>> ServedModel::Load(
   if (options.max_model_len > 0) model->limits.max_model_len = options.max_model_len;
 
   ASSIGN_OR_RETURN(model->text, LoadModelText(options.model_dir));
+  const Tokenizer& tokenizer = *model->text.tokenizer;
+  for (uint32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    if (tokenizer.IsAdded(id)) model->limits.textless_token_ids.push_back(id);
+  }
   RETURN_IF_ERROR(LoadDefaults(options.model_dir, model.get()));
   RETURN_IF_ERROR(LoadTemplate(options, model.get()));
   if (options.reasoning_parser == "auto") {

@@ -96,7 +96,7 @@ constexpr FieldRow kRows[] = {
      "1 to 256 functions; the chat template must show them"},
     {"tool_choice", true, false, kWorks, R"({"anyOf":[{"type":"string"},{"type":"object"}]})",
      R"({"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"auto"})", "",
-     "none, auto; required and a named function are refused"},
+     "none, auto, required, or a function by name"},
     {"parallel_tool_calls", true, false, kWorks, kBoolean, R"({"parallel_tool_calls":false})", "",
      "false: only the first call counts"},
     {"functions", true, false, kRefused, kList, R"({"functions":[]})", "", "use tools"},

@@ -8,12 +8,15 @@
 
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
+#include "services/gateway/text/tool_call_grammar.h"
 
 namespace baton::gateway {
 namespace {
 
 constexpr size_t kMaxTools = 256;
 constexpr size_t kMaxNameBytes = 128;
+// The schema of a function that declares none.
+constexpr char kNoArguments[] = R"({"type":"object","properties":{}})";
 
 // Names that a call can be written with, whatever the syntax.
 bool IsFunctionName(const Json& name) {
@@ -130,13 +133,43 @@ absl::Status CheckToolFields(const ServedModel& model, const ToolFields& fields)
       break;
     case ToolChoice::kRequired:
     case ToolChoice::kNamed:
-      return InvalidField("tool_choice",
-                          "is not supported by this server other than none and auto");
+      break;
   }
   if (model.tool_calls != ToolCallFormat::kNone) return absl::OkStatus();
   return InvalidField("tools",
                       "cannot be used: the server does not know how this model writes calls; serve "
                       "with --tool-call-parser NAME");
+}
+
+absl::Status ConstrainToCalls(const ServedModel& model, const ToolFields& fields,
+                              RequestedParams* params) {
+  if (fields.choice != ToolChoice::kRequired && fields.choice != ToolChoice::kNamed) {
+    return absl::OkStatus();
+  }
+  if (params->constraint) {
+    return InvalidField("tool_choice",
+                        absl::StrCat("requires calls and cannot be given together with ",
+                                     params->constraint->field));
+  }
+  ToolCallGrammarOptions options;
+  options.format = model.tool_calls;
+  options.parallel = fields.parallel && fields.choice == ToolChoice::kRequired;
+  options.token_of_tag = [&tokenizer = *model.text.tokenizer](absl::string_view tag) {
+    return tokenizer.TokenId(tag);
+  };
+  for (const Json& tool : fields.tools) {
+    const Json& function = tool["function"];
+    if (fields.choice == ToolChoice::kNamed && function["name"] != fields.function) continue;
+    const bool has_schema = function.contains("parameters") && !function["parameters"].is_null();
+    options.functions.push_back(
+        {.name = function["name"].get<std::string>(),
+         .schema = has_schema ? DumpJson(function["parameters"]) : std::string(kNoArguments)});
+  }
+  params->constraint =
+      RequestedConstraint{.field = "tools",
+                          .constraint = {.kind = structured::ConstraintKind::kGrammar,
+                                         .text = ToolCallGrammar(options)}};
+  return absl::OkStatus();
 }
 
 absl::Status NormaliseToolCalls(const std::string& field, Json& calls) {

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 
+#include "services/gateway/admission/generation_params.h"
 #include "services/gateway/json/field_reader.h"
 #include "services/gateway/json/strict_json.h"
 #include "services/gateway/model/served_model.h"
@@ -32,6 +33,11 @@ ToolFields ReadToolFields(FieldReader& reader);
 // Whether the model as it is served can do what is asked. Errors: InvalidArgument naming the field
 // and the flag that would help.
 absl::Status CheckToolFields(const ServedModel& model, const ToolFields& fields);
+
+// Where calls are required or one is named: constrains the answer to them, in the model's own
+// syntax. Errors: InvalidArgument if something else constrains it too.
+absl::Status ConstrainToCalls(const ServedModel& model, const ToolFields& fields,
+                              RequestedParams* params);
 
 // Checks the calls in an assistant's message and gives them the form that templates expect:
 // arguments as text, "type" set. `field`: the message's name in errors, InvalidArgument.

@@ -151,6 +151,52 @@ TEST_F(ToolsContract, CallsOfEarlierTurnsGoThroughTheTemplate) {
   EXPECT_THAT(Prompt(0), HasSubstr("<｜tool▁output▁begin｜>12<｜tool▁output▁end｜>"));
 }
 
+TEST_F(ToolsContract, RequiredCallsConstrainTheAnswerBehindItsReasoning) {
+  Serve();
+  Answer(kTwoCalls);
+  json request = ToolBody();
+  request["tool_choice"] = "required";
+  EXPECT_EQ(PostTools(request)["choices"][0]["finish_reason"], "tool_calls");
+  const v1::StructuredOutput output = scheduler().requests()[0].sampling().structured_output();
+  EXPECT_EQ(output.kind(), v1::StructuredOutput::KIND_GRAMMAR);
+  EXPECT_EQ(output.begin_after_token_id(), Tokens("</think>").front());
+  for (const char* tag : {"<｜tool▁calls▁begin｜>", "<｜tool▁sep｜>"}) {
+    EXPECT_THAT(output.text(), HasSubstr("<[" + std::to_string(Tokens(tag).front()) + "]>"));
+  }
+  EXPECT_THAT(output.text(), HasSubstr("\"weather"));
+  EXPECT_THAT(output.text(), HasSubstr("\"time"));
+  EXPECT_THAT(output.text(), HasSubstr(")*"));
+}
+
+TEST_F(ToolsContract, ANamedFunctionIsTheOnlyOneAndCalledOnce) {
+  Serve();
+  Answer("Hm.</think>\n\n<｜tool▁calls▁begin｜>" + ToolCallText("time", "{}") +
+         "<｜tool▁calls▁end｜>");
+  json request = ToolBody();
+  request["tool_choice"] = {{"type", "function"}, {"function", {{"name", "time"}}}};
+  const json choice = PostTools(request)["choices"][0];
+  EXPECT_EQ(choice["finish_reason"], "stop");
+  EXPECT_EQ(choice["message"]["tool_calls"][0]["function"]["name"], "time");
+  const std::string grammar = scheduler().requests()[0].sampling().structured_output().text();
+  EXPECT_THAT(grammar, testing::Not(HasSubstr("weather")));
+  EXPECT_THAT(grammar, testing::Not(HasSubstr(")*")));
+}
+
+TEST_F(ToolsContract, RequiredCallsGoWithNothingElseThatConstrains) {
+  Serve();
+  const auto refused = [&](const json& patch, const std::string& field) {
+    json request = ToolBody();
+    request["tool_choice"] = "required";
+    request.merge_patch(patch);
+    EXPECT_EQ(PostTools(request, 400)["error"]["param"], field);
+  };
+  refused({{"response_format", {{"type", "json_object"}}}}, "tool_choice");
+  json tools = ToolBody()["tools"];
+  tools[0]["function"]["parameters"] = {{"not", json::object()}};
+  refused({{"tools", tools}}, "tools");
+  refused({{"tool_choice", "none"}, {"guided_grammar", "root ::= <[5]>"}}, "guided_grammar");
+}
+
 TEST_F(ToolsContract, WrongToolsNameTheirField) {
   Serve();
   const auto refused = [&](const json& patch, const std::string& field) {

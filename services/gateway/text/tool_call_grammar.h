@@ -1,0 +1,32 @@
+// What an answer that has to call functions may be, as a grammar (common/structured_output's EBNF).
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+#include "services/gateway/text/tool_call_parser.h"
+
+namespace baton::gateway {
+
+struct CallableFunction {
+  std::string name;    // letters, digits, underscores, dashes, dots
+  std::string schema;  // of its arguments: a JSON object
+};
+
+struct ToolCallGrammarOptions {
+  ToolCallFormat format = ToolCallFormat::kNone;  // another one
+  std::vector<CallableFunction> functions;        // at least one
+  bool parallel = true;                           // else there is one call
+  // The token that a tag is, if it is one; a tag that is none is written as text.
+  std::function<std::optional<uint32_t>(absl::string_view tag)> token_of_tag;
+};
+
+// Calls of the functions as the model writes them, and nothing else but white space before them.
+// Whether the schemas compile is for the grammar's reader to say.
+std::string ToolCallGrammar(const ToolCallGrammarOptions& options);
+
+}  // namespace baton::gateway
