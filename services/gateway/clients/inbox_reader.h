@@ -90,10 +90,11 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
       status_ = status;
       done_ = true;
     }
-    // gRPC touches this object no more; it lives until the delivery has run and this returns.
-    const std::shared_ptr<InboxReader> self = std::move(self_);
-    executor_.Post([self] { self->Deliver(); });
-    open_calls_.Remove(this);
+    // gRPC touches this object no more; the delivery keeps it, and ends it on the executor's
+    // thread. Here the context could be the last to hold the channel, which must not end on a
+    // thread of gRPC: it would wait for itself.
+    open_calls_.Remove(this,
+                       [this] { executor_.Post([self = std::move(self_)] { self->Deliver(); }); });
   }
 
  private:

@@ -25,9 +25,11 @@ class OpenCalls {
     absl::MutexLock lock(&mutex_);
     calls_.emplace(call, std::move(cancel));
   }
-  void Remove(const void* call) ABSL_LOCKS_EXCLUDED(mutex_) {
+  // Runs `farewell` before the destructor may return; it must not call this object.
+  void Remove(const void* call, const std::function<void()>& farewell) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     calls_.erase(call);
+    farewell();
   }
 
  private:

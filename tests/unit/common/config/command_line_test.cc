@@ -18,8 +18,12 @@ ABSL_FLAG(std::vector<std::string>, served_model_name, {}, "names of the model")
 namespace baton {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::ElementsAre;
 using ::testing::ExitedWithCode;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 const ProgramDescription kProgram{"baton-test", "Tests the parser.", "baton-test --max-num-seqs 8"};
 
@@ -118,11 +122,12 @@ TEST_F(CommandLineDeathTest, HelpShowsOnlyOwnFlags) {
     Parse({"--help"});
   };
   EXPECT_EXIT(help_to_stderr(), ExitedWithCode(0),
-              "Tests the parser[^@]*baton-test --max-num-seqs 8[^@]*"
-              "--enable-prefix-caching [|] --no-enable-prefix-caching \\(default: on\\)[^@]*"
-              "--max-num-seqs \\(default: 256\\)");
-  for (const auto& [name, flag] : absl::GetAllFlags())
-    EXPECT_EQ(flag->Filename().find("/absl/"), std::string::npos) << name;
+              AllOf(ContainsRegex("Tests the parser[^@]*baton-test --max-num-seqs 8[^@]*"
+                                  "--enable-prefix-caching [|] --no-enable-prefix-caching "
+                                  "\\(default: on\\)[^@]*"
+                                  "--max-num-seqs \\(default: 256\\)"),
+                    // Those of Abseil's own parser, which is linked or not.
+                    Not(HasSubstr("undefok")), Not(HasSubstr("flagfile"))));
 }
 
 }  // namespace

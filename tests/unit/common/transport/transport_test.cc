@@ -1,7 +1,6 @@
 #include "common/transport/transport.h"
 
 #include <algorithm>
-#include <cstring>
 #include <random>
 #include <vector>
 
@@ -168,7 +167,7 @@ TEST_P(TransportOver, CarriesPayloadsOfEverySize) {
     ASSERT_TRUE(receiver.WaitForFrames(++frames).ok()) << size;
     EXPECT_EQ(receiver.last_header().stream_id, 17u);
     EXPECT_EQ(receiver.last_header().source, a->source());
-    EXPECT_EQ(std::memcmp(receiver.buffer().data() + 64, payload.data(), size), 0) << size;
+    EXPECT_TRUE(std::equal(payload.begin(), payload.end(), receiver.buffer().data() + 64)) << size;
   }
   EXPECT_EQ(b->counters().frames_refused, 0u);
   b->SetReceiver(FrameKind::kHiddenState, nullptr);

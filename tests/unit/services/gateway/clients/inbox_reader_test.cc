@@ -119,6 +119,18 @@ TEST_F(InboxReaderTest, HearsOfADeadlineThatPassedWhileTheInboxWasFull) {
   EXPECT_EQ(status_.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
+// The call's context may be the last to hold the channel.
+TEST_F(InboxReaderTest, AnEndedCallIsOfTheExecutorAlone) {
+  Open(1, /*stays=*/false);
+  ASSERT_TRUE(source_.returned.WaitForNotificationWithTimeout(kPatience));
+  const std::weak_ptr<Reader> reader = reader_;
+  RunUntilEnded();
+  open_calls_ = std::make_unique<OpenCalls>();  // waits until gRPC is done with the call
+  reader_.reset();
+  while (executor_.RunOne()) continue;
+  EXPECT_TRUE(reader.expired()) << "a thread of gRPC still holds it";
+}
+
 TEST_F(InboxReaderTest, CancelEndsACallWhoseInboxIsFull) {
   Open(5 * Reader::kCapacity, /*stays=*/true);
   ASSERT_TRUE(source_.written.WaitForNotificationWithTimeout(kPatience));
