@@ -68,9 +68,11 @@ struct TransportOptions {
   std::string net_devices;
   // After traffic the thread polls for this long before it sleeps. Zero where cores are shared.
   absl::Duration spin = absl::ZeroDuration();
+  // For tests: frames of which it says true are lost on their way in. On the transport's thread.
+  std::function<bool(const FrameHeader&)> lose;
 };
 
-// What a transport has done since it began.
+// What a transport has done since it began. Hellos are not counted as received: they repeat.
 struct TransportCounters {
   uint64_t frames_sent = 0;
   uint64_t bytes_sent = 0;  // payload
@@ -125,9 +127,10 @@ class Transport {
   // The same for frames of `kind` with this stream_id alone; they go before SetReceiver's.
   virtual void SetStreamReceiver(FrameKind kind, uint64_t stream_id, FrameReceiver* receiver) = 0;
 
-  // Connects and exchanges hellos; the same address twice gives the same peer while it stands.
-  // Errors: InvalidArgument (address), DeadlineExceeded, Unavailable, FailedPrecondition (other
-  // frame version). Not from the transport's thread.
+  // Connects and exchanges hellos; the same address twice gives the same peer while it stands. The
+  // hello is repeated until it is answered, after a while over a fresh connection. Errors:
+  // InvalidArgument (address), DeadlineExceeded, Unavailable, FailedPrecondition (other frame
+  // version). Not from the transport's thread.
   virtual absl::StatusOr<std::shared_ptr<Peer>> Connect(absl::string_view address,
                                                         absl::Time deadline) = 0;
 

@@ -1,5 +1,6 @@
 #include "common/transport/ucx_peer.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -66,10 +67,11 @@ absl::Status UcxPeer::Open() {
                        "connecting over UCX");
 }
 
-void UcxPeer::Establish(uint64_t source, std::string name) {
+void UcxPeer::Establish(uint64_t source, uint64_t partner_connection, absl::string_view name) {
+  partner_connection_ = std::max(partner_connection_, partner_connection);
+  if (std::exchange(established_, true)) return;
   source_ = source;
-  name_ = std::move(name);
-  established_ = true;
+  name_ = std::string(name);
 }
 
 ucp_ep_h UcxPeer::TakeEndpoint() { return std::exchange(endpoint_, nullptr); }

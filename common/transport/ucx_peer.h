@@ -42,8 +42,9 @@ struct UcxCore {
 // Methods without "locked" in their comment take the core's lock themselves.
 class UcxPeer final : public Peer, public std::enable_shared_from_this<UcxPeer> {
  public:
-  UcxPeer(std::shared_ptr<UcxCore> core, std::string address)
-      : core_(std::move(core)), address_(std::move(address)) {}
+  // `connection` numbers the connections that this transport opens, from 1.
+  UcxPeer(std::shared_ptr<UcxCore> core, std::string address, uint64_t connection)
+      : core_(std::move(core)), address_(std::move(address)), connection_(connection) {}
 
   void Send(FrameHeader header, std::span<const std::byte> payload,
             std::function<void(const absl::Status&)> done, bool has_payload_crc) override;
@@ -55,10 +56,14 @@ class UcxPeer final : public Peer, public std::enable_shared_from_this<UcxPeer> 
 
   // The rest is for UcxTransport, called locked.
   const std::string& address() const { return address_; }
+  uint64_t connection() const { return connection_; }
+  // The partner's number of its newest connection to this transport; once established.
+  uint64_t partner_connection() const { return partner_connection_; }
   bool established() const { return established_; }
   bool failed() const { return !status_.ok(); }
   absl::Status Open();
-  void Establish(uint64_t source, std::string name);
+  // The partner has said who it is; saying it again changes nothing.
+  void Establish(uint64_t source, uint64_t partner_connection, absl::string_view name);
   // Gives the endpoint up, for closing.
   ucp_ep_h TakeEndpoint();
 
@@ -72,6 +77,8 @@ class UcxPeer final : public Peer, public std::enable_shared_from_this<UcxPeer> 
 
   const std::shared_ptr<UcxCore> core_;
   const std::string address_;
+  const uint64_t connection_;
+  uint64_t partner_connection_ = 0;
   ucp_ep_h endpoint_ = nullptr;
   bool established_ = false;
   absl::Status status_;

@@ -22,19 +22,12 @@ namespace {
 constexpr int kProgressBatch = 64;
 // How long accepted payloads may take to land after their receiver has gone.
 constexpr auto kLandingGrace = std::chrono::seconds(1);
-// A transport talks with the stages of a group or with the workers of one loader: far fewer.
-constexpr size_t kMaxPeers = 1024;
 // How long UCX may take to close connections when the transport goes.
 constexpr absl::Duration kClosingLimit = absl::Seconds(2);
 
 uint64_t RandomSource() {
   std::random_device device;
   return (uint64_t{device()} << 32) | device();
-}
-
-std::chrono::system_clock::time_point ToWaitLimit(absl::Time deadline) {
-  // Far deadlines overflow inside wait_until.
-  return absl::ToChronoTime(std::min(deadline, absl::Now() + absl::Hours(24)));
 }
 
 }  // namespace
@@ -83,47 +76,6 @@ UcxTransport::~UcxTransport() {
   const std::lock_guard lock(core_->mutex);
   CloseEverything();
   core_->worker.reset();
-}
-
-std::shared_ptr<UcxPeer> UcxTransport::FindByAddress(absl::string_view address) {
-  for (const std::shared_ptr<UcxPeer>& peer : peers_) {
-    if (!peer->failed() && peer->address() == address) return peer;
-  }
-  return nullptr;
-}
-
-absl::StatusOr<std::shared_ptr<UcxPeer>> UcxTransport::OpenPeer(absl::string_view address) {
-  if (peers_.size() >= kMaxPeers) {
-    return absl::ResourceExhaustedError(absl::StrCat("there are ", kMaxPeers, " peers already"));
-  }
-  auto peer = std::make_shared<UcxPeer>(core_, std::string(address));
-  RETURN_IF_ERROR(peer->Open());
-  peers_.push_back(peer);
-  return peer;
-}
-
-absl::StatusOr<std::shared_ptr<Peer>> UcxTransport::Connect(absl::string_view address,
-                                                            absl::Time deadline) {
-  if (address.size() < kMinAddressBytes || address.size() > kMaxAddressBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("a UCX address has ", kMinAddressBytes, "..",
-                                                   kMaxAddressBytes, " bytes, not ",
-                                                   address.size()));
-  }
-  std::unique_lock lock(core_->mutex);
-  std::shared_ptr<UcxPeer> peer = FindByAddress(address);
-  if (peer == nullptr) {
-    ASSIGN_OR_RETURN(peer, OpenPeer(address));
-    SendHello(peer);
-  }
-  const bool settled = changed_.wait_until(lock, ToWaitLimit(deadline),
-                                           [&] { return peer->established() || peer->failed(); });
-  if (!settled) {
-    const auto late = absl::DeadlineExceededError("no answer to the hello over UCX");
-    peer->Fail(late);
-    return late;
-  }
-  RETURN_IF_ERROR(peer->status());
-  return peer;
 }
 
 std::shared_ptr<Peer> UcxTransport::FindPeer(uint64_t source) {
@@ -228,20 +180,24 @@ bool UcxTransport::ArmOrRetry() {
 void UcxTransport::CloseFailedPeers() {
   for (const std::shared_ptr<UcxPeer>& peer : std::exchange(core_->failed, {})) {
     StartClosing(peer->TakeEndpoint());
-    std::erase(peers_, peer);
-    const auto found = peers_by_source_.find(peer->source());
-    if (found != peers_by_source_.end() && found->second == peer) {
-      peers_by_source_.erase(found);
-      BATON_LOG(INFO) << peer->status().message();
-      for (FrameReceiver* receiver : Receivers()) receiver->PeerLost(peer->source());
-    }
-    changed_.notify_all();
+    Forget(peer);
   }
   std::erase_if(closing_, [](void* request) {
     if (ucp_request_check_status(request) == UCS_INPROGRESS) return false;
     ucp_request_free(request);
     return true;
   });
+}
+
+void UcxTransport::Forget(const std::shared_ptr<UcxPeer>& peer) {
+  std::erase(peers_, peer);
+  const auto found = peers_by_source_.find(peer->source());
+  if (found != peers_by_source_.end() && found->second == peer) {
+    peers_by_source_.erase(found);
+    BATON_LOG(INFO) << peer->status().message();
+    for (FrameReceiver* receiver : Receivers()) receiver->PeerLost(peer->source());
+  }
+  changed_.notify_all();
 }
 
 void UcxTransport::StartClosing(ucp_ep_h endpoint) {

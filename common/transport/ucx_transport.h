@@ -75,23 +75,31 @@ class UcxTransport final : public Transport {
   void Deliver(FrameReceiver* receiver, const FrameHeader& header, const absl::Status& status);
   void Refuse(const absl::Status& reason);
 
-  // Hellos.
+  // Hellos: each carries the number of its sender's connection. Who waits for an answer repeats it;
+  // an older number than the newest is of a connection that the partner has given up, and a newer
+  // one says that it has given up the one that stands.
   ucs_status_t TakeHello(const FrameHeader& header, const Message& message);
   // Whether `source` is that of another peer than `peer` (null: one that is not known yet).
   bool IsTaken(uint64_t source, const std::shared_ptr<UcxPeer>& peer) const;
   void OnHello(const FrameHeader& header, std::span<const std::byte> payload);
   void OnGoodbye(const FrameHeader& header);
   void OnHelloAnswer(const FrameHeader& header, std::span<const std::byte> payload);
-  void Establish(const std::shared_ptr<UcxPeer>& peer, uint64_t source, absl::string_view name);
+  void Establish(const std::shared_ptr<UcxPeer>& peer, const FrameHeader& header,
+                 absl::string_view name);
   std::shared_ptr<UcxPeer> FindByAddress(absl::string_view address);
   absl::StatusOr<std::shared_ptr<UcxPeer>> OpenPeer(absl::string_view address);
   void SendHello(const std::shared_ptr<UcxPeer>& peer);
+  // Says hello until it is answered, the peer fails or `limit` passes. Whether the peer stands.
+  bool AwaitAnswer(std::unique_lock<std::recursive_mutex>& lock,
+                   const std::shared_ptr<UcxPeer>& peer, absl::Time limit);
 
   // The thread.
   void Run();
   bool ProgressSome();
   bool ArmOrRetry();
   void CloseFailedPeers();
+  // Takes a failed peer out of what is known, and tells the receivers, once.
+  void Forget(const std::shared_ptr<UcxPeer>& peer);
   void StartClosing(ucp_ep_h endpoint);
   void CloseEverything();
 
@@ -103,6 +111,7 @@ class UcxTransport final : public Transport {
   std::vector<Landing*> landings_;  // rendezvous payloads under way
   std::vector<std::shared_ptr<UcxPeer>> peers_;
   std::unordered_map<uint64_t, std::shared_ptr<UcxPeer>> peers_by_source_;
+  uint64_t next_connection_ = 1;
   std::vector<void*> closing_;  // UCX's requests of endpoints that are being closed
   std::condition_variable_any changed_;
   bool stopping_ = false;

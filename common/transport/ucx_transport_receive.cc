@@ -1,4 +1,4 @@
-// The receiving half of UcxTransport: frames in, hellos, refusals.
+// The receiving half of UcxTransport: frames in, refusals.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -16,47 +16,6 @@ namespace {
 // Refused frames are counted always, and logged at the 1st, 2nd, 4th, 8th ... so that a broken peer
 // does not fill the log.
 bool IsPowerOfTwo(uint64_t value) { return (value & (value - 1)) == 0; }
-
-constexpr size_t kMaxHelloBytes = kMaxAddressBytes + 256;
-
-// A hello's payload: length of the address (u16), address, name.
-std::string EncodeHello(absl::string_view address, absl::string_view name) {
-  const auto length = static_cast<uint16_t>(address.size());
-  std::string out(reinterpret_cast<const char*>(&length), sizeof(length));
-  absl::StrAppend(&out, address, name);
-  return out;
-}
-
-struct Hello {
-  absl::string_view address;
-  absl::string_view name;
-};
-
-absl::StatusOr<Hello> ParseHello(std::span<const std::byte> payload) {
-  uint16_t length = 0;
-  const absl::string_view text(reinterpret_cast<const char*>(payload.data()), payload.size());
-  if (text.size() < sizeof(length)) return absl::InvalidArgumentError("hello without an address");
-  std::memcpy(&length, text.data(), sizeof(length));
-  const absl::string_view rest = text.substr(sizeof(length));
-  if (length < kMinAddressBytes || length > kMaxAddressBytes || length > rest.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("hello with an address of ", length, " bytes in ", text.size()));
-  }
-  return Hello{.address = rest.substr(0, length), .name = rest.substr(length)};
-}
-
-// Sends a payload that the frame itself keeps alive.
-void SendOwned(const std::shared_ptr<UcxPeer>& peer, FrameHeader header, std::string payload) {
-  auto owned = std::make_shared<std::string>(std::move(payload));
-  const auto bytes = std::as_bytes(std::span(owned->data(), owned->size()));
-  header.total_bytes = bytes.size();
-  peer->Send(
-      header, bytes,
-      [owned, peer](const absl::Status& status) {
-        if (!status.ok()) peer->Fail(status);
-      },
-      /*has_payload_crc=*/false);
-}
 
 }  // namespace
 
@@ -82,11 +41,12 @@ ucs_status_t UcxTransport::Receive(const Message& message) {
         absl::StrCat(Describe(*header), " came with ", message.length, " bytes")));
     return UCS_OK;
   }
-  core_->frames_received.fetch_add(1, std::memory_order_relaxed);
-  core_->bytes_received.fetch_add(message.length, std::memory_order_relaxed);
+  if (options_.lose && options_.lose(*header)) return UCS_OK;
   if (header->kind == FrameKind::kHello || header->kind == FrameKind::kHelloAnswer) {
     return TakeHello(*header, message);
   }
+  core_->frames_received.fetch_add(1, std::memory_order_relaxed);
+  core_->bytes_received.fetch_add(message.length, std::memory_order_relaxed);
   if (header->kind == FrameKind::kGoodbye) {
     OnGoodbye(*header);
     return UCS_OK;
@@ -117,19 +77,6 @@ ucs_status_t UcxTransport::Receive(const Message& message) {
   Deliver(receiver, *header,
           crc == header->payload_crc ? absl::OkStatus()
                                      : absl::DataLossError("payload checksum is wrong"));
-  return UCS_OK;
-}
-
-ucs_status_t UcxTransport::TakeHello(const FrameHeader& header, const Message& message) {
-  const std::span payload(static_cast<const std::byte*>(message.data), message.length);
-  if (message.is_rendezvous || message.length > kMaxHelloBytes ||
-      Crc32c(payload) != header.payload_crc) {
-    Refuse(absl::DataLossError(absl::StrCat("broken ", Describe(header))));
-  } else if (header.kind == FrameKind::kHello) {
-    OnHello(header, payload);
-  } else {
-    OnHelloAnswer(header, payload);
-  }
   return UCS_OK;
 }
 
@@ -177,59 +124,6 @@ void UcxTransport::Deliver(FrameReceiver* receiver, const FrameHeader& header,
 void UcxTransport::Refuse(const absl::Status& reason) {
   const uint64_t count = core_->frames_refused.fetch_add(1) + 1;
   if (IsPowerOfTwo(count)) BATON_LOG(WARNING) << "refused frame " << count << ": " << reason;
-}
-
-void UcxTransport::SendHello(const std::shared_ptr<UcxPeer>& peer) {
-  SendOwned(peer, {.kind = FrameKind::kHello}, EncodeHello(address_, core_->name));
-}
-
-bool UcxTransport::IsTaken(uint64_t source, const std::shared_ptr<UcxPeer>& peer) const {
-  if (peer != nullptr && peer->established()) return peer->source() != source;
-  const auto found = peers_by_source_.find(source);
-  return found != peers_by_source_.end() && found->second != peer && !found->second->failed();
-}
-
-void UcxTransport::OnHello(const FrameHeader& header, std::span<const std::byte> payload) {
-  const absl::StatusOr<Hello> hello = ParseHello(payload);
-  if (!hello.ok()) return Refuse(hello.status());
-  std::shared_ptr<UcxPeer> peer = FindByAddress(hello->address);
-  if (IsTaken(header.source, peer)) {
-    return Refuse(absl::AlreadyExistsError(
-        absl::StrCat("hello of ", hello->name, " under a source that another peer has")));
-  }
-  if (peer == nullptr) {
-    absl::StatusOr<std::shared_ptr<UcxPeer>> opened = OpenPeer(hello->address);
-    if (!opened.ok()) return Refuse(opened.status());
-    peer = *std::move(opened);
-  }
-  Establish(peer, header.source, hello->name);
-  SendOwned(peer, {.kind = FrameKind::kHelloAnswer}, EncodeHello(address_, core_->name));
-}
-
-void UcxTransport::OnHelloAnswer(const FrameHeader& header, std::span<const std::byte> payload) {
-  const absl::StatusOr<Hello> hello = ParseHello(payload);
-  if (!hello.ok()) return Refuse(hello.status());
-  const std::shared_ptr<UcxPeer> peer = FindByAddress(hello->address);
-  if (peer == nullptr) return Refuse(absl::NotFoundError("answer to a hello that nobody sent"));
-  if (IsTaken(header.source, peer)) {
-    return Refuse(absl::AlreadyExistsError(
-        absl::StrCat("answer of ", hello->name, " under a source that another peer has")));
-  }
-  Establish(peer, header.source, hello->name);
-}
-
-void UcxTransport::OnGoodbye(const FrameHeader& header) {
-  const auto found = peers_by_source_.find(header.source);
-  if (found == peers_by_source_.end()) return;
-  found->second->Fail(
-      absl::UnavailableError(absl::StrCat(found->second->name(), " has closed its connection")));
-}
-
-void UcxTransport::Establish(const std::shared_ptr<UcxPeer>& peer, uint64_t source,
-                             absl::string_view name) {
-  if (!peer->established()) peer->Establish(source, std::string(name.substr(0, kMaxNameBytes)));
-  peers_by_source_[peer->source()] = peer;
-  changed_.notify_all();
 }
 
 }  // namespace baton

@@ -84,7 +84,7 @@ TEST(FrameHeader, NamesBothVersions) {
   const auto parsed = ParseFrameHeader(WithField<uint16_t>(4, 9));
   EXPECT_EQ(parsed.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(absl::StrContains(parsed.status().message(), "version 9"));
-  EXPECT_TRUE(absl::StrContains(parsed.status().message(), "version 1"));
+  EXPECT_TRUE(absl::StrContains(parsed.status().message(), "version 2"));
 }
 
 TEST(FrameHeader, RefusesUnknownKinds) {

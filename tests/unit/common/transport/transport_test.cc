@@ -1,12 +1,7 @@
 #include "common/transport/transport.h"
 
 #include <algorithm>
-#include <random>
-#include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
@@ -14,73 +9,6 @@
 
 namespace baton {
 namespace {
-
-constexpr absl::Duration kPatience = absl::Seconds(5);
-
-// Takes every frame whose offset and length lie inside one buffer, and remembers what came.
-class BufferReceiver final : public FrameReceiver {
- public:
-  explicit BufferReceiver(size_t size) : buffer_(size) {}
-
-  absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader& header) override {
-    if (header.offset + header.payload_bytes > buffer_.size()) {
-      return absl::InvalidArgumentError("outside the buffer");
-    }
-    return std::span(buffer_).subspan(header.offset, header.payload_bytes);
-  }
-  void Complete(const FrameHeader& header, const absl::Status& status) override {
-    const absl::MutexLock lock(&mutex_);
-    last_header_ = header;
-    statuses_.push_back(status);
-  }
-  void PeerLost(uint64_t source) override {
-    const absl::MutexLock lock(&mutex_);
-    lost_.push_back(source);
-  }
-
-  absl::Status WaitForFrames(size_t count) {
-    const absl::MutexLock lock(&mutex_);
-    const auto enough = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return statuses_.size() >= count; };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&enough), kPatience)) {
-      return absl::DeadlineExceededError("frames are missing");
-    }
-    return statuses_[count - 1];
-  }
-  bool WaitForLoss(uint64_t source) {
-    const absl::MutexLock lock(&mutex_);
-    const auto lost = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return std::find(lost_.begin(), lost_.end(), source) != lost_.end();
-    };
-    return mutex_.AwaitWithTimeout(absl::Condition(&lost), kPatience);
-  }
-  FrameHeader last_header() {
-    const absl::MutexLock lock(&mutex_);
-    return last_header_;
-  }
-  std::span<const std::byte> buffer() const { return buffer_; }
-
- private:
-  std::vector<std::byte> buffer_;
-  absl::Mutex mutex_;
-  std::vector<absl::Status> statuses_ ABSL_GUARDED_BY(mutex_);
-  std::vector<uint64_t> lost_ ABSL_GUARDED_BY(mutex_);
-  FrameHeader last_header_ ABSL_GUARDED_BY(mutex_);
-};
-
-absl::Status SendAndWait(Peer& peer, const FrameHeader& header, std::span<const std::byte> payload,
-                         bool has_payload_crc = false) {
-  absl::Notification sent;
-  absl::Status result;
-  peer.Send(
-      header, payload,
-      [&](const absl::Status& status) {
-        result = status;
-        sent.Notify();
-      },
-      has_payload_crc);
-  sent.WaitForNotification();
-  return result;
-}
 
 class TransportOver : public testing::TestWithParam<const char*> {
  protected:
@@ -97,15 +25,6 @@ class TransportOver : public testing::TestWithParam<const char*> {
 INSTANTIATE_TEST_SUITE_P(Both, TransportOver, testing::Values("tcp", "sm"),
                          [](const auto& test) { return std::string(test.param); });
 
-// What a hello carries: length of the address, address, name.
-std::vector<std::byte> HelloOf(absl::string_view address) {
-  const auto length = static_cast<uint16_t>(address.size());
-  std::vector<std::byte> payload(sizeof(length) + address.size() + 1, std::byte{'x'});
-  std::memcpy(payload.data(), &length, sizeof(length));
-  std::memcpy(payload.data() + sizeof(length), address.data(), address.size());
-  return payload;
-}
-
 TEST_P(TransportOver, RefusesForgedHellos) {
   const auto a = MakeTransport("alice");
   const auto b = MakeTransport("bob");
@@ -114,8 +33,8 @@ TEST_P(TransportOver, RefusesForgedHellos) {
   b->SetReceiver(FrameKind::kCredit, &receiver);
   const auto peer = *a->Connect(b->address(), Soon());
   // An address that ends before UCX has read it, and somebody else's under alice's source.
-  ASSERT_TRUE(SendAndWait(*peer, {.kind = FrameKind::kHello}, HelloOf("short")).ok());
-  ASSERT_TRUE(SendAndWait(*peer, {.kind = FrameKind::kHello}, HelloOf(c->address())).ok());
+  ASSERT_TRUE(SendHello(*peer, "short").ok());
+  ASSERT_TRUE(SendHello(*peer, c->address()).ok());
   ASSERT_TRUE(SendAndWait(*peer, {.kind = FrameKind::kCredit}, {}).ok());
   ASSERT_TRUE(receiver.WaitForFrames(1).ok());
   EXPECT_EQ(b->counters().frames_refused, 2u);

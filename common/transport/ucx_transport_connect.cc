@@ -1,0 +1,213 @@
+// How UcxTransport's connections begin: hellos, their answers, and what becomes of older ones.
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+#include "common/checksum/crc32c.h"
+#include "common/status/status_macros.h"
+#include "common/transport/ucx_transport.h"
+
+namespace baton {
+namespace {
+
+// A transport talks with the stages of a group or with the workers of one loader: far fewer.
+constexpr size_t kMaxPeers = 1024;
+constexpr size_t kMaxHelloBytes = kMaxAddressBytes + 256;
+// How often a hello is said until it is answered.
+constexpr absl::Duration kHelloInterval = absl::Milliseconds(100);
+// How long an endpoint may show no life before the hello goes over a fresh one; doubles each time,
+// so that a partner that is merely slow gets to answer.
+constexpr absl::Duration kFirstSilence = absl::Seconds(1);
+// Endpoints that may break before their hello is answered: one may have met the partner while it
+// closed an older connection, two met nobody.
+constexpr int kMaxBroken = 2;
+
+std::chrono::system_clock::time_point ToWaitLimit(absl::Time deadline) {
+  // Far deadlines overflow inside wait_until.
+  return absl::ToChronoTime(std::min(deadline, absl::Now() + absl::Hours(24)));
+}
+
+// A hello's payload: length of the address (u16), address, name.
+std::string EncodeHello(absl::string_view address, absl::string_view name) {
+  const auto length = static_cast<uint16_t>(address.size());
+  std::string out(reinterpret_cast<const char*>(&length), sizeof(length));
+  absl::StrAppend(&out, address, name);
+  return out;
+}
+
+struct Hello {
+  absl::string_view address;
+  absl::string_view name;
+};
+
+absl::StatusOr<Hello> ParseHello(std::span<const std::byte> payload) {
+  uint16_t length = 0;
+  const absl::string_view text(reinterpret_cast<const char*>(payload.data()), payload.size());
+  if (text.size() < sizeof(length)) return absl::InvalidArgumentError("hello without an address");
+  std::memcpy(&length, text.data(), sizeof(length));
+  const absl::string_view rest = text.substr(sizeof(length));
+  if (length < kMinAddressBytes || length > kMaxAddressBytes || length > rest.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello with an address of ", length, " bytes in ", text.size()));
+  }
+  return Hello{.address = rest.substr(0, length), .name = rest.substr(length)};
+}
+
+// Sends a payload that the frame itself keeps alive.
+void SendOwned(const std::shared_ptr<UcxPeer>& peer, FrameHeader header, std::string payload) {
+  auto owned = std::make_shared<std::string>(std::move(payload));
+  const auto bytes = std::as_bytes(std::span(owned->data(), owned->size()));
+  header.total_bytes = bytes.size();
+  peer->Send(
+      header, bytes,
+      [owned, peer](const absl::Status& status) {
+        if (!status.ok()) peer->Fail(status);
+      },
+      /*has_payload_crc=*/false);
+}
+
+}  // namespace
+
+std::shared_ptr<UcxPeer> UcxTransport::FindByAddress(absl::string_view address) {
+  for (const std::shared_ptr<UcxPeer>& peer : peers_) {
+    if (!peer->failed() && peer->address() == address) return peer;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<std::shared_ptr<UcxPeer>> UcxTransport::OpenPeer(absl::string_view address) {
+  if (peers_.size() >= kMaxPeers) {
+    return absl::ResourceExhaustedError(absl::StrCat("there are ", kMaxPeers, " peers already"));
+  }
+  auto peer = std::make_shared<UcxPeer>(core_, std::string(address), next_connection_++);
+  RETURN_IF_ERROR(peer->Open());
+  peers_.push_back(peer);
+  return peer;
+}
+
+absl::StatusOr<std::shared_ptr<Peer>> UcxTransport::Connect(absl::string_view address,
+                                                            absl::Time deadline) {
+  if (address.size() < kMinAddressBytes || address.size() > kMaxAddressBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("a UCX address has ", kMinAddressBytes, "..",
+                                                   kMaxAddressBytes, " bytes, not ",
+                                                   address.size()));
+  }
+  std::unique_lock lock(core_->mutex);
+  int num_broken = 0;
+  for (absl::Duration silence = kFirstSilence;; silence *= 2) {
+    std::shared_ptr<UcxPeer> peer = FindByAddress(address);
+    if (peer == nullptr) {
+      ASSIGN_OR_RETURN(peer, OpenPeer(address));
+    }
+    const absl::Time limit = std::min(deadline, absl::Now() + silence);
+    if (AwaitAnswer(lock, peer, limit)) return peer;
+    if (!peer->failed()) {
+      peer->Fail(absl::DeadlineExceededError("no answer to the hello over UCX"));
+    }
+    if (absl::Now() >= deadline) return peer->status();
+    const bool was_silent = absl::IsDeadlineExceeded(peer->status());
+    if (!was_silent && ++num_broken == kMaxBroken) return peer->status();
+  }
+}
+
+bool UcxTransport::AwaitAnswer(std::unique_lock<std::recursive_mutex>& lock,
+                               const std::shared_ptr<UcxPeer>& peer, absl::Time limit) {
+  const auto settled = [&] { return peer->established() || peer->failed(); };
+  while (!settled()) {
+    SendHello(peer);
+    const absl::Time next = std::min(limit, absl::Now() + kHelloInterval);
+    if (changed_.wait_until(lock, ToWaitLimit(next), settled)) break;
+    if (next == limit) return false;
+  }
+  return !peer->failed();
+}
+
+ucs_status_t UcxTransport::TakeHello(const FrameHeader& header, const Message& message) {
+  const std::span payload(static_cast<const std::byte*>(message.data), message.length);
+  if (message.is_rendezvous || message.length > kMaxHelloBytes ||
+      Crc32c(payload) != header.payload_crc) {
+    Refuse(absl::DataLossError(absl::StrCat("broken ", Describe(header))));
+  } else if (header.kind == FrameKind::kHello) {
+    OnHello(header, payload);
+  } else {
+    OnHelloAnswer(header, payload);
+  }
+  return UCS_OK;
+}
+
+void UcxTransport::SendHello(const std::shared_ptr<UcxPeer>& peer) {
+  SendOwned(peer, {.kind = FrameKind::kHello, .stream_id = peer->connection()},
+            EncodeHello(address_, core_->name));
+}
+
+bool UcxTransport::IsTaken(uint64_t source, const std::shared_ptr<UcxPeer>& peer) const {
+  if (peer != nullptr && peer->established()) return peer->source() != source;
+  const auto found = peers_by_source_.find(source);
+  return found != peers_by_source_.end() && found->second != peer && !found->second->failed();
+}
+
+void UcxTransport::OnHello(const FrameHeader& header, std::span<const std::byte> payload) {
+  const absl::StatusOr<Hello> hello = ParseHello(payload);
+  if (!hello.ok()) return Refuse(hello.status());
+  std::shared_ptr<UcxPeer> peer = FindByAddress(hello->address);
+  if (IsTaken(header.source, peer)) {
+    return Refuse(absl::AlreadyExistsError(
+        absl::StrCat("hello of ", hello->name, " under a source that another peer has")));
+  }
+  if (peer != nullptr && peer->established() && header.stream_id < peer->partner_connection()) {
+    return Refuse(absl::FailedPreconditionError(
+        absl::StrCat("hello of ", hello->name, " from a connection that it has given up")));
+  }
+  if (peer != nullptr && peer->established() && header.stream_id > peer->partner_connection()) {
+    // The partner has given the old connection up. What is sent over it may go nowhere.
+    peer->Fail(absl::UnavailableError(absl::StrCat(peer->name(), " connects anew")));
+    Forget(peer);
+    peer = nullptr;
+  }
+  if (peer == nullptr) {
+    absl::StatusOr<std::shared_ptr<UcxPeer>> opened = OpenPeer(hello->address);
+    if (!opened.ok()) return Refuse(opened.status());
+    peer = *std::move(opened);
+  }
+  Establish(peer, header, hello->name);
+  SendOwned(peer,
+            {.kind = FrameKind::kHelloAnswer,
+             .stream_id = peer->connection(),
+             .sequence = header.stream_id},
+            EncodeHello(address_, core_->name));
+}
+
+void UcxTransport::OnHelloAnswer(const FrameHeader& header, std::span<const std::byte> payload) {
+  const absl::StatusOr<Hello> hello = ParseHello(payload);
+  if (!hello.ok()) return Refuse(hello.status());
+  const std::shared_ptr<UcxPeer> peer = FindByAddress(hello->address);
+  if (peer == nullptr || peer->connection() != header.sequence) {
+    return Refuse(absl::NotFoundError(
+        absl::StrCat("answer of ", hello->name, " to a hello that nobody waits for")));
+  }
+  if (IsTaken(header.source, peer)) {
+    return Refuse(absl::AlreadyExistsError(
+        absl::StrCat("answer of ", hello->name, " under a source that another peer has")));
+  }
+  Establish(peer, header, hello->name);
+}
+
+void UcxTransport::OnGoodbye(const FrameHeader& header) {
+  const auto found = peers_by_source_.find(header.source);
+  if (found == peers_by_source_.end()) return;
+  found->second->Fail(
+      absl::UnavailableError(absl::StrCat(found->second->name(), " has closed its connection")));
+}
+
+void UcxTransport::Establish(const std::shared_ptr<UcxPeer>& peer, const FrameHeader& header,
+                             absl::string_view name) {
+  peer->Establish(header.source, header.stream_id, name.substr(0, kMaxNameBytes));
+  peers_by_source_[peer->source()] = peer;
+  changed_.notify_all();
+}
+
+}  // namespace baton

@@ -1,0 +1,144 @@
+// How connections begin when hellos, answers or older connections are lost.
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "gtest/gtest.h"
+
+#include "common/transport/transport.h"
+#include "tests/unit/common/transport/transport_inputs.h"
+
+namespace baton {
+namespace {
+
+using Loses = std::function<bool(const FrameHeader&)>;
+
+class HelloOver : public testing::TestWithParam<const char*> {
+ protected:
+  static std::unique_ptr<Transport> Make(const char* name, Loses lose = nullptr) {
+    return *Transport::Create({.name = name,
+                               .transports = GetParam(),
+                               .net_devices = absl::string_view(GetParam()) == "tcp" ? "lo" : "",
+                               .lose = std::move(lose)});
+  }
+  // Loses the first frame of a kind.
+  static Loses LosesFirst(FrameKind kind) {
+    auto done = std::make_shared<std::atomic<bool>>(false);
+    return [kind, done](const FrameHeader& header) {
+      return header.kind == kind && !done->exchange(true);
+    };
+  }
+  // A frame arrives from either end at the other.
+  static void ExpectBothWays(Transport& first, Transport& second) {
+    for (const auto& [from, to] : {std::pair(&first, &second), std::pair(&second, &first)}) {
+      BufferReceiver receiver(0);
+      to->SetReceiver(FrameKind::kCredit, &receiver);
+      const auto peer = from->FindPeer(to->source());
+      ASSERT_NE(peer, nullptr);
+      EXPECT_TRUE(SendAndWait(*peer, {.kind = FrameKind::kCredit}, {}).ok());
+      EXPECT_TRUE(receiver.WaitForFrames(1).ok());
+      EXPECT_EQ(receiver.last_header().source, from->source());
+      to->SetReceiver(FrameKind::kCredit, nullptr);
+    }
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Both, HelloOver, testing::Values("tcp", "sm"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST_P(HelloOver, IsSaidAgainWhenItIsLost) {
+  const auto a = Make("alice");
+  const auto b = Make("bob", LosesFirst(FrameKind::kHello));
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  EXPECT_EQ((*peer)->name(), "bob");
+  ExpectBothWays(*a, *b);
+}
+
+TEST_P(HelloOver, IsSaidAgainWhenItsAnswerIsLost) {
+  const auto a = Make("alice", LosesFirst(FrameKind::kHelloAnswer));
+  const auto b = Make("bob");
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  ExpectBothWays(*a, *b);
+}
+
+TEST_P(HelloOver, GoesOverAFreshConnectionWhenOneShowsNoLife) {
+  std::atomic<uint64_t> first{0};
+  const auto b = Make("bob", [&first](const FrameHeader& header) {
+    if (header.kind != FrameKind::kHello) return false;
+    uint64_t none = 0;
+    first.compare_exchange_strong(none, header.stream_id);
+    return header.stream_id == first;
+  });
+  const auto a = Make("alice");
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  ExpectBothWays(*a, *b);
+}
+
+TEST_P(HelloOver, ChangesNothingWhenItComesAgain) {
+  const auto a = Make("alice");
+  const auto b = Make("bob");
+  const auto peer = *a->Connect(b->address(), Soon());
+  const auto back = b->FindPeer(a->source());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(SendHello(*peer, a->address(), 1).ok());
+  }
+  ExpectBothWays(*a, *b);
+  EXPECT_EQ(b->FindPeer(a->source()), back);
+  EXPECT_EQ(*a->Connect(b->address(), Soon()), peer);
+  EXPECT_EQ(a->counters().frames_refused, 0u);
+  EXPECT_EQ(b->counters().frames_refused, 0u);
+}
+
+TEST_P(HelloOver, OfANewConnectionIsAnsweredOverAFreshOne) {
+  const auto a = Make("alice");
+  const auto b = Make("bob");
+  BufferReceiver watcher(0);
+  b->SetReceiver(FrameKind::kWeightChunk, &watcher);
+  const auto peer = *a->Connect(b->address(), Soon());
+  const auto back = b->FindPeer(a->source());
+  // Nothing tells bob that the old connection is of no use but the hello.
+  ASSERT_TRUE(SendHello(*peer, a->address(), 2).ok());
+  EXPECT_TRUE(watcher.WaitForLoss(a->source()));
+  EXPECT_FALSE(back->status().ok());
+  const auto fresh = b->FindPeer(a->source());
+  ASSERT_NE(fresh, nullptr);
+  EXPECT_NE(fresh, back);
+  EXPECT_TRUE(fresh->status().ok()) << fresh->status();
+  b->SetReceiver(FrameKind::kWeightChunk, nullptr);
+}
+
+TEST_P(HelloOver, OfAnOlderConnectionDoesNotTouchTheOneThatStands) {
+  const auto a = Make("alice");
+  const auto b = Make("bob");
+  (*a->Connect(b->address(), Soon()))->Fail(absl::UnavailableError("for the test"));
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  const auto back = b->FindPeer(a->source());
+  const uint64_t refused = b->counters().frames_refused;
+  ASSERT_TRUE(SendHello(**peer, a->address(), 1).ok());
+  ExpectBothWays(*a, *b);
+  EXPECT_EQ(b->counters().frames_refused, refused + 1);
+  EXPECT_EQ(b->FindPeer(a->source()), back);
+  EXPECT_TRUE((*peer)->status().ok()) << (*peer)->status();
+}
+
+TEST_P(HelloOver, FindsItsWayBackManyTimes) {
+  const auto a = Make("alice");
+  const auto b = Make("bob");
+  for (int i = 0; i < 50; ++i) {
+    Transport& from = i % 2 == 0 ? *a : *b;
+    Transport& to = i % 2 == 0 ? *b : *a;
+    const auto peer = from.Connect(to.address(), Soon());
+    ASSERT_TRUE(peer.ok()) << i << ": " << peer.status();
+    (*peer)->Fail(absl::UnavailableError("for the test"));
+  }
+}
+
+}  // namespace
+}  // namespace baton
