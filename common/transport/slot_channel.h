@@ -9,8 +9,11 @@
 // Parts of consecutive ranks that go to the same peer travel in one frame.
 //
 // Memory: num_slots objects at each end, allocated once; frames that no slot waits for are refused.
-// Threads: calls for different ranks may come from different threads; BeginEpoch from one at a
-// time.
+// Epochs: whoever has several channels over one transport ends the old epoch on all of them before
+// it connects for the new one, because ending it may break the connection to a partner that hangs,
+// and Connect gives the connection that stands.
+// Threads: calls for different ranks may come from different threads; EndEpoch and BeginEpoch from
+// one at a time.
 #pragma once
 
 #include <cstddef>
@@ -61,12 +64,14 @@ class SlotReceiver {
                                                               const SlotShape& shape);
   virtual ~SlotReceiver() = default;
 
-  // Drops everything of older epochs; frames of other epochs are refused from now on, and so are a
-  // rank's parts from another source than sent its first: epochs' numbers may come again. No part
-  // may be held by a caller. Waits until nothing of an older epoch is on its way into a slot, if
-  // need be by breaking connections. Errors: DeadlineExceeded naming the senders; every frame is
-  // refused then, until a later call succeeds.
-  virtual absl::Status BeginEpoch(uint64_t epoch, absl::Time deadline) = 0;
+  // Leaves the epoch, if there is one, and drops everything of it; every frame is refused from now
+  // on. No part may be held by a caller. Waits until nothing is on its way into a slot, if need be
+  // by breaking connections. Errors: DeadlineExceeded naming the senders; it may be called again.
+  virtual absl::Status EndEpoch(absl::Time deadline) = 0;
+
+  // Takes frames of this epoch alone, and of a rank only from the source that sent its first part.
+  // Errors: FailedPrecondition (the old epoch has not ended).
+  virtual absl::Status BeginEpoch(uint64_t epoch) = 0;
 
   // Waits for a part, which must be `bytes` long. It stays valid until Release. Errors:
   // DeadlineExceeded; DataLoss (checksum, another length, another step); Unavailable (the sender is
@@ -88,12 +93,14 @@ class SlotSender {
                                                             const SlotShape& shape);
   virtual ~SlotSender() = default;
 
-  // From now on rank r's parts go to peers[r]. No part may be held by a caller. Waits until the
-  // memory of older sends is free, if need be by breaking their connections. Errors:
-  // InvalidArgument (number of peers); DeadlineExceeded naming the old peers: the sender is in no
-  // epoch then, until a later call succeeds.
-  virtual absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers,
-                                  absl::Time deadline) = 0;
+  // Leaves the epoch, if there is one. No part may be held by a caller. Waits until the memory of
+  // its sends is free, if need be by breaking their connections. Errors: DeadlineExceeded naming
+  // the peers; it may be called again.
+  virtual absl::Status EndEpoch(absl::Time deadline) = 0;
+
+  // From now on rank r's parts go to peers[r]. Errors: InvalidArgument (number of peers),
+  // FailedPrecondition (the old epoch has not ended), Unavailable (a peer is lost already).
+  virtual absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) = 0;
 
   // Waits for a credit and a free slot: `bytes` to be filled, valid until Send. Errors:
   // DeadlineExceeded (no credit: the receiver is slow, frozen or cut off), Unavailable,

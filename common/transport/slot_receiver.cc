@@ -1,6 +1,7 @@
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -45,7 +46,8 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   }
   ~UcxSlotReceiver() override { transport_->SetReceiver(frames_.object, nullptr); }
 
-  absl::Status BeginEpoch(uint64_t epoch, absl::Time deadline) override;
+  absl::Status EndEpoch(absl::Time deadline) override;
+  absl::Status BeginEpoch(uint64_t epoch) override;
   absl::StatusOr<std::span<std::byte>> Receive(const PartKey& key, size_t bytes,
                                                absl::Time deadline) override;
   void Release(const PartKey& key) override;
@@ -56,6 +58,9 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   void PeerLost(uint64_t source) override;
 
  private:
+  // The connections that frames came over, by source. Not those that a source may have by now.
+  using Senders = std::map<uint64_t, std::shared_ptr<Peer>>;
+
   ReceiverSlot& SlotOf(uint64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return slots_[number % shape_.num_slots];
   }
@@ -72,8 +77,8 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckSlot(const FrameHeader& header) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEpoch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Breaks the connections to `sources`. Their names.
-  std::string CutOff(const std::set<uint64_t>& sources);
+  // Breaks these connections. Their names.
+  std::string CutOff(const Senders& senders);
 
   Transport* const transport_;
   const SlotShape shape_;
@@ -87,7 +92,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   uint64_t released_ ABSL_GUARDED_BY(mutex_) = 0;  // all objects up to it are released
   size_t num_landing_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::optional<uint64_t>> source_of_rank_ ABSL_GUARDED_BY(mutex_);  // of this epoch
-  std::set<uint64_t> sources_ ABSL_GUARDED_BY(mutex_);  // senders of this epoch
+  Senders senders_ ABSL_GUARDED_BY(mutex_);                                      // of this epoch
   absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -98,15 +103,14 @@ void UcxSlotReceiver::DropEpoch() {
     std::fill(slot.parts.begin(), slot.parts.end(), ReceivedPart::kAbsent);
   }
   released_ = 0;
-  sources_.clear();
+  senders_.clear();
   std::fill(source_of_rank_.begin(), source_of_rank_.end(), std::nullopt);
   aborted_ = absl::OkStatus();
 }
 
-std::string UcxSlotReceiver::CutOff(const std::set<uint64_t>& sources) {
+std::string UcxSlotReceiver::CutOff(const Senders& senders) {
   std::vector<std::string> names;
-  for (const uint64_t source : sources) {
-    const std::shared_ptr<Peer> peer = transport_->FindPeer(source);
+  for (const auto& [source, peer] : senders) {
     names.push_back(peer != nullptr ? peer->name() : absl::StrCat("source ", source));
     if (peer == nullptr) continue;
     peer->Fail(absl::DeadlineExceededError(
@@ -115,24 +119,32 @@ std::string UcxSlotReceiver::CutOff(const std::set<uint64_t>& sources) {
   return absl::StrJoin(names, ", ");
 }
 
-absl::Status UcxSlotReceiver::BeginEpoch(uint64_t epoch, absl::Time deadline) {
+absl::Status UcxSlotReceiver::EndEpoch(absl::Time deadline) {
   const auto landed = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_landing_ == 0; };
-  std::set<uint64_t> late;
+  Senders late;
   {
     const absl::MutexLock lock(&mutex_);
     epoch_ = 0;  // refuses every frame until the slots are free
     const absl::Time grace = std::min(deadline, absl::Now() + kLandingGrace);
-    if (!mutex_.AwaitWithDeadline(absl::Condition(&landed), grace)) late = sources_;
+    if (!mutex_.AwaitWithDeadline(absl::Condition(&landed), grace)) late = senders_;
   }
   const std::string names = CutOff(late);
   const absl::MutexLock lock(&mutex_);
   if (!mutex_.AwaitWithDeadline(absl::Condition(&landed), deadline)) {
     return absl::DeadlineExceededError(
-        absl::StrCat("epoch ", epoch, " cannot begin: ", num_landing_,
-                     " frames of an older one are still landing, though their senders were cut ",
-                     "off: ", names));
+        absl::StrCat(num_landing_, " frames of ", frames_.name,
+                     " are still landing, though their senders were cut off: ", names));
   }
   DropEpoch();
+  return absl::OkStatus();
+}
+
+absl::Status UcxSlotReceiver::BeginEpoch(uint64_t epoch) {
+  const absl::MutexLock lock(&mutex_);
+  if (epoch_ != 0 || num_landing_ > 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("epoch ", epoch, " cannot begin: an older one has not ended"));
+  }
   epoch_ = epoch;
   return absl::OkStatus();
 }
@@ -176,6 +188,7 @@ absl::Status UcxSlotReceiver::CheckSource(const FrameHeader& header,
 }
 
 absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& header) {
+  std::shared_ptr<Peer> sender = transport_->FindPeer(header.source);
   const absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(CheckSlot(header));
   std::pair<size_t, size_t> ranks;
@@ -198,7 +211,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& 
   slot.number = header.sequence;
   slot.step_id = header.stream_id;
   slot.total_bytes = header.total_bytes;
-  sources_.insert(header.source);
+  senders_[header.source] = std::move(sender);
   ++num_landing_;
   return std::span(MemoryOf(header.sequence) + header.offset, header.payload_bytes);
 }
@@ -251,7 +264,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Receive(const PartKey& key
 
 void UcxSlotReceiver::Release(const PartKey& key) {
   FrameHeader credit = {.kind = frames_.credit, .epoch = key.epoch};
-  std::vector<uint64_t> sources;
+  std::vector<std::shared_ptr<Peer>> senders;
   {
     const absl::MutexLock lock(&mutex_);
     if (key.epoch != epoch_ || !InWindow(key.number)) return;
@@ -272,11 +285,11 @@ void UcxSlotReceiver::Release(const PartKey& key) {
     }
     if (released_ == released_before) return;
     credit.sequence = released_ + shape_.num_slots;
-    sources.assign(sources_.begin(), sources_.end());
+    for (const auto& [source, sender] : senders_) senders.push_back(sender);
   }
-  for (const uint64_t source : sources) {
+  for (const std::shared_ptr<Peer>& sender : senders) {
     // A credit that cannot be sent means a lost connection, which PeerLost tells.
-    if (const auto peer = transport_->FindPeer(source)) peer->Send(credit, {}, nullptr);
+    if (sender != nullptr) sender->Send(credit, {}, nullptr);
   }
 }
 
@@ -287,7 +300,7 @@ void UcxSlotReceiver::Abort(const absl::Status& reason) {
 
 void UcxSlotReceiver::PeerLost(uint64_t source) {
   const absl::MutexLock lock(&mutex_);
-  if (!sources_.contains(source) || !aborted_.ok()) return;
+  if (!senders_.contains(source) || !aborted_.ok()) return;
   aborted_ = absl::UnavailableError(
       absl::StrCat("the connection to the stage that sends ", frames_.name, " is lost"));
 }

@@ -53,12 +53,12 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   }
   ~UcxSlotSender() override {
     // UCX may read the memory until then.
-    (void)Quiesce(absl::InfiniteFuture());
+    (void)EndEpoch(absl::InfiniteFuture());
     transport_->SetReceiver(frames_.credit, nullptr);
   }
 
-  absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers,
-                          absl::Time deadline) override;
+  absl::Status EndEpoch(absl::Time deadline) override;
+  absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) override;
   absl::StatusOr<std::span<std::byte>> Acquire(const PartKey& key, size_t bytes,
                                                absl::Time deadline) override;
   absl::Status Send(const PartKey& key) override;
@@ -72,8 +72,8 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   std::byte* MemoryOf(uint64_t number) {
     return memory_.data() + (number % shape_.num_slots) * slot_bytes_;
   }
-  // Leaves the epoch and waits until UCX holds no memory of this object. Error: DeadlineExceeded.
-  absl::Status Quiesce(absl::Time deadline);
+  void DropEpoch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // UCX holds no memory of this object.
   bool IsQuiet() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckKey(const PartKey& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t LastAllowed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -99,13 +99,25 @@ bool UcxSlotSender::IsQuiet() const {
                      [](const SenderSlot& slot) { return slot.num_sending == 0; });
 }
 
-absl::Status UcxSlotSender::Quiesce(absl::Time deadline) {
+void UcxSlotSender::DropEpoch() {
+  groups_.clear();
+  group_of_rank_.clear();
+  granted_.clear();
+  for (SenderSlot& slot : slots_) {
+    slot.number = 0;
+    std::fill(slot.parts.begin(), slot.parts.end(), SentPart::kFree);
+  }
+  aborted_ = absl::OkStatus();
+}
+
+absl::Status UcxSlotSender::EndEpoch(absl::Time deadline) {
   std::set<std::shared_ptr<Peer>> peers;
   {
     const absl::MutexLock lock(&mutex_);
     epoch_ = 0;  // nothing is sent any more
     const absl::Time grace = std::min(deadline, absl::Now() + kSendGrace);
     if (mutex_.AwaitWithDeadline(absl::Condition(this, &UcxSlotSender::IsQuiet), grace)) {
+      DropEpoch();
       return absl::OkStatus();
     }
     for (const Group& group : groups_) peers.insert(group.peer);
@@ -117,6 +129,7 @@ absl::Status UcxSlotSender::Quiesce(absl::Time deadline) {
   }
   const absl::MutexLock lock(&mutex_);
   if (mutex_.AwaitWithDeadline(absl::Condition(this, &UcxSlotSender::IsQuiet), deadline)) {
+    DropEpoch();
     return absl::OkStatus();
   }
   return absl::DeadlineExceededError(
@@ -124,33 +137,31 @@ absl::Status UcxSlotSender::Quiesce(absl::Time deadline) {
                    "was cut off: ", absl::StrJoin(names, ", ")));
 }
 
-absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers,
-                                       absl::Time deadline) {
+absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) {
   if (peers.size() != shape_.num_ranks) {
     return absl::InvalidArgumentError(
         absl::StrCat(peers.size(), " peers for ", shape_.num_ranks, " ranks"));
   }
-  RETURN_IF_ERROR(Annotate(Quiesce(deadline), absl::StrCat("epoch ", epoch, " cannot begin")));
   std::vector<uint64_t> sources;  // asked without the lock: the transport calls us under its own
   for (const std::shared_ptr<Peer>& peer : peers) sources.push_back(peer->source());
-  const absl::MutexLock lock(&mutex_);
-  groups_.clear();
-  group_of_rank_.clear();
-  granted_.clear();
-  for (size_t rank = 0; rank < peers.size(); ++rank) {
-    if (groups_.empty() || groups_.back().peer != peers[rank]) {
-      groups_.push_back({.begin = rank, .end = rank, .peer = peers[rank]});
-      granted_[sources[rank]] = shape_.num_slots;
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (epoch_ != 0 || !IsQuiet()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("epoch ", epoch, " cannot begin: an older one has not ended"));
     }
-    ++groups_.back().end;
-    group_of_rank_.push_back(groups_.size() - 1);
+    for (size_t rank = 0; rank < peers.size(); ++rank) {
+      if (groups_.empty() || groups_.back().peer != peers[rank]) {
+        groups_.push_back({.begin = rank, .end = rank, .peer = peers[rank]});
+        granted_[sources[rank]] = shape_.num_slots;
+      }
+      ++groups_.back().end;
+      group_of_rank_.push_back(groups_.size() - 1);
+    }
+    epoch_ = epoch;
   }
-  for (SenderSlot& slot : slots_) {
-    slot.number = 0;
-    std::fill(slot.parts.begin(), slot.parts.end(), SentPart::kFree);
-  }
-  aborted_ = absl::OkStatus();
-  epoch_ = epoch;
+  // PeerLost tells of losses from here on; one may have come before.
+  for (const std::shared_ptr<Peer>& peer : peers) RETURN_IF_ERROR(peer->status());
   return absl::OkStatus();
 }
 

@@ -53,11 +53,8 @@ void BM_Hop(benchmark::State& state) {
   const auto sender = *SlotSender::Create(first.get(), shape);
   const auto receiver = *SlotReceiver::Create(second.get(), shape);
   const std::shared_ptr<Peer> peer = *first->Connect(second->address(), Soon());
-  if (!receiver->BeginEpoch(1, absl::InfiniteFuture()).ok()) return;
-  if (!sender
-           ->BeginEpoch(1, std::vector<std::shared_ptr<Peer>>(kRanks, peer), absl::InfiniteFuture())
-           .ok())
-    return;
+  if (!receiver->BeginEpoch(1).ok()) return;
+  if (!sender->BeginEpoch(1, std::vector<std::shared_ptr<Peer>>(kRanks, peer)).ok()) return;
   uint64_t step = 0;
   for (auto _ : state) {
     ++step;

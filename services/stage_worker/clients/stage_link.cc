@@ -25,13 +25,20 @@ absl::StatusOr<std::unique_ptr<StageLink>> StageLink::Create(Transport* transpor
   return link;
 }
 
+absl::Status StageLink::EndEpoch(absl::Time deadline) {
+  local_epoch_ = 0;
+  if (receiver_ != nullptr) RETURN_IF_ERROR(receiver_->EndEpoch(deadline));
+  if (sender_ != nullptr) RETURN_IF_ERROR(sender_->EndEpoch(deadline));
+  return absl::OkStatus();
+}
+
 absl::Status StageLink::BeginEpoch(const LinkEpoch& epoch, absl::Time deadline) {
-  if (receiver_ != nullptr) RETURN_IF_ERROR(receiver_->BeginEpoch(epoch.epoch, deadline));
+  if (receiver_ != nullptr) RETURN_IF_ERROR(receiver_->BeginEpoch(epoch.frame_epoch));
   if (sender_ != nullptr) RETURN_IF_ERROR(ConnectNext(epoch, deadline));
   received_.Reset();
   sent_.Reset();
   local_epoch_ = epoch.local_epoch;
-  epoch_ = epoch.epoch;
+  frame_epoch_ = epoch.frame_epoch;
   return absl::OkStatus();
 }
 
@@ -53,7 +60,7 @@ absl::Status StageLink::ConnectNext(const LinkEpoch& epoch, absl::Time deadline)
   }
   description_ = absl::StrCat(options_.num_ranks, " ranks to ", absl::StrJoin(names, ", "),
                               " over ", absl::StrJoin(transports, ", "));
-  return sender_->BeginEpoch(epoch.epoch, std::move(peers), deadline);
+  return sender_->BeginEpoch(epoch.frame_epoch, std::move(peers));
 }
 
 void StageLink::Abort(const absl::Status& reason) {
@@ -82,7 +89,7 @@ absl::StatusOr<PartKey> StageLink::PartOf(const HiddenStateKey& key, StepNumbers
   if (key.epoch != local_epoch_.load()) {
     return absl::CancelledError(absl::StrCat("epoch ", key.epoch, " has ended"));
   }
-  return PartKey{.epoch = epoch_.load(),
+  return PartKey{.epoch = frame_epoch_.load(),
                  .number = numbers.NumberOf(key.step_id),
                  .step_id = key.step_id,
                  .rank = static_cast<size_t>(key.rank)};

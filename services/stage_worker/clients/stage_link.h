@@ -16,6 +16,7 @@
 #include "common/tensor/data_type.h"
 #include "common/transport/slot_channel.h"
 #include "common/transport/transport.h"
+#include "services/stage_worker/clients/link_epoch.h"
 #include "services/stage_worker/execution/hidden_states.h"
 
 namespace baton::stage {
@@ -30,22 +31,18 @@ struct StageLinkOptions {
   int64_t max_steps_in_flight = 1;  // slots at either end
 };
 
-struct LinkEpoch {
-  uint64_t local_epoch = 0;  // the executor's: never repeats in this process
-  uint64_t epoch = 0;        // the scheduler's, which frames carry
-  // UCX addresses of the next stage, by rank; empty on the last stage.
-  std::vector<std::string> next_addresses;
-};
-
-// Threads: BeginEpoch and Abort from the control thread, the rest from device threads.
+// Threads: EndEpoch, BeginEpoch and Abort from the control thread, the rest from device threads.
 class StageLink final : public HiddenStateSource, public HiddenStateSink {
  public:
   // `transport` must outlive the link. Errors: InvalidArgument (sizes).
   static absl::StatusOr<std::unique_ptr<StageLink>> Create(Transport* transport,
                                                            const StageLinkOptions& options);
 
-  // Connects to the next stage and drops everything of older epochs. Errors: DeadlineExceeded,
-  // Unavailable (the next stage cannot be reached), InvalidArgument (addresses).
+  // Leaves the epoch and drops everything of it; may break connections to neighbours that hang.
+  // Errors: DeadlineExceeded.
+  absl::Status EndEpoch(absl::Time deadline);
+  // Connects to the next stage. Errors: FailedPrecondition (the old epoch has not ended),
+  // DeadlineExceeded, Unavailable (the next stage cannot be reached), InvalidArgument (addresses).
   absl::Status BeginEpoch(const LinkEpoch& epoch, absl::Time deadline);
   // Ends all waits of this epoch.
   void Abort(const absl::Status& reason);
@@ -92,7 +89,7 @@ class StageLink final : public HiddenStateSource, public HiddenStateSink {
   StepNumbers sent_;
   // Written while no device is in a step of this link.
   std::atomic<uint64_t> local_epoch_{0};
-  std::atomic<uint64_t> epoch_{0};
+  std::atomic<uint64_t> frame_epoch_{0};
   std::string description_ = "not connected";
 };
 

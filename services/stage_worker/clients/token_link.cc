@@ -26,16 +26,23 @@ absl::StatusOr<std::unique_ptr<TokenLink>> TokenLink::Create(Transport* transpor
   return link;
 }
 
-absl::Status TokenLink::BeginEpoch(const TokenLinkEpoch& epoch, absl::Time deadline) {
-  if (receiver_ != nullptr) RETURN_IF_ERROR(receiver_->BeginEpoch(epoch.epoch, deadline));
+absl::Status TokenLink::EndEpoch(absl::Time deadline) {
+  local_epoch_ = 0;
+  if (receiver_ != nullptr) RETURN_IF_ERROR(receiver_->EndEpoch(deadline));
+  if (sender_ != nullptr) RETURN_IF_ERROR(sender_->EndEpoch(deadline));
+  return absl::OkStatus();
+}
+
+absl::Status TokenLink::BeginEpoch(const LinkEpoch& epoch, absl::Time deadline) {
+  if (receiver_ != nullptr) RETURN_IF_ERROR(receiver_->BeginEpoch(epoch.frame_epoch));
   if (sender_ != nullptr) {
     absl::StatusOr<std::shared_ptr<Peer>> peer = transport_->Connect(epoch.first_address, deadline);
     if (!peer.ok()) return Annotate(peer.status(), "reaching the first stage over UCX");
-    RETURN_IF_ERROR(sender_->BeginEpoch(epoch.epoch, {*std::move(peer)}, deadline));
+    RETURN_IF_ERROR(sender_->BeginEpoch(epoch.frame_epoch, {*std::move(peer)}));
   }
   last_number_ = 0;
   local_epoch_ = epoch.local_epoch;
-  epoch_ = epoch.epoch;
+  frame_epoch_ = epoch.frame_epoch;
   return absl::OkStatus();
 }
 
@@ -48,7 +55,7 @@ absl::StatusOr<PartKey> TokenLink::NextPart(const TokenKey& key) {
   if (key.epoch != local_epoch_.load()) {
     return absl::CancelledError(absl::StrCat("epoch ", key.epoch, " has ended"));
   }
-  return PartKey{.epoch = epoch_.load(), .number = ++last_number_, .step_id = key.step_id};
+  return PartKey{.epoch = frame_epoch_.load(), .number = ++last_number_, .step_id = key.step_id};
 }
 
 absl::StatusOr<std::vector<uint32_t>> TokenLink::Receive(const TokenKey& key, size_t num_tokens,

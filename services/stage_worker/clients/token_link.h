@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,6 +18,7 @@
 
 #include "common/transport/slot_channel.h"
 #include "common/transport/transport.h"
+#include "services/stage_worker/clients/link_epoch.h"
 #include "services/stage_worker/execution/token_channel.h"
 
 namespace baton::stage {
@@ -30,22 +30,20 @@ struct TokenLinkOptions {
   int64_t max_steps_in_flight = 1;
 };
 
-struct TokenLinkEpoch {
-  uint64_t local_epoch = 0;   // the executor's: never repeats in this process
-  uint64_t epoch = 0;         // the scheduler's, which frames carry
-  std::string first_address;  // UCX address of the first stage's rank 0; of use to the sink alone
-};
-
-// Threads: BeginEpoch and Abort from the control thread, the rest from rank 0's device thread.
+// Threads: EndEpoch, BeginEpoch and Abort from the control thread, the rest from rank 0's device
+// thread.
 class TokenLink final : public TokenSource, public TokenSink {
  public:
   // `transport` must outlive the link. Errors: InvalidArgument (sizes).
   static absl::StatusOr<std::unique_ptr<TokenLink>> Create(Transport* transport,
                                                            const TokenLinkOptions& options);
 
-  // Connects to the first stage and drops everything of older epochs. Errors: DeadlineExceeded,
-  // Unavailable (it cannot be reached), InvalidArgument (address).
-  absl::Status BeginEpoch(const TokenLinkEpoch& epoch, absl::Time deadline);
+  // Leaves the epoch and drops everything of it; may break connections to neighbours that hang.
+  // Errors: DeadlineExceeded.
+  absl::Status EndEpoch(absl::Time deadline);
+  // Connects to the first stage. Errors: FailedPrecondition (the old epoch has not ended),
+  // DeadlineExceeded, Unavailable (it cannot be reached), InvalidArgument (address).
+  absl::Status BeginEpoch(const LinkEpoch& epoch, absl::Time deadline);
   // Ends all waits of this epoch.
   void Abort(const absl::Status& reason);
 
@@ -68,7 +66,7 @@ class TokenLink final : public TokenSource, public TokenSink {
   std::unique_ptr<SlotSender> sender_;
   // Written while no device is in a step of this link.
   std::atomic<uint64_t> local_epoch_{0};
-  std::atomic<uint64_t> epoch_{0};
+  std::atomic<uint64_t> frame_epoch_{0};
   std::atomic<uint64_t> last_number_{0};  // of the epoch's objects
 };
 

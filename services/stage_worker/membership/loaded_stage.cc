@@ -96,23 +96,20 @@ absl::Status LoadedStage::Init(const ServedModel& model, kernels::Backend* backe
                                       .transports = options_.ucx_transports,
                                       .net_devices = options_.ucx_net_devices,
                                       .spin = options_.ucx_spin}));
-  ASSIGN_OR_RETURN(link_,
-                   StageLink::Create(transport_.get(),
-                                     {.has_previous = !executor_options.stage.has_embedding,
-                                      .has_next = !executor_options.stage.has_head,
-                                      .num_ranks = options_.num_ranks,
-                                      .part_columns = model.config.hidden_size / options_.num_ranks,
-                                      .type = executor_options.compute_type,
-                                      .max_step_tokens = plan_.max_step_tokens(),
-                                      .max_steps_in_flight = plan_.max_steps_in_flight()}));
   const bool is_first = executor_options.stage.has_embedding;
   const bool is_last = executor_options.stage.has_head;
-  ASSIGN_OR_RETURN(
-      token_link_,
-      TokenLink::Create(transport_.get(), {.receives = is_first && !is_last,
-                                           .sends = is_last && !is_first,
-                                           .max_step_sequences = plan_.max_step_sequences(),
-                                           .max_steps_in_flight = plan_.max_steps_in_flight()}));
+  const StageLinkOptions states = {.has_previous = !is_first,
+                                   .has_next = !is_last,
+                                   .num_ranks = options_.num_ranks,
+                                   .part_columns = model.config.hidden_size / options_.num_ranks,
+                                   .type = executor_options.compute_type,
+                                   .max_step_tokens = plan_.max_step_tokens(),
+                                   .max_steps_in_flight = plan_.max_steps_in_flight()};
+  const TokenLinkOptions tokens = {.receives = is_first && !is_last,
+                                   .sends = is_last && !is_first,
+                                   .max_step_sequences = plan_.max_step_sequences(),
+                                   .max_steps_in_flight = plan_.max_steps_in_flight()};
+  ASSIGN_OR_RETURN(links_, StageLinks::Create(transport_.get(), states, tokens));
   ASSIGN_OR_RETURN(kernels::Team team,
                    backend->CreateTeam(options_.num_ranks, options_.num_devices));
   ASSIGN_OR_RETURN(executor_, StageExecutor::Create(executor_options, std::move(team), observer));
@@ -222,14 +219,7 @@ v1::StageReady LoadedStage::MakeReady() const {
 absl::Status LoadedStage::BeginEpoch(const v1::Topology& topology, uint64_t local_epoch) {
   const absl::Time deadline = absl::Now() + options_.connect_timeout;
   AbandonEpoch(absl::CancelledError(absl::StrCat("epoch ", topology.epoch(), " begins")));
-  RETURN_IF_ERROR(executor_->BeginEpoch({.epoch = local_epoch,
-                                         .num_blocks = topology.num_blocks(),
-                                         .source = link_->source(),
-                                         .sink = link_->sink(),
-                                         .token_source = token_link_->source(),
-                                         .token_sink = token_link_->sink(),
-                                         .deadline = deadline}));
-  LinkEpoch epoch = {.local_epoch = local_epoch, .epoch = topology.epoch()};
+  LinkEpoch epoch = {.local_epoch = local_epoch, .frame_epoch = topology.epoch()};
   epoch.next_addresses.resize(static_cast<size_t>(topology.next_stage_size()));
   for (const v1::RankAddress& address : topology.next_stage()) {
     if (address.rank() >= epoch.next_addresses.size()) {
@@ -238,21 +228,24 @@ absl::Status LoadedStage::BeginEpoch(const v1::Topology& topology, uint64_t loca
     }
     epoch.next_addresses[address.rank()] = address.ucx_address();
   }
-  // First the slots for tokens: who sends them waits for nobody but its own next stage.
-  TokenLinkEpoch token_epoch = {.local_epoch = local_epoch, .epoch = topology.epoch()};
   for (const v1::RankAddress& address : topology.first_stage()) {
-    if (address.rank() == 0) token_epoch.first_address = address.ucx_address();
+    if (address.rank() == 0) epoch.first_address = address.ucx_address();
   }
-  RETURN_IF_ERROR(token_link_->BeginEpoch(token_epoch, deadline));
-  RETURN_IF_ERROR(link_->BeginEpoch(epoch, deadline));
+  RETURN_IF_ERROR(executor_->BeginEpoch({.epoch = local_epoch,
+                                         .num_blocks = topology.num_blocks(),
+                                         .source = links_->states().source(),
+                                         .sink = links_->states().sink(),
+                                         .token_source = links_->tokens().source(),
+                                         .token_sink = links_->tokens().sink(),
+                                         .deadline = deadline}));
+  RETURN_IF_ERROR(links_->BeginEpoch(epoch, deadline));
   const absl::MutexLock lock(&load_mutex_);
   num_blocks_ = topology.num_blocks();
   return absl::OkStatus();
 }
 
 void LoadedStage::AbandonEpoch(const absl::Status& reason) {
-  if (link_ != nullptr) link_->Abort(reason);
-  if (token_link_ != nullptr) token_link_->Abort(reason);
+  if (links_ != nullptr) links_->Abort(reason);
 }
 
 void LoadedStage::Describe(StageSnapshot* snapshot) const {

@@ -18,8 +18,7 @@
 #include "kernels/api/ops.h"
 #include "protos/baton/v1/stage.pb.h"
 #include "services/stage_worker/clients/loader_client.h"
-#include "services/stage_worker/clients/stage_link.h"
-#include "services/stage_worker/clients/token_link.h"
+#include "services/stage_worker/clients/stage_links.h"
 #include "services/stage_worker/clients/weight_loader.h"
 #include "services/stage_worker/execution/stage_executor.h"
 #include "services/stage_worker/stage_options.h"
@@ -54,13 +53,13 @@ class LoadedStage final {
   v1::StageReady MakeReady() const;
 
   // Ends the old epoch and connects for the new one. Errors: as StageExecutor::BeginEpoch and
-  // StageLink::BeginEpoch.
+  // StageLinks::BeginEpoch.
   absl::Status BeginEpoch(const v1::Topology& topology, uint64_t local_epoch);
   // Ends the waits of steps under way: nobody awaits their results.
   void AbandonEpoch(const absl::Status& reason);
 
   StageExecutor& executor() { return *executor_; }
-  StageLink& link() { return *link_; }
+  StageLink& link() { return links_->states(); }
   // Fills in what this object knows. Any thread.
   void Describe(StageSnapshot* snapshot) const;
 
@@ -79,8 +78,7 @@ class LoadedStage final {
   size_t vocab_size_ = 0;
   std::string fingerprint_;
   std::unique_ptr<Transport> transport_;
-  std::unique_ptr<StageLink> link_;
-  std::unique_ptr<TokenLink> token_link_;
+  std::unique_ptr<StageLinks> links_;
   std::unique_ptr<StageExecutor> executor_;
   MemoryPlan memory_;
 

@@ -260,7 +260,7 @@ constexpr size_t kPartBytes = 3 * 128 * 2;  // three tokens, half of the hidden 
 TEST_F(StageWorker, SendsHiddenStatesToTheNextStage) {
   const auto next = *Transport::Create({.name = "next"});
   const auto slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(1, absl::InfiniteFuture()).ok());
+  EXPECT_TRUE(slots->BeginEpoch(1).ok());
   StartWorker();
   Register(Plan(0, 2));
   Join(1, next->address());
@@ -281,7 +281,7 @@ TEST_F(StageWorker, SendsHiddenStatesToTheNextStage) {
 TEST_F(StageWorker, KeepsItsPlaceWhenTheNextStageIsLost) {
   auto next = *Transport::Create({.name = "next"});
   auto slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(1, absl::InfiniteFuture()).ok());
+  EXPECT_TRUE(slots->BeginEpoch(1).ok());
   StartWorker();
   Register(Plan(0, 2));
   Join(1, next->address());
@@ -292,7 +292,7 @@ TEST_F(StageWorker, KeepsItsPlaceWhenTheNextStageIsLost) {
   ASSERT_TRUE(WaitUntil([this] { return !membership().snapshot().joined; }));
   next = *Transport::Create({.name = "next"});
   slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(2, absl::InfiniteFuture()).ok());
+  EXPECT_TRUE(slots->BeginEpoch(2).ok());
   SendTopology(2, next->address());
   auto message = scheduler().Next(v1::WorkerMessage::kJoined);
   while (absl::IsFailedPrecondition(message.status()) &&  // steps that were sent before the loss
@@ -308,7 +308,7 @@ TEST_F(StageWorker, RegistersAgainWhenTheNextStageStaysLost) {
   options().step_timeout = absl::Milliseconds(300);
   auto next = *Transport::Create({.name = "next"});
   auto slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(1, absl::InfiniteFuture()).ok());
+  EXPECT_TRUE(slots->BeginEpoch(1).ok());
   StartWorker();
   Register(Plan(0, 2));
   Join(1, next->address());
@@ -359,7 +359,7 @@ class LastStageWorker : public WorkerFixture {
 
 TEST_F(LastStageWorker, TakesHiddenStatesAndSamples) {
   const auto sender = *SlotSender::Create(previous_.get(), kShape);
-  ASSERT_TRUE(sender->BeginEpoch(1, {peer_, peer_}, absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_, peer_}).ok());
   scheduler().Send(PromptStep(1, 1));
   for (size_t rank = 0; rank < 2; ++rank) {
     const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = rank};
@@ -398,7 +398,7 @@ TEST_F(LastStageWorker, CountsFramesOfAnotherEpoch) {
               payload, [&sent](const absl::Status&) { sent.Notify(); });
   sent.WaitForNotification();
   const auto sender = *SlotSender::Create(previous_.get(), kShape);
-  ASSERT_TRUE(sender->BeginEpoch(1, {peer_, peer_}, absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_, peer_}).ok());
   scheduler().Send(PromptStep(1, 1));
   for (size_t rank = 0; rank < 2; ++rank) {
     const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = rank};

@@ -69,10 +69,12 @@ class FirstStage : public WorkerFixture {
   }
 
   void Begin(uint64_t epoch) {
-    ASSERT_TRUE(states_->BeginEpoch(epoch, FeedbackDeadline()).ok());
+    ASSERT_TRUE(states_->EndEpoch(FeedbackDeadline()).ok());
+    ASSERT_TRUE(tokens_->EndEpoch(FeedbackDeadline()).ok());
+    ASSERT_TRUE(states_->BeginEpoch(epoch).ok());
     Join(epoch, last_->address());
     const auto peer = *last_->Connect(address_, FeedbackDeadline());
-    ASSERT_TRUE(tokens_->BeginEpoch(epoch, {peer}, FeedbackDeadline()).ok());
+    ASSERT_TRUE(tokens_->BeginEpoch(epoch, {peer}).ok());
   }
   // What the stage sends of a step with `num_rows` rows.
   std::vector<std::byte> TakeStates(uint64_t epoch, uint64_t step_id, size_t num_rows) {
@@ -165,13 +167,13 @@ TEST_F(OneStage, SendsItsTokensToTheFirstStage) {
   const auto first = *Transport::Create({.name = "first"});
   const auto states = *SlotSender::Create(first.get(), kStates);
   const auto tokens = *SlotReceiver::Create(first.get(), kTokens);
-  ASSERT_TRUE(tokens->BeginEpoch(1, FeedbackDeadline()).ok());
+  ASSERT_TRUE(tokens->BeginEpoch(1).ok());
   StartWorker();
   v1::StageReady ready;
   Register(Plan(1, 2), &ready);
   Join(1, "", first->address());
   const auto peer = *first->Connect(ready.addresses(0).ucx_address(), FeedbackDeadline());
-  ASSERT_TRUE(states->BeginEpoch(1, {peer, peer}, FeedbackDeadline()).ok());
+  ASSERT_TRUE(states->BeginEpoch(1, {peer, peer}).ok());
   const auto send_rows = [&](uint64_t step_id, size_t num_rows) {
     for (size_t rank = 0; rank < 2; ++rank) {
       const PartKey key = {.epoch = 1, .number = step_id, .step_id = step_id, .rank = rank};

@@ -33,7 +33,7 @@ int RunPartner(const std::string& transports) {
   const auto transport = Transport::Create(Options("partner", transports));
   if (!transport.ok()) return 1;
   const auto slots = SlotReceiver::Create(transport->get(), kShape);
-  EXPECT_TRUE((*slots)->BeginEpoch(1, absl::InfiniteFuture()).ok());
+  EXPECT_TRUE((*slots)->BeginEpoch(1).ok());
   const std::string& address = (*transport)->address();
   const auto size = static_cast<uint32_t>(address.size());
   if (write(STDOUT_FILENO, &size, sizeof(size)) != sizeof(size)) return 1;
@@ -140,7 +140,7 @@ TEST_P(PeerDeathOver, IsToldWhenAnIdlePartnerIsKilled) {
 
 TEST_P(PeerDeathOver, StopsAtTheCreditsOfAPartnerThatReleasesNothing) {
   const auto sender = *SlotSender::Create(transport_.get(), kShape);
-  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}, absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}).ok());
   for (uint64_t number = 1; number <= 2; ++number) {
     const PartKey key = {.epoch = 1, .number = number, .step_id = number};
     ASSERT_TRUE(sender->Acquire(key, 100, Soon()).ok());
@@ -157,7 +157,7 @@ TEST_P(PeerDeathOver, GetsItsMemoryBackFromAFrozenPartner) {
   const absl::Time begin = absl::Now();
   {
     const auto sender = *SlotSender::Create(transport_.get(), kShape);
-    ASSERT_TRUE(sender->BeginEpoch(1, {peer_}, absl::InfiniteFuture()).ok());
+    ASSERT_TRUE(sender->BeginEpoch(1, {peer_}).ok());
     for (uint64_t number = 1; number <= 2; ++number) {
       const PartKey key = {.epoch = 1, .number = number, .step_id = number};
       ASSERT_TRUE(sender->Acquire(key, kShape.max_part_bytes, Soon()).ok());
@@ -188,7 +188,7 @@ TEST_P(PeerDeathOver, EndsAChunkTransferToAFrozenPartner) {
 
 TEST_P(PeerDeathOver, EndsSendsToAKilledPartner) {
   const auto sender = *SlotSender::Create(transport_.get(), kShape);
-  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}, absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(sender->BeginEpoch(1, {peer_}).ok());
   partner_.Kill();
   absl::Status status;
   for (uint64_t number = 1; status.ok(); ++number) {

@@ -43,9 +43,10 @@ class SlotChannelOver : public testing::TestWithParam<Way> {
   static FrameKind kind() { return FramesOf(GetParam().content).object; }
 
   void BeginEpoch(uint64_t epoch) {
-    EXPECT_TRUE(receiver_->BeginEpoch(epoch, absl::InfiniteFuture()).ok());
-    ASSERT_TRUE(
-        sender_->BeginEpoch(epoch, {peer_, peer_, peer_, peer_}, absl::InfiniteFuture()).ok());
+    ASSERT_TRUE(receiver_->EndEpoch(Soon()).ok());
+    ASSERT_TRUE(sender_->EndEpoch(Soon()).ok());
+    ASSERT_TRUE(receiver_->BeginEpoch(epoch).ok());
+    ASSERT_TRUE(sender_->BeginEpoch(epoch, {peer_, peer_, peer_, peer_}).ok());
   }
 
   static char Filling(const PartKey& key) {
@@ -115,7 +116,8 @@ TEST_P(SlotChannelOver, StopsWithoutCreditsAndGoesOnWithThem) {
 }
 
 TEST_P(SlotChannelOver, RefusesFramesOfAnOlderEpoch) {
-  EXPECT_TRUE(receiver_->BeginEpoch(2, absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(receiver_->EndEpoch(Soon()).ok());
+  ASSERT_TRUE(receiver_->BeginEpoch(2).ok());
   ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
   EXPECT_EQ(receiver_->Receive({.epoch = 2, .number = 1, .step_id = 1, .rank = 0}, 16, AtOnce())
                 .status()
@@ -252,12 +254,12 @@ TEST(SlotChannel, CarriesBothContentsBetweenTwoTransports) {
   const auto state_receiver = *SlotReceiver::Create(last.get(), states);
   const auto token_sender = *SlotSender::Create(last.get(), tokens);
   const auto token_receiver = *SlotReceiver::Create(first.get(), tokens);
-  ASSERT_TRUE(state_receiver->BeginEpoch(1, Soon()).ok());
-  ASSERT_TRUE(token_receiver->BeginEpoch(1, Soon()).ok());
+  ASSERT_TRUE(state_receiver->BeginEpoch(1).ok());
+  ASSERT_TRUE(token_receiver->BeginEpoch(1).ok());
   const auto to_last = *first->Connect(last->address(), Soon());
   const auto to_first = *last->Connect(first->address(), Soon());
-  ASSERT_TRUE(state_sender->BeginEpoch(1, {to_last}, Soon()).ok());
-  ASSERT_TRUE(token_sender->BeginEpoch(1, {to_first}, Soon()).ok());
+  ASSERT_TRUE(state_sender->BeginEpoch(1, {to_last}).ok());
+  ASSERT_TRUE(token_sender->BeginEpoch(1, {to_first}).ok());
   const auto carry = [](SlotSender* sender, SlotReceiver* receiver, uint64_t number, char value) {
     const PartKey key = {.epoch = 1, .number = number, .step_id = number};
     const auto part = sender->Acquire(key, 8, Soon());

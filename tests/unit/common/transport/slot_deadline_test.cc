@@ -1,11 +1,7 @@
 // Ends of a channel whose transport never gives memory back: what a wedged network card does.
-#include <functional>
-#include <map>
 #include <memory>
-#include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/synchronization/notification.h"
@@ -13,67 +9,23 @@
 #include "gtest/gtest.h"
 
 #include "common/transport/slot_channel.h"
+#include "tests/fakes/wedged_transport.h"
 
 namespace baton {
 namespace {
 
+using fakes::WedgedPeer;
+using fakes::WedgedTransport;
+
 constexpr SlotShape kOneSlot = {.num_slots = 1, .num_ranks = 1, .max_part_bytes = 64};
-constexpr uint64_t kSource = 77;
-
-// Keeps every send to itself, also after the connection was broken.
-class WedgedPeer final : public Peer {
- public:
-  void Send(FrameHeader, std::span<const std::byte>, std::function<void(const absl::Status&)> done,
-            bool) override {
-    done_.push_back(std::move(done));
-  }
-  void Fail(const absl::Status& reason) override { status_ = reason; }
-  absl::Status status() const override { return status_; }
-  uint64_t source() const override {
-    if (when_asked) when_asked();
-    return kSource;
-  }
-  const std::string& name() const override { return name_; }
-  std::string DescribeTransport() const override { return "wedged"; }
-
-  void FinishSends() {
-    for (const auto& done : std::exchange(done_, {})) done(absl::UnavailableError("at last"));
-  }
-
-  std::function<void()> when_asked;  // runs in source()
-
- private:
-  const std::string name_ = "stage-1";
-  absl::Status status_;
-  std::vector<std::function<void(const absl::Status&)>> done_;
-};
-
-class WedgedTransport final : public Transport {
- public:
-  const std::string& address() const override { return address_; }
-  uint64_t source() const override { return 1; }
-  void SetReceiver(FrameKind kind, FrameReceiver* receiver) override { receivers[kind] = receiver; }
-  void SetStreamReceiver(FrameKind, uint64_t, FrameReceiver*) override {}
-  absl::StatusOr<std::shared_ptr<Peer>> Connect(absl::string_view, absl::Time) override {
-    return peer;
-  }
-  std::shared_ptr<Peer> FindPeer(uint64_t) override { return peer; }
-  TransportCounters counters() const override { return {}; }
-
-  std::map<FrameKind, FrameReceiver*> receivers;
-  std::shared_ptr<WedgedPeer> peer = std::make_shared<WedgedPeer>();
-
- private:
-  const std::string address_ = "wedged";
-};
 
 TEST(SlotReceiver, ReportsLandingsThatOutliveTheDeadlineOfANewEpoch) {
   WedgedTransport transport;
   auto slots = SlotReceiver::Create(&transport, kOneSlot);
   ASSERT_TRUE(slots.ok());
-  ASSERT_TRUE((*slots)->BeginEpoch(1, absl::InfiniteFuture()).ok());
+  ASSERT_TRUE((*slots)->BeginEpoch(1).ok());
   const FrameHeader header = {.kind = FrameKind::kHiddenState,
-                              .source = kSource,
+                              .source = WedgedPeer::kSource,
                               .epoch = 1,
                               .stream_id = 1,
                               .sequence = 1,
@@ -82,19 +34,43 @@ TEST(SlotReceiver, ReportsLandingsThatOutliveTheDeadlineOfANewEpoch) {
   FrameReceiver* receiver = transport.receivers[FrameKind::kHiddenState];
   ASSERT_TRUE(receiver->Accept(header).ok());
 
-  const absl::Status late = (*slots)->BeginEpoch(2, absl::Now());
+  const absl::Status late = (*slots)->EndEpoch(absl::Now());
   EXPECT_TRUE(absl::IsDeadlineExceeded(late)) << late;
-  EXPECT_TRUE(absl::StrContains(late.message(), "epoch 2 cannot begin: 1 frames")) << late;
+  EXPECT_TRUE(absl::StrContains(late.message(), "1 frames of hidden states")) << late;
   EXPECT_TRUE(absl::StrContains(late.message(), "stage-1")) << late;
   EXPECT_FALSE(transport.peer->status().ok()) << "the sender was not cut off";
+  EXPECT_TRUE(absl::IsFailedPrecondition((*slots)->BeginEpoch(2)));
   FrameHeader next = header;
   next.epoch = 2;
   EXPECT_FALSE(receiver->Accept(next).ok()) << "the slot is not free";
 
   receiver->Complete(header, absl::UnavailableError("at last"));
-  EXPECT_TRUE((*slots)->BeginEpoch(2, absl::Now()).ok());
+  EXPECT_TRUE((*slots)->EndEpoch(absl::Now()).ok());
+  EXPECT_TRUE((*slots)->BeginEpoch(2).ok());
   EXPECT_TRUE(receiver->Accept(next).ok());
   receiver->Complete(next, absl::OkStatus());
+}
+
+// The sender has connected anew: its fresh connection is none of the old epoch's business.
+TEST(SlotReceiver, CutsOffTheConnectionThatAFrameCameOverAndNoOther) {
+  WedgedTransport transport;
+  auto slots = SlotReceiver::Create(&transport, kOneSlot);
+  ASSERT_TRUE(slots.ok());
+  ASSERT_TRUE((*slots)->BeginEpoch(1).ok());
+  const FrameHeader header = {.kind = FrameKind::kHiddenState,
+                              .source = WedgedPeer::kSource,
+                              .epoch = 1,
+                              .stream_id = 1,
+                              .sequence = 1,
+                              .total_bytes = 64,
+                              .payload_bytes = 64};
+  FrameReceiver* receiver = transport.receivers[FrameKind::kHiddenState];
+  ASSERT_TRUE(receiver->Accept(header).ok());
+  const auto old = std::exchange(transport.peer, std::make_shared<WedgedPeer>());
+  EXPECT_TRUE(absl::IsDeadlineExceeded((*slots)->EndEpoch(absl::Now())));
+  EXPECT_FALSE(old->status().ok());
+  EXPECT_TRUE(transport.peer->status().ok());
+  receiver->Complete(header, absl::UnavailableError("at last"));
 }
 
 TEST(SlotReceiver, TakesNothingBeforeItsFirstEpoch) {
@@ -102,7 +78,7 @@ TEST(SlotReceiver, TakesNothingBeforeItsFirstEpoch) {
   auto slots = SlotReceiver::Create(&transport, kOneSlot);
   ASSERT_TRUE(slots.ok());
   const FrameHeader header = {.kind = FrameKind::kHiddenState,
-                              .source = kSource,
+                              .source = WedgedPeer::kSource,
                               .epoch = 0,
                               .stream_id = 1,
                               .sequence = 1,
@@ -121,34 +97,48 @@ TEST(SlotSender, HearsOfALostPeerWhileItAsksOneForItsName) {
   transport.peer->when_asked = [&] {
     if (transport_thread.joinable()) return;
     transport_thread = std::thread([&] {
-      transport.receivers[FrameKind::kCredit]->PeerLost(kSource + 1);
+      transport.receivers[FrameKind::kCredit]->PeerLost(WedgedPeer::kSource + 1);
       heard.Notify();
     });
     EXPECT_TRUE(heard.WaitForNotificationWithTimeout(absl::Seconds(10))) << "they wait for another";
   };
-  EXPECT_TRUE((*slots)->BeginEpoch(1, {transport.peer}, absl::InfiniteFuture()).ok());
+  EXPECT_TRUE((*slots)->BeginEpoch(1, {transport.peer}).ok());
   ASSERT_TRUE(transport_thread.joinable());
   transport_thread.join();
+}
+
+TEST(SlotSender, BeginsNoEpochWithAPeerThatIsLost) {
+  WedgedTransport transport;
+  auto slots = SlotSender::Create(&transport, kOneSlot);
+  ASSERT_TRUE(slots.ok());
+  transport.peer->Fail(absl::UnavailableError("stage-1 has gone"));
+  EXPECT_TRUE(absl::IsUnavailable((*slots)->BeginEpoch(1, {transport.peer})));
+  EXPECT_TRUE((*slots)->EndEpoch(absl::Now()).ok());
+  EXPECT_TRUE((*slots)->BeginEpoch(1, {std::make_shared<WedgedPeer>()}).ok());
 }
 
 TEST(SlotSender, ReportsSendsThatOutliveTheDeadlineOfANewEpoch) {
   WedgedTransport transport;
   auto slots = SlotSender::Create(&transport, kOneSlot);
   ASSERT_TRUE(slots.ok());
-  ASSERT_TRUE((*slots)->BeginEpoch(1, {transport.peer}, absl::InfiniteFuture()).ok());
+  ASSERT_TRUE((*slots)->BeginEpoch(1, {transport.peer}).ok());
   const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = 0};
   ASSERT_TRUE((*slots)->Acquire(key, 64, absl::InfiniteFuture()).ok());
   ASSERT_TRUE((*slots)->Send(key).ok());
 
-  const absl::Status late = (*slots)->BeginEpoch(2, {transport.peer}, absl::Now());
+  const auto fresh = std::make_shared<WedgedPeer>();
+  EXPECT_TRUE(absl::IsFailedPrecondition((*slots)->BeginEpoch(2, {fresh})));
+  const absl::Status late = (*slots)->EndEpoch(absl::Now());
   EXPECT_TRUE(absl::IsDeadlineExceeded(late)) << late;
-  EXPECT_TRUE(absl::StrContains(late.message(), "epoch 2 cannot begin")) << late;
+  EXPECT_TRUE(absl::StrContains(late.message(), "hidden states of an older epoch")) << late;
   EXPECT_TRUE(absl::StrContains(late.message(), "stage-1")) << late;
   EXPECT_FALSE(transport.peer->status().ok()) << "the connection was not broken";
   EXPECT_FALSE((*slots)->Acquire(key, 64, absl::Now()).ok()) << "no epoch has begun";
+  EXPECT_TRUE(absl::IsFailedPrecondition((*slots)->BeginEpoch(2, {fresh})));
 
   transport.peer->FinishSends();
-  EXPECT_TRUE((*slots)->BeginEpoch(2, {transport.peer}, absl::Now()).ok());
+  EXPECT_TRUE((*slots)->EndEpoch(absl::Now()).ok());
+  EXPECT_TRUE((*slots)->BeginEpoch(2, {fresh}).ok());
 }
 
 }  // namespace

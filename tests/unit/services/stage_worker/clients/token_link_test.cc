@@ -27,10 +27,12 @@ class TokenLinkTest : public testing::Test {
             .max_steps_in_flight = 2};
   }
   void BeginEpoch(uint64_t epoch) {
-    ASSERT_TRUE(first_->BeginEpoch({.local_epoch = epoch + 10, .epoch = epoch}, Soon()).ok());
+    ASSERT_TRUE(first_->EndEpoch(Soon()).ok());
+    ASSERT_TRUE(last_->EndEpoch(Soon()).ok());
+    ASSERT_TRUE(first_->BeginEpoch({.local_epoch = epoch + 10, .frame_epoch = epoch}, Soon()).ok());
     ASSERT_TRUE(last_
                     ->BeginEpoch({.local_epoch = epoch + 20,
-                                  .epoch = epoch,
+                                  .frame_epoch = epoch,
                                   .first_address = first_transport_->address()},
                                  Soon())
                     .ok());
@@ -102,7 +104,8 @@ TEST_F(TokenLinkTest, WakesWaitsWhenAborted) {
 }
 
 TEST_F(TokenLinkTest, NeedsAnAddressToSendTo) {
-  EXPECT_TRUE(absl::IsInvalidArgument(last_->BeginEpoch({.local_epoch = 1, .epoch = 1}, Soon())));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(last_->BeginEpoch({.local_epoch = 1, .frame_epoch = 1}, Soon())));
 }
 
 }  // namespace
