@@ -1,6 +1,7 @@
 #include "services/scheduler/scheduler_server.h"
 
 #include <chrono>
+#include <random>
 #include <utility>
 
 #include "common/log/log.h"
@@ -13,6 +14,12 @@ namespace {
 constexpr uint32_t kSpareCalls = 256;
 // Room in the inbox for messages of stages, beside two events of every call.
 constexpr size_t kStageEvents = 4096;
+
+// Another one in each process, and not 0.
+uint32_t DrawNonce() {
+  std::random_device device;
+  return std::uniform_int_distribution<uint32_t>(1)(device);
+}
 
 }  // namespace
 
@@ -55,6 +62,7 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Create(
   StepEngineOptions engine;
   engine.schedule = std::move(group.schedule);
   engine.plans = std::move(group.plans);
+  engine.nonce = DrawNonce();
   engine.heartbeat_timeout = config.heartbeat_timeout;
   engine.step_timeout = config.step_timeout;
   engine.unready_grace = config.unready_grace;

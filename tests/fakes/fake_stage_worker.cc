@@ -128,6 +128,7 @@ void FakeStageWorker::Answer(const v1::SchedulerMessage& message) {
     }
     SendLocked(std::move(answer));
   } else if (message.has_topology()) {
+    topology_ = message.topology();
     state_->Reset(message.topology().epoch(), message.topology().num_blocks());
     answer.mutable_joined()->set_epoch(message.topology().epoch());
     SendLocked(std::move(answer));
@@ -225,6 +226,11 @@ std::vector<std::string> FakeStageWorker::violations() const {
 std::optional<v1::StagePlan> FakeStageWorker::plan() const {
   absl::MutexLock lock(&mutex_);
   return plan_;
+}
+
+std::optional<v1::Topology> FakeStageWorker::topology() const {
+  absl::MutexLock lock(&mutex_);
+  return topology_;
 }
 
 }  // namespace baton

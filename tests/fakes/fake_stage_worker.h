@@ -62,6 +62,8 @@ class FakeStageWorker final {
   uint64_t num_heartbeats() const;
   std::vector<std::string> violations() const;
   std::optional<v1::StagePlan> plan() const;
+  // The newest one.
+  std::optional<v1::Topology> topology() const;
 
  private:
   explicit FakeStageWorker(FakeStageOptions options) : options_(std::move(options)) {}
@@ -86,6 +88,7 @@ class FakeStageWorker final {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::string fault_ ABSL_GUARDED_BY(mutex_);
   std::optional<v1::StagePlan> plan_ ABSL_GUARDED_BY(mutex_);
+  std::optional<v1::Topology> topology_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<FakeStageState> state_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   std::thread reader_;

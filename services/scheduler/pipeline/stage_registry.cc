@@ -15,8 +15,9 @@ constexpr size_t kMaxAddressBytes = 4096;
 
 }  // namespace
 
-StageRegistry::StageRegistry(std::vector<v1::StagePlan> plans, absl::Duration heartbeat_timeout)
-    : heartbeat_timeout_(heartbeat_timeout) {
+StageRegistry::StageRegistry(std::vector<v1::StagePlan> plans, absl::Duration heartbeat_timeout,
+                             uint32_t nonce)
+    : heartbeat_timeout_(heartbeat_timeout), nonce_(nonce) {
   for (v1::StagePlan& plan : plans) stages_.emplace_back().plan = std::move(plan);
 }
 
@@ -170,6 +171,7 @@ std::vector<v1::Topology> StageRegistry::TakeTopologies() {
   std::vector<v1::Topology> topologies(num_stages());
   for (uint32_t index = 0; index < num_stages(); ++index) {
     topologies[index].set_epoch(epoch_);
+    topologies[index].set_scheduler_nonce(nonce_);
     topologies[index].set_num_blocks(num_blocks());
     if (index + 1 == num_stages()) continue;
     *topologies[index].mutable_next_stage() = stages_[index + 1].ready.addresses();

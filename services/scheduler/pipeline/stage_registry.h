@@ -28,7 +28,9 @@ namespace baton::scheduler {
 class StageRegistry final {
  public:
   // One plan per stage, in order. A stage that is silent for `heartbeat_timeout` counts as lost.
-  StageRegistry(std::vector<v1::StagePlan> plans, absl::Duration heartbeat_timeout);
+  // `nonce` goes into every topology; 0: none.
+  StageRegistry(std::vector<v1::StagePlan> plans, absl::Duration heartbeat_timeout,
+                uint32_t nonce = 0);
 
   uint32_t num_stages() const { return static_cast<uint32_t>(stages_.size()); }
   uint64_t epoch() const { return epoch_; }
@@ -84,6 +86,7 @@ class StageRegistry final {
   absl::Status CheckPhase(uint32_t index, v1::StagePhase phase, const char* message) const;
 
   const absl::Duration heartbeat_timeout_;
+  const uint32_t nonce_;
   std::vector<StageSlot> stages_;
   uint64_t epoch_ = 1;
   bool topology_sent_ = false;  // in the current epoch

@@ -27,7 +27,7 @@ absl::Status TakesNoCommands() {
 StepEngine::StepEngine(StepEngineOptions options, MonotonicTime now)
     : options_(std::move(options)),
       schedule_(options_.schedule),
-      registry_(options_.plans, options_.heartbeat_timeout),
+      registry_(options_.plans, options_.heartbeat_timeout, options_.nonce),
       reports_(registry_.num_stages()),
       progress_(registry_.num_stages(), options_.step_timeout),
       unready_since_(now),

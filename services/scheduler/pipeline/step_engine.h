@@ -31,6 +31,7 @@ namespace baton::scheduler {
 struct StepEngineOptions {
   ScheduleOptions schedule;
   std::vector<v1::StagePlan> plans;  // one per stage
+  uint32_t nonce = 0;                // keeps this process's epochs apart from another's
   absl::Duration heartbeat_interval = absl::Milliseconds(250);
   absl::Duration heartbeat_timeout = absl::Seconds(1);
   // A stage that has work and finishes no step for this long is lost, whatever it says.

@@ -219,7 +219,8 @@ v1::StageReady LoadedStage::MakeReady() const {
 absl::Status LoadedStage::BeginEpoch(const v1::Topology& topology, uint64_t local_epoch) {
   const absl::Time deadline = absl::Now() + options_.connect_timeout;
   AbandonEpoch(absl::CancelledError(absl::StrCat("epoch ", topology.epoch(), " begins")));
-  LinkEpoch epoch = {.local_epoch = local_epoch, .frame_epoch = topology.epoch()};
+  LinkEpoch epoch = {.local_epoch = local_epoch};
+  ASSIGN_OR_RETURN(epoch.frame_epoch, FrameEpoch(topology.scheduler_nonce(), topology.epoch()));
   epoch.next_addresses.resize(static_cast<size_t>(topology.next_stage_size()));
   for (const v1::RankAddress& address : topology.next_stage()) {
     if (address.rank() >= epoch.next_addresses.size()) {

@@ -42,6 +42,19 @@ TEST_F(AttachContract, GivesPlanThenTopologyThenSteps) {
   EXPECT_TRUE(stages_[0]->WaitForStep(3, kPatience));
 }
 
+TEST_F(AttachContract, TellsItsEpochsApartFromThoseOfAnotherScheduler) {
+  CompleteGroup();
+  const v1::Topology first = *stages_[0]->topology();
+  EXPECT_NE(first.scheduler_nonce(), 0u);
+  EXPECT_EQ(stages_[1]->topology()->scheduler_nonce(), first.scheduler_nonce());
+  RestartScheduler();
+  CompleteGroup();
+  const v1::Topology second = *stages_[0]->topology();
+  EXPECT_EQ(second.epoch(), first.epoch());
+  EXPECT_NE(second.scheduler_nonce(), 0u);
+  EXPECT_NE(second.scheduler_nonce(), first.scheduler_nonce());
+}
+
 TEST_F(AttachContract, GivesAnyFreeStageToAWorkerWithoutPreference) {
   stages_.push_back(StartStage(FakeStageOptions()));
   stages_.push_back(StartStage(FakeStageOptions()));

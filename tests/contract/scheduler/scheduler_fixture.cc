@@ -26,8 +26,12 @@ scheduler::SchedulerConfig SchedulerFixture::MakeConfig() {
   return config;
 }
 
-SchedulerFixture::SchedulerFixture(scheduler::SchedulerConfig config) {
-  auto server = scheduler::SchedulerServer::Create(config);
+SchedulerFixture::SchedulerFixture(scheduler::SchedulerConfig config) : config_(std::move(config)) {
+  StartScheduler();
+}
+
+void SchedulerFixture::StartScheduler() {
+  auto server = scheduler::SchedulerServer::Create(config_);
   EXPECT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
   runner_ = std::thread([this] { EXPECT_TRUE(server_->RunUntilShutdown().ok()); });
@@ -44,6 +48,12 @@ void SchedulerFixture::StopScheduler() {
   if (!runner_.joinable()) return;
   server_->RequestShutdown("the test ends");
   runner_.join();
+}
+
+void SchedulerFixture::RestartScheduler() {
+  stages_.clear();
+  StopScheduler();
+  StartScheduler();
 }
 
 std::string SchedulerFixture::address() const {

@@ -38,6 +38,8 @@ class SchedulerFixture : public testing::Test {
   static scheduler::SchedulerConfig MakeConfig();
   // The drain runs to its end; called again by the destructor without effect.
   void StopScheduler();
+  // Another scheduler of the same configuration in its place, without stages.
+  void RestartScheduler();
 
   std::string address() const;
   std::unique_ptr<FakeStageWorker> StartStage(uint32_t index);
@@ -53,6 +55,9 @@ class SchedulerFixture : public testing::Test {
   SubmitOutcome Submit(const v1::SubmitRequest& request);
   SubmitOutcome Submit(const v1::SubmitRequest& request, grpc::ClientContext* context);
 
+  void StartScheduler();
+
+  const scheduler::SchedulerConfig config_;
   std::unique_ptr<scheduler::SchedulerServer> server_;
   std::thread runner_;
   std::unique_ptr<v1::Scheduling::Stub> stub_;

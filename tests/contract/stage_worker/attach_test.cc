@@ -8,6 +8,7 @@
 
 #include "common/rpc/peer.h"
 #include "common/transport/slot_channel.h"
+#include "services/stage_worker/clients/link_epoch.h"
 #include "tests/contract/stage_worker/worker_fixture.h"
 
 namespace baton::stage {
@@ -353,19 +354,37 @@ class LastStageWorker : public WorkerFixture {
     peer_ = *previous_->Connect(ready.addresses(0).ucx_address(), Soon());
   }
 
+  // Hidden states of step 1.
+  void SendStates(uint64_t frame_epoch) {
+    const auto sender = *SlotSender::Create(previous_.get(), kShape);
+    ASSERT_TRUE(sender->BeginEpoch(frame_epoch, {peer_, peer_}).ok());
+    for (size_t rank = 0; rank < 2; ++rank) {
+      const PartKey key = {.epoch = frame_epoch, .number = 1, .step_id = 1, .rank = rank};
+      ASSERT_TRUE(sender->Acquire(key, kPartBytes, Soon()).ok());
+      ASSERT_TRUE(sender->Send(key).ok());
+    }
+  }
+  // What would be hidden states of step 1, were it the right epoch.
+  void SendStrayFrame(uint64_t frame_epoch) {
+    const std::vector<std::byte> payload(2 * kPartBytes);
+    absl::Notification sent;
+    peer_->Send({.kind = FrameKind::kHiddenState,
+                 .epoch = frame_epoch,
+                 .stream_id = 1,
+                 .sequence = 1,
+                 .total_bytes = payload.size(),
+                 .slot = 1},
+                payload, [&sent](const absl::Status&) { sent.Notify(); });
+    sent.WaitForNotification();
+  }
+
   std::unique_ptr<Transport> previous_;
   std::shared_ptr<Peer> peer_;
 };
 
 TEST_F(LastStageWorker, TakesHiddenStatesAndSamples) {
-  const auto sender = *SlotSender::Create(previous_.get(), kShape);
-  ASSERT_TRUE(sender->BeginEpoch(1, {peer_, peer_}).ok());
   scheduler().Send(PromptStep(1, 1));
-  for (size_t rank = 0; rank < 2; ++rank) {
-    const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = rank};
-    ASSERT_TRUE(sender->Acquire(key, kPartBytes, Soon()).ok());
-    ASSERT_TRUE(sender->Send(key).ok());
-  }
+  SendStates(1);
   TakeToken(1, 1);
 }
 
@@ -387,24 +406,25 @@ TEST_F(LastStageWorker, ReportsHiddenStatesWithAFlippedBit) {
 }
 
 TEST_F(LastStageWorker, CountsFramesOfAnotherEpoch) {
-  const std::vector<std::byte> payload(2 * kPartBytes);
-  absl::Notification sent;
-  peer_->Send({.kind = FrameKind::kHiddenState,
-               .epoch = 99,
-               .stream_id = 1,
-               .sequence = 1,
-               .total_bytes = payload.size(),
-               .slot = 1},
-              payload, [&sent](const absl::Status&) { sent.Notify(); });
-  sent.WaitForNotification();
-  const auto sender = *SlotSender::Create(previous_.get(), kShape);
-  ASSERT_TRUE(sender->BeginEpoch(1, {peer_, peer_}).ok());
+  SendStrayFrame(99);
+  SendStates(1);
   scheduler().Send(PromptStep(1, 1));
-  for (size_t rank = 0; rank < 2; ++rank) {
-    const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = rank};
-    ASSERT_TRUE(sender->Acquire(key, kPartBytes, Soon()).ok());
-    ASSERT_TRUE(sender->Send(key).ok());
+  TakeToken(1, 1);
+  EXPECT_EQ(membership().snapshot().transport.frames_refused, 1u);
+}
+
+// Frames may outlive the scheduler whose epoch they are of; its successor counts from 1 again.
+TEST_F(LastStageWorker, DropsFramesOfAnEpochThatAnotherSchedulerNumberedAlike) {
+  for (const uint32_t nonce : {7u, 8u}) {
+    scheduler().EndSession(grpc::Status(grpc::StatusCode::UNAVAILABLE, "going down"));
+    set_scheduler_nonce(nonce);
+    Register(Plan(1, 2));
+    Join(1, "", previous_->address());
   }
+  SendStrayFrame(*FrameEpoch(7, 1));
+  EXPECT_TRUE(WaitUntil([this] { return membership().snapshot().transport.frames_refused == 1; }));
+  SendStates(*FrameEpoch(8, 1));
+  scheduler().Send(PromptStep(1, 1));
   TakeToken(1, 1);
   EXPECT_EQ(membership().snapshot().transport.frames_refused, 1u);
 }

@@ -100,6 +100,7 @@ void WorkerFixture::SendTopology(uint64_t epoch, const std::string& next_address
   v1::SchedulerMessage message;
   message.mutable_topology()->set_epoch(epoch);
   message.mutable_topology()->set_num_blocks(8);
+  message.mutable_topology()->set_scheduler_nonce(scheduler_nonce_);
   for (uint32_t rank = 0; rank < 2 && !next_address.empty(); ++rank) {
     v1::RankAddress* address = message.mutable_topology()->add_next_stage();
     address->set_rank(rank);

@@ -37,6 +37,8 @@ class WorkerFixture : public testing::Test {
   v1::SchedulerMessage Plan(uint32_t index, uint32_t num_stages) const;
   // Takes `register`, sends `plan`, takes `ready`.
   void Register(const v1::SchedulerMessage& plan, v1::StageReady* ready = nullptr);
+  // What topologies say of the scheduler from now on.
+  void set_scheduler_nonce(uint32_t nonce) { scheduler_nonce_ = nonce; }
   void SendTopology(uint64_t epoch, const std::string& next_address,
                     const std::string& first_address = "");
   // Sends a topology and takes `joined`.
@@ -60,6 +62,7 @@ class WorkerFixture : public testing::Test {
 
  private:
   std::string config_json_;
+  uint32_t scheduler_nonce_ = 0;
   std::unique_ptr<fakes::FakeStageScheduler> scheduler_;
   std::unique_ptr<fakes::FakeModelLoader> loader_;
   StageOptions options_;

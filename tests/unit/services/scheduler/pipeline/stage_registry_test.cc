@@ -16,7 +16,7 @@ class SilentLink final : public StageLink {
 
 class StageRegistryTest : public testing::Test {
  protected:
-  StageRegistryTest() : registry_(MakePlans(), absl::Seconds(1)) {}
+  StageRegistryTest() : registry_(MakePlans(), absl::Seconds(1), kNonce) {}
 
   static std::vector<v1::StagePlan> MakePlans() {
     std::vector<v1::StagePlan> plans(2);
@@ -60,6 +60,7 @@ class StageRegistryTest : public testing::Test {
     for (uint32_t i = 0; i < 2; ++i) ASSERT_TRUE(registry_.Joined(i, MakeJoined()).ok());
   }
 
+  static constexpr uint32_t kNonce = 77;
   const MonotonicTime start_{};
   StageRegistry registry_;
 };
@@ -88,6 +89,8 @@ TEST_F(StageRegistryTest, ConnectsEachStageToTheNextWithTheSmallestCache) {
   ASSERT_TRUE(registry_.topology_due());
   const std::vector<v1::Topology> topologies = registry_.TakeTopologies();
   EXPECT_FALSE(registry_.topology_due());
+  EXPECT_EQ(topologies[0].scheduler_nonce(), kNonce);
+  EXPECT_EQ(topologies[1].scheduler_nonce(), kNonce);
   EXPECT_EQ(topologies[0].num_blocks(), 19u);
   EXPECT_EQ(topologies[0].next_stage_size(), 2);
   EXPECT_EQ(topologies[1].next_stage_size(), 0);

@@ -78,5 +78,14 @@ TEST(StageLinks, BeginNoEpochWhileDevicesOfAnOlderOneAreServed) {
   EXPECT_TRUE(link->BeginEpoch({.local_epoch = 2, .frame_epoch = 2}, LinksDeadline()).ok());
 }
 
+TEST(FrameEpoch, KeepsSchedulersApart) {
+  EXPECT_EQ(*FrameEpoch(0, 1), 1u);
+  EXPECT_EQ(*FrameEpoch(7, 1), 0x700000001u);
+  EXPECT_EQ(*FrameEpoch(8, 1), 0x800000001u);
+  EXPECT_EQ(*FrameEpoch(7, UINT32_MAX), 0x7ffffffffu);
+  EXPECT_TRUE(absl::IsInvalidArgument(FrameEpoch(7, 0).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(FrameEpoch(7, uint64_t{1} << 32).status()));
+}
+
 }  // namespace
 }  // namespace baton::stage
