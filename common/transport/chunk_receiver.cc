@@ -69,7 +69,8 @@ bool TakeRange(std::map<uint64_t, uint64_t>& taken, uint64_t begin, uint64_t end
 
 class UcxChunkReceiver final : public ChunkReceiver, public FrameReceiver {
  public:
-  explicit UcxChunkReceiver(Transport* transport) : transport_(transport) {
+  UcxChunkReceiver(Transport* transport, absl::Duration memory_return_limit)
+      : transport_(transport), memory_return_limit_(memory_return_limit) {
     transport_->SetReceiver(FrameKind::kWeightChunk, this);
   }
   ~UcxChunkReceiver() override { transport_->SetReceiver(FrameKind::kWeightChunk, nullptr); }
@@ -97,6 +98,7 @@ class UcxChunkReceiver final : public ChunkReceiver, public FrameReceiver {
   void Answer(const Asker& asker, const absl::Status& status);
 
   Transport* const transport_;
+  const absl::Duration memory_return_limit_;
   mutable absl::Mutex mutex_;  // never held while the transport is called
   Transfers transfers_ ABSL_GUARDED_BY(mutex_);
 };
@@ -311,14 +313,16 @@ void UcxChunkReceiver::EndTransfer(uint64_t transfer_id) {
         absl::StrCat(peer->name(), " stopped in the middle of a chunk")));
   }
   const absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(&landed));
+  BATON_CHECK(mutex_.AwaitWithTimeout(absl::Condition(&landed), memory_return_limit_))
+      << "UCX still writes to slices of transfer " << transfer_id;
   transfers_.erase(transfer_id);
 }
 
 }  // namespace
 
-std::unique_ptr<ChunkReceiver> ChunkReceiver::Create(Transport* transport) {
-  return std::make_unique<UcxChunkReceiver>(transport);
+std::unique_ptr<ChunkReceiver> ChunkReceiver::Create(Transport* transport,
+                                                     absl::Duration memory_return_limit) {
+  return std::make_unique<UcxChunkReceiver>(transport, memory_return_limit);
 }
 
 }  // namespace baton

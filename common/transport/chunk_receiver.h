@@ -49,7 +49,8 @@ struct TransferProgress {
 class ChunkReceiver {
  public:
   // Becomes `transport`'s receiver of weight chunks. `transport` must outlive this object.
-  static std::unique_ptr<ChunkReceiver> Create(Transport* transport);
+  static std::unique_ptr<ChunkReceiver> Create(
+      Transport* transport, absl::Duration memory_return_limit = kMemoryReturnLimit);
   virtual ~ChunkReceiver() = default;
 
   // Errors: AlreadyExists, InvalidArgument (options).
@@ -68,7 +69,8 @@ class ChunkReceiver {
   virtual absl::StatusOr<TransferProgress> progress(uint64_t transfer_id) const = 0;
 
   // Forgets the transfer; returns when nothing writes to its slices any more and the sink is not
-  // called again. A sender that stopped half-way through a chunk is cut off. OK for unknown ones.
+  // called again. A sender that stopped half-way through a chunk is cut off after a second; the
+  // process ends if UCX does not let go of the memory then. OK for unknown ones.
   virtual void EndTransfer(uint64_t transfer_id) = 0;
 };
 

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 
 #include "common/checksum/crc32c.h"
+#include "common/log/check.h"
 #include "common/status/status_macros.h"
 
 namespace baton {
@@ -104,7 +105,9 @@ UcxChunkSender::~UcxChunkSender() {
     peer_->Fail(absl::DeadlineExceededError(
         absl::StrCat(peer_->name(), " takes no bytes of transfer ", transfer_id_)));
     const absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(this, &UcxChunkSender::IsIdle));
+    BATON_CHECK(mutex_.AwaitWithTimeout(absl::Condition(this, &UcxChunkSender::IsIdle),
+                                        options_.memory_return_limit))
+        << "UCX still reads chunks of transfer " << transfer_id_;
   }
   transport_->SetStreamReceiver(FrameKind::kChunkAnswer, name_, nullptr);
 }

@@ -21,6 +21,7 @@ struct ChunkSenderOptions {
   // Both bound what is under way; a chunk longer than the first bound goes alone.
   size_t max_in_flight_bytes = size_t{64} << 20;
   size_t max_in_flight_chunks = 64;
+  absl::Duration memory_return_limit = kMemoryReturnLimit;
 };
 
 // One transfer to one receiver. Threads: any; SendChunk from several threads at once is fine.
@@ -37,7 +38,8 @@ class ChunkSender {
                                                              uint64_t transfer_id,
                                                              absl::Time deadline,
                                                              ChunkSenderOptions options = {});
-  // Breaks what is under way; every `done` has been called when it returns.
+  // Breaks what is under way; every `done` has been called when it returns, or the process ends
+  // (memory_return_limit).
   virtual ~ChunkSender() = default;
 
   // Waits until there is room, then starts sending bytes [offset, offset + payload.size()) of slice

@@ -89,8 +89,10 @@ class SlotSender {
  public:
   // Becomes `transport`'s receiver of the content's credits; it must outlive this object. Errors:
   // InvalidArgument (shape).
-  static absl::StatusOr<std::unique_ptr<SlotSender>> Create(Transport* transport,
-                                                            const SlotShape& shape);
+  static absl::StatusOr<std::unique_ptr<SlotSender>> Create(
+      Transport* transport, const SlotShape& shape,
+      absl::Duration memory_return_limit = kMemoryReturnLimit);
+  // Ends the epoch; ends the process if UCX does not let go of the memory even so.
   virtual ~SlotSender() = default;
 
   // Leaves the epoch, if there is one. No part may be held by a caller. Waits until the memory of

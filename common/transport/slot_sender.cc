@@ -41,8 +41,9 @@ struct Group {
 
 class UcxSlotSender final : public SlotSender, public FrameReceiver {
  public:
-  UcxSlotSender(Transport* transport, const SlotShape& shape)
+  UcxSlotSender(Transport* transport, const SlotShape& shape, absl::Duration memory_return_limit)
       : transport_(transport),
+        memory_return_limit_(memory_return_limit),
         shape_(shape),
         frames_(FramesOf(shape.content)),
         slot_bytes_(shape.num_ranks * shape.max_part_bytes),
@@ -53,7 +54,7 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   }
   ~UcxSlotSender() override {
     // UCX may read the memory until then.
-    (void)EndEpoch(absl::InfiniteFuture());
+    BATON_CHECK_OK(EndEpoch(absl::Now() + memory_return_limit_));
     transport_->SetReceiver(frames_.credit, nullptr);
   }
 
@@ -80,6 +81,7 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   void OnSent(uint64_t number, const absl::Status& status);
 
   Transport* const transport_;
+  const absl::Duration memory_return_limit_;
   const SlotShape shape_;
   const SlotFrames frames_;
   const size_t slot_bytes_;
@@ -294,11 +296,12 @@ void UcxSlotSender::Abort(const absl::Status& reason) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SlotSender>> SlotSender::Create(Transport* transport,
-                                                               const SlotShape& shape) {
+                                                               const SlotShape& shape,
+                                                               absl::Duration memory_return_limit) {
   if (shape.num_slots == 0 || shape.num_ranks == 0 || shape.max_part_bytes == 0) {
     return absl::InvalidArgumentError("a slot channel needs slots, ranks and bytes");
   }
-  return std::make_unique<UcxSlotSender>(transport, shape);
+  return std::make_unique<UcxSlotSender>(transport, shape, memory_return_limit);
 }
 
 }  // namespace baton

@@ -35,6 +35,11 @@ namespace baton {
 inline constexpr size_t kMinAddressBytes = 16;
 inline constexpr size_t kMaxAddressBytes = 4096;
 
+// How long UCX may keep memory that it was lent after the connection was broken. It lets go within
+// milliseconds; memory that it never gives back can neither be used nor freed, so the process ends
+// then, and its supervisor starts another.
+inline constexpr absl::Duration kMemoryReturnLimit = absl::Seconds(10);
+
 // Sets what UCX reads from the environment alone, where the user has not. Transport::Create does it
 // too; programs call it first in main, because setting the environment while another thread reads
 // it is not safe.
@@ -122,7 +127,7 @@ class Transport {
 
   // Who takes frames of `kind`; nullptr: nobody any more. Returns when no call to the former one is
   // under way and none will come; payloads that it had accepted have ended, if need be by cutting
-  // off a sender that stopped half-way. Not from the transport's thread.
+  // off a sender that stopped half-way (kMemoryReturnLimit). Not from the transport's thread.
   virtual void SetReceiver(FrameKind kind, FrameReceiver* receiver) = 0;
   // The same for frames of `kind` with this stream_id alone; they go before SetReceiver's.
   virtual void SetStreamReceiver(FrameKind kind, uint64_t stream_id, FrameReceiver* receiver) = 0;

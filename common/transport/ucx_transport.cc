@@ -124,7 +124,8 @@ void UcxTransport::WaitForLandings(std::unique_lock<std::recursive_mutex>& lock,
     found->second->Fail(absl::DeadlineExceededError(
         absl::StrCat(found->second->name(), " stopped in the middle of a payload")));
   }
-  changed_.wait(lock, landed);
+  BATON_CHECK(changed_.wait_for(lock, absl::ToChronoMilliseconds(kMemoryReturnLimit), landed))
+      << "UCX still writes to memory of a connection that was broken";
 }
 
 FrameReceiver* UcxTransport::FindReceiver(const FrameHeader& header) const {

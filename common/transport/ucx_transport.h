@@ -62,7 +62,8 @@ class UcxTransport final : public Transport {
   FrameReceiver* FindReceiver(const FrameHeader& header) const;
   // All receivers, each once.
   std::set<FrameReceiver*> Receivers() const;
-  // Waits until no payload is on its way to `former`.
+  // Waits until no payload is on its way to `former`; at most kMemoryReturnLimit after the
+  // connections that bring them were broken.
   void WaitForLandings(std::unique_lock<std::recursive_mutex>& lock, const FrameReceiver* former);
 
   // Receiving. The first returns what UCX wants to hear.

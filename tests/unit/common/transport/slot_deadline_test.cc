@@ -1,13 +1,18 @@
 // Ends of a channel whose transport never gives memory back: what a wedged network card does.
+#include <array>
 #include <memory>
+#include <span>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
+#include "common/transport/chunk_receiver.h"
+#include "common/transport/chunk_sender.h"
 #include "common/transport/slot_channel.h"
 #include "tests/fakes/wedged_transport.h"
 
@@ -18,6 +23,16 @@ using fakes::WedgedPeer;
 using fakes::WedgedTransport;
 
 constexpr SlotShape kOneSlot = {.num_slots = 1, .num_ranks = 1, .max_part_bytes = 64};
+
+// Memory for one slice of 64 bytes.
+class OneSlice final : public SliceSink {
+ public:
+  absl::StatusOr<std::span<std::byte>> Destination(size_t) override { return std::span(memory_); }
+  void SliceArrived(size_t) override {}
+
+ private:
+  std::array<std::byte, 64> memory_{};
+};
 
 TEST(SlotReceiver, ReportsLandingsThatOutliveTheDeadlineOfANewEpoch) {
   WedgedTransport transport;
@@ -139,6 +154,49 @@ TEST(SlotSender, ReportsSendsThatOutliveTheDeadlineOfANewEpoch) {
   transport.peer->FinishSends();
   EXPECT_TRUE((*slots)->EndEpoch(absl::Now()).ok());
   EXPECT_TRUE((*slots)->BeginEpoch(2, {fresh}).ok());
+}
+
+// Memory that UCX never gives back can be neither used nor freed.
+TEST(SlotSenderDeathTest, EndsTheProcessRatherThanWaitForEver) {
+  WedgedTransport transport;
+  const auto send_and_go = [&] {
+    auto slots = *SlotSender::Create(&transport, kOneSlot, absl::Milliseconds(1));
+    EXPECT_TRUE(slots->BeginEpoch(1, {transport.peer}).ok());
+    const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = 0};
+    EXPECT_TRUE(slots->Acquire(key, 64, absl::InfiniteFuture()).ok());
+    EXPECT_TRUE(slots->Send(key).ok());
+  };
+  EXPECT_DEATH(send_and_go(), "hidden states of an older epoch are still being sent.*stage-1");
+}
+
+TEST(ChunkSenderDeathTest, EndsTheProcessRatherThanWaitForEver) {
+  WedgedTransport transport;
+  const std::vector<std::byte> chunk(64);
+  const auto send_and_go = [&] {
+    const auto sender = *ChunkSender::Create(&transport, "wedged", 5, absl::InfiniteFuture(),
+                                             {.memory_return_limit = absl::Milliseconds(1)});
+    EXPECT_TRUE(sender->SendChunk(0, 0, chunk, absl::InfiniteFuture(), nullptr).ok());
+  };
+  EXPECT_DEATH(send_and_go(), "UCX still reads chunks of transfer 5");
+}
+
+TEST(ChunkReceiverDeathTest, EndsTheProcessRatherThanWaitForEver) {
+  WedgedTransport transport;
+  OneSlice sink;
+  const FrameHeader header = {.kind = FrameKind::kWeightChunk,
+                              .source = WedgedPeer::kSource,
+                              .stream_id = 5,
+                              .total_bytes = 64,
+                              .payload_bytes = 64};
+  const auto accept_and_go = [&] {
+    const auto receiver = ChunkReceiver::Create(&transport, absl::Milliseconds(1));
+    const absl::Status begun = receiver->BeginTransfer(
+        {.transfer_id = 5, .slice_bytes = {64}, .max_chunk_bytes = 64, .sink = &sink});
+    EXPECT_TRUE(begun.ok()) << begun;
+    EXPECT_TRUE(transport.receivers[FrameKind::kWeightChunk]->Accept(header).ok());
+    receiver->EndTransfer(5);
+  };
+  EXPECT_DEATH(accept_and_go(), "UCX still writes to slices of transfer 5");
 }
 
 }  // namespace
