@@ -1,14 +1,16 @@
 #include "tests/fakes/fake_model_loader.h"
 
-#include <cstring>
+#include <algorithm>
 #include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 
+#include "common/checksum/crc32c.h"
 #include "common/model/model_config.h"
 #include "common/rpc/peer.h"
 #include "common/rpc/status_conversion.h"
@@ -19,6 +21,11 @@ namespace baton::fakes {
 namespace {
 
 absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
+
+std::string WordsOf(const v1::TensorSlice& slice) {
+  return absl::StrCat(slice.name(), " [", slice.row_begin(), ", ", slice.row_end(), ") x [",
+                      slice.column_begin(), ", ", slice.column_end(), ")");
+}
 
 }  // namespace
 
@@ -50,14 +57,29 @@ void FakeModelLoader::FailNextLoad(int after_slices, const grpc::Status& status)
   failure_ = status;
 }
 
-int FakeModelLoader::num_loads() const {
+void FakeModelLoader::DamageNextLoad(int slice) {
   const absl::MutexLock lock(&mutex_);
-  return num_loads_;
+  damage_ = slice;
 }
 
-int FakeModelLoader::num_slices_sent() const {
+void FakeModelLoader::HoldLoads() {
   const absl::MutexLock lock(&mutex_);
-  return num_slices_sent_;
+  held_ = true;
+}
+
+void FakeModelLoader::ReleaseLoads() {
+  const absl::MutexLock lock(&mutex_);
+  held_ = false;
+}
+
+std::vector<std::vector<std::string>> FakeModelLoader::loads() const {
+  const absl::MutexLock lock(&mutex_);
+  return loads_;
+}
+
+int FakeModelLoader::num_loads() const {
+  const absl::MutexLock lock(&mutex_);
+  return static_cast<int>(loads_.size());
 }
 
 grpc::Status FakeModelLoader::GetModel(grpc::ServerContext*, const v1::GetModelRequest*,
@@ -76,7 +98,12 @@ grpc::Status FakeModelLoader::Load(grpc::ServerContext*, const v1::LoadRequest* 
   grpc::Status failure;
   {
     const absl::MutexLock lock(&mutex_);
-    ++num_loads_;
+    std::vector<std::string>& slices = loads_.emplace_back();
+    for (const v1::LoadTarget& target : request->targets()) {
+      for (const v1::TensorSlice& slice : target.slices()) slices.push_back(WordsOf(slice));
+    }
+    const auto free = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !held_; };
+    mutex_.AwaitWithDeadline(absl::Condition(&free), Soon());
     if (fail_after_ >= 0) max_slices = std::exchange(fail_after_, -1);
     failure = std::exchange(failure_, grpc::Status::OK);
   }
@@ -96,16 +123,39 @@ absl::Status FakeModelLoader::SendTarget(const v1::LoadTarget& target, int max_s
       const std::unique_ptr<ChunkSender> sender,
       ChunkSender::Create(transport_.get(), target.ucx_address(), target.transfer_id(), Soon()));
   const int num_slices = std::min(max_slices, target.slices_size());
+  int damage = -1;
+  {
+    const absl::MutexLock lock(&mutex_);
+    damage = std::exchange(damage_, -1);
+  }
   for (int i = 0; i < num_slices; ++i) {
     absl::StatusOr<std::vector<std::byte>> bytes = BytesOf(target.slices(i));
     if (!bytes.ok()) return bytes.status();
+    if (i == damage) {
+      RETURN_IF_ERROR(sender->Finish(Soon()));  // what came before is packed
+      RETURN_IF_ERROR(SendDamaged(target, i));
+    }
     const auto owned = std::make_shared<std::vector<std::byte>>(*std::move(bytes));
     RETURN_IF_ERROR(sender->SendChunk(static_cast<uint32_t>(i), 0, *owned, Soon(),
                                       [owned](const absl::Status&) {}));
-    const absl::MutexLock lock(&mutex_);
-    ++num_slices_sent_;
   }
   return sender->Finish(Soon());
+}
+
+absl::Status FakeModelLoader::SendDamaged(const v1::LoadTarget& target, int slice) {
+  ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, BytesOf(target.slices(slice)));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Peer> peer,
+                   transport_->Connect(target.ucx_address(), Soon()));
+  absl::Notification sent;
+  peer->Send(
+      {.kind = FrameKind::kWeightChunk,
+       .stream_id = target.transfer_id(),
+       .total_bytes = bytes.size(),
+       .slot = static_cast<uint32_t>(slice),
+       .payload_crc = Crc32c(bytes) ^ 1},
+      bytes, [&sent](const absl::Status&) { sent.Notify(); }, /*has_payload_crc=*/true);
+  sent.WaitForNotification();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::byte>> FakeModelLoader::BytesOf(

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -29,9 +30,14 @@ class FakeModelLoader final : private v1::Loading::Service {
   void set_protocol_major(uint32_t major);
   // The next load ends with `status` after this many slices.
   void FailNextLoad(int after_slices, const grpc::Status& status);
+  // The next load's slice of this index arrives with a flipped bit, those before it whole.
+  void DamageNextLoad(int slice);
+  // The next load, and every later one, waits for ReleaseLoads before it sends anything.
+  void HoldLoads();
+  void ReleaseLoads();
   int num_loads() const;
-  // Slices sent so far, over all loads.
-  int num_slices_sent() const;
+  // The slices that each load asked for, in words.
+  std::vector<std::vector<std::string>> loads() const;
 
  private:
   grpc::Status GetModel(grpc::ServerContext* context, const v1::GetModelRequest* request,
@@ -39,6 +45,8 @@ class FakeModelLoader final : private v1::Loading::Service {
   grpc::Status Load(grpc::ServerContext* context, const v1::LoadRequest* request,
                     grpc::ServerWriter<v1::LoadEvent>* writer) override;
   absl::Status SendTarget(const v1::LoadTarget& target, int max_slices);
+  // Sends a slice with a checksum that is not its own.
+  absl::Status SendDamaged(const v1::LoadTarget& target, int slice);
   absl::StatusOr<std::vector<std::byte>> BytesOf(const v1::TensorSlice& slice) const;
 
   const std::string config_json_;
@@ -49,10 +57,11 @@ class FakeModelLoader final : private v1::Loading::Service {
 
   mutable absl::Mutex mutex_;
   uint32_t protocol_major_ ABSL_GUARDED_BY(mutex_) = kProtocolMajor;
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;
   int fail_after_ ABSL_GUARDED_BY(mutex_) = -1;
+  int damage_ ABSL_GUARDED_BY(mutex_) = -1;
   grpc::Status failure_ ABSL_GUARDED_BY(mutex_);
-  int num_loads_ ABSL_GUARDED_BY(mutex_) = 0;
-  int num_slices_sent_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::vector<std::string>> loads_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::fakes

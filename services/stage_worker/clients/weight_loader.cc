@@ -131,6 +131,12 @@ absl::Status WeightLoader::LoadTensors(size_t first, size_t last) {
     status = options_.client->Load(request);
     for (const auto& reception : receptions_) {
       if (status.ok()) status = reception->Wait(absl::Now() + kPackingLimit);
+      // Bytes that were damaged on their way are right when they come again; what the loader itself
+      // calls damaged is not.
+      const absl::Status failure = reception->failure();
+      if (absl::IsDataLoss(failure)) {
+        status = absl::UnavailableError(absl::StrCat("damaged on the way: ", failure.message()));
+      }
     }
   }
   for (const auto& reception : receptions_) reception->End();

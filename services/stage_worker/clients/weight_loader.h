@@ -27,8 +27,8 @@ struct WeightLoaderOptions {
   uint32_t chunk_bytes = 4 << 20;
   // Slices asked for in one call, at least one tensor's: keeps a call's message small.
   size_t max_slices_per_call = 16384;
-  // A loader that cannot be reached is asked again this often; what is packed is not asked for
-  // again.
+  // A loader that cannot be reached, or whose bytes come with a wrong checksum, is asked again this
+  // often; what is packed is not asked for again.
   int max_attempts = 20;
 };
 

@@ -88,6 +88,12 @@ void WeightReception::End() {
   slices_.clear();
 }
 
+absl::Status WeightReception::failure() const {
+  if (slices_.empty()) return absl::OkStatus();
+  const absl::Status status = receiver_->WaitComplete(transfer_id_, absl::InfinitePast());
+  return absl::IsDeadlineExceeded(status) ? absl::OkStatus() : status;
+}
+
 absl::StatusOr<std::span<std::byte>> WeightReception::Destination(size_t slice_index) {
   return store_->Destination(slices_[slice_index]);
 }

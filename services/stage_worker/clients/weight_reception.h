@@ -39,8 +39,11 @@ class WeightReception final : private SliceSink {
   absl::Status Begin(uint64_t transfer_id, std::vector<size_t> slices, size_t max_chunk_bytes);
   // Waits until all of them are packed. Errors: the transfer's, or packing's.
   absl::Status Wait(absl::Time deadline);
-  // Closes the transfer; what has arrived stays.
+  // Closes the transfer; what has arrived stays. Waits for the packing of that, which waits for
+  // nobody.
   void End();
+  // Why the transfer under way has failed; OK if it has not, or there is none.
+  absl::Status failure() const;
 
   // Bytes of slices that have arrived, over all transfers. Any thread.
   uint64_t arrived_bytes() const { return arrived_bytes_.load(); }

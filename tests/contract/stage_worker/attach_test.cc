@@ -1,6 +1,8 @@
 // The stage-worker's side of Stage.Attach and Loading, against fakes over real gRPC and UCX.
 #include <functional>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -14,7 +16,16 @@
 namespace baton::stage {
 namespace {
 
-using StageWorker = WorkerFixture;
+class StageWorker : public WorkerFixture {
+ protected:
+  // The second load asked for everything that the first did but its beginning, and nothing twice.
+  void ExpectAskedAgainFor(size_t first_missing) {
+    const auto loads = loader().loads();
+    ASSERT_EQ(loads.size(), 2u);
+    ASSERT_GT(loads[0].size(), first_missing);
+    EXPECT_EQ(loads[1], std::vector<std::string>(loads[0].begin() + first_missing, loads[0].end()));
+  }
+};
 
 absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
 
@@ -128,13 +139,20 @@ TEST_F(StageWorker, LoadsTheRestAfterALostLoader) {
   loader().FailNextLoad(40, grpc::Status(grpc::StatusCode::UNAVAILABLE, "the loader died"));
   StartWorker();
   Register(Plan(0, 1));
-  EXPECT_EQ(loader().num_loads(), 2);
-  // Nothing that arrived was asked for again.
-  const int slices = loader().num_slices_sent();
+  ExpectAskedAgainFor(40);
   Join(1);
   scheduler().Send(PromptStep(1, 1));
   TakeToken(1, 1);
-  EXPECT_EQ(loader().num_slices_sent(), slices);
+}
+
+TEST_F(StageWorker, AsksOnceMoreForWhatArrivesDamaged) {
+  loader().DamageNextLoad(40);
+  StartWorker();
+  Register(Plan(0, 1));
+  ExpectAskedAgainFor(40);
+  Join(1);
+  scheduler().Send(PromptStep(1, 1));
+  TakeToken(1, 1);
 }
 
 TEST_F(StageWorker, LoadsTheRestInItsNextSession) {
