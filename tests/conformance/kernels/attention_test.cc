@@ -204,7 +204,7 @@ TEST_P(AttentionConformance, AHeadDoesNotDependOnTheOthers) {
   }
 }
 
-TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAre) {
+TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAreAndTouchesNothingElse) {
   for (DataType type : kAttentionComputeTypes) {
     Random random(6);
     const Cache cache(random, {}, type, {128, 128});
@@ -213,13 +213,21 @@ TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAre) {
     const Tensor latent = RandomTensor(random, type, 3, 64, 1.0f, 7);
     const Tensor rope_key = RandomTensor(random, type, 3, 16);
     const StepLayout layout = cache.Layout(positions, sequences);
+    const TensorView& pages = cache.pages.pages;
+    const Tensor before = BytesOf(pages);
     ops().KvWrite({latent.view, rope_key.view, layout, cache.pages});
+    std::vector<int64_t> written;
     for (int64_t t = 0; t < 3; ++t) {
       const int32_t block =
           layout.block_tables[sequences[t] * layout.max_blocks + positions[t] / kBlockTokens];
-      const int64_t row = block * kBlockTokens + positions[t] % kBlockTokens;
-      EXPECT_TRUE(SameBits(cache.pages.pages.Columns(0, 64), row, latent.view, t));
-      EXPECT_TRUE(SameBits(cache.pages.pages.Columns(64, 16), row, rope_key.view, t));
+      written.push_back(block * kBlockTokens + positions[t] % kBlockTokens);
+      EXPECT_TRUE(SameBits(pages.Columns(0, 64), written.back(), latent.view, t));
+      EXPECT_TRUE(SameBits(pages.Columns(64, 16), written.back(), rope_key.view, t));
+    }
+    // Other slots of these pages, other pages, and the spare one that is no sequence's.
+    for (int64_t row = 0; row < pages.rows; ++row) {
+      if (std::find(written.begin(), written.end(), row) != written.end()) continue;
+      EXPECT_TRUE(SameBits(pages, row, before.view, row)) << "row " << row << " was written to";
     }
   }
 }

@@ -63,6 +63,13 @@ inline Tensor CopyOf(const TensorView& from) {
   return copy;
 }
 
+// A copy of dense memory, NaNs with their bits too.
+inline Tensor BytesOf(const TensorView& from) {
+  Tensor copy(from.type, from.rows, from.columns);
+  std::memcpy(copy.view.data, from.data, from.rows * from.columns * SizeOf(from.type));
+  return copy;
+}
+
 struct WeightShape {
   DataType type = DataType::kBFloat16;
   int64_t n = 0;
