@@ -1,8 +1,10 @@
 #include "services/gateway/gateway_config.h"
 
 #include "absl/flags/flag.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/api_keys.h"
@@ -45,8 +47,16 @@ ABSL_FLAG(
 ABSL_FLAG(absl::Duration, early_refusal_time, absl::Milliseconds(100),
           "When the scheduler refuses a request and says that it would refuse any of that key, the "
           "key's next ones are refused unparsed for as long, at most for this long. 0: never.");
+ABSL_FLAG(std::string, api_key_file, "",
+          "file of more keys, a line each: NAME, SHA-256 of the key, and what it may: weight=2, "
+          "requests-per-minute=60, tokens-per-minute=100000, max-num-requests=4; read again when "
+          "it changes. Example: printf %s KEY | sha256sum");
 ABSL_FLAG(int, max_num_requests_per_key, 0,
           "generation sequences at a time of one API key; more are answered 429; 0: no bound");
+ABSL_FLAG(int, max_requests_per_minute_per_key, 0,
+          "generation requests per minute of one API key; more are answered 429; 0: no bound");
+ABSL_FLAG(int, max_tokens_per_minute_per_key, 0,
+          "tokens of prompts and answers per minute of one API key; likewise");
 ABSL_FLAG(int, max_num_requests, 1024,
           "generation sequences at a time, one per choice of each prompt; more are answered 503");
 ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
@@ -58,12 +68,26 @@ ABSL_FLAG(absl::Duration, sse_keep_alive, absl::Seconds(15),
           "a stream that has nothing to say for so long writes a comment; 0: never");
 ABSL_FLAG(bool, enable_tokenizer_info_endpoint, false,
           "serve /tokenizer_info, which shows the chat template");
+ABSL_FLAG(std::string, ssl_certfile, "",
+          "PEM file of the certificate, with its chain: the HTTP API is served through TLS; read "
+          "again when it changes");
+ABSL_FLAG(std::string, ssl_keyfile, "",
+          "PEM file of its key; default: it stands in --ssl-certfile");
+ABSL_FLAG(std::string, ssl_ca_certs, "", "PEM file of who signs the certificates of clients");
+ABSL_FLAG(int, ssl_cert_reqs, 0, "whether clients need a certificate: 0 no, 1 it may be, 2 yes");
+ABSL_FLAG(std::vector<std::string>, allowed_origins, {"*"},
+          "sites whose pages may call (CORS), as a list or as JSON's [\"...\"]; *: any");
+ABSL_FLAG(std::vector<std::string>, allowed_methods, {"*"}, "methods that they may use");
+ABSL_FLAG(std::vector<std::string>, allowed_headers, {"*"}, "headers that they may send");
+ABSL_FLAG(bool, allow_credentials, false, "they may send cookies");
+ABSL_FLAG(std::string, access_log, "none",
+          "a line per HTTP exchange: none, text (in the log) or json (on standard error)");
+ABSL_FLAG(bool, public_metrics, true,
+          "serve /metrics on the API's port too, and not only on --metrics-address");
 ABSL_FLAG(bool, log_requests, true, "log one line per generation request");
 
 namespace baton::gateway {
 namespace {
-
-constexpr uint32_t kMaxKeyWeight = 1000;  // as fairness_weight in scheduling.proto
 
 absl::Status CheckRange(absl::string_view flag, int value, int low, int high) {
   if (value >= low && value <= high) return absl::OkStatus();
@@ -88,6 +112,52 @@ absl::StatusOr<std::vector<uint32_t>> KeyWeights() {
   return weights;
 }
 
+absl::StatusOr<ApiKeys::Options> ReadApiKeys() {
+  ApiKeys::Options options;
+  options.keys = absl::GetFlag(FLAGS_api_key);
+  ASSIGN_OR_RETURN(options.weights, KeyWeights());
+  options.file = absl::GetFlag(FLAGS_api_key_file);
+  options.limits = {
+      .requests_per_minute =
+          static_cast<uint32_t>(absl::GetFlag(FLAGS_max_requests_per_minute_per_key)),
+      .tokens_per_minute =
+          static_cast<uint32_t>(absl::GetFlag(FLAGS_max_tokens_per_minute_per_key)),
+      .num_requests = static_cast<uint32_t>(absl::GetFlag(FLAGS_max_num_requests_per_key))};
+  options.share_cache = absl::GetFlag(FLAGS_share_prefix_cache);
+  return options;
+}
+
+// A list as vLLM takes it, ["a", "b"], is cut at its commas already.
+std::vector<std::string> ReadList(const std::vector<std::string>& given) {
+  std::vector<std::string> items;
+  for (absl::string_view item : given) {
+    item = absl::StripAsciiWhitespace(item);
+    absl::ConsumePrefix(&item, "[");
+    absl::ConsumeSuffix(&item, "]");
+    item = absl::StripAsciiWhitespace(item);
+    if (absl::ConsumePrefix(&item, "\"")) absl::ConsumeSuffix(&item, "\"");
+    if (!item.empty()) items.emplace_back(item);
+  }
+  return items;
+}
+
+absl::StatusOr<TlsOptions> ReadTls() {
+  TlsOptions tls{.certificate_file = absl::GetFlag(FLAGS_ssl_certfile),
+                 .key_file = absl::GetFlag(FLAGS_ssl_keyfile),
+                 .ca_file = absl::GetFlag(FLAGS_ssl_ca_certs)};
+  const int clients = absl::GetFlag(FLAGS_ssl_cert_reqs);
+  RETURN_IF_ERROR(CheckRange("ssl-cert-reqs", clients, 0, 2));
+  tls.clients = static_cast<ClientCertificates>(clients);
+  const bool more = clients > 0 || !tls.key_file.empty() || !tls.ca_file.empty();
+  if (tls.certificate_file.empty() && more) {
+    return absl::InvalidArgumentError("--ssl-keyfile and its like need --ssl-certfile");
+  }
+  if (clients > 0 && tls.ca_file.empty()) {
+    return absl::InvalidArgumentError("--ssl-cert-reqs needs --ssl-ca-certs");
+  }
+  return tls;
+}
+
 absl::StatusOr<ReasoningNames> ReadReasoningNames() {
   const std::string field = absl::GetFlag(FLAGS_reasoning_field);
   const bool both = field == "both";
@@ -108,6 +178,10 @@ absl::Status CheckFlags() {
       CheckRange("max-num-requests", absl::GetFlag(FLAGS_max_num_requests), 1, 1 << 20));
   RETURN_IF_ERROR(CheckRange("max-num-requests-per-key",
                              absl::GetFlag(FLAGS_max_num_requests_per_key), 0, 1 << 20));
+  RETURN_IF_ERROR(CheckRange("max-requests-per-minute-per-key",
+                             absl::GetFlag(FLAGS_max_requests_per_minute_per_key), 0, 1 << 30));
+  RETURN_IF_ERROR(CheckRange("max-tokens-per-minute-per-key",
+                             absl::GetFlag(FLAGS_max_tokens_per_minute_per_key), 0, 1 << 30));
   RETURN_IF_ERROR(CheckRange("max-connections", absl::GetFlag(FLAGS_max_connections), 1, 1 << 20));
   RETURN_IF_ERROR(CheckRange("max-body-mib", absl::GetFlag(FLAGS_max_body_mib), 1, 1024));
   if (absl::GetFlag(FLAGS_request_timeout) <= absl::ZeroDuration()) {
@@ -140,6 +214,7 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.server.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
   config.http.host = absl::GetFlag(FLAGS_host);
   config.http.port = absl::GetFlag(FLAGS_port);
+  ASSIGN_OR_RETURN(config.http.tls, ReadTls());
   config.http.limits.connections = static_cast<size_t>(absl::GetFlag(FLAGS_max_connections));
   config.http.limits.body_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_max_body_mib)) << 20;
   config.model.model_dir = absl::GetFlag(FLAGS_model);
@@ -151,17 +226,19 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.model.auto_tool_choice = absl::GetFlag(FLAGS_enable_auto_tool_choice);
   ASSIGN_OR_RETURN(config.reasoning_names, ReadReasoningNames());
   config.scheduler_address = absl::GetFlag(FLAGS_scheduler);
-  config.api_keys = absl::GetFlag(FLAGS_api_key);
-  ASSIGN_OR_RETURN(config.api_key_weights, KeyWeights());
-  config.share_prefix_cache = absl::GetFlag(FLAGS_share_prefix_cache);
+  ASSIGN_OR_RETURN(config.api_keys, ReadApiKeys());
   config.early_refusal_time = absl::GetFlag(FLAGS_early_refusal_time);
-  config.max_num_requests_per_key =
-      static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests_per_key));
   config.max_num_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_num_requests));
   config.request_timeout = absl::GetFlag(FLAGS_request_timeout);
   config.recovery_timeout = absl::GetFlag(FLAGS_recovery_timeout);
   config.sse_keep_alive = absl::GetFlag(FLAGS_sse_keep_alive);
   config.tokenizer_info = absl::GetFlag(FLAGS_enable_tokenizer_info_endpoint);
+  config.cors = {.origins = ReadList(absl::GetFlag(FLAGS_allowed_origins)),
+                 .methods = ReadList(absl::GetFlag(FLAGS_allowed_methods)),
+                 .headers = ReadList(absl::GetFlag(FLAGS_allowed_headers)),
+                 .credentials = absl::GetFlag(FLAGS_allow_credentials)};
+  ASSIGN_OR_RETURN(config.access_log, ParseAccessLogFormat(absl::GetFlag(FLAGS_access_log)));
+  config.public_metrics = absl::GetFlag(FLAGS_public_metrics);
   config.log_requests = absl::GetFlag(FLAGS_log_requests);
   return config;
 }

@@ -19,18 +19,18 @@ struct GatewayConfig {
   HttpServerOptions http;
   ServedModelOptions model;
   std::string scheduler_address;
-  std::vector<std::string> api_keys;
-  std::vector<uint32_t> api_key_weights;  // of the first keys; the others have 1
-  bool share_prefix_cache = false;        // between API keys
+  ApiKeys::Options api_keys;
   size_t max_num_requests = 1024;
   absl::Duration early_refusal_time = absl::Milliseconds(100);
-  size_t max_num_requests_per_key = 0;  // 0: no bound
   absl::Duration request_timeout = absl::Seconds(600);
   absl::Duration recovery_timeout = absl::Seconds(30);
   bool log_requests = true;
   ReasoningNames reasoning_names;
   absl::Duration sse_keep_alive = absl::Seconds(15);
   bool tokenizer_info = false;
+  CorsOptions cors;
+  AccessLogFormat access_log = AccessLogFormat::kNone;
+  bool public_metrics = true;
 };
 
 // Flags after ParseCommandLine. Errors: InvalidArgument naming the flag.

@@ -42,9 +42,11 @@ class GatewayServerImpl final : public GatewayServer {
   const GatewayConfig config_;
   ServerRuntime* const runtime_;
   const std::unique_ptr<const ServedModel> model_;
-  const ApiKeys api_keys_;
+  ApiKeys api_keys_;
   RequestValidator validator_;
   RequestSlots slots_;
+  RateLimits rate_limits_;      // the loop's
+  LiveRequests live_requests_;  // likewise
   EarlyGate gate_;
   GatewayMetrics metrics_;
   EventLoop loop_;
@@ -66,9 +68,9 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
     : config_(config),
       runtime_(runtime),
       model_(std::move(model)),
-      api_keys_(config.api_keys, config.api_key_weights, config.share_prefix_cache),
+      api_keys_(config.api_keys),
       validator_(model_->defaults, model_->limits),
-      slots_(config.max_num_requests, config.max_num_requests_per_key),
+      slots_(config.max_num_requests),
       gate_(config.early_refusal_time),
       metrics_(runtime->registry(), model_->names.front(), model_->limits.max_model_len),
       scheduler_(CreateChannel(config.scheduler_address), MakePeerInfo("gateway"), loop_),
@@ -88,6 +90,8 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
                .api_keys = api_keys_,
                .validator = validator_,
                .slots = slots_,
+               .rate_limits = rate_limits_,
+               .live_requests = live_requests_,
                .gate = gate_,
                .scheduler = sequences_,
                .group = *group_,
@@ -98,7 +102,10 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
                .log_requests = config.log_requests,
                .sse_keep_alive = config.sse_keep_alive,
                .tokenizer_info = config.tokenizer_info,
-               .reasoning_names = config.reasoning_names},
+               .reasoning_names = config.reasoning_names,
+               .cors = CorsPolicy(config.cors),
+               .access_log = config.access_log,
+               .public_metrics = config.public_metrics},
       router_(context_),
       inference_(context_) {}
 
@@ -109,13 +116,15 @@ GatewayServerImpl::~GatewayServerImpl() {
 }
 
 absl::Status GatewayServerImpl::Start(Listener listener) {
-  http_ = HttpServer::Create(config_.http, std::move(listener), loop_, router_);
+  RETURN_IF_ERROR(api_keys_.Load());
+  ASSIGN_OR_RETURN(http_, HttpServer::Create(config_.http, std::move(listener), loop_, router_));
   runtime_->AddService(&inference_);
   runtime_->SetLiveCheck([this] { return pulse_.Check(absl::Now()); });
   runtime_->AddPort("http", http_->port());
   RETURN_IF_ERROR(runtime_->Start());
   loop_.Post([this] { group_->Start(); });
-  BATON_LOG(INFO) << "serving " << absl::StrJoin(model_->names, ", ") << " on http://"
+  BATON_LOG(INFO) << "serving " << absl::StrJoin(model_->names, ", ")
+                  << (config_.http.tls.certificate_file.empty() ? " on http://" : " on https://")
                   << config_.http.host << ":" << http_->port() << "/v1, gRPC port "
                   << runtime_->grpc_port() << ", scheduler " << config_.scheduler_address;
   return absl::OkStatus();

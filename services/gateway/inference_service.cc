@@ -1,28 +1,115 @@
 #include "services/gateway/inference_service.h"
 
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
 #include "common/rpc/status_conversion.h"
+#include "common/status/status_macros.h"
+#include "services/gateway/admission/refusal.h"
 #include "services/gateway/calls/inference_call.h"
+#include "services/gateway/calls/inference_request.h"
 
 namespace baton::gateway {
 
-grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
+namespace {
+
+constexpr int kMaxAbortedIds = 1024;
+
+absl::Status FillTokens(const GatewayContext& context, const v1::TokenizeRequest& request,
+                        v1::TokenizeResponse* response) {
+  ASSIGN_OR_RETURN(const std::vector<uint32_t> tokens, EncodeTokenizeRequest(context, request));
+  response->mutable_token_ids()->Add(tokens.begin(), tokens.end());
+  response->set_max_model_len(static_cast<uint32_t>(context.validator.max_model_len()));
+  return absl::OkStatus();
+}
+
+absl::Status FillText(const GatewayContext& context, const v1::DetokenizeRequest& request,
+                      v1::DetokenizeResponse* response) {
+  ASSIGN_OR_RETURN(std::string text, DecodeDetokenizeRequest(context, request));
+  response->set_text(std::move(text));
+  return absl::OkStatus();
+}
+
+absl::Status FillModelInfo(const GatewayContext& context, const v1::GetModelInfoRequest&,
+                           v1::GetModelInfoResponse* response) {
+  response->set_model(context.model.names.front());
+  response->set_max_model_len(static_cast<uint32_t>(context.validator.max_model_len()));
+  response->set_vocab_size(static_cast<uint32_t>(context.validator.vocab_size()));
+  response->set_architecture(context.model.config.architecture);
+  return absl::OkStatus();
+}
+
+// Answers on gRPC's own thread, which may take as long as encoding the prompt takes.
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* AnswerAtOnce(const GatewayContext& context,
+                                       grpc::CallbackServerContext* server_context,
+                                       absl::Status (*fill)(const GatewayContext&, const Request&,
+                                                            Response*),
+                                       const Request& request, Response* response) {
+  grpc::ServerUnaryReactor* const reactor = server_context->DefaultReactor();
+  absl::Status status = IdentifyCaller(context.api_keys, *server_context).status();
+  if (status.ok()) status = fill(context, request, response);
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext* server_context,
+                                                     const v1::GenerateRequest* request,
+                                                     v1::GenerateResponse* response) {
+  return new WholeInference(context_, server_context, request, response);  // deletes itself
+}
+
+grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::GenerateStream(
     grpc::CallbackServerContext* server_context, const v1::GenerateRequest* request) {
-  return new InferenceCall(context_, server_context, request);  // deletes itself
+  return new StreamedInference(context_, server_context, request);  // deletes itself
+}
+
+grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* server_context,
+                                                     const v1::TokenizeRequest* request,
+                                                     v1::TokenizeResponse* response) {
+  return AnswerAtOnce(context_, server_context, FillTokens, *request, response);
+}
+
+grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* server_context,
+                                                       const v1::DetokenizeRequest* request,
+                                                       v1::DetokenizeResponse* response) {
+  return AnswerAtOnce(context_, server_context, FillText, *request, response);
 }
 
 grpc::ServerUnaryReactor* InferenceService::GetModelInfo(
-    grpc::CallbackServerContext* server_context, const v1::GetModelInfoRequest*,
+    grpc::CallbackServerContext* server_context, const v1::GetModelInfoRequest* request,
     v1::GetModelInfoResponse* response) {
-  grpc::ServerUnaryReactor* reactor = server_context->DefaultReactor();
-  if (const auto caller = IdentifyCaller(context_.api_keys, *server_context); !caller.ok()) {
+  return AnswerAtOnce(context_, server_context, FillModelInfo, *request, response);
+}
+
+grpc::ServerUnaryReactor* InferenceService::Abort(grpc::CallbackServerContext* server_context,
+                                                  const v1::AbortRequest* request,
+                                                  v1::AbortResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = server_context->DefaultReactor();
+  const auto caller = IdentifyCaller(context_.api_keys, *server_context);
+  if (!caller.ok()) {
     reactor->Finish(ToGrpcStatus(caller.status()));
     return reactor;
   }
-  response->set_model(context_.model.names.front());
-  response->set_max_model_len(static_cast<uint32_t>(context_.validator.max_model_len()));
-  response->set_vocab_size(static_cast<uint32_t>(context_.validator.vocab_size()));
-  response->set_architecture(context_.model.config.architecture);
-  reactor->Finish(grpc::Status::OK);
+  if (request->request_ids_size() > kMaxAbortedIds) {
+    reactor->Finish(ToGrpcStatus(
+        InvalidField("request_ids", absl::StrCat("holds more than ", kMaxAbortedIds, " names"))));
+    return reactor;
+  }
+  // Request and response live until Finish.
+  context_.loop.Post([this, reactor, request, response, name = caller->name] {
+    size_t num_aborted = 0;
+    for (const std::string& id : request->request_ids()) {
+      num_aborted += context_.live_requests.Abort(name, id);
+    }
+    response->set_num_aborted(static_cast<uint32_t>(num_aborted));
+    reactor->Finish(grpc::Status::OK);
+  });
   return reactor;
 }
 

@@ -23,6 +23,13 @@ SEEDS = [
                               "logit_bias": {"5": 1}, "chat_template_kwargs": {"a": [1, {}]}}),
     ("/v1/chat/completions", {**CHAT, "tool_choice": "auto", "parallel_tool_calls": False, "tools": [
         {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]}),
+    ("/v1/chat/completions", {**CHAT, "tool_choice": {"type": "function", "function": {"name": "f"}}, "tools": [
+        {"type": "function", "function": {"name": "f", "parameters": {
+            "type": "object", "properties": {"a": {"enum": [1, "x"]}, "b": {"type": "array", "items": {}}}}}}]}),
+    ("/v1/completions", {"prompt": "x", "max_tokens": 1, "structured_outputs": {
+        "grammar": 'root ::= <[2034]> %json {"type": "string"} | [a-z]{2,3}', "whitespace_pattern": " ?"}}),
+    ("/v1/chat/completions", {**CHAT, "response_format": {"type": "json_schema", "json_schema": {
+        "name": "n", "schema": {"anyOf": [{"type": "integer", "minimum": 3}, {"const": None}]}}}}),
     ("/v1/chat/completions", {"max_tokens": 1, "messages": [
         {"role": "system", "content": [{"type": "text", "text": "a"}]},
         {"role": "assistant", "content": None, "tool_calls": [

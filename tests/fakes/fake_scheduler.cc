@@ -87,6 +87,11 @@ std::vector<v1::SubmitRequest> FakeScheduler::requests() const {
   return requests_;
 }
 
+std::vector<std::string> FakeScheduler::traceparents() const {
+  absl::MutexLock lock(&mutex_);
+  return traceparents_;
+}
+
 bool FakeScheduler::WaitForCancelled(size_t count, absl::Duration timeout) const {
   absl::MutexLock lock(&mutex_);
   auto reached = [this, count]()
@@ -111,6 +116,10 @@ grpc::Status FakeScheduler::Submit(grpc::ServerContext* context, const v1::Submi
   {
     absl::MutexLock lock(&mutex_);
     requests_.push_back(*request);
+    const auto trace = context->client_metadata().find("traceparent");
+    traceparents_.push_back(trace == context->client_metadata().end()
+                                ? ""
+                                : std::string(trace->second.data(), trace->second.size()));
     ++num_open_;
   }
   grpc::Status status = SendAnswer(context, *request, writer);

@@ -58,6 +58,8 @@ class FakeScheduler final : public v1::Scheduling::Service {
 
   // What was submitted so far, in order of arrival.
   std::vector<v1::SubmitRequest> requests() const;
+  // What stood in the metadata of each, empty if nothing did.
+  std::vector<std::string> traceparents() const;
   // True once at least `count` Submits were cancelled by their callers; false at the timeout.
   bool WaitForCancelled(size_t count, absl::Duration timeout) const;
   // True once at least `count` Submits have arrived; false at the timeout.
@@ -85,6 +87,7 @@ class FakeScheduler final : public v1::Scheduling::Service {
   mutable absl::Mutex mutex_;
   std::deque<FakeAnswer> answers_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::SubmitRequest> requests_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> traceparents_ ABSL_GUARDED_BY(mutex_);
   size_t hold_after_ ABSL_GUARDED_BY(mutex_) = SIZE_MAX;
   size_t num_cancelled_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t num_open_ ABSL_GUARDED_BY(mutex_) = 0;

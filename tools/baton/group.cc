@@ -311,8 +311,8 @@ std::string Group::DescribeProgress() {
 std::string Group::Endpoint() const {
   const std::string host =
       options_.host == "0.0.0.0" || options_.host.empty() ? "127.0.0.1" : options_.host;
-  return absl::StrCat("http://", host, ":", PortOf(First(Role::kGateway).place.ports, "http"),
-                      "/v1");
+  const char* const scheme = options_.passed_on.contains("ssl-certfile") ? "https://" : "http://";
+  return absl::StrCat(scheme, host, ":", PortOf(First(Role::kGateway).place.ports, "http"), "/v1");
 }
 
 absl::Status Group::WriteState() const {

@@ -17,6 +17,9 @@ inline constexpr absl::string_view kUnsupportedContentType = "unsupported_conten
 // Reason of a refusal that comes from the caller's own limit, not from how the service fares.
 inline constexpr absl::string_view kRateLimitExceeded = "rate_limit_exceeded";
 
+// Reason of the end of a request that its own caller has ended by name.
+inline constexpr absl::string_view kRequestAborted = "request_aborted";
+
 // Reason of a refusal because the service has as much to do as it takes.
 inline constexpr absl::string_view kServerIsOverloaded = "server_is_overloaded";
 

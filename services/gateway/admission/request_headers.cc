@@ -2,12 +2,30 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 #include "services/gateway/admission/refusal.h"
 
 namespace baton::gateway {
+
+TraceContext ReadTraceContext(absl::string_view parent, absl::string_view state) {
+  constexpr absl::string_view kForm = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+  constexpr size_t kMaxStateBytes = 512;
+  const auto fits = [](char form, char c) {
+    return form == '-' ? c == '-' : absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
+  };
+  if (parent.size() != kForm.size() ||
+      !std::equal(kForm.begin(), kForm.end(), parent.begin(), fits)) {
+    return {};
+  }
+  const bool plain =
+      state.size() <= kMaxStateBytes && std::all_of(state.begin(), state.end(), [](char c) {
+        return absl::ascii_isprint(static_cast<unsigned char>(c));
+      });
+  return {std::string(parent), plain ? std::string(state) : std::string()};
+}
 
 absl::StatusOr<absl::Duration> ParseRequestTimeout(absl::string_view value, absl::Duration most) {
   if (value.empty()) return most;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -12,6 +13,15 @@ namespace baton::gateway {
 
 inline constexpr char kTimeoutHeader[] = "X-Request-Timeout";
 inline constexpr char kPriorityHeader[] = "X-Vllm-Priority";
+
+// Where the client's own trace stands (W3C trace context); empty: it has none.
+struct TraceContext {
+  std::string parent;  // "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+  std::string state;
+};
+
+// Both headers as they were sent; what is malformed is none.
+TraceContext ReadTraceContext(absl::string_view parent, absl::string_view state);
 
 // How long a request may take: decimal seconds ("30", "0.5"), at most `most`; `most` if `value` is
 // empty. Errors: InvalidArgument naming the header.

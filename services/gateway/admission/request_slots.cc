@@ -18,26 +18,35 @@ absl::Status Draining() {
       kDrainRetry);
 }
 
+absl::Status AtLimit(size_t most) {
+  return WithRetryAfter(
+      WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                     "this API key has ", most,
+                     " sequences running or waiting already, the most that one key may have")),
+                 kRateLimitExceeded),
+      kOverloadRetry);
+}
+
 }  // namespace
 
-absl::StatusOr<RequestSlots::Slot> RequestSlots::Acquire(const std::string& caller) {
+absl::StatusOr<RequestSlots::Slot> RequestSlots::Acquire(const std::string& caller, size_t most) {
   absl::MutexLock lock(&mutex_);
   if (draining_) return Draining();
-  if (absl::Status taken = TakeLocked(caller, 1); !taken.ok()) return taken;
-  return Slot(this, caller);
+  if (most == 0) most = capacity_;
+  if (absl::Status taken = TakeLocked(caller, most, 1); !taken.ok()) return taken;
+  return Slot(this, caller, most);
 }
 
 absl::Status RequestSlots::Slot::Extend(size_t num_sequences) {
   if (num_sequences <= num_places_) return absl::OkStatus();
-  const size_t most = owner_->per_caller_ > 0 ? std::min(owner_->per_caller_, owner_->capacity_)
-                                              : owner_->capacity_;
+  const size_t most = std::min(most_, owner_->capacity_);
   if (num_sequences > most) {
     return InvalidField(
         "n", absl::StrCat("makes ", num_sequences,
                           " sequences of this request, the gateway runs at most ", most,
                           " at a time", most < owner_->capacity_ ? " for one API key" : ""));
   }
-  if (absl::Status taken = owner_->Take(caller_, num_sequences - num_places_); !taken.ok()) {
+  if (absl::Status taken = owner_->Take(caller_, most_, num_sequences - num_places_); !taken.ok()) {
     return taken;
   }
   num_places_ = num_sequences;
@@ -52,28 +61,18 @@ absl::Status RequestSlots::Overloaded() const {
                         kOverloadRetry);
 }
 
-absl::Status RequestSlots::AtLimit() const {
-  return WithRetryAfter(
-      WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                     "this API key has ", per_caller_,
-                     " sequences running or waiting already, the most that one key may have")),
-                 kRateLimitExceeded),
-      kOverloadRetry);
-}
-
 // A request that was admitted before the drain may grow during it.
-absl::Status RequestSlots::Take(const std::string& caller, size_t count) {
+absl::Status RequestSlots::Take(const std::string& caller, size_t most, size_t count) {
   absl::MutexLock lock(&mutex_);
-  return TakeLocked(caller, count);
+  return TakeLocked(caller, most, count);
 }
 
-absl::Status RequestSlots::TakeLocked(const std::string& caller, size_t count) {
-  if (per_caller_ > 0) {
-    const auto found = taken_by_.find(caller);
-    if ((found == taken_by_.end() ? 0 : found->second) + count > per_caller_) return AtLimit();
-  }
+absl::Status RequestSlots::TakeLocked(const std::string& caller, size_t most, size_t count) {
+  const auto found = taken_by_.find(caller);
+  const size_t taken = found == taken_by_.end() ? 0 : found->second;
+  if (most < capacity_ && taken + count > most) return AtLimit(most);
   if (count > capacity_ - num_taken_) return Overloaded();
-  if (per_caller_ > 0) taken_by_[caller] += count;
+  taken_by_[caller] += count;
   num_taken_ += count;
   return absl::OkStatus();
 }
@@ -101,7 +100,6 @@ size_t RequestSlots::num_taken() const {
 void RequestSlots::Release(const std::string& caller, size_t count) {
   absl::MutexLock lock(&mutex_);
   num_taken_ -= count;
-  if (per_caller_ == 0) return;
   const auto found = taken_by_.find(caller);
   found->second -= count;
   if (found->second == 0) taken_by_.erase(found);

@@ -23,6 +23,7 @@ class RequestSlots {
     Slot(Slot&& other) noexcept
         : owner_(std::exchange(other.owner_, nullptr)),
           caller_(std::move(other.caller_)),
+          most_(other.most_),
           num_places_(other.num_places_) {}
     Slot& operator=(Slot&&) = delete;
     ~Slot() {
@@ -35,20 +36,22 @@ class RequestSlots {
 
    private:
     friend class RequestSlots;
-    Slot(RequestSlots* owner, std::string caller) : owner_(owner), caller_(std::move(caller)) {}
+    Slot(RequestSlots* owner, std::string caller, size_t most)
+        : owner_(owner), caller_(std::move(caller)), most_(most) {}
     RequestSlots* owner_;
     std::string caller_;
+    size_t most_;  // places of the caller
     size_t num_places_ = 1;
   };
 
-  // `per_caller`: most places of one caller; 0: no bound.
-  explicit RequestSlots(size_t capacity, size_t per_caller = 0)
-      : capacity_(capacity), per_caller_(per_caller) {}
+  explicit RequestSlots(size_t capacity) : capacity_(capacity) {}
 
-  // One place for `caller`. Errors, with RetryAfter: Unavailable when all are taken (reason
-  // "server_is_overloaded") or the service drains (reason "server_is_draining"); ResourceExhausted
-  // when the caller has all that it may have (reason "rate_limit_exceeded").
-  absl::StatusOr<Slot> Acquire(const std::string& caller = "") ABSL_LOCKS_EXCLUDED(mutex_);
+  // One place for `caller`, who may have `most`; 0: no bound. Errors, with RetryAfter: Unavailable
+  // when all are taken (reason "server_is_overloaded") or the service drains (reason
+  // "server_is_draining"); ResourceExhausted when the caller has all that it may have (reason
+  // "rate_limit_exceeded").
+  absl::StatusOr<Slot> Acquire(const std::string& caller = "", size_t most = 0)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   // OK unless the service drains; else what Acquire would say.
   absl::Status CheckOpen() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -62,15 +65,14 @@ class RequestSlots {
 
  private:
   absl::Status Overloaded() const;
-  absl::Status AtLimit() const;
-  absl::Status Take(const std::string& caller, size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Status TakeLocked(const std::string& caller, size_t count)
+  absl::Status Take(const std::string& caller, size_t most, size_t count)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status TakeLocked(const std::string& caller, size_t most, size_t count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Release(const std::string& caller, size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Idle() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return num_taken_ == 0; }
 
   const size_t capacity_;
-  const size_t per_caller_;
   mutable absl::Mutex mutex_;
   size_t num_taken_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, size_t> taken_by_ ABSL_GUARDED_BY(mutex_);  // callers with places

@@ -1,5 +1,7 @@
 #include "services/gateway/calls/api_router.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -44,6 +46,8 @@ struct RouteEntry {
   MakeResponse response;  // or
 };
 
+constexpr absl::string_view kMetricsPath = "/metrics";
+
 constexpr RouteEntry kRoutes[] = {
     {"/v1/chat/completions", "POST", kGuarded, MakeChatCompletionsCall, nullptr},
     {"/v1/chat/completions/batch", "POST", kGuarded, MakeChatBatchCall, nullptr},
@@ -62,7 +66,7 @@ constexpr RouteEntry kRoutes[] = {
     {"/health/ready", "GET, HEAD", kOpen, nullptr, HealthReady},
     {"/ping", "GET, HEAD, POST", kOpen, nullptr, Health},
     {"/version", "GET, HEAD", kOpen, nullptr, [](const GatewayContext&) { return Version(); }},
-    {"/metrics", "GET, HEAD", kOpen, nullptr, Metrics},
+    {kMetricsPath, "GET, HEAD", kOpen, nullptr, Metrics},
     {"/", "GET, HEAD", kOpen, nullptr,
      [](const GatewayContext&) { return Page(kHtmlType, ChatPage()); }},
     {"/docs", "GET, HEAD", kOpen, nullptr,
@@ -106,33 +110,60 @@ bool Allows(absl::string_view methods, absl::string_view method) {
 
 std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
   const HttpRequest& request = exchange.request();
-  absl::string_view route = "other";
-  const auto answer = [&](HttpResponse response) -> std::unique_ptr<HttpCall> {
+  const auto answer = [&](absl::string_view route,
+                          HttpResponse response) -> std::unique_ptr<HttpCall> {
     context_.metrics.CountHttpAnswer(route, response.status);
     return std::make_unique<ImmediateCall>(exchange, std::move(response));
   };
-  const absl::Status allowed = context_.api_keys.Check(CredentialsOf(request));
-  for (const RouteEntry& entry : kRoutes) {
-    if (request.path != entry.path) continue;
-    route = entry.path;
-    if (entry.guarded && !allowed.ok()) return answer(ErrorResponse(allowed));
-    if (!Allows(entry.methods, request.method)) {
-      return answer(MethodNotAllowed(request, entry.methods));
-    }
-    if (entry.call != nullptr) return entry.call(context_, exchange);
-    return answer(entry.response(context_));
+  if (CorsPolicy::IsPreflight(request)) {
+    return answer("preflight", context_.cors.AnswerPreflight(request));
   }
-  if (absl::StartsWith(request.path, kModelPrefix)) {
-    route = "/v1/models/{model}";
-    if (!allowed.ok()) return answer(ErrorResponse(allowed));
-    if (request.method != "GET") return answer(MethodNotAllowed(request, "GET, HEAD"));
-    return answer(DescribeModel(context_, request.path.substr(kModelPrefix.size())));
+  const RouteEntry* const entry =
+      std::find_if(std::begin(kRoutes), std::end(kRoutes),
+                   [&](const RouteEntry& known) { return known.path == request.path; });
+  const bool hidden = request.path == kMetricsPath && !context_.public_metrics;
+  if (entry == std::end(kRoutes) || hidden) {
+    absl::string_view route = "other";
+    HttpResponse response = AnswerOther(request, &route);
+    return answer(route, std::move(response));
   }
-  if (absl::StartsWith(request.path, "/v1/") && !allowed.ok()) {
-    return answer(ErrorResponse(allowed));
+  if (entry->guarded) {
+    const absl::Status allowed = context_.api_keys.Check(CredentialsOf(request));
+    if (!allowed.ok()) return answer(entry->path, ErrorResponse(allowed));
   }
-  return answer(ErrorResponse(404, absl::StrCat("Unknown path ", request.path.substr(0, 256)),
-                              "unknown_path"));
+  if (!Allows(entry->methods, request.method)) {
+    return answer(entry->path, MethodNotAllowed(request, entry->methods));
+  }
+  if (entry->call != nullptr) return entry->call(context_, exchange);
+  return answer(entry->path, entry->response(context_));
+}
+
+HttpResponse ApiRouter::AnswerOther(const HttpRequest& request, absl::string_view* route) const {
+  const bool model = absl::StartsWith(request.path, kModelPrefix);
+  if (model) *route = "/v1/models/{model}";
+  if (absl::StartsWith(request.path, "/v1/")) {
+    const absl::Status allowed = context_.api_keys.Check(CredentialsOf(request));
+    if (!allowed.ok()) return ErrorResponse(allowed);
+  }
+  if (!model) {
+    return ErrorResponse(404, absl::StrCat("Unknown path ", request.path.substr(0, 256)),
+                         "unknown_path");
+  }
+  if (request.method != "GET") return MethodNotAllowed(request, "GET, HEAD");
+  return DescribeModel(context_, request.path.substr(kModelPrefix.size()));
+}
+
+void ApiRouter::AddHeaders(const HttpRequest& request, HttpHeaders* headers) {
+  context_.cors.AddHeaders(request.origin, headers);
+  if (request.request_id.empty()) return;
+  const bool named = std::any_of(headers->begin(), headers->end(),
+                                 [](const auto& header) { return header.first == "X-Request-Id"; });
+  if (!named) headers->emplace_back("X-Request-Id", request.request_id);
+}
+
+void ApiRouter::OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& record) {
+  const auto caller = context_.api_keys.Identify(CredentialsOf(request));
+  WriteAccess(context_.access_log, request, record, caller.ok() ? caller->name : "");
 }
 
 HttpResponse ApiRouter::Refuse(int status, absl::string_view message) {

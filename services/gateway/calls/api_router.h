@@ -8,9 +8,9 @@
 
 namespace baton::gateway {
 
-// Paths match byte for byte. All but probes, figures and pages need an
-// API key if any are configured. Unknown paths are 404,
-// known ones with another method 405.
+// Paths match byte for byte. All but probes, figures and pages need an API key if any are
+// configured. Unknown paths are 404, known ones with another method 405. Preflights of browsers are
+// answered for every path.
 class ApiRouter final : public HttpRouter {
  public:
   // `context` must outlive the router.
@@ -18,8 +18,14 @@ class ApiRouter final : public HttpRouter {
 
   std::unique_ptr<HttpCall> Route(HttpExchange& exchange) override;
   HttpResponse Refuse(int status, absl::string_view message) override;
+  void AddHeaders(const HttpRequest& request, HttpHeaders* headers) override;
+  bool wants_records() const override { return context_.access_log != AccessLogFormat::kNone; }
+  void OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& record) override;
 
  private:
+  // A request that no entry of the table is for.
+  HttpResponse AnswerOther(const HttpRequest& request, absl::string_view* route) const;
+
   const GatewayContext& context_;
 };
 

@@ -5,11 +5,15 @@
 
 #include "services/gateway/admission/api_keys.h"
 #include "services/gateway/admission/early_gate.h"
+#include "services/gateway/admission/rate_limits.h"
 #include "services/gateway/admission/request_slots.h"
 #include "services/gateway/admission/request_validator.h"
+#include "services/gateway/calls/live_requests.h"
 #include "services/gateway/calls/text_queue.h"
 #include "services/gateway/clients/group_watch.h"
 #include "services/gateway/clients/scheduler_client.h"
+#include "services/gateway/http/access_log.h"
+#include "services/gateway/http/cors.h"
 #include "services/gateway/loop/executor.h"
 #include "services/gateway/metrics/gateway_metrics.h"
 #include "services/gateway/model/served_model.h"
@@ -28,7 +32,9 @@ struct GatewayContext {
   const ApiKeys& api_keys;
   RequestValidator& validator;
   RequestSlots& slots;
-  EarlyGate& gate;  // the loop's
+  RateLimits& rate_limits;      // the loop's
+  LiveRequests& live_requests;  // the loop's
+  EarlyGate& gate;              // the loop's
   SchedulerClient& scheduler;
   GroupWatch& group;
   GatewayMetrics& metrics;
@@ -39,6 +45,9 @@ struct GatewayContext {
   absl::Duration sse_keep_alive = absl::Seconds(15);  // silence before a comment; 0: never
   bool tokenizer_info = false;                        // /tokenizer_info is served
   ReasoningNames reasoning_names = {};
+  CorsPolicy cors{CorsOptions()};
+  AccessLogFormat access_log = AccessLogFormat::kNone;
+  bool public_metrics = true;  // /metrics stands on the API's port too
 };
 
 }  // namespace baton::gateway

@@ -55,6 +55,7 @@ absl::Status HttpGenerationCall::ReadHeaders() {
   ASSIGN_OR_RETURN(const absl::Duration timeout,
                    ParseRequestTimeout(request.timeout, context_.request_timeout));
   scope_.deadline = scope_.arrival + timeout;
+  scope_.trace = ReadTraceContext(request.traceparent, request.tracestate);
   return absl::OkStatus();
 }
 
@@ -65,15 +66,35 @@ absl::Status HttpGenerationCall::CheckGate() {
   return context_.gate.Check(scope_.caller.name, scope_.priority.value_or(0), scope_.arrival_tick);
 }
 
+absl::Status HttpGenerationCall::TakePlace() {
+  ASSIGN_OR_RETURN(RequestSlots::Slot slot,
+                   context_.slots.Acquire(scope_.caller.name, scope_.caller.limits.num_requests));
+  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(scope_.caller, absl::Now()));
+  slot_.emplace(std::move(slot));
+  return absl::OkStatus();
+}
+
+absl::Status HttpGenerationCall::TakePrompts(const PreparedGeneration& prepared) {
+  uint64_t num_tokens = 0;
+  for (size_t i = 0; i < prepared.sequences.size(); i += prepared.choices_per_prompt) {
+    num_tokens += static_cast<uint64_t>(prepared.sequences[i].submit.prompt_token_ids_size());
+  }
+  return context_.rate_limits.TakePrompt(scope_.caller, num_tokens, absl::Now());
+}
+
+HttpHeaders HttpGenerationCall::AnswerHeaders() const {
+  HttpHeaders headers = context_.rate_limits.Headers(scope_.caller, absl::Now());
+  headers.emplace_back("X-Request-Id", scope_.id);
+  return headers;
+}
+
 void HttpGenerationCall::Start() {
   if (absl::Status read = ReadHeaders(); !read.ok()) return Fail(read);
   if (absl::Status refused = CheckGate(); !refused.ok()) {
     context_.metrics.CountEarlyRefusal();
     return Fail(refused);
   }
-  auto slot = context_.slots.Acquire(scope_.caller.name);
-  if (!slot.ok()) return Fail(slot.status());
-  slot_.emplace(std::move(*slot));
+  if (absl::Status taken = TakePlace(); !taken.ok()) return Fail(taken);
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   if (exchange_.request().body.size() > TextQueue::kShortBodyBytes) return PrepareOnWorker();
   Run(options_.prepare(context_, exchange_.request(), scope_));
@@ -129,9 +150,12 @@ void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
   if (absl::Status taken = slot_->Extend(prepared->sequences.size()); !taken.ok()) {
     return Fail(taken);
   }
+  if (absl::Status paid = TakePrompts(*prepared); !paid.ok()) return Fail(paid);
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   prepared_ = std::move(*prepared);
   if (!prepared_.id.empty()) scope_.id = prepared_.id;
+  entry_ = LiveRequests::Entry(&context_.live_requests, scope_.caller.name, scope_.id,
+                               [this](const absl::Status& reason) { Fail(reason); });
   num_running_ = prepared_.sequences.size();
   for (SequenceSpec& spec : prepared_.sequences) {
     sequences_.push_back(std::make_unique<GenerateCall>(context_.scheduler,
@@ -181,8 +205,9 @@ void HttpGenerationCall::WriteEvents(absl::string_view events) {
   if (events.empty()) return;
   wrote_ = true;
   if (!std::exchange(stream_started_, true)) {
-    exchange_.StartStream(200, kSseContentType,
-                          {{"Cache-Control", "no-cache"}, {"X-Request-Id", scope_.id}});
+    HttpHeaders headers = AnswerHeaders();
+    headers.emplace_back("Cache-Control", "no-cache");
+    exchange_.StartStream(200, kSseContentType, headers);
   }
   exchange_.Write(events);
   if (exchange_.unsent_bytes() >= exchange_.max_unsent_bytes()) SetPaused(true);
@@ -205,7 +230,7 @@ void HttpGenerationCall::Complete() {
     exchange_.EndStream();
   } else {
     HttpResponse response;
-    response.headers.emplace_back("X-Request-Id", scope_.id);
+    response.headers = AnswerHeaders();
     response.body = prepared_.writer->Body(usage_);
     exchange_.Send(std::move(response));
   }
@@ -230,7 +255,8 @@ void HttpGenerationCall::Fail(const absl::Status& status) {
   context_.metrics.CountRefusal(reason.empty() ? absl::StatusCodeToString(status.code()) : reason);
   if (!stream_started_) {
     HttpResponse response = options_.errors.response(status);
-    response.headers.emplace_back("X-Request-Id", scope_.id);
+    const HttpHeaders headers = AnswerHeaders();
+    response.headers.insert(response.headers.end(), headers.begin(), headers.end());
     const int http_status = response.status;
     exchange_.Send(std::move(response));
     if (http_status == 429 || http_status == 503) {
@@ -257,7 +283,9 @@ void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
   const RequestUsage& usage = usage_;
   ended_ = true;
   RecordRequests();
+  context_.rate_limits.ChargeAnswer(scope_.caller, usage.num_generated_tokens, absl::Now());
   sequences_.clear();  // cancels what still runs
+  entry_ = LiveRequests::Entry();
   slot_.reset();
   if (long_request_ != nullptr) {
     long_request_->job.cancelled = true;

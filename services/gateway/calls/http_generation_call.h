@@ -68,6 +68,12 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   absl::Status ReadHeaders();
   // Refuses at once what the scheduler would refuse.
   absl::Status CheckGate();
+  // Takes the place of one sequence, and the request from the key's rate.
+  absl::Status TakePlace();
+  // The tokens of the prompts, from the key's rate.
+  absl::Status TakePrompts(const PreparedGeneration& prepared);
+  // What every answer says in its header.
+  HttpHeaders AnswerHeaders() const;
   void PrepareOnWorker();
   void Run(absl::StatusOr<PreparedGeneration> prepared);
   void WriteEvents(absl::string_view events);
@@ -85,6 +91,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   const Options options_;
   RequestScope scope_;
   std::optional<RequestSlots::Slot> slot_;
+  LiveRequests::Entry entry_;
   PreparedGeneration prepared_;
   std::vector<std::unique_ptr<GenerateCall>> sequences_;
   size_t num_running_ = 0;

@@ -9,7 +9,10 @@
 
 #include "common/log/log.h"
 #include "common/rpc/status_conversion.h"
+#include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
+#include "services/gateway/admission/request_headers.h"
+#include "services/gateway/answers/random_id.h"
 #include "services/gateway/calls/inference_request.h"
 
 namespace baton::gateway {
@@ -17,6 +20,17 @@ namespace {
 
 // Larger requests are encoded beside the loop.
 constexpr size_t kLongRequestBytes = 16 << 10;
+
+// What the client's metadata say of its trace.
+TraceContext TraceOf(const grpc::CallbackServerContext& context) {
+  const auto& metadata = context.client_metadata();
+  const auto field = [&metadata](const char* name) {
+    const auto found = metadata.find(name);
+    return found == metadata.end() ? absl::string_view()
+                                   : absl::string_view(found->second.data(), found->second.size());
+  };
+  return ReadTraceContext(field("traceparent"), field("tracestate"));
+}
 
 }  // namespace
 
@@ -27,9 +41,7 @@ InferenceCall::InferenceCall(const GatewayContext& context,
       server_context_(server_context),
       request_(request),
       arrival_(absl::Now()),
-      arrival_tick_(std::chrono::steady_clock::now()) {
-  context_.loop.Post([this] { Start(); });
-}
+      arrival_tick_(std::chrono::steady_clock::now()) {}
 
 absl::StatusOr<ApiCaller> IdentifyCaller(const ApiKeys& keys,
                                          const grpc::CallbackServerContext& context) {
@@ -39,26 +51,35 @@ absl::StatusOr<ApiCaller> IdentifyCaller(const ApiKeys& keys,
   return keys.Identify(absl::string_view(found->second.data(), found->second.size()));
 }
 
-void InferenceCall::Start() {
-  const auto caller = IdentifyCaller(context_.api_keys, *server_context_);
-  if (!caller.ok()) return End(caller.status());
-  caller_ = caller->name;
-  if (absl::Status refused = context_.gate.Check(caller_, /*priority=*/0, arrival_tick_);
-      !refused.ok()) {
+absl::StatusOr<ApiCaller> InferenceCall::TakePlace() {
+  ASSIGN_OR_RETURN(ApiCaller caller, IdentifyCaller(context_.api_keys, *server_context_));
+  caller_ = caller;
+  const absl::Status refused =
+      context_.gate.Check(caller.name, request_->priority(), arrival_tick_);
+  if (!refused.ok()) {
     context_.metrics.CountEarlyRefusal();
-    return End(refused);
+    return refused;
   }
-  auto slot = context_.slots.Acquire(caller->name);
-  if (!slot.ok()) return End(slot.status());
-  slot_.emplace(std::move(*slot));
+  ASSIGN_OR_RETURN(RequestSlots::Slot slot,
+                   context_.slots.Acquire(caller.name, caller.limits.num_requests));
+  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(caller, arrival_));
+  slot_.emplace(std::move(slot));
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
+  return caller;
+}
+
+void InferenceCall::Start() {
+  const absl::StatusOr<ApiCaller> caller = TakePlace();
+  if (!caller.ok()) return End(caller.status());
   const absl::Time deadline =
       std::min(absl::FromChrono(server_context_->deadline()), arrival_ + context_.request_timeout);
-  const RequestScope scope{.id = request_->request_id(),
+  const std::string& given = request_->request_id();
+  const RequestScope scope{.id = given.empty() ? RandomId("gen-") : given,
                            .caller = *caller,
                            .arrival = arrival_,
                            .arrival_tick = arrival_tick_,
-                           .deadline = deadline};
+                           .deadline = deadline,
+                           .trace = TraceOf(*server_context_)};
   const auto prepare = [this, scope] { return PrepareInference(context_, *request_, scope); };
   const size_t num_bytes = request_->ByteSizeLong();
   if (num_bytes <= kLongRequestBytes) return Run(prepare());
@@ -74,7 +95,7 @@ void InferenceCall::Start() {
       text_job_.reset();
       if (!end_status_) return Run(std::move(*spec));
       ReleaseSlot();  // cancelled meanwhile
-      WriteNext();
+      Conclude();
     });
   };
   if (absl::Status queued = context_.text_queue.Post(num_bytes, work); !queued.ok()) {
@@ -89,6 +110,11 @@ void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
   if (absl::Status accepting = context_.group.CheckAccepting(); !accepting.ok()) {
     return End(accepting);
   }
+  const absl::Status paid = context_.rate_limits.TakePrompt(
+      caller_, static_cast<uint64_t>(spec->submit.prompt_token_ids_size()), absl::Now());
+  if (!paid.ok()) return End(paid);
+  entry_ = LiveRequests::Entry(&context_.live_requests, caller_.name, spec->submit.request_id(),
+                               [this](const absl::Status& reason) { End(reason); });
   sequence_ = std::make_unique<GenerateCall>(context_.scheduler, *context_.model.text.tokenizer,
                                              context_.metrics, *this, std::move(*spec));
   sequence_->Start();
@@ -105,34 +131,31 @@ void InferenceCall::OnUpdate(size_t, SequenceUpdate& update) {
     response.mutable_usage()->set_completion_tokens(usage.num_generated_tokens);
     response.mutable_usage()->set_cached_prompt_tokens(usage.num_cached_tokens);
   }
-  queue_.push_back(std::move(response));
-  if (ends) return End(absl::OkStatus());
-  if (queue_.size() >= kMaxQueued) {
-    paused_ = true;
-    sequence_->SetPaused(true);
-  }
-  WriteNext();
+  Deliver(std::move(response));
+  if (ends) End(absl::OkStatus());
 }
 
 void InferenceCall::OnFailure(size_t, const absl::Status& status) {
-  context_.gate.Learn(caller_, /*priority=*/0, status, std::chrono::steady_clock::now());
+  context_.gate.Learn(caller_.name, request_->priority(), status, std::chrono::steady_clock::now());
   End(status);
 }
 
-void InferenceCall::WriteNext() {
-  if (writing_ || finished_ || text_job_ != nullptr) return;
-  if (!queue_.empty()) {
-    writing_ = true;
-    StartWrite(&queue_.front());
-    return;
-  }
-  if (!end_status_) return;
-  finished_ = true;
+grpc::Status InferenceCall::FinalStatus() {
   if (const auto delay = RetryAfter(*end_status_); delay) {
     server_context_->AddTrailingMetadata("retry-after-ms",
                                          absl::StrCat(absl::ToInt64Milliseconds(*delay)));
   }
-  Finish(ToGrpcStatus(*end_status_));
+  return ToGrpcStatus(*end_status_);
+}
+
+void InferenceCall::SetPaused(bool paused) {
+  if (sequence_ != nullptr) sequence_->SetPaused(paused);
+}
+
+void InferenceCall::Leave(const absl::Status& why) {
+  if (end_status_) return;
+  context_.metrics.CountDisconnect();
+  End(why);
 }
 
 void InferenceCall::End(const absl::Status& status) {
@@ -152,15 +175,18 @@ void InferenceCall::End(const absl::Status& status) {
                     << status.message();
   }
   if (sequence_ != nullptr) {
-    context_.metrics.vllm().RecordRequest(1, sequence_->usage().num_generated_tokens);
+    const uint32_t num_generated = sequence_->usage().num_generated_tokens;
+    context_.metrics.vllm().RecordRequest(1, num_generated);
+    context_.rate_limits.ChargeAnswer(caller_, num_generated, absl::Now());
   }
+  entry_ = LiveRequests::Entry();
   sequence_.reset();  // cancels it if it still runs
   if (text_job_ != nullptr) {
-    text_job_->cancelled = true;  // the worker gives the request back, and then the slot goes
-  } else {
-    ReleaseSlot();
+    text_job_->cancelled = true;  // the worker gives the request back; then the slot goes
+    return;
   }
-  WriteNext();
+  ReleaseSlot();
+  Conclude();
 }
 
 void InferenceCall::ReleaseSlot() {
@@ -168,34 +194,90 @@ void InferenceCall::ReleaseSlot() {
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
 }
 
-void InferenceCall::OnWriteDone(bool ok) {
-  context_.loop.Post([this, ok] {
+// --- Streamed ---
+
+StreamedInference::StreamedInference(const GatewayContext& context,
+                                     grpc::CallbackServerContext* server_context,
+                                     const v1::GenerateRequest* request)
+    : InferenceCall(context, server_context, request) {
+  context.loop.Post([this] { Start(); });
+}
+
+void StreamedInference::Deliver(v1::GenerateResponse response) {
+  queue_.push_back(std::move(response));
+  if (queue_.size() >= kMaxQueued && !paused_) {
+    paused_ = true;
+    SetPaused(true);
+  }
+  WriteNext();
+}
+
+void StreamedInference::WriteNext() {
+  if (writing_ || finished_) return;
+  if (!queue_.empty()) {
+    writing_ = true;
+    StartWrite(&queue_.front());
+    return;
+  }
+  if (!ended()) return;
+  finished_ = true;
+  Finish(FinalStatus());
+}
+
+void StreamedInference::OnWriteDone(bool ok) {
+  context().loop.Post([this, ok] {
     writing_ = false;
     queue_.pop_front();
     if (!ok) {
       queue_.clear();
-      return end_status_ ? WriteNext() : End(absl::CancelledError("the client is gone"));
+      Leave(absl::CancelledError("the client is gone"));
+      return WriteNext();
     }
-    if (paused_ && queue_.size() < kMaxQueued / 4 && sequence_ != nullptr) {
+    if (paused_ && queue_.size() < kMaxQueued / 4) {
       paused_ = false;
-      sequence_->SetPaused(false);
+      SetPaused(false);
     }
     WriteNext();
   });
 }
 
-void InferenceCall::OnCancel() {
-  context_.loop.Post([this] {
+void StreamedInference::OnCancel() {
+  context().loop.Post([this] {
     if (!writing_) queue_.clear();
-    if (end_status_) return;
-    context_.metrics.CountDisconnect();
-    End(absl::CancelledError("the client cancelled the call"));
+    Leave(absl::CancelledError("the client cancelled the call"));
   });
 }
 
-void InferenceCall::OnDone() {
+void StreamedInference::OnDone() {
   // Nothing is posted after this: the loop runs it last.
-  context_.loop.Post([this] { delete this; });
+  context().loop.Post([this] { delete this; });
+}
+
+// --- Whole ---
+
+WholeInference::WholeInference(const GatewayContext& context,
+                               grpc::CallbackServerContext* server_context,
+                               const v1::GenerateRequest* request, v1::GenerateResponse* response)
+    : InferenceCall(context, server_context, request), response_(response) {
+  context.loop.Post([this] { Start(); });
+}
+
+// Texts and lists of pieces are appended, what only the last says is taken over.
+void WholeInference::Deliver(v1::GenerateResponse response) {
+  response_->mutable_text()->append(response.text());
+  response_->mutable_reasoning_text()->append(response.reasoning_text());
+  response.clear_text();
+  response.clear_reasoning_text();
+  response.clear_sequence_number();
+  response_->MergeFrom(response);
+}
+
+void WholeInference::OnCancel() {
+  context().loop.Post([this] { Leave(absl::CancelledError("the client cancelled the call")); });
+}
+
+void WholeInference::OnDone() {
+  context().loop.Post([this] { delete this; });
 }
 
 }  // namespace baton::gateway

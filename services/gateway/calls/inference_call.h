@@ -1,4 +1,4 @@
-// One live Inference.Generate.
+// One live Inference.Generate or GenerateStream.
 #pragma once
 
 #include <chrono>
@@ -24,30 +24,36 @@ namespace baton::gateway {
 absl::StatusOr<ApiCaller> IdentifyCaller(const ApiKeys& keys,
                                          const grpc::CallbackServerContext& context);
 
-// gRPC's threads only post to the loop, which owns all state; the call deletes itself there after
-// OnDone. At most kMaxQueued messages wait for a slow reader, then the sequence pauses.
-class InferenceCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
-                            public SequenceObserver {
+// Admission, the sequence and its end; how the answer is written is for the two below. gRPC's
+// threads only post to the loop, which owns all state.
+class InferenceCall : public SequenceObserver {
  public:
-  static constexpr size_t kMaxQueued = 64;
-
-  // Starts the call. `context` must outlive it; the others live until OnDone.
-  InferenceCall(const GatewayContext& context, grpc::CallbackServerContext* server_context,
-                const v1::GenerateRequest* request);
-
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override;
-
   void OnUpdate(size_t index, SequenceUpdate& update) override;
   void OnFailure(size_t index, const absl::Status& status) override;
 
- private:
+ protected:
+  InferenceCall(const GatewayContext& context, grpc::CallbackServerContext* server_context,
+                const v1::GenerateRequest* request);
   ~InferenceCall() override = default;
 
   void Start();
+  // The client is gone.
+  void Leave(const absl::Status& why);
+  void SetPaused(bool paused);
+  // Once nothing more is delivered: how it ended, with the time to retry in the call's metadata.
+  bool ended() const { return end_status_.has_value() && text_job_ == nullptr; }
+  grpc::Status FinalStatus();
+
+  const GatewayContext& context() const { return context_; }
+
+ private:
+  // A piece of the answer.
+  virtual void Deliver(v1::GenerateResponse response) = 0;
+  // ended() has become true.
+  virtual void Conclude() = 0;
+
+  absl::StatusOr<ApiCaller> TakePlace();
   void Run(absl::StatusOr<SequenceSpec> spec);
-  void WriteNext();
   void End(const absl::Status& status);
   void ReleaseSlot();
 
@@ -56,17 +62,58 @@ class InferenceCall final : public grpc::ServerWriteReactor<v1::GenerateResponse
   const v1::GenerateRequest* const request_;
   const absl::Time arrival_;
   const MonotonicTime arrival_tick_;  // the same moment
-  std::string caller_;                // once it is identified
-  // The loop's from here.
+  ApiCaller caller_;                  // once it is identified
   std::optional<RequestSlots::Slot> slot_;
+  LiveRequests::Entry entry_;
   std::unique_ptr<GenerateCall> sequence_;
+  std::shared_ptr<TextJob> text_job_;       // while the text worker has the request
+  std::optional<absl::Status> end_status_;  // set when nothing more will be delivered
+  uint64_t next_sequence_number_ = 0;
+};
+
+// Pieces as they come. At most kMaxQueued wait for a slow reader, then the sequence pauses. Deletes
+// itself on the loop after OnDone.
+class StreamedInference final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
+                                public InferenceCall {
+ public:
+  static constexpr size_t kMaxQueued = 64;
+
+  // Starts the call. `context` must outlive it; the others live until OnDone. So below.
+  StreamedInference(const GatewayContext& context, grpc::CallbackServerContext* server_context,
+                    const v1::GenerateRequest* request);
+
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  ~StreamedInference() override = default;
+  void Deliver(v1::GenerateResponse response) override;
+  void Conclude() override { WriteNext(); }
+  void WriteNext();
+
+  // The loop's.
   std::deque<v1::GenerateResponse> queue_;  // the front is being written while writing_
   bool writing_ = false;
-  std::shared_ptr<TextJob> text_job_;  // while the text worker has the request
   bool paused_ = false;
-  bool finished_ = false;                   // Finish was called
-  std::optional<absl::Status> end_status_;  // set when nothing more will be queued
-  uint64_t next_sequence_number_ = 0;
+  bool finished_ = false;  // Finish was called
+};
+
+// All pieces together.
+class WholeInference final : public grpc::ServerUnaryReactor, public InferenceCall {
+ public:
+  WholeInference(const GatewayContext& context, grpc::CallbackServerContext* server_context,
+                 const v1::GenerateRequest* request, v1::GenerateResponse* response);
+
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  ~WholeInference() override = default;
+  void Deliver(v1::GenerateResponse response) override;
+  void Conclude() override { Finish(FinalStatus()); }
+
+  v1::GenerateResponse* const response_;
 };
 
 }  // namespace baton::gateway

@@ -1,5 +1,6 @@
 #include "services/gateway/calls/inference_request.h"
 
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -36,11 +37,55 @@ RequestedParams ToRequestedParams(const v1::GenerateRequest& request) {
     params.num_prompt_logprobs = request.num_prompt_logprobs();
   }
   params.num_top_logprobs_field = "num_top_logprobs";
+  for (const v1::LogitBias& entry : request.logit_bias()) {
+    params.logit_bias.push_back({.token_id = entry.token_id(), .bias = entry.bias()});
+  }
+  if (request.allowed_token_ids_size() > 0) {
+    params.allowed_token_ids.emplace(request.allowed_token_ids().begin(),
+                                     request.allowed_token_ids().end());
+  }
+  params.priority = request.priority();
+  params.cache_salt = request.cache_salt();
+  params.include_stop = request.include_stop_in_text();
+  params.skip_special_tokens = !request.keep_special_tokens();
   return params;
 }
 
+absl::StatusOr<RequestedConstraint> ToRequestedConstraint(const v1::TextConstraint& constraint) {
+  using structured::ConstraintKind;
+  RequestedConstraint requested{.field = "constraint"};
+  structured::Constraint& wanted = requested.constraint;
+  wanted.compact = constraint.compact();
+  switch (constraint.kind_case()) {
+    case v1::TextConstraint::kJsonObject:
+      if (!constraint.json_object()) return InvalidField("constraint.json_object", "must be true");
+      wanted.kind = ConstraintKind::kJsonObject;
+      return requested;
+    case v1::TextConstraint::kJsonSchema:
+      wanted.kind = ConstraintKind::kJsonSchema;
+      wanted.text = constraint.json_schema();
+      return requested;
+    case v1::TextConstraint::kRegex:
+      wanted.kind = ConstraintKind::kRegex;
+      wanted.text = constraint.regex();
+      return requested;
+    case v1::TextConstraint::kChoices:
+      wanted.kind = ConstraintKind::kChoice;
+      wanted.choices.assign(constraint.choices().texts().begin(),
+                            constraint.choices().texts().end());
+      return requested;
+    case v1::TextConstraint::kGrammar:
+      wanted.kind = ConstraintKind::kGrammar;
+      wanted.text = constraint.grammar();
+      return requested;
+    case v1::TextConstraint::KIND_NOT_SET:
+      break;
+  }
+  return InvalidField("constraint", "must be of one kind");
+}
+
 absl::StatusOr<EncodedPrompt> EncodeChatPrompt(const GatewayContext& context,
-                                               const v1::ChatPrompt& chat) {
+                                               const v1::ChatPrompt& chat, size_t max_tokens) {
   RETURN_IF_ERROR(context.validator.CheckMessageCount(chat.messages_size()));
   ChatInput input;
   input.messages = Json::array();
@@ -51,17 +96,17 @@ absl::StatusOr<EncodedPrompt> EncodeChatPrompt(const GatewayContext& context,
     }
     input.messages.push_back({{"role", message.role()}, {"content", message.content()}});
   }
-  return EncodeChat(context.model, input, static_cast<size_t>(context.validator.max_model_len()));
+  return EncodeChat(context.model, input, max_tokens);
 }
 
+// Of a prompt of more tokens than `max_tokens` some may be missing.
 absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
-                                           const v1::GenerateRequest& request) {
+                                           const v1::GenerateRequest& request, size_t max_tokens) {
   EncodedPrompt encoded;
   switch (request.prompt_case()) {
     case v1::GenerateRequest::kText: {
-      ASSIGN_OR_RETURN(encoded.token_ids,
-                       EncodeText(context.model, request.text(), /*add_special_tokens=*/true,
-                                  static_cast<size_t>(context.validator.max_model_len())));
+      ASSIGN_OR_RETURN(encoded.token_ids, EncodeText(context.model, request.text(),
+                                                     /*add_special_tokens=*/true, max_tokens));
       return encoded;
     }
     case v1::GenerateRequest::kTokens: {
@@ -71,7 +116,7 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
       return encoded;
     }
     case v1::GenerateRequest::kChat:
-      return EncodeChatPrompt(context, request.chat());
+      return EncodeChatPrompt(context, request.chat(), max_tokens);
     default:
       return InvalidField("prompt", "must be one of text, tokens and chat");
   }
@@ -87,9 +132,14 @@ absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
                         absl::StrCat("is longer than ", kMaxRequestIdBytes, " bytes"));
   }
   RETURN_IF_ERROR(CheckModelName(context.model, request.model()));
-  ASSIGN_OR_RETURN(const AdmittedParams params,
-                   context.validator.Admit(ToRequestedParams(request)));
-  ASSIGN_OR_RETURN(const EncodedPrompt prompt, EncodePrompt(context, request));
+  RequestedParams requested = ToRequestedParams(request);
+  if (request.has_constraint()) {
+    ASSIGN_OR_RETURN(requested.constraint, ToRequestedConstraint(request.constraint()));
+  }
+  ASSIGN_OR_RETURN(const AdmittedParams params, context.validator.Admit(requested));
+  ASSIGN_OR_RETURN(
+      const EncodedPrompt prompt,
+      EncodePrompt(context, request, static_cast<size_t>(context.validator.max_model_len())));
   ASSIGN_OR_RETURN(const uint32_t max_tokens,
                    context.validator.ResolveMaxTokens(params, "prompt", prompt.token_ids.size()));
   std::vector<SequenceSpec> sequences;
@@ -98,6 +148,26 @@ absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
       {.scope = scope, .split_reasoning = request.has_chat(), .stops = MakeStops(params)},
       &sequences);
   return std::move(sequences.front());
+}
+
+absl::StatusOr<std::vector<uint32_t>> EncodeTokenizeRequest(const GatewayContext& context,
+                                                            const v1::TokenizeRequest& request) {
+  v1::GenerateRequest generate;
+  if (request.has_text()) {
+    generate.set_text(request.text());
+  } else if (request.has_chat()) {
+    *generate.mutable_chat() = request.chat();
+  }
+  ASSIGN_OR_RETURN(EncodedPrompt encoded, EncodePrompt(context, generate, SIZE_MAX));
+  return std::move(encoded.token_ids);
+}
+
+absl::StatusOr<std::string> DecodeDetokenizeRequest(const GatewayContext& context,
+                                                    const v1::DetokenizeRequest& request) {
+  const std::vector<int64_t> ids(request.token_ids().begin(), request.token_ids().end());
+  ASSIGN_OR_RETURN(const std::vector<uint32_t> tokens,
+                   context.validator.AdmitPromptTokens("token_ids", ids));
+  return context.model.text.tokenizer->Decode(tokens, /*skip_special_tokens=*/false);
 }
 
 v1::GenerateResponse MakeGenerateResponse(SequenceUpdate& update) {

@@ -1,7 +1,9 @@
 // GenerateRequest of the gRPC API to a sequence that can run.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -17,6 +19,12 @@ namespace baton::gateway {
 absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
                                               const v1::GenerateRequest& request,
                                               const RequestScope& scope);
+
+// Of Tokenize and Detokenize. Errors: InvalidArgument naming the field.
+absl::StatusOr<std::vector<uint32_t>> EncodeTokenizeRequest(const GatewayContext& context,
+                                                            const v1::TokenizeRequest& request);
+absl::StatusOr<std::string> DecodeDetokenizeRequest(const GatewayContext& context,
+                                                    const v1::DetokenizeRequest& request);
 
 // What a client sees of an update. `sequence_number` and usage are the caller's.
 v1::GenerateResponse MakeGenerateResponse(SequenceUpdate& update);

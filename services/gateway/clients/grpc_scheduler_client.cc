@@ -91,7 +91,7 @@ GrpcSchedulerClient::GrpcSchedulerClient(std::shared_ptr<grpc::Channel> channel,
     : stub_(v1::Scheduling::NewStub(channel)), self_(std::move(self)), executor_(executor) {}
 
 std::unique_ptr<SubmitStream> GrpcSchedulerClient::Submit(const v1::SubmitRequest& request,
-                                                          absl::Time deadline,
+                                                          const SubmitOptions& options,
                                                           SubmitObserver& observer) {
   auto reader = std::make_shared<InboxReader<v1::SubmitResponse>>(
       executor_, open_calls_,
@@ -102,8 +102,14 @@ std::unique_ptr<SubmitStream> GrpcSchedulerClient::Submit(const v1::SubmitReques
           [&observer](const grpc::Status& status, const grpc::ClientContext& context) {
             observer.OnDone(SubmitStatus(status, context));
           }});
-  if (deadline < absl::InfiniteFuture()) {
-    reader->context().set_deadline(absl::ToChronoTime(deadline));
+  if (options.deadline < absl::InfiniteFuture()) {
+    reader->context().set_deadline(absl::ToChronoTime(options.deadline));
+  }
+  if (!options.trace.parent.empty()) {
+    reader->context().AddMetadata("traceparent", options.trace.parent);
+    if (!options.trace.state.empty()) {
+      reader->context().AddMetadata("tracestate", options.trace.state);
+    }
   }
   v1::SubmitRequest message = request;
   *message.mutable_peer() = self_;

@@ -21,7 +21,8 @@ class GrpcSchedulerClient final : public SchedulerClient {
   GrpcSchedulerClient(std::shared_ptr<grpc::Channel> channel, v1::PeerInfo self,
                       Executor& executor);
 
-  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest& request, absl::Time deadline,
+  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest& request,
+                                       const SubmitOptions& options,
                                        SubmitObserver& observer) override;
   std::unique_ptr<GroupStream> WatchGroup(GroupStateCallback on_state,
                                           GroupLostCallback on_lost) override;

@@ -33,11 +33,11 @@ bool IsLoss(const absl::Status& status) {
 class ResumingStream final : public SubmitStream, public SubmitObserver {
  public:
   ResumingStream(ResumingSchedulerClient& client, const v1::SubmitRequest& request,
-                 absl::Time deadline, SubmitObserver& observer)
-      : client_(client), observer_(observer), deadline_(deadline), request_(request) {
+                 const SubmitOptions& options, SubmitObserver& observer)
+      : client_(client), observer_(observer), options_(options), request_(request) {
     client_.streams_.insert(this);
     if (client_.present_) {
-      stream_ = client_.client_.Submit(request_, deadline_, *this);
+      stream_ = client_.client_.Submit(request_, options_, *this);
     } else {
       Wait();
     }
@@ -115,7 +115,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     const absl::Time now = absl::Now();
     if (!give_up_at_.has_value()) {
       const absl::Time lost_at = std::min(now, client_.absent_since_);
-      give_up_at_ = std::min(deadline_, lost_at + patience_left_);
+      give_up_at_ = std::min(options_.deadline, lost_at + patience_left_);
     }
     After(*give_up_at_ - now, [this] { GiveUp(); });
     if (!client_.present_) return;
@@ -147,12 +147,12 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
       give_up_at_.reset();
     }
     if (client_.options_.on_resubmission) client_.options_.on_resubmission();
-    stream_ = client_.client_.Submit(request_, deadline_, *this);
+    stream_ = client_.client_.Submit(request_, options_, *this);
     if (paused_) stream_->SetPaused(true);
   }
 
   void GiveUp() {
-    if (absl::Now() >= deadline_) {
+    if (absl::Now() >= options_.deadline) {
       return End(absl::DeadlineExceededError("the deadline passed without a scheduler"));
     }
     End(WithRetryAfter(absl::UnavailableError("the scheduler has been away for too long"),
@@ -167,7 +167,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
 
   ResumingSchedulerClient& client_;
   SubmitObserver& observer_;
-  const absl::Time deadline_;
+  const SubmitOptions options_;
   v1::SubmitRequest request_;             // as another scheduler would have to get it
   std::unique_ptr<SubmitStream> stream_;  // null while waiting
   bool paused_ = false;
@@ -210,9 +210,9 @@ void ResumingSchedulerClient::FailWaiting(const absl::Status& status) {
 }
 
 std::unique_ptr<SubmitStream> ResumingSchedulerClient::Submit(const v1::SubmitRequest& request,
-                                                              absl::Time deadline,
+                                                              const SubmitOptions& options,
                                                               SubmitObserver& observer) {
-  return std::make_unique<ResumingStream>(*this, request, deadline, observer);
+  return std::make_unique<ResumingStream>(*this, request, options, observer);
 }
 
 }  // namespace baton::gateway

@@ -48,7 +48,8 @@ class ResumingSchedulerClient final : public SchedulerClient {
   // Errors besides those of the scheduler: Unavailable with RetryAfter (no scheduler for too long),
   // DeadlineExceeded, Internal (a sequence that was there each time several schedulers in a row
   // were lost).
-  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest& request, absl::Time deadline,
+  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest& request,
+                                       const SubmitOptions& options,
                                        SubmitObserver& observer) override;
   std::unique_ptr<GroupStream> WatchGroup(GroupStateCallback on_state,
                                           GroupLostCallback on_lost) override {

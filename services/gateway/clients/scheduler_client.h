@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 
 #include "protos/baton/v1/scheduling.pb.h"
+#include "services/gateway/admission/request_headers.h"
 
 namespace baton::gateway {
 
@@ -35,6 +36,11 @@ class SubmitStream {
   virtual void Finish() = 0;
 };
 
+struct SubmitOptions {
+  absl::Time deadline = absl::InfiniteFuture();
+  TraceContext trace;  // of the request, for the scheduler's metadata
+};
+
 using GroupStateCallback = std::function<void(const v1::GroupState&)>;
 using GroupLostCallback = std::function<void(const absl::Status&)>;
 
@@ -49,7 +55,8 @@ class SchedulerClient {
 
   // Starts a sequence. `observer` must outlive the stream. On the executor's thread only.
   virtual std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest& request,
-                                               absl::Time deadline, SubmitObserver& observer) = 0;
+                                               const SubmitOptions& options,
+                                               SubmitObserver& observer) = 0;
 
   // Follows the state of the group until dropped or until `on_lost` says why it ended (once; then
   // the caller may watch again). Both run on the executor. On the executor's thread only.

@@ -31,7 +31,7 @@ GenerateCall::~GenerateCall() {
 
 void GenerateCall::Start() {
   meter_.OnSubmitted(Now());
-  stream_ = scheduler_.Submit(spec_.submit, spec_.deadline, *this);
+  stream_ = scheduler_.Submit(spec_.submit, spec_.options, *this);
 }
 
 void GenerateCall::SetPaused(bool paused) {

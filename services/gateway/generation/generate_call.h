@@ -48,7 +48,7 @@ struct SequenceSpec {
   v1::SubmitRequest submit;
   TextOptions text;
   MonotonicTime arrival;  // of the request
-  absl::Time deadline = absl::InfiniteFuture();
+  SubmitOptions options;
 };
 
 struct SequenceUsage {

@@ -113,7 +113,7 @@ void AppendSequences(const ServedModel& model, const AdmittedParams& params,
     SequenceSpec spec;
     spec.index = sequences->size();
     spec.arrival = context.scope.arrival_tick;
-    spec.deadline = context.scope.deadline;
+    spec.options = {.deadline = context.scope.deadline, .trace = context.scope.trace};
     v1::SubmitRequest& submit = spec.submit;
     submit.set_request_id(context.scope.id);
     submit.mutable_prompt_token_ids()->Add(prompt.token_ids.begin(), prompt.token_ids.end());

@@ -27,6 +27,7 @@ struct RequestScope {
   absl::Time arrival;
   MonotonicTime arrival_tick;  // the same moment, on the clock that intervals are measured with
   absl::Time deadline = absl::InfiniteFuture();
+  TraceContext trace;
 };
 
 struct SequenceContext {

@@ -11,7 +11,7 @@
 #include "boost/beast/http/error.hpp"
 
 #include "common/log/check.h"
-#include "services/gateway/http/request_target.h"
+#include "services/gateway/http/parsed_request.h"
 #include "services/gateway/http/response_head.h"
 
 namespace baton::gateway {
@@ -24,43 +24,20 @@ constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kKeptCapacity = 16 << 10;  // buffers larger than this are given back when idle
 constexpr auto kLingerTime = std::chrono::seconds(2);
 
-absl::string_view View(boost::beast::string_view text) {
-  return absl::string_view(text.data(), text.size());
-}
-
-// Why the end of a body cannot be told beyond doubt; empty if it can. The parser takes a request
-// with an unknown Transfer-Encoding for one without a body, so that its body would be read as the
-// next request: another server in front could see other requests than this one does.
-absl::string_view FramingProblem(const http::fields& fields, bool http_1_0) {
-  const size_t count = fields.count(http::field::transfer_encoding);
-  if (count == 0) return "";
-  if (http_1_0) return "Transfer-Encoding is not allowed in HTTP/1.0";
-  const absl::string_view coding = View(fields[http::field::transfer_encoding]);
-  if (count > 1 || !absl::EqualsIgnoreCase(coding, "chunked")) {
-    return "the only Transfer-Encoding that is known is chunked";
-  }
-  if (fields.count(http::field::content_length) != 0) {
-    return "Transfer-Encoding and Content-Length exclude each other";
-  }
-  return "";
-}
-
 }  // namespace
 
-HttpConnection::HttpConnection(boost::asio::ip::tcp::socket socket, const HttpLimits& limits,
-                               HttpRouter& router, std::function<void(HttpConnection*)> on_closed)
+HttpConnection::HttpConnection(HttpSocket socket, const HttpLimits& limits, HttpRouter& router,
+                               std::function<void(HttpConnection*)> on_closed)
     : socket_(std::move(socket)),
       limits_(limits),
       router_(router),
       on_closed_(std::move(on_closed)),
-      timer_(socket_.get_executor()) {
-  error_code ignored;
-  socket_.non_blocking(true, ignored);
-  socket_.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
-}
+      timer_(socket_.get_executor()) {}
 
 void HttpConnection::Start() {
-  read_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.idle_timeout);
+  // A handshake is no time to be idle.
+  const absl::Duration patience = socket_.is_tls() ? limits_.header_timeout : limits_.idle_timeout;
+  read_deadline_ = Clock::now() + absl::ToChronoNanoseconds(patience);
   ArmTimer();
   WaitReadable();
 }
@@ -71,8 +48,7 @@ void HttpConnection::WaitReadable() {
   if (waiting_readable_ || state_ == State::kClosed) return;
   if (state_ == State::kAnswering && buffer_.size() >= limits_.pipelined_bytes) return;
   waiting_readable_ = true;
-  socket_.async_wait(
-      boost::asio::ip::tcp::socket::wait_read,
+  socket_.WaitReadable(
       [self = shared_from_this()](const error_code& error) { self->OnReadable(error); });
 }
 
@@ -81,7 +57,9 @@ void HttpConnection::OnReadable(const error_code& error) {
   if (state_ == State::kClosed) return;
   if (error) return Drop();
   error_code read_error;
-  const size_t num_bytes = socket_.read_some(buffer_.prepare(kReadBytes), read_error);
+  const auto space = buffer_.prepare(kReadBytes);
+  const size_t num_bytes =
+      socket_.ReadSome(static_cast<char*>(space.data()), space.size(), read_error);
   if (read_error == boost::asio::error::would_block) return WaitReadable();
   if (read_error) return Drop();
   buffer_.commit(num_bytes);
@@ -93,6 +71,11 @@ void HttpConnection::OnReadable(const error_code& error) {
 void HttpConnection::Advance() {
   while (state_ == State::kReading) {
     if (!parser_ && !BeginRequest()) return WaitReadable();
+    const auto unread = buffer_.data();
+    if (!parser_->is_header_done() &&
+        HasFoldedLine({static_cast<const char*>(unread.data()), unread.size()})) {
+      return Refuse(400, "a header line that goes on with the one before it is not allowed");
+    }
     error_code error;
     const size_t num_used = parser_->put(buffer_.data(), error);
     buffer_.consume(num_used);
@@ -163,21 +146,9 @@ void HttpConnection::RefuseUnparsable(const error_code& error) {
 void HttpConnection::StartCall() {
   auto message = parser_->release();
   parser_.reset();
-  RequestTarget target = ParseRequestTarget(View(message.target()));
   head_only_ = message.method() == http::verb::head;
   keep_alive_ = message.keep_alive();
-  request_ = HttpRequest{.method = head_only_ ? "GET" : std::string(View(message.method_string())),
-                         .path = std::move(target.path),
-                         .query = std::move(target.query),
-                         .body = std::move(message.body()),
-                         .content_type = std::string(View(message[http::field::content_type])),
-                         .authorization = std::string(View(message[http::field::authorization])),
-                         .api_key = std::string(View(message["x-api-key"])),
-                         .request_id = CleanRequestId(View(message["X-Request-Id"])),
-                         .timeout = std::string(View(message["X-Request-Timeout"])),
-                         .priority = std::string(View(message["X-Vllm-Priority"])),
-                         .received = absl::Now(),
-                         .received_tick = std::chrono::steady_clock::now()};
+  request_ = ToHttpRequest(std::move(message));
   state_ = State::kAnswering;
   answer_ended_ = false;
   close_after_ = false;
@@ -187,7 +158,30 @@ void HttpConnection::StartCall() {
   WaitReadable();
 }
 
+HttpHeaders HttpConnection::CompleteHeaders(HttpHeaders headers, int status) {
+  router_.AddHeaders(request_, &headers);
+  record_ = ExchangeRecord();
+  record_.status = status;
+  if (!router_.wants_records()) return headers;
+  for (const auto& [name, value] : headers) {
+    if (name == "X-Request-Id") record_.request_id = value;
+  }
+  return headers;
+}
+
+void HttpConnection::RecordExchange(bool complete) {
+  if (!router_.wants_records()) return;
+  record_.peer = socket_.peer();
+  if (request_.received_tick != Clock::time_point()) {
+    record_.duration = absl::FromChrono(Clock::now() - request_.received_tick);
+  }
+  record_.complete = complete;
+  router_.OnExchangeEnd(request_, record_);
+  record_ = ExchangeRecord();
+}
+
 void HttpConnection::FinishExchange() {
+  RecordExchange(!std::exchange(broken_, false));
   call_.reset();
   answer_ended_ = false;
   if (close_after_) return unread_input_ || buffer_.size() > 0 ? Linger() : Close();
@@ -222,8 +216,11 @@ void HttpConnection::Send(HttpResponse response) {
                               .content_type = response.content_type,
                               .content_length = response.body.size(),
                               .keep_alive = keep},
-                             response.headers);
-  if (!head_only_) out_ += response.body;
+                             CompleteHeaders(std::move(response.headers), response.status));
+  if (!head_only_) {
+    out_ += response.body;
+    record_.body_bytes = response.body.size();
+  }
   EndAnswer(!keep);
 }
 
@@ -234,10 +231,11 @@ void HttpConnection::StartStream(int status, absl::string_view content_type,
                               .content_type = content_type,
                               .chunked = !http_1_0_,
                               .keep_alive = keep_alive_},
-                             headers);
+                             CompleteHeaders(headers, status));
 }
 
 void HttpConnection::Write(absl::string_view bytes) {
+  record_.body_bytes += bytes.size();
   if (http_1_0_) {
     out_.append(bytes.data(), bytes.size());
   } else {
@@ -252,7 +250,10 @@ void HttpConnection::EndStream() {
   EndAnswer(!keep_alive_);
 }
 
-void HttpConnection::BreakStream() { EndAnswer(/*close=*/true); }
+void HttpConnection::BreakStream() {
+  broken_ = true;
+  EndAnswer(/*close=*/true);
+}
 
 void HttpConnection::EndAnswer(bool close) {
   answer_ended_ = true;
@@ -283,11 +284,10 @@ void HttpConnection::WriteSome() {
   writing_ = true;
   write_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.write_timeout);
   ArmTimer();
-  socket_.async_write_some(
-      boost::asio::buffer(in_flight_.data() + sent_, in_flight_.size() - sent_),
-      [self = shared_from_this()](const error_code& error, size_t num_bytes) {
-        self->OnWritten(error, num_bytes);
-      });
+  socket_.WriteSome(absl::string_view(in_flight_).substr(sent_),
+                    [self = shared_from_this()](const error_code& error, size_t num_bytes) {
+                      self->OnWritten(error, num_bytes);
+                    });
 }
 
 void HttpConnection::OnWritten(const error_code& error, size_t num_bytes) {
@@ -324,8 +324,7 @@ void HttpConnection::TellSent() {
 void HttpConnection::Linger() {
   // Closing with unread input would reset the connection and could take the answer with it.
   state_ = State::kLingering;
-  error_code ignored;
-  socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
+  socket_.ShutdownSend();
   buffer_.clear();
   read_deadline_ = Clock::now() + kLingerTime;
   ArmTimer();
@@ -337,6 +336,7 @@ void HttpConnection::Drop() {
   const auto self = shared_from_this();
   std::unique_ptr<HttpCall> call = std::move(call_);
   const bool answer_ended = answer_ended_;
+  if (call != nullptr) RecordExchange(/*complete=*/false);
   Close();
   if (call != nullptr && !answer_ended) call->OnDisconnect();
 }
@@ -345,8 +345,7 @@ void HttpConnection::Close() {
   if (state_ == State::kClosed) return;
   const auto self = shared_from_this();
   state_ = State::kClosed;
-  error_code ignored;
-  socket_.close(ignored);
+  socket_.Close();
   timer_.cancel();
   on_closed_(this);
   TellSent();

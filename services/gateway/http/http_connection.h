@@ -14,7 +14,6 @@
 #include <optional>
 #include <string>
 
-#include "boost/asio/ip/tcp.hpp"
 #include "boost/asio/steady_timer.hpp"
 #include "boost/beast/core/flat_buffer.hpp"
 #include "boost/beast/http/parser.hpp"
@@ -22,6 +21,7 @@
 
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/http/http_limits.h"
+#include "services/gateway/http/http_socket.h"
 
 namespace baton::gateway {
 
@@ -30,7 +30,7 @@ class HttpConnection final : public HttpExchange,
                              public std::enable_shared_from_this<HttpConnection> {
  public:
   // `limits` and `router` must outlive the connection. `on_closed` is called once.
-  HttpConnection(boost::asio::ip::tcp::socket socket, const HttpLimits& limits, HttpRouter& router,
+  HttpConnection(HttpSocket socket, const HttpLimits& limits, HttpRouter& router,
                  std::function<void(HttpConnection*)> on_closed);
 
   void Start();
@@ -67,6 +67,9 @@ class HttpConnection final : public HttpExchange,
   void RefuseUnparsable(const boost::system::error_code& error);
   void StartCall();
   void FinishExchange();
+  // The headers of an answer, with those that all answers carry.
+  HttpHeaders CompleteHeaders(HttpHeaders headers, int status);
+  void RecordExchange(bool complete);
 
   void Flush();
   void WriteSome();
@@ -79,7 +82,7 @@ class HttpConnection final : public HttpExchange,
   void ArmTimer();
   void OnTimer();
 
-  boost::asio::ip::tcp::socket socket_;
+  HttpSocket socket_;
   const HttpLimits& limits_;
   HttpRouter& router_;
   std::function<void(HttpConnection*)> on_closed_;
@@ -97,6 +100,8 @@ class HttpConnection final : public HttpExchange,
 
   std::unique_ptr<HttpCall> call_;
   bool answer_ended_ = false;
+  bool broken_ = false;  // the answer ended before its end
+  ExchangeRecord record_;
   bool close_after_ = false;
   bool was_full_ = false;
   std::string out_;        // not yet given to the kernel

@@ -1,10 +1,13 @@
 // One HTTP request and its answer: what the server offers to calls, and what it asks of them.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 #include "services/gateway/http/http_message.h"
 
@@ -53,6 +56,16 @@ class HttpCall {
   virtual void Abort(const absl::Status& reason) = 0;
 };
 
+// How an exchange went.
+struct ExchangeRecord {
+  std::string peer;  // "127.0.0.1:40444"; empty: not known any more
+  int status = 0;
+  uint64_t body_bytes = 0;  // of the answer
+  absl::Duration duration;  // from the request's last byte to the answer's, or to the disconnect
+  std::string request_id;   // X-Request-Id of the answer
+  bool complete = false;    // else the client left, or the answer was broken off
+};
+
 // Finds the work for a request.
 class HttpRouter {
  public:
@@ -61,6 +74,11 @@ class HttpRouter {
   virtual std::unique_ptr<HttpCall> Route(HttpExchange& exchange) = 0;
   // Answer for requests that never became one: 400, 408, 413, 414, 417, 431, 503.
   virtual HttpResponse Refuse(int status, absl::string_view message) = 0;
+  // What answers to `request` carry beside their own headers. Called once for each answer.
+  virtual void AddHeaders(const HttpRequest& /*request*/, HttpHeaders* /*headers*/) {}
+  // Whether OnExchangeEnd is to be called.
+  virtual bool wants_records() const { return false; }
+  virtual void OnExchangeEnd(const HttpRequest& /*request*/, const ExchangeRecord& /*record*/) {}
 };
 
 }  // namespace baton::gateway

@@ -11,17 +11,22 @@
 namespace baton::gateway {
 
 struct HttpRequest {
-  std::string method;         // "GET"
-  std::string path;           // "/v1/models": no query, no authority
-  std::string query;          // what follows "?"
-  std::string body;           // at most HttpLimits::body_bytes
-  std::string content_type;   // as sent; empty if absent
-  std::string authorization;  // as sent; empty if absent
-  std::string api_key;        // x-api-key, as sent; empty if absent
-  std::string request_id;     // X-Request-Id if it is a plain name; else empty
-  std::string timeout;        // X-Request-Timeout, as sent; empty if absent
-  std::string priority;       // X-Vllm-Priority, as sent; empty if absent
-  absl::Time received;        // when the last byte of the request was read,
+  std::string method;             // "GET"
+  std::string path;               // "/v1/models": no query, no authority
+  std::string query;              // what follows "?"
+  std::string body;               // at most HttpLimits::body_bytes
+  std::string content_type;       // as sent; empty if absent
+  std::string authorization;      // as sent; empty if absent
+  std::string api_key;            // x-api-key, as sent; empty if absent
+  std::string request_id;         // X-Request-Id if it is a plain name; else empty
+  std::string timeout;            // X-Request-Timeout, as sent; empty if absent
+  std::string priority;           // X-Vllm-Priority, as sent; empty if absent
+  std::string origin;             // Origin, as sent; empty if absent; so those below:
+  std::string preflight_method;   // Access-Control-Request-Method
+  std::string preflight_headers;  // Access-Control-Request-Headers
+  std::string traceparent;
+  std::string tracestate;
+  absl::Time received;  // when the last byte of the request was read,
   std::chrono::steady_clock::time_point received_tick;  // and that on the monotonic clock
 };
 

@@ -28,10 +28,16 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Create(HttpServerOptions
   return Create(std::move(options), std::move(listener), loop, router);
 }
 
-std::unique_ptr<HttpServer> HttpServer::Create(HttpServerOptions options, Listener listener,
-                                               EventLoop& loop, HttpRouter& router) {
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Create(HttpServerOptions options,
+                                                               Listener listener, EventLoop& loop,
+                                                               HttpRouter& router) {
+  std::unique_ptr<TlsContext> tls;
+  if (!options.tls.certificate_file.empty()) {
+    ASSIGN_OR_RETURN(tls, TlsContext::Create(options.tls));
+  }
   std::unique_ptr<HttpServer> server(
       new HttpServer(std::move(options), std::move(listener), loop, router));
+  server->tls_ = std::move(tls);
   loop.Post([raw = server.get()] { raw->Accept(); });
   return server;
 }
@@ -74,8 +80,13 @@ void HttpServer::OnAccept(const error_code& error, tcp::socket socket) {
     });
     return;
   }
+  SslSession session;
+  if (tls_ != nullptr) {
+    session = tls_->NewSession(socket.native_handle());
+    if (session == nullptr) return Accept();  // closes it
+  }
   auto connection = std::make_shared<HttpConnection>(
-      std::move(socket), options_.limits, router_,
+      HttpSocket(std::move(socket), std::move(session)), options_.limits, router_,
       [this](HttpConnection* closed) { connections_.erase(closed); });
   const bool full = connections_.size() >= options_.limits.connections;
   connections_.emplace(connection.get(), connection);

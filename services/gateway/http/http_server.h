@@ -15,6 +15,7 @@
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/http/http_limits.h"
 #include "services/gateway/http/listener.h"
+#include "services/gateway/http/tls_context.h"
 #include "services/gateway/loop/event_loop.h"
 
 namespace baton::gateway {
@@ -23,17 +24,20 @@ struct HttpServerOptions {
   std::string host = "0.0.0.0";  // address or name to listen on
   int port = 8000;               // 0: any free one
   HttpLimits limits;
+  TlsOptions tls;  // without a certificate: plain HTTP
 };
 
 // Created, used and destroyed outside of the loop's thread.
 class HttpServer {
  public:
-  // Listens at once. `loop` and `router` must outlive the server. Errors: as Listener::Open.
+  // Listens at once. `loop` and `router` must outlive the server. Errors: as Listener::Open and
+  // TlsContext::Create.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Create(HttpServerOptions options,
                                                             EventLoop& loop, HttpRouter& router);
-  // Takes over a listener; of `options` only the limits count then.
-  static std::unique_ptr<HttpServer> Create(HttpServerOptions options, Listener listener,
-                                            EventLoop& loop, HttpRouter& router);
+  // Takes over a listener; host and port of `options` mean nothing then.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Create(HttpServerOptions options,
+                                                            Listener listener, EventLoop& loop,
+                                                            HttpRouter& router);
   // Stops accepting and closes every connection; running calls are told.
   ~HttpServer();
 
@@ -58,6 +62,7 @@ class HttpServer {
   HttpRouter& router_;
   const int port_;
   // The loop's own from here.
+  std::unique_ptr<TlsContext> tls_;  // null: plain HTTP
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer accept_pause_;
   std::unordered_map<HttpConnection*, std::shared_ptr<HttpConnection>> connections_;

@@ -76,6 +76,7 @@ int HttpStatusOf(const absl::Status& status) {
   const std::string reason = RefusalReason(status);
   if (reason == kUnsupportedContentType) return 415;
   if (reason == kRateLimitExceeded) return 429;
+  if (reason == kRequestAborted) return 499;  // which clients do not send again
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kOutOfRange:

@@ -170,6 +170,9 @@ text.addEventListener('keydown', (event) => {
 element('key').addEventListener('change', showModel);
 showModel();
 text.focus();
+// A link may bring its question: /?ask=What+is+17+%2B+25%3F
+const given = new URLSearchParams(location.search).get('ask');
+if (given) ask(given);
 </script>
 </body>
 </html>

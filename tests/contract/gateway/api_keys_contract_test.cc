@@ -1,5 +1,7 @@
 // What an API key opens, and what it sets apart.
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -13,7 +15,7 @@ using nlohmann::json;
 class ApiKeysContract : public GatewayFixture {};
 
 TEST_F(ApiKeysContract, ApiKeysGuardTheApiButNotTheProbes) {
-  StartGateway([](GatewayConfig& config) { config.api_keys = {"first", "second"}; });
+  StartGateway([](GatewayConfig& config) { config.api_keys.keys = {"first", "second"}; });
   ErrorOf(Get("/v1/models"), 401);
   TestHttpClient client(http_port());
   client.SendRequest("GET", "/v1/models", "", "Authorization: Bearer second\r\n");
@@ -25,8 +27,8 @@ TEST_F(ApiKeysContract, ApiKeysGuardTheApiButNotTheProbes) {
 
 TEST_F(ApiKeysContract, AKeysOwnLimitIs429) {
   StartGateway([](GatewayConfig& config) {
-    config.api_keys = {"first", "second"};
-    config.max_num_requests_per_key = 1;
+    config.api_keys.keys = {"first", "second"};
+    config.api_keys.limits.num_requests = 1;
   });
   AwaitReady(200);
   scheduler().HoldAfter(0);
@@ -48,10 +50,78 @@ TEST_F(ApiKeysContract, AKeysOwnLimitIs429) {
   EXPECT_TRUE(scheduler().WaitForRequests(2, absl::Seconds(5)));
 }
 
+TEST_F(ApiKeysContract, RequestsPerMinuteAreCountedAndSaid) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys.keys = {"first", "second"};
+    config.api_keys.limits = {.requests_per_minute = 2, .tokens_per_minute = 100'000};
+  });
+  AwaitReady(200);
+  const auto send = [this](const std::string& key, const json& body) {
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", "/v1/chat/completions", body.dump(),
+                       "Authorization: Bearer " + key + "\r\n");
+    return client.Receive();
+  };
+  Answer("</think>x");
+  TestHttpResponse response = send("first", ChatBody());
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.Header("x-ratelimit-limit-requests"), "2");
+  EXPECT_EQ(response.Header("x-ratelimit-remaining-requests"), "1");
+  EXPECT_EQ(response.Header("x-ratelimit-limit-tokens"), "100000");
+  EXPECT_NE(response.Header("x-ratelimit-reset-requests"), "");
+  json streamed = ChatBody();
+  streamed["stream"] = true;
+  Answer("</think>x");
+  response = send("first", streamed);
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.Header("x-ratelimit-remaining-requests"), "0");
+  response = send("first", ChatBody());
+  EXPECT_EQ(ErrorOf(response, 429)["code"], "rate_limit_exceeded");
+  const int retry_ms = std::stoi(response.Header("retry-after-ms"));
+  EXPECT_GT(retry_ms, 0);
+  EXPECT_LE(retry_ms, 30'000);
+  EXPECT_EQ(response.Header("x-ratelimit-remaining-requests"), "0");
+  Answer("</think>x");
+  EXPECT_EQ(send("second", ChatBody()).status, 200);
+  EXPECT_EQ(scheduler().requests().size(), 3u);
+}
+
+TEST_F(ApiKeysContract, TokensPerMinuteCountPromptsAndAnswers) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys.keys = {"only"};
+    config.api_keys.limits = {.tokens_per_minute = 40};
+  });
+  AwaitReady(200);
+  TestHttpClient client(http_port());
+  const auto send = [&](const json& body) {
+    client.SendRequest("POST", "/v1/completions", body.dump(), "Authorization: Bearer only\r\n");
+    return client.Receive();
+  };
+  EXPECT_EQ(send({{"prompt", std::vector<int>(8, 7)}, {"max_tokens", 60}}).status, 200);
+  EXPECT_EQ(ErrorOf(send({{"prompt", {7}}}), 429)["code"], "rate_limit_exceeded");
+  EXPECT_EQ(scheduler().requests().size(), 1u);
+}
+
+TEST_F(ApiKeysContract, AFileNamesKeysByTheirHashes) {
+  const std::string path = testing::TempDir() + "/gateway_api_keys";
+  // Of "first".
+  std::ofstream(path) << "alice a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e\n";
+  StartGateway([&](GatewayConfig& config) { config.api_keys.file = path; });
+  AwaitReady(200);
+  TestHttpClient client(http_port());
+  client.SendRequest("GET", "/v1/models", "", "Authorization: Bearer second\r\n");
+  ErrorOf(client.Receive(), 401);
+  Answer("</think>x");
+  client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                     "Authorization: Bearer first\r\n");
+  EXPECT_EQ(client.Receive().status, 200);
+  EXPECT_EQ(scheduler().requests().back().fairness_key(), "alice");
+}
+
 TEST_F(ApiKeysContract, TheSchedulerHearsOfKeyWeightAndPriority) {
   StartGateway([](GatewayConfig& config) {
-    config.api_keys = {"first", "second"};
-    config.api_key_weights = {1, 4};
+    config.api_keys.keys = {"first", "second"};
+    config.api_keys.weights = {1, 4};
   });
   AwaitReady(200);
   const auto send = [this](json body, const std::string& headers) {
@@ -73,7 +143,7 @@ TEST_F(ApiKeysContract, TheSchedulerHearsOfKeyWeightAndPriority) {
 }
 
 TEST_F(ApiKeysContract, CachedPromptsAreSaltedByKeyAndByRequest) {
-  StartGateway([](GatewayConfig& config) { config.api_keys = {"first", "second"}; });
+  StartGateway([](GatewayConfig& config) { config.api_keys.keys = {"first", "second"}; });
   AwaitReady(200);
   const auto salt_of = [this](const std::string& key, const std::string& requested) {
     Answer("</think>x");

@@ -208,7 +208,7 @@ TEST_F(EndpointsContract, ResponsesThatAreCutShortSaySo) {
 }
 
 TEST_F(EndpointsContract, PagesNeedNoKeyAndOtherServer) {
-  Serve([](GatewayConfig& config) { config.api_keys = {"secret"}; });
+  Serve([](GatewayConfig& config) { config.api_keys.keys = {"secret"}; });
   for (const std::string path : {"/", "/docs"}) {
     const TestHttpResponse page = Get(path);
     EXPECT_EQ(page.status, 200) << path;
@@ -240,7 +240,7 @@ TEST_F(EndpointsContract, DocumentsNameWhatIsServed) {
 }
 
 TEST_F(EndpointsContract, KeysGuardAllButProbesAndPages) {
-  Serve([](GatewayConfig& config) { config.api_keys = {"secret"}; });
+  Serve([](GatewayConfig& config) { config.api_keys.keys = {"secret"}; });
   for (const std::string path : {"/load", "/v1/models", "/v1/nothing", "/tokenizer_info"}) {
     EXPECT_EQ(Get(path).status, 401) << path;
   }

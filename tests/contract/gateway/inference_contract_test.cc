@@ -1,4 +1,5 @@
 // gRPC Inference in front of a fake scheduler: the same core as the HTTP API.
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,7 +46,7 @@ class InferenceContract : public GatewayFixture {
 
   Outcome Generate(const v1::GenerateRequest& request) {
     grpc::ClientContext context;
-    const auto reader = stub_->Generate(&context, request);
+    const auto reader = stub_->GenerateStream(&context, request);
     Outcome outcome;
     v1::GenerateResponse message;
     while (reader->Read(&message)) outcome.messages.push_back(message);
@@ -141,7 +142,7 @@ TEST_F(InferenceContract, CancelReachesTheScheduler) {
   Start();
   scheduler().HoldAfter(2);
   grpc::ClientContext context;
-  const auto reader = stub_->Generate(&context, TokenRequest(100));
+  const auto reader = stub_->GenerateStream(&context, TokenRequest(100));
   v1::GenerateResponse message;
   ASSERT_TRUE(reader->Read(&message));
   context.TryCancel();
@@ -156,7 +157,7 @@ TEST_F(InferenceContract, DeadlineReachesTheScheduler) {
   scheduler().HoldAfter(0);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
-  const auto reader = stub_->Generate(&context, TokenRequest(100));
+  const auto reader = stub_->GenerateStream(&context, TokenRequest(100));
   v1::GenerateResponse message;
   EXPECT_FALSE(reader->Read(&message));
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
@@ -167,10 +168,10 @@ TEST_F(InferenceContract, OverloadIsRefusedWithADelay) {
   Start([](GatewayConfig& config) { config.max_num_requests = 1; });
   scheduler().HoldAfter(0);
   grpc::ClientContext first;
-  const auto reader = stub_->Generate(&first, TokenRequest(100));
+  const auto reader = stub_->GenerateStream(&first, TokenRequest(100));
   ASSERT_TRUE(scheduler().WaitForRequests(1, absl::Seconds(5)));
   grpc::ClientContext second;
-  const auto refused = stub_->Generate(&second, TokenRequest(1));
+  const auto refused = stub_->GenerateStream(&second, TokenRequest(1));
   v1::GenerateResponse message;
   EXPECT_FALSE(refused->Read(&message));
   EXPECT_EQ(refused->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
@@ -183,7 +184,7 @@ TEST_F(InferenceContract, ASchedulerThatStaysAwayEndsTheCall) {
   Start([](GatewayConfig& config) { config.recovery_timeout = absl::Milliseconds(300); });
   scheduler().HoldAfter(1);
   grpc::ClientContext context;
-  const auto reader = stub_->Generate(&context, TokenRequest(100));
+  const auto reader = stub_->GenerateStream(&context, TokenRequest(100));
   v1::GenerateResponse message;
   ASSERT_TRUE(reader->Read(&message));
   StopScheduler();
@@ -202,11 +203,11 @@ TEST_F(InferenceContract, LongPromptsAreJudgedTheSame) {
 }
 
 TEST_F(InferenceContract, NeedsAnApiKeyIfOneIsSet) {
-  Start([](GatewayConfig& config) { config.api_keys = {"secret"}; });
+  Start([](GatewayConfig& config) { config.api_keys.keys = {"secret"}; });
   const auto generate = [&](const char* authorization) {
     grpc::ClientContext context;
     if (authorization != nullptr) context.AddMetadata("authorization", authorization);
-    const auto reader = stub_->Generate(&context, TokenRequest(2));
+    const auto reader = stub_->GenerateStream(&context, TokenRequest(2));
     v1::GenerateResponse message;
     while (reader->Read(&message)) continue;
     return reader->Finish().error_code();
@@ -227,7 +228,7 @@ TEST_F(InferenceContract, CancelOfALongRequestGivesItsSlotBack) {
   request.set_text(std::string(3 << 20, '7'));
   {
     grpc::ClientContext context;
-    const auto reader = stub_->Generate(&context, request);
+    const auto reader = stub_->GenerateStream(&context, request);
     context.TryCancel();
     EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   }
@@ -237,6 +238,113 @@ TEST_F(InferenceContract, CancelOfALongRequestGivesItsSlotBack) {
     code = Generate(TokenRequest(2)).status.error_code();
   }
   EXPECT_EQ(code, grpc::StatusCode::OK);
+}
+
+TEST_F(InferenceContract, AWholeAnswerIsAllOfItsPieces) {
+  Start();
+  Answer("why</think>what else", v1::FINISH_REASON_STOP);
+  grpc::ClientContext context;
+  v1::GenerateResponse response;
+  v1::GenerateRequest request = ChatRequest();
+  request.set_num_top_logprobs(1);
+  ASSERT_TRUE(stub_->Generate(&context, request, &response).ok());
+  EXPECT_EQ(response.reasoning_text(), "why");
+  EXPECT_EQ(response.text(), "what else");
+  EXPECT_EQ(response.finish_reason(), v1::FINISH_REASON_STOP);
+  EXPECT_EQ(response.usage().completion_tokens(), static_cast<uint32_t>(response.token_ids_size()));
+  EXPECT_EQ(response.logprobs_size(), response.token_ids_size());
+}
+
+TEST_F(InferenceContract, WholeAnswersFailAndAreCancelledLikeStreams) {
+  Start();
+  v1::GenerateResponse response;
+  grpc::ClientContext wrong;
+  EXPECT_EQ(stub_->Generate(&wrong, v1::GenerateRequest(), &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  scheduler().HoldAfter(1);
+  grpc::ClientContext late;
+  late.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
+  EXPECT_EQ(stub_->Generate(&late, TokenRequest(50), &response).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
+}
+
+TEST_F(InferenceContract, ConstraintsAreJudgedLikeThoseOfHttp) {
+  Start();
+  v1::GenerateRequest request = TokenRequest(4);
+  request.mutable_constraint()->set_regex("(a");
+  EXPECT_EQ(Generate(request).status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  request.mutable_constraint();
+  request.mutable_constraint()->clear_kind();
+  EXPECT_EQ(Generate(request).status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(scheduler().requests().empty());
+  request.mutable_constraint()->set_json_schema(R"({"type": "integer"})");
+  request.mutable_constraint()->set_compact(true);
+  request.set_priority(-3);
+  EXPECT_TRUE(Generate(request).status.ok());
+  const v1::SubmitRequest submitted = scheduler().requests().back();
+  const v1::StructuredOutput& output = submitted.sampling().structured_output();
+  EXPECT_EQ(output.kind(), v1::StructuredOutput::KIND_JSON_SCHEMA);
+  EXPECT_EQ(output.text(), R"({"type": "integer"})");
+  EXPECT_TRUE(output.compact());
+  EXPECT_FALSE(output.has_begin_after_token_id());
+  EXPECT_EQ(submitted.priority(), -3);
+}
+
+TEST_F(InferenceContract, TokenizeIsWhatGenerateSendsAndDetokenizeItsInverse) {
+  Start();
+  v1::TokenizeRequest request;
+  *request.mutable_chat() = ChatRequest().chat();
+  grpc::ClientContext first;
+  v1::TokenizeResponse tokens;
+  ASSERT_TRUE(stub_->Tokenize(&first, request, &tokens).ok());
+  EXPECT_EQ(tokens.max_model_len(), 4096u);
+  Generate(ChatRequest());
+  EXPECT_THAT(tokens.token_ids(),
+              testing::ElementsAreArray(scheduler().requests().back().prompt_token_ids()));
+  v1::DetokenizeRequest back;
+  *back.mutable_token_ids() = tokens.token_ids();
+  grpc::ClientContext second;
+  v1::DetokenizeResponse text;
+  ASSERT_TRUE(stub_->Detokenize(&second, back, &text).ok());
+  EXPECT_EQ(text.text(), Text({tokens.token_ids().begin(), tokens.token_ids().end()}));
+  back.add_token_ids(99999);
+  grpc::ClientContext third;
+  EXPECT_EQ(stub_->Detokenize(&third, back, &text).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(InferenceContract, AbortEndsOnesOwnRequestsByName) {
+  Start([](GatewayConfig& config) { config.api_keys.keys = {"mine", "other"}; });
+  scheduler().HoldAfter(1);
+  grpc::ClientContext running;
+  running.AddMetadata("authorization", "Bearer mine");
+  v1::GenerateRequest request = TokenRequest(50);
+  request.set_request_id("job-7");
+  const auto reader = stub_->GenerateStream(&running, request);
+  v1::GenerateResponse message;
+  ASSERT_TRUE(reader->Read(&message));
+  const auto abort = [this](const std::string& key, const std::string& id) {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer " + key);
+    v1::AbortRequest named;
+    named.add_request_ids(id);
+    v1::AbortResponse response;
+    EXPECT_TRUE(stub_->Abort(&context, named, &response).ok());
+    return response.num_aborted();
+  };
+  EXPECT_EQ(abort("other", "job-7"), 0u);
+  EXPECT_EQ(abort("mine", "job-8"), 0u);
+  EXPECT_EQ(abort("mine", "job-7"), 1u);
+  while (reader->Read(&message)) continue;
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
+  TestHttpClient http(http_port());
+  http.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                   "Authorization: Bearer mine\r\nX-Request-Id: web\r\n");
+  ASSERT_TRUE(scheduler().WaitForRequests(2, absl::Seconds(5)));
+  EXPECT_EQ(abort("mine", "chatcmpl-web"), 1u);
+  EXPECT_EQ(ErrorOf(http.Receive(), 499)["code"], "request_aborted");
 }
 
 TEST_F(InferenceContract, ModelInfoSaysWhatIsServed) {

@@ -84,7 +84,7 @@ class EarlyRefusals : public OverloadContract {
  protected:
   EarlyRefusals() {
     StartGateway([](GatewayConfig& config) {
-      config.api_keys = {"flood", "other"};
+      config.api_keys.keys = {"flood", "other"};
       config.early_refusal_time = absl::Hours(1);
     });
     AwaitReady(200);

@@ -39,17 +39,17 @@ TEST(RequestSlots, CountsTheSequencesOfARequest) {
 }
 
 TEST(RequestSlots, BoundsWhatOneCallerTakes) {
-  RequestSlots slots(10, 2);
-  std::optional<RequestSlots::Slot> first(std::move(*slots.Acquire("a")));
+  RequestSlots slots(10);
+  std::optional<RequestSlots::Slot> first(std::move(*slots.Acquire("a", 2)));
   ASSERT_TRUE(first->Extend(2).ok());
-  const absl::Status refused = slots.Acquire("a").status();
+  const absl::Status refused = slots.Acquire("a", 2).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(RefusalReason(refused), kRateLimitExceeded);
   EXPECT_TRUE(RetryAfter(refused).has_value());
-  std::optional<RequestSlots::Slot> other(std::move(*slots.Acquire("b")));
+  std::optional<RequestSlots::Slot> other(std::move(*slots.Acquire("b", 2)));
   EXPECT_EQ(other->Extend(3).code(), absl::StatusCode::kInvalidArgument) << "never possible";
   first.reset();
-  EXPECT_TRUE(slots.Acquire("a").ok());
+  EXPECT_TRUE(slots.Acquire("a", 2).ok());
   EXPECT_EQ(slots.num_taken(), 1u);
 }
 

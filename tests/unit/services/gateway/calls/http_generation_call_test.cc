@@ -17,7 +17,7 @@ namespace {
 
 class NoScheduler final : public SchedulerClient {
  public:
-  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest&, absl::Time,
+  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest&, const SubmitOptions&,
                                        SubmitObserver&) override {
     return nullptr;
   }
@@ -67,9 +67,11 @@ class LongRequestTest : public testing::Test {
   HeldExecutor loop_;
   HeldExecutor worker_;
   ServedModel model_;
-  ApiKeys api_keys_{{}};
+  ApiKeys api_keys_{ApiKeys::Options()};
   RequestValidator validator_{SamplingDefaults(), {.max_model_len = 64, .vocab_size = 64}};
   RequestSlots slots_{4};
+  RateLimits rate_limits_;
+  LiveRequests live_requests_;
   EarlyGate gate_{absl::Milliseconds(100)};
   NoScheduler scheduler_;
   GroupWatch group_{scheduler_, loop_, {}};
@@ -79,6 +81,8 @@ class LongRequestTest : public testing::Test {
                           .api_keys = api_keys_,
                           .validator = validator_,
                           .slots = slots_,
+                          .rate_limits = rate_limits_,
+                          .live_requests = live_requests_,
                           .gate = gate_,
                           .scheduler = scheduler_,
                           .group = group_,

@@ -16,7 +16,7 @@ namespace {
 
 class WatchedScheduler final : public SchedulerClient {
  public:
-  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest&, absl::Time,
+  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest&, const SubmitOptions&,
                                        SubmitObserver&) override {
     return nullptr;
   }

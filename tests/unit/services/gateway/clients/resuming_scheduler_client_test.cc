@@ -40,7 +40,7 @@ class ScriptedStream final : public SubmitStream {
 
 class ScriptedClient final : public SchedulerClient {
  public:
-  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest& request, absl::Time,
+  std::unique_ptr<SubmitStream> Submit(const v1::SubmitRequest& request, const SubmitOptions&,
                                        SubmitObserver& observer) override {
     calls.push_back(std::make_shared<ScriptedCall>(ScriptedCall{request, &observer}));
     return std::make_unique<ScriptedStream>(calls.back());
@@ -83,7 +83,7 @@ class ResumingSchedulerClientTest : public testing::Test {
     v1::SubmitRequest request;
     request.add_prompt_token_ids(7);
     request.mutable_sampling()->set_num_prompt_logprobs(2);
-    caller->stream = client_.Submit(request, deadline, *caller);
+    caller->stream = client_.Submit(request, {.deadline = deadline}, *caller);
   }
   ScriptedCall& call(size_t i) { return *scheduler_.calls.at(i); }
   size_t num_calls() const { return scheduler_.calls.size(); }
@@ -140,7 +140,7 @@ TEST_F(ResumingSchedulerClientTest, CountsOnlyTheTimeWithoutASchedulerAgainstIts
   ResumingSchedulerClient client(scheduler_, executor_, {.patience = patience});
   client.SetPresent(true);
   Caller caller;
-  caller.stream = client.Submit({}, absl::InfiniteFuture(), caller);
+  caller.stream = client.Submit({}, {}, caller);
   client.SetPresent(false);
   client.SetPresent(true);
   End(1, WithRetryAfter(absl::ResourceExhaustedError("full"), absl::Seconds(1)));

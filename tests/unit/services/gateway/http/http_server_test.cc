@@ -5,7 +5,10 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
@@ -88,6 +91,12 @@ class HttpServerTest : public testing::Test, public HttpRouter {
     return {.status = status, .content_type = "text/plain", .body = std::string(message)};
   }
 
+  bool wants_records() const override { return true; }
+  void OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& record) override {
+    absl::MutexLock lock(&mutex_);
+    exchanges_.push_back({request.path, record});
+  }
+
   int StatusOf(const std::string& bytes) {
     TestHttpClient client(server_->port());
     client.Send(bytes);
@@ -97,8 +106,33 @@ class HttpServerTest : public testing::Test, public HttpRouter {
   EventLoop loop_;
   Record record_;
   size_t stream_bytes_ = 3000;
+  absl::Mutex mutex_;
+  std::vector<std::pair<std::string, ExchangeRecord>> exchanges_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<HttpServer> server_;
 };
+
+TEST_F(HttpServerTest, TellsHowEachExchangeWent) {
+  Serve();
+  TestHttpClient client(server_->port());
+  client.SendRequest("POST", "/echo", "one");
+  client.Receive();
+  client.SendRequest("GET", "/broken");
+  client.Receive();
+  EXPECT_EQ(StatusOf("nonsense\r\n\r\n"), 400);
+  absl::MutexLock lock(&mutex_);
+  const auto all_told = [this]()
+                            ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return exchanges_.size() == 3; };
+  ASSERT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&all_told), absl::Seconds(10)));
+  const auto& seen = exchanges_;
+  EXPECT_EQ(seen[0].first, "/echo");
+  EXPECT_EQ(seen[0].second.status, 200);
+  EXPECT_EQ(seen[0].second.body_bytes, 8u);
+  EXPECT_EQ(seen[0].second.peer.substr(0, 10), "127.0.0.1:");
+  EXPECT_TRUE(seen[0].second.complete);
+  EXPECT_FALSE(seen[1].second.complete);
+  EXPECT_EQ(seen[1].second.body_bytes, 3000u);
+  EXPECT_EQ(seen[2].second.status, 400);
+}
 
 TEST_F(HttpServerTest, KeepsAConnectionForSeveralRequests) {
   Serve();
@@ -180,6 +214,8 @@ TEST_F(HttpServerTest, RefusesMalformedAndAmbiguousRequests) {
   EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\n\r\n"), 400);  // no Host
   EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), 400);
   EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: t\r\nBad Name: x\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: t\r\nX: folded\r\n into two\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\n Host: t\r\nHost: t\r\n\r\n"), 400);
   EXPECT_EQ(StatusOf("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: -1\r\n\r\n"), 400);
   EXPECT_EQ(StatusOf("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n"
                      "Content-Length: 4\r\n\r\nabcd"),

@@ -1,0 +1,44 @@
+// The file of --api-key-file: keys by their SHA-256, with what each may ask for.
+//
+//   # name   sha256 of the key                                                  what it may
+//   alice    2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90
+//   requests-per-minute=60 batch 81b637d8fcd2c6da6359e6963113a1170de795e4b725b84d1e0b4cfd9ec58ce9
+//   weight=3
+//
+// `printf %s KEY | sha256sum` gives a key's line. What it may, each at most once: weight,
+// requests-per-minute, tokens-per-minute, max-num-requests (0: no bound).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+#include "common/digest/sha256.h"
+
+namespace baton::gateway {
+
+// Most that one key may ask for; 0: no bound.
+struct KeyLimits {
+  uint32_t requests_per_minute = 0;
+  uint32_t tokens_per_minute = 0;  // of prompts and answers
+  uint32_t num_requests = 0;       // sequences at a time
+};
+
+struct ApiKey {
+  std::string name;  // for logs, metrics and the scheduler
+  Sha256Digest digest{};
+  uint32_t weight = 1;
+  KeyLimits limits;
+};
+
+inline constexpr uint32_t kMaxKeyWeight = 1000;  // as fairness_weight in scheduling.proto
+
+// `defaults`: limits of keys whose line does not say. Errors: InvalidArgument naming the line.
+absl::StatusOr<std::vector<ApiKey>> ParseApiKeyFile(absl::string_view text,
+                                                    const KeyLimits& defaults);
+
+}  // namespace baton::gateway

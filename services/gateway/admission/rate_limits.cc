@@ -1,0 +1,101 @@
+#include "services/gateway/admission/rate_limits.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+#include "services/gateway/admission/refusal.h"
+
+namespace baton::gateway {
+namespace {
+
+constexpr absl::Duration kMinute = absl::Minutes(1);
+
+absl::Status AtRateLimit(absl::string_view what, uint32_t per_minute, absl::Duration wait) {
+  return WithRetryAfter(
+      WithReason(absl::ResourceExhaustedError(
+                     absl::StrCat("this API key has used its ", per_minute, " ", what,
+                                  " per minute; the next are free in ",
+                                  absl::FormatDuration(absl::Ceil(wait, absl::Milliseconds(1))))),
+                 kRateLimitExceeded),
+      wait);
+}
+
+}  // namespace
+
+void RateLimits::Bucket::Refill(uint32_t per_minute, absl::Time now) {
+  if (at == absl::InfinitePast()) {
+    level = per_minute;
+  } else {
+    const double minutes = std::max(0.0, absl::FDivDuration(now - at, kMinute));
+    level = std::min<double>(per_minute, level + minutes * per_minute);
+  }
+  at = now;
+}
+
+absl::Duration RateLimits::Bucket::TimeTo(double wanted, uint32_t per_minute) const {
+  return level >= wanted ? absl::ZeroDuration() : (wanted - level) / per_minute * kMinute;
+}
+
+absl::Status RateLimits::TakeRequest(const ApiCaller& caller, absl::Time now) {
+  const auto [requests_limit, tokens_limit, ignored] = caller.limits;
+  if (requests_limit == 0 && tokens_limit == 0) return absl::OkStatus();
+  auto& [requests, tokens] = usage_[caller.name];
+  if (tokens_limit > 0) {
+    tokens.Refill(tokens_limit, now);
+    if (tokens.level < 1) {
+      return AtRateLimit("tokens", tokens_limit, tokens.TimeTo(1, tokens_limit));
+    }
+  }
+  if (requests_limit == 0) return absl::OkStatus();
+  requests.Refill(requests_limit, now);
+  if (requests.level < 1) {
+    return AtRateLimit("requests", requests_limit, requests.TimeTo(1, requests_limit));
+  }
+  requests.level -= 1;
+  return absl::OkStatus();
+}
+
+absl::Status RateLimits::TakePrompt(const ApiCaller& caller, uint64_t num_tokens, absl::Time now) {
+  const uint32_t limit = caller.limits.tokens_per_minute;
+  if (limit == 0) return absl::OkStatus();
+  Bucket& tokens = usage_[caller.name].tokens;
+  tokens.Refill(limit, now);
+  const auto wanted = static_cast<double>(std::min<uint64_t>(num_tokens, limit));
+  if (tokens.level < wanted) return AtRateLimit("tokens", limit, tokens.TimeTo(wanted, limit));
+  tokens.level -= static_cast<double>(num_tokens);
+  return absl::OkStatus();
+}
+
+void RateLimits::ChargeAnswer(const ApiCaller& caller, uint64_t num_tokens, absl::Time now) {
+  const uint32_t limit = caller.limits.tokens_per_minute;
+  if (limit == 0) return;
+  Bucket& tokens = usage_[caller.name].tokens;
+  tokens.Refill(limit, now);
+  tokens.level -= static_cast<double>(num_tokens);
+}
+
+std::vector<std::pair<std::string, std::string>> RateLimits::Headers(const ApiCaller& caller,
+                                                                     absl::Time now) {
+  std::vector<std::pair<std::string, std::string>> headers;
+  const auto add = [&](const char* what, uint32_t limit, Bucket& bucket) {
+    bucket.Refill(limit, now);
+    const double left = std::max(0.0, std::floor(bucket.level));
+    const absl::Duration reset = absl::Ceil(bucket.TimeTo(limit, limit), absl::Milliseconds(1));
+    headers.emplace_back(absl::StrCat("x-ratelimit-limit-", what), absl::StrCat(limit));
+    headers.emplace_back(absl::StrCat("x-ratelimit-remaining-", what),
+                         absl::StrCat(static_cast<uint64_t>(left)));
+    headers.emplace_back(absl::StrCat("x-ratelimit-reset-", what), absl::FormatDuration(reset));
+  };
+  const KeyLimits& limits = caller.limits;
+  if (limits.requests_per_minute > 0) {
+    add("requests", limits.requests_per_minute, usage_[caller.name].requests);
+  }
+  if (limits.tokens_per_minute > 0) {
+    add("tokens", limits.tokens_per_minute, usage_[caller.name].tokens);
+  }
+  return headers;
+}
+
+}  // namespace baton::gateway

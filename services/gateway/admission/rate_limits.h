@@ -1,0 +1,50 @@
+// What each API key has used of its requests and tokens per minute.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+#include "services/gateway/admission/api_keys.h"
+
+namespace baton::gateway {
+
+// Token buckets: a key that was idle for a minute may use a minute's worth at once. Prompts are
+// paid when they are known, answers when they end, so that a bucket may be in debt; nothing is
+// admitted until that is paid. One for HTTP and gRPC; on the loop's thread.
+class RateLimits final {
+ public:
+  // Takes a request. Errors: ResourceExhausted (reason "rate_limit_exceeded") with RetryAfter.
+  absl::Status TakeRequest(const ApiCaller& caller, absl::Time now);
+  // Takes the tokens of a request's prompts; one of more than a minute's worth needs a full bucket.
+  // Errors: as above.
+  absl::Status TakePrompt(const ApiCaller& caller, uint64_t num_tokens, absl::Time now);
+  void ChargeAnswer(const ApiCaller& caller, uint64_t num_tokens, absl::Time now);
+
+  // x-ratelimit-limit-, -remaining- and -reset-requests and -tokens, as OpenAI's clients know them,
+  // for what is limited.
+  std::vector<std::pair<std::string, std::string>> Headers(const ApiCaller& caller, absl::Time now);
+
+ private:
+  struct Bucket {
+    double level = 0;
+    absl::Time at = absl::InfinitePast();  // when the level was so; at first: it is full
+
+    void Refill(uint32_t per_minute, absl::Time now);
+    // Until the level is `wanted`.
+    absl::Duration TimeTo(double wanted, uint32_t per_minute) const;
+  };
+  struct Usage {
+    Bucket requests;
+    Bucket tokens;
+  };
+
+  absl::flat_hash_map<std::string, Usage> usage_;  // by name; callers with limits only
+};
+
+}  // namespace baton::gateway

@@ -1,0 +1,63 @@
+#include "services/gateway/http/parsed_request.h"
+
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/time/clock.h"
+
+#include "services/gateway/http/request_target.h"
+
+namespace baton::gateway {
+namespace {
+
+namespace http = boost::beast::http;
+
+}  // namespace
+
+absl::string_view FramingProblem(const http::fields& fields, bool http_1_0) {
+  const size_t count = fields.count(http::field::transfer_encoding);
+  if (count == 0) return "";
+  if (http_1_0) return "Transfer-Encoding is not allowed in HTTP/1.0";
+  const absl::string_view coding = View(fields[http::field::transfer_encoding]);
+  if (count > 1 || !absl::EqualsIgnoreCase(coding, "chunked")) {
+    return "the only Transfer-Encoding that is known is chunked";
+  }
+  if (fields.count(http::field::content_length) != 0) {
+    return "Transfer-Encoding and Content-Length exclude each other";
+  }
+  return "";
+}
+
+bool HasFoldedLine(absl::string_view header) {
+  const size_t end = header.find("\r\n\r\n");
+  if (end == absl::string_view::npos) return false;
+  header = header.substr(0, end);
+  return absl::StrContains(header, "\r\n ") || absl::StrContains(header, "\r\n\t");
+}
+
+HttpRequest ToHttpRequest(ParsedRequest message) {
+  const auto field = [&message](auto name) { return std::string(View(message[name])); };
+  RequestTarget target = ParseRequestTarget(View(message.target()));
+  const bool head_only = message.method() == http::verb::head;
+  return {.method = head_only ? "GET" : std::string(View(message.method_string())),
+          .path = std::move(target.path),
+          .query = std::move(target.query),
+          .body = std::move(message.body()),
+          .content_type = field(http::field::content_type),
+          .authorization = field(http::field::authorization),
+          .api_key = field("x-api-key"),
+          .request_id = CleanRequestId(View(message["X-Request-Id"])),
+          .timeout = field("X-Request-Timeout"),
+          .priority = field("X-Vllm-Priority"),
+          .origin = field(http::field::origin),
+          .preflight_method = field(http::field::access_control_request_method),
+          .preflight_headers = field(http::field::access_control_request_headers),
+          .traceparent = field("traceparent"),
+          .tracestate = field("tracestate"),
+          .received = absl::Now(),
+          .received_tick = std::chrono::steady_clock::now()};
+}
+
+}  // namespace baton::gateway

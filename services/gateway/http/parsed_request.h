@@ -1,0 +1,31 @@
+// From what the parser has read to the request that calls see.
+#pragma once
+
+#include "absl/strings/string_view.h"
+#include "boost/beast/http/fields.hpp"
+#include "boost/beast/http/message.hpp"
+#include "boost/beast/http/string_body.hpp"
+
+#include "services/gateway/http/http_message.h"
+
+namespace baton::gateway {
+
+using ParsedRequest = boost::beast::http::request<boost::beast::http::string_body>;
+
+inline absl::string_view View(boost::beast::string_view text) {
+  return absl::string_view(text.data(), text.size());
+}
+
+// Why the end of a body cannot be told beyond doubt; empty if it can. The parser takes a request
+// with an unknown Transfer-Encoding for one without a body, so that its body would be read as the
+// next request: another server in front could see other requests than this one does.
+absl::string_view FramingProblem(const boost::beast::http::fields& fields, bool http_1_0);
+
+// Whether a header that is complete has a line that goes on with the one before it. The parser
+// joins such lines, others do not.
+bool HasFoldedLine(absl::string_view header);
+
+// `message` is complete, as of now. HEAD becomes GET.
+HttpRequest ToHttpRequest(ParsedRequest message);
+
+}  // namespace baton::gateway

@@ -1,0 +1,100 @@
+"""HTTP through TLS, as the flags of vLLM's names say it."""
+
+import http.client
+import os
+import socket
+import ssl
+import subprocess
+
+import openai
+import pytest
+from running_group import wait_until
+
+
+def make_certificate(folder, name, *more):
+    """(certificate, key): PEM files for localhost; signs itself unless `more` says otherwise."""
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "1", "-subj", f"/CN={name}", "-addext",
+                    "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate,
+                    *more], check=True, capture_output=True)
+    return certificate, key
+
+
+def get(group, path, context):
+    connection = http.client.HTTPSConnection("localhost", group.port, timeout=30, context=context)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def served_certificate(group):
+    return ssl.get_server_certificate(("127.0.0.1", group.port))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path
+
+
+def test_serves_and_reads_the_certificate_again(start_group, folder):
+    certificate, key = make_certificate(folder, "first")
+    group = start_group("--ssl-certfile", certificate, "--ssl-keyfile", key)
+    assert group.endpoint.startswith("https://")
+    context = ssl.create_default_context(cafile=certificate)
+    assert get(group, "/health", context)[0] == 200
+    client = openai.OpenAI(
+        base_url=f"https://localhost:{group.port}/v1", api_key="none", max_retries=0,
+        http_client=openai.DefaultHttpxClient(verify=context))
+    ask = {"model": group.model, "prompt": "What is 17 + 25?", "temperature": 0, "max_tokens": 60}
+    whole = client.completions.create(**ask).choices[0].text
+    stream = client.completions.create(stream=True, **ask)
+    text = next(stream).choices[0].text
+    # Others get the new certificate while this stream goes on.
+    first = served_certificate(group)
+    second = make_certificate(folder, "second")
+    for old, new in ((key, second[1]), (certificate, second[0])):
+        os.replace(new, old)
+    wait_until(lambda: served_certificate(group) != first, "the new certificate", 20)
+    assert text + "".join(chunk.choices[0].text for chunk in stream) == whole
+    with pytest.raises(ssl.SSLError):
+        get(group, "/health", context)
+    assert get(group, "/health", ssl.create_default_context(cafile=certificate))[0] == 200
+    # What is no certificate is not taken.
+    certificate.write_text("nonsense")
+    second = served_certificate(group)
+    assert second != first
+    wait_until(lambda: "the certificate stays what it was" in group.log_tail(2000) or
+               not served_certificate(group), "an error in the log", 20)
+    assert served_certificate(group) == second
+    # Plain HTTP has no answer here.
+    with socket.create_connection(("127.0.0.1", group.port), timeout=10) as plain:
+        plain.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            assert b"HTTP/1.1" not in plain.recv(4096)
+        except ConnectionResetError:
+            pass
+
+
+def test_clients_may_need_a_certificate(start_group, folder):
+    certificate, key = make_certificate(folder, "server")
+    trusted, trusted_key = make_certificate(folder, "client")
+    other, other_key = make_certificate(folder, "stranger")
+    group = start_group("--ssl-certfile", certificate, "--ssl-keyfile", key, "--ssl-ca-certs", trusted,
+                        "--ssl-cert-reqs", "2")
+
+    def context(*pair):
+        made = ssl.create_default_context(cafile=certificate)
+        if pair:
+            made.load_cert_chain(*pair)
+        return made
+
+    assert get(group, "/health", context(trusted, trusted_key))[0] == 200
+    status, page = get(group, "/openapi.json", context(trusted, trusted_key))
+    assert status == 200 and len(page) > 10_000
+    for stranger in (context(), context(other, other_key)):
+        with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
+            get(group, "/health", stranger)

@@ -1,0 +1,81 @@
+#include "services/gateway/admission/rate_limits.h"
+
+#include <map>
+#include <string>
+
+#include "gtest/gtest.h"
+
+#include "services/gateway/admission/refusal.h"
+
+namespace baton::gateway {
+namespace {
+
+const absl::Time kStart = absl::UnixEpoch();
+
+ApiCaller Limited(const std::string& name, uint32_t requests, uint32_t tokens) {
+  return {.name = name, .limits = {.requests_per_minute = requests, .tokens_per_minute = tokens}};
+}
+
+TEST(RateLimits, LeavesAloneWhoHasNone) {
+  RateLimits limits;
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(limits.TakeRequest({}, kStart).ok());
+  EXPECT_TRUE(limits.TakePrompt({}, 1 << 30, kStart).ok());
+  EXPECT_TRUE(limits.Headers({}, kStart).empty());
+}
+
+TEST(RateLimits, RefusesRequestsUntilTheNextIsFree) {
+  RateLimits limits;
+  const ApiCaller caller = Limited("a", 6, 0);
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(limits.TakeRequest(caller, kStart).ok());
+  const absl::Status refused = limits.TakeRequest(caller, kStart + absl::Seconds(4));
+  EXPECT_EQ(RefusalReason(refused), kRateLimitExceeded);
+  EXPECT_NEAR(absl::ToDoubleSeconds(*RetryAfter(refused)), 6, 0.001);
+  EXPECT_TRUE(limits.TakeRequest(Limited("b", 6, 0), kStart).ok()) << "keys do not share";
+  EXPECT_TRUE(limits.TakeRequest(caller, kStart + absl::Seconds(11)).ok());
+  EXPECT_FALSE(limits.TakeRequest(caller, kStart + absl::Seconds(12)).ok());
+  // A minute's worth and no more is saved.
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_TRUE(limits.TakeRequest(caller, kStart + absl::Hours(1)).ok());
+  }
+  EXPECT_FALSE(limits.TakeRequest(caller, kStart + absl::Hours(1)).ok());
+}
+
+TEST(RateLimits, AnswersMayCauseDebtThatIsPaidFirst) {
+  RateLimits limits;
+  const ApiCaller caller = Limited("a", 0, 600);
+  ASSERT_TRUE(limits.TakeRequest(caller, kStart).ok());
+  ASSERT_TRUE(limits.TakePrompt(caller, 100, kStart).ok());
+  limits.ChargeAnswer(caller, 1100, kStart);
+  const absl::Status refused = limits.TakeRequest(caller, kStart + absl::Seconds(59));
+  EXPECT_EQ(RefusalReason(refused), kRateLimitExceeded);
+  EXPECT_TRUE(limits.TakeRequest(caller, kStart + absl::Seconds(61)).ok());
+  EXPECT_FALSE(limits.TakePrompt(caller, 100, kStart + absl::Seconds(61)).ok());
+}
+
+TEST(RateLimits, APromptOfMoreThanAMinuteNeedsAFullBucket) {
+  RateLimits limits;
+  const ApiCaller caller = Limited("a", 0, 600);
+  ASSERT_TRUE(limits.TakePrompt(caller, 1, kStart).ok());
+  EXPECT_FALSE(limits.TakePrompt(caller, 5000, kStart).ok());
+  EXPECT_TRUE(limits.TakePrompt(caller, 5000, kStart + absl::Minutes(1)).ok());
+}
+
+TEST(RateLimits, HeadersSayWhatIsLeft) {
+  RateLimits limits;
+  const ApiCaller caller = Limited("a", 60, 600);
+  ASSERT_TRUE(limits.TakeRequest(caller, kStart).ok());
+  const absl::Time later = kStart + absl::Seconds(2);
+  ASSERT_TRUE(limits.TakePrompt(caller, 700, later).ok());
+  std::map<std::string, std::string> headers;
+  for (auto& [name, value] : limits.Headers(caller, later)) {
+    headers[name] = value;
+  }
+  EXPECT_EQ(headers["x-ratelimit-limit-requests"], "60");
+  EXPECT_EQ(headers["x-ratelimit-remaining-requests"], "60");
+  EXPECT_EQ(headers["x-ratelimit-reset-requests"], "0");
+  EXPECT_EQ(headers["x-ratelimit-remaining-tokens"], "0");
+  EXPECT_EQ(headers["x-ratelimit-reset-tokens"], "1m10s");
+}
+
+}  // namespace
+}  // namespace baton::gateway
