@@ -1,0 +1,287 @@
+// What the gateway adds: its own process in front of a scheduler that answers at once.
+//
+//   gateway_bench [GATEWAY_BINARY]     default: bin/baton-gateway of this build
+//
+// Latency is a whole request's, without time to compute anything. Processor time is the gateway's
+// alone, so it means something on a machine that others use as well.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "grpcpp/grpcpp.h"
+#include "nlohmann/json.hpp"
+
+#include "common/model/model_config.h"
+#include "protos/baton/v1/scheduling.grpc.pb.h"
+#include "tests/bench/http_load.h"
+
+namespace baton {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+const std::string kModelDir = BATON_SOURCE_DIR "/tests/data/tiny-r1";
+constexpr size_t kClients = 16;
+constexpr auto kMeasured = std::chrono::seconds(5);
+constexpr uint32_t kStreamTokens = 1000;
+
+// Answers with as many tokens as are asked for, one message each.
+class StubAnswer final : public grpc::ServerWriteReactor<v1::SubmitResponse> {
+ public:
+  explicit StubAnswer(uint32_t num_tokens) : num_tokens_(num_tokens) { WriteOne(); }
+  void OnWriteDone(bool ok) override {
+    if (!ok || num_sent_ == num_tokens_) return Finish(grpc::Status::OK);
+    WriteOne();
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  ~StubAnswer() override = default;
+  void WriteOne() {
+    response_.Clear();
+    response_.set_sequence_number(num_sent_);
+    response_.add_tokens()->set_token_id(100 + num_sent_ % 900);
+    if (++num_sent_ == num_tokens_) response_.set_finish_reason(v1::FINISH_REASON_LENGTH);
+    StartWrite(&response_);
+  }
+
+  const uint32_t num_tokens_;
+  uint32_t num_sent_ = 0;
+  v1::SubmitResponse response_;
+};
+
+// Says four times a second that the group is ready.
+class StubGroup final : public grpc::ServerWriteReactor<v1::GroupState> {
+ public:
+  explicit StubGroup(const std::string& fingerprint) {
+    state_.set_ready(true);
+    state_.set_epoch(1);
+    v1::StageState* const stage = state_.add_stages();
+    stage->set_phase(v1::STAGE_PHASE_READY);
+    stage->set_instance("stub");
+    state_.set_num_total_blocks(64);
+    state_.set_max_model_len(4096);
+    state_.set_model_fingerprint(fingerprint);
+    beat_ = std::thread([this] {
+      for (bool again = true; again;) {
+        {
+          const std::lock_guard<std::mutex> lock(mutex_);
+          again = !over_;
+          if (again && !writing_) {
+            writing_ = true;
+            StartWrite(&state_);
+          }
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      }
+      Finish(grpc::Status::OK);
+    });
+  }
+  void OnWriteDone(bool ok) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    writing_ = false;
+    over_ = over_ || !ok;
+  }
+  void OnCancel() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    over_ = true;
+  }
+  void OnDone() override {
+    beat_.join();
+    delete this;
+  }
+
+ private:
+  ~StubGroup() override = default;
+  v1::GroupState state_;
+  std::mutex mutex_;
+  bool writing_ = false;
+  bool over_ = false;
+  std::thread beat_;
+};
+
+class StubScheduler final : public v1::Scheduling::CallbackService {
+ public:
+  explicit StubScheduler(std::string fingerprint) : fingerprint_(std::move(fingerprint)) {}
+  grpc::ServerWriteReactor<v1::SubmitResponse>* Submit(grpc::CallbackServerContext*,
+                                                       const v1::SubmitRequest* request) override {
+    return new StubAnswer(request->stop().max_tokens());
+  }
+  grpc::ServerWriteReactor<v1::GroupState>* WatchGroup(grpc::CallbackServerContext*,
+                                                       const v1::WatchGroupRequest*) override {
+    return new StubGroup(fingerprint_);
+  }
+
+ private:
+  const std::string fingerprint_;
+};
+
+// The gateway's process.
+class GatewayProcess final {
+ public:
+  GatewayProcess(const std::string& binary, int scheduler_port) {
+    const std::string ports = absl::StrCat("/tmp/gateway_bench.", getpid(), ".json");
+    pid_ = fork();
+    if (pid_ == 0) {
+      const std::string scheduler = absl::StrCat("--scheduler=127.0.0.1:", scheduler_port);
+      const std::string ports_flag = "--ports-file=" + ports;
+      const std::string model = "--model=" + kModelDir;
+      execl(binary.c_str(), binary.c_str(), model.c_str(), "--host=127.0.0.1", "--port=0",
+            "--grpc-listen-address=127.0.0.1:0", "--metrics-address=", scheduler.c_str(),
+            ports_flag.c_str(), "--log-requests=false", nullptr);
+      std::perror(binary.c_str());
+      _exit(127);
+    }
+    for (port_ = 0; port_ == 0; usleep(20'000)) {
+      if (waitpid(pid_, nullptr, WNOHANG) != 0) std::exit(1);
+      std::ifstream file(ports);
+      const auto json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+      if (json.is_object()) port_ = json.value("http", 0);
+    }
+    std::remove(ports.c_str());
+    HttpLoadClient client(port_);
+    const std::string ask = "GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n";
+    while (!absl::StartsWith(client.Exchange(ask), "HTTP/1.1 200")) {
+      usleep(20'000);
+    }
+  }
+  ~GatewayProcess() {
+    kill(pid_, SIGTERM);
+    waitpid(pid_, nullptr, 0);
+  }
+
+  int port() const { return port_; }
+  // Of all threads, user and system.
+  double cpu_seconds() const {
+    std::ifstream file(absl::StrCat("/proc/", pid_, "/stat"));
+    std::string line;
+    std::getline(file, line);
+    const std::vector<std::string> words = absl::StrSplit(line.substr(line.rfind(')') + 2), ' ');
+    return (std::stod(words[11]) + std::stod(words[12])) /
+           static_cast<double>(sysconf(_SC_CLK_TCK));
+  }
+  double resident_mib() const {
+    std::ifstream file(absl::StrCat("/proc/", pid_, "/statm"));
+    double total = 0, resident = 0;
+    file >> total >> resident;
+    return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
+  }
+
+ private:
+  pid_t pid_ = -1;
+  int port_ = 0;
+};
+
+std::string ChatRequest(uint32_t max_tokens, bool stream) {
+  const std::string body = nlohmann::json{
+      {"messages", {{{"role", "user"}, {"content", "What is 17 + 25?"}}}},
+      {"max_tokens", max_tokens},
+      {"ignore_eos", true},
+      {"stream", stream}}.dump();
+  return absl::StrCat(
+      "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+      "Content-Length: ",
+      body.size(), "\r\n\r\n", body);
+}
+
+// `rate` requests per second, 0: one after the other on each connection.
+void MeasureRequests(const GatewayProcess& gateway, double rate) {
+  const std::string request = ChatRequest(1, false);
+  std::mutex mutex;
+  std::vector<double> all_us;
+  const double cpu = gateway.cpu_seconds();
+  const Clock::time_point begin = Clock::now();
+  std::vector<std::thread> clients;
+  for (size_t i = 0; i < kClients; ++i) {
+    clients.emplace_back([&, i] {
+      HttpLoadClient client(gateway.port());
+      std::vector<double> us;
+      Clock::time_point due = begin;
+      const auto gap = std::chrono::duration_cast<Clock::duration>(
+          std::chrono::duration<double>(rate > 0 ? kClients / rate : 0));
+      due += gap * static_cast<long>(i) / static_cast<long>(kClients);
+      while (Clock::now() - begin < kMeasured) {
+        std::this_thread::sleep_until(due);
+        const Clock::time_point sent = rate > 0 ? due : Clock::now();
+        if (!absl::StartsWith(client.Exchange(request), "HTTP/1.1 200")) std::exit(1);
+        us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - sent).count());
+        due += gap;
+      }
+      const std::lock_guard<std::mutex> lock(mutex);
+      all_us.insert(all_us.end(), us.begin(), us.end());
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  const double cpu_us = (gateway.cpu_seconds() - cpu) * 1e6;
+  std::sort(all_us.begin(), all_us.end());
+  const auto count = static_cast<double>(all_us.size());
+  std::printf("%-24s %8.0f /s   p50 %7.0f us   p99 %7.0f us   gateway %6.1f us/request\n",
+              rate > 0 ? absl::StrCat("whole, ", rate, " per s").c_str() : "whole, one by one",
+              count / seconds, all_us[all_us.size() / 2], all_us[all_us.size() * 99 / 100],
+              cpu_us / count);
+}
+
+void MeasureStreams(const GatewayProcess& gateway, size_t num_streams) {
+  const std::string request = ChatRequest(kStreamTokens, true);
+  std::atomic<uint64_t> num_tokens = 0;
+  const double cpu = gateway.cpu_seconds();
+  const Clock::time_point begin = Clock::now();
+  std::vector<std::thread> clients;
+  for (size_t i = 0; i < num_streams; ++i) {
+    clients.emplace_back([&] {
+      HttpLoadClient client(gateway.port());
+      while (Clock::now() - begin < kMeasured) {
+        if (client.Stream(request) == 0) std::exit(1);
+        num_tokens += kStreamTokens;
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  const double cpu_seconds = gateway.cpu_seconds() - cpu;
+  const auto count = static_cast<double>(num_tokens.load());
+  std::printf("%-24s %8.0f tokens/s   gateway %8.0f tokens/s per core, %5.2f us/token, %.0f MiB\n",
+              absl::StrCat(num_streams, " streams").c_str(), count / seconds, count / cpu_seconds,
+              cpu_seconds * 1e6 / count, gateway.resident_mib());
+}
+
+int RunGatewayBench(const std::string& binary) {
+  StubScheduler stub(ModelFingerprint(ReadModelConfigText(kModelDir).value()));
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&stub);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  {
+    const GatewayProcess gateway(binary, port);
+    MeasureRequests(gateway, 200);
+    MeasureRequests(gateway, 2000);
+    MeasureRequests(gateway, 0);
+    for (const size_t num_streams : {1, 32}) MeasureStreams(gateway, num_streams);
+  }
+  server->Shutdown(std::chrono::system_clock::now());
+  return 0;
+}
+
+}  // namespace
+}  // namespace baton
+
+int main(int argc, char** argv) {
+  return baton::RunGatewayBench(argc > 1 ? argv[1] : BATON_BINARY_DIR "/bin/baton-gateway");
+}
