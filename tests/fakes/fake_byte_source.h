@@ -61,6 +61,10 @@ class FakeByteSource final : public loader::ByteSource {
   uint64_t size(size_t file) const override { return files_[file].size(); }
   absl::StatusOr<size_t> ReadAt(size_t file, uint64_t offset,
                                 std::span<std::byte> out) const override {
+    return ReadAt(file, offset, std::span<const std::span<std::byte>>(&out, 1));
+  }
+  absl::StatusOr<size_t> ReadAt(size_t file, uint64_t offset,
+                                std::span<const std::span<std::byte>> pieces) const override {
     absl::MutexLock lock(&mutex_);
     ++num_reads_;
     if (hangs_ > 0) {
@@ -73,12 +77,16 @@ class FakeByteSource final : public loader::ByteSource {
       return failure_;
     }
     const std::string& bytes = files_[file];
-    if (offset >= bytes.size()) return 0;
-    const size_t count =
-        std::min({out.size(), bytes.size() - static_cast<size_t>(offset), most_per_read_});
-    std::memcpy(out.data(), bytes.data() + offset, count);
-    bytes_read_ += count;
-    return count;
+    size_t done = 0;
+    for (const std::span<std::byte> piece : pieces) {
+      if (offset + done >= bytes.size()) break;
+      const size_t count =
+          std::min({piece.size(), bytes.size() - offset - done, most_per_read_ - done});
+      std::memcpy(piece.data(), bytes.data() + offset + done, count);
+      done += count;
+    }
+    bytes_read_ += done;
+    return done;
   }
   absl::Status CheckUnchanged(size_t) const override { return absl::OkStatus(); }
 

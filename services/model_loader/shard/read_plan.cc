@@ -61,7 +61,9 @@ bool Joins(const ReadJob& job, const PlacedBand& placed, const ReadPlanOptions& 
 void Append(const PlacedBand& placed, ReadJob& job) {
   uint64_t base = job.buffer_bytes;
   size_t first = 0;
-  if (!job.ranges.empty()) {
+  const bool plain = !job.ranges.empty() && job.ranges.back().parts.empty() &&
+                     placed.band.ranges.front().parts.empty();
+  if (plain) {
     // Through the gap, in the same read.
     const uint64_t gap = placed.begin() - EndOf(job);
     base += gap;
@@ -71,6 +73,7 @@ void Append(const PlacedBand& placed, ReadJob& job) {
   for (size_t i = first; i < placed.band.ranges.size(); ++i) {
     job.ranges.push_back(placed.band.ranges[i]);
     job.ranges.back().buffer_offset += base;
+    for (RowPart& part : job.ranges.back().parts) part.buffer_offset += base;
   }
   for (const Delivery& delivery : placed.band.deliveries) {
     job.deliveries.push_back(delivery);

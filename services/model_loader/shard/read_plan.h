@@ -4,7 +4,9 @@
 // A tensor's rows are cut where the set of slices that want them changes, then into bands of at
 // most one read. A band that is wanted whole is one range; of a band whose columns are wanted in
 // part only those are read, row by row, save that gaps shorter than a page are read too (the page
-// comes anyway). Bands that lie next to each other in a file share a read.
+// comes anyway). Bands that lie next to each other in a file share a read. Where columns are
+// wanted by several, each by one, and long enough, the read deals them out, so that nothing has to
+// be gathered afterwards.
 #pragma once
 
 #include <cstdint>
@@ -55,6 +57,9 @@ struct ReadPlanOptions {
   uint64_t chunk_bytes = uint64_t{4} << 20;
   // Gaps below this are read through.
   uint64_t page_bytes = 4096;
+  // Shorter columns are gathered: 512 MiB in rows of 8 parts took 60 ms of processor time dealt out
+  // and 75 ms gathered with parts of 1 KiB, 102 and 104 ms with parts of 256 bytes (EPYC, Linux 6).
+  uint64_t min_part_bytes = 1024;
 };
 
 // `targets`[t][s] is slice s of target t. Jobs are ordered so that slices complete about in the

@@ -109,6 +109,8 @@ class Cutter {
     const uint64_t span = read.back().end - first;
     const bool one_range = read.size() == 1 && (num_rows == 1 || ReadsThroughRows(read));
     const uint64_t row_begin = tensor_begin_ + rows.begin * row_bytes_ + first;
+    const std::vector<const Want*> dealt = num_rows > 1 ? Dealt(read) : std::vector<const Want*>();
+    if (!dealt.empty()) return AddDealtBand(rows, dealt);
     if (one_range) {
       band.buffer_bytes = (num_rows - 1) * row_bytes_ + span;
       band.ranges.push_back({row_begin, band.buffer_bytes, 0});
@@ -123,6 +125,49 @@ class Cutter {
     }
     band.needed_bytes = num_rows * TotalLength(needed);
     AddDeliveries(rows, read, one_range ? row_bytes_ : TotalLength(read), band);
+    bands_.push_back(std::move(band));
+  }
+
+  // The wants of whole rows by column, if they share the columns out between them, each of them
+  // long enough; else nothing.
+  std::vector<const Want*> Dealt(const std::vector<Interval>& read) const {
+    if (active_.size() < 2 || read.size() != 1 || read.front().end != row_bytes_) return {};
+    std::vector<const Want*> dealt = active_;
+    std::sort(dealt.begin(), dealt.end(), [](const Want* a, const Want* b) {
+      return a->what->column_begin < b->what->column_begin;
+    });
+    uint64_t next = 0;
+    for (const Want* want : dealt) {
+      const Interval columns = ColumnBytes(*want->what);
+      if (columns.begin != next || columns.end - columns.begin < options_.min_part_bytes) return {};
+      next = columns.end;
+    }
+    return next == row_bytes_ ? dealt : std::vector<const Want*>();
+  }
+
+  // One range of whole rows, each want's columns together in the buffer.
+  void AddDealtBand(Interval rows, const std::vector<const Want*>& dealt) {
+    Band band;
+    const uint64_t num_rows = rows.end - rows.begin;
+    FileRange range = {tensor_begin_ + rows.begin * row_bytes_, num_rows * row_bytes_, 0};
+    band.order = UINT64_MAX;
+    for (const Want* want : dealt) {
+      const CheckedSlice& slice = *want->what;
+      range.parts.push_back({slice.row_bytes(), band.buffer_bytes});
+      Delivery delivery;
+      delivery.target = want->target;
+      delivery.slice = want->slice;
+      delivery.slice_offset = (rows.begin - slice.row_begin) * slice.row_bytes();
+      delivery.buffer_offset = band.buffer_bytes;
+      delivery.num_runs = num_rows;
+      delivery.run_bytes = slice.row_bytes();
+      delivery.stride = slice.row_bytes();
+      band.deliveries.push_back(delivery);
+      band.order = std::min(band.order, want->order);
+      band.buffer_bytes += num_rows * slice.row_bytes();
+    }
+    band.needed_bytes = band.buffer_bytes;
+    band.ranges.push_back(std::move(range));
     bands_.push_back(std::move(band));
   }
 

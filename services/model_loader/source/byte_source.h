@@ -28,6 +28,11 @@ class ByteSource {
   virtual absl::StatusOr<size_t> ReadAt(size_t file, uint64_t offset,
                                         std::span<std::byte> out) const = 0;
 
+  // The same into several places, one after the other: 1 to kMaxPieces of them.
+  static constexpr size_t kMaxPieces = 512;
+  virtual absl::StatusOr<size_t> ReadAt(size_t file, uint64_t offset,
+                                        std::span<const std::span<std::byte>> pieces) const = 0;
+
   // DataLoss if the file is shorter than when it was opened, FailedPrecondition if it has been
   // written to since.
   virtual absl::Status CheckUnchanged(size_t file) const = 0;

@@ -1,17 +1,20 @@
 #include "services/model_loader/source/checkpoint_folder.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
+#include "common/log/check.h"
 #include "common/status/status_macros.h"
 
 namespace baton::loader {
@@ -107,10 +110,18 @@ absl::StatusOr<std::vector<std::string>> CheckpointFolder::ListFiles() const {
 
 absl::StatusOr<size_t> CheckpointFolder::ReadAt(size_t file, uint64_t offset,
                                                 std::span<std::byte> out) const {
+  return ReadAt(file, offset, std::span<const std::span<std::byte>>(&out, 1));
+}
+
+absl::StatusOr<size_t> CheckpointFolder::ReadAt(
+    size_t file, uint64_t offset, std::span<const std::span<std::byte>> pieces) const {
+  BATON_CHECK(!pieces.empty() && pieces.size() <= kMaxPieces);
+  std::array<iovec, kMaxPieces> places;
+  for (size_t i = 0; i < pieces.size(); ++i) places[i] = {pieces[i].data(), pieces[i].size()};
   const OpenFile& open_file = files_[file];
   while (true) {
-    const ssize_t count =
-        pread(open_file.handle.get(), out.data(), out.size(), static_cast<off_t>(offset));
+    const ssize_t count = preadv(open_file.handle.get(), places.data(),
+                                 static_cast<int>(pieces.size()), static_cast<off_t>(offset));
     if (count >= 0) return static_cast<size_t>(count);
     if (errno == EINTR) continue;
     const std::string text = std::strerror(errno);

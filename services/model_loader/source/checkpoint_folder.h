@@ -51,6 +51,8 @@ class CheckpointFolder final : public ByteSource {
   uint64_t size(size_t file) const override { return files_[file].size; }
   absl::StatusOr<size_t> ReadAt(size_t file, uint64_t offset,
                                 std::span<std::byte> out) const override;
+  absl::StatusOr<size_t> ReadAt(size_t file, uint64_t offset,
+                                std::span<const std::span<std::byte>> pieces) const override;
   absl::Status CheckUnchanged(size_t file) const override;
 
  private:

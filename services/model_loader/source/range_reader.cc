@@ -19,6 +19,36 @@ bool MayPass(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
 
+std::span<std::byte> Part(std::span<std::byte> buffer, uint64_t offset, uint64_t length) {
+  BATON_CHECK(offset <= buffer.size() && length <= buffer.size() - offset);
+  return buffer.subspan(offset, length);
+}
+
+// Where the bytes of `range` from `done` on go, as many as one read takes.
+void NextPieces(const FileRange& range, uint64_t done, std::span<std::byte> buffer,
+                std::vector<std::span<std::byte>>& pieces) {
+  pieces.clear();
+  if (range.parts.empty()) {
+    pieces.push_back(Part(buffer, range.buffer_offset + done, range.length - done));
+    return;
+  }
+  uint64_t row_bytes = 0;
+  for (const RowPart& part : range.parts) row_bytes += part.bytes;
+  uint64_t skip = done % row_bytes;  // of the first row
+  for (uint64_t row = done / row_bytes; row * row_bytes < range.length; ++row) {
+    for (const RowPart& part : range.parts) {
+      if (skip >= part.bytes) {
+        skip -= part.bytes;
+        continue;
+      }
+      if (pieces.size() == ByteSource::kMaxPieces) return;
+      pieces.push_back(
+          Part(buffer, part.buffer_offset + row * part.bytes + skip, part.bytes - skip));
+      skip = 0;
+    }
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RangeReader>> RangeReader::Create(const RangeReaderOptions& options,
@@ -163,22 +193,27 @@ void RangeReader::RunThread() {
 }
 
 absl::Status RangeReader::ReadOnce(const Attempt& attempt) const {
-  const std::span<std::byte> out = attempt.buffer->span();
   for (const FileRange& range : attempt.ranges) {
-    BATON_CHECK(range.buffer_offset <= out.size() &&
-                range.length <= out.size() - range.buffer_offset);
-    uint64_t done = 0;
-    while (done < range.length) {
-      const uint64_t at = range.file_offset + done;
-      const absl::StatusOr<size_t> count = source_.ReadAt(
-          attempt.file, at, out.subspan(range.buffer_offset + done, range.length - done));
-      if (!count.ok()) return count.status();
-      if (*count == 0) {
-        return absl::DataLossError(
-            absl::StrCat("the file ends at byte ", at, ", ", range.length - done, " bytes early"));
-      }
-      done += *count;
+    const absl::Status status = ReadRange(attempt, range);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RangeReader::ReadRange(const Attempt& attempt, const FileRange& range) const {
+  std::vector<std::span<std::byte>> pieces;
+  uint64_t done = 0;
+  while (done < range.length) {
+    const uint64_t at = range.file_offset + done;
+    NextPieces(range, done, attempt.buffer->span(), pieces);
+    const absl::StatusOr<size_t> count =
+        source_.ReadAt(attempt.file, at, std::span<const std::span<std::byte>>(pieces));
+    if (!count.ok()) return count.status();
+    if (*count == 0) {
+      return absl::DataLossError(
+          absl::StrCat("the file ends at byte ", at, ", ", range.length - done, " bytes early"));
     }
+    done += *count;
   }
   return absl::OkStatus();
 }

@@ -21,11 +21,21 @@
 
 namespace baton::loader {
 
+// A part of every row of a range: row r's goes to buffer_offset + r * bytes, so that the part's
+// bytes of all rows lie together.
+struct RowPart {
+  uint64_t bytes = 0;
+  uint64_t buffer_offset = 0;
+};
+
 // `length` bytes at `file_offset`, to `buffer_offset` of the buffer.
 struct FileRange {
   uint64_t file_offset = 0;
   uint64_t length = 0;
   uint64_t buffer_offset = 0;
+  // Not empty: the range consists of whole rows of these parts, which are dealt out as they are
+  // read; buffer_offset means nothing then.
+  std::vector<RowPart> parts = {};
 };
 
 struct RangeReaderOptions {
@@ -92,6 +102,7 @@ class RangeReader final {
   RangeReader(const RangeReaderOptions& options, const ByteSource* source);
   void RunThread();
   absl::Status ReadOnce(const Attempt& attempt) const;
+  absl::Status ReadRange(const Attempt& attempt, const FileRange& range) const;
   absl::Status TryOnce(const std::shared_ptr<Attempt>& attempt, const ReadScope& scope);
   void GiveUp(Attempt& attempt) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasWorkOrStopped() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

@@ -69,6 +69,23 @@ std::string Expected(const World& world, const CheckedSlice& slice) {
   return bytes;
 }
 
+void ReadInto(std::string& buffer, const FileRange& range, const std::string& file) {
+  if (range.parts.empty()) {
+    ASSERT_LE(range.buffer_offset + range.length, buffer.size());
+    std::memcpy(&buffer[range.buffer_offset], &file[range.file_offset], range.length);
+    return;
+  }
+  uint64_t at = range.file_offset;
+  for (uint64_t row = 0; at < range.file_offset + range.length; ++row) {
+    for (const RowPart& part : range.parts) {
+      ASSERT_LE(part.buffer_offset + (row + 1) * part.bytes, buffer.size());
+      std::memcpy(&buffer[part.buffer_offset + row * part.bytes], &file[at], part.bytes);
+      at += part.bytes;
+    }
+  }
+  ASSERT_EQ(at, range.file_offset + range.length) << "not whole rows";
+}
+
 // Carries out the plan and checks that it reads no byte twice and fills every slice exactly once.
 void ExpectPlanServes(const World& world, const Targets& targets, const ReadPlanOptions& options) {
   const ReadPlan plan = BuildReadPlan(targets, options);
@@ -87,10 +104,8 @@ void ExpectPlanServes(const World& world, const Targets& targets, const ReadPlan
     ASSERT_LE(job.buffer_bytes, std::max<uint64_t>(options.job_bytes + options.page_bytes, 8));
     std::string buffer(job.buffer_bytes, '\0');
     for (const FileRange& range : job.ranges) {
-      ASSERT_LE(range.buffer_offset + range.length, buffer.size());
       ASSERT_LE(range.file_offset + range.length, world.files[job.file].size());
-      std::memcpy(&buffer[range.buffer_offset], &world.files[job.file][range.file_offset],
-                  range.length);
+      ReadInto(buffer, range, world.files[job.file]);
       for (uint64_t i = 0; i < range.length; ++i) {
         ASSERT_EQ(read[job.file][range.file_offset + i]++, 0) << "read twice";
       }
@@ -141,6 +156,37 @@ TEST(ReadPlan, ServesRandomWantsReadingEachByteOnce) {
     options.page_bytes = random() % 2 == 0 ? 1 : 1 + random() % 200;
     ASSERT_NO_FATAL_FAILURE(ExpectPlanServes(world, targets, options)) << "round " << round;
   }
+}
+
+// Every tensor is shared out by columns, as by the ranks of a stage.
+TEST(ReadPlan, ServesRandomSharesOfColumns) {
+  std::mt19937 random(4321);
+  size_t num_dealt = 0;
+  for (int round = 0; round < 100; ++round) {
+    const World world = MakeWorld(random);
+    Targets targets(2 + random() % 3);
+    for (const StoredTensor& tensor : world.tensors) {
+      const uint64_t columns = tensor.shape[1];
+      const uint64_t row_begin = random() % tensor.shape[0];
+      uint64_t begin = 0;
+      for (size_t t = 0; t < targets.size() && begin < columns; ++t) {
+        const bool is_last = t + 1 == targets.size();
+        const uint64_t end = is_last ? columns : begin + 1 + random() % (columns - begin);
+        targets[t].push_back(
+            {&tensor, columns, ElementBytesOf(tensor), row_begin, tensor.shape[0], begin, end});
+        begin = end;
+      }
+    }
+    ReadPlanOptions options;
+    options.job_bytes = 8 * (1 + random() % 5000);
+    options.page_bytes = 1 + random() % 200;
+    options.min_part_bytes = 1 + random() % 20;
+    ASSERT_NO_FATAL_FAILURE(ExpectPlanServes(world, targets, options)) << "round " << round;
+    for (const ReadJob& job : BuildReadPlan(targets, options).jobs) {
+      for (const FileRange& range : job.ranges) num_dealt += range.parts.empty() ? 0 : 1;
+    }
+  }
+  EXPECT_GT(num_dealt, 100u);
 }
 
 TEST(ReadPlan, ReadsReplicatedTensorsOnce) {

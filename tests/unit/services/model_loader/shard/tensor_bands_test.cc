@@ -46,6 +46,45 @@ TEST(TensorBands, ColumnsOfAllRanksShareOneRead) {
   EXPECT_EQ(bands[0].deliveries[1].run_bytes, 32u);
 }
 
+TEST(TensorBands, LongColumnsThatSharesMakeUpAreDealtOut) {
+  const StoredTensor tensor = Tensor();
+  const CheckedSlice left = Slice(tensor, 0, 100, 0, 24);
+  const CheckedSlice right = Slice(tensor, 0, 100, 24, 64);
+  ReadPlanOptions options = Options(1 << 20, 1);
+  options.min_part_bytes = 24;
+  const auto bands = CutIntoBands({{0, 0, 3, &right}, {1, 0, 2, &left}}, options);
+  ASSERT_EQ(bands.size(), 1u);
+  ASSERT_EQ(bands[0].ranges.size(), 1u);
+  const FileRange& range = bands[0].ranges[0];
+  EXPECT_EQ(range.file_offset, 1000u);
+  EXPECT_EQ(range.length, 6400u);
+  ASSERT_EQ(range.parts.size(), 2u);
+  EXPECT_EQ(range.parts[0].bytes, 24u);
+  EXPECT_EQ(range.parts[0].buffer_offset, 0u);
+  EXPECT_EQ(range.parts[1].bytes, 40u);
+  EXPECT_EQ(range.parts[1].buffer_offset, 2400u);
+  EXPECT_EQ(bands[0].buffer_bytes, 6400u);
+  EXPECT_EQ(bands[0].order, 2u);
+  for (const Delivery& delivery : bands[0].deliveries) EXPECT_TRUE(delivery.contiguous());
+}
+
+TEST(TensorBands, ColumnsThatAreShortOverlapOrLeaveGapsAreNotDealtOut) {
+  const StoredTensor tensor = Tensor();
+  const CheckedSlice left = Slice(tensor, 0, 100, 0, 24);
+  const CheckedSlice right = Slice(tensor, 0, 100, 24, 64);
+  const CheckedSlice overlapping = Slice(tensor, 0, 100, 23, 64);
+  const CheckedSlice short_of_it = Slice(tensor, 0, 100, 24, 63);
+  ReadPlanOptions options = Options(1 << 20, 4096);
+  options.min_part_bytes = 24;
+  for (const CheckedSlice* other : {&overlapping, &short_of_it, &left}) {
+    const auto bands = CutIntoBands({{0, 0, 0, &left}, {1, 0, 0, other}}, options);
+    EXPECT_TRUE(bands[0].ranges[0].parts.empty());
+  }
+  options.min_part_bytes = 25;
+  const auto bands = CutIntoBands({{0, 0, 0, &left}, {1, 0, 0, &right}}, options);
+  EXPECT_TRUE(bands[0].ranges[0].parts.empty());
+}
+
 TEST(TensorBands, LoneColumnsAreReadRowByRow) {
   const StoredTensor tensor = Tensor();
   const CheckedSlice middle = Slice(tensor, 10, 20, 16, 32);

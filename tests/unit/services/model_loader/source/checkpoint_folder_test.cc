@@ -1,8 +1,11 @@
 #include "services/model_loader/source/checkpoint_folder.h"
 
 #include <filesystem>
+#include <span>
+#include <string>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -38,6 +41,20 @@ TEST(CheckpointFolder, ReadsByPosition) {
   EXPECT_EQ(ReadAll(*folder, file, 10, 4), "");
   EXPECT_EQ(ReadAll(*folder, file, 1000, 4), "");
   EXPECT_EQ(folder->AddFile("a.safetensors").value(), file);
+}
+
+TEST(CheckpointFolder, ReadsIntoSeveralPlaces) {
+  TempFolder temp("folder_pieces");
+  WriteFile(temp.File("a.safetensors"), "0123456789");
+  const auto folder = Open(temp);
+  const size_t file = folder->AddFile("a.safetensors").value();
+  std::string text = "........";
+  const auto bytes = std::as_writable_bytes(std::span(text));
+  const std::vector<std::span<std::byte>> pieces = {bytes.subspan(5, 2), bytes.subspan(0, 3)};
+  EXPECT_EQ(folder->ReadAt(file, 2, pieces).value(), 5u);
+  EXPECT_EQ(text, "456..23.");
+  EXPECT_EQ(folder->ReadAt(file, 9, pieces).value(), 1u);
+  EXPECT_EQ(text, "456..93.");
 }
 
 TEST(CheckpointFolder, RefusesNamesThatLeaveIt) {

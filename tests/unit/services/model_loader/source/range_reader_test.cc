@@ -48,6 +48,27 @@ TEST(RangeReader, FillsTheBufferFromSeveralRanges) {
   EXPECT_EQ(reader->counters().read_bytes, 1010u);
 }
 
+// Rows of 5 + 11 + 3 bytes; more rows than one read has pieces for.
+TEST(RangeReader, DealsRowsOutToTheirParts) {
+  constexpr uint64_t kRows = 700;
+  const std::string bytes = Pattern(100 + kRows * 19);
+  std::string expected(kRows * 19, '\0');
+  const FileRange range = {100, kRows * 19, 0, {{5, 0}, {11, kRows * 5}, {3, kRows * 16}}};
+  for (uint64_t row = 0; row < kRows; ++row) {
+    expected.replace(row * 5, 5, bytes, 100 + row * 19, 5);
+    expected.replace(kRows * 5 + row * 11, 11, bytes, 100 + row * 19 + 5, 11);
+    expected.replace(kRows * 16 + row * 3, 3, bytes, 100 + row * 19 + 16, 3);
+  }
+  for (const size_t most_per_read : {size_t{SIZE_MAX}, size_t{1}, size_t{7}, size_t{19}}) {
+    FakeByteSource source({bytes});
+    source.set_most_per_read(most_per_read);
+    const auto reader = RangeReader::Create({}, &source).value();
+    const auto buffer = reader->Read(0, {&range, 1}, expected.size(), ReadScope());
+    ASSERT_TRUE(buffer.ok()) << buffer.status();
+    EXPECT_EQ(Text(**buffer), expected) << most_per_read << " bytes at a time";
+  }
+}
+
 TEST(RangeReader, PutsShortReadsTogether) {
   const std::string bytes = Pattern(1000);
   FakeByteSource source({bytes});
