@@ -132,10 +132,13 @@ class BatchBuilder final {
   void AnswerClaims(uint32_t most);
   // The next in order of service has waited too long for its blocks: nobody takes any before it.
   bool BlocksAreOwed();
-  Sequence* FirstPaused(const std::function<bool(const KeyAccount&)>& admitted) const;
+  Sequence* FirstPaused(const ClassFilter& admitted) const;
   // False: the claim cannot be met now.
   bool ResumeClaim(Sequence* sequence);
   bool BeginClaim(Sequence* sequence);
+  // Whose place a claimant gets: one of the latest of the key that is most over its share. Null if
+  // it gets a free one, nullopt if there is none for it.
+  std::optional<Sequence*> FindPlaceFor(const Sequence& claimant) const;
   bool FreePlaceFor(const Sequence& claimant);
   // True if blocks became free, or will once steps in flight are done.
   bool TakeBlocksFor(const Sequence& claimant, const CachedPrefix& prefix);

@@ -45,9 +45,10 @@ void BatchBuilder::AnswerClaims(uint32_t most) {
     if (!sequence->runnable() || sequence->decoding()) continue;
     begun[&state_.waiting->KeyOf(*sequence)] += sequence->num_to_compute();
   }
-  std::set<const KeyAccount*> declined;
-  const auto claims = [&](const KeyAccount& key) {
-    if (key.num_places >= PlacesFor(key) || declined.contains(&key)) return false;
+  // What is not to be had for one class of a key may be for a better one.
+  std::set<std::pair<const KeyAccount*, int32_t>> declined;
+  const ClassFilter claims = [&](const KeyAccount& key, int32_t priority) {
+    if (key.num_places >= PlacesFor(key) || declined.contains({&key, priority})) return false;
     // One that has enough to do for its part of the step does not need one more place yet.
     const auto found = begun.find(&key);
     return found == begun.end() ||
@@ -62,15 +63,16 @@ void BatchBuilder::AnswerClaims(uint32_t most) {
       if (!next->decoding()) begun[key] += next->num_to_compute();
       ++num_answered;
     } else {
-      declined.insert(key);
+      declined.insert({key, next->priority()});
     }
   }
 }
 
-Sequence* BatchBuilder::FirstPaused(const std::function<bool(const KeyAccount&)>& admitted) const {
+Sequence* BatchBuilder::FirstPaused(const ClassFilter& admitted) const {
   const auto found =
       std::find_if(state_.paused->begin(), state_.paused->end(), [&](const Sequence* sequence) {
-        return admitted(state_.waiting->KeyOf(*sequence)) && !yielding_.contains(sequence);
+        return admitted(state_.waiting->KeyOf(*sequence), sequence->priority()) &&
+               !yielding_.contains(sequence);
       });
   return found != state_.paused->end() ? *found : nullptr;
 }
@@ -82,7 +84,8 @@ bool BatchBuilder::ResumeClaim(Sequence* sequence) {
 }
 
 bool BatchBuilder::BeginClaim(Sequence* sequence) {
-  if (!state_.may_begin(*sequence)) return false;
+  // Nobody gives up blocks for one that finds no place.
+  if (!state_.may_begin(*sequence) || !FindPlaceFor(*sequence).has_value()) return false;
   CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
   if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved())) {
     if (!TakeBlocksFor(*sequence, prefix)) return false;
@@ -95,8 +98,14 @@ bool BatchBuilder::BeginClaim(Sequence* sequence) {
 }
 
 bool BatchBuilder::FreePlaceFor(const Sequence& claimant) {
-  if (state_.running->size() < limits_.max_running) return true;
-  Sequence* latest = nullptr;
+  const std::optional<Sequence*> holder = FindPlaceFor(claimant);
+  if (holder.has_value() && *holder != nullptr) Pause(*holder);
+  return holder.has_value();
+}
+
+std::optional<Sequence*> BatchBuilder::FindPlaceFor(const Sequence& claimant) const {
+  if (state_.running->size() < limits_.max_running) return nullptr;
+  std::optional<Sequence*> latest;
   double most = 0;
   for (auto last = state_.running->rbegin(); last != state_.running->rend(); ++last) {
     if ((*last)->priority() < claimant.priority()) break;
@@ -106,8 +115,7 @@ bool BatchBuilder::FreePlaceFor(const Sequence& claimant) {
     most = places;
     latest = *last;
   }
-  if (latest != nullptr) Pause(latest);
-  return latest != nullptr;
+  return latest;
 }
 
 bool BatchBuilder::TakeBlocksFor(const Sequence& claimant, const CachedPrefix& prefix) {

@@ -169,7 +169,7 @@ Sequence* RequestQueue::Front() {
   }
 }
 
-Sequence* RequestQueue::FrontOf(const std::function<bool(const KeyAccount&)>& admitted) const {
+Sequence* RequestQueue::FrontOf(const ClassFilter& admitted) const {
   if (empty()) return nullptr;
   const auto turn = NextClass();
   Sequence* const found = FrontOf(turn, admitted);
@@ -177,11 +177,10 @@ Sequence* RequestQueue::FrontOf(const std::function<bool(const KeyAccount&)>& ad
   return FrontOf(classes_.begin(), admitted);
 }
 
-Sequence* RequestQueue::FrontOf(Classes::const_iterator line,
-                                const std::function<bool(const KeyAccount&)>& admitted) const {
+Sequence* RequestQueue::FrontOf(Classes::const_iterator line, const ClassFilter& admitted) const {
   const auto& [priority, entry] = *line;
   for (Sequence* sequence : entry.returned) {
-    if (admitted(KeyOf(*sequence))) return sequence;
+    if (admitted(KeyOf(*sequence), priority)) return sequence;
   }
   const KeyAccount* first = nullptr;
   for (const Ranked& turn : entry.turns) {
@@ -189,7 +188,7 @@ Sequence* RequestQueue::FrontOf(Classes::const_iterator line,
     // A turn may be out of date: what is served by now counts.
     const bool before = first == nullptr || key->served < first->served ||
                         (key->served == first->served && key->activation < first->activation);
-    if (before && admitted(*key)) first = key;
+    if (before && admitted(*key, priority)) first = key;
   }
   return first == nullptr ? nullptr : *first->lines.at(priority).sequences.begin();
 }

@@ -250,6 +250,34 @@ TEST(SchedulePlaces, BlocksAreTakenFromAKeyOverItsShareButNotForEver) {
   EXPECT_GE(place.schedule.counts().num_preemptions, 1u);
 }
 
+// All places are a better class's, but for one that is its key's share. What is paused does not
+// lose what it has computed for one that could not begin.
+TEST(SchedulePlaces, NobodyGivesUpBlocksForOneThatFindsNoPlace) {
+  ScheduleOptions options = Options(4, 0);
+  options.prefix_caching = false;
+  options.max_step_tokens = 65536;
+  Place place(options, 340);
+  for (SequenceId id = 1; id <= 4; ++id) place.Add(id, "aggressor", 82 * 64 - 70, 60);
+  place.Step();
+  for (SequenceId id = 5; id <= 7; ++id) place.Add(id, "urgent", 8, 1000, 15, -1);
+  place.Step();
+  ASSERT_EQ(place.schedule.counts().num_paused, 3u);
+  place.Add(8, "victim", 15 * 64 - 8, 4);
+  for (int step = 0; step < 5; ++step) EXPECT_FALSE(Place::RowOf(place.Step(), 8).has_value());
+  EXPECT_EQ(place.schedule.counts().num_preemptions, 0u);
+}
+
+// What a key cannot have for a worse class, it may have for a better one.
+TEST(SchedulePlaces, AClaimThatIsDeclinedIsOfItsClassAlone) {
+  Place place(Options(2, 0));
+  for (SequenceId id = 1; id <= 2; ++id) place.Add(id, "aggressor", 8, 1000);
+  place.Step();
+  place.Add(3, "victim", 8, 4, /*weight=*/1, /*priority=*/5);
+  place.now = 11 * kSecond;
+  place.Add(4, "victim", 8, 4);
+  EXPECT_TRUE(Place::RowOf(place.Step(), 4).has_value());
+}
+
 TEST(SchedulePlaces, ALoneSequenceWaitsAloneBehindPausedOnes) {
   Place place(Options(2, 0));
   for (SequenceId id = 1; id <= 3; ++id) place.Add(id, "aggressor", 8, 1000);
