@@ -92,6 +92,7 @@ void BatchBuilder::AddBegunPrompts() {
       (!has_one_key && key.num_places <= PlacesFor(key) ? within : over).push_back(*next);
     }
     if (within.empty()) {
+      LimitRest();
       AddPrompts(over);
       continue;
     }
@@ -139,6 +140,7 @@ void BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget) {
 }
 
 void BatchBuilder::AddNewPrompts() {
+  LimitRest();
   const size_t num_running = state_.running->size();
   const size_t num_places =
       limits_.max_running - std::min<size_t>(limits_.max_running, num_running);

@@ -73,6 +73,9 @@ struct BatchLimits {
   uint32_t max_chunk = 0;   // tokens of one prompt in a step; 0: max_tokens
   uint32_t min_chunk = 64;  // chunks are not cut below it to save time, or to share the step
   double max_seconds = 0;   // of a step with prompts, as predicted; 0: no matter
+  // Tokens that a step takes of prompts of keys over their share of the places, or alone; 0: as
+  // many as it can.
+  uint32_t max_over_share = 0;
 };
 
 // What sequences looked for in the prefix cache when they began for the first time.
@@ -156,6 +159,10 @@ class BatchBuilder final {
   // Blocks for the next token of `sequence`, preempting others if need be.
   std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
   void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);
+  // What is left of the step is for prompts of keys over their share.
+  void LimitRest() {
+    if (limits_.max_over_share > 0) budget_ = std::min(budget_, limits_.max_over_share);
+  }
   bool full() const { return budget_ == 0 || rows_.size() >= limits_.max_running; }
 
   const BatchLimits limits_;

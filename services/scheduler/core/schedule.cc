@@ -23,6 +23,15 @@ constexpr uint32_t kTokensToCharge = 64;
 constexpr uint32_t kChunkParts = 8;
 constexpr uint32_t kLeastChunk = 64;
 
+// So long after several keys had something live, another one may come at any moment.
+constexpr TimeUs kKeysReturn = 10'000'000;
+// Where a full step is longer, steps are kept short and are not ordered ahead while another key may
+// come: what is lost between them, some hundred microseconds each, is little against them.
+constexpr double kLongStepSeconds = 0.005;
+// What prompts of keys over their share have of a step then: a quarter, but not less than this.
+constexpr uint32_t kOverShareParts = 4;
+constexpr uint32_t kLeastOverShare = 512;
+
 }  // namespace
 
 Schedule::Schedule(ScheduleOptions options)
@@ -195,8 +204,9 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
     PreemptAll();
   }
   const uint32_t num_busy = std::min(num_steps_in_flight(), options_.max_steps_in_flight - 1);
-  const FeedbackLimits feedback{.last_step = options_.lookahead_steps > 0 ? last_stage_step_ : 0,
+  const FeedbackLimits feedback{.last_step = LookaheadSteps() > 0 ? last_stage_step_ : 0,
                                 .max_len = max_sequence_tokens()};
+  const uint32_t over_share = std::max(options_.max_step_tokens / kOverShareParts, kLeastOverShare);
   const BatchLimits limits{
       .max_tokens = options_.max_step_tokens,
       .max_running = options_.max_running,
@@ -206,7 +216,8 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
       .feedback = feedback,
       .max_chunk = options_.max_chunk_tokens,
       .min_chunk = std::max(options_.max_step_tokens / kChunkParts, kLeastChunk),
-      .max_seconds = options_.max_step_seconds};
+      .max_seconds = options_.max_step_seconds,
+      .max_over_share = others_may_come_ ? over_share : 0};
   BatchBuilder builder(limits, {.running = &running_,
                                 .paused = &paused_,
                                 .waiting = &waiting_,
@@ -223,9 +234,27 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
   return suspect != nullptr ? builder.BuildAlone(suspect, step_id) : builder.Build(step_id);
 }
 
+void Schedule::LookForOthers(TimeUs now) {
+  if (waiting_.num_live_keys() > 1) keys_return_until_ = now + kKeysReturn;
+  others_may_come_ = now < keys_return_until_ && cost_.learns() &&
+                     cost_.Seconds({.tokens = options_.max_step_tokens}) > kLongStepSeconds;
+}
+
+bool Schedule::FirstStageIsFree() const {
+  const uint32_t num_stages = options_.max_steps_in_flight;
+  if (num_stages == 1) return steps_.empty();
+  const auto in_front = std::count_if(steps_.begin(), steps_.end(), [this](const auto& step) {
+    return step.id > last_stage_step_;
+  });
+  return in_front < num_stages - 1;
+}
+
 std::optional<Batch> Schedule::NextBatch(TimeUs now) {
-  const uint64_t max_steps = uint64_t{options_.max_steps_in_flight} + options_.lookahead_steps;
+  LookForOthers(now);
+  const uint64_t max_steps = uint64_t{options_.max_steps_in_flight} + LookaheadSteps();
   if (!ledger_.has_value() || steps_.size() >= max_steps) return std::nullopt;
+  // Whoever comes next is not to stand behind more than the step that the first stage is at.
+  if (others_may_come_ && !FirstStageIsFree()) return std::nullopt;
   waiting_.AdvanceTo(now);
   Batch batch;
   batch.step_id = last_step_id_ + 1;
@@ -251,40 +280,6 @@ Schedule::StepInFlight Schedule::Describe(const Batch& batch, TimeUs now) const 
     }
   }
   return step;
-}
-
-absl::Status Schedule::CheckResult(const StepInFlight& step, const StepResult& result) const {
-  if (result.step_id != step.id) {
-    return absl::DataLossError(
-        absl::StrCat("report of step ", result.step_id, " while step ", step.id, " is due"));
-  }
-  size_t next = 0;
-  for (const StepRow& row : step.rows) {
-    if (!row.sample) continue;
-    const bool faulty =
-        std::any_of(result.faults.begin(), result.faults.end(),
-                    [&row](const StepResult::Fault& fault) { return fault.id == row.id; });
-    const bool answered = next < result.tokens.size() && result.tokens[next].id == row.id;
-    if (!answered && faulty) continue;
-    if (!answered) {
-      return absl::DataLossError(
-          absl::StrCat("step ", step.id, " has no token for sequence ", row.id));
-    }
-    const StepResult::Sampled& sampled = result.tokens[next++];
-    if (sampled.position != row.position) {
-      return absl::DataLossError(absl::StrCat("step ", step.id, ": token at position ",
-                                              sampled.position, " of sequence ", row.id,
-                                              "; position ", row.position, " was to be sampled"));
-    }
-    if (sampled.token >= options_.vocab_size) {
-      return absl::DataLossError(absl::StrCat("step ", step.id, ": token ", sampled.token,
-                                              " is outside the vocabulary of ",
-                                              options_.vocab_size));
-    }
-  }
-  if (next == result.tokens.size()) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat("step ", step.id, " has a token of sequence ",
-                                          result.tokens[next].id, " that it did not ask for"));
 }
 
 absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& result, TimeUs now) {

@@ -197,6 +197,12 @@ class Schedule final {
   // The sequence that has to run alone before any other goes on; null if there is none.
   Sequence* Suspect();
   std::vector<BatchRow> BuildRows(StepId step_id);
+  // Sets others_may_come_.
+  void LookForOthers(TimeUs now);
+  uint32_t LookaheadSteps() const { return others_may_come_ ? 0 : options_.lookahead_steps; }
+  // It has nothing to do but the step that it is at, as far as is known: the stages between it and
+  // the last are taken to be at one each.
+  bool FirstStageIsFree() const;
   // Ends `sequence` now, or once the steps that it is in are done.
   void End(Sequence* sequence);
   // The sequence of a row of a finished step; null if there is no news to expect of it.
@@ -216,6 +222,9 @@ class Schedule final {
   std::set<std::pair<TimeUs, SequenceId>> deadlines_;  // of live sequences that have one
   ServiceRate rate_;
   TimeUs last_completion_ = 0;
+  TimeUs keys_return_until_ = 0;  // several keys had something live a short while ago
+  // Until then, and steps are long enough for the next to feel them.
+  bool others_may_come_ = false;
   bool may_have_suspects_ = false;
   uint64_t num_arrivals_ = 0;
   uint64_t num_preemptions_ = 0;

@@ -195,11 +195,11 @@ TEST_P(Aggressor, IsFeltByAVictimForAFewSteps) {
 
 INSTANTIATE_TEST_SUITE_P(
     Settings, Aggressor,
-    testing::Values(AggressorSetting{"Prompts1024", 1024, 2048, 1, 0, 2.1},
-                    AggressorSetting{"Prompts1024NotAhead", 1024, 2048, 0, 0, 2.0},
-                    AggressorSetting{"Prompts1024SmallSteps", 1024, 512, 1, 0, 2.2},
-                    AggressorSetting{"Prompts1024ShortSteps", 1024, 2048, 1, 0.02, 1.65},
-                    AggressorSetting{"Prompts8192", 8192, 2048, 1, 0, 2.5}),
+    testing::Values(AggressorSetting{"Prompts1024", 1024, 2048, 1, 0, 1.5},
+                    AggressorSetting{"Prompts1024NotAhead", 1024, 2048, 0, 0, 1.5},
+                    AggressorSetting{"Prompts1024SmallSteps", 1024, 512, 1, 0, 1.75},
+                    AggressorSetting{"Prompts1024ShortSteps", 1024, 2048, 1, 0.02, 1.35},
+                    AggressorSetting{"Prompts8192", 8192, 2048, 1, 0, 2.3}),
     [](const auto& setting) { return std::string(setting.param.name); });
 
 }  // namespace

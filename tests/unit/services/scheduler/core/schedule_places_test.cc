@@ -297,6 +297,26 @@ TEST(SchedulePlaces, ALoneSequenceWaitsAloneBehindPausedOnes) {
   EXPECT_EQ(place.schedule.counts().num_paused, 0u);
 }
 
+// A request that comes stands behind the step that the first stage is at, and no other.
+TEST(SchedulePlaces, NothingIsOrderedAheadWhileAnotherKeyMayCome) {
+  ScheduleOptions options = Options(4, 1);
+  options.max_steps_in_flight = 2;
+  options.step_cost.prior.assign(2, CostTerms{.values = {1e-3, 0, 1e-5, 0, 0, 0, 0}});
+  Place place(options);
+  place.Add(1, "a", 8000, 4);
+  for (int step = 0; step < 3; ++step) ASSERT_TRUE(place.schedule.NextBatch().has_value());
+  for (StepId step = 1; step <= 3; ++step) {
+    ASSERT_TRUE(place.schedule.Complete({.step_id = step}).ok());
+  }
+  place.Add(2, "a", 8000, 4);
+  place.Add(3, "b", 8, 4);
+  const std::optional<Batch> next = place.schedule.NextBatch();
+  ASSERT_TRUE(Place::RowOf(next, 3).has_value());
+  EXPECT_FALSE(place.schedule.NextBatch().has_value());
+  place.schedule.ReachLastStage(next->step_id);
+  EXPECT_TRUE(place.schedule.NextBatch().has_value());
+}
+
 // A key that has no more live than its share of the places never waits: each of its sequences has
 // its first row in the very next step that is formed, and it keeps its place, whatever the others
 // offer. (Blocks and the room of a step are enough here; one class.)
