@@ -11,7 +11,10 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
@@ -87,12 +90,14 @@ class Story final {
     bool began = false;
     bool ended = false;
     bool cancelled = false;
-    uint64_t last_row = 0;  // steps sent when it had its last one
+    uint32_t num_losses = 0;  // of a stage, with it in flight, since its last token
+    uint64_t last_row = 0;    // steps sent when it had its last one
   };
   struct Sent {
     double reached_last;
     double reported;
     StepResult result;
+    std::vector<SequenceId> ids;  // of its rows
   };
 
   uint32_t Below(uint32_t bound) { return static_cast<uint32_t>(random_() % bound); }
@@ -170,7 +175,7 @@ class Story final {
       ASSERT_EQ(schedule_.Cancel(id), live) << "sequence " << id;
       if (live) found->second.ended = found->second.cancelled = true;
     } else if (dice < 24 && loses_stages_) {
-      Take(schedule_.CloseEpoch());
+      LoseStage();
       steps_.clear();
       num_reached_ = 0;
       memory_.emplace(num_blocks_, kBlockTokens);
@@ -178,6 +183,20 @@ class Story final {
       ASSERT_EQ(schedule_.ledger(), nullptr);
       Take(schedule_.OpenEpoch(num_blocks_));
     }
+  }
+
+  // What fails is what was in flight at two losses in a row, alone at the last one; all of it.
+  void LoseStage() {
+    std::set<SequenceId> in_flight;
+    for (const Sent& step : steps_) in_flight.insert(step.ids.begin(), step.ids.end());
+    std::set<SequenceId> due;
+    for (const SequenceId id : in_flight) {
+      Caller& caller = callers_.at(id);
+      if (!caller.ended && ++caller.num_losses >= 2 && in_flight.size() == 1) due.insert(id);
+    }
+    due_to_fail_ = due;
+    Take(schedule_.CloseEpoch());
+    ASSERT_TRUE(due_to_fail_.empty()) << "sequence " << *due_to_fail_.begin() << " is tried again";
   }
 
   void SendSteps() {
@@ -188,8 +207,10 @@ class Story final {
       ASSERT_LE(batch->rows.size(), options_.max_running);
       ASSERT_LE(schedule_.counts().num_running, options_.max_running);
       StepWork work;
+      std::vector<SequenceId> ids;
       for (const BatchRow& row : batch->rows) {
         CheckOrder(row);
+        ids.push_back(row.id);
         work.Add(row.begin, row.num_tokens, row.sample);
       }
       StepResult result = memory_->Run(*batch, schedule_);
@@ -200,7 +221,7 @@ class Story final {
       for (const double seconds : times.compute) {
         result.stage_seconds.push_back(seconds * (Below(50) == 0 ? 100 : 0.9 + 0.002 * Below(100)));
       }
-      steps_.push_back({times.reached_last, times.reported, std::move(result)});
+      steps_.push_back({times.reached_last, times.reported, std::move(result), std::move(ids)});
     }
     ASSERT_LE(schedule_.num_steps_in_flight(),
               options_.max_steps_in_flight + options_.lookahead_steps);
@@ -246,6 +267,7 @@ class Story final {
       if (item.token.has_value()) {
         ASSERT_EQ(*item.token, StageMemory::NextToken(caller.tokens)) << "sequence " << item.id;
         caller.tokens.push_back(*item.token);
+        caller.num_losses = 0;
       }
       if (item.ending.has_value()) CheckEnding(item.id, *item.ending, &caller);
     }
@@ -262,7 +284,7 @@ class Story final {
       return;
     }
     if (ending.cause == FinishCause::kFailed) {
-      ASSERT_TRUE(loses_stages_) << "sequence " << id << ": " << ending.message;
+      ASSERT_EQ(due_to_fail_.erase(id), 1u) << "sequence " << id << ": " << ending.message;
       return;
     }
     const size_t generated = caller->tokens.size() - caller->num_prompt;
@@ -296,6 +318,7 @@ class Story final {
   std::map<SequenceId, Caller> callers_;  // that were taken
   std::deque<Sent> steps_;
   size_t num_reached_ = 0;  // of these steps, the last stage
+  std::set<SequenceId> due_to_fail_;
   uint64_t num_submitted_ = 0;
   uint64_t num_requests_ = 0;
   uint64_t num_steps_ = 0;
