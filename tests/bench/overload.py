@@ -10,6 +10,11 @@ token of what was accepted, what refusals took in the gateway and at the client,
 after. Client and group share the machine: the ratios of one run say more than the figures, the generator
 yields the processor to the service (`--nice`; what it could not send is not in "offered"), and what each
 process used of it is printed.
+
+Two shares of the knee are printed. The first is of the answers in a second: what gateway, scheduler, generator and
+strangers take from the stage-workers lowers it. The second is of the answers for a second of processor time in
+the stage-workers: whether refusals, and the bounds of the queue, make their work worse. The first is below the
+second by what the stage-workers did not get; who did is in the lines of the processor.
 """
 
 import argparse
@@ -73,8 +78,17 @@ def offer(group, rate, arguments, seconds):
             "retry": [r.retry_after_ms / 1000 for r in refused]}
 
 
+def per_compute(outcome):
+    """Answers for a second of processor time in the stage-workers."""
+    compute = sum(share for name, share in outcome["used"].items() if name.startswith("stage-worker"))
+    return outcome["goodput"] / max(compute, 1e-9)
+
+
 def show(name, outcome, knee=None):
-    share = f" = {outcome['goodput'] / knee * 100:.0f} % of the knee" if knee else ""
+    share = ""
+    if knee:
+        share = (f" = {outcome['goodput'] / knee['goodput'] * 100:.0f} % of the knee, "
+                 f"{per_compute(outcome) / per_compute(knee) * 100:.0f} % of it by the stage-workers' processor time")
     line = (f"{name}: offered {outcome['offered']:.1f}/s, answered {outcome['goodput']:.1f}/s{share}; "
             f"{outcome['served']} served, {outcome['refused']} refused, {outcome['other']} other; first token "
             f"p50 {open_loop.percentile(outcome['first'], .5) * 1000:.0f} ms, "
@@ -85,18 +99,17 @@ def show(name, outcome, knee=None):
                  f"{open_loop.percentile(outcome['retry'], .5):.1f} s; {outcome['early']:.0f} unparsed")
     print(line, flush=True)
     shares = ", ".join(f"{name} {share * 100:.0f} %" for name, share in outcome["used"].items())
-    compute = sum(share for name, share in outcome["used"].items() if name.startswith("stage-worker"))
-    print(f"    processor: {shares}; {outcome['goodput'] / max(compute, 1e-9):.1f} answers for a second of it in "
+    print(f"    processor: {shares}; {per_compute(outcome):.1f} answers for a second of it in "
           f"the stage-workers; load average {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def find_knee(group, arguments):
-    rate, knee, num_flat = arguments.start_rate, 0.0, 0
+    rate, knee, num_flat = arguments.start_rate, {"goodput": 0.0}, 0
     while num_flat < 2:
         outcome = offer(group, rate, arguments, arguments.ramp_seconds)
         show(f"  ramp {rate:.0f}/s", outcome)
-        num_flat = num_flat + 1 if outcome["goodput"] < 1.05 * knee else 0
-        knee = max(knee, outcome["goodput"])
+        num_flat = num_flat + 1 if outcome["goodput"] < 1.05 * knee["goodput"] else 0
+        knee = max(knee, outcome, key=lambda each: each["goodput"])
         rate *= 1.5
     return knee
 
@@ -121,10 +134,10 @@ def main():
             group.wait_ready()
             os.nice(arguments.nice)
             knee = find_knee(group, arguments)
-            print(f"knee: {knee:.1f} requests/s ({' '.join(flags)})")
+            print(f"knee: {knee['goodput']:.1f} requests/s ({' '.join(flags)})")
             before = {name: load_client.rss_mib(pid) for name, pid in group.pids.items()}
             for times in (float(part) for part in arguments.times.split(",")):
-                show(f"{times:g}x", offer(group, knee * times, arguments, arguments.seconds), knee)
+                show(f"{times:g}x", offer(group, knee["goodput"] * times, arguments, arguments.seconds), knee)
             time.sleep(1)
             print("memory, MiB: " + ", ".join(
                 f"{name} {before[name]:.1f} -> {load_client.rss_mib(pid):.1f}"
