@@ -70,7 +70,8 @@ class SlotReceiver {
   virtual absl::Status EndEpoch(absl::Time deadline) = 0;
 
   // Takes frames of this epoch alone, and of a rank only from the source that sent its first part.
-  // Errors: FailedPrecondition (the old epoch has not ended).
+  // Errors: InvalidArgument (epoch 0), FailedPrecondition (the old epoch has not ended: EndEpoch
+  // has not said OK).
   virtual absl::Status BeginEpoch(uint64_t epoch) = 0;
 
   // Waits for a part, which must be `bytes` long. It stays valid until Release. Errors:
@@ -100,8 +101,9 @@ class SlotSender {
   // the peers; it may be called again.
   virtual absl::Status EndEpoch(absl::Time deadline) = 0;
 
-  // From now on rank r's parts go to peers[r]. Errors: InvalidArgument (number of peers),
-  // FailedPrecondition (the old epoch has not ended), Unavailable (a peer is lost already).
+  // From now on rank r's parts go to peers[r]. Errors: InvalidArgument (number of peers, epoch 0),
+  // FailedPrecondition (the old epoch has not ended: EndEpoch has not said OK), Unavailable (a peer
+  // is lost already).
   virtual absl::Status BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) = 0;
 
   // Waits for a credit and a free slot: `bytes` to be filled, valid until Send. Errors:

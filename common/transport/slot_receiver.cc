@@ -89,6 +89,8 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   mutable absl::Mutex mutex_;  // never held while the transport is called
   std::vector<ReceiverSlot> slots_ ABSL_GUARDED_BY(mutex_);
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  // DropEpoch was the last: nothing of an older epoch is left.
+  bool is_dropped_ ABSL_GUARDED_BY(mutex_) = true;
   uint64_t released_ ABSL_GUARDED_BY(mutex_) = 0;  // all objects up to it are released
   size_t num_landing_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::optional<uint64_t>> source_of_rank_ ABSL_GUARDED_BY(mutex_);  // of this epoch
@@ -106,6 +108,7 @@ void UcxSlotReceiver::DropEpoch() {
   senders_.clear();
   std::fill(source_of_rank_.begin(), source_of_rank_.end(), std::nullopt);
   aborted_ = absl::OkStatus();
+  is_dropped_ = true;
 }
 
 std::string UcxSlotReceiver::CutOff(const Senders& senders) {
@@ -140,11 +143,13 @@ absl::Status UcxSlotReceiver::EndEpoch(absl::Time deadline) {
 }
 
 absl::Status UcxSlotReceiver::BeginEpoch(uint64_t epoch) {
+  if (epoch == 0) return absl::InvalidArgumentError("epoch 0 stands for none");
   const absl::MutexLock lock(&mutex_);
-  if (epoch_ != 0 || num_landing_ > 0) {
+  if (!is_dropped_) {
     return absl::FailedPreconditionError(
         absl::StrCat("epoch ", epoch, " cannot begin: an older one has not ended"));
   }
+  is_dropped_ = false;
   epoch_ = epoch;
   return absl::OkStatus();
 }

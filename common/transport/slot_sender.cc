@@ -93,6 +93,8 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   std::vector<size_t> group_of_rank_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, uint64_t> granted_ ABSL_GUARDED_BY(mutex_);  // last object, by source
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  // DropEpoch was the last: nothing of an older epoch is left.
+  bool is_dropped_ ABSL_GUARDED_BY(mutex_) = true;
   absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -110,6 +112,7 @@ void UcxSlotSender::DropEpoch() {
     std::fill(slot.parts.begin(), slot.parts.end(), SentPart::kFree);
   }
   aborted_ = absl::OkStatus();
+  is_dropped_ = true;
 }
 
 absl::Status UcxSlotSender::EndEpoch(absl::Time deadline) {
@@ -140,6 +143,7 @@ absl::Status UcxSlotSender::EndEpoch(absl::Time deadline) {
 }
 
 absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_ptr<Peer>> peers) {
+  if (epoch == 0) return absl::InvalidArgumentError("epoch 0 stands for none");
   if (peers.size() != shape_.num_ranks) {
     return absl::InvalidArgumentError(
         absl::StrCat(peers.size(), " peers for ", shape_.num_ranks, " ranks"));
@@ -148,7 +152,7 @@ absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_p
   for (const std::shared_ptr<Peer>& peer : peers) sources.push_back(peer->source());
   {
     const absl::MutexLock lock(&mutex_);
-    if (epoch_ != 0 || !IsQuiet()) {
+    if (!is_dropped_) {
       return absl::FailedPreconditionError(
           absl::StrCat("epoch ", epoch, " cannot begin: an older one has not ended"));
     }
@@ -160,6 +164,7 @@ absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_p
       ++groups_.back().end;
       group_of_rank_.push_back(groups_.size() - 1);
     }
+    is_dropped_ = false;
     epoch_ = epoch;
   }
   // PeerLost tells of losses from here on; one may have come before.

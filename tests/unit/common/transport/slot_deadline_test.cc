@@ -60,7 +60,9 @@ TEST(SlotReceiver, ReportsLandingsThatOutliveTheDeadlineOfANewEpoch) {
   EXPECT_FALSE(receiver->Accept(next).ok()) << "the slot is not free";
 
   receiver->Complete(header, absl::UnavailableError("at last"));
+  EXPECT_TRUE(absl::IsFailedPrecondition((*slots)->BeginEpoch(2))) << "slots of epoch 1 are left";
   EXPECT_TRUE((*slots)->EndEpoch(absl::Now()).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument((*slots)->BeginEpoch(0)));
   EXPECT_TRUE((*slots)->BeginEpoch(2).ok());
   EXPECT_TRUE(receiver->Accept(next).ok());
   receiver->Complete(next, absl::OkStatus());
@@ -152,7 +154,10 @@ TEST(SlotSender, ReportsSendsThatOutliveTheDeadlineOfANewEpoch) {
   EXPECT_TRUE(absl::IsFailedPrecondition((*slots)->BeginEpoch(2, {fresh})));
 
   transport.peer->FinishSends();
+  EXPECT_TRUE(absl::IsFailedPrecondition((*slots)->BeginEpoch(2, {fresh})))
+      << "peers and slots of epoch 1 are left";
   EXPECT_TRUE((*slots)->EndEpoch(absl::Now()).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument((*slots)->BeginEpoch(0, {fresh})));
   EXPECT_TRUE((*slots)->BeginEpoch(2, {fresh}).ok());
 }
 
