@@ -22,14 +22,16 @@
 namespace baton {
 
 inline constexpr size_t kFrameHeaderBytes = 84;
-inline constexpr uint16_t kFrameVersion = 2;
+inline constexpr uint16_t kFrameVersion = 3;
 // No payload is longer; the check that bounds every sum of lengths.
 inline constexpr uint64_t kMaxFramePayloadBytes = uint64_t{1} << 30;
 
 enum class FrameKind : uint16_t {
   kHello = 1,        // payload: the sender's UCX address and name; stream_id: its number of this
-                     // connection, which grows; answered by kHelloAnswer
-  kHelloAnswer = 2,  // the same of the answering side; sequence: the answered hello's stream_id
+                     // connection, which grows; epoch: its number of the call that asks, which
+                     // grows; answered by kHelloAnswer
+  kHelloAnswer = 2,  // the same of the answering side; sequence: the answered hello's stream_id;
+                     // epoch: the answered hello's
   kHiddenState = 3,  // part of a step's activations
   kCredit = 4,       // no payload: sequence is the last object that may be sent
   kWeightChunk = 5,  // part of a weight slice

@@ -132,10 +132,11 @@ class Transport {
   // The same for frames of `kind` with this stream_id alone; they go before SetReceiver's.
   virtual void SetStreamReceiver(FrameKind kind, uint64_t stream_id, FrameReceiver* receiver) = 0;
 
-  // Connects and exchanges hellos; the same address twice gives the same peer while it stands. The
-  // hello is repeated until it is answered, after a while over a fresh connection. Errors:
-  // InvalidArgument (address), DeadlineExceeded, Unavailable, FailedPrecondition (other frame
-  // version). Not from the transport's thread.
+  // Connects and exchanges hellos, each time: the same address twice gives the same peer while it
+  // stands at both ends, and a fresh one where the partner has lost it. The hello is repeated until
+  // it is answered, after a while over a fresh connection. Errors: InvalidArgument (address),
+  // DeadlineExceeded, Unavailable, FailedPrecondition (other frame version). Not from the
+  // transport's thread.
   virtual absl::StatusOr<std::shared_ptr<Peer>> Connect(absl::string_view address,
                                                         absl::Time deadline) = 0;
 

@@ -1,6 +1,7 @@
 // A connection of a UcxTransport: one UCX endpoint and what is known of the partner.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -59,6 +60,9 @@ class UcxPeer final : public Peer, public std::enable_shared_from_this<UcxPeer> 
   uint64_t connection() const { return connection_; }
   // The partner's number of its newest connection to this transport; once established.
   uint64_t partner_connection() const { return partner_connection_; }
+  // The newest call of this transport whose hello the partner has answered.
+  uint64_t answered_call() const { return answered_call_; }
+  void TakeAnswer(uint64_t call) { answered_call_ = std::max(answered_call_, call); }
   bool established() const { return established_; }
   bool failed() const { return !status_.ok(); }
   absl::Status Open();
@@ -79,6 +83,7 @@ class UcxPeer final : public Peer, public std::enable_shared_from_this<UcxPeer> 
   const std::string address_;
   const uint64_t connection_;
   uint64_t partner_connection_ = 0;
+  uint64_t answered_call_ = 0;
   ucp_ep_h endpoint_ = nullptr;
   bool established_ = false;
   absl::Status status_;

@@ -76,12 +76,18 @@ class UcxTransport final : public Transport {
   void Deliver(FrameReceiver* receiver, const FrameHeader& header, const absl::Status& status);
   void Refuse(const absl::Status& reason);
 
-  // Hellos: each carries the number of its sender's connection. Who waits for an answer repeats it;
-  // an older number than the newest is of a connection that the partner has given up, and a newer
-  // one says that it has given up the one that stands.
+  // Hellos: each carries the number of its sender's connection, and so does each answer. Who waits
+  // for an answer repeats the hello; an older number than the newest is of a connection that the
+  // partner has given up, and a newer one says that it has given up the one that stands.
   ucs_status_t TakeHello(const FrameHeader& header, const Message& message);
   // Whether `source` is that of another peer than `peer` (null: one that is not known yet).
   bool IsTaken(uint64_t source, const std::shared_ptr<UcxPeer>& peer) const;
+  // Whether a hello or an answer comes from an older or a newer connection of the partner than the
+  // one that stands with `peer`, which may be null.
+  static bool IsOlder(const FrameHeader& header, const std::shared_ptr<UcxPeer>& peer);
+  static bool IsNewer(const FrameHeader& header, const std::shared_ptr<UcxPeer>& peer);
+  // The partner has given the connection up: what is sent over it may go nowhere.
+  void GiveUp(const std::shared_ptr<UcxPeer>& peer);
   void OnHello(const FrameHeader& header, std::span<const std::byte> payload);
   void OnGoodbye(const FrameHeader& header);
   void OnHelloAnswer(const FrameHeader& header, std::span<const std::byte> payload);
@@ -89,10 +95,11 @@ class UcxTransport final : public Transport {
                  absl::string_view name);
   std::shared_ptr<UcxPeer> FindByAddress(absl::string_view address);
   absl::StatusOr<std::shared_ptr<UcxPeer>> OpenPeer(absl::string_view address);
-  void SendHello(const std::shared_ptr<UcxPeer>& peer);
-  // Says hello until it is answered, the peer fails or `limit` passes. Whether the peer stands.
+  void SendHello(const std::shared_ptr<UcxPeer>& peer, uint64_t call);
+  // Says hello until this call's or a later one's is answered, the peer fails or `limit` passes.
+  // Whether the peer stands.
   bool AwaitAnswer(std::unique_lock<std::recursive_mutex>& lock,
-                   const std::shared_ptr<UcxPeer>& peer, absl::Time limit);
+                   const std::shared_ptr<UcxPeer>& peer, uint64_t call, absl::Time limit);
 
   // The thread.
   void Run();
@@ -113,6 +120,7 @@ class UcxTransport final : public Transport {
   std::vector<std::shared_ptr<UcxPeer>> peers_;
   std::unordered_map<uint64_t, std::shared_ptr<UcxPeer>> peers_by_source_;
   uint64_t next_connection_ = 1;
+  uint64_t next_call_ = 1;      // of Connect
   std::vector<void*> closing_;  // UCX's requests of endpoints that are being closed
   std::condition_variable_any changed_;
   bool stopping_ = false;

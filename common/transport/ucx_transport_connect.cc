@@ -22,6 +22,8 @@ constexpr absl::Duration kHelloInterval = absl::Milliseconds(100);
 // How long an endpoint may show no life before the hello goes over a fresh one; doubles each time,
 // so that a partner that is merely slow gets to answer.
 constexpr absl::Duration kFirstSilence = absl::Seconds(1);
+// The same of a connection that stood before: others may use it, and their payloads go first.
+constexpr absl::Duration kStandingSilence = absl::Seconds(5);
 // Endpoints that may break before their hello is answered: one may have met the partner while it
 // closed an older connection, two met nobody.
 constexpr int kMaxBroken = 2;
@@ -97,28 +99,37 @@ absl::StatusOr<std::shared_ptr<Peer>> UcxTransport::Connect(absl::string_view ad
                                                    address.size()));
   }
   std::unique_lock lock(core_->mutex);
+  const uint64_t call = next_call_++;
   int num_broken = 0;
   for (absl::Duration silence = kFirstSilence;; silence *= 2) {
     std::shared_ptr<UcxPeer> peer = FindByAddress(address);
     if (peer == nullptr) {
       ASSIGN_OR_RETURN(peer, OpenPeer(address));
     }
-    const absl::Time limit = std::min(deadline, absl::Now() + silence);
-    if (AwaitAnswer(lock, peer, limit)) return peer;
-    if (!peer->failed()) {
-      peer->Fail(absl::DeadlineExceededError("no answer to the hello over UCX"));
+    const absl::Duration patience =
+        peer->established() ? std::max(silence, kStandingSilence) : silence;
+    const absl::Time limit = std::min(deadline, absl::Now() + patience);
+    if (AwaitAnswer(lock, peer, call, limit)) return peer;
+    const bool was_silent = !peer->failed();
+    const bool is_over = absl::Now() >= deadline;
+    if (was_silent) {
+      const absl::Status silent = absl::DeadlineExceededError("no answer to the hello over UCX");
+      // Too little time says nothing of a connection that others may use.
+      if (is_over && peer->established()) return silent;
+      peer->Fail(silent);
     }
-    if (absl::Now() >= deadline) return peer->status();
-    const bool was_silent = absl::IsDeadlineExceeded(peer->status());
-    if (!was_silent && ++num_broken == kMaxBroken) return peer->status();
+    if (is_over) return peer->status();
+    // One that was established has met the partner.
+    if (!was_silent && !peer->established() && ++num_broken == kMaxBroken) return peer->status();
   }
 }
 
 bool UcxTransport::AwaitAnswer(std::unique_lock<std::recursive_mutex>& lock,
-                               const std::shared_ptr<UcxPeer>& peer, absl::Time limit) {
-  const auto settled = [&] { return peer->established() || peer->failed(); };
+                               const std::shared_ptr<UcxPeer>& peer, uint64_t call,
+                               absl::Time limit) {
+  const auto settled = [&] { return peer->answered_call() >= call || peer->failed(); };
   while (!settled()) {
-    SendHello(peer);
+    SendHello(peer, call);
     const absl::Time next = std::min(limit, absl::Now() + kHelloInterval);
     if (changed_.wait_until(lock, ToWaitLimit(next), settled)) break;
     if (next == limit) return false;
@@ -139,9 +150,22 @@ ucs_status_t UcxTransport::TakeHello(const FrameHeader& header, const Message& m
   return UCS_OK;
 }
 
-void UcxTransport::SendHello(const std::shared_ptr<UcxPeer>& peer) {
-  SendOwned(peer, {.kind = FrameKind::kHello, .stream_id = peer->connection()},
+void UcxTransport::SendHello(const std::shared_ptr<UcxPeer>& peer, uint64_t call) {
+  SendOwned(peer, {.kind = FrameKind::kHello, .epoch = call, .stream_id = peer->connection()},
             EncodeHello(address_, core_->name));
+}
+
+bool UcxTransport::IsOlder(const FrameHeader& header, const std::shared_ptr<UcxPeer>& peer) {
+  return peer != nullptr && peer->established() && header.stream_id < peer->partner_connection();
+}
+
+bool UcxTransport::IsNewer(const FrameHeader& header, const std::shared_ptr<UcxPeer>& peer) {
+  return peer != nullptr && peer->established() && header.stream_id > peer->partner_connection();
+}
+
+void UcxTransport::GiveUp(const std::shared_ptr<UcxPeer>& peer) {
+  peer->Fail(absl::UnavailableError(absl::StrCat(peer->name(), " connects anew")));
+  Forget(peer);
 }
 
 bool UcxTransport::IsTaken(uint64_t source, const std::shared_ptr<UcxPeer>& peer) const {
@@ -158,14 +182,12 @@ void UcxTransport::OnHello(const FrameHeader& header, std::span<const std::byte>
     return Refuse(absl::AlreadyExistsError(
         absl::StrCat("hello of ", hello->name, " under a source that another peer has")));
   }
-  if (peer != nullptr && peer->established() && header.stream_id < peer->partner_connection()) {
+  if (IsOlder(header, peer)) {
     return Refuse(absl::FailedPreconditionError(
         absl::StrCat("hello of ", hello->name, " from a connection that it has given up")));
   }
-  if (peer != nullptr && peer->established() && header.stream_id > peer->partner_connection()) {
-    // The partner has given the old connection up. What is sent over it may go nowhere.
-    peer->Fail(absl::UnavailableError(absl::StrCat(peer->name(), " connects anew")));
-    Forget(peer);
+  if (IsNewer(header, peer)) {
+    GiveUp(peer);
     peer = nullptr;
   }
   if (peer == nullptr) {
@@ -176,6 +198,7 @@ void UcxTransport::OnHello(const FrameHeader& header, std::span<const std::byte>
   Establish(peer, header, hello->name);
   SendOwned(peer,
             {.kind = FrameKind::kHelloAnswer,
+             .epoch = header.epoch,
              .stream_id = peer->connection(),
              .sequence = header.stream_id},
             EncodeHello(address_, core_->name));
@@ -193,6 +216,13 @@ void UcxTransport::OnHelloAnswer(const FrameHeader& header, std::span<const std:
     return Refuse(absl::AlreadyExistsError(
         absl::StrCat("answer of ", hello->name, " under a source that another peer has")));
   }
+  if (IsOlder(header, peer)) {
+    return Refuse(absl::FailedPreconditionError(
+        absl::StrCat("answer of ", hello->name, " over a connection that it has given up")));
+  }
+  // The partner had lost its end, and has opened another to answer: Connect says hello anew.
+  if (IsNewer(header, peer)) return GiveUp(peer);
+  peer->TakeAnswer(header.epoch);
   Establish(peer, header, hello->name);
 }
 
@@ -206,6 +236,9 @@ void UcxTransport::OnGoodbye(const FrameHeader& header) {
 void UcxTransport::Establish(const std::shared_ptr<UcxPeer>& peer, const FrameHeader& header,
                              absl::string_view name) {
   peer->Establish(header.source, header.stream_id, name.substr(0, kMaxNameBytes));
+  const std::shared_ptr<UcxPeer> former = peers_by_source_[peer->source()];
+  // It has failed, else the source were taken. Its loss is told before the new one's first frame.
+  if (former != nullptr && former != peer) Forget(former);
   peers_by_source_[peer->source()] = peer;
   changed_.notify_all();
 }

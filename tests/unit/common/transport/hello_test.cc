@@ -31,13 +31,20 @@ class HelloOver : public testing::TestWithParam<const char*> {
       return header.kind == kind && !done->exchange(true);
     };
   }
+  // Notes the number of the last connection over which a hello came.
+  static Loses NotesHellos(std::atomic<uint64_t>& number) {
+    return [&number](const FrameHeader& header) {
+      if (header.kind == FrameKind::kHello) number = header.stream_id;
+      return false;
+    };
+  }
   // A frame arrives from either end at the other.
   static void ExpectBothWays(Transport& first, Transport& second) {
     for (const auto& [from, to] : {std::pair(&first, &second), std::pair(&second, &first)}) {
-      BufferReceiver receiver(0);
-      to->SetReceiver(FrameKind::kCredit, &receiver);
       const auto peer = from->FindPeer(to->source());
       ASSERT_NE(peer, nullptr);
+      BufferReceiver receiver(0);
+      to->SetReceiver(FrameKind::kCredit, &receiver);
       EXPECT_TRUE(SendAndWait(*peer, {.kind = FrameKind::kCredit}, {}).ok());
       EXPECT_TRUE(receiver.WaitForFrames(1).ok());
       EXPECT_EQ(receiver.last_header().source, from->source());
@@ -81,12 +88,13 @@ TEST_P(HelloOver, GoesOverAFreshConnectionWhenOneShowsNoLife) {
 }
 
 TEST_P(HelloOver, ChangesNothingWhenItComesAgain) {
+  std::atomic<uint64_t> number{0};
   const auto a = Make("alice");
-  const auto b = Make("bob");
+  const auto b = Make("bob", NotesHellos(number));
   const auto peer = *a->Connect(b->address(), Soon());
   const auto back = b->FindPeer(a->source());
   for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(SendHello(*peer, a->address(), 1).ok());
+    ASSERT_TRUE(SendHello(*peer, a->address(), number).ok());
   }
   ExpectBothWays(*a, *b);
   EXPECT_EQ(b->FindPeer(a->source()), back);
@@ -96,14 +104,15 @@ TEST_P(HelloOver, ChangesNothingWhenItComesAgain) {
 }
 
 TEST_P(HelloOver, OfANewConnectionIsAnsweredOverAFreshOne) {
+  std::atomic<uint64_t> number{0};
   const auto a = Make("alice");
-  const auto b = Make("bob");
+  const auto b = Make("bob", NotesHellos(number));
   BufferReceiver watcher(0);
   b->SetReceiver(FrameKind::kWeightChunk, &watcher);
   const auto peer = *a->Connect(b->address(), Soon());
   const auto back = b->FindPeer(a->source());
   // Nothing tells bob that the old connection is of no use but the hello.
-  ASSERT_TRUE(SendHello(*peer, a->address(), 2).ok());
+  ASSERT_TRUE(SendHello(*peer, a->address(), number + 1).ok());
   EXPECT_TRUE(watcher.WaitForLoss(a->source()));
   EXPECT_FALSE(back->status().ok());
   const auto fresh = b->FindPeer(a->source());
@@ -114,20 +123,63 @@ TEST_P(HelloOver, OfANewConnectionIsAnsweredOverAFreshOne) {
 }
 
 TEST_P(HelloOver, OfAnOlderConnectionDoesNotTouchTheOneThatStands) {
+  std::atomic<uint64_t> number{0};
   const auto a = Make("alice");
-  const auto b = Make("bob");
+  const auto b = Make("bob", NotesHellos(number));
   (*a->Connect(b->address(), Soon()))->Fail(absl::UnavailableError("for the test"));
+  const uint64_t older = number;
   const auto peer = a->Connect(b->address(), Soon());
   ASSERT_TRUE(peer.ok()) << peer.status();
   const auto back = b->FindPeer(a->source());
   const uint64_t refused = b->counters().frames_refused;
-  ASSERT_TRUE(SendHello(**peer, a->address(), 1).ok());
+  ASSERT_TRUE(SendHello(**peer, a->address(), older).ok());
   ExpectBothWays(*a, *b);
   EXPECT_EQ(b->counters().frames_refused, refused + 1);
   EXPECT_EQ(b->FindPeer(a->source()), back);
   EXPECT_TRUE((*peer)->status().ok()) << (*peer)->status();
 }
 
+// The old connection's end and the partner's fresh hello come in one batch: nothing is closed yet.
+TEST_P(HelloOver, TellsOfTheConnectionThatAFreshOneReplaces) {
+  std::atomic<uint64_t> number{0};
+  std::atomic<bool> ends{false};
+  std::unique_ptr<Transport> b;
+  const auto a = Make("alice");
+  b = Make("bob", [&](const FrameHeader& header) {
+    if (header.kind != FrameKind::kHello) return false;
+    number = header.stream_id;
+    if (ends.exchange(false)) {
+      b->FindPeer(header.source)->Fail(absl::UnavailableError("for the test"));
+    }
+    return false;
+  });
+  BufferReceiver watcher(0);
+  b->SetReceiver(FrameKind::kWeightChunk, &watcher);
+  const auto peer = *a->Connect(b->address(), Soon());
+  const auto back = b->FindPeer(a->source());
+  ends = true;
+  ASSERT_TRUE(SendHello(*peer, a->address(), number + 1).ok());
+  EXPECT_TRUE(watcher.WaitForLoss(a->source()));
+  EXPECT_FALSE(back->status().ok());
+  b->SetReceiver(FrameKind::kWeightChunk, nullptr);
+}
+
+// Others may use the connection that stands: who has no time for an answer leaves it alone.
+TEST_P(HelloOver, BreaksNoConnectionForWantOfTime) {
+  std::atomic<bool> silent{false};
+  const auto a = Make("alice");
+  const auto b = Make("bob", [&silent](const FrameHeader& header) {
+    return header.kind == FrameKind::kHello && silent;
+  });
+  const auto peer = *a->Connect(b->address(), Soon());
+  silent = true;
+  const absl::Status late = a->Connect(b->address(), absl::Now()).status();
+  EXPECT_EQ(late.code(), absl::StatusCode::kDeadlineExceeded) << late;
+  EXPECT_TRUE(peer->status().ok()) << peer->status();
+  ExpectBothWays(*a, *b);
+}
+
+// Where only one end has lost the connection, nothing but the hello tells the other.
 TEST_P(HelloOver, FindsItsWayBackManyTimes) {
   const auto a = Make("alice");
   const auto b = Make("bob");
@@ -136,6 +188,8 @@ TEST_P(HelloOver, FindsItsWayBackManyTimes) {
     Transport& to = i % 2 == 0 ? *b : *a;
     const auto peer = from.Connect(to.address(), Soon());
     ASSERT_TRUE(peer.ok()) << i << ": " << peer.status();
+    ExpectBothWays(*a, *b);
+    if (HasFailure()) FAIL() << "time " << i;
     (*peer)->Fail(absl::UnavailableError("for the test"));
   }
 }
