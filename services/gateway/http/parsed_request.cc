@@ -30,11 +30,10 @@ absl::string_view FramingProblem(const http::fields& fields, bool http_1_0) {
   return "";
 }
 
-bool HasFoldedLine(absl::string_view header) {
-  const size_t end = header.find("\r\n\r\n");
-  if (end == absl::string_view::npos) return false;
-  header = header.substr(0, end);
-  return absl::StrContains(header, "\r\n ") || absl::StrContains(header, "\r\n\t");
+bool HasFoldedLine(absl::string_view unread) {
+  if (absl::StartsWith(unread, "\r\n")) return false;
+  unread = unread.substr(0, unread.find("\r\n\r\n"));
+  return absl::StrContains(unread, "\r\n ") || absl::StrContains(unread, "\r\n\t");
 }
 
 HttpRequest ToHttpRequest(ParsedRequest message) {

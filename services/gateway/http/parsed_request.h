@@ -21,9 +21,11 @@ inline absl::string_view View(boost::beast::string_view text) {
 // next request: another server in front could see other requests than this one does.
 absl::string_view FramingProblem(const boost::beast::http::fields& fields, bool http_1_0);
 
-// Whether a header that is complete has a line that goes on with the one before it. The parser
-// joins such lines, others do not.
-bool HasFoldedLine(absl::string_view header);
+// Whether a header has a line that goes on with the one before it. The parser joins such lines,
+// others do not. `unread`: from the beginning of any of the header's lines, or of the empty one at
+// its end, as far as it has come; a body may follow. The parser takes a line only once it has seen
+// that the next one does not go on with it, so that every fold is seen before it is gone.
+bool HasFoldedLine(absl::string_view unread);
 
 // `message` is complete, as of now. HEAD becomes GET.
 HttpRequest ToHttpRequest(ParsedRequest message);

@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "services/gateway/http/parsed_request.h"
 #include "tests/fakes/http_test_client.h"
 
 namespace baton::gateway {
@@ -176,6 +177,35 @@ TEST_F(HttpServerTest, RefusesFramingThatCanBeReadInTwoWays) {
         "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
         "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"}) {
     EXPECT_EQ(StatusOf(head + fields + chunks), 400) << fields;
+  }
+}
+
+TEST(HasFoldedLine, LooksAtTheHeaderAndNotBehindIt) {
+  EXPECT_TRUE(HasFoldedLine("GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n"));
+  EXPECT_TRUE(HasFoldedLine("Transfer-Encoding:\r\n\tchunked\r\nX"));
+  EXPECT_FALSE(HasFoldedLine("X: a\r\nY: b"));
+  EXPECT_FALSE(HasFoldedLine("X: a\r\n\r\n\r\n b"));
+  EXPECT_FALSE(HasFoldedLine("\r\n a\r\n b"));
+}
+
+TEST_F(HttpServerTest, SeesFoldedLinesHoweverTheyArrive) {
+  Serve();
+  const std::string head = "POST / HTTP/1.1\r\nHost: t\r\n";
+  const std::string folded =
+      head + "Transfer-Encoding:\r\n chunked\r\nX: 1\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+  const std::string clear = head + "Content-Length: 8\r\n\r\n a\r\n b\r\n";
+  for (const auto& [request, status] : {std::pair(folded, 400), std::pair(clear, 200)}) {
+    for (size_t cut = 1; cut < request.size(); ++cut) {
+      // The first part comes with a request, so that it has been read when that is answered.
+      TestHttpClient client(server_->port());
+      client.Send("GET / HTTP/1.1\r\nHost: t\r\n\r\n" + request.substr(0, cut));
+      ASSERT_EQ(client.Receive().status, 200);
+      client.Send(request.substr(cut));
+      EXPECT_EQ(client.Receive().status, status) << request.substr(0, cut);
+    }
+    TestHttpClient client(server_->port());
+    for (char c : request) client.Send(std::string(1, c));
+    EXPECT_EQ(client.Receive().status, status) << request;
   }
 }
 
