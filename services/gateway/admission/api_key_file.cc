@@ -83,10 +83,15 @@ absl::StatusOr<ApiKey> ReadKey(const std::vector<absl::string_view>& words,
 }  // namespace
 
 absl::StatusOr<std::vector<ApiKey>> ParseApiKeyFile(absl::string_view text,
-                                                    const KeyLimits& defaults) {
+                                                    const KeyLimits& defaults,
+                                                    const std::vector<ApiKey>& others) {
   std::vector<ApiKey> keys;
   std::set<std::string> names;
   std::set<Sha256Digest> digests;
+  for (const ApiKey& key : others) {
+    names.insert(key.name);
+    digests.insert(key.digest);
+  }
   size_t number = 0;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     ++number;
@@ -99,7 +104,7 @@ absl::StatusOr<std::vector<ApiKey>> ParseApiKeyFile(absl::string_view text,
       key = absl::InvalidArgumentError(absl::StrCat("the name ", key->name, " is given twice"));
     }
     if (key.ok() && !digests.insert(key->digest).second) {
-      key = absl::InvalidArgumentError("the same key stands on another line");
+      key = absl::InvalidArgumentError("the same key is given twice");
     }
     if (!key.ok()) {
       return absl::InvalidArgumentError(

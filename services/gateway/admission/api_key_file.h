@@ -1,9 +1,8 @@
 // The file of --api-key-file: keys by their SHA-256, with what each may ask for.
 //
-//   # name   sha256 of the key                                                  what it may
-//   alice    2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90
-//   requests-per-minute=60 batch 81b637d8fcd2c6da6359e6963113a1170de795e4b725b84d1e0b4cfd9ec58ce9
-//   weight=3
+//   # One key a line: its name, the SHA-256 of the key, what it may.
+//   batch 81b637d8fcd2c6da6359e6963113a1170de795e4b725b84d1e0b4cfd9ec58ce9 weight=3
+//   bob   2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90
 //
 // `printf %s KEY | sha256sum` gives a key's line. What it may, each at most once: weight,
 // requests-per-minute, tokens-per-minute, max-num-requests (0: no bound).
@@ -37,8 +36,10 @@ struct ApiKey {
 
 inline constexpr uint32_t kMaxKeyWeight = 1000;  // as fairness_weight in scheduling.proto
 
-// `defaults`: limits of keys whose line does not say. Errors: InvalidArgument naming the line.
+// `defaults`: limits of keys whose line does not say. `others`: keys from elsewhere; no line may
+// have a name or a key of theirs. Errors: InvalidArgument naming the line.
 absl::StatusOr<std::vector<ApiKey>> ParseApiKeyFile(absl::string_view text,
-                                                    const KeyLimits& defaults);
+                                                    const KeyLimits& defaults,
+                                                    const std::vector<ApiKey>& others = {});
 
 }  // namespace baton::gateway

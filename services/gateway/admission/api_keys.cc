@@ -1,14 +1,13 @@
 #include "services/gateway/admission/api_keys.h"
 
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <sys/stat.h>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 #include "common/digest/sha256.h"
 #include "common/log/log.h"
@@ -18,7 +17,7 @@ namespace baton::gateway {
 namespace {
 
 // The file is looked at so often at most, and only when somebody calls.
-constexpr absl::Duration kLookPause = absl::Seconds(1);
+constexpr std::chrono::seconds kLookPause(1);
 
 bool EqualInConstantTime(const Sha256Digest& left, const Sha256Digest& right) {
   volatile unsigned difference = 0;
@@ -50,11 +49,12 @@ ApiKeys::FileStamp ApiKeys::StampOf(const std::string& path) {
 
 absl::StatusOr<ApiKeys::Table> ApiKeys::ReadTable() const {
   std::ifstream file(options_.file);
-  const std::string text(std::istreambuf_iterator<char>(file), {});
-  if (!file.is_open() || file.bad()) {
+  std::ostringstream read;
+  if (file.is_open() && file.peek() != std::ifstream::traits_type::eof()) read << file.rdbuf();
+  if (!file.is_open() || file.bad() || read.fail()) {
     return absl::NotFoundError(absl::StrCat("--api-key-file ", options_.file, " cannot be read"));
   }
-  absl::StatusOr<Table> keys = ParseApiKeyFile(text, options_.limits);
+  absl::StatusOr<Table> keys = ParseApiKeyFile(read.str(), options_.limits, flag_keys_);
   if (!keys.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--api-key-file ", options_.file, ": ", keys.status().message()));
@@ -70,23 +70,27 @@ absl::Status ApiKeys::Load() {
   absl::MutexLock lock(&mutex_);
   table_ = std::make_shared<const Table>(std::move(table));
   stamp_ = stamp;
-  checked_ = absl::Now();
+  checked_ = std::chrono::steady_clock::now();
   return absl::OkStatus();
 }
 
 std::shared_ptr<const ApiKeys::Table> ApiKeys::Current() const {
   absl::MutexLock lock(&mutex_);
-  const absl::Time now = absl::Now();
+  const auto now = std::chrono::steady_clock::now();
   if (options_.file.empty() || now < checked_ + kLookPause) return table_;
   checked_ = now;
   const FileStamp stamp = StampOf(options_.file);
   if (stamp == stamp_) return table_;
-  stamp_ = stamp;
   absl::StatusOr<Table> table = ReadTable();
   if (!table.ok()) {
-    BATON_LOG(ERROR) << table.status().message() << "; the keys stay what they were";
+    if (told_ != table.status().message()) {
+      told_ = std::string(table.status().message());
+      BATON_LOG(ERROR) << told_ << "; the keys stay what they were";
+    }
     return table_;
   }
+  stamp_ = stamp;
+  told_.clear();
   BATON_LOG(INFO) << "--api-key-file " << options_.file << " has changed: " << table->size()
                   << " keys";
   table_ = std::make_shared<const Table>(*std::move(table));

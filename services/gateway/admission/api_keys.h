@@ -1,6 +1,7 @@
 // Bearer keys of the APIs, and whose requests they name.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,7 +13,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
 
 #include "services/gateway/admission/api_key_file.h"
 
@@ -39,7 +39,7 @@ class ApiKeys {
     std::vector<std::string> keys;
     // Of the keys in order, each at least 1; those that it does not reach have 1.
     std::vector<uint32_t> weights;
-    std::string file;          // of more keys: see api_key_file.h; empty: none
+    std::string file;          // of more keys, by other names: see api_key_file.h; empty: none
     KeyLimits limits;          // of every key, unless the file says otherwise
     bool share_cache = false;  // all keys are one owner of cached prompts
   };
@@ -47,9 +47,9 @@ class ApiKeys {
   // Neither keys nor a file: everybody may call. The file is not read yet.
   explicit ApiKeys(Options options);
 
-  // Reads the file, if there is one, now. Afterwards Identify reads it again when it has changed;
-  // one that is wrong then is logged, and the keys stay what they were. Errors: NotFound,
-  // InvalidArgument, naming file and line.
+  // Reads the file, if there is one, now. Afterwards Identify reads it again when it has changed,
+  // until that succeeds; one that is wrong then is logged, and the keys stay what they were.
+  // Errors: NotFound, InvalidArgument, naming file and line.
   absl::Status Load() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Checks an Authorization header ("Bearer <key>"). The time depends neither on where an offered
@@ -79,8 +79,9 @@ class ApiKeys {
   Table flag_keys_;
   mutable absl::Mutex mutex_;
   mutable std::shared_ptr<const Table> table_ ABSL_GUARDED_BY(mutex_);
-  mutable FileStamp stamp_ ABSL_GUARDED_BY(mutex_);
-  mutable absl::Time checked_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  mutable FileStamp stamp_ ABSL_GUARDED_BY(mutex_);   // of what table_ was read from
+  mutable std::string told_ ABSL_GUARDED_BY(mutex_);  // why it could not be read, as last logged
+  mutable std::chrono::steady_clock::time_point checked_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::gateway

@@ -1,6 +1,8 @@
 #include "services/gateway/admission/api_keys.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -113,6 +115,40 @@ TEST_F(ApiKeyFileTest, IsReadAgainWhenItHasChanged) {
   const absl::Time deadline = absl::Now() + absl::Seconds(10);
   while (!keys.Check("Bearer b").ok()) ASSERT_LT(absl::Now(), deadline);
   EXPECT_FALSE(keys.Check("Bearer a").ok());
+}
+
+TEST_F(ApiKeyFileTest, IsReadAgainUntilThatSucceeds) {
+  Write(absl::StrCat("alice ", Hash("a")));
+  ApiKeys keys({.file = path_});
+  ASSERT_TRUE(keys.Load().ok());
+  // What is read first fails, and the file's stamp is the same when it no longer would.
+  std::string text = absl::StrCat("bob ", Hash("b"));
+  std::ofstream(path_) << std::string(text.size(), '?');
+  const auto written = std::filesystem::last_write_time(path_);
+  testing::internal::CaptureStderr();
+  absl::Time later = absl::Now() + absl::Milliseconds(2500);
+  while (absl::Now() < later) EXPECT_TRUE(keys.Check("Bearer a").ok());
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
+  std::ofstream(path_) << text;
+  std::filesystem::last_write_time(path_, written);
+  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  while (!keys.Check("Bearer b").ok()) ASSERT_LT(absl::Now(), deadline);
+  EXPECT_FALSE(keys.Check("Bearer a").ok());
+}
+
+TEST_F(ApiKeyFileTest, HoldsNoNameAndNoKeyOfTheFlags) {
+  for (const std::string& line :
+       {absl::StrCat("key-1 ", Hash("a")), absl::StrCat("alice ", Hash("flag"))}) {
+    Write(line);
+    ApiKeys keys({.keys = {"flag"}, .file = path_});
+    EXPECT_THAT(std::string(keys.Load().message()), testing::HasSubstr("line 1")) << line;
+  }
+}
+
+TEST_F(ApiKeyFileTest, IsNoFolder) {
+  ApiKeys keys({.file = testing::TempDir()});
+  EXPECT_EQ(keys.Load().code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(ApiKeyFileTest, IsAnErrorAtTheStartAndIgnoredLater) {
