@@ -78,7 +78,8 @@ ABSL_FLAG(int, ssl_cert_reqs, 0, "whether clients need a certificate: 0 no, 1 it
 ABSL_FLAG(std::vector<std::string>, allowed_origins, {"*"},
           "sites whose pages may call (CORS), as a list or as JSON's [\"...\"]; *: any");
 ABSL_FLAG(std::vector<std::string>, allowed_methods, {"*"}, "methods that they may use");
-ABSL_FLAG(std::vector<std::string>, allowed_headers, {"*"}, "headers that they may send");
+ABSL_FLAG(std::vector<std::string>, allowed_headers, {"*"},
+          "headers that they may send, beside Accept, Content-Type and the two for languages");
 ABSL_FLAG(bool, allow_credentials, false, "they may send cookies");
 ABSL_FLAG(std::string, access_log, "none",
           "a line per HTTP exchange: none, text (in the log) or json (on standard error)");

@@ -25,10 +25,19 @@ bool HoldsIgnoreCase(const std::vector<std::string>& list, absl::string_view wan
   });
 }
 
+CorsOptions WithSafeHeaders(CorsOptions options) {
+  for (const char* safe : {"Content-Type", "Content-Language", "Accept-Language", "Accept"}) {
+    if (!HoldsIgnoreCase(options.headers, safe)) {
+      options.headers.insert(options.headers.begin(), safe);
+    }
+  }
+  return options;
+}
+
 }  // namespace
 
 CorsPolicy::CorsPolicy(CorsOptions options)
-    : options_(std::move(options)),
+    : options_(WithSafeHeaders(std::move(options))),
       any_origin_(HoldsAny(options_.origins)),
       any_header_(HoldsAny(options_.headers)),
       methods_(HoldsAny(options_.methods) ? std::string(kAllMethods)

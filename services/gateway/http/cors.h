@@ -13,6 +13,7 @@ namespace baton::gateway {
 struct CorsOptions {
   std::vector<std::string> origins = {"*"};  // "*": any; empty: none, and no header is written
   std::vector<std::string> methods = {"*"};
+  // Beside Accept, Accept-Language, Content-Language and Content-Type, which are always allowed.
   std::vector<std::string> headers = {"*"};
   bool credentials = false;  // cookies; the origin is then named even if any may call
 };

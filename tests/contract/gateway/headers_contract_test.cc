@@ -71,6 +71,13 @@ TEST_F(HeadersContract, PagesOfOtherSitesMayCallUnlessTheFlagsSayOtherwise) {
   EXPECT_EQ(response.status, 400);
   EXPECT_EQ(response.body, "Disallowed CORS origin, method, headers");
   EXPECT_EQ(response.Header("Access-Control-Allow-Origin"), "");
+  // What a page may always send.
+  response = Send("OPTIONS", "/v1/models",
+                  "Origin: https://b.example\r\nAccess-Control-Request-Method: GET\r\n"
+                  "Access-Control-Request-Headers: content-type, accept, x-other\r\n");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.Header("Access-Control-Allow-Headers"),
+            "Accept, Accept-Language, Content-Language, Content-Type, X-Other");
   response = Send("GET", "/v1/models", "Origin: https://b.example\r\n");
   EXPECT_EQ(response.Header("Access-Control-Allow-Origin"), "https://b.example");
   EXPECT_EQ(response.Header("Vary"), "Origin");
