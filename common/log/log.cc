@@ -5,6 +5,7 @@
 #include <cstring>
 #include <unistd.h>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -35,12 +36,32 @@ absl::string_view LevelName(LogLevel level) {
   return "?";
 }
 
+// A line is one line, whoever wrote what stands in it: control bytes as C writes them.
+std::string Printable(absl::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
+      absl::StrAppend(&out, "\\x", absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 void WriteLine(LogLevel level, const char* file, int line, absl::string_view text) {
   const char* slash = std::strrchr(file, '/');
   const std::string out =
       absl::StrCat(absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone()), " ",
                    LevelName(level), " ", Role(), " ", slash != nullptr ? slash + 1 : file, ":",
-                   line, "] ", text, "\n");
+                   line, "] ", Printable(text), "\n");
   // A log line that cannot be written is lost: there is nowhere to say so.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, out.data(), out.size());
 }

@@ -3,8 +3,8 @@
 //
 //   BATON_LOG(INFO) << "epoch " << epoch << " starts";
 //
-// The role in each line is set once by SetLogRole. Levels below the minimum cost one load and a
-// branch.
+// Control bytes in a message are written as "\n" or "\x1b". The role in each line is set once by
+// SetLogRole. Levels below the minimum cost one load and a branch.
 #pragma once
 
 #include <sstream>

@@ -25,6 +25,13 @@ TEST_F(Log, WritesTimeLevelRoleAndPlace) {
               MatchesRegex("[0-9-]+T[0-9:.]+Z WARN scheduler log_test.cc:[0-9]+\\] epoch 3\n"));
 }
 
+TEST_F(Log, AMessageIsOneLineOfText) {
+  ::testing::internal::CaptureStderr();
+  BATON_LOG(INFO) << "a\nb\r\t\\ " << '\x1b' << '\0' << "\x7f \u00e9";
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("] a\\nb\\r\\t\\ \\x1b\\x00\\x7f \u00e9\n"));
+}
+
 TEST_F(Log, DropsLinesBelowTheMinimumWithoutEvaluatingThem) {
   int evaluations = 0;
   ::testing::internal::CaptureStderr();
