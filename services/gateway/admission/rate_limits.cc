@@ -28,8 +28,9 @@ void RateLimits::Bucket::Refill(uint32_t per_minute, absl::Time now) {
   if (at == absl::InfinitePast()) {
     level = per_minute;
   } else {
-    const double minutes = std::max(0.0, absl::FDivDuration(now - at, kMinute));
-    level = std::min<double>(per_minute, level + minutes * per_minute);
+    now = std::max(now, at);  // no time is credited twice
+    level =
+        std::min<double>(per_minute, level + absl::FDivDuration(now - at, kMinute) * per_minute);
   }
   at = now;
 }
@@ -66,6 +67,24 @@ absl::Status RateLimits::TakePrompt(const ApiCaller& caller, uint64_t num_tokens
   if (tokens.level < wanted) return AtRateLimit("tokens", limit, tokens.TimeTo(wanted, limit));
   tokens.level -= static_cast<double>(num_tokens);
   return absl::OkStatus();
+}
+
+void RateLimits::GiveBack(const ApiCaller& caller, uint64_t num_tokens, const absl::Status& status,
+                          absl::Time now) {
+  const bool full =
+      absl::IsResourceExhausted(status) && RefusalReason(status) != kRateLimitExceeded;
+  if (!full && !absl::IsUnavailable(status)) return;
+  const auto give = [now](uint32_t limit, uint64_t amount, Bucket& bucket) {
+    bucket.Refill(limit, now);
+    bucket.level = std::min<double>(limit, bucket.level + static_cast<double>(amount));
+  };
+  const KeyLimits& limits = caller.limits;
+  if (limits.requests_per_minute > 0) {
+    give(limits.requests_per_minute, 1, usage_[caller.name].requests);
+  }
+  if (limits.tokens_per_minute > 0) {
+    give(limits.tokens_per_minute, num_tokens, usage_[caller.name].tokens);
+  }
 }
 
 void RateLimits::ChargeAnswer(const ApiCaller& caller, uint64_t num_tokens, absl::Time now) {

@@ -24,6 +24,11 @@ class RateLimits final {
   // Takes the tokens of a request's prompts; one of more than a minute's worth needs a full bucket.
   // Errors: as above.
   absl::Status TakePrompt(const ApiCaller& caller, uint64_t num_tokens, absl::Time now);
+  // For a request that was taken, with `num_tokens` of its prompts, when it has ended with `status`
+  // before anything was generated: gives both back if that was no fault of its key, which is so
+  // with Unavailable and with ResourceExhausted by another limit than the key's.
+  void GiveBack(const ApiCaller& caller, uint64_t num_tokens, const absl::Status& status,
+                absl::Time now);
   void ChargeAnswer(const ApiCaller& caller, uint64_t num_tokens, absl::Time now);
 
   // x-ratelimit-limit-, -remaining- and -reset-requests and -tokens, as OpenAI's clients know them,

@@ -70,6 +70,7 @@ absl::Status HttpGenerationCall::TakePlace() {
   ASSIGN_OR_RETURN(RequestSlots::Slot slot,
                    context_.slots.Acquire(scope_.caller.name, scope_.caller.limits.num_requests));
   RETURN_IF_ERROR(context_.rate_limits.TakeRequest(scope_.caller, absl::Now()));
+  num_paid_tokens_ = 0;
   slot_.emplace(std::move(slot));
   return absl::OkStatus();
 }
@@ -79,7 +80,9 @@ absl::Status HttpGenerationCall::TakePrompts(const PreparedGeneration& prepared)
   for (size_t i = 0; i < prepared.sequences.size(); i += prepared.choices_per_prompt) {
     num_tokens += static_cast<uint64_t>(prepared.sequences[i].submit.prompt_token_ids_size());
   }
-  return context_.rate_limits.TakePrompt(scope_.caller, num_tokens, absl::Now());
+  RETURN_IF_ERROR(context_.rate_limits.TakePrompt(scope_.caller, num_tokens, absl::Now()));
+  num_paid_tokens_ = num_tokens;
+  return absl::OkStatus();
 }
 
 HttpHeaders HttpGenerationCall::AnswerHeaders() const {
@@ -251,6 +254,9 @@ void HttpGenerationCall::Abort(const absl::Status& reason) {
 }
 
 void HttpGenerationCall::Fail(const absl::Status& status) {
+  if (num_paid_tokens_ && usage_.num_generated_tokens == 0) {
+    context_.rate_limits.GiveBack(scope_.caller, *num_paid_tokens_, status, absl::Now());
+  }
   std::string reason = RefusalReason(status);
   context_.metrics.CountRefusal(reason.empty() ? absl::StatusCodeToString(status.code()) : reason);
   if (!stream_started_) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -91,6 +92,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   const Options options_;
   RequestScope scope_;
   std::optional<RequestSlots::Slot> slot_;
+  std::optional<uint64_t> num_paid_tokens_;  // of its prompts; null: the request was not taken
   LiveRequests::Entry entry_;
   PreparedGeneration prepared_;
   std::vector<std::unique_ptr<GenerateCall>> sequences_;

@@ -21,6 +21,11 @@ namespace {
 // Larger requests are encoded beside the loop.
 constexpr size_t kLongRequestBytes = 16 << 10;
 
+std::string UsableRequestId(const v1::GenerateRequest& request) {
+  if (request.request_id().empty()) return RandomId("gen-");
+  return request.request_id().size() <= kMaxRequestIdBytes ? request.request_id() : "";
+}
+
 // What the client's metadata say of its trace.
 TraceContext TraceOf(const grpc::CallbackServerContext& context) {
   const auto& metadata = context.client_metadata();
@@ -41,7 +46,8 @@ InferenceCall::InferenceCall(const GatewayContext& context,
       server_context_(server_context),
       request_(request),
       arrival_(absl::Now()),
-      arrival_tick_(std::chrono::steady_clock::now()) {}
+      arrival_tick_(std::chrono::steady_clock::now()),
+      request_id_(UsableRequestId(*request)) {}
 
 absl::StatusOr<ApiCaller> IdentifyCaller(const ApiKeys& keys,
                                          const grpc::CallbackServerContext& context) {
@@ -63,6 +69,7 @@ absl::StatusOr<ApiCaller> InferenceCall::TakePlace() {
   ASSIGN_OR_RETURN(RequestSlots::Slot slot,
                    context_.slots.Acquire(caller.name, caller.limits.num_requests));
   RETURN_IF_ERROR(context_.rate_limits.TakeRequest(caller, arrival_));
+  num_paid_tokens_ = 0;
   slot_.emplace(std::move(slot));
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   return caller;
@@ -73,8 +80,7 @@ void InferenceCall::Start() {
   if (!caller.ok()) return End(caller.status());
   const absl::Time deadline =
       std::min(absl::FromChrono(server_context_->deadline()), arrival_ + context_.request_timeout);
-  const std::string& given = request_->request_id();
-  const RequestScope scope{.id = given.empty() ? RandomId("gen-") : given,
+  const RequestScope scope{.id = request_id_,
                            .caller = *caller,
                            .arrival = arrival_,
                            .arrival_tick = arrival_tick_,
@@ -110,9 +116,10 @@ void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
   if (absl::Status accepting = context_.group.CheckAccepting(); !accepting.ok()) {
     return End(accepting);
   }
-  const absl::Status paid = context_.rate_limits.TakePrompt(
-      caller_, static_cast<uint64_t>(spec->submit.prompt_token_ids_size()), absl::Now());
+  const auto num_tokens = static_cast<uint64_t>(spec->submit.prompt_token_ids_size());
+  const absl::Status paid = context_.rate_limits.TakePrompt(caller_, num_tokens, absl::Now());
   if (!paid.ok()) return End(paid);
+  num_paid_tokens_ = num_tokens;
   entry_ = LiveRequests::Entry(&context_.live_requests, caller_.name, spec->submit.request_id(),
                                [this](const absl::Status& reason) { End(reason); });
   sequence_ = std::make_unique<GenerateCall>(context_.scheduler, *context_.model.text.tokenizer,
@@ -167,15 +174,17 @@ void InferenceCall::End(const absl::Status& status) {
                                                  : reason);
   }
   if (context_.log_requests) {
-    BATON_LOG(INFO) << "Generate " << request_->request_id() << " "
-                    << absl::StatusCodeToString(status.code())
+    BATON_LOG(INFO) << "Generate " << request_id_ << " " << absl::StatusCodeToString(status.code())
                     << " prompt=" << (sequence_ ? sequence_->usage().num_prompt_tokens : 0)
                     << " generated=" << (sequence_ ? sequence_->usage().num_generated_tokens : 0)
                     << " total_ms=" << absl::ToInt64Milliseconds(absl::Now() - arrival_) << " "
                     << status.message();
   }
+  const uint32_t num_generated = sequence_ ? sequence_->usage().num_generated_tokens : 0;
+  if (num_paid_tokens_ && num_generated == 0) {
+    context_.rate_limits.GiveBack(caller_, *num_paid_tokens_, status, absl::Now());
+  }
   if (sequence_ != nullptr) {
-    const uint32_t num_generated = sequence_->usage().num_generated_tokens;
     context_.metrics.vllm().RecordRequest(1, num_generated);
     context_.rate_limits.ChargeAnswer(caller_, num_generated, absl::Now());
   }

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -62,8 +64,10 @@ class InferenceCall : public SequenceObserver {
   const v1::GenerateRequest* const request_;
   const absl::Time arrival_;
   const MonotonicTime arrival_tick_;  // the same moment
+  const std::string request_id_;      // its own or one made up; empty: its own is too long
   ApiCaller caller_;                  // once it is identified
   std::optional<RequestSlots::Slot> slot_;
+  std::optional<uint64_t> num_paid_tokens_;  // of its prompt; null: the request was not taken
   LiveRequests::Entry entry_;
   std::unique_ptr<GenerateCall> sequence_;
   std::shared_ptr<TextJob> text_job_;       // while the text worker has the request

@@ -15,8 +15,6 @@
 namespace baton::gateway {
 namespace {
 
-constexpr size_t kMaxRequestIdBytes = 256;
-
 RequestedParams ToRequestedParams(const v1::GenerateRequest& request) {
   RequestedParams params;
   if (request.has_max_tokens()) params.max_tokens = request.max_tokens();

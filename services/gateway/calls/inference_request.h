@@ -1,6 +1,7 @@
 // GenerateRequest of the gRPC API to a sequence that can run.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "services/gateway/generation/sequence_builder.h"
 
 namespace baton::gateway {
+
+inline constexpr size_t kMaxRequestIdBytes = 256;
 
 // Any thread. The id of `scope` is the request's own. Errors: InvalidArgument naming the field,
 // NotFound (model).

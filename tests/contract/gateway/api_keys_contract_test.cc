@@ -86,6 +86,24 @@ TEST_F(ApiKeysContract, RequestsPerMinuteAreCountedAndSaid) {
   EXPECT_EQ(scheduler().requests().size(), 3u);
 }
 
+TEST_F(ApiKeysContract, WhatTheServiceCannotTakeIsNotCounted) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys.keys = {"only"};
+    config.api_keys.limits = {.requests_per_minute = 2, .tokens_per_minute = 1000};
+  });
+  AwaitReady(200);
+  TestHttpClient client(http_port());
+  for (int i = 0; i < 3; ++i) {
+    scheduler().PushAnswer({.status = absl::ResourceExhaustedError("9 requests wait already")});
+    client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                       "Authorization: Bearer only\r\n");
+    const TestHttpResponse response = client.Receive();
+    EXPECT_EQ(ErrorOf(response, 503)["code"], "server_is_overloaded");
+    EXPECT_EQ(response.Header("x-ratelimit-remaining-requests"), "2");
+    EXPECT_EQ(response.Header("x-ratelimit-remaining-tokens"), "1000");
+  }
+}
+
 TEST_F(ApiKeysContract, TokensPerMinuteCountPromptsAndAnswers) {
   StartGateway([](GatewayConfig& config) {
     config.api_keys.keys = {"only"};

@@ -314,6 +314,24 @@ TEST_F(InferenceContract, TokenizeIsWhatGenerateSendsAndDetokenizeItsInverse) {
             grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+TEST_F(InferenceContract, OnlyNamesThatPassTheCheckAreLogged) {
+  Start([](GatewayConfig& config) { config.log_requests = true; });
+  v1::GenerateRequest request = TokenRequest(1);
+  v1::GenerateResponse response;
+  const auto log_of = [&](const std::string& id, grpc::StatusCode code) {
+    request.set_request_id(id);
+    testing::internal::CaptureStderr();
+    grpc::ClientContext context;
+    EXPECT_EQ(stub_->Generate(&context, request, &response).error_code(), code);
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(log_of(std::string(300, 'x'), grpc::StatusCode::INVALID_ARGUMENT).find("xxx"),
+            std::string::npos);
+  EXPECT_NE(log_of("job-7\nERROR", grpc::StatusCode::OK).find(" Generate job-7\\nERROR OK"),
+            std::string::npos);
+  EXPECT_NE(log_of("", grpc::StatusCode::OK).find(" Generate gen-"), std::string::npos);
+}
+
 TEST_F(InferenceContract, AbortEndsOnesOwnRequestsByName) {
   Start([](GatewayConfig& config) { config.api_keys.keys = {"mine", "other"}; });
   scheduler().HoldAfter(1);

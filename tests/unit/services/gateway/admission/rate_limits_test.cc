@@ -40,6 +40,41 @@ TEST(RateLimits, RefusesRequestsUntilTheNextIsFree) {
   EXPECT_FALSE(limits.TakeRequest(caller, kStart + absl::Hours(1)).ok());
 }
 
+TEST(RateLimits, GivesBackWhatTheKeyIsNotToBlameFor) {
+  RateLimits limits;
+  const ApiCaller caller = Limited("a", 1, 100);
+  const auto take = [&] {
+    return limits.TakeRequest(caller, kStart).ok() && limits.TakePrompt(caller, 100, kStart).ok();
+  };
+  ASSERT_TRUE(take());
+  for (const absl::Status& ours :
+       {absl::UnavailableError("no group"),
+        WithReason(absl::ResourceExhaustedError("the queue is full"), "queue_full")}) {
+    limits.GiveBack(caller, 100, ours, kStart);
+    EXPECT_TRUE(take()) << ours;
+  }
+  for (const absl::Status& its :
+       {absl::OkStatus(), absl::CancelledError("gone"), absl::InvalidArgumentError("wrong"),
+        WithReason(absl::ResourceExhaustedError("too many"), kRateLimitExceeded)}) {
+    limits.GiveBack(caller, 100, its, kStart);
+    EXPECT_FALSE(take()) << its;
+  }
+  // No more than a minute's worth.
+  limits.GiveBack(caller, 1000, absl::UnavailableError("no group"), kStart);
+  limits.GiveBack(caller, 1000, absl::UnavailableError("no group"), kStart);
+  EXPECT_TRUE(take());
+  EXPECT_FALSE(take());
+}
+
+TEST(RateLimits, NoTimeIsCreditedTwice) {
+  RateLimits limits;
+  const ApiCaller caller = Limited("a", 6, 0);
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(limits.TakeRequest(caller, kStart).ok());
+  ASSERT_TRUE(limits.TakeRequest(caller, kStart + absl::Seconds(10)).ok());
+  EXPECT_FALSE(limits.TakeRequest(caller, kStart).ok()) << "one that came earlier";
+  EXPECT_FALSE(limits.TakeRequest(caller, kStart + absl::Seconds(10)).ok());
+}
+
 TEST(RateLimits, AnswersMayCauseDebtThatIsPaidFirst) {
   RateLimits limits;
   const ApiCaller caller = Limited("a", 0, 600);
