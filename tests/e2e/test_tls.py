@@ -93,6 +93,15 @@ def test_clients_may_need_a_certificate(start_group, folder):
         return made
 
     assert get(group, "/health", context(trusted, trusted_key))[0] == 200
+    # Who comes back goes on with the session of before.
+    mine, session = context(trusted, trusted_key), None
+    for reused in (False, True):
+        with mine.wrap_socket(socket.create_connection(("127.0.0.1", group.port), timeout=30),
+                              server_hostname="localhost", session=session) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+            assert connection.session_reused == reused
+            session = connection.session
     status, page = get(group, "/openapi.json", context(trusted, trusted_key))
     assert status == 200 and len(page) > 10_000
     for stranger in (context(), context(other, other_key)):

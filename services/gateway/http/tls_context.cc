@@ -66,6 +66,9 @@ absl::StatusOr<TlsContext::SslContext> TlsContext::Read(const TlsOptions& option
   if (SSL_CTX_load_verify_locations(raw, options.ca_file.c_str(), nullptr) != 1) {
     return SslError("ssl-ca-certs", options.ca_file);
   }
+  // Without it sessions of clients with certificates are not taken up again but refused.
+  constexpr unsigned char kSessions[] = "baton";
+  SSL_CTX_set_session_id_context(raw, kSessions, sizeof kSessions);
   SSL_CTX_set_client_CA_list(raw, SSL_load_client_CA_file(options.ca_file.c_str()));
   const bool required = options.clients == ClientCertificates::kRequired;
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
