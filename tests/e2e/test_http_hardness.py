@@ -61,6 +61,8 @@ AMBIGUOUS = {
     "quoted coding": POST + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n',
     "blank before the colon": POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
     "folded coding": POST + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    "folded coding before another header":
+        POST + b"Transfer-Encoding:\r\n chunked\r\nX: 1\r\n\r\n0\r\n\r\n",
     "folded length": POST + b"Content-Length:\r\n 32\r\n\r\n" + BODY,
     "chunked in HTTP/1.0": chunked(b"0\r\n\r\n").replace(b"HTTP/1.1", b"HTTP/1.0"),
     "header without a colon": POST + b"Content-Length 32\r\n\r\n" + BODY,
@@ -99,6 +101,22 @@ def test_what_can_be_read_in_two_ways_is_refused(group, name):
     assert statuses(received) == [400], received[:2000]
     assert closed
     assert b'"error"' in received
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_it_is_refused_in_two_pieces_as_well(group, name):
+    request = AMBIGUOUS[name]
+    cuts = {match.start() + more for match in re.finditer(b"\n", request) for more in range(3)}
+    for cut in sorted(cut for cut in cuts if cut < len(request)):
+        with socket.create_connection(("127.0.0.1", group.port), timeout=30) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # The first piece comes with a request: it has been read when that is answered.
+            connection.sendall(SMUGGLED + request[:cut])
+            received = connection.recv(65536)
+            connection.sendall(request[cut:] + SMUGGLED)
+            while part := connection.recv(65536):
+                received += part
+        assert statuses(received) == [200, 400], (request[:cut], received[:2000])
 
 
 @pytest.mark.parametrize("name, request_bytes, status", [
