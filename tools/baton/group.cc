@@ -286,9 +286,11 @@ const Group::Member& Group::First(Role role) const {
 
 absl::Status Group::BecomeReadyIfSo() {
   if (!HavePorts(Role::kGateway) || !HaveAllPorts()) return absl::OkStatus();
-  const int http_port = PortOf(First(Role::kGateway).place.ports, "http");
-  if (!LocalHttpGet(options_.host, http_port, "/health/ready", kProbeTimeout).ok())
+  // Its port of figures says the same as that of the API, which may speak TLS.
+  const int port = PortOf(First(Role::kGateway).place.ports, "metrics");
+  if (!LocalHttpGet("127.0.0.1", port, "/health/ready", kProbeTimeout).ok()) {
     return absl::OkStatus();
+  }
   ready_ = true;
   settled_ = true;
   progress_.Clear();
