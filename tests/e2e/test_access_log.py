@@ -17,7 +17,8 @@ def entries(group):
 
 
 def test_a_line_per_exchange(start_group):
-    group = start_group("--access-log", "json", "--api-key", "secret,other", "--no-public-metrics")
+    group = start_group("--access-log", "json", "--api-key", "secret", "--api-key",
+                        "other", "--no-public-metrics")
     client = openai.OpenAI(base_url=group.endpoint, api_key="other", max_retries=0)
     answer = client.completions.create(model=group.model, prompt="x", max_tokens=2,
                                        extra_headers={"X-Request-Id": "mine"})
