@@ -19,7 +19,6 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/impl/server_initializer.h"
-#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "prometheus/gauge.h"
@@ -119,7 +118,7 @@ class GrpcServerRuntime final : public ServerRuntime {
     InstallPluginsOnce();
     grpc::ServerBuilder builder;
     SetLimits(&builder);
-    builder.AddListeningPort(options_.listen_address, grpc::InsecureServerCredentials(),
+    builder.AddListeningPort(options_.listen_address, options_.identity->ToServe(options_.callers),
                              &grpc_port_);
     for (grpc::Service* service : services_) builder.RegisterService(service);
     names_of_services = &service_names_;

@@ -14,10 +14,13 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
+#include "common/rpc/rpc_identity.h"
 
 namespace grpc {
 class Service;
@@ -35,6 +38,8 @@ struct ServerOptions {
   std::string ports_file;       // if set, Start writes the bound ports there as JSON {"grpc": n,
                                 // "metrics": n, ...}, atomically
   absl::Duration drain_timeout = absl::Seconds(30);
+  std::shared_ptr<const RpcIdentity> identity = RpcIdentity::Plaintext();
+  std::vector<AllowedCallers> callers;  // of the services that not every role may call
   // Says whether this process makes progress, for /health/live; asked per request, must not block.
   // Empty: a process that answers is alive.
   std::function<absl::Status()> live;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 
+#include "common/rpc/identity_flags.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/api_keys.h"
 
@@ -213,6 +214,7 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.server.metrics_address = absl::GetFlag(FLAGS_metrics_address);
   config.server.ports_file = absl::GetFlag(FLAGS_ports_file);
   config.server.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  ASSIGN_OR_RETURN(config.server.identity, ReadRpcIdentity(config.server.role));
   config.http.host = absl::GetFlag(FLAGS_host);
   config.http.port = absl::GetFlag(FLAGS_port);
   ASSIGN_OR_RETURN(config.http.tls, ReadTls());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "absl/time/time.h"
 
 #include "common/model/model_config.h"
+#include "common/rpc/rpc_identity.h"
 #include "protos/baton/v1/stage.pb.h"
 #include "services/scheduler/core/schedule.h"
 
@@ -42,6 +44,7 @@ struct SchedulerConfig {
   std::string metrics_address = "127.0.0.1:9092";
   std::string ports_file;
   absl::Duration drain_timeout = absl::Seconds(30);
+  std::shared_ptr<const RpcIdentity> identity = RpcIdentity::Plaintext();
 };
 
 // A group that can be served.

@@ -4,12 +4,14 @@
 #include <cstdlib>
 #include <iostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
 
 #include "common/config/command_line.h"
 #include "common/pod_place/pod_place.h"
+#include "common/rpc/identity_flags.h"
 
 ABSL_FLAG(std::string, model, "", "Directory of the model: its config.json gives every size.");
 ABSL_FLAG(std::vector<std::string>, served_model_name, {},
@@ -78,6 +80,15 @@ int64_t NumStages() {
   return StagesOfGroup(*place, absl::GetFlag(FLAGS_leader_is_stage)).value_or(1);
 }
 
+std::shared_ptr<const RpcIdentity> Identity() {
+  absl::StatusOr<std::shared_ptr<const RpcIdentity>> identity = ReadRpcIdentity("scheduler");
+  if (!identity.ok()) {
+    std::cerr << "baton-scheduler: " << identity.status().message() << "\n";
+    std::exit(2);
+  }
+  return *std::move(identity);
+}
+
 }  // namespace
 
 SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
@@ -119,6 +130,7 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   config.metrics_address = absl::GetFlag(FLAGS_metrics_address);
   config.ports_file = absl::GetFlag(FLAGS_ports_file);
   config.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  config.identity = Identity();
   return config;
 }
 

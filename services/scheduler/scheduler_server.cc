@@ -47,6 +47,9 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Create(
   options.metrics_address = config.metrics_address;
   options.ports_file = config.ports_file;
   options.drain_timeout = config.drain_timeout;
+  options.identity = config.identity;
+  options.callers = {{v1::Scheduling::service_full_name(), {"gateway"}},
+                     {v1::Stage::service_full_name(), {"stage-worker"}}};
   options.live = [loop = &server->loop_] {
     return (*loop)->CheckAlive(std::chrono::steady_clock::now());
   };

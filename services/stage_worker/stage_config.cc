@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
+#include "common/rpc/identity_flags.h"
 #include "common/status/status_macros.h"
 
 ABSL_FLAG(std::string, scheduler, "",
@@ -138,7 +139,9 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
   config.server.metrics_address = absl::GetFlag(FLAGS_metrics_address);
   config.server.ports_file = absl::GetFlag(FLAGS_ports_file);
   config.server.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  ASSIGN_OR_RETURN(config.server.identity, ReadRpcIdentity(config.server.role));
   StageOptions& stage = config.stage;
+  stage.identity = config.server.identity;
   ASSIGN_OR_RETURN(config.place, ReadPodPlace([](const char* name) { return std::getenv(name); }));
   ASSIGN_OR_RETURN(stage.scheduler_address, SchedulerAddress(config.place));
   stage.model_loader_address = absl::GetFlag(FLAGS_model_loader);

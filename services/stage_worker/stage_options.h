@@ -2,16 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "absl/time/time.h"
+
+#include "common/rpc/rpc_identity.h"
 
 namespace baton::stage {
 
 struct StageOptions {
   std::string scheduler_address;     // "host:port"
   std::string model_loader_address;  // "host:port"
+  std::shared_ptr<const RpcIdentity> identity = RpcIdentity::Plaintext();
   std::optional<uint32_t> stage_index;
   int num_ranks = 1;
   int num_devices = 1;

@@ -13,8 +13,9 @@
 
 namespace baton::stage {
 
-LoaderClient::LoaderClient(std::string address)
-    : address_(std::move(address)), stub_(v1::Loading::NewStub(CreateChannel(address_))) {}
+LoaderClient::LoaderClient(std::string address, const RpcIdentity& identity)
+    : address_(std::move(address)),
+      stub_(v1::Loading::NewStub(CreateChannel(address_, "model-loader", identity))) {}
 
 absl::Status LoaderClient::Enter(grpc::ClientContext* context) {
   const absl::MutexLock lock(&mutex_);

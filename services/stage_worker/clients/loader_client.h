@@ -15,6 +15,7 @@
 #include "grpcpp/client_context.h"
 
 #include "common/model/model_config.h"
+#include "common/rpc/rpc_identity.h"
 #include "protos/baton/v1/loading.grpc.pb.h"
 
 namespace baton::stage {
@@ -28,7 +29,7 @@ struct ServedModel {
 // Threads: one caller at a time; Cancel from any.
 class LoaderClient final {
  public:
-  explicit LoaderClient(std::string address);
+  LoaderClient(std::string address, const RpcIdentity& identity);
 
   // Errors: FailedPrecondition (the loader speaks another protocol version), DataLoss (its
   // fingerprint is not that of the config.json it sends), InvalidArgument (a config.json that

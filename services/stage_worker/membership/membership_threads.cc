@@ -16,7 +16,8 @@ void StageMembership::OpenStream() {
   SchedulerListener* listener = this;
   // A channel per session asks for the scheduler's address anew: pods come back at other ones, and
   // gRPC asks for a name that was not there ever more rarely.
-  const std::shared_ptr<grpc::Channel> channel = CreateChannel(options_.scheduler_address);
+  const std::shared_ptr<grpc::Channel> channel =
+      CreateChannel(options_.scheduler_address, "scheduler", *options_.identity);
   // The registration goes with the stream: once others see it, heartbeats may follow.
   auto stream = std::make_unique<SchedulerStream>(channel, listener, MakeRegistration());
   const absl::MutexLock lock(&stream_mutex_);

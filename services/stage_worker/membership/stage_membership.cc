@@ -46,7 +46,7 @@ StageMembership::StageMembership(StageOptions options, kernels::Backend* backend
       backend_(backend),
       metrics_(metrics),
       on_joined_(std::move(on_joined)),
-      loader_client_(options_.model_loader_address),
+      loader_client_(options_.model_loader_address, *options_.identity),
       events_(kMaxEvents),
       pulse_([this] { Pulse(); }) {}
 

@@ -68,7 +68,8 @@ LoaderHarness::LoaderHarness(const HarnessOptions& options) : folder_("loader_co
   service_ = std::make_unique<loader::LoadingService>(resources);
   runtime_->AddService(service_.get());
   EXPECT_TRUE(runtime_->Start().ok());
-  stub_ = v1::Loading::NewStub(CreateChannel(absl::StrCat("127.0.0.1:", runtime_->grpc_port())));
+  stub_ = v1::Loading::NewStub(CreateChannel(absl::StrCat("127.0.0.1:", runtime_->grpc_port()),
+                                             "model-loader", *RpcIdentity::Plaintext()));
 }
 
 LoaderHarness::~LoaderHarness() {

@@ -49,7 +49,8 @@ ServerOptions Options() {
 }
 
 std::shared_ptr<grpc::Channel> Dial(const ServerRuntime& runtime) {
-  return CreateChannel(absl::StrCat("127.0.0.1:", runtime.grpc_port()));
+  return CreateChannel(absl::StrCat("127.0.0.1:", runtime.grpc_port()), "tester",
+                       *RpcIdentity::Plaintext());
 }
 
 // Calls a unary method by name with raw bytes; returns the reply's bytes, or "error: ...".
