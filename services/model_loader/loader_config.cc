@@ -5,7 +5,10 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 
+#include "common/rpc/identity_flags.h"
 #include "common/status/status_macros.h"
+#include "protos/baton/v1/loading.grpc.pb.h"
+#include "services/model_loader/source/mount_facts.h"
 
 ABSL_FLAG(std::string, model, "", "folder of the checkpoint: config.json and safetensors files");
 ABSL_FLAG(std::string, listen_address, "127.0.0.1:50054", "gRPC address; port 0: any free one");
@@ -14,9 +17,11 @@ ABSL_FLAG(std::string, metrics_address, "127.0.0.1:9094",
 ABSL_FLAG(std::string, ports_file, "", "file to write the bound ports to, as JSON");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
           "how long loads may go on after SIGTERM");
-ABSL_FLAG(int, read_threads, 4, "reads at a time");
-ABSL_FLAG(int, read_mib, 2,
-          "MiB of one read: small enough that what is read stays in the CPU's cache");
+ABSL_FLAG(int, read_threads, 0,
+          "reads at a time; 0: as suits the storage (4, 12 if it is elsewhere)");
+ABSL_FLAG(int, read_mib, 0,
+          "MiB of one read; 0: as suits the storage (2, which stays in the CPU's cache; 8 if it is "
+          "elsewhere)");
 ABSL_FLAG(absl::Duration, read_deadline, absl::Seconds(30), "time that one read may take");
 ABSL_FLAG(int, read_attempts, 3, "tries of one read before the load fails");
 ABSL_FLAG(bool, follow_links, false,
@@ -53,14 +58,27 @@ absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_model).empty()) {
     return absl::InvalidArgumentError("--model is missing: the folder of the checkpoint");
   }
-  RETURN_IF_ERROR(CheckRange("read-threads", absl::GetFlag(FLAGS_read_threads), 1, 256));
-  RETURN_IF_ERROR(CheckRange("read-mib", absl::GetFlag(FLAGS_read_mib), 1, kMaxReadMib));
+  RETURN_IF_ERROR(CheckRange("read-threads", absl::GetFlag(FLAGS_read_threads), 0, 256));
+  RETURN_IF_ERROR(CheckRange("read-mib", absl::GetFlag(FLAGS_read_mib), 0, kMaxReadMib));
   RETURN_IF_ERROR(CheckRange("read-attempts", absl::GetFlag(FLAGS_read_attempts), 1, 100));
   RETURN_IF_ERROR(
       CheckRange("max-concurrent-loads", absl::GetFlag(FLAGS_max_concurrent_loads), 1, kMaxLoads));
   RETURN_IF_ERROR(CheckPositive("read-deadline", absl::GetFlag(FLAGS_read_deadline)));
   RETURN_IF_ERROR(CheckPositive("connect-deadline", absl::GetFlag(FLAGS_connect_deadline)));
   return CheckPositive("send-deadline", absl::GetFlag(FLAGS_send_deadline));
+}
+
+// What the flags leave open, by where the model lies. A folder that is not there is told when it is
+// opened.
+void ChooseReads(LoaderConfig* config) {
+  const absl::StatusOr<MountFacts> mount = FindMountOf(config->folder.path);
+  const ReadShape best = BestReads(mount.ok() ? mount->kind : StorageKind::kLocal);
+  const int threads = absl::GetFlag(FLAGS_read_threads);
+  const int mebibytes = absl::GetFlag(FLAGS_read_mib);
+  config->reader.num_threads = threads != 0 ? threads : best.num_threads;
+  config->reader.buffer_bytes = static_cast<size_t>(mebibytes != 0 ? mebibytes : best.mebibytes)
+                                << 20;
+  config->storage = mount.ok() ? Describe(*mount) : "storage of an unknown kind";
 }
 
 }  // namespace
@@ -73,12 +91,13 @@ absl::StatusOr<LoaderConfig> ReadLoaderConfig() {
   config.server.metrics_address = absl::GetFlag(FLAGS_metrics_address);
   config.server.ports_file = absl::GetFlag(FLAGS_ports_file);
   config.server.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  ASSIGN_OR_RETURN(config.server.identity, ReadRpcIdentity(config.server.role));
+  config.server.callers = {{v1::Loading::service_full_name(), {"stage-worker"}}};
   config.folder.path = absl::GetFlag(FLAGS_model);
   config.folder.follow_links = absl::GetFlag(FLAGS_follow_links);
-  config.reader.num_threads = absl::GetFlag(FLAGS_read_threads);
   config.reader.read_deadline = absl::GetFlag(FLAGS_read_deadline);
   config.reader.max_attempts = absl::GetFlag(FLAGS_read_attempts);
-  config.reader.buffer_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_read_mib)) << 20;
+  ChooseReads(&config);
   config.transport.name = "model-loader";
   config.transport.transports = absl::GetFlag(FLAGS_ucx_transports);
   config.transport.net_devices = absl::GetFlag(FLAGS_ucx_net_devices);

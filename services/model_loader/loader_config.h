@@ -1,6 +1,8 @@
 // The model-loader's flags, checked.
 #pragma once
 
+#include <string>
+
 #include "absl/status/statusor.h"
 
 #include "common/rpc/server_runtime.h"
@@ -14,6 +16,7 @@ namespace baton::loader {
 struct LoaderConfig {
   ServerOptions server;
   FolderOptions folder;
+  std::string storage;  // what the folder lies on, for the log
   RangeReaderOptions reader;
   TransportOptions transport;
   LoadOptions load;

@@ -1,5 +1,6 @@
 #include "services/model_loader/loader_server.h"
 
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -8,6 +9,18 @@
 #include "common/status/status_macros.h"
 
 namespace baton::loader {
+namespace {
+
+constexpr int kCacheSamples = 4096;
+
+// ", 12 % of it in memory", or nothing if the storage does not tell.
+std::string CachedText(const ServedModel& model) {
+  const absl::StatusOr<double> share = model.checkpoint->folder().CachedShare(kCacheSamples);
+  return share.ok() ? absl::StrFormat(", %.0f %% of it in this machine's page cache", 100 * *share)
+                    : "";
+}
+
+}  // namespace
 
 LoaderServer::LoaderServer(const LoaderConfig& config, ServerRuntime* runtime, ServedModel model)
     : runtime_(*runtime),
@@ -24,6 +37,9 @@ absl::StatusOr<std::unique_ptr<LoaderServer>> LoaderServer::Create(const LoaderC
       checkpoint.tensors().size(), static_cast<double>(checkpoint.total_bytes()) / 1e9,
       model.config.num_layers, model.config.num_mtp_layers,
       model.config.fp8_weights ? "FP8" : "BF16");
+  BATON_LOG(INFO) << config.folder.path << " lies on " << config.storage << CachedText(model)
+                  << "; " << config.reader.num_threads << " reads at a time of "
+                  << (config.reader.buffer_bytes >> 20) << " MiB";
   std::unique_ptr<LoaderServer> server(new LoaderServer(config, runtime, std::move(model)));
   const Checkpoint& files = *server->model_.checkpoint;
   server->metrics_.SetModel(files.total_bytes(), files.tensors().size(),

@@ -55,6 +55,12 @@ class CheckpointFolder final : public ByteSource {
                                 std::span<const std::span<std::byte>> pieces) const override;
   absl::Status CheckUnchanged(size_t file) const override;
 
+  // Share of the opened files' bytes, 0 to 1, that this machine's page cache holds, judged by
+  // `num_samples` places spread evenly. Waits for no storage; what is missing at these places, a
+  // page each, may be read afterwards. Not while other threads read. Unimplemented if the storage
+  // cannot tell.
+  absl::StatusOr<double> CachedShare(int num_samples) const;
+
  private:
   struct OpenFile {
     std::string name;

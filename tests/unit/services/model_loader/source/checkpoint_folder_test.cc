@@ -1,5 +1,6 @@
 #include "services/model_loader/source/checkpoint_folder.h"
 
+#include <fcntl.h>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -117,6 +118,30 @@ TEST(CheckpointFolder, NoticesTruncationAndWrites) {
   EXPECT_EQ(folder->CheckUnchanged(a).code(), absl::StatusCode::kDataLoss);
   std::filesystem::resize_file(temp.File("b"), 40);
   EXPECT_EQ(folder->CheckUnchanged(b).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(CheckpointFolder, TellsWhichShareIsCached) {
+  TempFolder temp("cached_share");
+  constexpr size_t kBytes = 1 << 20;
+  for (const char* name : {"a", "b"}) {
+    WriteFile(temp.File(name), std::string(kBytes, 'x'));
+    const int file = open(temp.File(name).c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(file, 0);
+    ASSERT_EQ(fsync(file), 0);
+    ASSERT_EQ(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(file);
+  }
+  const auto opened = Open(temp);
+  EXPECT_EQ(opened->CachedShare(64).value(), 1.0);  // of no file
+  ASSERT_TRUE(opened->AddFile("a").ok());
+  ASSERT_TRUE(opened->AddFile("b").ok());
+  const absl::StatusOr<double> before = opened->CachedShare(4);
+  if (absl::IsUnimplemented(before.status())) GTEST_SKIP() << before.status();
+  if (*before == 1.0) GTEST_SKIP() << "this file system lies in memory";
+  EXPECT_EQ(*before, 0.0);
+  ASSERT_EQ(ReadAll(*opened, 1, 0, kBytes).size(), kBytes);
+  // Half of it, and a page at each place that was asked about before.
+  EXPECT_NEAR(opened->CachedShare(64).value(), 0.5, 0.05);
 }
 
 TEST(CheckpointFolder, ListsRegularFiles) {
