@@ -111,7 +111,8 @@ class Pod:
         self.lws = lws
         self.network = network
         self.bin_dir = options["bin_dir"]
-        self.volumes = options["volumes"]  # name of a volume -> folder
+        # name of a volume -> folder
+        self.volumes = {**options["volumes"], **options["secrets"].volumes(template)}
         self.holder, self.address = network.add_pod()
         self.folder = network.folder / f"{name}-{self.address}"
         self.folder.mkdir()

@@ -1,7 +1,11 @@
 """A group's pods start in any order, come back one by one, and keep what their form promises."""
 
 import random
+import socket
+import subprocess
+import sys
 
+import pod_network
 import pytest
 from steady_client import SteadyClient
 
@@ -127,3 +131,88 @@ def test_rolling_update_of_two_groups_fails_no_request(start_cluster, form):
     cluster.roll()
     client.await_answers(1)
     expect_unharmed(client)
+
+
+@SLOW
+@pytest.mark.parametrize("form", ["roles", "per-role-lws"])
+def test_update_of_one_role_after_the_other_costs_pauses(start_cluster, form):
+    cluster = start_cluster(form)
+    start(cluster, seed=7)
+    client = SteadyClient(cluster)
+    client.await_answers(1)
+    cluster.roll()
+    client.await_answers(2)
+    expect_unharmed(client)
+
+
+@forms("compact", "roles", "guide-parity", "per-role-lws")
+def test_roles_speak_mutual_tls(start_cluster, form):
+    cluster = start_cluster(form, components=["mtls"])
+    start(cluster, seed=8)
+    client = SteadyClient(cluster)
+    client.await_answers(1)
+    logs = "".join(container.log.read_text() for running in cluster.pods.values()
+                   for container in running.containers.values())
+    for role in ("gateway", "scheduler", "stage-worker", "model-loader"):
+        assert f"mutual TLS as spiffe://baton/{role}," in logs
+    # Who has no certificate is not answered; a loader beside its stage listens to its pod alone.
+    answers = {role: cluster.network.run(answer_in_the_clear,
+                                         cluster.pods[cluster.pods_with(role)[0]].address, port)
+               for role, port in (("scheduler", 50052), ("model-loader", 50054))}
+    assert answers["scheduler"] == "nothing"
+    assert answers["model-loader"] == ("nothing" if "role" in form else "refused")
+    # Each service is its callers' alone.
+    for role, port, method, caller in (
+            ("scheduler", 50052, "/baton.v1.Stage/Attach", "gateway"),
+            ("scheduler", 50052, "/baton.v1.Scheduling/WatchGroup", "stage-worker"),
+            ("model-loader", 50054, "/baton.v1.Loading/GetModel", "gateway")):
+        holder = cluster.pods[cluster.pods_with(role)[0]].holder
+        secret = cluster.options["secrets"].folder(f"baton-rpc-{caller}")
+        assert call_status(cluster.network, holder, secret, f"{role}:{port}", method) == \
+            "PERMISSION_DENIED"
+    # New certificates, and a peer that comes back with them.
+    cluster.options["secrets"].renew()
+    cluster.restart_container(cluster.pods_with("stage-worker")[0], "stage-worker")
+    if cluster.policy_of(cluster.names()[0]) == "None":
+        client.await_answers(2)
+        expect_unharmed(client)
+    else:
+        cluster.await_ready()
+        client.stop()
+
+
+CALL = """
+import sys, grpc
+folder, role, port, method = sys.argv[1:]
+key, certificate, ca = (open(f"{folder}/{name}", "rb").read()
+                        for name in ("tls.key", "tls.crt", "ca.crt"))
+credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+options = [("grpc.ssl_target_name_override", role)]
+with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options) as channel:
+    call = channel.stream_stream(method)(iter([b""]), timeout=20)
+    try:
+        for _ in call:
+            pass
+    except grpc.RpcError as error:
+        print(error.code().name)
+"""
+
+
+def call_status(network, holder, secret, target, method):
+    """How a call ends that shows a Secret's certificate, from inside the pod that is called."""
+    words = [sys.executable, "-c", CALL, str(secret), *target.split(":"), method]
+    result = subprocess.run(pod_network.in_namespace(holder, network.resolv_conf, words),
+                            capture_output=True, text=True, timeout=60, check=True)
+    return result.stdout.strip()
+
+
+def answer_in_the_clear(address, port):
+    """What a gRPC server says to HTTP/2 without TLS; its settings, if it takes it."""
+    try:
+        with socket.create_connection((address, port), timeout=5) as connection:
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+            return "settings" if connection.recv(9)[3:4] == b"\4" else "nothing"
+    except ConnectionRefusedError:
+        return "refused"
+    except ConnectionResetError:
+        return "nothing"

@@ -1,5 +1,6 @@
 """All checks of a rendered set of objects: the schemas first, then the rules."""
 
+import rules_identity
 import rules_network
 import rules_processes
 import rules_references
@@ -8,7 +9,8 @@ import rules_sets
 import schemas
 from context import Context, about
 
-RULES = (rules_sets, rules_references, rules_processes, rules_security, rules_network)
+RULES = (rules_sets, rules_references, rules_processes, rules_security, rules_network,
+         rules_identity)
 
 
 def check(objects, programs):

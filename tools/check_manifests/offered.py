@@ -5,7 +5,8 @@ from context import ROOT
 MANIFESTS = ROOT / "manifests"
 FORMS = ("roles", "compact", "guide-parity", "per-role-lws")
 STORAGE = ("fluid", "pv")
-ANYWHERE = ("acs", "rdma", "monitoring", "network-policy", "pdb", "gateway-api", "inference-pool")
+ANYWHERE = ("acs", "rdma", "monitoring", "network-policy", "pdb", "gateway-api", "inference-pool",
+            "mtls")
 # Components that fit some forms only.
 ALSO = {
     "compact": ("autoscaling", "autoscaling-keda", "recreate-after-start"),
