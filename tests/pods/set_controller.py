@@ -19,6 +19,7 @@ class Cluster:
         self.network = network
         self.options = options
         self.pods = {}  # name -> Pod
+        self.before_close = []  # functions
         self.choosing = threading.Lock()  # held by a client from its choice until it is answered
         self._lock = threading.Lock()
         self._plans = {}  # name -> (template, variables, set, leader, restart policy)
@@ -151,6 +152,8 @@ class Cluster:
         return "\n".join(lines)
 
     def close(self):
+        for stop in self.before_close:
+            stop()
         for running in self.pods.values():
             running.remove()
         self._makers.shutdown()

@@ -44,6 +44,7 @@ class SteadyClient:
         self._cluster = cluster
         self._stop = threading.Event()
         self._answered = threading.Condition()
+        cluster.before_close.append(self._stop.set)  # a test that fails does not stop it
         self._threads = cluster.network.threads(1)
         self._loop = self._threads.submit(self._ask_on)
 
