@@ -82,8 +82,8 @@ def test_a_question_is_answered_in_the_page(group, page, tmp_path):
         return page.call("Runtime.evaluate", expression=expression)["result"].get("value")
 
     def answered():
-        turn = look("(document.querySelectorAll('.turn')[1] || {}).innerText || ''")
-        return turn if look("document.getElementById('send').textContent") == "Send" and turn else None
+        return look("document.getElementById('send').textContent === 'Send' && "
+                    "(document.querySelectorAll('.turn')[1] || {}).innerText || ''")
 
     turn = wait_until(answered, "an answer")
     assert re.search(r"Thought for [\d.]+ s", turn), turn
