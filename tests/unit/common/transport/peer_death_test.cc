@@ -170,10 +170,12 @@ TEST_P(PeerDeathOver, GetsItsMemoryBackFromAFrozenPartner) {
 }
 
 TEST_P(PeerDeathOver, EndsAChunkTransferToAFrozenPartner) {
-  partner_.Signal(SIGSTOP);
   std::vector<std::byte> chunk(1 << 20);
-  auto sender = *ChunkSender::Create(transport_.get(), partner_.address(), 1, Soon(),
+  auto created = ChunkSender::Create(transport_.get(), partner_.address(), 1, Soon(),
                                      {.max_in_flight_bytes = 2 << 20, .max_in_flight_chunks = 8});
+  ASSERT_TRUE(created.ok()) << created.status();
+  auto sender = *std::move(created);
+  partner_.Signal(SIGSTOP);
   absl::Status status;
   int accepted = 0;
   while (status.ok() && accepted < 10) {
