@@ -134,9 +134,9 @@ class Transport {
 
   // Connects and exchanges hellos, each time: the same address twice gives the same peer while it
   // stands at both ends, and a fresh one where the partner has lost it. The hello is repeated until
-  // it is answered, after a while over a fresh connection. Errors: InvalidArgument (address),
-  // DeadlineExceeded, Unavailable, FailedPrecondition (other frame version). Not from the
-  // transport's thread.
+  // it is answered; a standing connection that does not answer is given up. Errors: InvalidArgument
+  // (address), DeadlineExceeded, Unavailable, FailedPrecondition (other frame version). Not from
+  // the transport's thread.
   virtual absl::StatusOr<std::shared_ptr<Peer>> Connect(absl::string_view address,
                                                         absl::Time deadline) = 0;
 

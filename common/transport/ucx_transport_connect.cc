@@ -19,10 +19,10 @@ constexpr size_t kMaxPeers = 1024;
 constexpr size_t kMaxHelloBytes = kMaxAddressBytes + 256;
 // How often a hello is said until it is answered.
 constexpr absl::Duration kHelloInterval = absl::Milliseconds(100);
-// How long an endpoint may show no life before the hello goes over a fresh one; doubles each time,
-// so that a partner that is merely slow gets to answer.
-constexpr absl::Duration kFirstSilence = absl::Seconds(1);
-// The same of a connection that stood before: others may use it, and their payloads go first.
+// How long a connection that stood before may leave a hello unanswered: others may use it, and
+// their payloads go first. One that never stood is not given up for silence: UCX pairs the nth
+// endpoint of one end with the nth of the other, and a partner that answers the second meets the
+// first.
 constexpr absl::Duration kStandingSilence = absl::Seconds(5);
 // Endpoints that may break before their hello is answered: one may have met the partner while it
 // closed an older connection, two met nobody.
@@ -101,14 +101,13 @@ absl::StatusOr<std::shared_ptr<Peer>> UcxTransport::Connect(absl::string_view ad
   std::unique_lock lock(core_->mutex);
   const uint64_t call = next_call_++;
   int num_broken = 0;
-  for (absl::Duration silence = kFirstSilence;; silence *= 2) {
+  while (true) {
     std::shared_ptr<UcxPeer> peer = FindByAddress(address);
     if (peer == nullptr) {
       ASSIGN_OR_RETURN(peer, OpenPeer(address));
     }
-    const absl::Duration patience =
-        peer->established() ? std::max(silence, kStandingSilence) : silence;
-    const absl::Time limit = std::min(deadline, absl::Now() + patience);
+    const absl::Time limit =
+        peer->established() ? std::min(deadline, absl::Now() + kStandingSilence) : deadline;
     if (AwaitAnswer(lock, peer, call, limit)) return peer;
     const bool was_silent = !peer->failed();
     const bool is_over = absl::Now() >= deadline;
