@@ -3,43 +3,29 @@
 #include <ctime>
 #include <memory>
 
-#include "common/status/status_macros.h"
-#include "openssl/bio.h"
-#include "openssl/evp.h"
 #include "openssl/pem.h"
-#include "openssl/x509.h"
-#include "openssl/x509v3.h"
+
+#include "common/rpc/openssl_handles.h"
+#include "common/status/status_macros.h"
 
 namespace baton {
 namespace {
 
-template <auto Free>
-struct Freer {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Freer<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using Names = std::unique_ptr<GENERAL_NAMES, Freer<GENERAL_NAMES_free>>;
-
-Bio ReadFrom(absl::string_view text) {
-  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+BioHandle ReadFrom(absl::string_view text) {
+  return BioHandle(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
 
 // A key with a passphrase is refused; OpenSSL would ask the terminal.
 int NoPassphrase(char*, int, int, void*) { return 0; }
 
-absl::StatusOr<Certificate> ParseCertificate(absl::string_view pem) {
-  Certificate parsed(PEM_read_bio_X509(ReadFrom(pem).get(), nullptr, nullptr, nullptr));
+absl::StatusOr<CertificateHandle> ParseCertificate(absl::string_view pem) {
+  CertificateHandle parsed(PEM_read_bio_X509(ReadFrom(pem).get(), nullptr, nullptr, nullptr));
   if (parsed == nullptr) return absl::InvalidArgumentError("holds no PEM certificate");
   return parsed;
 }
 
 std::vector<std::string> UrisOf(const X509* certificate) {
-  const Names names(static_cast<GENERAL_NAMES*>(
+  const NamesHandle names(static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
   std::vector<std::string> uris;
   for (int i = 0; names != nullptr && i < sk_GENERAL_NAME_num(names.get()); ++i) {
@@ -56,8 +42,8 @@ std::vector<std::string> UrisOf(const X509* certificate) {
 
 absl::StatusOr<CertificateFacts> ReadCertificate(absl::string_view certificate,
                                                  absl::string_view key) {
-  ASSIGN_OR_RETURN(const Certificate parsed, ParseCertificate(certificate));
-  const Key private_key(
+  ASSIGN_OR_RETURN(const CertificateHandle parsed, ParseCertificate(certificate));
+  const KeyHandle private_key(
       PEM_read_bio_PrivateKey(ReadFrom(key).get(), nullptr, &NoPassphrase, nullptr));
   if (private_key == nullptr) return absl::InvalidArgumentError("the key is no PEM private key");
   if (X509_check_private_key(parsed.get(), private_key.get()) != 1)

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -65,7 +66,7 @@ class StubAnswer final : public grpc::ServerWriteReactor<v1::SubmitResponse> {
   v1::SubmitResponse response_;
 };
 
-// Says four times a second that the group is ready.
+// Says five times a second that the group is ready.
 class StubGroup final : public grpc::ServerWriteReactor<v1::GroupState> {
  public:
   explicit StubGroup(const std::string& fingerprint) {
@@ -78,17 +79,15 @@ class StubGroup final : public grpc::ServerWriteReactor<v1::GroupState> {
     state_.set_max_model_len(4096);
     state_.set_model_fingerprint(fingerprint);
     beat_ = std::thread([this] {
-      for (bool again = true; again;) {
-        {
-          const std::lock_guard<std::mutex> lock(mutex_);
-          again = !over_;
-          if (again && !writing_) {
-            writing_ = true;
-            StartWrite(&state_);
-          }
+      std::unique_lock<std::mutex> lock(mutex_);
+      while (!over_) {
+        if (!writing_) {
+          writing_ = true;
+          StartWrite(&state_);
         }
-        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        ended_.wait_for(lock, std::chrono::milliseconds(200), [this] { return over_; });
       }
+      lock.unlock();
       Finish(grpc::Status::OK);
     });
   }
@@ -96,10 +95,12 @@ class StubGroup final : public grpc::ServerWriteReactor<v1::GroupState> {
     const std::lock_guard<std::mutex> lock(mutex_);
     writing_ = false;
     over_ = over_ || !ok;
+    if (over_) ended_.notify_one();
   }
   void OnCancel() override {
     const std::lock_guard<std::mutex> lock(mutex_);
     over_ = true;
+    ended_.notify_one();
   }
   void OnDone() override {
     beat_.join();
@@ -112,6 +113,7 @@ class StubGroup final : public grpc::ServerWriteReactor<v1::GroupState> {
   std::mutex mutex_;
   bool writing_ = false;
   bool over_ = false;
+  std::condition_variable ended_;
   std::thread beat_;
 };
 

@@ -4,26 +4,12 @@
 #include <iostream>
 
 #include "absl/time/clock.h"
-
-#include "openssl/bio.h"
-#include "openssl/evp.h"
 #include "openssl/pem.h"
-#include "openssl/x509.h"
-#include "openssl/x509v3.h"
+
+#include "common/rpc/openssl_handles.h"
 
 namespace baton::fakes {
 namespace {
-
-template <auto Free>
-struct Freer {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Freer<BIO_free_all>>;
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
 
 void Must(bool done, const char* what) {
   if (done) return;
@@ -38,13 +24,13 @@ std::string TextOf(BIO* bio) {
 }
 
 std::string Pem(const X509* certificate) {
-  const Bio bio(BIO_new(BIO_s_mem()));
+  const BioHandle bio(BIO_new(BIO_s_mem()));
   Must(PEM_write_bio_X509(bio.get(), certificate) == 1, "write a certificate");
   return TextOf(bio.get());
 }
 
 std::string Pem(const EVP_PKEY* key) {
-  const Bio bio(BIO_new(BIO_s_mem()));
+  const BioHandle bio(BIO_new(BIO_s_mem()));
   Must(PEM_write_bio_PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr) == 1,
        "write a key");
   return TextOf(bio.get());
@@ -57,10 +43,10 @@ void AddExtension(X509* certificate, int nid, const std::string& value) {
 }
 
 // Without extensions and signature.
-Certificate MakeBlank(EVP_PKEY* key, const X509* issuer, const std::string& name,
-                      absl::Time not_after) {
+CertificateHandle MakeBlank(EVP_PKEY* key, const X509* issuer, const std::string& name,
+                            absl::Time not_after) {
   static long serial = 1;
-  Certificate made(X509_new());
+  CertificateHandle made(X509_new());
   X509_set_version(made.get(), X509_VERSION_3);
   ASN1_INTEGER_set(X509_get_serialNumber(made.get()), serial++);
   X509_gmtime_adj(X509_getm_notBefore(made.get()), -3600);
@@ -76,8 +62,8 @@ Certificate MakeBlank(EVP_PKEY* key, const X509* issuer, const std::string& name
 }  // namespace
 
 struct TestAuthority::State {
-  Key key;
-  Certificate certificate;
+  KeyHandle key;
+  CertificateHandle certificate;
 };
 
 TestAuthority::TestAuthority() : state_(std::make_unique<State>()) {
@@ -95,9 +81,9 @@ TestAuthority::~TestAuthority() = default;
 std::string TestAuthority::certificate() const { return Pem(state_->certificate.get()); }
 
 KeyedCertificate TestAuthority::Issue(const std::string& names, absl::Time not_after) const {
-  const Key key(EVP_EC_gen("P-256"));
+  const KeyHandle key(EVP_EC_gen("P-256"));
   Must(key != nullptr, "make a key");
-  const Certificate made = MakeBlank(key.get(), state_->certificate.get(), "leaf", not_after);
+  const CertificateHandle made = MakeBlank(key.get(), state_->certificate.get(), "leaf", not_after);
   if (!names.empty()) AddExtension(made.get(), NID_subject_alt_name, names);
   Must(X509_sign(made.get(), state_->key.get(), EVP_sha256()) != 0, "sign");
   return {.certificate = Pem(made.get()), .key = Pem(key.get())};

@@ -5,7 +5,6 @@
 #include <string>
 
 #include "absl/time/time.h"
-
 #include "openssl/types.h"
 
 namespace baton::fakes {

@@ -8,7 +8,6 @@
 #include "boost/asio/buffer.hpp"
 #include "boost/asio/error.hpp"
 #include "boost/asio/post.hpp"
-
 #include "openssl/err.h"
 
 namespace baton::gateway {

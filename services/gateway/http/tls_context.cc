@@ -6,10 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
+#include "openssl/err.h"
 
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
-#include "openssl/err.h"
 
 namespace baton::gateway {
 namespace {
