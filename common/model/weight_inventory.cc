@@ -197,6 +197,10 @@ std::vector<WeightSpec> StageInventory(const ModelConfig& config, const StageSha
   if (stage.has_embedding || head_is_embedding) ListEmbedding(config, list);
   ListLayers(config, stage.layer_begin, stage.layer_end, list);
   if (stage.has_head) ListOutput(config, list);
+  if (stage.has_mtp) {
+    BATON_CHECK(stage.has_head && config.num_mtp_layers > 0) << "no MTP module to draft with";
+    ListMtpModule(config, config.num_layers, list);
+  }
   return specs;
 }
 

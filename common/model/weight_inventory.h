@@ -50,6 +50,11 @@ struct StageShape {
   int64_t layer_end = 0;
   bool has_embedding = false;
   bool has_head = false;  // final norm and lm_head (the embedding table again when tied)
+  bool has_mtp = false;   // the first MTP module, which drafts; only with the head
+
+  int64_t num_layers() const { return layer_end - layer_begin; }
+  // Layers that keep a KV cache: the MTP module is one more, behind the others.
+  int64_t num_cached_layers() const { return num_layers() + (has_mtp ? 1 : 0); }
 };
 
 // All tensors of the checkpoint, in layer order: embedding, layers, norm, head, MTP modules.

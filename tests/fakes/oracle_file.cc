@@ -28,6 +28,20 @@ absl::StatusOr<std::vector<OracleSequence>> ReadOracle(const std::string& path) 
   return sequences;
 }
 
+absl::StatusOr<std::map<int, std::vector<OracleTop>>> ReadMtpOracle(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return absl::NotFoundError(path);
+  std::map<int, std::vector<OracleTop>> predictions;
+  for (std::string line; std::getline(file, line);) {
+    const nlohmann::json entry = nlohmann::json::parse(line);
+    std::vector<OracleTop>& tops = predictions[entry["id"]];
+    for (const nlohmann::json& top : entry["predictions"]) {
+      tops.push_back({top["position"], top["ids"], top["logprobs"]});
+    }
+  }
+  return predictions;
+}
+
 absl::StatusOr<OracleErrors> ReadOracleErrors(const std::string& path, const std::string& form) {
   std::ifstream file(path);
   if (!file) return absl::NotFoundError(path);

@@ -36,6 +36,10 @@ struct OracleErrors {
 // `path`: fp8.jsonl or bf16.jsonl.
 absl::StatusOr<std::vector<OracleSequence>> ReadOracle(const std::string& path);
 
+// `path`: mtp-fp8.jsonl. What the MTP module predicts, by the id of the sequence: an entry at
+// position p, for the token at p + 2 of a sequence that goes on as the oracle did.
+absl::StatusOr<std::map<int, std::vector<OracleTop>>> ReadMtpOracle(const std::string& path);
+
 // `path`: summary.json; `form`: "fp8" or "bf16".
 absl::StatusOr<OracleErrors> ReadOracleErrors(const std::string& path, const std::string& form);
 

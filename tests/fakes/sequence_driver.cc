@@ -56,8 +56,13 @@ void SequenceDriver::AddPart(const Part& part, stage::StepWork& work) {
   }
   sequence.num_told = size;
   sequence.num_computed += chunk.num_tokens;
-  GrowBlocks(sequence, chunk);
   chunk.sample = sequence.num_computed == size;
+  if (chunk.sample && !sequence.drafts.empty()) {
+    chunk.draft_token_ids = std::exchange(sequence.drafts, {});
+    chunk.num_tokens += static_cast<uint32_t>(chunk.draft_token_ids.size());
+    sequence.num_drafts += static_cast<uint32_t>(chunk.draft_token_ids.size());
+  }
+  GrowBlocks(chunk.begin + chunk.num_tokens, sequence, chunk);
   work.chunks.push_back(std::move(chunk));
 }
 
@@ -70,12 +75,13 @@ void SequenceDriver::AddFedPart(uint64_t sequence_id, stage::StepWork& work) {
   chunk.sample = true;
   chunk.feedback_step_id = group_->last_step_id();
   sequence.num_told = ++sequence.num_computed;
-  GrowBlocks(sequence, chunk);
+  GrowBlocks(sequence.num_computed, sequence, chunk);
   work.chunks.push_back(std::move(chunk));
 }
 
-void SequenceDriver::GrowBlocks(DrivenSequence& sequence, stage::ChunkWork& chunk) {
-  const size_t needed = (sequence.num_computed + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
+void SequenceDriver::GrowBlocks(uint32_t num_tokens, DrivenSequence& sequence,
+                                stage::ChunkWork& chunk) {
+  const size_t needed = (num_tokens + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
   while (sequence.blocks.size() < needed) {
     HoldBlock(free_blocks_.back(), sequence, chunk);
     free_blocks_.pop_back();
@@ -104,11 +110,20 @@ absl::Status SequenceDriver::TakeIn(absl::StatusOr<stage::StepOutput> result) {
       sequence.scores[position++] = std::move(score);
     }
   }
+  uint64_t last_id = 0;
   for (stage::DrawnToken& token : output.tokens) {
     DrivenSequence& sequence = sequences_.at(token.sequence_id);
     if (token.position != sequence.tokens.size()) return absl::InternalError("wrong position");
+    if (token.sequence_id == last_id) {  // the draft before it was right, and is computed
+      ++sequence.num_computed;
+      ++sequence.num_right;
+    }
+    last_id = token.sequence_id;
     sequence.tokens.push_back(token.token_id);
     if (token.logprobs.has_value()) sequence.scores[token.position] = *std::move(token.logprobs);
+  }
+  for (stage::DraftedTokens& drafts : output.drafts) {
+    sequences_.at(drafts.sequence_id).drafts = std::move(drafts.token_ids);
   }
   return absl::OkStatus();
 }
@@ -153,6 +168,7 @@ void SequenceDriver::Preempt(uint64_t sequence_id) {
   DrivenSequence& sequence = sequences_.at(sequence_id);
   if (sequence.num_told > 0) finished_.push_back(sequence_id);
   ReturnBlocks(sequence);
+  sequence.drafts.clear();
   sequence.num_computed = 0;
   sequence.num_cached = 0;
   sequence.num_told = 0;

@@ -21,6 +21,10 @@ struct DrivenSequence {
   // By the position of the token that they speak of.
   std::map<uint32_t, stage::PositionScores> scores;
 
+  std::vector<uint32_t> drafts;  // guesses of what follows `tokens`, for the next step
+  uint32_t num_drafts = 0;       // checked so far
+  uint32_t num_right = 0;        // of these, drawn
+
   uint32_t num_computed = 0;
   uint32_t num_told = 0;  // tokens that the stages know; 0: the sequence is new to them
   std::vector<uint32_t> blocks;
@@ -71,8 +75,8 @@ class SequenceDriver {
   void AddPart(const Part& part, stage::StepWork& work);
   // A row for the token that the last step submitted samples.
   void AddFedPart(uint64_t sequence_id, stage::StepWork& work);
-  // Blocks for the positions computed so far, into the chunk.
-  void GrowBlocks(DrivenSequence& sequence, stage::ChunkWork& chunk);
+  // Blocks for the first `num_tokens` positions, into the chunk.
+  void GrowBlocks(uint32_t num_tokens, DrivenSequence& sequence, stage::ChunkWork& chunk);
   absl::Status TakeIn(absl::StatusOr<stage::StepOutput> output);
   void ReturnBlocks(DrivenSequence& sequence);
 

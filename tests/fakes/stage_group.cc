@@ -80,6 +80,7 @@ absl::Status StageGroup::AddStage(const StageShape& shape) {
   executor_options.max_step_tokens = options_.max_step_tokens;
   executor_options.max_step_sequences = options_.max_step_sequences;
   executor_options.max_steps_in_flight = options_.max_steps_in_flight;
+  executor_options.num_speculative_tokens = options_.num_speculative_tokens;
   executor_options.tap = options_.tap;
   ASSIGN_OR_RETURN(stage.executor, stage::StageExecutor::Create(executor_options, std::move(team),
                                                                 stage.results.get()));
@@ -111,8 +112,9 @@ absl::Status StageGroup::BeginEpoch() {
     epoch.num_blocks = options_.num_blocks;
     epoch.source = i == 0 ? nullptr : pipes_[i - 1].get();
     epoch.sink = i + 1 == stages_.size() ? nullptr : pipes_[i].get();
-    if (stages_.size() > 1 && i == 0) epoch.token_source = token_pipe_.get();
-    if (stages_.size() > 1 && i + 1 == stages_.size()) epoch.token_sink = token_pipe_.get();
+    const bool feeds_back = stages_.size() > 1 && options_.num_speculative_tokens == 0;
+    if (feeds_back && i == 0) epoch.token_source = token_pipe_.get();
+    if (feeds_back && i + 1 == stages_.size()) epoch.token_sink = token_pipe_.get();
     epoch.deadline = absl::Now() + kLongestStep;
     RETURN_IF_ERROR(stages_[i].executor->BeginEpoch(epoch));
     stages_[i].results->Clear();

@@ -64,11 +64,9 @@ absl::Status DeviceRunner::ResizeCache(int64_t num_blocks) {
   if (cache_ != nullptr && cache_->num_blocks() == num_blocks) return absl::OkStatus();
   const WorkspaceShape& shape = options_.shape;
   cache_.reset();
-  ASSIGN_OR_RETURN(
-      cache_,
-      KvCache::Create(KvShapeOf(shape.config, shape.stage.layer_end - shape.stage.layer_begin,
-                                shape.compute_type),
-                      num_blocks, device_.ops.get()));
+  ASSIGN_OR_RETURN(cache_, KvCache::Create(KvShapeOf(shape.config, shape.stage.num_cached_layers(),
+                                                     shape.compute_type),
+                                           num_blocks, device_.ops.get()));
   model_->UseCache(cache_.get());
   return absl::OkStatus();
 }
@@ -163,6 +161,7 @@ bool DeviceRunner::ReceiveTokens(const QueuedStep& step) {
 }
 
 void DeviceRunner::SendTokens(const QueuedStep& step, const StepOutput& output) {
+  if (!options_.feeds_back) return;
   if (!is_first() || !options_.shape.stage.has_head || step.batch->draws.empty()) return;
   std::vector<TokenFeedback::Token> tokens;
   std::vector<uint32_t> ids;  // one per draw
@@ -183,6 +182,24 @@ void DeviceRunner::SendTokens(const QueuedStep& step, const StepOutput& output) 
   Break(step, Annotate(sent, absl::StrCat("sending tokens of step ", step.batch->step_id)));
 }
 
+void DeviceRunner::Draft(const StepBatch& batch, StepOutput& output) {
+  DrawExchange::Draws draws;
+  if (!is_first()) {
+    draws = options_.draws->Ask(batch.step_id);
+  } else {
+    auto counted = std::make_shared<std::vector<CountedDraw>>();
+    for (uint32_t i = 0; i < batch.draws.size() && counted->size() < output.tokens.size(); ++i) {
+      const DrawnToken& next = output.tokens[counted->size()];
+      const DrawRow& draw = batch.draws[i];
+      if (next.sequence_id != draw.sequence_id || next.position != draw.position) continue;
+      counted->push_back({i, next.token_id});
+    }
+    draws = std::move(counted);
+    options_.draws->Tell(batch.step_id, draws);
+  }
+  output.drafts = model_->Draft(batch, *draws, options_.num_drafts);
+}
+
 StepOutput DeviceRunner::Compute(const QueuedStep& step, const StepBatch& batch, Timing& timing) {
   model_->LoadStep(batch);
   if (options_.shape.stage.has_embedding) {
@@ -194,6 +211,7 @@ StepOutput DeviceRunner::Compute(const QueuedStep& step, const StepBatch& batch,
   model_->RunLayers();
   StepOutput output;
   if (options_.shape.stage.has_head) output = model_->ComputeOutput(batch);
+  if (options_.shape.stage.has_mtp) Draft(batch, output);
   timing.computed = Clock::now();
   if (options_.shape.stage.has_head) {
     SendTokens(step, output);

@@ -13,6 +13,7 @@
 
 #include "common/structured_output/vocabulary_trie.h"
 #include "kernels/api/ops.h"
+#include "services/stage_worker/execution/draw_exchange.h"
 #include "services/stage_worker/execution/queued_step.h"
 #include "services/stage_worker/execution/step_result.h"
 #include "services/stage_worker/execution/step_vote.h"
@@ -28,8 +29,11 @@ struct DeviceRunnerOptions {
   WorkspaceShape shape;  // num_local_ranks is filled in from the device
   absl::Duration step_timeout;
   int64_t max_steps_in_flight = 1;
+  int64_t num_drafts = 0;  // behind each token that is drawn; with the MTP module
+  bool feeds_back = true;  // what is drawn is handed on to later steps
   ActivationTap* tap = nullptr;
   StepVote* vote = nullptr;          // must outlive the runner
+  DrawExchange* draws = nullptr;     // likewise; of a stage with the MTP module
   StepObserver* observer = nullptr;  // must outlive the runner
 };
 
@@ -66,6 +70,8 @@ class DeviceRunner final {
   void SendStream(const QueuedStep& step);
   // Hands on what was drawn: to the other devices and later steps, and to the first stage.
   void SendTokens(const QueuedStep& step, const StepOutput& output);
+  // Guesses what follows, into `output`.
+  void Draft(const StepBatch& batch, StepOutput& output);
   void Break(const QueuedStep& step, const absl::Status& status);
   HiddenStateKey KeyOf(const QueuedStep& step, int local_rank) const;
   bool is_first() const { return device_.first_rank == 0; }

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/log/check.h"
+#include "common/model/speculative_config.h"
 #include "common/status/status_macros.h"
 #include "kernels/api/attention.h"
 #include "services/stage_worker/execution/device_loop.h"
@@ -38,6 +39,8 @@ absl::Status CheckOptions(const StageExecutorOptions& options, const kernels::Te
   RETURN_IF_ERROR(CheckRange("max_step_tokens", options.max_step_tokens, 1, 1 << 20));
   RETURN_IF_ERROR(CheckRange("max_step_sequences", options.max_step_sequences, 1, 1 << 20));
   RETURN_IF_ERROR(CheckRange("max_steps_in_flight", options.max_steps_in_flight, 1, 1024));
+  RETURN_IF_ERROR(CheckRange("num_speculative_tokens", options.num_speculative_tokens, 0,
+                             config.num_mtp_layers > 0 ? kMaxSpeculativeTokens : 0));
   int num_ranks = 0;
   for (const kernels::Team::Device& device : team.devices) num_ranks += device.num_ranks;
   return CheckRange("ranks of the team", num_ranks, options.num_ranks, options.num_ranks);
@@ -50,9 +53,10 @@ struct StageExecutor::Impl {
       : options(stage_options),
         backend_name(team.name),
         vote(static_cast<int>(team.devices.size())),
+        draws(static_cast<int>(team.devices.size())),
         sequences({stage_options.config.vocab_size, stage_options.max_model_len,
                    stage_options.max_step_tokens, stage_options.max_step_sequences,
-                   stage_options.stage.has_head}) {}
+                   stage_options.stage.has_head, stage_options.num_speculative_tokens}) {}
 
   bool WaitIdle(absl::Time deadline) {
     for (const auto& loop : loops) {
@@ -64,6 +68,7 @@ struct StageExecutor::Impl {
   const StageExecutorOptions options;
   const std::string backend_name;
   StepVote vote;
+  DrawExchange draws;
   SequenceTable sequences;
   std::shared_ptr<EpochState> NewEpoch(const EpochOptions& epoch_options) const;
 
@@ -94,8 +99,10 @@ StageExecutor::StageExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 StageExecutor::~StageExecutor() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<StageExecutor>> StageExecutor::Create(
-    const StageExecutorOptions& options, kernels::Team team, StepObserver* observer) {
-  RETURN_IF_ERROR(CheckOptions(options, team));
+    const StageExecutorOptions& given, kernels::Team team, StepObserver* observer) {
+  RETURN_IF_ERROR(CheckOptions(given, team));
+  StageExecutorOptions options = given;
+  options.stage.has_mtp = options.stage.has_head && options.num_speculative_tokens > 0;
   auto impl = std::make_unique<Impl>(options, team);
   DeviceRunnerOptions runner_options;
   runner_options.shape = {options.config,
@@ -108,8 +115,11 @@ absl::StatusOr<std::unique_ptr<StageExecutor>> StageExecutor::Create(
                           options.max_model_len};
   runner_options.step_timeout = options.step_timeout;
   runner_options.max_steps_in_flight = options.max_steps_in_flight;
+  runner_options.num_drafts = options.num_speculative_tokens;
+  runner_options.feeds_back = options.num_speculative_tokens == 0;
   runner_options.tap = options.tap;
   runner_options.vote = &impl->vote;
+  runner_options.draws = &impl->draws;
   runner_options.observer = observer;
   for (kernels::Team::Device& device : team.devices) {
     ASSIGN_OR_RETURN(std::unique_ptr<DeviceRunner> runner,
@@ -141,9 +151,10 @@ absl::StatusOr<MemoryPlan> StageExecutor::PlanMemory(uint64_t memory_bytes,
     plan.weight_bytes += runner->weight_store().resident_bytes();
     plan.workspace_bytes += runner->workspace_bytes();
   }
-  const int64_t num_layers = options.stage.layer_end - options.stage.layer_begin;
-  plan.kv_block_bytes = KvShapeOf(options.config, num_layers, options.compute_type).block_bytes() *
-                        impl_->runners.size();
+  plan.kv_block_bytes =
+      KvShapeOf(options.config, options.stage.num_cached_layers(), options.compute_type)
+          .block_bytes() *
+      impl_->runners.size();
   const int64_t min_blocks =
       (options.max_model_len + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
   return DivideMemory(plan, min_blocks, wanted_blocks);
@@ -161,8 +172,9 @@ absl::Status StageExecutor::BeginEpoch(const EpochOptions& options) {
       (options.sink == nullptr) != stage.has_head) {
     return absl::FailedPreconditionError("a stage between others needs a source and a sink");
   }
-  if ((options.token_source != nullptr) != (stage.has_embedding && !stage.has_head) ||
-      (options.token_sink != nullptr) != (stage.has_head && !stage.has_embedding)) {
+  const bool feeds_back = impl_->options.num_speculative_tokens == 0;
+  if ((options.token_source != nullptr) != (feeds_back && stage.has_embedding && !stage.has_head) ||
+      (options.token_sink != nullptr) != (feeds_back && stage.has_head && !stage.has_embedding)) {
     return absl::FailedPreconditionError("the last stage sends its tokens to the first");
   }
   if (impl_->epoch != nullptr && options.epoch <= impl_->epoch->epoch) {

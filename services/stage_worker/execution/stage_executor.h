@@ -52,6 +52,9 @@ struct StageExecutorOptions {
   int64_t max_step_tokens = 0;
   int64_t max_step_sequences = 0;
   int64_t max_steps_in_flight = 1;  // bound of each device's queue
+  // Tokens that the last stage guesses behind each that it draws, with the MTP module;
+  // [0, kMaxSpeculativeTokens]. Unless it is 0, nothing is fed back from step to step.
+  int64_t num_speculative_tokens = 0;
   // Longest wait of one step for its neighbours.
   absl::Duration step_timeout = absl::Seconds(30);
   // Sees activations of the first device; may be null; must outlive the executor.

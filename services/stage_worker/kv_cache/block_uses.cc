@@ -1,5 +1,7 @@
 #include "services/stage_worker/kv_cache/block_uses.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 #include "kernels/api/attention.h"
@@ -45,6 +47,11 @@ absl::Status BlockUsesDraft::Write(uint32_t block, uint32_t begin, uint32_t end)
   }
   use.num_written = end;
   return absl::OkStatus();
+}
+
+void BlockUsesDraft::Unwrite(uint32_t block, uint32_t begin) {
+  BlockUses::Use& use = Of(block);
+  use.num_written = std::min(use.num_written, begin);
 }
 
 void BlockUsesDraft::Commit() {

@@ -52,6 +52,9 @@ class BlockUsesDraft final {
   // A row writes slots [begin, end) of `block`: nobody else may hold it, and they must follow what
   // is written.
   absl::Status Write(uint32_t block, uint32_t begin, uint32_t end);
+  // What stands in `block` from slot `begin` on was a guess that proved wrong: it is to be written
+  // again.
+  void Unwrite(uint32_t block, uint32_t begin);
 
   void Commit();
 

@@ -16,22 +16,13 @@ int64_t BlocksFor(int64_t num_tokens) {
   return (num_tokens + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
 }
 
-// Appends the rows of `chunk`, whose sequence has index `sequence_row` in the batch.
-void AddRows(const ChunkWork& chunk, const std::vector<uint32_t>& tokens, int32_t sequence_row,
-             StepBatch& batch) {
-  for (uint32_t position = chunk.begin; position < chunk.begin + chunk.num_tokens; ++position) {
-    batch.token_ids.push_back(tokens[position]);
-    batch.positions.push_back(static_cast<int32_t>(position));
-    batch.sequence_rows.push_back(sequence_row);
-  }
-}
-
 }  // namespace
 
 struct SequenceTable::Standing {
   int64_t num_tokens = 0;
   int64_t num_computed = 0;
   const std::vector<uint32_t>* blocks = nullptr;  // null: none yet
+  const std::vector<uint32_t>* drafts = nullptr;  // null: none yet
   uint64_t sample_step_id = 0;
   bool lacks_history = false;     // needed for its next draw, and a token is not known
   int64_t num_cached_blocks = 0;  // first ones of those that the chunk adds
@@ -40,6 +31,31 @@ struct SequenceTable::Standing {
 void SequenceTable::Reset(int64_t num_blocks) {
   sequences_.clear();
   block_uses_.Reset(num_blocks);
+}
+
+// Also of a first chunk: what lies before it in its blocks must be its own beginning.
+absl::Status SequenceTable::CheckBegin(const ChunkWork& chunk, const Standing& standing) {
+  const int64_t num_drafts =
+      standing.drafts == nullptr ? 0 : static_cast<int64_t>(standing.drafts->size());
+  const int64_t num_right = chunk.begin - standing.num_computed;
+  if (num_right < 0 || num_right > num_drafts) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "sequence ", chunk.sequence_id, ": chunk begins at a wrong position: ", chunk.begin,
+        ", need ", standing.num_computed, num_drafts > 0 ? " or up to so many more: " : "",
+        num_drafts > 0 ? absl::StrCat(num_drafts) : ""));
+  }
+  // Drafts stand behind all that was known.
+  for (int64_t i = 0; i < num_right; ++i) {
+    const auto index = static_cast<size_t>(i);
+    if (index < chunk.appended_token_ids.size() &&
+        chunk.appended_token_ids[index] == (*standing.drafts)[index]) {
+      continue;
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat("sequence ", chunk.sequence_id, ": chunk begins at ", chunk.begin,
+                     " behind a draft that is not the token at ", standing.num_computed + i));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SequenceTable::CheckFeedback(const ChunkWork& chunk, const Standing& standing) const {
@@ -63,19 +79,16 @@ absl::Status SequenceTable::CheckChunk(const ChunkWork& chunk, const Standing& s
         absl::StrCat("sequence ", chunk.sequence_id, ": ", what, ": ", have, ", need ", want));
   };
   RETURN_IF_ERROR(CheckFeedback(chunk, standing));
-  const int64_t begin = chunk.begin;
-  const int64_t end = begin + chunk.num_tokens;
-  const int64_t num_tokens = standing.num_tokens +
-                             static_cast<int64_t>(chunk.appended_token_ids.size()) +
-                             (chunk.feedback_step_id > 0 ? 1 : 0);
+  RETURN_IF_ERROR(CheckBegin(chunk, standing));
+  const int64_t end = int64_t{chunk.begin} + chunk.num_tokens;
+  const int64_t num_tokens =
+      standing.num_tokens +
+      static_cast<int64_t>(chunk.appended_token_ids.size() + chunk.draft_token_ids.size()) +
+      (chunk.feedback_step_id > 0 ? 1 : 0);
   if (num_tokens > limits_.max_model_len) {
     return refuse("tokens beyond max_model_len", num_tokens, limits_.max_model_len);
   }
   if (end > num_tokens) return refuse("tokens known", num_tokens, end);
-  // Also of a first chunk: what lies before it in its blocks must be its own beginning.
-  if (begin != standing.num_computed) {
-    return refuse("chunk begins at a wrong position", begin, standing.num_computed);
-  }
   if (chunk.sample && end != num_tokens) return refuse("samples before its end", end, num_tokens);
   if (chunk.sample && standing.lacks_history) {
     return absl::InvalidArgumentError(absl::StrCat("sequence ", chunk.sequence_id,
@@ -108,6 +121,16 @@ absl::Status SequenceTable::UseBlocks(const ChunkWork& chunk, const Standing& st
     RETURN_IF_ERROR(i < num_cached ? uses->Share(block) : uses->Take(block));
   }
   const size_t num_old = standing.blocks == nullptr ? 0 : standing.blocks->size();
+  if (standing.drafts != nullptr && !standing.drafts->empty()) {
+    const int64_t drafts_end =
+        standing.num_computed + static_cast<int64_t>(standing.drafts->size());
+    for (int64_t wrong = chunk.begin; wrong < drafts_end;) {
+      const int64_t index = wrong / kernels::kBlockTokens;
+      uses->Unwrite((*standing.blocks)[static_cast<size_t>(index)],
+                    static_cast<uint32_t>(wrong % kernels::kBlockTokens));
+      wrong = (index + 1) * kernels::kBlockTokens;
+    }
+  }
   const uint32_t end = chunk.begin + chunk.num_tokens;
   for (uint32_t begin = chunk.begin; begin < end;) {
     const uint32_t index = begin / kernels::kBlockTokens;
@@ -155,6 +178,7 @@ absl::Status SequenceTable::CheckAgainstTable(const StepWork& work, BlockUsesDra
       standing = {static_cast<int64_t>(sequence.tokens.size()),
                   sequence.num_computed,
                   &sequence.blocks,
+                  &sequence.drafts,
                   sequence.sample_step_id,
                   sequence.sampling->needs_history() && !sequence.unknown_positions.empty(),
                   sequence.blocks.empty() ? BlocksFor(sequence.num_computed) : 0};
@@ -200,7 +224,31 @@ void SequenceTable::Extend(Sequence& sequence, const ChunkWork& chunk, uint64_t 
                          chunk.appended_token_ids.end());
   sequence.blocks.insert(sequence.blocks.end(), chunk.new_block_ids.begin(),
                          chunk.new_block_ids.end());
-  sequence.num_computed = chunk.begin + chunk.num_tokens;
+  sequence.drafts = chunk.draft_token_ids;
+  sequence.num_computed =
+      chunk.begin + chunk.num_tokens - static_cast<uint32_t>(sequence.drafts.size());
+}
+
+int64_t SequenceTable::NumBlocksOf(const Sequence& sequence, const ChunkWork& chunk) const {
+  // Guesses behind the guesses are computed too, where they find room.
+  const int64_t end = int64_t{chunk.begin} + chunk.num_tokens + (drafts() ? limits_.max_drafts : 0);
+  return std::min(BlocksFor(end), static_cast<int64_t>(sequence.blocks.size()));
+}
+
+void SequenceTable::AddRows(const Sequence& sequence, const ChunkWork& chunk, int32_t sequence_row,
+                            StepBatch& batch) const {
+  const size_t num_known = sequence.tokens.size();
+  const auto token_at = [&](size_t position) {
+    if (position < num_known) return sequence.tokens[position];
+    const size_t draft = position - num_known;
+    return draft < sequence.drafts.size() ? sequence.drafts[draft] : 0u;
+  };
+  for (uint32_t position = chunk.begin; position < chunk.begin + chunk.num_tokens; ++position) {
+    batch.token_ids.push_back(token_at(position));
+    batch.positions.push_back(static_cast<int32_t>(position));
+    batch.sequence_rows.push_back(sequence_row);
+    if (drafts()) batch.next_token_ids.push_back(token_at(position + 1));
+  }
 }
 
 void SequenceTable::AddFedRow(const Sequence& sequence, const ChunkWork& chunk,
@@ -214,22 +262,29 @@ void SequenceTable::AddFedRow(const Sequence& sequence, const ChunkWork& chunk,
   batch.fed_rows.push_back(fed);
 }
 
-void SequenceTable::AddDraw(const Sequence& sequence, const ChunkWork& chunk,
-                            StepBatch& batch) const {
-  DrawRow draw;
-  draw.row = static_cast<int32_t>(batch.num_tokens()) - 1;
-  draw.sequence_id = chunk.sequence_id;
-  draw.position = chunk.begin + chunk.num_tokens;
-  draw.sampling = sequence.sampling;
-  draw.masked = draw.position - sequence.num_prompt_tokens < sequence.sampling->min_tokens;
-  if (limits_.draws && sequence.sampling->needs_history()) {
-    const auto prompt_end = sequence.tokens.begin() + sequence.num_prompt_tokens;
-    if (sequence.sampling->needs_prompt()) {
-      draw.prompt_tokens.assign(sequence.tokens.begin(), prompt_end);
+void SequenceTable::AddDraws(const Sequence& sequence, const ChunkWork& chunk,
+                             StepBatch& batch) const {
+  const auto num_drafts = static_cast<uint32_t>(sequence.drafts.size());
+  for (uint32_t depth = 0; depth <= num_drafts; ++depth) {
+    DrawRow draw;
+    draw.row = static_cast<int32_t>(batch.num_tokens() - 1 - num_drafts + depth);
+    draw.sequence_id = chunk.sequence_id;
+    draw.position = chunk.begin + chunk.num_tokens - num_drafts + depth;
+    draw.depth = depth;
+    if (depth < num_drafts) draw.draft = sequence.drafts[depth];
+    draw.sampling = sequence.sampling;
+    draw.masked = draw.position - sequence.num_prompt_tokens < sequence.sampling->min_tokens;
+    if (limits_.draws && sequence.sampling->needs_history()) {
+      const auto prompt_end = sequence.tokens.begin() + sequence.num_prompt_tokens;
+      if (sequence.sampling->needs_prompt()) {
+        draw.prompt_tokens.assign(sequence.tokens.begin(), prompt_end);
+      }
+      draw.answer_tokens.assign(prompt_end, sequence.tokens.end());
+      draw.answer_tokens.insert(draw.answer_tokens.end(), sequence.drafts.begin(),
+                                sequence.drafts.begin() + depth);
     }
-    draw.answer_tokens.assign(prompt_end, sequence.tokens.end());
+    batch.draws.push_back(std::move(draw));
   }
-  batch.draws.push_back(std::move(draw));
 }
 
 void SequenceTable::AddPromptScores(const Sequence& sequence, const ChunkWork& chunk,
@@ -262,18 +317,22 @@ absl::StatusOr<std::unique_ptr<StepBatch>> SequenceTable::Apply(const StepWork& 
   for (const ChunkWork& chunk : work.chunks) {
     Sequence& sequence = sequences_.at(chunk.sequence_id);
     Extend(sequence, chunk, work.step_id);
-    batch->max_blocks = std::max(batch->max_blocks, BlocksFor(sequence.num_computed));
+    batch->max_blocks = std::max(batch->max_blocks, NumBlocksOf(sequence, chunk));
   }
   const size_t num_sequences = work.chunks.size();
   batch->block_tables.assign(num_sequences * static_cast<size_t>(batch->max_blocks), 0);
   for (size_t i = 0; i < num_sequences; ++i) {
     const ChunkWork& chunk = work.chunks[i];
     const Sequence& sequence = sequences_.at(chunk.sequence_id);
-    AddRows(chunk, sequence.tokens, static_cast<int32_t>(i), *batch);
-    std::copy_n(sequence.blocks.begin(), BlocksFor(sequence.num_computed),
+    AddRows(sequence, chunk, static_cast<int32_t>(i), *batch);
+    const int64_t num_blocks = NumBlocksOf(sequence, chunk);
+    if (drafts()) {
+      batch->capacities.push_back(static_cast<int32_t>(num_blocks * kernels::kBlockTokens));
+    }
+    std::copy_n(sequence.blocks.begin(), num_blocks,
                 batch->block_tables.begin() + static_cast<int64_t>(i) * batch->max_blocks);
     batch->sequence_ids.push_back(chunk.sequence_id);
-    if (chunk.sample) AddDraw(sequence, chunk, *batch);
+    if (chunk.sample) AddDraws(sequence, chunk, *batch);
     if (chunk.feedback_step_id > 0) AddFedRow(sequence, chunk, *batch);
     AddPromptScores(sequence, chunk, *batch);
   }

@@ -5,6 +5,10 @@
 //   known --chunk [begin, begin + n)--> known (next position: begin + n)
 //   known --new--> known afresh (a preempted sequence comes back);  known --finished--> unknown
 //
+// A chunk may end with drafts: guesses that the step itself checks. The next chunk begins behind
+// those of them that were right, which it repeats as appended tokens; what the others left in the
+// cache is written again.
+//
 // A token that is fed back from one step to another is never told. The stage that draws learns it
 // from itself (LearnToken), because penalties need it; no other stage looks at it again.
 #pragma once
@@ -57,7 +61,8 @@ class SequenceTable final {
     std::optional<uint32_t> next_token;
     uint64_t sample_step_id = 0;  // the newest step that samples; 0: none
     uint32_t num_prompt_tokens = 0;
-    uint32_t num_computed = 0;  // positions in the cache
+    uint32_t num_computed = 0;     // positions in the cache, without drafts
+    std::vector<uint32_t> drafts;  // of the last chunk, computed behind them
     std::vector<uint32_t> blocks;
     std::shared_ptr<const SamplingSettings> sampling;
   };
@@ -70,9 +75,15 @@ class SequenceTable final {
   static absl::Status UseBlocks(const ChunkWork& chunk, const Standing& standing,
                                 BlockUsesDraft* uses);
   void Learn(const NewSequenceWork& work);
+  static absl::Status CheckBegin(const ChunkWork& chunk, const Standing& standing);
   absl::Status CheckFeedback(const ChunkWork& chunk, const Standing& standing) const;
   void Extend(Sequence& sequence, const ChunkWork& chunk, uint64_t step_id);
-  void AddDraw(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
+  bool drafts() const { return limits_.draws && limits_.max_drafts > 0; }
+  // Of its block table, what a step with `chunk` may look at.
+  int64_t NumBlocksOf(const Sequence& sequence, const ChunkWork& chunk) const;
+  void AddDraws(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
+  void AddRows(const Sequence& sequence, const ChunkWork& chunk, int32_t sequence_row,
+               StepBatch& batch) const;
   void AddFedRow(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
   static void AddPromptScores(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch);
 

@@ -4,17 +4,21 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "services/stage_worker/kv_cache/step_work.h"
 
 namespace baton::stage {
 
-// A row whose logits are needed for drawing the next token.
+// A row whose logits are needed for drawing the next token. Rows of one sequence stand together,
+// positions ascending: each but the first is for the case that the one before it draws its `draft`.
 struct DrawRow {
   int32_t row = 0;  // of the step
   uint64_t sequence_id = 0;
-  uint32_t position = 0;  // of the token to be drawn
+  uint32_t position = 0;          // of the token to be drawn
+  uint32_t depth = 0;             // drafts of the sequence that this row takes for granted
+  std::optional<uint32_t> draft;  // what the next row takes for drawn here
   std::shared_ptr<const SamplingSettings> sampling;
   bool masked = false;                  // sampling->masked_token_ids cannot be drawn here
   std::vector<uint32_t> prompt_tokens;  // only if sampling->needs_prompt()
@@ -42,9 +46,12 @@ struct FedRow {
 struct StepBatch {
   uint64_t epoch = 0;
   uint64_t step_id = 0;
-  std::vector<uint32_t> token_ids;       // [tokens]
-  std::vector<int32_t> positions;        // [tokens]
-  std::vector<int32_t> sequence_rows;    // [tokens]
+  std::vector<uint32_t> token_ids;     // [tokens]
+  std::vector<int32_t> positions;      // [tokens]
+  std::vector<int32_t> sequence_rows;  // [tokens]
+  // [tokens] The token behind each row; 0 where it is not known. Where the stage drafts alone.
+  std::vector<uint32_t> next_token_ids;
+  std::vector<int32_t> capacities;       // [sequences] Positions in its block table; likewise
   std::vector<int32_t> block_tables;     // [sequences, max_blocks]
   int64_t max_blocks = 0;                // >= 1
   std::vector<uint64_t> sequence_ids;    // [sequences]

@@ -83,6 +83,18 @@ absl::Status CheckChunk(const ChunkWork& chunk, const SequenceLimits& limits, in
   for (uint32_t block : chunk.new_block_ids) {
     if (block >= num_blocks) return Refuse(chunk.sequence_id, "block out of range:", block);
   }
+  const auto num_drafts = static_cast<int64_t>(chunk.draft_token_ids.size());
+  if (num_drafts > limits.max_drafts || num_drafts >= chunk.num_tokens) {
+    return Refuse(chunk.sequence_id, "too many drafts:", num_drafts);
+  }
+  if (num_drafts > 0 && !chunk.sample) {
+    return Refuse(chunk.sequence_id, "drafts that nobody checks at", chunk.begin);
+  }
+  if (limits.max_drafts > 0 && chunk.feedback_step_id > 0) {
+    return Refuse(chunk.sequence_id, "a token fed back though drafts are made, from step",
+                  static_cast<int64_t>(chunk.feedback_step_id));
+  }
+  RETURN_IF_ERROR(CheckTokens(chunk.sequence_id, chunk.draft_token_ids, limits));
   return CheckTokens(chunk.sequence_id, chunk.appended_token_ids, limits);
 }
 

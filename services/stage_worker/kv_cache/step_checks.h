@@ -13,6 +13,8 @@ struct SequenceLimits {
   int64_t max_step_tokens = 0;     // rows of one step
   int64_t max_step_sequences = 0;  // chunks of one step
   bool draws = true;               // the stage samples: it needs to know what was drawn
+  // Drafts of one sequence in a step, at most. Where there are any, nothing is fed back.
+  int64_t max_drafts = 0;
 };
 
 // InvalidArgument naming sequence and value: a step beyond the limits, a sequence twice, an empty

@@ -59,12 +59,15 @@ struct NewSequenceWork {
 struct ChunkWork {
   uint64_t sequence_id = 0;
   uint32_t begin = 0;       // position of the first token
-  uint32_t num_tokens = 0;  // at least 1
+  uint32_t num_tokens = 0;  // at least 1, with draft_token_ids
   std::vector<uint32_t> appended_token_ids;
   std::vector<uint32_t> new_block_ids;
   bool sample = false;
   // The chunk's one token is what this earlier step samples for the sequence; 0: it is known.
   uint64_t feedback_step_id = 0;
+  // Guesses of what follows the known tokens: the chunk's last rows. Each row of a guess samples
+  // too.
+  std::vector<uint32_t> draft_token_ids;
 };
 
 struct StepWork {

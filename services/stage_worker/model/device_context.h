@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "common/log/check.h"
 #include "common/model/model_config.h"
 #include "kernels/api/attention.h"
 #include "kernels/api/ops.h"
@@ -34,6 +36,14 @@ struct StepRows {
   std::span<const uint32_t> token_ids;
   kernels::StepLayout layout;
 };
+
+// Copies host values to the front of a device array; returns that part.
+template <typename T>
+std::span<const T> Upload(kernels::Ops* ops, const std::vector<T>& host, std::span<T> device) {
+  BATON_CHECK(host.size() <= device.size()) << host.size() << " of " << device.size();
+  ops->CopyToDevice(device.data(), host.data(), host.size() * sizeof(T));
+  return device.first(host.size());
+}
 
 // Adds up the first `num_rows` rows of the device's parts with those of all other ranks, in rank
 // order, into workspace.summed.

@@ -3,7 +3,7 @@
 namespace baton::stage {
 
 void EmbedTokens(const DeviceContext& context, const StepRows& rows,
-                 std::span<const TensorView> tables) {
+                 std::span<const TensorView> tables, absl::string_view name) {
   const Workspace& space = *context.workspace;
   const int64_t num_tokens = rows.num_tokens;
   for (size_t i = 0; i < tables.size(); ++i) {
@@ -17,7 +17,7 @@ void EmbedTokens(const DeviceContext& context, const StepRows& rows,
   context.ops->Add({.residual = space.zeros.Rows(0, num_tokens),
                     .delta = space.summed.Rows(0, num_tokens),
                     .out = space.residual.Rows(0, num_tokens)});
-  ShowTensor(context, "embed", space.residual.Rows(0, num_tokens));
+  ShowTensor(context, name, space.residual.Rows(0, num_tokens));
 }
 
 }  // namespace baton::stage

@@ -1,6 +1,8 @@
 #include "services/stage_worker/model/output_head.h"
 
 #include <algorithm>
+#include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,31 +10,10 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/status/status_macros.h"
+#include "services/stage_worker/model/head_rows.h"
 
 namespace baton::stage {
 namespace {
-
-kernels::SamplingRow SamplingRowOf(const DrawRow& draw) {
-  const SamplingSettings& settings = *draw.sampling;
-  kernels::SamplingRow row;
-  row.temperature = settings.temperature;
-  row.top_p = settings.top_p;
-  row.top_k = settings.top_k;
-  row.min_p = settings.min_p;
-  row.presence_penalty = settings.presence_penalty;
-  row.frequency_penalty = settings.frequency_penalty;
-  row.repetition_penalty = settings.repetition_penalty;
-  row.seed = settings.seed;
-  row.position = draw.position;
-  row.prompt_tokens = draw.prompt_tokens;
-  row.answer_tokens = draw.answer_tokens;
-  row.logit_bias = settings.logit_bias;
-  row.allowed_tokens = settings.allowed_token_ids;
-  if (draw.masked) row.masked_tokens = settings.masked_token_ids;
-  row.logprobs = settings.logprobs;
-  row.num_top_logprobs = settings.num_top_logprobs;
-  return row;
-}
 
 SequenceFailure NotFinite(uint64_t sequence_id, uint32_t position) {
   return {sequence_id, absl::StrCat("logits not finite at position ", position)};
@@ -46,29 +27,34 @@ bool HasFailed(const StepOutput& output, uint64_t sequence_id) {
 
 }  // namespace
 
+// The draws of a step, by index in its list.
+struct OutputHead::Draws {
+  Draws(const StepBatch& of, StepOutput& into)
+      : batch(of), output(into), tokens(of.draws.size()), failed(of.draws.size(), false) {}
+
+  // Whether what the draw takes for granted was drawn.
+  bool Counts(size_t index) const {
+    if (batch.draws[index].depth == 0) return true;
+    const std::optional<DrawnToken>& before = tokens[index - 1];
+    return before.has_value() && before->token_id == batch.draws[index - 1].draft;
+  }
+  // A token may have ended its sequence: then what cannot be drawn behind it is no failure.
+  void Fail(size_t index, SequenceFailure failure) {
+    failed[index] = true;
+    if (batch.draws[index].depth == 0) output.failures.push_back(std::move(failure));
+  }
+
+  const StepBatch& batch;
+  StepOutput& output;
+  std::vector<std::optional<DrawnToken>> tokens;
+  std::vector<bool> failed;
+};
+
 TensorView OutputHead::ComputeLogits(std::span<const int32_t> rows) const {
   const Workspace& space = *context_.workspace;
-  const int64_t num_rows = static_cast<int64_t>(rows.size());
-  const TensorView normed = space.head_rows.Rows(0, num_rows);
-  // The norm gathers: one call per run of neighbouring rows.
-  for (int64_t begin = 0, end = 0; begin < num_rows; begin = end) {
-    end = begin + 1;
-    while (end < num_rows &&
-           rows[static_cast<size_t>(end)] == rows[static_cast<size_t>(end - 1)] + 1) {
-      ++end;
-    }
-    context_.ops->RmsNorm({.x = space.residual.Rows(rows[static_cast<size_t>(begin)], end - begin),
-                           .weight = weights_.final_norm,
-                           .epsilon = static_cast<float>(context_.config->rms_norm_epsilon),
-                           .out = normed.Rows(begin, end - begin)});
-  }
-  std::vector<TensorView> shards;
-  for (size_t i = 0; i < weights_.head.size(); ++i) {
-    shards.push_back(space.logit_shards[i].Rows(0, num_rows));
-    context_.ops->Linear({.x = normed, .weight = weights_.head[i].get(), .out = shards.back()});
-  }
-  const TensorView logits = space.logits.Rows(0, num_rows);
-  context_.collectives->AllGatherColumns(shards, logits);
+  const TensorView normed = space.head_rows.Rows(0, static_cast<int64_t>(rows.size()));
+  NormRows(context_, space.residual, rows, weights_.final_norm, normed);
+  const TensorView logits = MultiplyHead(context_, normed, weights_.head);
   ShowTensor(context_, "norm", normed);
   ShowTensor(context_, "logits", logits);
   return logits;
@@ -116,41 +102,66 @@ absl::Status OutputHead::Constrain(const DrawRow& draw, DrawTokens* tokens) cons
   return Annotate(status, absl::StrCat("structured output at position ", draw.position));
 }
 
+void OutputHead::DrawRows(const StepBatch& batch, std::span<const size_t> indices,
+                          const TensorView& logits, Draws& draws) const {
+  std::vector<kernels::SamplingRow> sampling;
+  std::vector<DrawTokens> tokens(indices.size());
+  for (size_t i = 0; i < indices.size(); ++i) {
+    const DrawRow& draw = batch.draws[indices[i]];
+    sampling.push_back(SamplingRowOf(draw));
+    if (draw.sampling->structured == nullptr) continue;
+    if (absl::Status status = Constrain(draw, &tokens[i]); !status.ok()) {
+      // It is drawn like the others, for nobody.
+      draws.Fail(indices[i], {draw.sequence_id, std::string(status.message())});
+      continue;
+    }
+    sampling.back().allowed_tokens = tokens[i].allowed;
+    sampling.back().masked_tokens = tokens[i].masked;
+  }
+  std::vector<kernels::SampleResult> results(indices.size());
+  context_.ops->Sample({.logits = logits, .rows = sampling, .results = results});
+  for (size_t i = 0; i < indices.size(); ++i) {
+    const DrawRow& draw = batch.draws[indices[i]];
+    kernels::SampleResult& result = results[i];
+    if (draws.failed[indices[i]] || HasFailed(draws.output, draw.sequence_id)) continue;
+    if (!result.finite) {
+      draws.Fail(indices[i], NotFinite(draw.sequence_id, draw.position));
+      continue;
+    }
+    DrawnToken token{draw.sequence_id, draw.position, result.token_id, std::nullopt};
+    if (draw.sampling->logprobs) token.logprobs = {result.token, std::move(result.top)};
+    draws.tokens[indices[i]] = std::move(token);
+  }
+}
+
 void OutputHead::Draw(const StepBatch& batch, StepOutput& output) const {
-  for (size_t begin = 0; begin < batch.draws.size(); begin += kMaxLogitRows) {
-    const size_t count = std::min<size_t>(kMaxLogitRows, batch.draws.size() - begin);
-    const std::span<const DrawRow> draws_here(&batch.draws[begin], count);
+  Draws draws(batch, output);
+  // Rows behind more drafts come later: whether they count is known by then.
+  std::vector<size_t> order(batch.draws.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&batch](size_t a, size_t b) {
+    return batch.draws[a].depth < batch.draws[b].depth;
+  });
+  for (size_t begin = 0; begin < order.size(); begin += kMaxLogitRows) {
+    const size_t count = std::min<size_t>(kMaxLogitRows, order.size() - begin);
+    const std::span<const size_t> group = std::span<const size_t>(order).subspan(begin, count);
     std::vector<int32_t> rows;
-    for (const DrawRow& draw : draws_here) rows.push_back(draw.row);
+    for (const size_t index : group) rows.push_back(batch.draws[index].row);
     const TensorView logits = ComputeLogits(rows);
-    if (!draws()) continue;
-    std::vector<kernels::SamplingRow> sampling;
-    std::vector<DrawTokens> tokens(count);
-    for (size_t i = 0; i < count; ++i) {
-      sampling.push_back(SamplingRowOf(draws_here[i]));
-      if (draws_here[i].sampling->structured == nullptr) continue;
-      if (absl::Status status = Constrain(draws_here[i], &tokens[i]); !status.ok()) {
-        // It is drawn like the others, for nobody.
-        output.failures.push_back({draws_here[i].sequence_id, std::string(status.message())});
-        continue;
+    if (!this->draws()) continue;
+    for (size_t first = 0, end = 0; first < count; first = end) {
+      end = first + 1;
+      if (!draws.Counts(group[first])) continue;
+      const uint32_t depth = batch.draws[group[first]].depth;
+      while (end < count && batch.draws[group[end]].depth == depth && draws.Counts(group[end])) {
+        ++end;
       }
-      sampling.back().allowed_tokens = tokens[i].allowed;
-      sampling.back().masked_tokens = tokens[i].masked;
+      DrawRows(batch, group.subspan(first, end - first),
+               logits.Rows(static_cast<int64_t>(first), static_cast<int64_t>(end - first)), draws);
     }
-    std::vector<kernels::SampleResult> results(count);
-    context_.ops->Sample({.logits = logits, .rows = sampling, .results = results});
-    for (size_t i = 0; i < count; ++i) {
-      const DrawRow& draw = draws_here[i];
-      if (HasFailed(output, draw.sequence_id)) continue;
-      kernels::SampleResult& result = results[i];
-      if (!result.finite) {
-        output.failures.push_back(NotFinite(draw.sequence_id, draw.position));
-        continue;
-      }
-      DrawnToken token{draw.sequence_id, draw.position, result.token_id, std::nullopt};
-      if (draw.sampling->logprobs) token.logprobs = {result.token, std::move(result.top)};
-      output.tokens.push_back(std::move(token));
-    }
+  }
+  for (std::optional<DrawnToken>& token : draws.tokens) {
+    if (token.has_value()) output.tokens.push_back(*std::move(token));
   }
 }
 

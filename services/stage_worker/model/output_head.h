@@ -23,13 +23,19 @@ class OutputHead final {
   // Final norm and logits for the rows that need them, from workspace.residual, in groups of at
   // most kMaxLogitRows; then scores and draws. All devices take part in the logits; only the device
   // of rank 0 draws, the others return an empty output. Logits that are not finite, and structured
-  // output that cannot be kept, fail their sequence alone.
+  // output that cannot be kept, fail their sequence alone. A row behind a draft draws only if that
+  // was drawn; if it cannot, it is left to the step that begins with it.
   StepOutput Run(const StepBatch& batch) const;
 
  private:
+  struct Draws;
+
   TensorView ComputeLogits(std::span<const int32_t> rows) const;
   void ScorePrompts(const StepBatch& batch, StepOutput& output) const;
   void Draw(const StepBatch& batch, StepOutput& output) const;
+  // The draws of `indices`, whose logits are the first rows of `logits`.
+  void DrawRows(const StepBatch& batch, std::span<const size_t> indices, const TensorView& logits,
+                Draws& draws) const;
   // As DrawConstraints::TokensFor, with the position.
   absl::Status Constrain(const DrawRow& draw, DrawTokens* tokens) const;
   bool draws() const { return context_.first_rank == 0; }

@@ -1,27 +1,18 @@
 #include "services/stage_worker/model/stage_model.h"
 
-#include "common/log/check.h"
 #include "services/stage_worker/model/attention_block.h"
 #include "services/stage_worker/model/embedding.h"
 #include "services/stage_worker/model/mlp_block.h"
 #include "services/stage_worker/model/moe_block.h"
 
 namespace baton::stage {
-namespace {
-
-// Copies host values to the front of a device array; returns that part.
-template <typename T>
-std::span<const T> Upload(kernels::Ops* ops, const std::vector<T>& host, std::span<T> device) {
-  BATON_CHECK(host.size() <= device.size()) << host.size() << " of " << device.size();
-  ops->CopyToDevice(device.data(), host.data(), host.size() * sizeof(T));
-  return device.first(host.size());
-}
-
-}  // namespace
-
 StageModel::StageModel(const DeviceContext& context, const StageShape& stage,
                        const StageWeights* weights)
-    : context_(context), stage_(stage), weights_(*weights), head_(&context_, weights) {}
+    : context_(context),
+      stage_(stage),
+      weights_(*weights),
+      head_(&context_, weights),
+      mtp_(&context_, weights, context.config->num_layers) {}
 
 void StageModel::LoadStep(const StepBatch& batch) {
   kernels::Ops* ops = context_.ops;
@@ -34,7 +25,7 @@ void StageModel::LoadStep(const StepBatch& batch) {
   rows_.layout.max_blocks = batch.max_blocks;
 }
 
-void StageModel::EmbedStep() { EmbedTokens(context_, rows_, weights_.embedding); }
+void StageModel::EmbedStep() { EmbedTokens(context_, rows_, weights_.embedding, "embed"); }
 
 void StageModel::AssembleStream(std::span<const TensorView> slices) {
   context_.collectives->AllGatherColumns(slices,
@@ -109,6 +100,12 @@ void StageModel::FinishStream() {
 StepOutput StageModel::ComputeOutput(const StepBatch& batch) {
   FinishStream();
   return head_.Run(batch);
+}
+
+std::vector<DraftedTokens> StageModel::Draft(const StepBatch& batch,
+                                             std::span<const CountedDraw> drawn,
+                                             int64_t num_drafts) {
+  return mtp_.Draft(batch, drawn, num_drafts, rows_, cache_->Layer(stage_.num_layers()));
 }
 
 }  // namespace baton::stage

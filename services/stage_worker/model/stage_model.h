@@ -1,6 +1,7 @@
 // The layers of one stage on one device, step by step.
 //
 //   LoadStep -> EmbedTokens or AssembleStream -> RunLayers -> WriteStream or ComputeOutput
+//   -> Draft, where the stage has the MTP module
 //
 // Calls come in this order for each step that has tokens, on the device's thread; devices of a team
 // make the same calls. Sharded operations run for the device's ranks one after the other and are
@@ -9,10 +10,12 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "services/stage_worker/kv_cache/kv_cache.h"
 #include "services/stage_worker/kv_cache/step_batch.h"
 #include "services/stage_worker/model/device_context.h"
+#include "services/stage_worker/model/mtp_module.h"
 #include "services/stage_worker/model/output_head.h"
 #include "services/stage_worker/model/step_output.h"
 #include "services/stage_worker/weights/stage_weights.h"
@@ -46,6 +49,10 @@ class StageModel final {
   void WriteStream(std::span<const TensorView> slots);
   // Last stage. Empty but on the device of rank 0.
   StepOutput ComputeOutput(const StepBatch& batch);
+  // Last stage with the MTP module: guesses what follows the tokens that were drawn, which every
+  // device is told. Empty but on the device of rank 0.
+  std::vector<DraftedTokens> Draft(const StepBatch& batch, std::span<const CountedDraw> drawn,
+                                   int64_t num_drafts);
 
  private:
   void RunLayer(size_t index);
@@ -55,6 +62,7 @@ class StageModel final {
   const StageShape stage_;
   const StageWeights& weights_;
   const OutputHead head_;
+  const MtpModule mtp_;
   const KvCache* cache_ = nullptr;
   StepRows rows_;
 };

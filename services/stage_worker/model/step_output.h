@@ -34,9 +34,17 @@ struct SequenceFailure {
   std::string message;
 };
 
-// Tokens and scores in the order of the command; a sequence with a failure has no token.
+// Guesses of the tokens behind the last one drawn.
+struct DraftedTokens {
+  uint64_t sequence_id = 0;
+  std::vector<uint32_t> token_ids;  // at least one
+};
+
+// Tokens and scores in the order of the command; a sequence with a failure has no token. One whose
+// drafts were right has a token for each of them and one more, by position.
 struct StepOutput {
   std::vector<DrawnToken> tokens;
+  std::vector<DraftedTokens> drafts;  // where the stage drafts
   std::vector<PromptScores> prompt_scores;
   std::vector<SequenceFailure> failures;
 };

@@ -59,7 +59,10 @@ void CarveStream(const WorkspaceShape& shape, Carver& carver, Workspace& space) 
   const ModelConfig& config = shape.config;
   const int64_t tokens = shape.max_step_tokens;
   const int64_t hidden = config.hidden_size;
-  if (shape.stage.has_embedding) space.zeros = carver.Tensor(shape.compute_type, tokens, hidden);
+  if (shape.stage.has_embedding || shape.stage.has_mtp) {
+    space.zeros = carver.Tensor(shape.compute_type, tokens, hidden);
+  }
+  if (shape.stage.has_mtp) space.joined = carver.Tensor(shape.compute_type, tokens, 2 * hidden);
   space.residual = carver.Tensor(shape.compute_type, tokens, hidden);
   space.normed = carver.Tensor(shape.compute_type, tokens, hidden);
   for (int rank = 0; rank < shape.num_local_ranks; ++rank) {

@@ -33,7 +33,8 @@ struct WorkspaceShape {
 // after the other and share their buffers, but for the partial sums. H = heads of a rank; C =
 // compute type. Buffers that a stage has no use for are empty.
 struct Workspace {
-  TensorView zeros;               // C [T, hidden]; first stage
+  TensorView zeros;               // C [T, hidden]; where tokens are embedded
+  TensorView joined;              // C [T, 2 * hidden]; with the MTP module
   TensorView residual;            // C [T, hidden]
   TensorView normed;              // C [T, hidden]
   TensorView q_a;                 // C [T, q_lora_rank]

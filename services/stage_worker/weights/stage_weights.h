@@ -55,12 +55,24 @@ struct LayerWeights {
   std::vector<LayerShard> ranks;
 };
 
+// The MTP module: a decoder layer between a projection of its own and the head that it shares.
+struct MtpWeights {
+  std::vector<TensorView> embedding;  // per rank [vocab_size / N, hidden]
+  TensorView embedding_norm;          // float32 [1, hidden]
+  TensorView hidden_norm;             // float32 [1, hidden]
+  PackedPtr join;                     // [hidden, 2 * hidden]: embedding, then hidden state
+  LayerWeights layer;
+  TensorView head_norm;         // float32 [1, hidden]
+  std::vector<PackedPtr> head;  // per rank [vocab_size / N, hidden]
+};
+
 // Everything of one device.
 struct StageWeights {
   std::vector<TensorView> embedding;  // per rank [vocab_size / N, hidden]; first stage only
   std::vector<LayerWeights> layers;   // the stage's, in order
   TensorView final_norm;              // float32 [1, hidden]; last stage only
   std::vector<PackedPtr> head;        // per rank [vocab_size / N, hidden]; last stage only
+  std::unique_ptr<MtpWeights> mtp;    // null unless the stage drafts
 };
 
 }  // namespace baton::stage

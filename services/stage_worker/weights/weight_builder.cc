@@ -36,15 +36,24 @@ WeightBuilder::WeightBuilder(const WeightStoreOptions& options, kernels::Ops* op
   weights_.embedding.resize(options.stage.has_embedding ? num_ranks : 0);
   weights_.head.resize(options.stage.has_head ? num_ranks : 0);
   const StageShape& stage = options.stage;
-  weights_.layers.resize(static_cast<size_t>(stage.layer_end - stage.layer_begin));
+  weights_.layers.resize(static_cast<size_t>(stage.num_layers()));
   for (int64_t i = stage.layer_begin; i < stage.layer_end; ++i) {
-    LayerWeights& layer = weights_.layers[static_cast<size_t>(i - stage.layer_begin)];
-    layer.ranks.resize(num_ranks);
-    if (options.config.is_dense_layer(i)) continue;
-    for (LayerShard& shard : layer.ranks) {
-      shard.experts.resize(static_cast<size_t>(options.config.num_experts));
-      shard.expert_views.resize(shard.experts.size());
-    }
+    MakeLayer(options.config.is_dense_layer(i),
+              weights_.layers[static_cast<size_t>(i - stage.layer_begin)]);
+  }
+  if (!stage.has_mtp) return;
+  weights_.mtp = std::make_unique<MtpWeights>();
+  weights_.mtp->embedding.resize(num_ranks);
+  weights_.mtp->head.resize(num_ranks);
+  MakeLayer(/*dense=*/false, weights_.mtp->layer);
+}
+
+void WeightBuilder::MakeLayer(bool dense, LayerWeights& layer) const {
+  layer.ranks.resize(static_cast<size_t>(options_.num_local_ranks));
+  if (dense) return;
+  for (LayerShard& shard : layer.ranks) {
+    shard.experts.resize(static_cast<size_t>(options_.config.num_experts));
+    shard.expert_views.resize(shard.experts.size());
   }
 }
 
@@ -56,12 +65,29 @@ absl::Status WeightBuilder::Install(const ReceivedTensor& tensor) {
     return InstallPacked(tensor, weights_.head[static_cast<size_t>(tensor.local_rank)]);
   }
   int64_t layer = 0;
-  if (!absl::ConsumePrefix(&name, "model.layers.") || !ConsumeIndex(&name, &layer) ||
-      layer < options_.stage.layer_begin || layer >= options_.stage.layer_end) {
+  if (!absl::ConsumePrefix(&name, "model.layers.") || !ConsumeIndex(&name, &layer)) {
+    return NoPlace(tensor);
+  }
+  if (weights_.mtp != nullptr && layer == options_.config.num_layers) {
+    return InstallInMtp(tensor, name, *weights_.mtp);
+  }
+  if (layer < options_.stage.layer_begin || layer >= options_.stage.layer_end) {
     return NoPlace(tensor);
   }
   return InstallInLayer(tensor, name,
                         weights_.layers[static_cast<size_t>(layer - options_.stage.layer_begin)]);
+}
+
+absl::Status WeightBuilder::InstallInMtp(const ReceivedTensor& tensor, absl::string_view name,
+                                         MtpWeights& mtp) {
+  const auto rank = static_cast<size_t>(tensor.local_rank);
+  if (name == "embed_tokens.weight") return InstallTable(tensor, mtp.embedding[rank]);
+  if (name == "enorm.weight") return InstallVector(tensor, mtp.embedding_norm);
+  if (name == "hnorm.weight") return InstallVector(tensor, mtp.hidden_norm);
+  if (name == "eh_proj.weight") return InstallPacked(tensor, mtp.join);
+  if (name == "shared_head.norm.weight") return InstallVector(tensor, mtp.head_norm);
+  if (name == "shared_head.head.weight") return InstallPacked(tensor, mtp.head[rank]);
+  return InstallInLayer(tensor, name, mtp.layer);
 }
 
 absl::Status WeightBuilder::InstallInLayer(const ReceivedTensor& tensor, absl::string_view name,
@@ -117,16 +143,21 @@ absl::Status WeightBuilder::InstallFeedForward(const ReceivedTensor& tensor, abs
 
 absl::Status WeightBuilder::InstallEmbedding(const ReceivedTensor& tensor) {
   const size_t rank = static_cast<size_t>(tensor.local_rank);
-  const TensorView& values = tensor.matrix.values;
   if (options_.stage.has_embedding) {
-    const size_t bytes = static_cast<size_t>(values.num_elements()) * SizeOf(values.type);
-    ASSIGN_OR_RETURN(void* table, CopyToDevice(values.data, bytes));
-    weights_.embedding[rank] = values;
-    weights_.embedding[rank].data = table;
+    RETURN_IF_ERROR(InstallTable(tensor, weights_.embedding[rank]));
   }
   if (options_.stage.has_head && options_.config.tie_word_embeddings) {
     return InstallPacked(tensor, weights_.head[rank]);
   }
+  return absl::OkStatus();
+}
+
+absl::Status WeightBuilder::InstallTable(const ReceivedTensor& tensor, TensorView& place) {
+  const TensorView& values = tensor.matrix.values;
+  const size_t bytes = static_cast<size_t>(values.num_elements()) * SizeOf(values.type);
+  ASSIGN_OR_RETURN(void* table, CopyToDevice(values.data, bytes));
+  place = values;
+  place.data = table;
   return absl::OkStatus();
 }
 

@@ -46,6 +46,8 @@ class WeightBuilder final {
   uint64_t resident_bytes() const { return resident_bytes_; }
 
  private:
+  void MakeLayer(bool dense, LayerWeights& layer) const;
+  absl::Status InstallInMtp(const ReceivedTensor& tensor, absl::string_view name, MtpWeights& mtp);
   absl::Status InstallInLayer(const ReceivedTensor& tensor, absl::string_view name,
                               LayerWeights& layer);
   absl::Status InstallShard(const ReceivedTensor& tensor, absl::string_view name,
@@ -53,6 +55,7 @@ class WeightBuilder final {
   absl::Status InstallExpert(const ReceivedTensor& tensor, absl::string_view name,
                              LayerShard& shard);
   absl::Status InstallEmbedding(const ReceivedTensor& tensor);
+  absl::Status InstallTable(const ReceivedTensor& tensor, TensorView& place);
   absl::Status InstallFeedForward(const ReceivedTensor& tensor, absl::string_view name,
                                   FeedForwardShard& shard);
   absl::Status InstallVector(const ReceivedTensor& tensor, TensorView& place);

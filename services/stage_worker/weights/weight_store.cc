@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<WeightStore>> WeightStore::Create(const WeightSto
 WeightStore::WeightStore(const WeightStoreOptions& options, kernels::Ops* ops)
     : block_size_(options.config.fp8_block_size), builder_(options, ops) {
   for (const WeightSpec& spec : StageInventory(options.config, options.stage)) {
-    if (spec.place != WeightPlace::kMtp) AddSlices(options, spec);
+    AddSlices(options, spec);
   }
   receptions_.resize(slices_.size());
 }

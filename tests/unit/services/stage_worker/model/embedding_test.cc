@@ -12,7 +12,7 @@ TEST(EmbedTokens, GivesTheTablesRowsExactlyFromAnyShard) {
   const std::vector<uint32_t> tokens = {0, 19, 20, 39, 40, 59, 20};
   for (int num_ranks : {1, 3}) {
     fakes::ToyDevice device(num_ranks);
-    EmbedTokens(device.context(), device.Rows(0, tokens), device.weights().embedding);
+    EmbedTokens(device.context(), device.Rows(0, tokens), device.weights().embedding, "embed");
     const fakes::MemoryTensor& table =
         device.checkpoint().tensors().at("model.embed_tokens.weight");
     const auto* values = reinterpret_cast<const BFloat16*>(table.bytes.data());

@@ -36,6 +36,60 @@ class OutputHeadTest : public testing::Test {
   OutputHead head_;
 };
 
+// 50 sequences with two drafts each: more rows than are computed at a time.
+TEST_F(OutputHeadTest, DrawsBehindADraftOnlyIfItWasDrawn) {
+  auto sampling = std::make_shared<SamplingSettings>();
+  sampling->temperature = 1.0f;
+  sampling->seed = 3;
+  StepBatch plain;
+  for (int32_t row = 0; row < kRows; ++row) {
+    plain.draws.push_back(Draw(row, sampling));
+    plain.draws.back().position = 10 + static_cast<uint32_t>(row) % 3;
+  }
+  const std::vector<DrawnToken> tokens = head_.Run(plain).tokens;
+  ASSERT_EQ(tokens.size(), static_cast<size_t>(kRows));
+  StepBatch drafted = plain;
+  std::vector<DrawnToken> expected;
+  for (size_t i = 0; i < drafted.draws.size(); ++i) {
+    DrawRow& draw = drafted.draws[i];
+    const size_t sequence = i / 3;
+    draw.sequence_id = sequence;
+    draw.depth = static_cast<uint32_t>(i % 3);
+    // Of sequence 0, 4, ... no draft is right, of 1, 5, ... the first, else both.
+    const bool wrong = sequence % 4 == draw.depth;
+    if (draw.depth < 2) draw.draft = tokens[i].token_id + (wrong ? 1 : 0);
+    if (draw.depth <= sequence % 4) expected.push_back(tokens[i]);
+  }
+  const std::vector<DrawnToken> counted = head_.Run(drafted).tokens;
+  ASSERT_EQ(counted.size(), expected.size());
+  for (size_t i = 0; i < counted.size(); ++i) {
+    EXPECT_EQ(counted[i].sequence_id, expected[i].sequence_id / 3);
+    EXPECT_EQ(counted[i].position, expected[i].position);
+    EXPECT_EQ(counted[i].token_id, expected[i].token_id);
+  }
+}
+
+TEST_F(OutputHeadTest, LeavesARowThatCannotBeDrawnBehindADraftToTheNextStep) {
+  auto sampling = std::make_shared<SamplingSettings>();
+  const uint32_t token = [&] {
+    StepBatch first;
+    first.draws.push_back(Draw(0, sampling));
+    return head_.Run(first).tokens[0].token_id;
+  }();
+  device_.workspace().residual.Row<float>(1)[0] = std::nanf("");
+  StepBatch batch;
+  for (int32_t row : {0, 1}) {
+    batch.draws.push_back(Draw(row, sampling));
+    batch.draws.back().sequence_id = 7;
+    batch.draws.back().depth = static_cast<uint32_t>(row);
+  }
+  batch.draws[0].draft = token;
+  const StepOutput output = head_.Run(batch);
+  ASSERT_EQ(output.tokens.size(), 1u);
+  EXPECT_EQ(output.tokens[0].token_id, token);
+  EXPECT_TRUE(output.failures.empty());
+}
+
 TEST_F(OutputHeadTest, DrawsTheSameForARowAloneAndAmongMany) {
   auto sampling = std::make_shared<SamplingSettings>();
   sampling->temperature = 1.0f;
