@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/model/eos_tokens.h"
+#include "common/model/speculative_config.h"
 #include "common/model/stage_floor.h"
 #include "common/model/weight_inventory.h"
 #include "common/status/status_macros.h"
@@ -109,6 +110,8 @@ absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
   ASSIGN_OR_RETURN(const std::string config_json, ReadModelConfigText(config.model));
   ASSIGN_OR_RETURN(const ModelConfig model, ParseModelConfig(config_json));
   ASSIGN_OR_RETURN(const uint32_t max_model_len, MaxModelLen(config, model));
+  ASSIGN_OR_RETURN(const uint32_t num_speculative_tokens,
+                   ParseSpeculativeConfig(config.speculative_config, model));
 
   ResolvedGroup group;
   group.schedule.block_tokens = kBlockTokens;
@@ -125,6 +128,7 @@ absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
   group.schedule.max_steps_in_flight = static_cast<uint32_t>(
       config.max_steps_in_flight > 0 ? config.max_steps_in_flight : config.pipeline_parallel_size);
   group.schedule.lookahead_steps = static_cast<uint32_t>(config.lookahead_steps);
+  group.schedule.num_speculative_tokens = num_speculative_tokens;
   group.schedule.max_model_len = max_model_len;
   group.schedule.prefix_caching = config.enable_prefix_caching;
   group.schedule.cache_secret = MakeSecret();
@@ -147,6 +151,7 @@ absl::StatusOr<ResolvedGroup> ResolveGroup(const SchedulerConfig& config) {
   shape.max_step_sequences = group.schedule.max_running;
   shape.max_steps_in_flight = group.schedule.max_steps_in_flight + group.schedule.lookahead_steps;
   shape.num_blocks_override = static_cast<uint32_t>(config.num_gpu_blocks_override);
+  shape.num_speculative_tokens = num_speculative_tokens;
   shape.model_fingerprint = ModelFingerprint(config_json);
   ASSIGN_OR_RETURN(group.plans, BuildStagePlans(model, shape));
   return group;

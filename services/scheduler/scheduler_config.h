@@ -35,6 +35,7 @@ struct SchedulerConfig {
   int64_t num_gpu_blocks_override = 0;  // 0: as memory allows
   int64_t max_steps_in_flight = 0;      // 0: the pipeline-parallel size
   int64_t lookahead_steps = 1;          // ordered beyond these; 0: none
+  std::string speculative_config;       // JSON; empty: nothing is guessed
   bool enable_prefix_caching = true;
   double watermark = 0.01;  // share of the KV blocks, in [0, 1)
   absl::Duration unready_grace = absl::Seconds(30);

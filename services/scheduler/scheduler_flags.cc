@@ -51,6 +51,10 @@ ABSL_FLAG(int64_t, max_steps_in_flight, 0,
 ABSL_FLAG(int64_t, lookahead_steps, 1,
           "Steps that the stages get beyond these, so that none waits for its next command; their "
           "tokens go from the last stage to the first. 0: off.");
+ABSL_FLAG(std::string, speculative_config, "",
+          "Speculative decoding, as JSON: {\"method\":\"mtp\",\"num_speculative_tokens\":1}. The "
+          "model's MTP module guesses tokens, and the next step checks them; answers are the same, "
+          "bit for bit. No step is ordered before its tokens are known then (--lookahead-steps).");
 ABSL_FLAG(absl::Duration, unready_grace, absl::Seconds(30),
           "Requests wait this long for an incomplete group before they are refused.");
 ABSL_FLAG(absl::Duration, heartbeat_timeout, absl::Seconds(1),
@@ -123,6 +127,7 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   config.watermark = absl::GetFlag(FLAGS_watermark);
   config.max_steps_in_flight = absl::GetFlag(FLAGS_max_steps_in_flight);
   config.lookahead_steps = absl::GetFlag(FLAGS_lookahead_steps);
+  config.speculative_config = absl::GetFlag(FLAGS_speculative_config);
   config.unready_grace = absl::GetFlag(FLAGS_unready_grace);
   config.heartbeat_timeout = absl::GetFlag(FLAGS_heartbeat_timeout);
   config.step_timeout = absl::GetFlag(FLAGS_step_timeout);

@@ -171,6 +171,7 @@ void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bo
   grow(prefix_hits_, counts.prefix_lookups.num_hit_tokens,
        last_counts_.prefix_lookups.num_hit_tokens);
   grow(evicted_blocks_, counts.num_evicted_blocks, last_counts_.num_evicted_blocks);
+  vllm_.SetDrafts(counts.drafts);
   last_counts_ = counts;
 }
 

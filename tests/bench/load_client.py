@@ -53,5 +53,5 @@ def rss_mib(pid):
     return 0.0
 
 
-def start(folder, *flags, stages, ranks):
-    return running_group.RunningGroup(pathlib.Path(folder), *flags, stages=stages, ranks=ranks)
+def start(folder, *flags, stages, ranks, **options):
+    return running_group.RunningGroup(pathlib.Path(folder), *flags, stages=stages, ranks=ranks, **options)

@@ -97,6 +97,9 @@ std::vector<ServeFlag> GroupFlags() {
       {"priority-aging", kValue, kToScheduler, "no priority waits longer than this for a turn"},
       {"max-steps-in-flight", kValue, kToScheduler, "steps between first and last stage at a time"},
       {"lookahead-steps", kValue, kToScheduler, "steps ordered before their tokens are known"},
+      {"speculative-config", kValue, kToScheduler,
+       "JSON: {\"method\":\"mtp\",\"num_speculative_tokens\":1} guesses tokens with the MTP "
+       "module"},
       {"heartbeat-timeout", kValue, kToScheduler, "a stage that is silent for this long is lost"},
       {"unready-grace", kValue, kToScheduler, "requests wait this long for a complete group"},
       {"num-gpu-blocks-override", kValue, kToScheduler, "KV blocks, instead of what fits"},

@@ -42,7 +42,7 @@ class LayerBytes {
   // Of the rank of the stage that holds the most.
   uint64_t HeaviestRank(const StageShape& shape) const {
     const StageShape ends = {shape.layer_begin, shape.layer_begin, shape.has_embedding,
-                             shape.has_head};
+                             shape.has_head, shape.has_mtp};
     std::vector<uint64_t> bytes = RankBytes(config_, StageInventory(config_, ends), num_ranks_);
     for (size_t rank = 0; rank < bytes.size(); ++rank) {
       for (int64_t layer = shape.layer_begin; layer < shape.layer_end; ++layer) {
@@ -69,7 +69,7 @@ StagePlan PlanStage(const ModelConfig& config, const PlanOptions& options,
   StagePlan stage;
   stage.shape = shape;
   stage.weight_bytes = layer_bytes.HeaviestRank(shape);
-  const uint64_t layers = static_cast<uint64_t>(shape.layer_end - shape.layer_begin);
+  const uint64_t layers = static_cast<uint64_t>(shape.num_cached_layers());
   const int64_t rank_heads = config.num_heads / options.num_ranks;
   stage.derived_bytes = layers * SizeOf(DataType::kBFloat16) *
                         static_cast<uint64_t>(rank_heads * config.kv_lora_rank *
@@ -94,7 +94,9 @@ const StagePlan& Tightest(const DeploymentPlan& plan) {
 }
 
 uint64_t MtpBytes(const ModelConfig& config, int num_ranks) {
-  std::vector<WeightSpec> specs = CheckpointInventory(config);
+  if (config.num_mtp_layers == 0) return 0;
+  std::vector<WeightSpec> specs =
+      StageInventory(config, {.layer_begin = 0, .layer_end = 0, .has_head = true, .has_mtp = true});
   std::erase_if(specs, [](const WeightSpec& spec) { return spec.place != WeightPlace::kMtp; });
   const std::vector<uint64_t> bytes = RankBytes(config, specs, num_ranks);
   return *std::max_element(bytes.begin(), bytes.end());
@@ -110,6 +112,9 @@ absl::Status CheckOptions(const ModelConfig& config, const PlanOptions& options)
                                                    "; this model has at most ",
                                                    config.max_positions));
   }
+  if (options.speculates && config.num_mtp_layers == 0) {
+    return absl::InvalidArgumentError("the model has no MTP module to speculate with");
+  }
   return CheckTensorParallelSize(config, options.num_ranks);
 }
 
@@ -122,7 +127,8 @@ absl::StatusOr<DeploymentPlan> Compute(const ModelConfig& config, const PlanOpti
   plan.usable_bytes =
       static_cast<uint64_t>(static_cast<double>(options.memory_bytes) * options.memory_utilization);
   const LayerBytes layer_bytes(config, options.num_ranks);
-  for (const StageShape& shape : split) {
+  for (StageShape shape : split) {
+    shape.has_mtp = options.speculates && shape.has_head;
     plan.stages.push_back(PlanStage(config, options, layer_bytes, plan.usable_bytes, shape));
     plan.kv_bytes_per_token += plan.stages.back().kv_bytes_per_token;
   }

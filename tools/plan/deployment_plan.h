@@ -22,6 +22,7 @@ struct PlanOptions {
   uint64_t workspace_bytes = 3'000'000'000;     // activations and buffers of one rank
   DataType compute_type = DataType::kBFloat16;  // also of the KV cache
   int64_t max_model_len = 0;                    // 0: what config.json allows
+  bool speculates = false;                      // the last stage has the MTP module
 };
 
 struct StagePlan {
@@ -38,7 +39,8 @@ struct DeploymentPlan {
   std::vector<StagePlan> stages;
   uint64_t kv_bytes_per_token = 0;  // all stages, one rank of each
   int64_t kv_tokens = 0;            // of the stage with the fewest, in whole blocks
-  uint64_t mtp_bytes = 0;           // more on a rank of the last stage if the MTP module is loaded
+  // Of the MTP module's weights on the heaviest rank: in the last stage's, or left out of them.
+  uint64_t mtp_bytes = 0;
   // Empty if the plan works; else why not, and what would.
   std::string obstacle;
 };

@@ -15,6 +15,7 @@
 #include "absl/strings/strip.h"
 
 #include "common/config/nearest_name.h"
+#include "common/model/speculative_config.h"
 #include "common/status/status_macros.h"
 #include "services/model_loader/format/checkpoint_index.h"
 #include "tools/plan/plan_report.h"
@@ -37,6 +38,7 @@ constexpr absl::string_view kHelp =
     "  --workspace (default: 3GB)    activations and buffers of one rank\n"
     "  --max-model-len (default: config.json's)    a sequence of this length must fit\n"
     "  --dtype (default: auto)    auto, bfloat16 or float32: computation and KV cache\n"
+    "  --speculative-config    as of baton serve: the last stage has the MTP module too\n"
     "  --scheduler-metrics (default: http://127.0.0.1:9092/metrics)    of a running group, whose\n"
     "      measured times of steps are then printed; without one, floors\n"
     "  --json    for programs\n";
@@ -49,6 +51,7 @@ const std::vector<std::string>& FlagNames() {
                                                           "workspace",
                                                           "max-model-len",
                                                           "dtype",
+                                                          "speculative-config",
                                                           "scheduler-metrics",
                                                           "json",
                                                           "help"};
@@ -58,7 +61,8 @@ const std::vector<std::string>& FlagNames() {
 struct Command {
   std::string folder;
   PlanOptions options;
-  std::string scheduler_metrics;  // empty: the default, if it answers
+  std::string speculative_config;  // empty: none
+  std::string scheduler_metrics;   // empty: the default, if it answers
   bool json = false;
   bool help = false;
 };
@@ -156,6 +160,10 @@ absl::StatusOr<Command> Parse(const std::vector<std::string>& words) {
       command.scheduler_metrics = value;
       continue;
     }
+    if (name == "speculative-config") {
+      command.speculative_config = value;
+      continue;
+    }
     RETURN_IF_ERROR(SetFlag(name, value, command.options));
   }
   if (command.folder.empty() && !command.help) {
@@ -212,7 +220,11 @@ absl::StatusOr<Report> MakeReport(const Command& command) {
   ASSIGN_OR_RETURN(const std::string text, ReadModelConfigText(command.folder));
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(text));
   RETURN_IF_ERROR(CheckIndex(command.folder, config));
-  ASSIGN_OR_RETURN(DeploymentPlan plan, PlanDeployment(config, command.options));
+  ASSIGN_OR_RETURN(const uint32_t num_speculative_tokens,
+                   ParseSpeculativeConfig(command.speculative_config, config));
+  PlanOptions options = command.options;
+  options.speculates = num_speculative_tokens > 0;
+  ASSIGN_OR_RETURN(DeploymentPlan plan, PlanDeployment(config, options));
   ASSIGN_OR_RETURN(StepCostReport cost, StepCostOf(command, config, plan));
   return Report{std::move(plan), std::move(cost)};
 }

@@ -12,6 +12,7 @@ double InGigabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e9; }
 std::string Extras(const StageShape& shape) {
   if (shape.has_embedding && shape.has_head) return "embedding, head";
   if (shape.has_embedding) return "embedding";
+  if (shape.has_mtp) return "head, MTP";
   return shape.has_head ? "head" : "";
 }
 
@@ -61,9 +62,13 @@ std::string PlanAsText(const DeploymentPlan& plan, const std::string& title) {
                         "stage holds a copy), %d tokens fit\n",
                         plan.kv_bytes_per_token, plan.kv_tokens);
   if (plan.mtp_bytes > 0) {
-    absl::StrAppendFormat(&text,
-                          "MTP module: not loaded; %.2f GB more per rank of the last stage\n",
-                          InGigabytes(plan.mtp_bytes));
+    absl::StrAppendFormat(
+        &text,
+        options.speculates
+            ? "MTP module: %.2f GB per rank of the last stage, counted above\n"
+            : "MTP module: not loaded; with --speculative-config %.2f GB more per rank of the "
+              "last stage\n",
+        InGigabytes(plan.mtp_bytes));
   }
   absl::StrAppend(&text, plan.obstacle.empty()
                              ? "It fits.\n"
@@ -95,6 +100,7 @@ std::string PlanAsJson(const DeploymentPlan& plan, const StepCostReport& cost,
                                {"kv_bytes_per_token", plan.kv_bytes_per_token},
                                {"kv_tokens", plan.kv_tokens},
                                {"mtp_bytes", plan.mtp_bytes},
+                               {"speculates", plan.options.speculates},
                                {"fits", plan.obstacle.empty()},
                                {"obstacle", plan.obstacle},
                                {"step_cost", StepCostJson(cost)}};

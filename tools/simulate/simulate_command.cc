@@ -135,6 +135,14 @@ std::vector<Flag> GroupFlags() {
             [](Command& c) { return &c.simulation.schedule.max_steps_in_flight; }),
       Count("lookahead-steps", "decodes ordered before their token is known; default: 0", 0, 16,
             [](Command& c) { return &c.simulation.schedule.lookahead_steps; }),
+      Count("num-speculative-tokens", "guessed behind each one, and checked; default: 0", 1, 8,
+            [](Command& c) { return &c.simulation.schedule.num_speculative_tokens; }),
+      {"acceptance", "how often a guess is right, if those before it were; default: 0.85",
+       "a number from 0 to 1",
+       [](const std::string& value, Command& command) {
+         double& acceptance = command.simulation.acceptance;
+         return absl::SimpleAtod(value, &acceptance) && acceptance >= 0 && acceptance <= 1;
+       }},
       Count("long-prefill-token-threshold", "most tokens of one prompt in a step", 1, 1 << 20,
             [](Command& c) { return &c.simulation.schedule.max_chunk_tokens; }),
       {"max-step-time", "prompts are cut so that no step takes longer; default: 0, not",

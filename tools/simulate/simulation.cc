@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <random>
 #include <utility>
 
 #include "common/log/check.h"
@@ -17,6 +18,7 @@ using scheduler::SequenceId;
 using scheduler::StepResult;
 using scheduler::StepWork;
 
+constexpr scheduler::TokenId kToken = 2;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
 void AddTo(std::vector<double>* sum, const std::vector<double>& more) {
@@ -27,7 +29,11 @@ void AddTo(std::vector<double>* sum, const std::vector<double>& more) {
 class Simulation final {
  public:
   Simulation(const SimulationOptions& options, const std::vector<SimulatedRequest>& requests)
-      : requests_(requests), schedule_(options.schedule), clock_(options.stages, options.wires) {
+      : requests_(requests),
+        num_drafts_(options.schedule.num_speculative_tokens),
+        is_right_(options.acceptance),
+        schedule_(options.schedule),
+        clock_(options.stages, options.wires) {
     schedule_.OpenEpoch(options.num_blocks);
   }
 
@@ -104,9 +110,10 @@ class Simulation final {
       StepWork work;
       bool has_prompt = false;
       for (const BatchRow& row : batch->rows) {
-        work.Add(row.begin, row.num_tokens, row.sample);
+        scheduler::AddWork(row, &work);
         const scheduler::Sequence* sequence = schedule_.Find(row.id);
-        has_prompt |= row.num_tokens > 1 || row.begin < sequence->num_prompt_tokens();
+        has_prompt |=
+            row.num_tokens > 1 + row.drafts.size() || row.begin < sequence->num_prompt_tokens();
       }
       Sent sent{clock_.Send(now_, batch->step_id, work, batch->feedback_step(), fresh_),
                 std::move(batch->rows)};
@@ -130,7 +137,7 @@ class Simulation final {
     StepResult answer{.step_id = sent.times.id};
     answer.stage_seconds = sent.times.compute;
     for (const BatchRow& row : sent.rows) {
-      if (row.sample) answer.tokens.push_back({row.id, row.begin + row.num_tokens, 2});
+      if (row.sample) AddTokens(row, &answer);
     }
     const auto news = schedule_.Complete(answer, Micros());
     BATON_CHECK(news.ok()) << news.status().message();
@@ -139,6 +146,21 @@ class Simulation final {
     if (counts.num_running == 0 && counts.num_waiting == 0 && !fresh_) {
       fresh_ = true;
       AddTo(&result_.drain_idle, clock_.DrainIdle());
+    }
+  }
+
+  // Every token of every answer is the same; a wrong guess is another.
+  void AddTokens(const BatchRow& row, StepResult* answer) {
+    auto position = row.begin + row.num_tokens - static_cast<uint32_t>(row.drafts.size());
+    answer->tokens.push_back({row.id, position, kToken});
+    for (size_t i = 0; i < row.drafts.size() && row.drafts[i] == kToken; ++i) {
+      answer->tokens.push_back({row.id, ++position, kToken});
+    }
+    if (num_drafts_ == 0) return;
+    StepResult::Drafts& drafts = answer->drafts.emplace_back();
+    drafts.id = row.id;
+    while (drafts.tokens.size() < num_drafts_) {
+      drafts.tokens.push_back(is_right_(random_) ? kToken : kToken + 1);
     }
   }
 
@@ -163,11 +185,15 @@ class Simulation final {
       std::sort(times->begin(), times->end());
     }
     result_.num_preemptions = schedule_.counts().num_preemptions;
+    result_.drafts = schedule_.counts().drafts;
     result_.mean_kv_used = now_ > 0 ? kv_seconds_ / now_ : 0;
     return std::move(result_);
   }
 
   const std::vector<SimulatedRequest>& requests_;
+  const uint32_t num_drafts_;
+  std::bernoulli_distribution is_right_;
+  std::mt19937_64 random_{1};
   Schedule schedule_;
   PipelineClock clock_;
   SimulationResult result_;

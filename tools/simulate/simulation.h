@@ -38,6 +38,7 @@ struct SimulationResult {
   std::vector<double> drain_idle;  // waiting for the last stage when all work was done, by stage
   uint64_t num_bursts = 0;         // times that the group began after it had nothing to do
   uint64_t num_preemptions = 0;
+  scheduler::DraftCounts drafts;
   double mean_kv_used = 0;  // part of the blocks, by time
   double peak_kv_used = 0;
 
@@ -50,6 +51,8 @@ struct SimulationResult {
 struct SimulationOptions {
   scheduler::ScheduleOptions schedule;
   uint32_t num_blocks = 0;
+  // Of a guess of the next token, if schedule.num_speculative_tokens asks for any.
+  double acceptance = 0.85;
   StageTimes stages{1, 1.0};
   WireTimes wires;
 };

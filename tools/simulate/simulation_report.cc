@@ -72,6 +72,12 @@ std::vector<Figure> FiguresOf(const SimulationResult& result) {
   AddUse("prompt", result.prompt, &figures);
   figures.push_back(
       {"preemptions", "preemptions", static_cast<double>(result.num_preemptions), "%.0f"});
+  if (result.drafts.num_rows > 0) {
+    figures.push_back({"tokens per step of a sequence", "tokens_per_verified_step",
+                       1 + static_cast<double>(result.drafts.num_accepted) /
+                               static_cast<double>(result.drafts.num_rows),
+                       "%.2f"});
+  }
   figures.push_back({"mean KV used (%)", "mean_kv_used_percent", 100 * result.mean_kv_used});
   figures.push_back({"peak KV used (%)", "peak_kv_used_percent", 100 * result.peak_kv_used});
   return figures;

@@ -9,6 +9,26 @@
 #include "services/scheduler/core/prompt_budget.h"
 
 namespace baton::scheduler {
+namespace {
+
+// Drafts take no more than this part of a step: most of it is for what is certain to be of use.
+constexpr uint32_t kDraftParts = 4;
+
+uint64_t NumDrafts(const std::vector<BatchRow>& rows) {
+  uint64_t sum = 0;
+  for (const BatchRow& row : rows) sum += row.drafts.size();
+  return sum;
+}
+
+}  // namespace
+
+void AddWork(const BatchRow& row, StepWork* work) {
+  if (row.drafts.empty()) {
+    work->Add(row.begin, row.num_tokens, row.sample);
+  } else {
+    work->AddVerified(row.begin, row.num_tokens);
+  }
+}
 
 void BatchBuilder::Reset(StepId step_id) {
   step_id_ = step_id;
@@ -67,8 +87,36 @@ bool BatchBuilder::AddDecode(Sequence* sequence) {
     return blocks.has_value();
   }
   std::optional<std::vector<BlockId>> blocks = FindBlocks(sequence);
-  if (blocks.has_value()) AddRow(sequence, 1, *std::move(blocks));
-  return blocks.has_value();
+  if (!blocks.has_value()) return false;
+  std::vector<TokenId> drafts = TakeDrafts(*sequence, &*blocks);
+  AddRow(sequence, 1, *std::move(blocks), std::move(drafts));
+  return true;
+}
+
+std::vector<TokenId> BatchBuilder::TakeDrafts(const Sequence& sequence,
+                                              std::vector<BlockId>* blocks) {
+  std::vector<TokenId> drafts = sequence.drafts();
+  if (drafts.empty()) return drafts;
+  // Behind the last token that it may have, none is of use.
+  const uint64_t most_tokens = std::min<uint64_t>(
+      limits_.max_len, uint64_t{sequence.num_prompt_tokens()} + sequence.stop().max_tokens);
+  const uint64_t with_next = uint64_t{sequence.num_tokens()} + 1;
+  const uint64_t share = limits_.max_tokens / kDraftParts;
+  uint64_t most = std::min<uint64_t>(drafts.size(), budget_ - 1);
+  most = std::min(most, share - std::min(share, NumDrafts(rows_)));
+  most = std::min(most, most_tokens - std::min(most_tokens, with_next));
+  // Nobody gives way for a guess.
+  const uint64_t computed = uint64_t{sequence.num_scheduled()} + 1;
+  std::optional<std::vector<BlockId>> more = state_.ledger->Grow(sequence.id(), computed + most);
+  if (more.has_value()) {
+    blocks->insert(blocks->end(), more->begin(), more->end());
+  } else {
+    const uint64_t room =
+        state_.ledger->Table(sequence.id()).size() * uint64_t{state_.ledger->block_tokens()};
+    most = std::min(most, room - computed);
+  }
+  drafts.resize(most);
+  return drafts;
 }
 
 uint32_t BatchBuilder::NextChunk(const Sequence& sequence, uint32_t budget) const {
@@ -199,13 +247,13 @@ std::optional<std::vector<BlockId>> BatchBuilder::FindBlocks(Sequence* sequence)
   }
 }
 
-void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens,
-                          std::vector<BlockId> new_blocks) {
+void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks,
+                          std::vector<TokenId> drafts) {
   BatchRow row;
   row.id = sequence->id();
   row.begins = sequence->num_told() == 0;
   row.begin = sequence->num_scheduled();
-  row.num_tokens = num_tokens;
+  row.num_tokens = num_tokens + static_cast<uint32_t>(drafts.size());
   row.sample = num_tokens == sequence->num_to_compute();
   row.new_blocks = std::move(new_blocks);
   if (row.begins) {
@@ -214,10 +262,11 @@ void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens,
     row.appended.assign(sequence->tokens().begin() + sequence->num_told(),
                         sequence->tokens().end());
   }
-  work_.Add(row.begin, num_tokens, row.sample);
+  row.drafts = std::move(drafts);
+  AddWork(row, &work_);
   sequence->Advance(num_tokens, step_id_);
   state_.ledger->Record(sequence);
-  budget_ -= num_tokens;
+  budget_ -= row.num_tokens;
   rows_.push_back(std::move(row));
 }
 
@@ -229,7 +278,7 @@ void BatchBuilder::AddPendingRow(Sequence* sequence, std::vector<BlockId> new_bl
   row.sample = true;
   row.feedback_step = sequence->feedback_step();
   row.new_blocks = std::move(new_blocks);
-  work_.Add(row.begin, row.num_tokens, row.sample);
+  AddWork(row, &work_);
   sequence->AdvancePending(step_id_);
   state_.ledger->Record(sequence);
   --budget_;

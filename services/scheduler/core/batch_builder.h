@@ -29,15 +29,19 @@ namespace baton::scheduler {
 // Work of one sequence in a step.
 struct BatchRow {
   SequenceId id = 0;
-  bool begins = false;  // the stages learn the sequence, with all its tokens, before this step
-  uint32_t begin = 0;   // if it begins: behind what is in the cache already
-  uint32_t num_tokens = 0;
+  bool begins = false;      // the stages learn the sequence, with all its tokens, before this step
+  uint32_t begin = 0;       // if it begins: behind what is in the cache already
+  uint32_t num_tokens = 0;  // with drafts
   bool sample = false;
+  std::vector<TokenId> drafts;  // the last tokens of the row: guesses that the step checks
   // The step that samples the row's one token, which is not known yet; 0: all tokens are known.
   StepId feedback_step = 0;
   std::vector<TokenId> appended;    // tokens that the stages have not been told yet
   std::vector<BlockId> new_blocks;  // added to the sequence's table, in order
 };
+
+// Adds what `row` asks of a stage.
+void AddWork(const BatchRow& row, StepWork* work);
 
 // One micro-batch.
 struct Batch {
@@ -67,6 +71,7 @@ struct BatchLimits {
   uint32_t num_steps = 1;            // steps in flight that share the running sequences
   uint32_t num_free_steps = 1;       // of them, not in flight yet: they share the newcomers
   uint32_t num_reserved_blocks = 0;  // stay free when a sequence begins while others run
+  uint32_t max_len = 0;  // tokens of prompt and answer together that a sequence may have
   FeedbackLimits feedback;
   // What the stages can be told of newcomers in one step; a single one may be larger.
   uint64_t max_told_bytes = kMaxToldBytes;
@@ -151,6 +156,9 @@ class BatchBuilder final {
   void CountLookup(const Sequence& sequence, uint32_t num_cached);
   // Adds a row for the newest token of `sequence`, known or pending. False: no block is free.
   bool AddDecode(Sequence* sequence);
+  // Drafts that the row for the newest token of `sequence` takes along: as many as may be of use
+  // and find room. Adds to its `blocks`.
+  std::vector<TokenId> TakeDrafts(const Sequence& sequence, std::vector<BlockId>* blocks);
   void AddPendingRow(Sequence* sequence, std::vector<BlockId> new_blocks);
   // The next tokens of a prompt, as many as the step takes, at most `budget`.
   uint32_t NextChunk(const Sequence& sequence, uint32_t budget) const;
@@ -158,7 +166,8 @@ class BatchBuilder final {
   bool CanTell(const Sequence& sequence) const;
   // Blocks for the next token of `sequence`, preempting others if need be.
   std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
-  void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);
+  void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks,
+              std::vector<TokenId> drafts = {});
   // What is left of the step is for prompts of keys over their share.
   void LimitRest() {
     if (limits_.max_over_share > 0) budget_ = std::min(budget_, limits_.max_over_share);

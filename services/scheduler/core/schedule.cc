@@ -15,8 +15,6 @@ namespace {
 // Losses of a stage, in a row, that a sequence was part of. From here on it is a suspect: it runs
 // alone, and fails if a stage is lost while it does.
 constexpr uint32_t kLossesToSuspect = 2;
-// Growth beyond what was expected is charged each time that a sequence has so many tokens more.
-constexpr uint32_t kTokensToCharge = 64;
 
 // Chunks are not cut below this part of a step, nor below kLeastChunk, to save time: each pays for
 // the weights anew.
@@ -213,6 +211,7 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
       .num_steps = options_.max_steps_in_flight,
       .num_free_steps = options_.max_steps_in_flight - num_busy,
       .num_reserved_blocks = static_cast<uint32_t>(options_.watermark * ledger_->num_blocks()),
+      .max_len = max_sequence_tokens(),
       .feedback = feedback,
       .max_chunk = options_.max_chunk_tokens,
       .min_chunk = std::max(options_.max_step_tokens / kChunkParts, kLeastChunk),
@@ -270,68 +269,17 @@ std::optional<Batch> Schedule::NextBatch(TimeUs now) {
 Schedule::StepInFlight Schedule::Describe(const Batch& batch, TimeUs now) const {
   StepInFlight step{.id = batch.step_id, .sent = now};
   for (const BatchRow& row : batch.rows) {
-    step.rows.push_back({row.id, row.sample, row.begin + row.num_tokens});
-    step.work.Add(row.begin, row.num_tokens, row.sample);
+    const uint32_t num_known = row.num_tokens - static_cast<uint32_t>(row.drafts.size());
+    step.rows.push_back({row.id, row.sample, row.begin + num_known, row.drafts});
+    AddWork(row, &step.work);
     const bool generated = row.feedback_step > 0 || sequences_.at(row.id)->num_generated() > 0;
-    if (row.num_tokens == 1 && !row.begins && generated) {
+    if (num_known == 1 && !row.begins && generated) {
       ++step.num_decodes;
     } else {
       step.num_prompt_tokens += row.num_tokens;
     }
   }
   return step;
-}
-
-absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& result, TimeUs now) {
-  if (steps_.empty()) {
-    return absl::DataLossError(
-        absl::StrCat("report of step ", result.step_id, ", but none is in flight"));
-  }
-  RETURN_IF_ERROR(CheckResult(steps_.front(), result));
-  const StepInFlight step = std::move(steps_.front());
-  steps_.pop_front();
-  rate_.AddStep(step.num_prompt_tokens, step.num_decodes,
-                now - std::max(step.sent, last_completion_));
-  last_completion_ = now;
-  cost_.Observe(step.work, result.stage_seconds);
-  std::unordered_map<SequenceId, TokenId> tokens;
-  for (const StepResult::Sampled& sampled : result.tokens) tokens[sampled.id] = sampled.token;
-  std::unordered_map<SequenceId, std::string> faults;
-  for (const StepResult::Fault& fault : result.faults) faults.insert({fault.id, fault.message});
-
-  std::vector<SequenceNews> news;
-  for (const StepRow& row : step.rows) {
-    Sequence* sequence = FinishRow(row);
-    if (sequence == nullptr) continue;
-    SequenceNews item{.id = row.id};
-    if (const auto fault = faults.find(row.id); fault != faults.end()) {
-      item.ending = Ending{FinishCause::kFailed, std::nullopt, fault->second};
-      ledger_->Distrust(row.id);
-    } else if (row.sample) {
-      item.token = tokens.at(row.id);
-      sequence->AppendToken(*item.token);
-      if (sequence->num_tokens() % kTokensToCharge == 0) waiting_.ChargeGrowth(sequence);
-      item.ending = EndingOf(*sequence, options_.eos_token_ids, max_sequence_tokens());
-    } else {
-      continue;
-    }
-    if (item.ending.has_value()) End(sequence);
-    news.push_back(std::move(item));
-  }
-  return news;
-}
-
-Sequence* Schedule::FinishRow(const StepRow& row) {
-  const auto found = sequences_.find(row.id);
-  BATON_CHECK(found != sequences_.end()) << "sequence " << row.id << " left with a step in flight";
-  Sequence* sequence = found->second.get();
-  sequence->FinishStep();
-  if (sequence->state() != Sequence::State::kEnding) return sequence;
-  if (sequence->num_steps_in_flight() == 0) {
-    LeaveStages(sequence);
-    sequences_.erase(found);
-  }
-  return nullptr;
 }
 
 void Schedule::LeaveStages(Sequence* sequence) {

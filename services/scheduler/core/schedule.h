@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -46,6 +47,10 @@ struct ScheduleOptions {
   // Steps ordered beyond these, so that a stage that ends one has the next. 0: a token is known
   // before the step that needs it is ordered.
   uint32_t lookahead_steps = 0;
+  // Guesses of the stages behind each token that they sample, at most. 0: none. Otherwise no step
+  // is ordered ahead: how many tokens it begins with is known only when the last one is done, and
+  // prompts alone in it would part for good from what decodes.
+  uint32_t num_speculative_tokens = 0;
   // Tokens of one prompt in a step; 0: max_step_tokens.
   uint32_t max_chunk_tokens = 0;
   // Chunks are cut so that their step is predicted to take no longer, but not below an eighth of
@@ -71,8 +76,15 @@ struct StepResult {
     SequenceId id = 0;
     std::string message;
   };
+  struct Drafts {
+    SequenceId id = 0;
+    std::vector<TokenId> tokens;  // guesses behind the last one sampled
+  };
   StepId step_id = 0;
-  std::vector<Sampled> tokens;  // of the rows with `sample`, in their order
+  // Of the rows with `sample`, in their order: one for the last known token, and one for each draft
+  // that was right.
+  std::vector<Sampled> tokens;
+  std::vector<Drafts> drafts;  // of sequences with tokens
   std::vector<Fault> faults;
   std::vector<double> stage_seconds;  // of compute, by stage; empty: not measured
 };
@@ -82,6 +94,17 @@ struct SequenceNews {
   SequenceId id = 0;
   std::optional<TokenId> token;
   std::optional<Ending> ending;
+  uint32_t position = 0;  // of the token
+};
+
+// What became of drafts.
+struct DraftCounts {
+  uint64_t num_rows = 0;              // that took drafts along
+  uint64_t num_tokens = 0;            // drafts in them
+  uint64_t num_accepted = 0;          // of these: right
+  std::vector<uint64_t> accepted_at;  // of these: entry i, the drafts at place i
+
+  bool operator==(const DraftCounts&) const = default;
 };
 
 struct ScheduleCounts {
@@ -96,6 +119,7 @@ struct ScheduleCounts {
   uint64_t num_evicted_blocks = 0;  // cached blocks that were given to other sequences
   uint64_t num_waiting_tokens = 0;  // of prompts and answers so far
   TimeUs drain_time = 0;            // predicted for what waits
+  DraftCounts drafts;
 
   bool operator==(const ScheduleCounts&) const = default;
 };
@@ -171,7 +195,8 @@ class Schedule final {
   struct StepRow {
     SequenceId id;
     bool sample;
-    uint32_t position;  // of the token that is sampled
+    uint32_t position;  // of the token that is sampled, the first of them
+    std::vector<TokenId> drafts;
   };
   struct StepInFlight {
     StepId id;
@@ -184,6 +209,14 @@ class Schedule final {
 
   absl::Status CheckRequest(const SequenceRequest& request) const;
   absl::Status CheckResult(const StepInFlight& step, const StepResult& result) const;
+  // What `row` sampled are the tokens from `next` on; moves it behind them.
+  absl::Status CheckTokens(StepId step, const StepRow& row, const StepResult& result,
+                           size_t* next) const;
+  absl::Status CheckDrafts(const StepResult& result) const;
+  void CountDrafts(const StepRow& row, size_t num_sampled);
+  // `sequence` gets the tokens that the row sampled, as many as it may have; the news of each.
+  void AppendTokens(Sequence* sequence, std::span<const StepResult::Sampled> tokens,
+                    std::vector<SequenceNews>* news);
   // All that holds blocks waits anew.
   void PreemptAll();
   // The sequence stops running; its blocks are free and the stages will be told.
@@ -199,7 +232,11 @@ class Schedule final {
   std::vector<BatchRow> BuildRows(StepId step_id);
   // Sets others_may_come_.
   void LookForOthers(TimeUs now);
-  uint32_t LookaheadSteps() const { return others_may_come_ ? 0 : options_.lookahead_steps; }
+  // lookahead_steps, if any step may be ordered ahead now.
+  uint32_t LookaheadSteps() const {
+    const bool none = others_may_come_ || options_.num_speculative_tokens > 0;
+    return none ? 0 : options_.lookahead_steps;
+  }
   // It has nothing to do but the step that it is at, as far as is known: the stages between it and
   // the last are taken to be at one each.
   bool FirstStageIsFree() const;
@@ -230,6 +267,7 @@ class Schedule final {
   uint64_t num_preemptions_ = 0;
   uint64_t num_pauses_ = 0;
   PrefixLookups prefix_lookups_;
+  DraftCounts draft_counts_;
   uint64_t num_evicted_blocks_ = 0;  // in epochs that are over
 };
 

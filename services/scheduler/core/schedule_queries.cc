@@ -1,8 +1,6 @@
 // The part of Schedule that only looks.
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
-
 #include "services/scheduler/core/schedule.h"
 
 namespace baton::scheduler {
@@ -27,6 +25,7 @@ ScheduleCounts Schedule::counts() const {
       num_evicted_blocks_ + (ledger_.has_value() ? ledger_->num_evicted() : 0);
   counts.num_waiting_tokens = waiting_.num_tokens();
   counts.drain_time = rate_.TimeFor(waiting_.work());
+  counts.drafts = draft_counts_;
   return counts;
 }
 
@@ -43,40 +42,6 @@ std::vector<SequenceId> Schedule::LiveIds() const {
   }
   std::sort(ids.begin(), ids.end());
   return ids;
-}
-
-absl::Status Schedule::CheckResult(const StepInFlight& step, const StepResult& result) const {
-  if (result.step_id != step.id) {
-    return absl::DataLossError(
-        absl::StrCat("report of step ", result.step_id, " while step ", step.id, " is due"));
-  }
-  size_t next = 0;
-  for (const StepRow& row : step.rows) {
-    if (!row.sample) continue;
-    const bool faulty =
-        std::any_of(result.faults.begin(), result.faults.end(),
-                    [&row](const StepResult::Fault& fault) { return fault.id == row.id; });
-    const bool answered = next < result.tokens.size() && result.tokens[next].id == row.id;
-    if (!answered && faulty) continue;
-    if (!answered) {
-      return absl::DataLossError(
-          absl::StrCat("step ", step.id, " has no token for sequence ", row.id));
-    }
-    const StepResult::Sampled& sampled = result.tokens[next++];
-    if (sampled.position != row.position) {
-      return absl::DataLossError(absl::StrCat("step ", step.id, ": token at position ",
-                                              sampled.position, " of sequence ", row.id,
-                                              "; position ", row.position, " was to be sampled"));
-    }
-    if (sampled.token >= options_.vocab_size) {
-      return absl::DataLossError(absl::StrCat("step ", step.id, ": token ", sampled.token,
-                                              " is outside the vocabulary of ",
-                                              options_.vocab_size));
-    }
-  }
-  if (next == result.tokens.size()) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat("step ", step.id, " has a token of sequence ",
-                                          result.tokens[next].id, " that it did not ask for"));
 }
 
 }  // namespace baton::scheduler

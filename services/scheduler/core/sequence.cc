@@ -22,6 +22,7 @@ void Sequence::Advance(uint32_t num_tokens, StepId step) {
       << "sequence " << id() << ": " << num_tokens << " of " << num_to_compute();
   num_scheduled_ += num_tokens;
   num_told_ = this->num_tokens();
+  drafts_.clear();
   ++num_steps_in_flight_;
   last_step_ = step;
   if (num_to_compute() > 0) return;
@@ -44,6 +45,13 @@ void Sequence::AppendToken(TokenId token) {
   tokens_.push_back(token);
   --num_samples_in_flight_;
   num_losses_ = 0;
+}
+
+void Sequence::AppendBehindDraft(TokenId token) {
+  BATON_CHECK(num_scheduled_ + 1 == num_tokens())
+      << "sequence " << id() << ": " << num_scheduled_ << " of " << num_tokens() << " scheduled";
+  tokens_.push_back(token);
+  ++num_scheduled_;
 }
 
 const BlockHash& Sequence::HashOfBlocks(size_t num_blocks, const BlockHasher& hasher) {
@@ -72,6 +80,7 @@ void Sequence::FinishStep() {
 }
 
 void Sequence::Restart() {
+  drafts_.clear();
   num_scheduled_ = 0;
   num_told_ = 0;
   num_steps_in_flight_ = 0;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "services/scheduler/core/block_hash.h"
@@ -66,6 +67,9 @@ struct Ending {
 // While a step in flight samples the token at num_tokens, the step that computes it may be ordered
 // already: the token is pending then, num_scheduled is num_tokens + 1, and the stages hand it from
 // the one step to the other themselves. There is at most one pending token.
+// The stages may guess what stands behind the newest token: drafts. The step that computes that
+// token may take some along; of those that prove right the KV is computed with it. Drafts are no
+// tokens: they are forgotten with the next step, and when the sequence restarts.
 class Sequence final {
  public:
   enum class State {
@@ -96,6 +100,9 @@ class Sequence final {
   State state() const { return state_; }
   void set_state(State state) { state_ = state; }
   uint32_t num_scheduled() const { return num_scheduled_; }
+  // Guesses of the stages of the tokens from num_tokens on.
+  const std::vector<TokenId>& drafts() const { return drafts_; }
+  void SetDrafts(std::vector<TokenId> drafts) { drafts_ = std::move(drafts); }
   // Tokens that the stages were told, or hand on themselves; 0: they do not know the sequence.
   uint32_t num_told() const { return num_told_; }
   // What telling the stages of it takes on the wire, at most.
@@ -139,6 +146,8 @@ class Sequence final {
   void FinishStep();
   // The oldest step in flight that samples has sampled `token`.
   void AppendToken(TokenId token);
+  // The token appended before was a draft, and that step has sampled `token` behind it.
+  void AppendBehindDraft(TokenId token);
   void CountLoss() { ++num_losses_; }
   // How often it gave up its blocks for another key.
   uint32_t num_yields() const { return num_yields_; }
@@ -151,6 +160,7 @@ class Sequence final {
   const uint64_t arrival_;
   const uint32_t num_prompt_tokens_;
   std::vector<TokenId> tokens_;
+  std::vector<TokenId> drafts_;
   SequenceRequest request_;  // without prompt and resumed, which are in tokens_
   State state_ = State::kWaiting;
   uint32_t num_scheduled_ = 0;

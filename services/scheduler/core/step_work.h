@@ -7,13 +7,14 @@ namespace baton::scheduler {
 
 struct StepWork {
   uint64_t tokens = 0;  // computed
-  // Positions of KV cache that rows of one token attend to: reading them bounds the time.
+  // Positions of KV cache that rows of one token, or with guesses behind one, attend to: reading
+  // them bounds the time.
   uint64_t decode_kv = 0;
   // Of rows of more tokens: positions of KV cache that are expanded, once per row, and pairs of a
   // token and a position that it attends to.
   uint64_t chunk_kv = 0;
   uint64_t chunk_pairs = 0;
-  uint64_t sampled = 0;  // rows whose next token is sampled
+  uint64_t sampled = 0;  // tokens whose next one is sampled
 
   // A row that computes the tokens [begin, begin + num_tokens) of a sequence.
   void Add(uint64_t begin, uint64_t num_tokens, bool sample) {
@@ -25,6 +26,12 @@ struct StepWork {
       chunk_kv += begin + num_tokens;
       chunk_pairs += num_tokens * begin + num_tokens * (num_tokens + 1) / 2;
     }
+  }
+  // A row of a known token and guesses behind it, each of which samples: they read the cache once.
+  void AddVerified(uint64_t begin, uint64_t num_tokens) {
+    tokens += num_tokens;
+    sampled += num_tokens;
+    decode_kv += begin + num_tokens;
   }
   bool operator==(const StepWork&) const = default;
 };

@@ -33,7 +33,7 @@ absl::StatusOr<std::optional<CollectedStep>> ReportCollector::Add(uint32_t stage
                                             "; sent so far: ", last_sent_));
   }
   const bool is_last = stage_index + 1 == last_step_.size();
-  if (!is_last && report.tokens_size() > 0) {
+  if (!is_last && (report.tokens_size() > 0 || report.drafts_size() > 0)) {
     return absl::DataLossError(
         absl::StrCat("stage ", stage_index, " reports tokens but is not the last"));
   }
@@ -43,8 +43,12 @@ absl::StatusOr<std::optional<CollectedStep>> ReportCollector::Add(uint32_t stage
   for (v1::SampledToken& token : *report.mutable_tokens()) {
     step.result.tokens.push_back({token.sequence_id(), token.position(), token.token_id()});
     if (token.has_logprobs()) {
-      step.logprobs[token.sequence_id()] = std::move(*token.mutable_logprobs());
+      step.logprobs[{token.sequence_id(), token.position()}] = std::move(*token.mutable_logprobs());
     }
+  }
+  for (const v1::DraftedTokens& drafts : report.drafts()) {
+    step.result.drafts.push_back(
+        {drafts.sequence_id(), {drafts.token_ids().begin(), drafts.token_ids().end()}});
   }
   for (v1::PromptLogprobs& logprobs : *report.mutable_prompt_logprobs()) {
     step.prompt_logprobs.push_back(std::move(logprobs));

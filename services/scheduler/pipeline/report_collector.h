@@ -3,8 +3,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -17,7 +18,8 @@ namespace baton::scheduler {
 // One step, reported by every stage.
 struct CollectedStep {
   StepResult result;
-  std::unordered_map<SequenceId, v1::PositionLogprobs> logprobs;
+  // By sequence and position of the token.
+  std::map<std::pair<SequenceId, uint32_t>, v1::PositionLogprobs> logprobs;
   std::vector<v1::PromptLogprobs> prompt_logprobs;
 };
 

@@ -26,6 +26,7 @@ absl::StatusOr<std::vector<v1::StagePlan>> BuildStagePlans(const ModelConfig& mo
     plan.set_max_steps_in_flight(shape.max_steps_in_flight);
     plan.set_model_fingerprint(shape.model_fingerprint);
     plan.set_num_blocks_override(shape.num_blocks_override);
+    plan.set_num_speculative_tokens(shape.num_speculative_tokens);
   }
   return plans;
 }

@@ -22,6 +22,7 @@ struct GroupShape {
   uint32_t max_step_sequences = 256;
   uint32_t max_steps_in_flight = 1;
   uint32_t num_blocks_override = 0;  // 0: as many as memory allows
+  uint32_t num_speculative_tokens = 0;
   std::string model_fingerprint;
 };
 

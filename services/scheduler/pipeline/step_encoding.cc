@@ -27,6 +27,7 @@ v1::StepCommand EncodeStep(const Batch& batch, uint64_t epoch, const Schedule& s
     chunk->mutable_appended_token_ids()->Add(row.appended.begin(), row.appended.end());
     chunk->mutable_new_block_ids()->Add(row.new_blocks.begin(), row.new_blocks.end());
     chunk->set_sample(row.sample);
+    chunk->mutable_draft_token_ids()->Add(row.drafts.begin(), row.drafts.end());
     chunk->set_feedback_step_id(row.feedback_step);
   }
   command.mutable_finished_sequence_ids()->Add(batch.finished.begin(), batch.finished.end());

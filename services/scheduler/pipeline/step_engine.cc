@@ -263,7 +263,7 @@ absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, Monot
   }
   for (SequenceNews& item : *news) {
     PendingNews& pending = news_.emplace_back(PendingNews{std::move(item), {}, false});
-    const auto logprobs = done->logprobs.find(pending.news.id);
+    const auto logprobs = done->logprobs.find({pending.news.id, pending.news.position});
     if (logprobs == done->logprobs.end()) continue;
     pending.logprobs = std::move(logprobs->second);
     pending.has_logprobs = true;

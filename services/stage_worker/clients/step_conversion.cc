@@ -76,6 +76,7 @@ ChunkWork DecodeChunk(const v1::SequenceChunk& chunk) {
                                  chunk.appended_token_ids().end());
   work.new_block_ids.assign(chunk.new_block_ids().begin(), chunk.new_block_ids().end());
   work.sample = chunk.sample();
+  work.draft_token_ids.assign(chunk.draft_token_ids().begin(), chunk.draft_token_ids().end());
   work.feedback_step_id = chunk.feedback_step_id();
   return work;
 }
@@ -126,6 +127,11 @@ v1::StepReport EncodeReport(const StepResult& result) {
     out->set_position(token.position);
     out->set_token_id(token.token_id);
     if (token.logprobs.has_value()) EncodeScores(*token.logprobs, out->mutable_logprobs());
+  }
+  for (const DraftedTokens& drafts : result.output.drafts) {
+    v1::DraftedTokens* out = report.add_drafts();
+    out->set_sequence_id(drafts.sequence_id);
+    out->mutable_token_ids()->Add(drafts.token_ids.begin(), drafts.token_ids.end());
   }
   for (const PromptScores& scores : result.output.prompt_scores) {
     v1::PromptLogprobs* out = report.add_prompt_logprobs();

@@ -48,6 +48,11 @@ absl::Status CheckPlan(const StageOptions& options, const v1::StagePlan& plan,
     return absl::InvalidArgumentError(
         absl::StrCat("the plan computes in ", v1::DataType_Name(plan.compute_type())));
   }
+  if (plan.num_speculative_tokens() > 0 && model.config.num_mtp_layers == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the plan asks for ", plan.num_speculative_tokens(),
+                     " speculative tokens; the model has no MTP module"));
+  }
   if (plan.max_steps_in_flight() == 0 || plan.max_step_tokens() == 0) {
     return absl::InvalidArgumentError("the plan allows no step");
   }
@@ -69,6 +74,7 @@ StageExecutorOptions ExecutorOptions(const StageOptions& options, const v1::Stag
   out.max_step_tokens = plan.max_step_tokens();
   out.max_step_sequences = plan.max_step_sequences();
   out.max_steps_in_flight = plan.max_steps_in_flight();
+  out.num_speculative_tokens = plan.num_speculative_tokens();
   out.step_timeout = options.step_timeout;
   return out;
 }
@@ -96,6 +102,7 @@ absl::Status LoadedStage::Init(const ServedModel& model, kernels::Backend* backe
                                       .transports = options_.ucx_transports,
                                       .net_devices = options_.ucx_net_devices,
                                       .spin = options_.ucx_spin}));
+  const bool feeds_back = plan_.num_speculative_tokens() == 0;
   const bool is_first = executor_options.stage.has_embedding;
   const bool is_last = executor_options.stage.has_head;
   const StageLinkOptions states = {.has_previous = !is_first,
@@ -105,8 +112,8 @@ absl::Status LoadedStage::Init(const ServedModel& model, kernels::Backend* backe
                                    .type = executor_options.compute_type,
                                    .max_step_tokens = plan_.max_step_tokens(),
                                    .max_steps_in_flight = plan_.max_steps_in_flight()};
-  const TokenLinkOptions tokens = {.receives = is_first && !is_last,
-                                   .sends = is_last && !is_first,
+  const TokenLinkOptions tokens = {.receives = feeds_back && is_first && !is_last,
+                                   .sends = feeds_back && is_last && !is_first,
                                    .max_step_sequences = plan_.max_step_sequences(),
                                    .max_steps_in_flight = plan_.max_steps_in_flight()};
   ASSIGN_OR_RETURN(links_, StageLinks::Create(transport_.get(), states, tokens));

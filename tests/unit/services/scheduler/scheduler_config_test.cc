@@ -32,6 +32,18 @@ TEST(ResolveGroup, TakesSizesFromTheModel) {
   EXPECT_EQ(group->plans[0].model_fingerprint().size(), 64u);
 }
 
+TEST(ResolveGroup, TellsEveryStageOfSpeculation) {
+  SchedulerConfig config = MakeConfig();
+  config.pipeline_parallel_size = 2;
+  config.speculative_config = R"({"method":"mtp","num_speculative_tokens":2})";
+  const absl::StatusOr<ResolvedGroup> group = ResolveGroup(config);
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_EQ(group->schedule.num_speculative_tokens, 2u);
+  for (const v1::StagePlan& plan : group->plans) EXPECT_EQ(plan.num_speculative_tokens(), 2u);
+  config.speculative_config = R"({"method":"ngram"})";
+  EXPECT_TRUE(absl::IsInvalidArgument(ResolveGroup(config).status()));
+}
+
 TEST(ResolveGroup, SplitsTheRealModelOverTwoStages) {
   SchedulerConfig config = MakeConfig();
   config.model = std::string(BATON_SOURCE_DIR) + "/tests/data/deepseek-r1";

@@ -1,5 +1,7 @@
 #include "services/scheduler/vllm_step_metrics.h"
 
+#include <string>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "prometheus/text_serializer.h"
@@ -20,6 +22,24 @@ TEST(VllmStepMetrics, CountsTheTokensOfSteps) {
               HasSubstr("vllm:iteration_tokens_total_sum{engine=\"0\",model_name=\"m\"} 2051\n"));
   EXPECT_THAT(text, HasSubstr("le=\"8\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("le=\"2048\"} 2\n"));
+}
+
+TEST(VllmStepMetrics, CountsDraftsByTheirPlace) {
+  prometheus::Registry registry;
+  VllmStepMetrics metrics(registry, "m", 64);
+  metrics.SetDrafts({});
+  metrics.SetDrafts({.num_rows = 2, .num_tokens = 6, .num_accepted = 3, .accepted_at = {2, 1, 0}});
+  metrics.SetDrafts({.num_rows = 3, .num_tokens = 9, .num_accepted = 5, .accepted_at = {3, 1, 1}});
+  const std::string text = prometheus::TextSerializer().Serialize(registry.Collect());
+  const auto series = [](const std::string& name, const std::string& more, int value) {
+    return name + "{engine=\"0\",model_name=\"m\"" + more + "} " + std::to_string(value) + "\n";
+  };
+  EXPECT_THAT(text, HasSubstr(series("vllm:spec_decode_num_drafts_total", "", 3)));
+  EXPECT_THAT(text, HasSubstr(series("vllm:spec_decode_num_draft_tokens_total", "", 9)));
+  EXPECT_THAT(text, HasSubstr(series("vllm:spec_decode_num_accepted_tokens_total", "", 5)));
+  const std::string at = "vllm:spec_decode_num_accepted_tokens_per_pos_total";
+  EXPECT_THAT(text, HasSubstr(series(at, ",position=\"0\"", 3)));
+  EXPECT_THAT(text, HasSubstr(series(at, ",position=\"2\"", 1)));
 }
 
 TEST(VllmStepMetrics, TellsTheShapeOfTheCacheInOneSeries) {

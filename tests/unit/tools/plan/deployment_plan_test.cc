@@ -54,6 +54,28 @@ TEST(DeploymentPlan, MtpModuleWeighsAsPublished) {
   EXPECT_NEAR(static_cast<double>(plan->mtp_bytes) / 1e9, 2.125, 0.005);
 }
 
+TEST(DeploymentPlan, CountsTheMtpModuleWhereItIsAskedFor) {
+  const auto plain = PlanDeployment(ReadConfig("deepseek-r1"), Guide(96));
+  PlanOptions options = Guide(96);
+  options.speculates = true;
+  const auto plan = PlanDeployment(ReadConfig("deepseek-r1"), options);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->stages[0].weight_bytes, plain->stages[0].weight_bytes);
+  EXPECT_NEAR(static_cast<double>(plan->stages[1].weight_bytes - plain->stages[1].weight_bytes),
+              static_cast<double>(plan->mtp_bytes), 1e6);
+  EXPECT_EQ(plan->stages[0].kv_bytes_per_token, 35712u);
+  EXPECT_EQ(plan->stages[1].kv_bytes_per_token, 34560u + 1152u);  // one more layer
+  EXPECT_LT(plan->kv_tokens, plain->kv_tokens);
+}
+
+TEST(DeploymentPlan, RefusesToSpeculateWithoutAModule) {
+  ModelConfig config = ReadConfig("deepseek-r1");
+  config.num_mtp_layers = 0;
+  PlanOptions options = Guide(96);
+  options.speculates = true;
+  EXPECT_TRUE(absl::IsInvalidArgument(PlanDeployment(config, options).status()));
+}
+
 TEST(DeploymentPlan, SaysWhatWouldWorkWhenWeightsDoNotFit) {
   const auto plan = PlanDeployment(ReadConfig("deepseek-r1"), Guide(40));
   ASSERT_TRUE(plan.ok());

@@ -1,7 +1,7 @@
 // The whole core under random loads on a virtual clock: arrivals, refusals, deadlines,
-// cancellations, losses of stages, preemptions, cached prefixes, steps of modelled lengths, all by
-// a seed. Whatever happens, every sequence ends once with the tokens that the reference gives it,
-// nobody starves, and nothing is left behind.
+// cancellations, losses of stages, preemptions, cached prefixes, drafts, steps of modelled lengths,
+// all by a seed. Whatever happens, every sequence ends once with the tokens that the reference
+// gives it, nobody starves, and nothing is left behind.
 //
 // A failure prints its seed; `schedule_property_test --seed=N` plays it alone.
 #include <algorithm>
@@ -41,9 +41,10 @@ class Story final {
         num_stages_(1 + Below(3)),
         num_blocks_(8 + Below(40)),
         loses_stages_(Below(2) == 0),
+        num_drafts_(seed % 3 == 0 ? 1 + seed / 3 % 4 : 0),
         options_(MakeOptions()),
         schedule_(options_),
-        memory_(std::in_place, num_blocks_, kBlockTokens),
+        memory_(std::in_place, num_blocks_, kBlockTokens, options_.num_speculative_tokens),
         clock_(simulate::StageTimes(num_stages_, 0.1 + 0.01 * Below(90)), {}) {
     num_requests_ = 20 + Below(40);
     mean_gap_ = std::pow(10.0, -3.5 + 0.01 * Below(250));
@@ -110,6 +111,7 @@ class Story final {
     options.max_waiting = 2 + Below(40);
     options.max_steps_in_flight = num_stages_ + Below(2);
     options.lookahead_steps = Below(2);
+    options.num_speculative_tokens = num_drafts_;
     options.max_chunk_tokens = Below(2) == 0 ? 0 : 1 + Below(64);
     options.max_step_seconds = Below(2) == 0 ? 0 : 0.001 * (1 + Below(100));
     options.max_model_len = 20 + Below(150);
@@ -178,7 +180,7 @@ class Story final {
       LoseStage();
       steps_.clear();
       num_reached_ = 0;
-      memory_.emplace(num_blocks_, kBlockTokens);
+      memory_.emplace(num_blocks_, kBlockTokens, options_.num_speculative_tokens);
       clock_.Reset(now_);
       ASSERT_EQ(schedule_.ledger(), nullptr);
       Take(schedule_.OpenEpoch(num_blocks_));
@@ -211,7 +213,7 @@ class Story final {
       for (const BatchRow& row : batch->rows) {
         CheckOrder(row);
         ids.push_back(row.id);
-        work.Add(row.begin, row.num_tokens, row.sample);
+        AddWork(row, &work);
       }
       StepResult result = memory_->Run(*batch, schedule_);
       ASSERT_EQ(memory_->violation(), "");
@@ -232,6 +234,9 @@ class Story final {
   void CheckOrder(const BatchRow& row) {
     Caller& caller = callers_.at(row.id);
     caller.last_row = num_steps_;
+    // Behind the last token that it may have, nothing is computed.
+    ASSERT_LT(row.begin + row.num_tokens, std::min(MaxLen(), caller.num_prompt + caller.max_tokens))
+        << "sequence " << row.id;
     if (caller.began) return;
     caller.began = true;
     for (const auto& [id, other] : callers_) {
@@ -311,6 +316,7 @@ class Story final {
   const uint32_t num_stages_;
   const uint32_t num_blocks_;
   const bool loses_stages_;
+  const uint32_t num_drafts_;  // behind each token that is sampled
   const ScheduleOptions options_;
   Schedule schedule_;
   std::optional<StageMemory> memory_;

@@ -39,16 +39,45 @@ StepResult StageMemory::Run(const Batch& batch, const Schedule& schedule) {
       continue;
     }
     Compute(row, &found->second);
-    const uint32_t end = row.begin + row.num_tokens;
-    if (row.sample) {
-      const uint64_t* last = Cell(found->second, end - 1);
-      const TokenId token = TokenOf(last == nullptr ? 0 : *last);
-      result.tokens.push_back({row.id, end, token});
-      found->second.sampled = token;
-      found->second.sampled_step = batch.step_id;
-    }
+    if (!row.sample) continue;
+    Sample(row, &found->second, &result);
+    found->second.sampled_step = batch.step_id;
   }
   return result;
+}
+
+void StageMemory::Sample(const BatchRow& row, Known* known, StepResult* result) {
+  uint32_t position = row.begin + row.num_tokens - static_cast<uint32_t>(row.drafts.size());
+  for (size_t depth = 0;; ++depth, ++position) {
+    const uint64_t* last = Cell(*known, position - 1);
+    known->sampled = TokenOf(last == nullptr ? 0 : *last);
+    result->tokens.push_back({row.id, position, known->sampled});
+    if (depth == row.drafts.size() || row.drafts[depth] != known->sampled) break;
+    ++known->num_computed;
+  }
+  const uint64_t* last = Cell(*known, position - 1);
+  uint64_t content = Digest(last == nullptr ? 0 : *last, known->sampled);
+  known->drafts.clear();
+  while (known->drafts.size() < num_drafts_) {
+    // The guess is wrong now and then; a wrong one leads to wrong ones.
+    const bool wrong = (content >> 40) % 4 == 0;
+    known->drafts.push_back((TokenOf(content) + (wrong ? 1 : 0)) % kVocabSize);
+    content = Digest(content, known->drafts.back());
+  }
+  if (num_drafts_ > 0) result->drafts.push_back({row.id, known->drafts});
+}
+
+void StageMemory::WriteDrafts(const BatchRow& row, Known* known) {
+  uint32_t position = row.begin + row.num_tokens - static_cast<uint32_t>(row.drafts.size());
+  for (size_t i = 0; i < row.drafts.size(); ++i, ++position) {
+    if (i >= known->drafts.size() || known->drafts[i] != row.drafts[i]) {
+      return Violate(row.id, absl::StrCat("has a draft at ", position, " that nobody made"));
+    }
+    const uint64_t* before = Cell(*known, position - 1);
+    uint64_t* cell = Cell(*known, position);
+    if (cell == nullptr) return Violate(row.id, absl::StrCat("no block for a draft at ", position));
+    *cell = Digest(before == nullptr ? 0 : *before, row.drafts[i]);
+  }
 }
 
 void StageMemory::Learn(const BatchRow& row, const Schedule& schedule) {
@@ -75,8 +104,8 @@ void StageMemory::Compute(const BatchRow& row, Known* known) {
     if (block >= num_blocks_) Violate(row.id, absl::StrCat("has block ", block));
     known->blocks.push_back(block);
   }
-  const uint32_t end = row.begin + row.num_tokens;
-  if (row.num_tokens == 0 || row.begin != known->num_computed || end > known->tokens.size()) {
+  const uint32_t end = row.begin + row.num_tokens - static_cast<uint32_t>(row.drafts.size());
+  if (end <= row.begin || row.begin != known->num_computed || end > known->tokens.size()) {
     return Violate(row.id,
                    absl::StrCat("computes ", row.begin, " to ", end, " with ", known->num_computed,
                                 " of ", known->tokens.size(), " tokens computed"));
@@ -93,6 +122,7 @@ void StageMemory::Compute(const BatchRow& row, Known* known) {
     *cell = known->contents[position];
   }
   known->num_computed = end;
+  WriteDrafts(row, known);
 }
 
 uint64_t* StageMemory::Cell(const Known& known, uint32_t position) {

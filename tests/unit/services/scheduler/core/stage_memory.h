@@ -17,8 +17,9 @@ class StageMemory final {
   // Tokens that are sampled lie below it.
   static constexpr uint32_t kVocabSize = 512;
 
-  StageMemory(uint32_t num_blocks, uint32_t block_tokens)
-      : num_blocks_(num_blocks), block_tokens_(block_tokens) {}
+  // `num_drafts` are guessed behind each token that is sampled, some of them wrong.
+  StageMemory(uint32_t num_blocks, uint32_t block_tokens, uint32_t num_drafts = 0)
+      : num_blocks_(num_blocks), block_tokens_(block_tokens), num_drafts_(num_drafts) {}
 
   // Works on `batch`, which `schedule` has just formed. What it samples is in the result.
   StepResult Run(const Batch& batch, const Schedule& schedule);
@@ -38,15 +39,20 @@ class StageMemory final {
     uint32_t num_computed = 0;
     TokenId sampled = 0;  // last, by step
     StepId sampled_step = 0;
+    std::vector<TokenId> drafts;  // behind the last one sampled
   };
 
   void Learn(const BatchRow& row, const Schedule& schedule);
   void Compute(const BatchRow& row, Known* known);
+  void WriteDrafts(const BatchRow& row, Known* known);
+  // What the row samples, and guesses behind that.
+  void Sample(const BatchRow& row, Known* known, StepResult* result);
   uint64_t* Cell(const Known& known, uint32_t position);
   void Violate(SequenceId id, const std::string& what);
 
   const uint32_t num_blocks_;
   const uint32_t block_tokens_;
+  const uint32_t num_drafts_;
   std::unordered_map<SequenceId, Known> sequences_;
   std::unordered_map<uint64_t, uint64_t> cells_;  // block * block_tokens + offset
   std::string violation_;

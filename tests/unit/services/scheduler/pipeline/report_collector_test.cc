@@ -29,6 +29,33 @@ TEST(ReportCollector, CompletesAStepWhenEveryStageHasReported) {
   EXPECT_EQ(reports.Add(0, MakeReport(2)).value()->result.tokens[0].token, 8u);
 }
 
+TEST(ReportCollector, KeepsTokensAndDraftsOfASequenceApart) {
+  ReportCollector reports(1);
+  reports.Sent(1);
+  v1::StepReport report = MakeReport(1, 7);
+  v1::SampledToken* second = report.add_tokens();
+  second->set_position(1);
+  second->mutable_logprobs()->mutable_token()->set_rank(4);
+  v1::DraftedTokens* drafts = report.add_drafts();
+  drafts->set_sequence_id(3);
+  drafts->add_token_ids(20);
+  drafts->add_token_ids(21);
+  const std::optional<CollectedStep> done = reports.Add(0, report).value();
+  EXPECT_EQ(done->result.tokens.size(), 2u);
+  EXPECT_EQ(done->logprobs.at({0, 1}).token().rank(), 4u);
+  ASSERT_EQ(done->result.drafts.size(), 1u);
+  EXPECT_EQ(done->result.drafts[0].id, 3u);
+  EXPECT_EQ(done->result.drafts[0].tokens, (std::vector<TokenId>{20, 21}));
+}
+
+TEST(ReportCollector, RefusesDraftsOfAStageBeforeTheLast) {
+  ReportCollector reports(2);
+  reports.Sent(1);
+  v1::StepReport report = MakeReport(1);
+  report.add_drafts()->add_token_ids(20);
+  EXPECT_TRUE(absl::IsDataLoss(reports.Add(0, report).status()));
+}
+
 TEST(ReportCollector, GathersTheTimesOfTheStages) {
   ReportCollector reports(2);
   reports.Sent(1);

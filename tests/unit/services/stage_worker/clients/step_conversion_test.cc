@@ -46,6 +46,7 @@ v1::StepCommand ExampleStep() {
   chunk->add_new_block_ids(21);
   chunk->set_sample(true);
   chunk->set_feedback_step_id(8);
+  chunk->add_draft_token_ids(14);
   command.add_finished_sequence_ids(5);
   return command;
 }
@@ -85,6 +86,7 @@ TEST(DecodeStep, KeepsEveryField) {
   EXPECT_EQ(chunk.begin, 1u);
   EXPECT_EQ(chunk.num_tokens, 1u);
   EXPECT_EQ(chunk.feedback_step_id, 8u);
+  EXPECT_EQ(chunk.draft_token_ids, std::vector<uint32_t>{14});
   EXPECT_EQ(chunk.appended_token_ids, std::vector<uint32_t>{13});
   EXPECT_EQ(chunk.new_block_ids, std::vector<uint32_t>{21});
   EXPECT_TRUE(chunk.sample);
@@ -207,6 +209,7 @@ TEST(EncodeReport, KeepsEveryField) {
   result.output.tokens.push_back({.sequence_id = 8, .position = 6, .token_id = 13});
   result.output.prompt_scores.push_back({.sequence_id = 7, .begin = 1, .positions = {scores}});
   result.output.failures.push_back({.sequence_id = 4, .message = "not finite"});
+  result.output.drafts.push_back({.sequence_id = 8, .token_ids = {15, 16}});
   const v1::StepReport report = EncodeReport(result);
   EXPECT_EQ(report.epoch(), 3u);
   EXPECT_EQ(report.step_id(), 9u);
@@ -227,6 +230,10 @@ TEST(EncodeReport, KeepsEveryField) {
   ASSERT_EQ(report.prompt_logprobs_size(), 1);
   EXPECT_EQ(report.prompt_logprobs(0).begin(), 1u);
   EXPECT_EQ(report.prompt_logprobs(0).positions_size(), 1);
+  ASSERT_EQ(report.drafts_size(), 1);
+  EXPECT_EQ(report.drafts(0).sequence_id(), 8u);
+  ASSERT_EQ(report.drafts(0).token_ids_size(), 2);
+  EXPECT_EQ(report.drafts(0).token_ids(1), 16u);
   ASSERT_EQ(report.faults_size(), 1);
   EXPECT_EQ(report.faults(0).sequence_id(), 4u);
   EXPECT_EQ(report.faults(0).message(), "not finite");

@@ -1,0 +1,111 @@
+"""Speculative decoding with the MTP module (--speculative-config) changes when a token comes, never which."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+import running_group
+
+ONE = '{"method":"mtp","num_speculative_tokens":1}'
+THREE = '{"method":"mtp","num_speculative_tokens":3}'
+PROMPTS = ["What is 17 + 25?", "The quick brown fox", "List three colours:", "Once upon a time"]
+WAYS = [
+    {"temperature": 0, "logprobs": 2},
+    {"temperature": 0.8, "seed": 7, "presence_penalty": 0.7, "frequency_penalty": 0.3},
+    {"temperature": 1.0, "seed": 8, "repetition_penalty": 1.2, "logprobs": 3},
+    {"temperature": 0.6, "seed": 9, "top_p": 0.9, "max_tokens": 1},
+    {"temperature": 0.9, "seed": 10, "min_tokens": 12, "logit_bias": {"300": 2.0}, "max_tokens": 23},
+    {"temperature": 0, "ignore_eos": True, "max_tokens": 70},
+    {"temperature": 0, "stop": ["e"]},
+    {"temperature": 0.7, "seed": 11, "structured_outputs": {"regex": "[a-z ]{5,40}[.]"}},
+]
+ENDLESS = [way for way in WAYS if "structured_outputs" not in way]
+
+
+def answers(group, ways=WAYS, **more):
+    """Everything that is said of each prompt in each way, all of them asked at the same time."""
+
+    def ask(prompt, way):
+        code, text = running_group.complete(group, prompt, **{"max_tokens": 40, "return_token_ids": True, **way, **more})
+        assert code == 200, text
+        choice = json.loads(text)["choices"][0]
+        return [choice["text"], choice["finish_reason"], choice.get("token_ids"), choice.get("logprobs")]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, prompt, way) for prompt in PROMPTS for way in ways]
+        return [answer.result() for answer in asked]
+
+
+def counters(group):
+    """(checked, right, {position: right}) of the scheduler's guessed tokens."""
+    samples = group.metrics("scheduler")
+    at = {name.split('position="')[1].split('"')[0]: value for name, value in samples.items()
+          if name.startswith("vllm:spec_decode_num_accepted_tokens_per_pos_total{")}
+    label = f'{{engine="0",model_name="{group.model}"}}'
+    return (samples["vllm:spec_decode_num_draft_tokens_total" + label],
+            samples["vllm:spec_decode_num_accepted_tokens_total" + label], at)
+
+
+def expect_no_blocks_left(group):
+    running_group.wait_until(
+        lambda: all(group.metrics(name)["baton_stage_kv_blocks_used"] == 0
+                    for name in group.pids if name.startswith("stage-worker")), "free blocks")
+
+
+@pytest.mark.parametrize("stages,ranks", [(1, 2), (2, 1), (2, 2)])
+def test_answers_are_the_same_on_and_off(start_group, stages, ranks):
+    without = start_group(stages=stages, ranks=ranks)
+    expected = answers(without)
+    assert without.stop() == 0
+    for config in (ONE, THREE):
+        running = start_group("--speculative-config", config, stages=stages, ranks=ranks)
+        assert answers(running) == expected
+        assert answers(running) == expected  # behind prompts that are cached now
+        running_group.wait_until(lambda: counters(running)[1] > 0, "guesses that are right")
+        checked, right, at = counters(running)
+        assert 0 < right < checked
+        assert sum(at.values()) == right
+        assert set(at) == ({"0"} if config == ONE else {"0", "1", "2"})
+        expect_no_blocks_left(running)
+        assert running.stop() == 0
+
+
+def test_answers_are_the_same_where_blocks_run_out(start_group):
+    flags = ["--max-model-len", "192", "--num-gpu-blocks-override", "9"]
+    without = start_group(*flags, stages=2, ranks=1)
+    expected = answers(without, ENDLESS, ignore_eos=True, max_tokens=100)
+    assert without.stop() == 0
+    running = start_group(*flags, "--speculative-config", THREE, stages=2, ranks=1)
+    assert answers(running, ENDLESS, ignore_eos=True, max_tokens=100) == expected
+    running_group.wait_until(lambda: running.metrics("scheduler")["baton_scheduler_preemptions_total"] > 0,
+                             "sequences that gave way")
+    expect_no_blocks_left(running)
+
+
+@pytest.mark.parametrize("lost", ["stage-worker-0", "stage-worker-1"])
+def test_answers_survive_the_loss_of_a_stage(start_group, lost):
+    without = start_group(stages=2, ranks=1)
+    expected = answers(without, ENDLESS, ignore_eos=True, max_tokens=200)
+    assert without.stop() == 0
+    running = start_group("--speculative-config", ONE, stages=2, ranks=1, may_die=True)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(answers, running, ENDLESS, ignore_eos=True, max_tokens=200)
+        running_group.wait_until(lambda: counters(running)[0] > 20, "guesses")
+        os.kill(running.pids[lost], signal.SIGKILL)
+        assert asked.result() == expected
+
+
+@pytest.mark.parametrize("config,message", [
+    ('{"method":"eagle3","num_speculative_tokens":2}', 'supported: "mtp"'),
+    ('{"method":"mtp","num_speculative_tokens":0}', "allowed: 1 to 8"),
+    ("mtp", "it is no JSON object"),
+])
+def test_what_is_not_supported_is_named(tmp_path, config, message):
+    scheduler = subprocess.run([running_group.BIN / "baton-scheduler", "--model", running_group.DEMO_MODEL,
+                                "--listen-address", "127.0.0.1:0", "--metrics-address", "",
+                                "--speculative-config", config], capture_output=True, text=True, timeout=60)
+    assert scheduler.returncode != 0
+    assert message in scheduler.stderr + scheduler.stdout
