@@ -20,19 +20,48 @@ WAYS = [
     {"temperature": 0.9, "seed": 10, "min_tokens": 12, "logit_bias": {"300": 2.0}, "max_tokens": 23},
     {"temperature": 0, "ignore_eos": True, "max_tokens": 70},
     {"temperature": 0, "stop": ["e"]},
+    {"temperature": 0, "stop": ["e"], "stream": True, "logprobs": 1},
+    {"temperature": 0, "stop_token_ids": list(range(300, 420)), "min_tokens": 3, "logprobs": 1},
+    {"temperature": 0.9, "seed": 12, "n": 2, "stream": True, "max_tokens": 33},
     {"temperature": 0.7, "seed": 11, "structured_outputs": {"regex": "[a-z ]{5,40}[.]"}},
 ]
 ENDLESS = [way for way in WAYS if "structured_outputs" not in way]
+
+
+def said_at_once(answer):
+    """What one answer says: of its choices text, ending, tokens and log-probabilities; tokens that are charged."""
+    choices = [[choice["text"], choice["finish_reason"], choice.get("token_ids"), choice.get("logprobs")]
+               for choice in answer["choices"]]
+    return choices, answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]
+
+
+def said_in_pieces(stream):
+    """The same of a stream's chunks, however its tokens are spread over them."""
+    events = [line[6:] for line in stream.splitlines() if line.startswith("data: ")]
+    assert events.pop() == "[DONE]"
+    chunks = [json.loads(event) for event in events]
+    choices = {}
+    for choice in (choice for chunk in chunks for choice in chunk["choices"]):
+        said = choices.setdefault(choice["index"], ["", None, [], {}])
+        said[0] += choice["text"]
+        said[1] = choice["finish_reason"] or said[1]
+        said[2] += choice.get("token_ids") or []
+        for name, values in (choice.get("logprobs") or {}).items():
+            said[3].setdefault(name, []).extend(values)
+    usage = chunks[-1]["usage"]
+    return [choices[index] for index in sorted(choices)], usage["prompt_tokens"], usage["completion_tokens"]
 
 
 def answers(group, ways=WAYS, **more):
     """Everything that is said of each prompt in each way, all of them asked at the same time."""
 
     def ask(prompt, way):
-        code, text = running_group.complete(group, prompt, **{"max_tokens": 40, "return_token_ids": True, **way, **more})
+        fields = {"max_tokens": 40, "return_token_ids": True, **way, **more}
+        if fields.get("stream"):
+            fields["stream_options"] = {"include_usage": True}
+        code, text = running_group.complete(group, prompt, **fields)
         assert code == 200, text
-        choice = json.loads(text)["choices"][0]
-        return [choice["text"], choice["finish_reason"], choice.get("token_ids"), choice.get("logprobs")]
+        return said_in_pieces(text) if fields.get("stream") else said_at_once(json.loads(text))
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(ask, prompt, way) for prompt in PROMPTS for way in ways]
@@ -85,8 +114,8 @@ def test_answers_are_the_same_where_blocks_run_out(start_group):
     expect_no_blocks_left(running)
 
 
-@pytest.mark.parametrize("lost", ["stage-worker-0", "stage-worker-1"])
-def test_answers_survive_the_loss_of_a_stage(start_group, lost):
+@pytest.mark.parametrize("lost", ["stage-worker-0", "stage-worker-1", "scheduler"])
+def test_answers_survive_a_loss(start_group, lost):
     without = start_group(stages=2, ranks=1)
     expected = answers(without, ENDLESS, ignore_eos=True, max_tokens=200)
     assert without.stop() == 0
