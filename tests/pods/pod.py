@@ -70,6 +70,10 @@ class Container:
         """Ends the process as the OOM killer would, and starts it again in the same pod."""
         self.process.kill()
         self.process.wait()
+        self.restart()
+
+    def restart(self):
+        """Starts an ended process again in the same pod."""
         self.restarts += 1
         self.start()
 
@@ -148,6 +152,12 @@ class Pod:
     def is_ready(self):
         return self.started and not self.terminating and all(
             container.probe("readinessProbe") for container in self.containers.values())
+
+    def ended_containers(self):
+        """Those that have ended though nobody ended their pod."""
+        if not self.started or self.terminating:
+            return []
+        return [item for item in self.containers.values() if item.process.poll() is not None]
 
     def delete(self):
         """Ends as Kubernetes ends a pod; returns container -> exit status."""

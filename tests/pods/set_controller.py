@@ -101,6 +101,16 @@ class Cluster:
         if self.policy_of(name) == "RecreateGroupOnPodRestart":
             self.recreate_group(self.group_of(name))
 
+    def restart_ended(self):
+        """What kubelet does with containers that end by themselves. It waits ten seconds and more
+        before the second start; here each start is at once, and a crash loop never gets ready."""
+        for name, running in list(self.pods.items()):
+            for container in running.ended_containers():
+                container.restart()
+                if self.policy_of(name) == "RecreateGroupOnPodRestart":
+                    self.recreate_group(self.group_of(name))
+                    return
+
     def recreate_group(self, group):
         """The leader ends first, its workers when it has gone."""
         for name in group:
@@ -138,6 +148,7 @@ class Cluster:
         deadline = time.monotonic() + pod.PATIENCE_S
         waiting = list(names or self._plans)
         while waiting:
+            self.restart_ended()
             waiting = [name for name in waiting if not self.pods[name].is_ready()]
             assert time.monotonic() < deadline, self.report(waiting)
             if waiting:
@@ -148,7 +159,8 @@ class Cluster:
         for running in self.pods.values():
             for container in running.containers.values():
                 lines.append(f"--- {running.name} {container.name}, status "
-                             f"{container.process.poll()}\n{container.log_tail()}")
+                             f"{container.process.poll()}, restarts {container.restarts}\n"
+                             f"{container.log_tail()}")
         return "\n".join(lines)
 
     def close(self):

@@ -1,10 +1,12 @@
 """A group's pods start in any order, come back one by one, and keep what their form promises."""
 
 import random
+import signal
 import socket
 import subprocess
 import sys
 
+import pod
 import pod_network
 import pytest
 from steady_client import SteadyClient
@@ -90,6 +92,21 @@ def test_stage_that_crashes_costs_a_pause(start_cluster, form):
     client = SteadyClient(cluster)
     client.await_answers(1)
     cluster.restart_container(cluster.pods_with("stage-worker")[0], "stage-worker")
+    client.await_answers(2)
+    expect_unharmed(client)
+
+
+@SLOW
+def test_stage_that_aborts_by_itself_is_started_again(start_cluster):
+    cluster = start_cluster("roles")
+    start(cluster, seed=8)
+    client = SteadyClient(cluster)
+    client.await_answers(1)
+    stage = cluster.pods[cluster.pods_with("stage-worker")[0]].containers["stage-worker"]
+    stage.process.send_signal(signal.SIGABRT)
+    stage.process.wait(pod.PATIENCE_S)
+    cluster.await_ready()
+    assert stage.restarts == 1
     client.await_answers(2)
     expect_unharmed(client)
 

@@ -170,10 +170,10 @@ std::vector<ServeFlag> IgnoredFlags() {
        "enable-request-id-headers", "enable-server-load-tracking", "enable-force-include-usage",
        "enable-prompt-adapter"});
   add(kValue, kNotYet,
-      {"prefix-caching-hash-algo", "speculative-config", "speculative-model",
-       "num-speculative-tokens", "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint",
-       "max-log-len", "guided-decoding-backend", "decode-context-parallel-size", "seed",
-       "max-logprobs", "uvicorn-log-level"});
+      {"prefix-caching-hash-algo", "speculative-model", "num-speculative-tokens",
+       "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint", "max-log-len",
+       "guided-decoding-backend", "decode-context-parallel-size", "seed", "max-logprobs",
+       "uvicorn-log-level"});
   return flags;
 }
 
