@@ -10,10 +10,8 @@ Asserts nothing. Needs a build and a model with the module (default: the demo mo
 """
 
 import argparse
-import concurrent.futures
 import statistics
 import tempfile
-import time
 
 import load_client
 
@@ -29,11 +27,7 @@ def ask(group, num_streams, tokens, turn):
         # As the chat template writes it: behind the end of an answer there would be little to guess.
         return {"model": group.model, "prompt": f"<｜begin▁of▁sentence｜><｜User｜>{question}<｜Assistant｜><think>\n",
                 "temperature": 0, "max_tokens": tokens, "return_token_ids": True, "add_special_tokens": False}
-    with concurrent.futures.ThreadPoolExecutor(num_streams) as pool:
-        streams = list(pool.map(lambda index: load_client.stream(group.port, body(index)), range(num_streams)))
-    begin = min(times[0] for times in streams)
-    end = max(times[-1] for times in streams)
-    return sum(len(times) - 1 for times in streams) / (end - begin)
+    return load_client.rate(group.port, [body(index) for index in range(num_streams)])
 
 
 class Side:
@@ -65,11 +59,9 @@ class Side:
 
     def begin(self):
         self.rates = []
-        time.sleep(0.5)  # counters of the scheduler follow
         self.before = self.read()
 
     def report(self, plain_rate):
-        time.sleep(0.5)
         grown = {name: value - self.before.get(name, 0) for name, value in self.read().items()}
         rate = statistics.median(self.rates)
         step = grown["seconds"] / grown["steps"] * 1e6
@@ -91,13 +83,12 @@ def measure(folder, shape, arguments):
         for side in sides:
             side.group.wait_ready()
             ask(side.group, 1, 16, 0)
+            load_client.await_idle(side.group)
         print(f"{shape}:")
         for num_streams in arguments.streams or [1, 8]:
-            for side in sides:
-                side.begin()
-            for turn in range(arguments.repeat):
-                for side in sides if turn % 2 == 0 else reversed(sides):
-                    side.rates.append(ask(side.group, num_streams, arguments.tokens, turn))
+            load_client.measure_in_turns(
+                sides, arguments.repeat,
+                lambda group, turn, count=num_streams: ask(group, count, arguments.tokens, turn))
             print(f"  {num_streams} streams:")
             plain_rate = statistics.median(sides[0].rates)
             for side in sides:

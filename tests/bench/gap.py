@@ -9,11 +9,9 @@ sequences ran (baton_stage_gap_seconds; p50 and p99 within the histogram's bucke
 """
 
 import argparse
-import concurrent.futures
 import math
 import statistics
 import tempfile
-import time
 
 import load_client
 
@@ -45,11 +43,7 @@ def ask(group, num_streams, tokens):
     """Tokens per second of `num_streams` requests at a time."""
     body = {"model": group.model, "prompt": "What is 17 + 25?", "temperature": 0, "ignore_eos": True,
             "max_tokens": tokens, "return_token_ids": True}
-    with concurrent.futures.ThreadPoolExecutor(num_streams) as pool:
-        streams = list(pool.map(lambda _: load_client.stream(group.port, body), range(num_streams)))
-    begin = min(times[0] for times in streams)
-    end = max(times[-1] for times in streams)
-    return sum(len(times) - 1 for times in streams) / (end - begin)
+    return load_client.rate(group.port, [body] * num_streams)
 
 
 class Side:
@@ -87,14 +81,12 @@ def measure(folder, shape, arguments):
         for side in sides:
             side.group.wait_ready()
             ask(side.group, 1, 16)
+            load_client.await_idle(side.group)
         print(f"{shape}:")
         for num_streams in arguments.streams or [1, 8]:
-            for side in sides:
-                side.begin()
-            for turn in range(arguments.repeat):
-                for side in sides if turn % 2 == 0 else reversed(sides):
-                    side.rates.append(ask(side.group, num_streams, arguments.tokens))
-                    time.sleep(0.1)
+            load_client.measure_in_turns(
+                sides, arguments.repeat,
+                lambda group, _, count=num_streams: ask(group, count, arguments.tokens))
             print(f"  {num_streams} streams:", flush=True)
             for side in sides:
                 side.report(arguments.repeat * num_streams * arguments.tokens)

@@ -1,5 +1,6 @@
 """Requests to a group and figures of its processes, for the benchmarks of this folder."""
 
+import concurrent.futures
 import http.client
 import json
 import os
@@ -37,6 +38,31 @@ def stream(port, body, timeout=120, stop_after=None):
     finally:
         connection.close()
     return times
+
+
+def rate(port, bodies):
+    """Tokens per second of streamed completions asked at the same time, all of them together."""
+    with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+        streams = list(pool.map(lambda body: stream(port, body), bodies))
+    begin = min(times[0] for times in streams)
+    end = max(times[-1] for times in streams)
+    return sum(len(times) - 1 for times in streams) / (end - begin)
+
+
+def await_idle(group):
+    """Waits until the scheduler runs nothing: its counters have followed the answers then."""
+    running_group.wait_until(
+        lambda: group.metrics("scheduler")["baton_scheduler_running_sequences"] == 0, "an idle scheduler")
+
+
+def measure_in_turns(sides, repeat, ask):
+    """Lets each side's group answer `ask(group, turn)` `repeat` times, in turns; adds to its rates."""
+    for side in sides:
+        side.begin()
+    for turn in range(repeat):
+        for side in sides if turn % 2 == 0 else reversed(sides):
+            side.rates.append(ask(side.group, turn))
+            await_idle(side.group)
 
 
 def cpu_seconds(pid):
