@@ -1,0 +1,210 @@
+// A stage-worker and its neighbours in the pipeline: hidden states over real UCX, and what follows
+// when a neighbour is lost. The test plays the neighbour.
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+
+#include "common/transport/slot_channel.h"
+#include "services/stage_worker/clients/link_epoch.h"
+#include "tests/contract/stage_worker/worker_fixture.h"
+
+namespace baton::stage {
+namespace {
+
+class StageNeighbours : public WorkerFixture {};
+
+absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
+
+bool WaitUntil(const std::function<bool()>& condition) {
+  const absl::Time limit = Soon();
+  while (!condition()) {
+    if (absl::Now() > limit) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+// The neighbour of the worker under test.
+constexpr SlotShape kShape = {.num_slots = 2, .num_ranks = 2, .max_part_bytes = 64 * 128 * 2};
+constexpr size_t kPartBytes = 3 * 128 * 2;  // three tokens, half of the hidden size, bfloat16
+
+TEST_F(StageNeighbours, SendsHiddenStatesToTheNextStage) {
+  const auto next = *Transport::Create({.name = "next"});
+  const auto slots = *SlotReceiver::Create(next.get(), kShape);
+  EXPECT_TRUE(slots->BeginEpoch(1).ok());
+  StartWorker();
+  Register(Plan(0, 2));
+  Join(1, next->address());
+  scheduler().Send(PromptStep(1, 1));
+  for (size_t rank = 0; rank < 2; ++rank) {
+    const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = rank};
+    const auto part = slots->Receive(key, kPartBytes, Soon());
+    ASSERT_TRUE(part.ok()) << part.status();
+    EXPECT_NE(std::count((*part).begin(), (*part).end(), std::byte{0}),
+              static_cast<ptrdiff_t>(kPartBytes));
+    slots->Release(key);
+  }
+  const auto report = scheduler().Next(v1::WorkerMessage::kReport);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->report().tokens_size(), 0);
+}
+
+TEST_F(StageNeighbours, KeepsItsPlaceWhenTheNextStageIsLost) {
+  auto next = *Transport::Create({.name = "next"});
+  auto slots = *SlotReceiver::Create(next.get(), kShape);
+  EXPECT_TRUE(slots->BeginEpoch(1).ok());
+  StartWorker();
+  Register(Plan(0, 2));
+  Join(1, next->address());
+  slots.reset();
+  next.reset();
+  scheduler().Send(PromptStep(1, 1));
+  scheduler().Send(PromptStep(1, 2));
+  ASSERT_TRUE(WaitUntil([this] { return !membership().snapshot().joined; }));
+  next = *Transport::Create({.name = "next"});
+  slots = *SlotReceiver::Create(next.get(), kShape);
+  EXPECT_TRUE(slots->BeginEpoch(2).ok());
+  SendTopology(2, next->address());
+  auto message = scheduler().Next(v1::WorkerMessage::kJoined);
+  while (absl::IsFailedPrecondition(message.status()) &&  // steps that were sent before the loss
+         absl::StrContains(message.status().message(), "report {")) {
+    message = scheduler().Next(v1::WorkerMessage::kJoined);
+  }
+  ASSERT_TRUE(message.ok()) << message.status();
+  EXPECT_EQ(message->joined().epoch(), 2u);
+  EXPECT_EQ(scheduler().num_sessions(), 1);
+}
+
+TEST_F(StageNeighbours, RegistersAgainWhenTheNextStageStaysLost) {
+  options().step_timeout = absl::Milliseconds(300);
+  auto next = *Transport::Create({.name = "next"});
+  auto slots = *SlotReceiver::Create(next.get(), kShape);
+  EXPECT_TRUE(slots->BeginEpoch(1).ok());
+  StartWorker();
+  Register(Plan(0, 2));
+  Join(1, next->address());
+  slots.reset();
+  next.reset();
+  scheduler().Send(PromptStep(1, 1));
+  scheduler().Send(PromptStep(1, 2));
+  auto message = scheduler().Next(v1::WorkerMessage::kFault);
+  while (absl::IsFailedPrecondition(message.status())) {  // a step may have been reported before
+    message = scheduler().Next(v1::WorkerMessage::kFault);
+  }
+  ASSERT_TRUE(message.ok()) << message.status();
+  Register(Plan(0, 2));
+  EXPECT_EQ(loader().num_loads(), 1);
+}
+
+TEST_F(StageNeighbours, ReportsANextStageThatCannotBeReached) {
+  std::string address;
+  {
+    const auto gone = *Transport::Create({.name = "gone"});
+    address = gone->address();
+  }
+  options().connect_timeout = absl::Seconds(1);
+  StartWorker();
+  Register(Plan(0, 2));
+  SendTopology(1, address);
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "next stage"))
+      << fault->fault().message();
+  Register(Plan(0, 2));
+}
+
+// Stage 1 of 2, and the stage before it.
+class LastStageWorker : public WorkerFixture {
+ protected:
+  LastStageWorker() : previous_(*Transport::Create({.name = "previous"})) {
+    StartWorker();
+    v1::StageReady ready;
+    Register(Plan(1, 2), &ready);
+    Join(1, "", previous_->address());
+    peer_ = *previous_->Connect(ready.addresses(0).ucx_address(), Soon());
+  }
+
+  // Hidden states of step 1.
+  void SendStates(uint64_t frame_epoch) {
+    const auto sender = *SlotSender::Create(previous_.get(), kShape);
+    ASSERT_TRUE(sender->BeginEpoch(frame_epoch, {peer_, peer_}).ok());
+    for (size_t rank = 0; rank < 2; ++rank) {
+      const PartKey key = {.epoch = frame_epoch, .number = 1, .step_id = 1, .rank = rank};
+      ASSERT_TRUE(sender->Acquire(key, kPartBytes, Soon()).ok());
+      ASSERT_TRUE(sender->Send(key).ok());
+    }
+  }
+  // What would be hidden states of step 1, were it the right epoch.
+  void SendStrayFrame(uint64_t frame_epoch) {
+    const std::vector<std::byte> payload(2 * kPartBytes);
+    absl::Notification sent;
+    peer_->Send({.kind = FrameKind::kHiddenState,
+                 .epoch = frame_epoch,
+                 .stream_id = 1,
+                 .sequence = 1,
+                 .total_bytes = payload.size(),
+                 .slot = 1},
+                payload, [&sent](const absl::Status&) { sent.Notify(); });
+    sent.WaitForNotification();
+  }
+
+  std::unique_ptr<Transport> previous_;
+  std::shared_ptr<Peer> peer_;
+};
+
+TEST_F(LastStageWorker, TakesHiddenStatesAndSamples) {
+  scheduler().Send(PromptStep(1, 1));
+  SendStates(1);
+  TakeToken(1, 1);
+}
+
+TEST_F(LastStageWorker, ReportsHiddenStatesWithAFlippedBit) {
+  const std::vector<std::byte> payload(2 * kPartBytes, std::byte{1});
+  scheduler().Send(PromptStep(1, 1));
+  peer_->Send({.kind = FrameKind::kHiddenState,
+               .epoch = 1,
+               .stream_id = 1,
+               .sequence = 1,
+               .total_bytes = payload.size(),
+               .slot = 1,
+               .payload_crc = 99},
+              payload, nullptr, /*has_payload_crc=*/true);
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "checksum")) << fault->fault().message();
+  Register(Plan(1, 2));
+}
+
+TEST_F(LastStageWorker, CountsFramesOfAnotherEpoch) {
+  SendStrayFrame(99);
+  SendStates(1);
+  scheduler().Send(PromptStep(1, 1));
+  TakeToken(1, 1);
+  EXPECT_EQ(membership().snapshot().transport.frames_refused, 1u);
+}
+
+// Frames may outlive the scheduler whose epoch they are of; its successor counts from 1 again.
+TEST_F(LastStageWorker, DropsFramesOfAnEpochThatAnotherSchedulerNumberedAlike) {
+  for (const uint32_t nonce : {7u, 8u}) {
+    scheduler().EndSession(grpc::Status(grpc::StatusCode::UNAVAILABLE, "going down"));
+    set_scheduler_nonce(nonce);
+    Register(Plan(1, 2));
+    Join(1, "", previous_->address());
+  }
+  SendStrayFrame(*FrameEpoch(7, 1));
+  EXPECT_TRUE(WaitUntil([this] { return membership().snapshot().transport.frames_refused == 1; }));
+  SendStates(*FrameEpoch(8, 1));
+  scheduler().Send(PromptStep(1, 1));
+  TakeToken(1, 1);
+  EXPECT_EQ(membership().snapshot().transport.frames_refused, 1u);
+}
+
+}  // namespace
+}  // namespace baton::stage
