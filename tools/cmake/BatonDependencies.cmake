@@ -43,5 +43,8 @@ baton_third_party(beast Boost::headers Threads::Threads)
 baton_third_party(gtest GTest::gtest GTest::gmock)
 baton_third_party(gtest_main GTest::gtest GTest::gmock GTest::gmock_main)
 baton_third_party(benchmark benchmark::benchmark)
+if(BATON_CUDA)
+  include(BatonCuda)
+endif()
 target_compile_definitions(third_party_beast INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_CONCEPTS
                            BOOST_ERROR_CODE_HEADER_ONLY)

@@ -6,6 +6,9 @@
 #   baton_test(NAME log_test SRCS log_test.cc DEPS common_log [TIMEOUT 60] [OWN_MAIN])
 #   baton_bench(NAME gemm_bench SRCS gemm_bench.cc DEPS kernels_cpu)
 #   baton_proto(NAME types SRCS types.proto [GRPC] DEPS ...)
+#   baton_cuda_library(NAME kernels_cuda_ops HDRS cuda_ops.h SRCS norm.cu cuda_ops.cc DEPS kernels_api third_party::cuda)
+#
+# A CUDA library exists with BATON_CUDA alone; it is recorded always, so that the checkers see its files on any machine.
 #
 # A name in DEPS without `::` is a target of the project: `common_log` links `baton::common_log`.
 #
@@ -76,6 +79,55 @@ function(baton_library)
   endif()
   add_library(baton::${ARG_NAME} ALIAS baton_${ARG_NAME})
   baton_record(library ${ARG_NAME} "${ARG_HDRS};${ARG_SRCS}" "${ARG_DEPS}" "${ARG_PRIVATE_DEPS}")
+endfunction()
+
+# Compiles one .cu. Next to the object: <object>.ptx, and <object>.resources with what ptxas says of
+# each kernel's registers, stack and spills; tests/unit/kernels/cuda reads both.
+function(baton_compile_cuda source object)
+  set(targets "")
+  foreach(architecture IN LISTS BATON_CUDA_ARCHITECTURES)
+    list(APPEND targets -gencode=arch=compute_${architecture},code=sm_${architecture})
+  endforeach()
+  get_filename_component(folder ${object} DIRECTORY)
+  file(MAKE_DIRECTORY ${folder})
+  add_custom_command(OUTPUT ${object} BYPRODUCTS ${object}.ptx ${object}.resources
+    COMMAND ${CMAKE_SOURCE_DIR}/tools/cmake/compile_cuda ${object} ${BATON_NVCC} -std=c++20 -O3 -lineinfo -fmad=false
+            --expt-relaxed-constexpr -Xcompiler=-fPIC,-Wall,-Wno-unused-function ${targets} -I ${CMAKE_SOURCE_DIR}
+            "-I$<JOIN:$<TARGET_PROPERTY:third_party_nccl,INTERFACE_INCLUDE_DIRECTORIES>,;-I>"
+            ${ARGN} -c ${source}
+    DEPENDS ${source} ${CMAKE_SOURCE_DIR}/tools/cmake/compile_cuda DEPFILE ${object}.d
+    COMMENT "nvcc ${source}" COMMAND_EXPAND_LISTS VERBATIM)
+endfunction()
+
+function(baton_cuda_library)
+  cmake_parse_arguments(ARG "" "NAME" "HDRS;SRCS;DEPS;COPTS" ${ARGN})
+  if(NOT BATON_CUDA)
+    baton_record(absent_library ${ARG_NAME} "${ARG_HDRS};${ARG_SRCS}" "${ARG_DEPS}" "")
+    return()
+  endif()
+  baton_record(library ${ARG_NAME} "${ARG_HDRS};${ARG_SRCS}" "${ARG_DEPS}" "")
+  set(sources "")
+  foreach(source IN LISTS ARG_SRCS)
+    if(source MATCHES "\\.cu$")
+      set(object ${CMAKE_CURRENT_BINARY_DIR}/${ARG_NAME}.dir/${source}.o)
+      baton_compile_cuda(${CMAKE_CURRENT_SOURCE_DIR}/${source} ${object} ${ARG_COPTS})
+      list(APPEND sources ${object})
+    else()
+      list(APPEND sources ${source})
+    endif()
+  endforeach()
+  baton_resolve(deps ${ARG_DEPS})
+  if(sources)
+    add_library(baton_${ARG_NAME} STATIC ${sources})
+    set_target_properties(baton_${ARG_NAME} PROPERTIES LINKER_LANGUAGE CXX)
+    target_include_directories(baton_${ARG_NAME} PUBLIC ${CMAKE_SOURCE_DIR})
+    target_link_libraries(baton_${ARG_NAME} PUBLIC ${deps} PRIVATE baton_warnings)
+  else()
+    add_library(baton_${ARG_NAME} INTERFACE)
+    target_include_directories(baton_${ARG_NAME} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(baton_${ARG_NAME} INTERFACE ${deps})
+  endif()
+  add_library(baton::${ARG_NAME} ALIAS baton_${ARG_NAME})
 endfunction()
 
 # What every program of a sanitizer's preset is linked with: tools/sanitizers.
