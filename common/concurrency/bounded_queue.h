@@ -10,6 +10,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_mutex.h"
+
 namespace baton {
 
 template <typename T>
@@ -19,16 +21,16 @@ class BoundedQueue {
 
   // False, and `value` is dropped, if the queue is full or closed.
   bool TryPush(T value) ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
+    SteadyMutexLock lock(&mutex_);
     if (closed_ || items_.size() >= capacity_) return false;
     items_.push_back(std::move(value));
     return true;
   }
 
-  // Waits until `deadline` for an item; nullopt at the deadline, or once the queue is closed and
-  // empty.
+  // Waits until `deadline`, of SteadyNow(), for an item; nullopt at the deadline, or once the queue
+  // is closed and empty.
   std::optional<T> Pop(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
+    SteadyMutexLock lock(&mutex_);
     mutex_.AwaitWithDeadline(absl::Condition(this, &BoundedQueue::HasItemOrClosed), deadline);
     if (items_.empty()) return std::nullopt;
     T value = std::move(items_.front());
@@ -38,16 +40,16 @@ class BoundedQueue {
 
   // No more pushes; waiting and later Pops drain what is there.
   void Close() ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
+    SteadyMutexLock lock(&mutex_);
     closed_ = true;
   }
 
   size_t size() const ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
+    SteadyMutexLock lock(&mutex_);
     return items_.size();
   }
   bool closed() const ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
+    SteadyMutexLock lock(&mutex_);
     return closed_;
   }
 
@@ -57,7 +59,7 @@ class BoundedQueue {
   }
 
   const size_t capacity_;
-  mutable absl::Mutex mutex_;
+  mutable SteadyMutex mutex_;
   std::deque<T> items_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -20,9 +20,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/status/status_macros.h"
 
 namespace baton {
@@ -133,7 +133,7 @@ class PollingServer final : public SmallHttpServer {
   void Serve() {
     while (true) {
       std::vector<pollfd> watched{{wake_.get(), POLLIN, 0}};
-      const bool paused = absl::Now() < accept_again_;
+      const bool paused = SteadyNow() < accept_again_;
       const bool accepting = !paused && connections_.size() < kMaxConnections;
       watched.push_back({accepting ? listener_.get() : -1, POLLIN, 0});
       absl::Time next = paused ? accept_again_ : absl::InfiniteFuture();
@@ -147,7 +147,7 @@ class PollingServer final : public SmallHttpServer {
       size_t index = 2;
       for (auto it = connections_.begin(); it != connections_.end(); ++index) {
         const bool active = watched[index].revents != 0;
-        const bool keep = active ? Step(&*it) : absl::Now() < it->deadline;
+        const bool keep = active ? Step(&*it) : SteadyNow() < it->deadline;
         it = keep ? std::next(it) : connections_.erase(it);
       }
       if (watched[1].revents != 0) Accept();
@@ -156,16 +156,16 @@ class PollingServer final : public SmallHttpServer {
 
   static int TimeoutMs(absl::Time next) {
     if (next == absl::InfiniteFuture()) return -1;
-    const absl::Duration left = std::max(next - absl::Now(), absl::ZeroDuration());
+    const absl::Duration left = std::max(next - SteadyNow(), absl::ZeroDuration());
     return static_cast<int>(absl::ToInt64Milliseconds(left)) + 1;
   }
 
   void Accept() {
     const int fd = accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0)
-      connections_.push_back({Descriptor(fd), absl::Now() + kMaxConnectionTime, "", "", 0});
+      connections_.push_back({Descriptor(fd), SteadyNow() + kMaxConnectionTime, "", "", 0});
     else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-      accept_again_ = absl::Now() + kAcceptPause;
+      accept_again_ = SteadyNow() + kAcceptPause;
   }
 
   // Reads or writes what is possible now; false once the connection is done with.

@@ -24,6 +24,7 @@
 #include "prometheus/gauge.h"
 #include "prometheus/registry.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/metrics/metrics_server.h"
 #include "common/rpc/connection_limits.h"
@@ -162,7 +163,7 @@ class GrpcServerRuntime final : public ServerRuntime {
     std::thread drainer;
     std::atomic<bool> drained{drain == nullptr};
     if (drain != nullptr)
-      drainer = std::thread([&, deadline = absl::Now() + options_.drain_timeout] {
+      drainer = std::thread([&, deadline = SteadyNow() + options_.drain_timeout] {
         drain(deadline);
         drained.store(true);
         events_->Request("drained");
@@ -174,8 +175,8 @@ class GrpcServerRuntime final : public ServerRuntime {
     }
     if (skipped) BATON_LOG(WARNING) << options_.role << ": second signal, the drain is skipped";
     server_->Shutdown(absl::ToChronoTime(absl::Now() + (skipped ? absl::ZeroDuration() : kGrace)));
-    const absl::Time last = absl::Now() + kGrace;
-    while (!drained.load() && absl::Now() < last) events_->Wait(last);
+    const absl::Time last = SteadyNow() + kGrace;
+    while (!drained.load() && SteadyNow() < last) events_->Wait(last);
     if (!drained.load()) {
       BATON_LOG(ERROR) << options_.role << ": the drain does not end; leaving it behind";
       std::_Exit(1);

@@ -13,7 +13,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+
+#include "common/concurrency/steady_time.h"
 
 namespace baton {
 
@@ -54,7 +55,7 @@ std::string ShutdownEvents::Wait(absl::Time deadline) {
   while (true) {
     int timeout_ms = -1;
     if (deadline != absl::InfiniteFuture()) {
-      const absl::Duration left = deadline - absl::Now();
+      const absl::Duration left = deadline - SteadyNow();
       if (left <= absl::ZeroDuration()) return "";
       timeout_ms = static_cast<int>(absl::ToInt64Milliseconds(
           absl::Ceil(std::min(left, absl::Hours(1)), absl::Milliseconds(1))));

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
 
@@ -99,7 +100,7 @@ class UcxChunkReceiver final : public ChunkReceiver, public FrameReceiver {
 
   Transport* const transport_;
   const absl::Duration memory_return_limit_;
-  mutable absl::Mutex mutex_;  // never held while the transport is called
+  mutable SteadyMutex mutex_;  // never held while the transport is called
   Transfers transfers_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -116,7 +117,7 @@ absl::Status UcxChunkReceiver::BeginTransfer(TransferOptions options) {
   }
   transfer.options = std::move(options);
   const uint64_t id = transfer.options.transfer_id;
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (!transfers_.emplace(id, std::move(transfer)).second) {
     return absl::AlreadyExistsError(absl::StrCat("transfer ", id, " is under way already"));
   }
@@ -126,7 +127,7 @@ absl::Status UcxChunkReceiver::BeginTransfer(TransferOptions options) {
 absl::StatusOr<std::span<std::byte>> UcxChunkReceiver::Accept(const FrameHeader& header) {
   absl::StatusOr<std::span<std::byte>> place = absl::InternalError("not looked at");
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     place = AcceptLocked(header);
   }
   if (!place.ok()) Answer(AskerOf(header), place.status());
@@ -197,7 +198,7 @@ void UcxChunkReceiver::Complete(const FrameHeader& header, const absl::Status& s
   SliceSink* sink = nullptr;  // told of the slice that this chunk completes
   absl::Status answer = status;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     const auto found = transfers_.find(header.stream_id);
     BATON_CHECK(found != transfers_.end()) << "EndTransfer waits for accepted chunks";
     Transfer& transfer = found->second;
@@ -210,7 +211,7 @@ void UcxChunkReceiver::Complete(const FrameHeader& header, const absl::Status& s
   }
   if (sink == nullptr) return Answer(AskerOf(header), answer);
   sink->SliceArrived(header.slot);
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   Transfer& transfer = transfers_.at(header.stream_id);
   --transfer.num_landing;
   --transfer.num_missing;
@@ -219,7 +220,7 @@ void UcxChunkReceiver::Complete(const FrameHeader& header, const absl::Status& s
 void UcxChunkReceiver::ReleaseSlice(uint64_t transfer_id, size_t slice_index) {
   Asker asker;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     const auto found = transfers_.find(transfer_id);
     if (found == transfers_.end()) return;
     const auto waiting = found->second.unreleased.find(slice_index);
@@ -245,7 +246,7 @@ void UcxChunkReceiver::Answer(const Asker& asker, const absl::Status& status) {
 }
 
 absl::Status UcxChunkReceiver::WaitComplete(uint64_t transfer_id, absl::Time deadline) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   const auto settled = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto found = transfers_.find(transfer_id);
     return found == transfers_.end() || found->second.ending || !found->second.error.ok() ||
@@ -265,13 +266,13 @@ absl::Status UcxChunkReceiver::WaitComplete(uint64_t transfer_id, absl::Time dea
 }
 
 void UcxChunkReceiver::FailTransfer(uint64_t transfer_id, const absl::Status& reason) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   const auto found = transfers_.find(transfer_id);
   if (found != transfers_.end() && found->second.error.ok()) found->second.error = reason;
 }
 
 absl::StatusOr<TransferProgress> UcxChunkReceiver::progress(uint64_t transfer_id) const {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   const auto found = transfers_.find(transfer_id);
   if (found == transfers_.end()) {
     return absl::NotFoundError(absl::StrCat("transfer ", transfer_id, " is not under way"));
@@ -281,7 +282,7 @@ absl::StatusOr<TransferProgress> UcxChunkReceiver::progress(uint64_t transfer_id
 }
 
 void UcxChunkReceiver::PeerLost(uint64_t source) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   for (auto& [id, transfer] : transfers_) {
     if (transfer.source != source || transfer.num_missing == 0 || !transfer.error.ok()) continue;
     transfer.error = absl::UnavailableError(
@@ -297,7 +298,7 @@ void UcxChunkReceiver::EndTransfer(uint64_t transfer_id) {
   };
   std::optional<uint64_t> source;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     const auto found = transfers_.find(transfer_id);
     if (found == transfers_.end() || found->second.ending) return;
     found->second.ending = true;
@@ -312,7 +313,7 @@ void UcxChunkReceiver::EndTransfer(uint64_t transfer_id) {
     peer->Fail(absl::DeadlineExceededError(
         absl::StrCat(peer->name(), " stopped in the middle of a chunk")));
   }
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   BATON_CHECK(mutex_.AwaitWithTimeout(absl::Condition(&landed), memory_return_limit_))
       << "UCX still writes to slices of transfer " << transfer_id;
   transfers_.erase(transfer_id);

@@ -8,9 +8,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 
 #include "common/checksum/crc32c.h"
+#include "common/concurrency/steady_mutex.h"
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
 
@@ -53,7 +53,7 @@ class UcxChunkSender final : public ChunkSender, public FrameReceiver {
   absl::Status Finish(absl::Time deadline) override;
   void Cancel(const absl::Status& reason) override;
   uint64_t taken_bytes() const override {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     return taken_bytes_;
   }
   std::string DescribeTransport() const override { return peer_->DescribeTransport(); }
@@ -85,7 +85,7 @@ class UcxChunkSender final : public ChunkSender, public FrameReceiver {
   const ChunkSenderOptions options_;
   std::byte reason_[kMaxReasonBytes];  // transport's thread only
 
-  mutable absl::Mutex mutex_;
+  mutable SteadyMutex mutex_;
   std::map<uint64_t, InFlight> in_flight_ ABSL_GUARDED_BY(mutex_);  // by sequence
   size_t in_flight_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int num_calling_ ABSL_GUARDED_BY(mutex_) = 0;  // `done`s that are being called
@@ -98,13 +98,13 @@ UcxChunkSender::~UcxChunkSender() {
   Cancel(absl::CancelledError("the sender of the transfer has gone"));
   bool idle = false;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     idle = mutex_.AwaitWithTimeout(absl::Condition(this, &UcxChunkSender::IsIdle), kGrace);
   }
   if (!idle) {
     peer_->Fail(absl::DeadlineExceededError(
         absl::StrCat(peer_->name(), " takes no bytes of transfer ", transfer_id_)));
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     BATON_CHECK(mutex_.AwaitWithTimeout(absl::Condition(this, &UcxChunkSender::IsIdle),
                                         options_.memory_return_limit))
         << "UCX still reads chunks of transfer " << transfer_id_;
@@ -114,7 +114,7 @@ UcxChunkSender::~UcxChunkSender() {
 
 absl::Status UcxChunkSender::Reserve(size_t bytes, absl::Time deadline, Done done,
                                      uint64_t* sequence) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   const auto room = [this, bytes]()
                         ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return HasRoom(bytes); };
   if (!mutex_.AwaitWithDeadline(absl::Condition(&room), deadline)) {
@@ -156,7 +156,7 @@ void UcxChunkSender::OnSent(uint64_t sequence, const absl::Status& status) {
 void UcxChunkSender::Settle(uint64_t sequence, std::optional<absl::Status> answer, bool sent) {
   InFlight finished;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     if (answer.has_value() && first_error_.ok()) first_error_ = *answer;
     const auto found = in_flight_.find(sequence);
     if (found == in_flight_.end()) return;
@@ -172,14 +172,14 @@ void UcxChunkSender::Settle(uint64_t sequence, std::optional<absl::Status> answe
     ++num_calling_;
   }
   if (finished.done) finished.done(*finished.answer);
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   --num_calling_;
 }
 
 void UcxChunkSender::FailAll(const absl::Status& reason) {
   std::vector<uint64_t> sequences;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     if (first_error_.ok()) first_error_ = reason;
     for (const auto& [sequence, chunk] : in_flight_) sequences.push_back(sequence);
   }
@@ -187,7 +187,7 @@ void UcxChunkSender::FailAll(const absl::Status& reason) {
 }
 
 absl::Status UcxChunkSender::Finish(absl::Time deadline) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (!mutex_.AwaitWithDeadline(absl::Condition(this, &UcxChunkSender::IsIdle), deadline)) {
     return absl::DeadlineExceededError(absl::StrCat(
         peer_->name(), " has not answered ", in_flight_.size(), " chunks of ", transfer_id_));

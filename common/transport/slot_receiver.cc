@@ -9,8 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_mutex.h"
+#include "common/concurrency/steady_time.h"
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
 #include "common/tensor/aligned_buffer.h"
@@ -86,7 +87,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   const size_t slot_bytes_;
   AlignedBuffer memory_;
 
-  mutable absl::Mutex mutex_;  // never held while the transport is called
+  mutable SteadyMutex mutex_;  // never held while the transport is called
   std::vector<ReceiverSlot> slots_ ABSL_GUARDED_BY(mutex_);
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
   // DropEpoch was the last: nothing of an older epoch is left.
@@ -126,13 +127,13 @@ absl::Status UcxSlotReceiver::EndEpoch(absl::Time deadline) {
   const auto landed = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_landing_ == 0; };
   Senders late;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     epoch_ = 0;  // refuses every frame until the slots are free
-    const absl::Time grace = std::min(deadline, absl::Now() + kLandingGrace);
+    const absl::Time grace = std::min(deadline, SteadyNow() + kLandingGrace);
     if (!mutex_.AwaitWithDeadline(absl::Condition(&landed), grace)) late = senders_;
   }
   const std::string names = CutOff(late);
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (!mutex_.AwaitWithDeadline(absl::Condition(&landed), deadline)) {
     return absl::DeadlineExceededError(
         absl::StrCat(num_landing_, " frames of ", frames_.name,
@@ -144,7 +145,7 @@ absl::Status UcxSlotReceiver::EndEpoch(absl::Time deadline) {
 
 absl::Status UcxSlotReceiver::BeginEpoch(uint64_t epoch) {
   if (epoch == 0) return absl::InvalidArgumentError("epoch 0 stands for none");
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (!is_dropped_) {
     return absl::FailedPreconditionError(
         absl::StrCat("epoch ", epoch, " cannot begin: an older one has not ended"));
@@ -194,7 +195,7 @@ absl::Status UcxSlotReceiver::CheckSource(const FrameHeader& header,
 
 absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& header) {
   std::shared_ptr<Peer> sender = transport_->FindPeer(header.source);
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   RETURN_IF_ERROR(CheckSlot(header));
   std::pair<size_t, size_t> ranks;
   ASSIGN_OR_RETURN(ranks, RanksOf(header));
@@ -222,7 +223,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& 
 }
 
 void UcxSlotReceiver::Complete(const FrameHeader& header, const absl::Status& status) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   --num_landing_;
   if (header.epoch != epoch_) return;
   ReceiverSlot& slot = SlotOf(header.sequence);
@@ -238,7 +239,7 @@ void UcxSlotReceiver::Complete(const FrameHeader& header, const absl::Status& st
 
 absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Receive(const PartKey& key, size_t bytes,
                                                               absl::Time deadline) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (key.epoch != epoch_ || !InWindow(key.number) || key.rank >= shape_.num_ranks) {
     return absl::FailedPreconditionError(absl::StrCat("step ", key.step_id, " of epoch ", key.epoch,
                                                       ", rank ", key.rank,
@@ -271,7 +272,7 @@ void UcxSlotReceiver::Release(const PartKey& key) {
   FrameHeader credit = {.kind = frames_.credit, .epoch = key.epoch};
   std::vector<std::shared_ptr<Peer>> senders;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     if (key.epoch != epoch_ || !InWindow(key.number)) return;
     ReceiverSlot& slot = SlotOf(key.number);
     BATON_CHECK(slot.parts[key.rank] == ReceivedPart::kReady) << "a part that was not received";
@@ -299,12 +300,12 @@ void UcxSlotReceiver::Release(const PartKey& key) {
 }
 
 void UcxSlotReceiver::Abort(const absl::Status& reason) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (aborted_.ok()) aborted_ = reason;
 }
 
 void UcxSlotReceiver::PeerLost(uint64_t source) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (!senders_.contains(source) || !aborted_.ok()) return;
   aborted_ = absl::UnavailableError(
       absl::StrCat("the connection to the stage that sends ", frames_.name, " is lost"));

@@ -9,8 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_mutex.h"
+#include "common/concurrency/steady_time.h"
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
 #include "common/tensor/aligned_buffer.h"
@@ -54,7 +55,7 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   }
   ~UcxSlotSender() override {
     // UCX may read the memory until then.
-    BATON_CHECK_OK(EndEpoch(absl::Now() + memory_return_limit_));
+    BATON_CHECK_OK(EndEpoch(SteadyNow() + memory_return_limit_));
     transport_->SetReceiver(frames_.credit, nullptr);
   }
 
@@ -87,7 +88,7 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   const size_t slot_bytes_;
   AlignedBuffer memory_;
 
-  mutable absl::Mutex mutex_;  // never held while the transport is called
+  mutable SteadyMutex mutex_;  // never held while the transport is called
   std::vector<SenderSlot> slots_ ABSL_GUARDED_BY(mutex_);
   std::vector<Group> groups_ ABSL_GUARDED_BY(mutex_);
   std::vector<size_t> group_of_rank_ ABSL_GUARDED_BY(mutex_);
@@ -118,9 +119,9 @@ void UcxSlotSender::DropEpoch() {
 absl::Status UcxSlotSender::EndEpoch(absl::Time deadline) {
   std::set<std::shared_ptr<Peer>> peers;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     epoch_ = 0;  // nothing is sent any more
-    const absl::Time grace = std::min(deadline, absl::Now() + kSendGrace);
+    const absl::Time grace = std::min(deadline, SteadyNow() + kSendGrace);
     if (mutex_.AwaitWithDeadline(absl::Condition(this, &UcxSlotSender::IsQuiet), grace)) {
       DropEpoch();
       return absl::OkStatus();
@@ -132,7 +133,7 @@ absl::Status UcxSlotSender::EndEpoch(absl::Time deadline) {
     names.push_back(peer->name());
     peer->Fail(absl::DeadlineExceededError(absl::StrCat(peer->name(), " takes no ", frames_.name)));
   }
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (mutex_.AwaitWithDeadline(absl::Condition(this, &UcxSlotSender::IsQuiet), deadline)) {
     DropEpoch();
     return absl::OkStatus();
@@ -151,7 +152,7 @@ absl::Status UcxSlotSender::BeginEpoch(uint64_t epoch, std::vector<std::shared_p
   std::vector<uint64_t> sources;  // asked without the lock: the transport calls us under its own
   for (const std::shared_ptr<Peer>& peer : peers) sources.push_back(peer->source());
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     if (!is_dropped_) {
       return absl::FailedPreconditionError(
           absl::StrCat("epoch ", epoch, " cannot begin: an older one has not ended"));
@@ -196,7 +197,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Acquire(const PartKey& key, 
     return absl::InvalidArgumentError(
         absl::StrCat("a part of ", bytes, " bytes; slots take ", shape_.max_part_bytes));
   }
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   RETURN_IF_ERROR(CheckKey(key));
   SenderSlot& slot = slots_[key.number % shape_.num_slots];
   const auto free = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -232,7 +233,7 @@ absl::Status UcxSlotSender::Send(const PartKey& key) {
   std::span<const std::byte> payload;
   std::shared_ptr<Peer> peer;
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     RETURN_IF_ERROR(CheckKey(key));
     SenderSlot& slot = slots_[key.number % shape_.num_slots];
     if (slot.number != key.number || slot.parts[key.rank] != SentPart::kAcquired) {
@@ -258,7 +259,7 @@ absl::Status UcxSlotSender::Send(const PartKey& key) {
 }
 
 void UcxSlotSender::OnSent(uint64_t number, const absl::Status& status) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   SenderSlot& slot = slots_[number % shape_.num_slots];
   --slot.num_sending;
   if (!status.ok() && aborted_.ok()) aborted_ = status;
@@ -268,7 +269,7 @@ void UcxSlotSender::OnSent(uint64_t number, const absl::Status& status) {
 }
 
 absl::StatusOr<std::span<std::byte>> UcxSlotSender::Accept(const FrameHeader& header) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (header.epoch != epoch_) {
     return absl::FailedPreconditionError(absl::StrCat("this stage is in epoch ", epoch_));
   }
@@ -280,21 +281,21 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Accept(const FrameHeader& he
 }
 
 void UcxSlotSender::Complete(const FrameHeader& header, const absl::Status& status) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   const auto found = granted_.find(header.source);
   if (!status.ok() || header.epoch != epoch_ || found == granted_.end()) return;
   found->second = std::max(found->second, header.sequence);
 }
 
 void UcxSlotSender::PeerLost(uint64_t source) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (!granted_.contains(source) || !aborted_.ok()) return;
   aborted_ = absl::UnavailableError(
       absl::StrCat("the connection to the stage that takes ", frames_.name, " is lost"));
 }
 
 void UcxSlotSender::Abort(const absl::Status& reason) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (aborted_.ok()) aborted_ = reason;
 }
 

@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 #include "common/checksum/crc32c.h"
+#include "common/concurrency/steady_time.h"
 #include "common/log/check.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
@@ -151,10 +151,10 @@ void UcxTransport::Run() {
       const bool busy = ProgressSome();
       CloseFailedPeers();
       if (busy) {
-        if (options_.spin > absl::ZeroDuration()) spin_until = absl::Now() + options_.spin;
+        if (options_.spin > absl::ZeroDuration()) spin_until = SteadyNow() + options_.spin;
         continue;
       }
-      if (options_.spin > absl::ZeroDuration() && absl::Now() < spin_until) continue;
+      if (options_.spin > absl::ZeroDuration() && SteadyNow() < spin_until) continue;
       if (!ArmOrRetry()) continue;
     }
     pollfd event = {.fd = event_fd, .events = POLLIN, .revents = 0};
@@ -222,11 +222,11 @@ void UcxTransport::CloseEverything() {
   for (const std::shared_ptr<UcxPeer>& peer : peers_) {
     peer->Fail(absl::UnavailableError("the transport is closed"));
   }
-  const absl::Time limit = absl::Now() + kClosingLimit;
+  const absl::Time limit = SteadyNow() + kClosingLimit;
   do {
     ProgressSome();
     CloseFailedPeers();
-  } while ((!closing_.empty() || !landings_.empty()) && absl::Now() < limit);
+  } while ((!closing_.empty() || !landings_.empty()) && SteadyNow() < limit);
   if (!landings_.empty()) {
     BATON_LOG(WARNING) << landings_.size() << " payloads never ended";
   }

@@ -1,13 +1,12 @@
 // How UcxTransport's connections begin: hellos, their answers, and what becomes of older ones.
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 #include "common/checksum/crc32c.h"
+#include "common/concurrency/steady_time.h"
 #include "common/status/status_macros.h"
 #include "common/transport/ucx_transport.h"
 
@@ -27,11 +26,6 @@ constexpr absl::Duration kStandingSilence = absl::Seconds(5);
 // Endpoints that may break before their hello is answered: one may have met the partner while it
 // closed an older connection, two met nobody.
 constexpr int kMaxBroken = 2;
-
-std::chrono::system_clock::time_point ToWaitLimit(absl::Time deadline) {
-  // Far deadlines overflow inside wait_until.
-  return absl::ToChronoTime(std::min(deadline, absl::Now() + absl::Hours(24)));
-}
 
 // A hello's payload: length of the address (u16), address, name.
 std::string EncodeHello(absl::string_view address, absl::string_view name) {
@@ -107,10 +101,10 @@ absl::StatusOr<std::shared_ptr<Peer>> UcxTransport::Connect(absl::string_view ad
       ASSIGN_OR_RETURN(peer, OpenPeer(address));
     }
     const absl::Time limit =
-        peer->established() ? std::min(deadline, absl::Now() + kStandingSilence) : deadline;
+        peer->established() ? std::min(deadline, SteadyNow() + kStandingSilence) : deadline;
     if (AwaitAnswer(lock, peer, call, limit)) return peer;
     const bool was_silent = !peer->failed();
-    const bool is_over = absl::Now() >= deadline;
+    const bool is_over = SteadyNow() >= deadline;
     if (was_silent) {
       const absl::Status silent = absl::DeadlineExceededError("no answer to the hello over UCX");
       // Too little time says nothing of a connection that others may use.
@@ -129,8 +123,8 @@ bool UcxTransport::AwaitAnswer(std::unique_lock<std::recursive_mutex>& lock,
   const auto settled = [&] { return peer->answered_call() >= call || peer->failed(); };
   while (!settled()) {
     SendHello(peer, call);
-    const absl::Time next = std::min(limit, absl::Now() + kHelloInterval);
-    if (changed_.wait_until(lock, ToWaitLimit(next), settled)) break;
+    const absl::Time next = std::min(limit, SteadyNow() + kHelloInterval);
+    if (changed_.wait_until(lock, ToSteadyClock(next), settled)) break;
     if (next == limit) return false;
   }
   return !peer->failed();

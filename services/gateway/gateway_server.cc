@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/peer.h"
@@ -120,7 +120,7 @@ absl::Status GatewayServerImpl::Start(Listener listener) {
   RETURN_IF_ERROR(api_keys_.Load());
   ASSIGN_OR_RETURN(http_, HttpServer::Create(config_.http, std::move(listener), loop_, router_));
   runtime_->AddService(&inference_);
-  runtime_->SetLiveCheck([this] { return pulse_.Check(absl::Now()); });
+  runtime_->SetLiveCheck([this] { return pulse_.Check(SteadyNow()); });
   runtime_->AddPort("http", http_->port());
   RETURN_IF_ERROR(runtime_->Start());
   loop_.Post([this] { group_->Start(); });
@@ -144,7 +144,7 @@ void GatewayServerImpl::OnGroupChange(const v1::GroupState& state, const absl::S
 
 void GatewayServerImpl::Drain(absl::Time deadline) {
   slots_.Drain();
-  const absl::Duration total = std::max(deadline - absl::Now(), absl::ZeroDuration());
+  const absl::Duration total = std::max(deadline - SteadyNow(), absl::ZeroDuration());
   const absl::Time patience = deadline - std::min(kAbortTime, total / 4);
   if (!slots_.AwaitIdle(patience)) {
     BATON_LOG(WARNING) << slots_.num_taken()

@@ -3,8 +3,7 @@
 #include <atomic>
 #include <utility>
 
-#include "absl/time/clock.h"
-
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 
@@ -24,7 +23,7 @@ absl::Status StageServer::Run() {
   runtime_->AddService(&service);
   runtime_->SetLiveCheck([&membership] {
     const StageMembership* made = membership.load();
-    return made == nullptr ? absl::OkStatus() : made->CheckAlive(absl::Now());
+    return made == nullptr ? absl::OkStatus() : made->CheckAlive(SteadyNow());
   });
   RETURN_IF_ERROR(runtime_->Start());
   config_.stage.status_address =

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "services/gateway/admission/refusal.h"
 
 namespace baton::gateway {
@@ -30,7 +31,7 @@ absl::Status AtLimit(size_t most) {
 }  // namespace
 
 absl::StatusOr<RequestSlots::Slot> RequestSlots::Acquire(const std::string& caller, size_t most) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   if (draining_) return Draining();
   if (most == 0) most = capacity_;
   if (absl::Status taken = TakeLocked(caller, most, 1); !taken.ok()) return taken;
@@ -63,7 +64,7 @@ absl::Status RequestSlots::Overloaded() const {
 
 // A request that was admitted before the drain may grow during it.
 absl::Status RequestSlots::Take(const std::string& caller, size_t most, size_t count) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   return TakeLocked(caller, most, count);
 }
 
@@ -78,27 +79,27 @@ absl::Status RequestSlots::TakeLocked(const std::string& caller, size_t most, si
 }
 
 absl::Status RequestSlots::CheckOpen() const {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   return draining_ ? Draining() : absl::OkStatus();
 }
 
 void RequestSlots::Drain() {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   draining_ = true;
 }
 
 bool RequestSlots::AwaitIdle(absl::Time deadline) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   return mutex_.AwaitWithDeadline(absl::Condition(this, &RequestSlots::Idle), deadline);
 }
 
 size_t RequestSlots::num_taken() const {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   return num_taken_;
 }
 
 void RequestSlots::Release(const std::string& caller, size_t count) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   num_taken_ -= count;
   const auto found = taken_by_.find(caller);
   found->second -= count;

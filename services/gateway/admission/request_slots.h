@@ -9,8 +9,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+
+#include "common/concurrency/steady_mutex.h"
 
 namespace baton::gateway {
 
@@ -73,7 +74,7 @@ class RequestSlots {
   bool Idle() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return num_taken_ == 0; }
 
   const size_t capacity_;
-  mutable absl::Mutex mutex_;
+  mutable SteadyMutex mutex_;
   size_t num_taken_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, size_t> taken_by_ ABSL_GUARDED_BY(mutex_);  // callers with places
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 
 namespace baton::gateway {
@@ -73,7 +74,7 @@ absl::Status GroupWatch::Judge(const v1::GroupState& state) const {
 }
 
 void GroupWatch::OnState(const v1::GroupState& state) {
-  last_heard_ = absl::Now();
+  last_heard_ = SteadyNow();
   pause_ = kFirstPause;
   if (listening_ == nullptr) {
     listening_ = std::make_shared<bool>(true);
@@ -85,9 +86,9 @@ void GroupWatch::OnState(const v1::GroupState& state) {
 }
 
 void GroupWatch::ListenUntil(absl::Time due) {
-  executor_.PostAfter(due - absl::Now(), [this, due, listening = std::weak_ptr(listening_)] {
+  executor_.PostAfter(due - SteadyNow(), [this, due, listening = std::weak_ptr(listening_)] {
     if (listening.lock() == nullptr) return;
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     // Whoever was asleep cannot say that others were silent.
     const bool overslept = now - due > options_.silence_limit / 2;
     const absl::Time next =
@@ -119,7 +120,7 @@ void GroupWatch::SetPresent(bool present) {
 
 absl::Status GroupWatch::CheckAccepting() const {
   absl::MutexLock lock(&mutex_);
-  if (absl::IsUnavailable(readiness_) && absl::Now() - unready_since_ < options_.patience) {
+  if (absl::IsUnavailable(readiness_) && SteadyNow() - unready_since_ < options_.patience) {
     return absl::OkStatus();
   }
   return readiness_;
@@ -134,7 +135,7 @@ void GroupWatch::Publish(v1::GroupState state, absl::Status readiness) {
     state_ = state;
     readiness_ = readiness;
     if (was_ready && !readiness.ok()) {
-      unready_since_ = absl::Now();
+      unready_since_ = SteadyNow();
     } else if (!had_state && state.epoch() == 1 && !readiness.ok()) {
       // The first words of a group that has not served yet: it loads, for who knows how long.
       unready_since_ = absl::InfinitePast();

@@ -8,9 +8,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_time.h"
 #include "protos/baton/v1/scheduling.pb.h"
 #include "services/gateway/clients/scheduler_client.h"
 #include "services/gateway/loop/executor.h"
@@ -71,7 +71,7 @@ class GroupWatch {
   v1::GroupState state_ ABSL_GUARDED_BY(mutex_);
   absl::Status readiness_ ABSL_GUARDED_BY(mutex_);
   // Since when a group that had served could not; the infinite past for one that never could.
-  absl::Time unready_since_ ABSL_GUARDED_BY(mutex_) = absl::Now();
+  absl::Time unready_since_ ABSL_GUARDED_BY(mutex_) = SteadyNow();
 };
 
 }  // namespace baton::gateway

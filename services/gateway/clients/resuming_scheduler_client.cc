@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "services/gateway/admission/refusal.h"
 
@@ -112,10 +113,13 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
 
   // Waits for a scheduler: until SetPresent says so, or, while it is present, for a moment.
   void Wait() {
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     if (!give_up_at_.has_value()) {
       const absl::Time lost_at = std::min(now, client_.absent_since_);
-      give_up_at_ = std::min(options_.deadline, lost_at + patience_left_);
+      // The call's deadline is of the time of day.
+      const absl::Time deadline = now + (options_.deadline - absl::Now());
+      deadline_is_first_ = deadline <= lost_at + patience_left_;
+      give_up_at_ = std::min(deadline, lost_at + patience_left_);
     }
     After(*give_up_at_ - now, [this] { GiveUp(); });
     if (!client_.present_) return;
@@ -143,7 +147,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     waiting_ = std::make_shared<bool>(true);  // what was to happen while it waited is void
     was_lost_ = false;
     if (give_up_at_.has_value()) {  // only the time without a stream counts
-      patience_left_ = std::max(*give_up_at_ - absl::Now(), absl::ZeroDuration());
+      patience_left_ = std::max(*give_up_at_ - SteadyNow(), absl::ZeroDuration());
       give_up_at_.reset();
     }
     if (client_.options_.on_resubmission) client_.options_.on_resubmission();
@@ -152,7 +156,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
   }
 
   void GiveUp() {
-    if (absl::Now() >= options_.deadline) {
+    if (deadline_is_first_) {
       return End(absl::DeadlineExceededError("the deadline passed without a scheduler"));
     }
     End(WithRetryAfter(absl::UnavailableError("the scheduler has been away for too long"),
@@ -177,6 +181,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
   int num_losses_ = 0;          // since the last token
   absl::Duration pause_ = kFirstResumePause;
   std::optional<absl::Time> give_up_at_;  // while it has no stream
+  bool deadline_is_first_ = false;        // the call's ends before the patience
   absl::Duration patience_left_ = client_.options_.patience;
   std::shared_ptr<bool> waiting_ = std::make_shared<bool>(true);  // a new one for each wait
 };
@@ -191,7 +196,7 @@ void ResumingSchedulerClient::ForEach(const std::function<void(ResumingStream&)>
 void ResumingSchedulerClient::SetPresent(bool present) {
   if (present_ == present) return;
   present_ = present;
-  absent_since_ = present ? absl::InfiniteFuture() : absl::Now();
+  absent_since_ = present ? absl::InfiniteFuture() : SteadyNow();
   if (!streams_.empty()) {
     BATON_LOG(INFO) << streams_.size() << " sequences "
                     << (present ? "go on with the scheduler" : "wait for the scheduler");

@@ -5,8 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
-
+#include "common/concurrency/steady_mutex.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 
@@ -113,7 +112,7 @@ void HttpServer::AbortCalls(const absl::Status& reason) {
 
 bool HttpServer::AwaitSent(absl::Time deadline) {
   // Shared: a connection that is late tells it after this call.
-  const auto all_sent = std::make_shared<absl::Notification>();
+  const auto all_sent = std::make_shared<SteadyNotification>();
   loop_.RunAndWait([&] {
     // Freed, and with it the notification made, by the last connection that is done.
     const std::shared_ptr<void> last(nullptr, [all_sent](void*) { all_sent->Notify(); });

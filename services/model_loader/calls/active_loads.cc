@@ -2,6 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "common/concurrency/steady_mutex.h"
+
 namespace baton::loader {
 namespace {
 
@@ -10,7 +12,7 @@ absl::Status StopReason() { return absl::UnavailableError("the model-loader stop
 }  // namespace
 
 absl::Status ActiveLoads::Enter() {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   if (draining_) return StopReason();
   if (num_loads_ >= max_loads_) {
     return absl::ResourceExhaustedError(
@@ -23,23 +25,23 @@ absl::Status ActiveLoads::Enter() {
 }
 
 void ActiveLoads::Leave() {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   --num_loads_;
 }
 
 void ActiveLoads::Attach(SliceTransfer* transfer) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   transfers_.insert(transfer);
   if (cancelled_) transfer->Cancel(StopReason());
 }
 
 void ActiveLoads::Detach(SliceTransfer* transfer) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   transfers_.erase(transfer);
 }
 
 bool ActiveLoads::Drain(absl::Time deadline) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   draining_ = true;
   if (mutex_.AwaitWithDeadline(absl::Condition(this, &ActiveLoads::Empty), deadline)) return true;
   cancelled_ = true;

@@ -6,9 +6,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "services/model_loader/transfer/slice_transfer.h"
 
 namespace baton::loader {
@@ -34,7 +34,7 @@ class ActiveLoads final {
   bool Empty() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_loads_ == 0; }
 
   const size_t max_loads_;
-  absl::Mutex mutex_;
+  SteadyMutex mutex_;
   size_t num_loads_ ABSL_GUARDED_BY(mutex_) = 0;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;

@@ -7,8 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_mutex.h"
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 
@@ -36,10 +37,10 @@ std::string DescribeProgress(uint64_t sent, uint64_t total, absl::Duration elaps
 absl::Status LoadCall::Run(const v1::LoadRequest& request) {
   RETURN_IF_ERROR(resources_.loads->Enter());
   resources_.metrics->LoadStarted();
-  start_ = absl::Now();
+  start_ = SteadyNow();
   absl::Status status = Serve(request);
   resources_.loads->Leave();
-  resources_.metrics->LoadEnded(status, absl::Now() - start_);
+  resources_.metrics->LoadEnded(status, SteadyNow() - start_);
   const RangeReaderCounters counters = resources_.reader->counters();
   resources_.metrics->SetReadFaults(counters.failed_attempts, counters.stuck_threads);
   return Annotate(status, absl::StrCat("load of stage ", request.stage_index()));
@@ -59,7 +60,7 @@ absl::Status LoadCall::Serve(const v1::LoadRequest& request) {
   if (!Send(std::move(planned))) return absl::CancelledError("the worker hung up");
   RETURN_IF_ERROR(Connect(load));
   RETURN_IF_ERROR(Transfer(load, plan));
-  const absl::Duration elapsed = absl::Now() - start_;
+  const absl::Duration elapsed = SteadyNow() - start_;
   BATON_LOG(INFO) << "stage " << load.stage_index
                   << " loaded: " << DescribeProgress(plan.slice_bytes, plan.slice_bytes, elapsed)
                   << "; bytes read / needed "
@@ -87,7 +88,7 @@ absl::Status LoadCall::CheckFiles(const ReadPlan& plan) const {
 }
 
 absl::Status LoadCall::Connect(const CheckedLoad& load) {
-  const absl::Time deadline = absl::Now() + resources_.options.connect_deadline;
+  const absl::Time deadline = SteadyNow() + resources_.options.connect_deadline;
   for (size_t i = 0; i < load.targets.size(); ++i) {
     const CheckedTarget& target = load.targets[i];
     absl::StatusOr<std::unique_ptr<ChunkSender>> sender =
@@ -115,7 +116,7 @@ absl::Status LoadCall::Transfer(const CheckedLoad& load, const ReadPlan& plan) {
   std::vector<ChunkSender*> senders;
   for (const auto& sender : senders_) senders.push_back(sender.get());
   SliceTransfer transfer(options, &plan, resources_.reader, std::move(senders), &progress_);
-  absl::Notification done;
+  SteadyNotification done;
   absl::Status status;
   std::thread runner([&] {
     status = transfer.Run();
@@ -132,8 +133,8 @@ absl::Status LoadCall::Transfer(const CheckedLoad& load, const ReadPlan& plan) {
 }
 
 void LoadCall::Watch(const CheckedLoad& load, const ReadPlan& plan, SliceTransfer& transfer,
-                     const absl::Notification& done) {
-  absl::Time next_log = absl::Now() + kLogInterval;
+                     const SteadyNotification& done) {
+  absl::Time next_log = SteadyNow() + kLogInterval;
   uint64_t last_sent = 0;
   while (!done.WaitForNotificationWithTimeout(kEventInterval)) {
     if (context_.IsCancelled()) {
@@ -149,10 +150,10 @@ void LoadCall::Watch(const CheckedLoad& load, const ReadPlan& plan, SliceTransfe
       advanced.mutable_advanced()->set_sent_bytes(sent);
       if (!Send(std::move(advanced))) transfer.Cancel(absl::CancelledError("the worker hung up"));
     }
-    if (absl::Now() >= next_log) {
-      next_log = absl::Now() + kLogInterval;
+    if (SteadyNow() >= next_log) {
+      next_log = SteadyNow() + kLogInterval;
       BATON_LOG(INFO) << "stage " << load.stage_index << " loads: "
-                      << DescribeProgress(sent, plan.slice_bytes, absl::Now() - start_);
+                      << DescribeProgress(sent, plan.slice_bytes, SteadyNow() - start_);
     }
   }
 }

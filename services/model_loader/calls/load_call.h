@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/sync_stream.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "common/transport/chunk_sender.h"
 #include "common/transport/transport.h"
 #include "protos/baton/v1/loading.pb.h"
@@ -53,7 +53,7 @@ class LoadCall final {
   absl::Status Connect(const CheckedLoad& load);
   absl::Status Transfer(const CheckedLoad& load, const ReadPlan& plan);
   void Watch(const CheckedLoad& load, const ReadPlan& plan, SliceTransfer& transfer,
-             const absl::Notification& done);
+             const SteadyNotification& done);
   void ReportMetrics(const CheckedLoad& load, const ReadPlan& plan);
   bool Send(v1::LoadEvent event);
 

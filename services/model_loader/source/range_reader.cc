@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "common/log/check.h"
 #include "common/log/log.h"
 
@@ -68,7 +68,7 @@ RangeReader::RangeReader(const RangeReaderOptions& options, const ByteSource* so
     : options_(options),
       source_(*source),
       buffers_(static_cast<size_t>(2 * options.num_threads), options.buffer_bytes) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   for (int i = 0; i < options.num_threads; ++i) {
     threads_.emplace_back(&RangeReader::RunThread, this);
   }
@@ -77,7 +77,7 @@ RangeReader::RangeReader(const RangeReaderOptions& options, const ByteSource* so
 RangeReader::~RangeReader() {
   std::vector<std::thread> threads;
   {
-    absl::MutexLock lock(&mutex_);
+    SteadyMutexLock lock(&mutex_);
     stopped_ = true;
     threads.swap(threads_);
     const auto all_ended = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -93,12 +93,12 @@ RangeReader::~RangeReader() {
 }
 
 void RangeReader::Cancel(ReadScope* scope) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   scope->cancelled_ = true;
 }
 
 RangeReaderCounters RangeReader::counters() const {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   return counters_;
 }
 
@@ -122,14 +122,14 @@ absl::StatusOr<std::shared_ptr<ReadBuffer>> RangeReader::Read(size_t file,
       return absl::Status(status.code(), text);
     }
     BATON_LOG(WARNING) << text;
-    absl::MutexLock lock(&mutex_);
+    SteadyMutexLock lock(&mutex_);
     mutex_.AwaitWithTimeout(absl::Condition(&scope.cancelled_), kRetryPause * number);
   }
 }
 
 absl::Status RangeReader::TryOnce(const std::shared_ptr<Attempt>& attempt, const ReadScope& scope) {
   const absl::Status cancelled = absl::CancelledError("the reads were cancelled");
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   if (scope.cancelled_) return cancelled;
   queue_.push_back(attempt);
   const auto started_or_hopeless = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -171,7 +171,7 @@ void RangeReader::RunThread() {
   while (true) {
     std::shared_ptr<Attempt> attempt;
     {
-      absl::MutexLock lock(&mutex_);
+      SteadyMutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(this, &RangeReader::HasWorkOrStopped));
       if (stopped_) {
         ++num_ended_threads_;
@@ -182,7 +182,7 @@ void RangeReader::RunThread() {
       attempt->started = true;
     }
     absl::Status status = ReadOnce(*attempt);
-    absl::MutexLock lock(&mutex_);
+    SteadyMutexLock lock(&mutex_);
     if (attempt->abandoned) --counters_.stuck_threads;
     if (status.ok()) {
       for (const FileRange& range : attempt->ranges) counters_.read_bytes += range.length;

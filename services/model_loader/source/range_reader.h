@@ -13,9 +13,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "services/model_loader/source/byte_source.h"
 #include "services/model_loader/source/read_buffer.h"
 
@@ -116,7 +116,7 @@ class RangeReader final {
   const ByteSource& source_;
   BufferPool buffers_;
 
-  mutable absl::Mutex mutex_;
+  mutable SteadyMutex mutex_;
   std::deque<std::shared_ptr<Attempt>> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;

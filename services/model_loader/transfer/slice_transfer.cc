@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
 
@@ -53,7 +53,7 @@ absl::Status SliceTransfer::Run() {
   for (std::thread& thread : threads) thread.join();
   for (ChunkSender* sender : senders_) {
     if (failed_.load()) break;
-    const absl::Status status = sender->Finish(absl::Now() + options_.send_deadline);
+    const absl::Status status = sender->Finish(SteadyNow() + options_.send_deadline);
     if (!status.ok()) Cancel(status);
   }
   return first_error();
@@ -115,7 +115,7 @@ absl::Status SliceTransfer::SendDelivery(const Delivery& delivery,
     LoadProgress* progress = &progress_;
     RETURN_IF_ERROR(senders_[delivery.target]->SendChunk(
         delivery.slice, delivery.slice_offset + begin, payload,
-        absl::Now() + options_.send_deadline,
+        SteadyNow() + options_.send_deadline,
         [progress, count, owner = std::move(owner)](const absl::Status& status) {
           if (status.ok()) progress->sent_bytes += count;
         }));

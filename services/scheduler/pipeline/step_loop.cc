@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+
+#include "common/concurrency/steady_mutex.h"
+#include "common/concurrency/steady_time.h"
 
 namespace baton::scheduler {
 namespace {
@@ -35,7 +37,7 @@ void StepLoop::Run() {
   MonotonicTime due = std::chrono::steady_clock::now();
   while (!engine_.stopped()) {
     const absl::Duration wait = ElapsedSince(std::chrono::steady_clock::now(), due);
-    std::optional<Event> event = inbox_.Pop(absl::Now() + wait);
+    std::optional<Event> event = inbox_.Pop(SteadyNow() + wait);
     if (!event.has_value() && inbox_.closed()) break;
     turn_began_ = Nanoseconds(std::chrono::steady_clock::now());
     for (int taken = 0; event.has_value(); event = inbox_.Pop(absl::InfinitePast())) {
@@ -47,7 +49,7 @@ void StepLoop::Run() {
   }
   inbox_.Close();
   RefuseRest();
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   stopped_ = true;
 }
 
@@ -73,8 +75,8 @@ absl::Status StepLoop::CheckAlive(MonotonicTime now) const {
 }
 
 void StepLoop::Drain(absl::Time deadline) {
-  if (!Post(DrainEvent{std::max(deadline - absl::Now(), absl::ZeroDuration())})) return;
-  absl::MutexLock lock(&mutex_);
+  if (!Post(DrainEvent{std::max(deadline - SteadyNow(), absl::ZeroDuration())})) return;
+  SteadyMutexLock lock(&mutex_);
   mutex_.AwaitWithDeadline(absl::Condition(&stopped_), deadline + kDrainSlack);
 }
 

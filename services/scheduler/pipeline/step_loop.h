@@ -9,10 +9,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 #include "common/concurrency/bounded_queue.h"
+#include "common/concurrency/steady_mutex.h"
 #include "services/scheduler/pipeline/events.h"
 #include "services/scheduler/pipeline/step_engine.h"
 
@@ -51,7 +51,7 @@ class StepLoop final {
   std::atomic<int64_t> turn_began_{0};
   StepEngine engine_;  // the thread's alone once it runs
   std::atomic<SequenceId> next_sequence_id_{1};
-  absl::Mutex mutex_;
+  SteadyMutex mutex_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

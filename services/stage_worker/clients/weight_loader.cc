@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/rpc/peer.h"
 #include "common/status/status_macros.h"
@@ -130,7 +130,7 @@ absl::Status WeightLoader::LoadTensors(size_t first, size_t last) {
   if (status.ok() && request.targets_size() > 0) {
     status = options_.client->Load(request);
     for (const auto& reception : receptions_) {
-      if (status.ok()) status = reception->Wait(absl::Now() + kPackingLimit);
+      if (status.ok()) status = reception->Wait(SteadyNow() + kPackingLimit);
       // Bytes that were damaged on their way are right when they come again; what the loader itself
       // calls damaged is not.
       const absl::Status failure = reception->failure();

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "common/transport/chunk_receiver.h"
 #include "common/transport/transport.h"
 #include "services/stage_worker/clients/loader_client.h"
@@ -58,7 +58,7 @@ class WeightLoader final {
   const std::unique_ptr<ChunkReceiver> receiver_;
   std::vector<std::unique_ptr<WeightReception>> receptions_;
   uint64_t total_bytes_ = 0;
-  absl::Notification cancelled_;
+  SteadyNotification cancelled_;
 };
 
 }  // namespace baton::stage

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/concurrency/steady_mutex.h"
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
 
@@ -10,7 +11,7 @@ namespace baton::stage {
 WeightReception::WeightReception(WeightStore* store, ChunkReceiver* receiver)
     : store_(store), receiver_(receiver), arrived_(store->slices().size()) {
   const std::vector<NeededSlice>& slices = store->slices();
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   for (size_t i = 0; i < slices.size(); ++i) {
     // An earlier load may have been cut off.
     packed_.push_back(store->is_complete(i));
@@ -33,7 +34,7 @@ WeightReception::~WeightReception() {
 
 std::vector<size_t> WeightReception::MissingSlices(size_t first_tensor, size_t last_tensor) const {
   std::vector<size_t> missing;
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   for (size_t i = 0; i < packed_.size(); ++i) {
     if (packed_[i] || tensor_of_slice_[i] < first_tensor || tensor_of_slice_[i] >= last_tensor) {
       continue;
@@ -54,7 +55,7 @@ absl::Status WeightReception::Begin(uint64_t transfer_id, std::vector<size_t> sl
   transfer_id_ = transfer_id;
   slices_ = std::move(slices);
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     num_unpacked_ = slices_.size();
     error_ = absl::OkStatus();
   }
@@ -66,7 +67,7 @@ absl::Status WeightReception::Begin(uint64_t transfer_id, std::vector<size_t> sl
 absl::Status WeightReception::Wait(absl::Time deadline) {
   if (slices_.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(receiver_->WaitComplete(transfer_id_, deadline));
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   const auto settled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return num_unpacked_ == 0 || !error_.ok();
   };
@@ -81,7 +82,7 @@ void WeightReception::End() {
   receiver_->EndTransfer(transfer_id_);
   {
     // The packer still reads slices_ for what has arrived.
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_arrived_ == 0; };
     mutex_.Await(absl::Condition(&idle));
   }
@@ -101,7 +102,7 @@ absl::StatusOr<std::span<std::byte>> WeightReception::Destination(size_t slice_i
 void WeightReception::SliceArrived(size_t slice_index) {
   arrived_bytes_ += store_->slices()[slices_[slice_index]].bytes();
   {
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     ++num_arrived_;
   }
   BATON_CHECK(arrived_.TryPush(slice_index)) << "the queue holds every slice";
@@ -112,7 +113,7 @@ void WeightReception::Pack() {
     const size_t index = slices_[*next];
     const absl::Status packed = store_->MarkComplete(index);
     receiver_->ReleaseSlice(transfer_id_, *next);
-    const absl::MutexLock lock(&mutex_);
+    const SteadyMutexLock lock(&mutex_);
     --num_arrived_;
     --num_unpacked_;
     packed_[index] = packed.ok();

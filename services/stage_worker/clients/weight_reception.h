@@ -10,9 +10,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 
 #include "common/concurrency/bounded_queue.h"
+#include "common/concurrency/steady_mutex.h"
 #include "common/transport/chunk_receiver.h"
 #include "services/stage_worker/weights/weight_store.h"
 
@@ -64,7 +64,7 @@ class WeightReception final : private SliceSink {
   uint64_t transfer_id_ = 0;
   std::vector<size_t> slices_;
 
-  mutable absl::Mutex mutex_;
+  mutable SteadyMutex mutex_;
   std::vector<bool> packed_ ABSL_GUARDED_BY(mutex_);  // by slice of the store
   size_t num_unpacked_ ABSL_GUARDED_BY(mutex_) = 0;   // of the transfer under way
   size_t num_arrived_ ABSL_GUARDED_BY(mutex_) = 0;    // and not packed yet

@@ -3,6 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include "common/concurrency/steady_mutex.h"
+
 namespace baton::stage {
 
 DeviceLoop::DeviceLoop(size_t capacity, Run run)
@@ -13,14 +15,14 @@ DeviceLoop::DeviceLoop(size_t capacity, Run run)
 DeviceLoop::~DeviceLoop() { Stop(); }
 
 bool DeviceLoop::TrySubmit(std::shared_ptr<const QueuedStep> step) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   if (!steps_.TryPush(std::move(step))) return false;
   ++num_pending_;
   return true;
 }
 
 bool DeviceLoop::WaitIdle(absl::Time deadline) {
-  absl::MutexLock lock(&mutex_);
+  SteadyMutexLock lock(&mutex_);
   return mutex_.AwaitWithDeadline(absl::Condition(this, &DeviceLoop::IsIdle), deadline);
 }
 
@@ -34,7 +36,7 @@ void DeviceLoop::Loop() {
              steps_.Pop(absl::InfiniteFuture())) {
     run_(**step);
     step->reset();
-    absl::MutexLock lock(&mutex_);
+    SteadyMutexLock lock(&mutex_);
     --num_pending_;
   }
 }

@@ -7,10 +7,10 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 #include "common/concurrency/bounded_queue.h"
+#include "common/concurrency/steady_mutex.h"
 #include "services/stage_worker/execution/queued_step.h"
 
 namespace baton::stage {
@@ -40,7 +40,7 @@ class DeviceLoop final {
   const size_t capacity_;
   const Run run_;
   BoundedQueue<std::shared_ptr<const QueuedStep>> steps_;
-  absl::Mutex mutex_;
+  SteadyMutex mutex_;
   size_t num_pending_ ABSL_GUARDED_BY(mutex_) = 0;  // queued or running
   std::thread thread_;
 };

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/status/status_macros.h"
 
 namespace baton::stage {
@@ -88,7 +88,7 @@ void DeviceRunner::Break(const QueuedStep& step, const absl::Status& status) {
 
 bool DeviceRunner::ReceiveSlices(const QueuedStep& step) {
   HiddenStateSource* source = step.epoch->source;
-  const absl::Time deadline = absl::Now() + options_.step_timeout;
+  const absl::Time deadline = SteadyNow() + options_.step_timeout;
   for (int i = 0; i < device_.num_ranks; ++i) {
     const HiddenStateKey key = KeyOf(step, i);
     absl::StatusOr<TensorView> slice = source->Receive(key, step.batch->num_tokens(), deadline);
@@ -111,7 +111,7 @@ void DeviceRunner::ReleaseSlices(const QueuedStep& step) {
 
 void DeviceRunner::SendStream(const QueuedStep& step) {
   HiddenStateSink* sink = step.epoch->sink;
-  const absl::Time deadline = absl::Now() + options_.step_timeout;
+  const absl::Time deadline = SteadyNow() + options_.step_timeout;
   const auto fail = [&](const absl::Status& status, const HiddenStateKey& key) {
     Break(step, Annotate(status, absl::StrCat("sending hidden states of step ", key.step_id,
                                               " from rank ", key.rank)));
@@ -133,7 +133,7 @@ void DeviceRunner::SendStream(const QueuedStep& step) {
 bool DeviceRunner::ReceiveTokens(const QueuedStep& step) {
   batch_.reset();
   const StageShape& stage = options_.shape.stage;
-  const absl::Time deadline = absl::Now() + options_.step_timeout;
+  const absl::Time deadline = SteadyNow() + options_.step_timeout;
   uint64_t newest = 0;
   for (const FedRow& fed : step.batch->fed_rows) newest = std::max(newest, fed.step_id);
   if (TokenReader* reader = step.epoch->token_reader.get(); reader != nullptr && is_first()) {
@@ -177,7 +177,7 @@ void DeviceRunner::SendTokens(const QueuedStep& step, const StepOutput& output) 
   step.epoch->feedback.Put(step.batch->step_id, std::move(tokens));
   if (step.epoch->token_sink == nullptr) return;
   const absl::Status sent = step.epoch->token_sink->Send({step.batch->epoch, step.batch->step_id},
-                                                         ids, absl::Now() + options_.step_timeout);
+                                                         ids, SteadyNow() + options_.step_timeout);
   if (sent.ok()) return;
   Break(step, Annotate(sent, absl::StrCat("sending tokens of step ", step.batch->step_id)));
 }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "common/status/status_macros.h"
 
 namespace baton::stage {
@@ -11,7 +12,7 @@ namespace baton::stage {
 void TokenFeedback::Put(uint64_t step_id, std::vector<Token> tokens) {
   auto token_of = std::make_shared<TokenOf>();
   for (const Token& token : tokens) token_of->emplace(token.sequence_id, token.token_id);
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   steps_[step_id] = std::move(token_of);
   new_.insert(new_.end(), tokens.begin(), tokens.end());
   while (steps_.size() > num_steps_) {
@@ -22,7 +23,7 @@ void TokenFeedback::Put(uint64_t step_id, std::vector<Token> tokens) {
 
 absl::StatusOr<std::shared_ptr<const TokenFeedback::TokenOf>> TokenFeedback::Await(
     uint64_t step_id, absl::Time deadline) const {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   const auto settled = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !aborted_.ok() || step_id <= last_dropped_ || steps_.contains(step_id);
   };
@@ -50,12 +51,12 @@ absl::StatusOr<std::unique_ptr<const StepBatch>> TokenFeedback::FillIn(const Ste
 }
 
 std::vector<TokenFeedback::Token> TokenFeedback::TakeNew() {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   return std::exchange(new_, {});
 }
 
 void TokenFeedback::Abort(const absl::Status& reason) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (aborted_.ok()) aborted_ = reason;
 }
 

@@ -12,9 +12,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "services/stage_worker/kv_cache/step_batch.h"
 
 namespace baton::stage {
@@ -52,7 +52,7 @@ class TokenFeedback final {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   const size_t num_steps_;
-  mutable absl::Mutex mutex_;
+  mutable SteadyMutex mutex_;
   std::map<uint64_t, std::shared_ptr<const TokenOf>> steps_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_dropped_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Token> new_ ABSL_GUARDED_BY(mutex_);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 #include "common/structured_output/vocabulary_trie.h"
@@ -224,7 +225,7 @@ v1::StageReady LoadedStage::MakeReady() const {
 }
 
 absl::Status LoadedStage::BeginEpoch(const v1::Topology& topology, uint64_t local_epoch) {
-  const absl::Time deadline = absl::Now() + options_.connect_timeout;
+  const absl::Time deadline = SteadyNow() + options_.connect_timeout;
   AbandonEpoch(absl::CancelledError(absl::StrCat("epoch ", topology.epoch(), " begins")));
   LinkEpoch epoch = {.local_epoch = local_epoch};
   ASSIGN_OR_RETURN(epoch.frame_epoch, FrameEpoch(topology.scheduler_nonce(), topology.epoch()));

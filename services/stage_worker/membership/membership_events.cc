@@ -2,27 +2,29 @@
 
 #include <utility>
 
+#include "common/concurrency/steady_mutex.h"
+
 namespace baton::stage {
 
 bool MembershipEvents::TryPush(MembershipEvent event) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   if (events_.size() >= capacity_) return false;
   events_.push_back(std::move(event));
   return true;
 }
 
 void MembershipEvents::PushClosed(absl::Status status) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   closed_ = std::move(status);
 }
 
 void MembershipEvents::PushStop() {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   stop_ = true;
 }
 
 std::optional<MembershipEvent> MembershipEvents::Pop(absl::Time deadline) {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   mutex_.AwaitWithDeadline(absl::Condition(this, &MembershipEvents::HasEvent), deadline);
   if (stop_) {
     stop_ = false;
@@ -40,7 +42,7 @@ std::optional<MembershipEvent> MembershipEvents::Pop(absl::Time deadline) {
 }
 
 void MembershipEvents::EndSession() {
-  const absl::MutexLock lock(&mutex_);
+  const SteadyMutexLock lock(&mutex_);
   events_.clear();
   closed_.reset();
 }

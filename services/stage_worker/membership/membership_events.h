@@ -8,9 +8,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "protos/baton/v1/stage.pb.h"
 
 namespace baton::stage {
@@ -46,7 +46,7 @@ class MembershipEvents final {
   }
 
   const size_t capacity_;
-  absl::Mutex mutex_;
+  SteadyMutex mutex_;
   std::deque<MembershipEvent> events_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> closed_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/rpc/channel.h"
 #include "services/stage_worker/clients/step_conversion.h"
@@ -73,7 +73,7 @@ void StageMembership::OnStepDone(StepResult result) {
     *message.mutable_report() = EncodeReport(result);
     message.mutable_report()->set_epoch(epoch_);
   }
-  step_clock_.Finish(absl::Now());
+  step_clock_.Finish(SteadyNow());
   last_step_id_ = result.step_id;
   Send(std::move(message));
 }
@@ -117,10 +117,10 @@ absl::Status StageMembership::CheckAlive(absl::Time now) const {
 }
 
 void StageMembership::Pulse() {
-  absl::Time beat = absl::Now();
+  absl::Time beat = SteadyNow();
   while (!ended_.WaitForNotificationWithTimeout(options_.heartbeat_interval)) {
     // Whoever was asleep cannot say that others were silent.
-    const absl::Time due = std::exchange(beat, absl::Now()) + options_.heartbeat_interval;
+    const absl::Time due = std::exchange(beat, SteadyNow()) + options_.heartbeat_interval;
     const bool overslept = beat - due > options_.scheduler_timeout / 2;
     const StageSnapshot now = snapshot();
     metrics_->Update(now);

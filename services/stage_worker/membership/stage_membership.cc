@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/rpc/peer.h"
 #include "common/status/status_macros.h"
@@ -116,7 +117,7 @@ StageMembership::Ending StageMembership::HandleEvents() {
   while (true) {
     std::optional<Event> event = events_.Pop(neighbour_deadline_);
     if (!event.has_value()) event = {.kind = EventKind::kFault, .status = neighbour_loss_};
-    control_clock_.Add(absl::Now());
+    control_clock_.Add(SteadyNow());
     const Ending ending = HandleEvent(*event);
     control_clock_.Clear();
     if (!ending.status.ok()) return ending;
@@ -135,7 +136,7 @@ StageMembership::Ending StageMembership::HandleEvent(const Event& event) {
       if (!ending.status.ok()) ReportFault(ending.status);
       break;
     case EventKind::kDrain:
-      FinishSteps(absl::Now() + options_.step_timeout);
+      FinishSteps(SteadyNow() + options_.step_timeout);
       break;
     case EventKind::kFault:
       if (IsJoined()) break;  // of an epoch before this one
@@ -149,7 +150,7 @@ StageMembership::Ending StageMembership::HandleEvent(const Event& event) {
       // The scheduler loses a neighbour that died, and says so. If nothing has come by then, only
       // the connection broke, of which nobody but its two ends knows.
       neighbour_deadline_ =
-          absl::Now() + std::min(options_.step_timeout, 2 * options_.scheduler_timeout);
+          SteadyNow() + std::min(options_.step_timeout, 2 * options_.scheduler_timeout);
       break;
     case EventKind::kClosed:
       ending.status = event.status.ok() ? absl::UnavailableError("the scheduler ended the stream")
@@ -168,7 +169,7 @@ StageMembership::Ending StageMembership::HandleEvent(const Event& event) {
 }
 
 StageMembership::Ending StageMembership::ApplyPlan(const v1::StagePlan& plan) {
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = SteadyNow();
   loading_ = true;
   const absl::Status loaded = EnsureLoaded(plan);
   loading_ = false;
@@ -182,7 +183,7 @@ StageMembership::Ending StageMembership::ApplyPlan(const v1::StagePlan& plan) {
     *message.mutable_ready() = stage_->MakeReady();
   }
   message.mutable_ready()->set_load_ms(
-      static_cast<uint64_t>(absl::ToInt64Milliseconds(absl::Now() - begin)));
+      static_cast<uint64_t>(absl::ToInt64Milliseconds(SteadyNow() - begin)));
   BATON_LOG(INFO) << "stage " << plan.stage_index() << " is ready: layers ["
                   << plan.layers().begin() << ", " << plan.layers().end() << "), "
                   << message.ready().weight_bytes() << " bytes of weights, "
@@ -303,7 +304,7 @@ void StageMembership::ReportFault(const absl::Status& reason) {
 }
 
 void StageMembership::WaitForClose(absl::Duration limit) {
-  const absl::Time deadline = absl::Now() + limit;
+  const absl::Time deadline = SteadyNow() + limit;
   while (const std::optional<Event> event = events_.Pop(deadline)) {
     if (event->kind == EventKind::kClosed) return;
   }
@@ -320,7 +321,7 @@ void StageMembership::SubmitStep(const v1::StepCommand& command) {
       work->epoch = local_epoch_;
       StageExecutor& executor = stage_->executor();
       submitted = executor.Submit(*work);
-      if (submitted.ok()) step_clock_.Add(absl::Now());
+      if (submitted.ok()) step_clock_.Add(SteadyNow());
       // The epoch broke a moment ago: OnEpochBroken, which waits for the lock, tells why.
       if (absl::IsFailedPrecondition(submitted)) return;
       num_sequences_ = static_cast<uint32_t>(executor.num_sequences());

@@ -20,9 +20,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_mutex.h"
 #include "kernels/api/ops.h"
 #include "services/stage_worker/clients/loader_client.h"
 #include "services/stage_worker/clients/scheduler_stream.h"
@@ -128,9 +128,9 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   WorkClock step_clock_;     // steps that the devices have
   std::atomic<uint64_t> last_step_id_{0};
   std::atomic<bool> loading_{false};
-  absl::Notification stopping_;
+  SteadyNotification stopping_;
   absl::Time stop_deadline_ = absl::InfiniteFuture();  // set before stopping_
-  absl::Notification ended_;
+  SteadyNotification ended_;
   std::thread pulse_;
 };
 
