@@ -2,7 +2,7 @@
 // answers every question of its health, says what it was told, stops on SIGTERM.
 // FAKE_ROLE_DIES=scheduler: the program of that name exits with status 7 soon after its start;
 // FAKE_ROLE_FAILS=gateway: exits with status 3 at the start; FAKE_ROLE_CRASHES=scheduler: is killed
-// once it listens.
+// once it listens; FAKE_ROLE_UNHEARD=scheduler: finds every port taken that it is told.
 
 #include <csignal>
 #include <cstdlib>
@@ -10,10 +10,11 @@
 #include <iostream>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/metrics/small_http_server.h"
 #include "common/rpc/ports_file.h"
 #include "common/rpc/shutdown_events.h"
@@ -42,11 +43,15 @@ int main(int argc, char** argv) {
     std::cerr << "the reason of " << program << std::endl;
     return 3;
   }
+  const std::string address = ValueOf(argc, argv, "--metrics-address");
+  if (Named("FAKE_ROLE_UNHEARD", program) && !absl::EndsWith(address, ":0")) {
+    std::cerr << program << " cannot listen on " << address << std::endl;
+    return 1;
+  }
   auto events = baton::ShutdownEvents::Create();
-  auto http = baton::SmallHttpServer::Create(
-      ValueOf(argc, argv, "--metrics-address"), [&](const std::string&) {
-        return baton::SmallHttpReply{200, "text/plain", "ok\n"};
-      });
+  auto http = baton::SmallHttpServer::Create(address, [&](const std::string&) {
+    return baton::SmallHttpReply{200, "text/plain", "ok\n"};
+  });
   if (!events.ok() || !http.ok()) return 1;
   const int port = (*http)->port();
   const absl::Status written = baton::WritePortsFile(
@@ -55,7 +60,7 @@ int main(int argc, char** argv) {
   if (Named("FAKE_ROLE_CRASHES", program)) raise(SIGKILL);
   const bool dies = Named("FAKE_ROLE_DIES", program);
   const std::string reason =
-      (*events)->Wait(dies ? absl::Now() + absl::Milliseconds(300) : absl::InfiniteFuture());
+      (*events)->Wait(dies ? baton::SteadyNow() + absl::Milliseconds(300) : absl::InfiniteFuture());
   if (reason.empty()) {
     std::cerr << "the last words of " << program << std::endl;
     return 7;

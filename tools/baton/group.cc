@@ -13,9 +13,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "nlohmann/json.hpp"
 
+#include "common/concurrency/steady_time.h"
 #include "common/status/status_macros.h"
 #include "tools/local_http/local_http.h"
 
@@ -44,6 +44,16 @@ int PortOf(const std::map<std::string, int>& ports, const std::string& name) {
   return found == ports.end() ? 0 : found->second;
 }
 
+// Drops the ports that nobody was told: if they are taken, others do as well.
+void KeepToldPorts(Role role, std::map<std::string, int>* ports) {
+  for (auto entry = ports->begin(); entry != ports->end();) {
+    const bool told = role == Role::kGateway       ? entry->first != "metrics"
+                      : role == Role::kStageWorker ? false
+                                                   : entry->first == "grpc";
+    entry = told ? std::next(entry) : ports->erase(entry);
+  }
+}
+
 }  // namespace
 
 Group::Group(ServeOptions options, std::string programs, std::string scratch, int signal_fd)
@@ -51,7 +61,8 @@ Group::Group(ServeOptions options, std::string programs, std::string scratch, in
       programs_(std::move(programs)),
       scratch_(std::move(scratch)),
       signal_fd_(signal_fd),
-      progress_(absl::Now()),
+      awake_(SteadyNow()),
+      progress_(SteadyNow()),
       load_progress_(options_.num_stages) {}
 
 absl::StatusOr<std::unique_ptr<Group>> Group::Create(ServeOptions options, std::string programs) {
@@ -85,7 +96,7 @@ absl::Status Group::Run() {
   absl::Status status = StartMember(Role::kModelLoader, 0);
   if (status.ok()) status = StartMember(Role::kScheduler, 0);
   while (status.ok() && signals_ == 0) {
-    status = Watch(settled_ ? NextDue() : std::min(NextDue(), absl::Now() + kTick));
+    status = Watch(settled_ ? NextDue() : std::min(NextDue(), SteadyNow() + kTick));
     if (status.ok() && signals_ == 0) status = StartDueMembers();
     if (status.ok() && !settled_ && signals_ == 0) status = Advance();
   }
@@ -108,7 +119,7 @@ absl::Status Group::StartMember(Role role, int index) {
        .child = nullptr,
        .budget = RestartBudget(options_.restart_limits),
        .probe = LivenessProbe(options_.liveness_timeout)});
-  const absl::Status started = StartChild(&members_.back(), absl::Now());
+  const absl::Status started = StartChild(&members_.back(), SteadyNow());
   if (!started.ok()) members_.pop_back();
   return started;
 }
@@ -147,7 +158,7 @@ absl::Status Group::Advance() {
     return WriteState();
   }
   RETURN_IF_ERROR(BecomeReadyIfSo());
-  if (!ready_ && progress_.Due(absl::Now())) progress_.Show(absl::Now(), DescribeProgress());
+  if (!ready_ && progress_.Due(SteadyNow())) progress_.Show(SteadyNow(), DescribeProgress());
   return absl::OkStatus();
 }
 
@@ -159,10 +170,10 @@ absl::Status Group::Watch(absl::Time until) {
     watched.push_back({member.probe.fd(), member.probe.events(), 0});
   }
   int timeout_ms = -1;
-  const absl::Time before = absl::Now();
+  const absl::Time before = SteadyNow();
+  const absl::Duration sleep = std::clamp(until - before, absl::Milliseconds(1), absl::Hours(1));
   if (until != absl::InfiniteFuture())
-    timeout_ms = static_cast<int>(absl::ToInt64Milliseconds(
-        std::clamp(until - before, absl::Milliseconds(1), absl::Hours(1))));
+    timeout_ms = static_cast<int>(absl::ToInt64Milliseconds(sleep));
   if (poll(watched.data(), watched.size(), timeout_ms) < 0) return absl::OkStatus();
   for (Member& member : members_)
     member.child->ReadOutput(
@@ -171,16 +182,15 @@ absl::Status Group::Watch(absl::Time until) {
   while (read(signal_fd_, &signal, sizeof signal) == sizeof signal)
     if (signal.ssi_signo != SIGCHLD) ++signals_;
   RETURN_IF_ERROR(CheckChildren());
-  CheckLiveness(std::max(until, before));
+  awake_.EndTurn(SteadyNow(), sleep + options_.liveness_timeout / 10);
+  CheckLiveness();
   return absl::OkStatus();
 }
 
-// Kills the processes that hang. `due`: when this was to be called at the latest.
-void Group::CheckLiveness(absl::Time due) {
-  const absl::Time now = absl::Now();
-  const bool overslept = now - due > options_.liveness_timeout / 2;
+// Kills the processes that hang.
+void Group::CheckLiveness() {
+  const absl::Time now = awake_.now();
   for (Member& member : members_) {
-    if (overslept) member.probe.Forgive(now);
     member.probe.Advance(now);
     if (!member.probe.hangs(now)) continue;
     member.probe.Stop();
@@ -195,7 +205,7 @@ void Group::CheckLiveness(absl::Time due) {
 absl::Time Group::NextDue() const {
   absl::Time due = absl::InfiniteFuture();
   for (const Member& member : members_) {
-    due = std::min(due, member.probe.next_due());
+    due = std::min(due, SteadyNow() + (member.probe.next_due() - awake_.now()));
     if (member.start_at.has_value()) due = std::min(due, *member.start_at);
   }
   return due;
@@ -212,12 +222,13 @@ absl::Status Group::CheckChildren() {
   return status;
 }
 
-std::string Group::FinalBecause(const Child& child) const {
+std::string Group::FinalBecause(const Child& child, bool unheard) const {
   if (stopping_) return "the group stops";
   if (!options_.restart) return "--no-restart";
   if (child.exit_status() == kBadConfiguration) return "it cannot run so";
-  // What ends by itself while the group starts has said why; a signal comes from elsewhere.
-  if (!ready_ && child.exit_status().has_value()) return "the group was not ready yet";
+  // What ends by itself while the group starts has said why; a signal comes from elsewhere. But who
+  // has listened before, and does not now, may have found its ports taken: that passes.
+  if (!ready_ && child.exit_status().has_value() && !unheard) return "the group was not ready yet";
   return "";
 }
 
@@ -230,9 +241,12 @@ absl::Status Group::TakeDeath(Member* member) {
   const std::string death =
       absl::StrCat(child.name(), " (pid ", child.pid(), ") died: ", child.ending(),
                    "; its last lines:\n  ", absl::StrJoin(child.last_lines(), "\n  "));
-  std::string final_because = FinalBecause(child);
+  const bool unheard =
+      !member->place.ports.empty() && ReadPortsFile(member->place.ports_file).empty();
+  if (unheard) KeepToldPorts(member->role, &member->place.ports);
+  std::string final_because = FinalBecause(child, unheard);
   if (final_because.empty()) {
-    member->start_at = member->budget.Died(absl::Now());
+    member->start_at = member->budget.Died(SteadyNow());
     if (!member->start_at.has_value())
       final_because =
           absl::StrCat("it died more than ", options_.restart_limits.max_deaths, " times within ",
@@ -245,11 +259,11 @@ absl::Status Group::TakeDeath(Member* member) {
 }
 
 absl::Status Group::StartDueMembers() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   bool started = false;
   for (Member& member : members_) {
     if (!member.start_at.has_value() || *member.start_at > now) continue;
-    std::error_code ignored;  // if it stays, the same ports stand in it
+    std::error_code ignored;
     std::filesystem::remove(member.place.ports_file, ignored);
     RETURN_IF_ERROR(StartChild(&member, now));
     started = true;
@@ -264,7 +278,7 @@ void Group::ReadPorts() {
     if (!ports.contains("grpc")) continue;
     member.place.ports = std::move(ports);
     member.listens = true;
-    if (options_.restart) member.probe.Start(PortOf(member.place.ports, "metrics"), absl::Now());
+    if (options_.restart) member.probe.Start(PortOf(member.place.ports, "metrics"), awake_.now());
   }
 }
 
@@ -306,7 +320,7 @@ std::string Group::DescribeProgress() {
   if (!missing.empty()) return absl::StrCat("waiting for ", absl::StrJoin(missing, ", "));
   const int port = PortOf(First(Role::kModelLoader).place.ports, "metrics");
   const auto metrics = LocalHttpGet("127.0.0.1", port, "/metrics", kProbeTimeout);
-  if (metrics.ok()) load_progress_.Update(*metrics, absl::Now());
+  if (metrics.ok()) load_progress_.Update(*metrics, SteadyNow());
   return load_progress_.Describe();
 }
 
@@ -359,19 +373,19 @@ void Group::StopRole(Role role) {
   signal_all(SIGTERM);
   if (hurried_) signal_all(SIGTERM);
   absl::Time deadline =
-      absl::Now() + (hurried_ ? kHurriedStopTimeout : options_.drain_timeout + kStopSlack);
-  while (any_runs() && absl::Now() < deadline) {
+      SteadyNow() + (hurried_ ? kHurriedStopTimeout : options_.drain_timeout + kStopSlack);
+  while (any_runs() && SteadyNow() < deadline) {
     // A death is what is wanted here; one of another role is seen when its turn comes.
-    Watch(std::min(deadline, absl::Now() + absl::Seconds(1))).IgnoreError();
+    Watch(std::min(deadline, SteadyNow() + absl::Seconds(1))).IgnoreError();
     if (signals_ == signals_before || hurried_) continue;
     hurried_ = true;
-    deadline = absl::Now() + kHurriedStopTimeout;
+    deadline = SteadyNow() + kHurriedStopTimeout;
     signal_all(SIGTERM);
   }
   if (!any_runs()) return;
   PrintLine("baton", absl::StrCat(NameOf(role), " does not stop; killing it"));
   signal_all(SIGKILL);
-  while (any_runs()) Watch(absl::Now() + kTick).IgnoreError();
+  while (any_runs()) Watch(SteadyNow() + kTick).IgnoreError();
 }
 
 void Group::PrintLine(const std::string& name, const std::string& line) {

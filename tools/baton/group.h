@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+#include "tools/baton/awake_clock.h"
 #include "tools/baton/child.h"
 #include "tools/baton/liveness_probe.h"
 #include "tools/baton/load_progress.h"
@@ -49,7 +50,8 @@ class Group final {
     Role role;
     int index;         // of a stage; else 0
     std::string name;  // "stage-worker-1"
-    // Its ports are empty until it has written them once; then they stay for all its lives.
+    // Its ports are empty until it has written them once; then they stay for all its lives, but for
+    // those that it cannot listen on any more and nobody was told.
     ProcessPlace place;
     std::unique_ptr<Child> child;
     RestartBudget budget;
@@ -63,10 +65,11 @@ class Group final {
   absl::Status StartMember(Role role, int index);
   absl::Status StartChild(Member* member, absl::Time now);
   absl::Status TakeDeath(Member* member);
-  // Why a death is final; empty: the process is to be started again.
-  std::string FinalBecause(const Child& child) const;
+  // Why a death is final; empty: the process is to be started again. `unheard`: it has not listened
+  // in this life, as it had in an earlier one.
+  std::string FinalBecause(const Child& child, bool unheard) const;
   absl::Status StartDueMembers();
-  void CheckLiveness(absl::Time due);
+  void CheckLiveness();
   absl::Time NextDue() const;
   absl::Status Advance();
   absl::Status Watch(absl::Time until);
@@ -88,6 +91,7 @@ class Group final {
   const std::string scratch_;  // folder of the ports files; removed at the end
   const int signal_fd_;
   std::vector<Member> members_;
+  AwakeClock awake_;
   ProgressLine progress_;
   LoadProgress load_progress_;
   bool ready_ = false;    // has been, once

@@ -21,6 +21,7 @@ constexpr absl::string_view kQuestion =
     "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
 constexpr absl::string_view kGoodAnswer = "HTTP/1.1 200";
 constexpr size_t kMaxReplyBytes = 4096;
+constexpr int kLooksPerPatience = 10;
 
 }  // namespace
 
@@ -31,12 +32,14 @@ LivenessProbe::LivenessProbe(LivenessProbe&& other) noexcept
       sent_(other.sent_),
       reply_(std::move(other.reply_)),
       last_good_(other.last_good_),
-      next_question_(other.next_question_) {}
+      next_question_(other.next_question_),
+      last_look_(other.last_look_) {}
 
 void LivenessProbe::Start(int port, absl::Time now) {
   Stop();
   port_ = port;
   last_good_ = now;
+  last_look_ = now;
   next_question_ = now + patience_ / 3;
 }
 
@@ -50,7 +53,7 @@ int16_t LivenessProbe::events() const { return static_cast<int16_t>(sent_ ? POLL
 absl::Time LivenessProbe::next_due() const {
   if (!started()) return absl::InfiniteFuture();
   const absl::Time verdict = last_good_ + patience_;
-  return fd_ >= 0 ? verdict : std::min(verdict, next_question_);
+  return std::min(verdict, fd_ >= 0 ? last_look_ + patience_ / kLooksPerPatience : next_question_);
 }
 
 bool LivenessProbe::hangs(absl::Time now) const {
@@ -58,6 +61,7 @@ bool LivenessProbe::hangs(absl::Time now) const {
 }
 
 void LivenessProbe::Advance(absl::Time now) {
+  last_look_ = now;
   if (!started()) return;
   if (fd_ < 0 && now >= next_question_) Ask(now);
   if (fd_ >= 0 && !sent_) Send();

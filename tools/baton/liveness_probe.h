@@ -12,6 +12,7 @@ namespace baton {
 class LivenessProbe final {
  public:
   // A process that gives no good answer for `patience` hangs. Questions are a third of that apart.
+  // All times are of an AwakeClock.
   explicit LivenessProbe(absl::Duration patience) : patience_(patience) {}
   ~LivenessProbe() { Stop(); }
   LivenessProbe(LivenessProbe&& other) noexcept;
@@ -26,14 +27,13 @@ class LivenessProbe final {
   // To be polled for `events`; -1 between questions.
   int fd() const { return fd_; }
   int16_t events() const;
-  // When to call Advance at the latest, with the descriptor ready or not.
+  // When to call Advance at the latest, with the descriptor ready or not. While an answer is
+  // awaited that is often enough for a standstill of the machine to be seen.
   absl::Time next_due() const;
   // Goes on as far as is possible without waiting.
   void Advance(absl::Time now);
   // The process hangs: no good answer for too long. Always false while stopped.
   bool hangs(absl::Time now) const;
-  // Whoever asks was asleep until `now`: earlier silence counts for nothing.
-  void Forgive(absl::Time now) { last_good_ = now; }
 
  private:
   void Ask(absl::Time now);
@@ -48,6 +48,7 @@ class LivenessProbe final {
   std::string reply_;
   absl::Time last_good_;
   absl::Time next_question_;
+  absl::Time last_look_;  // of Advance
 };
 
 }  // namespace baton

@@ -34,6 +34,7 @@ class GroupOfFakes : public ::testing::Test {
     unsetenv("FAKE_ROLE_DIES");
     unsetenv("FAKE_ROLE_FAILS");
     unsetenv("FAKE_ROLE_CRASHES");
+    unsetenv("FAKE_ROLE_UNHEARD");
   }
 
   // Runs a group, with `when_ready` called once its state file is there; what it wrote is in log_.
@@ -157,6 +158,33 @@ TEST_F(GroupOfFakes, GivesUpOnARoleThatDiesTooOften) {
   for (size_t at = 0; (at = log_.find("starting it again", at)) != std::string::npos; ++at)
     ++starts;
   EXPECT_EQ(starts, 3u);
+}
+
+// While a process is dead another program may get its port. Before the group is ready, too, that
+// is no reason to end it at once.
+TEST_F(GroupOfFakes, TriesAgainWhatFindsItsPortTaken) {
+  options_.restart_limits.max_deaths = 3;
+  setenv("FAKE_ROLE_CRASHES", "scheduler", 1);
+  setenv("FAKE_ROLE_UNHEARD", "scheduler", 1);
+  const absl::Status status = Run([](const nlohmann::json&) {});
+  Place("baton-scheduler cannot listen on 127.0.0.1:");
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("not started again: it died more than 3 times within 1m"));
+}
+
+TEST_F(GroupOfFakes, TakesAnotherPortWhereNobodyWasToldOfIt) {
+  setenv("FAKE_ROLE_UNHEARD", "stage-worker", 1);
+  const absl::Status status = Run([&](const nlohmann::json& state) {
+    const nlohmann::json before = MemberOf(state, "stage-worker");
+    kill(before.at("pid").get<pid_t>(), SIGKILL);
+    AwaitStateWhere([&](const nlohmann::json& now) {
+      const nlohmann::json member = MemberOf(now, "stage-worker");
+      return member.at("pid") != before.at("pid") && member.at("listens") == true;
+    });
+    kill(getpid(), SIGTERM);
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  Place("baton-stage-worker cannot listen on 127.0.0.1:");
 }
 
 TEST_F(GroupOfFakes, KillsAndStartsAgainWhatHangs) {
