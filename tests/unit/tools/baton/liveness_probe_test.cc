@@ -80,7 +80,7 @@ bool HangsAfterStandstill(LivenessProbe* probe, absl::Duration phase, absl::Dura
   absl::Time now = kStart;
   const absl::Time frozen = kStart + phase;
   while (now <= frozen) {
-    const absl::Duration planned = probe->next_due() - clock.now();
+    const absl::Duration planned = std::max(probe->next_due() - clock.now(), kPatience / 10);
     now += planned;
     if (now > frozen) now = std::max(now, frozen + standstill);
     clock.EndTurn(now, planned);
