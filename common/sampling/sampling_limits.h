@@ -18,6 +18,8 @@ inline constexpr uint32_t kMaxTopLogprobs = 20;
 inline constexpr int kMaxLogitBiases = 1024;
 inline constexpr int kMaxAllowedTokens = 1 << 16;
 inline constexpr int kMaxMaskedTokens = 1 << 16;
+inline constexpr int kMaxBannedSequences = 256;
+inline constexpr int kMaxBannedTokens = 1 << 17;  // of all of them
 // Of StructuredOutput: the text, or the choices together.
 inline constexpr int kMaxConstraintBytes = 256 << 10;
 inline constexpr int kMaxWhitespacePatternBytes = 4 << 10;

@@ -43,6 +43,20 @@ absl::Status CheckStructuredOutput(const v1::StructuredOutput& output) {
                     static_cast<uint64_t>(output.end_token_ids_size()), kMaxEndTokens);
 }
 
+absl::Status CheckBannedSequences(const v1::SamplingParams& params) {
+  uint64_t num_tokens = 0;
+  for (const v1::TokenSequence& sequence : params.banned_sequences()) {
+    if (sequence.token_ids().empty()) {
+      return absl::InvalidArgumentError("banned_sequences holds one without tokens");
+    }
+    num_tokens += static_cast<uint64_t>(sequence.token_ids_size());
+  }
+  RETURN_IF_ERROR(CheckCount("number of banned_sequences",
+                             static_cast<uint64_t>(params.banned_sequences_size()),
+                             kMaxBannedSequences));
+  return CheckCount("number of tokens in banned_sequences", num_tokens, kMaxBannedTokens);
+}
+
 }  // namespace
 
 absl::Status CheckSamplingRanges(const v1::SamplingParams& params) {
@@ -68,6 +82,7 @@ absl::Status CheckSamplingRanges(const v1::SamplingParams& params) {
   RETURN_IF_ERROR(CheckCount("number of masked_token_ids",
                              static_cast<uint64_t>(params.masked_token_ids_size()),
                              kMaxMaskedTokens));
+  RETURN_IF_ERROR(CheckBannedSequences(params));
   if (!params.has_structured_output()) return absl::OkStatus();
   return CheckStructuredOutput(params.structured_output());
 }

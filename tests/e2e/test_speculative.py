@@ -23,6 +23,7 @@ WAYS = [
     {"temperature": 0, "stop": ["e"], "stream": True, "logprobs": 1},
     {"temperature": 0, "stop_token_ids": list(range(300, 420)), "min_tokens": 3, "logprobs": 1},
     {"temperature": 0.9, "seed": 12, "n": 2, "stream": True, "max_tokens": 33},
+    {"temperature": 0.7, "seed": 14, "bad_words": ["a", "the", "so"], "thinking_token_budget": 20},
     {"temperature": 0.7, "seed": 11, "structured_outputs": {"regex": "[a-z ]{5,40}[.]"}},
 ]
 ENDLESS = [way for way in WAYS if "structured_outputs" not in way]

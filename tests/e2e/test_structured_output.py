@@ -140,6 +140,15 @@ def test_required_and_named_calls(client, own_group):
     assert json.loads("".join(piece.function.arguments for piece in pieces)) == arguments
 
 
+def test_the_constraint_begins_where_the_thinking_budget_ends(client, own_group):
+    response_format = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
+    answer = client.chat.completions.create(model=own_group.model, messages=QUESTION, temperature=0,
+                                            max_tokens=400, response_format=response_format,
+                                            extra_body={"thinking_token_budget": 4})
+    assert answer.usage.completion_tokens_details.reasoning_tokens == 5
+    check_schema(answer.choices[0].message.content)
+
+
 def test_goes_with_min_tokens_and_ignored_ends(client, own_group):
     fields = {"guided_choice": ["seven"], "min_tokens": 12}
     assert prompt_answer(client, own_group, extra_body=fields).choices[0].text == "seven"

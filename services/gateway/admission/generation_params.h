@@ -45,6 +45,8 @@ struct RequestedParams {
   std::optional<int64_t> num_prompt_logprobs;  // the same for the prompt
   std::vector<TokenBias> logit_bias;
   std::optional<std::vector<int64_t>> allowed_token_ids;
+  std::vector<std::string> bad_words;
+  std::optional<int64_t> thinking_token_budget;  // -1: none
   int64_t priority = 0;
   std::string cache_salt;
   std::optional<RequestedConstraint> constraint;
@@ -66,11 +68,18 @@ struct SamplingDefaults {
   std::optional<int64_t> max_new_tokens;
 };
 
+// The tokens around a model's reasoning.
+struct ReasoningTokens {
+  std::optional<uint32_t> begin;  // unset: only a prompt can begin it
+  uint32_t end = 0;
+};
+
 // Bounds that come from the model.
 struct ModelLimits {
   int64_t max_model_len = 0;                 // tokens of prompt and answer together
   int64_t vocab_size = 0;                    // number of logits
   std::vector<uint32_t> textless_token_ids;  // tokens that stand for no text, ascending
+  std::optional<ReasoningTokens> reasoning;  // unset: the model does not reason, or has none
 };
 
 // Checked and complete: every value is in the range of protos/baton/v1/types.proto.
@@ -95,6 +104,8 @@ struct AdmittedParams {
   std::optional<uint32_t> num_prompt_logprobs;
   std::vector<TokenBias> logit_bias;
   std::vector<uint32_t> allowed_token_ids;
+  std::vector<std::string> bad_words;  // without white space before them, none empty
+  std::optional<uint32_t> thinking_token_budget;
   int32_t priority = 0;
   std::string cache_salt;
   std::shared_ptr<const structured::Constraint> constraint;  // which compiles; null: none

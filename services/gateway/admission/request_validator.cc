@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 #include "common/sampling/sampling_limits.h"
@@ -51,6 +52,8 @@ absl::StatusOr<AdmittedParams> RequestValidator::Admit(const RequestedParams& re
   RETURN_IF_ERROR(AdmitStops(requested, &admitted));
   RETURN_IF_ERROR(AdmitLogprobs(requested, &admitted));
   RETURN_IF_ERROR(AdmitTokenSets(requested, &admitted));
+  RETURN_IF_ERROR(AdmitBadWords(requested, &admitted));
+  RETURN_IF_ERROR(AdmitReasoning(requested, &admitted));
   RETURN_IF_ERROR(AdmitConstraint(requested, &admitted));
   RETURN_IF_ERROR(AdmitTruncation(requested, &admitted));
   RETURN_IF_ERROR(CheckInteger("priority", requested.priority, std::numeric_limits<int32_t>::min(),
@@ -208,6 +211,35 @@ absl::Status RequestValidator::AdmitTokenSets(const RequestedParams& requested,
   RETURN_IF_ERROR(CheckTokenIds("allowed_token_ids", *requested.allowed_token_ids));
   admitted->allowed_token_ids.assign(requested.allowed_token_ids->begin(),
                                      requested.allowed_token_ids->end());
+  return absl::OkStatus();
+}
+
+absl::Status RequestValidator::AdmitBadWords(const RequestedParams& requested,
+                                             AdmittedParams* admitted) const {
+  RETURN_IF_ERROR(CheckCount("bad_words", requested.bad_words.size(), caps_.bad_words, "words"));
+  for (absl::string_view word : requested.bad_words) {
+    word = absl::StripLeadingAsciiWhitespace(word);
+    if (word.empty()) return InvalidField("bad_words", "must not hold an empty word");
+    if (word.size() > caps_.bad_word_bytes) {
+      return InvalidField("bad_words", absl::StrCat("holds a word of ", word.size(), " bytes, at ",
+                                                    "most ", caps_.bad_word_bytes, " are allowed"));
+    }
+    admitted->bad_words.emplace_back(word);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RequestValidator::AdmitReasoning(const RequestedParams& requested,
+                                              AdmittedParams* admitted) const {
+  const int64_t budget = requested.thinking_token_budget.value_or(-1);
+  RETURN_IF_ERROR(CheckInteger("thinking_token_budget", budget, -1, kMaxCount));
+  if (budget == -1) return absl::OkStatus();
+  if (!reasons_) {
+    return InvalidField("thinking_token_budget",
+                        "cannot be used: this model is served without a reasoning parser, or has "
+                        "no token that ends its reasoning");
+  }
+  admitted->thinking_token_budget = static_cast<uint32_t>(budget);
   return absl::OkStatus();
 }
 

@@ -24,6 +24,8 @@ struct RequestCaps {
   size_t stop_token_ids = 1024;
   size_t logit_biases = 1024;
   size_t allowed_token_ids = 1 << 16;
+  size_t bad_words = 128;
+  size_t bad_word_bytes = 256;
   size_t prompts = 64;     // of one completion request
   size_t sequences = 128;  // prompts times choices
   // Log-probabilities of a prompt travel in one message of at most 8 MiB, where one takes up to 19
@@ -41,6 +43,7 @@ class RequestValidator {
       : defaults_(defaults),
         vocab_size_(limits.vocab_size),
         textless_token_ids_(limits.textless_token_ids),
+        reasons_(limits.reasoning.has_value()),
         caps_(caps),
         max_model_len_(limits.max_model_len) {}
 
@@ -82,12 +85,15 @@ class RequestValidator {
   absl::Status CheckPromptLogprobs(const AdmittedParams& params, size_t num_prompt_tokens) const;
   absl::Status AdmitTruncation(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status AdmitTokenSets(const RequestedParams& requested, AdmittedParams* admitted) const;
+  absl::Status AdmitBadWords(const RequestedParams& requested, AdmittedParams* admitted) const;
+  absl::Status AdmitReasoning(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status AdmitConstraint(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status CheckTokenIds(absl::string_view field, absl::Span<const int64_t> ids) const;
 
   const SamplingDefaults defaults_;
   const int64_t vocab_size_;
   const std::vector<uint32_t> textless_token_ids_;
+  const bool reasons_;
   const RequestCaps caps_;
   std::atomic<int64_t> max_model_len_;
 };

@@ -27,13 +27,13 @@ absl::StatusOr<AdmittedChat> AppendChat(const GatewayContext& context, const Cha
   prepared->choices_per_prompt = chat.params.num_choices;
   prepared->stream = request.stream.stream;
   prepared->id = scope.id;
-  AppendSequences(model, chat.params, chat.prompt, prepared->max_tokens,
-                  {.scope = scope,
-                   .split_reasoning = true,
-                   .find_tool_calls = request.tools.choice != ToolChoice::kNone,
-                   .parallel_tool_calls = request.tools.parallel,
-                   .stops = MakeStops(chat.params)},
-                  &prepared->sequences);
+  RETURN_IF_ERROR(AppendSequences(model, chat.params, chat.prompt, prepared->max_tokens,
+                                  {.scope = scope,
+                                   .split_reasoning = true,
+                                   .find_tool_calls = request.tools.choice != ToolChoice::kNone,
+                                   .parallel_tool_calls = request.tools.parallel,
+                                   .stops = MakeStops(chat.params)},
+                                  &prepared->sequences));
   return chat;
 }
 

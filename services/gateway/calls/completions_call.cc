@@ -69,8 +69,8 @@ absl::StatusOr<PreparedGeneration> PrepareCompletion(const GatewayContext& conte
                      EncodePrompt(context, prompt, params, request.add_special_tokens));
     ASSIGN_OR_RETURN(prepared.max_tokens, context.validator.ResolveMaxTokens(
                                               params, "prompt", encoded.token_ids.size()));
-    AppendSequences(model, params, encoded, prepared.max_tokens, {.scope = scope, .stops = stops},
-                    &prepared.sequences);
+    RETURN_IF_ERROR(AppendSequences(model, params, encoded, prepared.max_tokens,
+                                    {.scope = scope, .stops = stops}, &prepared.sequences));
     options.prompts.push_back(KeepPrompt(context, request, prompt, encoded));
   }
   options.head = MakeAnswerHead(model, scope.id, scope.arrival);

@@ -42,6 +42,10 @@ RequestedParams ToRequestedParams(const v1::GenerateRequest& request) {
     params.allowed_token_ids.emplace(request.allowed_token_ids().begin(),
                                      request.allowed_token_ids().end());
   }
+  params.bad_words.assign(request.bad_words().begin(), request.bad_words().end());
+  if (request.has_thinking_token_budget()) {
+    params.thinking_token_budget = request.thinking_token_budget();
+  }
   params.priority = request.priority();
   params.cache_salt = request.cache_salt();
   params.include_stop = request.include_stop_in_text();
@@ -141,10 +145,10 @@ absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
   ASSIGN_OR_RETURN(const uint32_t max_tokens,
                    context.validator.ResolveMaxTokens(params, "prompt", prompt.token_ids.size()));
   std::vector<SequenceSpec> sequences;
-  AppendSequences(
+  RETURN_IF_ERROR(AppendSequences(
       context.model, params, prompt, max_tokens,
       {.scope = scope, .split_reasoning = request.has_chat(), .stops = MakeStops(params)},
-      &sequences);
+      &sequences));
   return std::move(sequences.front());
 }
 

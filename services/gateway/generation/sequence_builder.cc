@@ -6,11 +6,17 @@
 #include "absl/random/random.h"
 
 #include "common/digest/sha256.h"
+#include "common/status/status_macros.h"
+#include "services/gateway/generation/draw_limits.h"
 
 namespace baton::gateway {
 namespace {
 
-void FillSampling(const AdmittedParams& params, v1::SamplingParams* sampling) {
+absl::StatusOr<v1::SamplingParams> MakeSampling(const ServedModel& model,
+                                                const AdmittedParams& params,
+                                                const EncodedPrompt& prompt) {
+  v1::SamplingParams made;
+  v1::SamplingParams* const sampling = &made;
   const bool greedy = params.temperature == 0;
   sampling->set_temperature(static_cast<float>(params.temperature));
   // Filters change nothing about the most likely token.
@@ -32,6 +38,11 @@ void FillSampling(const AdmittedParams& params, v1::SamplingParams* sampling) {
   }
   sampling->mutable_allowed_token_ids()->Add(params.allowed_token_ids.begin(),
                                              params.allowed_token_ids.end());
+  RETURN_IF_ERROR(FillBannedSequences(*model.text.tokenizer, params.bad_words, sampling));
+  if (params.thinking_token_budget && model.limits.reasoning) {
+    FillReasoningBudget(*model.limits.reasoning, *params.thinking_token_budget, prompt, sampling);
+  }
+  return made;
 }
 
 v1::StructuredOutput::Kind KindOf(structured::ConstraintKind kind) {
@@ -105,9 +116,10 @@ std::shared_ptr<const StopAutomaton> MakeStops(const AdmittedParams& params) {
       StopAutomaton::Options{.stops = params.stop, .include_stop = params.include_stop});
 }
 
-void AppendSequences(const ServedModel& model, const AdmittedParams& params,
-                     const EncodedPrompt& prompt, uint32_t max_tokens,
-                     const SequenceContext& context, std::vector<SequenceSpec>* sequences) {
+absl::Status AppendSequences(const ServedModel& model, const AdmittedParams& params,
+                             const EncodedPrompt& prompt, uint32_t max_tokens,
+                             const SequenceContext& context, std::vector<SequenceSpec>* sequences) {
+  ASSIGN_OR_RETURN(const v1::SamplingParams sampling, MakeSampling(model, params, prompt));
   absl::BitGen random;
   for (uint32_t choice = 0; choice < params.num_choices; ++choice) {
     SequenceSpec spec;
@@ -117,7 +129,7 @@ void AppendSequences(const ServedModel& model, const AdmittedParams& params,
     v1::SubmitRequest& submit = spec.submit;
     submit.set_request_id(context.scope.id);
     submit.mutable_prompt_token_ids()->Add(prompt.token_ids.begin(), prompt.token_ids.end());
-    FillSampling(params, submit.mutable_sampling());
+    *submit.mutable_sampling() = sampling;
     submit.mutable_sampling()->set_seed(params.seed ? *params.seed + choice
                                                     : absl::Uniform<uint64_t>(random));
     if (params.constraint != nullptr) {
@@ -135,6 +147,7 @@ void AppendSequences(const ServedModel& model, const AdmittedParams& params,
     spec.text = MakeTextOptions(model, params, prompt, context, submit.stop());
     sequences->push_back(std::move(spec));
   }
+  return absl::OkStatus();
 }
 
 }  // namespace baton::gateway

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 
 #include "services/gateway/admission/api_keys.h"
@@ -42,9 +43,9 @@ struct SequenceContext {
 std::shared_ptr<const StopAutomaton> MakeStops(const AdmittedParams& params);
 
 // Appends one sequence per choice for this prompt. Choice i of a seeded request samples with seed
-// + i; without a seed each choice draws its own.
-void AppendSequences(const ServedModel& model, const AdmittedParams& params,
-                     const EncodedPrompt& prompt, uint32_t max_tokens,
-                     const SequenceContext& context, std::vector<SequenceSpec>* sequences);
+// + i; without a seed each choice draws its own. Errors: as Tokenizer::Encode, of words.
+absl::Status AppendSequences(const ServedModel& model, const AdmittedParams& params,
+                             const EncodedPrompt& prompt, uint32_t max_tokens,
+                             const SequenceContext& context, std::vector<SequenceSpec>* sequences);
 
 }  // namespace baton::gateway

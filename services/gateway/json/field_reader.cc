@@ -137,6 +137,22 @@ void FieldReader::Read(absl::string_view name, std::vector<int64_t>* out) {
   *out = std::move(numbers);
 }
 
+void FieldReader::Read(absl::string_view name, std::vector<std::string>* out) {
+  const Json* value = FindSet(name);
+  if (value == nullptr) return;
+  if (!value->is_array()) {
+    return Fail(name, absl::StrCat("must be a list of strings, not ", DescribeJsonType(*value)));
+  }
+  std::vector<std::string> texts;
+  for (const Json& item : *value) {
+    if (!item.is_string()) {
+      return Fail(name, absl::StrCat("must hold strings only, not ", DescribeJsonType(item)));
+    }
+    texts.push_back(item.get<std::string>());
+  }
+  *out = std::move(texts);
+}
+
 void FieldReader::Fail(absl::string_view name, absl::string_view message) {
   Fail(InvalidField(name, message));
 }

@@ -34,8 +34,9 @@ class FieldReader {
   void Read(absl::string_view name, std::optional<int64_t>* out);
   void Read(absl::string_view name, std::optional<double>* out);
   void Read(absl::string_view name, std::string* out);
-  // A list of integers.
+  // A list of integers, of strings.
   void Read(absl::string_view name, std::vector<int64_t>* out);
+  void Read(absl::string_view name, std::vector<std::string>* out);
 
   // Records an error about a field unless there is one already.
   void Fail(absl::string_view name, absl::string_view message);

@@ -110,6 +110,10 @@ absl::StatusOr<std::unique_ptr<const ServedModel>> ServedModel::Load(
   } else {
     ASSIGN_OR_RETURN(model->reasoning, ParseReasoningFormat(options.reasoning_parser));
   }
+  if (const auto end = tokenizer.TokenId("</think>");
+      end && model->reasoning != ReasoningFormat::kNone) {
+    model->limits.reasoning = {.begin = tokenizer.TokenId("<think>"), .end = *end};
+  }
   if (options.tool_call_parser == "auto") {
     model->tool_calls = model->template_traits.calls;
   } else {

@@ -31,13 +31,7 @@ void ReadStop(FieldReader& reader, RequestedParams* params) {
     return reader.Fail("stop", absl::StrCat("must be a string or a list of strings, not ",
                                             DescribeJsonType(*stop)));
   }
-  for (const Json& item : *stop) {
-    if (!item.is_string()) {
-      return reader.Fail("stop",
-                         absl::StrCat("must hold strings only, not ", DescribeJsonType(item)));
-    }
-    params->stop.push_back(item.get<std::string>());
-  }
+  reader.Read("stop", &params->stop);
 }
 
 void ReadLogitBias(FieldReader& reader, RequestedParams* params) {
@@ -85,6 +79,8 @@ void ReadSamplingFields(FieldReader& reader, RequestedParams* params) {
   reader.Read("prompt_logprobs", &params->num_prompt_logprobs);
   ReadLogitBias(reader, params);
   ReadStructuredFields(reader, params);
+  reader.Read("bad_words", &params->bad_words);
+  reader.Read("thinking_token_budget", &params->thinking_token_budget);
   if (reader.FindSet("allowed_token_ids") != nullptr) {
     params->allowed_token_ids.emplace();
     reader.Read("allowed_token_ids", &*params->allowed_token_ids);

@@ -48,6 +48,16 @@ absl::Status CheckTokenLists(const v1::SubmitRequest& request, uint32_t vocab_si
   for (uint32_t token : sampling.allowed_token_ids()) {
     RETURN_IF_ERROR(CheckToken("allowed_token_ids", token, vocab_size));
   }
+  for (const v1::TokenSequence& sequence : sampling.banned_sequences()) {
+    for (uint32_t token : sequence.token_ids()) {
+      RETURN_IF_ERROR(CheckToken("banned_sequences", token, vocab_size));
+    }
+  }
+  if (sampling.has_reasoning_budget()) {
+    const v1::ReasoningBudget& budget = sampling.reasoning_budget();
+    RETURN_IF_ERROR(CheckToken("reasoning_budget", budget.end_token_id(), vocab_size));
+    RETURN_IF_ERROR(CheckToken("reasoning_budget", budget.begin_after_token_id(), vocab_size));
+  }
   RETURN_IF_ERROR(CheckCount("number of stop_token_ids",
                              static_cast<uint64_t>(request.stop().stop_token_ids_size()),
                              kMaxStopTokens));

@@ -1,6 +1,7 @@
 #include "services/stage_worker/clients/step_conversion.h"
 
 #include <memory>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 
@@ -61,6 +62,16 @@ SamplingSettings DecodeSampling(const v1::SamplingParams& params) {
   settings.min_tokens = params.min_tokens();
   settings.masked_token_ids.assign(params.masked_token_ids().begin(),
                                    params.masked_token_ids().end());
+  for (const v1::TokenSequence& banned : params.banned_sequences()) {
+    settings.banned_sequences.emplace_back(banned.token_ids().begin(), banned.token_ids().end());
+  }
+  if (params.has_reasoning_budget()) {
+    const v1::ReasoningBudget& budget = params.reasoning_budget();
+    settings.reasoning_budget = {budget.num_tokens(), budget.end_token_id(), std::nullopt};
+    if (budget.has_begin_after_token_id()) {
+      settings.reasoning_budget->begin_after_token_id = budget.begin_after_token_id();
+    }
+  }
   if (params.has_structured_output()) {
     settings.structured = DecodeStructured(params.structured_output());
   }

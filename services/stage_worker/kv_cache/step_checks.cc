@@ -45,6 +45,13 @@ absl::Status CheckSampling(const NewSequenceWork& sequence, const SequenceLimits
   const uint64_t id = sequence.sequence_id;
   RETURN_IF_ERROR(CheckTokens(id, sequence.sampling.allowed_token_ids, limits));
   RETURN_IF_ERROR(CheckTokens(id, sequence.sampling.masked_token_ids, limits));
+  for (const std::vector<uint32_t>& banned : sequence.sampling.banned_sequences) {
+    RETURN_IF_ERROR(CheckTokens(id, banned, limits));
+  }
+  if (const auto& budget = sequence.sampling.reasoning_budget; budget.has_value()) {
+    RETURN_IF_ERROR(
+        CheckTokens(id, {budget->end_token_id, budget->begin_after_token_id.value_or(0)}, limits));
+  }
   if (const StructuredSettings* structured = sequence.sampling.structured.get()) {
     if (structured->end_token_ids.empty()) {
       return Refuse(id, "end_token_ids of its structured output:", 0);

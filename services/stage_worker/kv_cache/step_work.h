@@ -20,6 +20,13 @@ struct StructuredSettings {
   std::vector<uint32_t> end_token_ids;  // at least one
 };
 
+// As in types.proto.
+struct ReasoningBudget {
+  uint32_t num_tokens = 0;
+  uint32_t end_token_id = 0;
+  std::optional<uint32_t> begin_after_token_id;
+};
+
 // As SamplingParams in types.proto.
 struct SamplingSettings {
   float temperature = 0.0f;  // 0: greedy
@@ -38,9 +45,15 @@ struct SamplingSettings {
   uint32_t min_tokens = 0;  // while the answer has fewer, masked_token_ids cannot be drawn
   std::vector<uint32_t> masked_token_ids;
   std::shared_ptr<const StructuredSettings> structured;  // null: any text
+  std::vector<std::vector<uint32_t>> banned_sequences;   // none is empty
+  std::optional<ReasoningBudget> reasoning_budget;
 
   // Whether the draw depends on the tokens so far: on the answer's, and on the prompt's too.
-  bool needs_history() const { return structured != nullptr || needs_prompt(); }
+  bool needs_history() const { return answer_limits_draws() || needs_prompt(); }
+  // Whether what may be drawn depends on the answer's tokens.
+  bool answer_limits_draws() const {
+    return structured != nullptr || !banned_sequences.empty() || reasoning_budget.has_value();
+  }
   bool needs_prompt() const {
     return presence_penalty != 0.0f || frequency_penalty != 0.0f || repetition_penalty != 1.0f;
   }

@@ -57,6 +57,13 @@ void ClearTokens(const std::vector<uint32_t>& tokens, TokenMask* mask) {
   for (const uint32_t token : tokens) (*mask)[token / 64] &= ~(uint64_t{1} << (token % 64));
 }
 
+void ClearUnlessAll(const std::vector<uint32_t>& tokens, TokenMask* mask) {
+  if (tokens.empty()) return;
+  TokenMask cleared = *mask;
+  ClearTokens(tokens, &cleared);
+  if (CountOf(cleared) > 0) *mask = std::move(cleared);
+}
+
 // `mask` less what `draw` rules out otherwise.
 TokenMask Restrict(const TokenMask& mask, const DrawRow& draw) {
   TokenMask out = mask;
@@ -67,11 +74,10 @@ TokenMask Restrict(const TokenMask& mask, const DrawRow& draw) {
       if (IsAllowed(token, mask)) structured::AllowToken(token, &out);
     }
   }
-  if (!draw.masked) return out;
   // Once nothing but end tokens is left, min_tokens cannot be had.
-  TokenMask unmasked = out;
-  ClearTokens(draw.sampling->masked_token_ids, &unmasked);
-  return CountOf(unmasked) > 0 ? unmasked : out;
+  if (draw.masked) ClearUnlessAll(draw.sampling->masked_token_ids, &out);
+  ClearUnlessAll(BannedTokens(draw), &out);
+  return out;
 }
 
 }  // namespace

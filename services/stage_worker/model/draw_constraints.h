@@ -20,14 +20,9 @@
 #include "common/structured_output/token_constraint.h"
 #include "common/structured_output/vocabulary_trie.h"
 #include "services/stage_worker/kv_cache/step_batch.h"
+#include "services/stage_worker/model/draw_rules.h"
 
 namespace baton::stage {
-
-// For SamplingRow: an empty list says nothing.
-struct DrawTokens {
-  std::vector<uint32_t> allowed;
-  std::vector<uint32_t> masked;
-};
 
 // Owned by the thread of rank 0's device.
 class DrawConstraints final {
@@ -38,9 +33,9 @@ class DrawConstraints final {
   void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary);
 
   // What may be drawn at `draw`, whose settings have a constraint: what it allows, of the settings'
-  // allowed tokens; not the masked ones, unless nothing else is left. Errors, of which the sequence
-  // dies: InvalidArgument (the constraint does not compile, no token is left, an answer that does
-  // not keep to it), FailedPrecondition (no vocabulary).
+  // allowed tokens; not the masked ones, nor the banned ones, unless nothing else is left. Errors,
+  // of which the sequence dies: InvalidArgument (the constraint does not compile, no token is left,
+  // an answer that does not keep to it), FailedPrecondition (no vocabulary).
   absl::StatusOr<DrawTokens> TokensFor(const DrawRow& draw);
 
   size_t num_sequences() const { return places_.size(); }

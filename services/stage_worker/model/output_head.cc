@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/status/status_macros.h"
+#include "services/stage_worker/model/draw_constraints.h"
 #include "services/stage_worker/model/head_rows.h"
 
 namespace baton::stage {
@@ -92,7 +93,15 @@ void OutputHead::ScorePrompts(const StepBatch& batch, StepOutput& output) const 
   }
 }
 
-absl::Status OutputHead::Constrain(const DrawRow& draw, DrawTokens* tokens) const {
+absl::Status OutputHead::ChooseTokens(const DrawRow& draw, DrawTokens* tokens) const {
+  if (const std::optional<uint32_t> forced = ForcedToken(draw); forced.has_value()) {
+    tokens->allowed = {*forced};
+    return absl::OkStatus();
+  }
+  if (draw.sampling->structured == nullptr) {
+    *tokens = TokensWithoutBanned(draw, static_cast<size_t>(context_.config->vocab_size));
+    return absl::OkStatus();
+  }
   absl::Status status = absl::FailedPreconditionError("this stage keeps no constraints");
   if (context_.constraints != nullptr) {
     absl::StatusOr<DrawTokens> found = context_.constraints->TokensFor(draw);
@@ -109,8 +118,8 @@ void OutputHead::DrawRows(const StepBatch& batch, std::span<const size_t> indice
   for (size_t i = 0; i < indices.size(); ++i) {
     const DrawRow& draw = batch.draws[indices[i]];
     sampling.push_back(SamplingRowOf(draw));
-    if (draw.sampling->structured == nullptr) continue;
-    if (absl::Status status = Constrain(draw, &tokens[i]); !status.ok()) {
+    if (!draw.sampling->answer_limits_draws()) continue;
+    if (absl::Status status = ChooseTokens(draw, &tokens[i]); !status.ok()) {
       // It is drawn like the others, for nobody.
       draws.Fail(indices[i], {draw.sequence_id, std::string(status.message())});
       continue;

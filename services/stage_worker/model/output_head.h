@@ -8,7 +8,7 @@
 
 #include "services/stage_worker/kv_cache/step_batch.h"
 #include "services/stage_worker/model/device_context.h"
-#include "services/stage_worker/model/draw_constraints.h"
+#include "services/stage_worker/model/draw_rules.h"
 #include "services/stage_worker/model/step_output.h"
 #include "services/stage_worker/weights/stage_weights.h"
 
@@ -36,8 +36,8 @@ class OutputHead final {
   // The draws of `indices`, whose logits are the first rows of `logits`.
   void DrawRows(const StepBatch& batch, std::span<const size_t> indices, const TensorView& logits,
                 Draws& draws) const;
-  // As DrawConstraints::TokensFor, with the position.
-  absl::Status Constrain(const DrawRow& draw, DrawTokens* tokens) const;
+  // What may be drawn. Errors: as of DrawConstraints::TokensFor, with the position.
+  absl::Status ChooseTokens(const DrawRow& draw, DrawTokens* tokens) const;
   bool draws() const { return context_.first_rank == 0; }
 
   const DeviceContext& context_;

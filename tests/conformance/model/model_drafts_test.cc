@@ -41,6 +41,19 @@ stage::SamplingSettings WithHistory(uint64_t seed) {
   return sampling;
 }
 
+// What may be drawn as the tokens so far say: a budget that runs out and begins of sequences that
+// come about.
+stage::SamplingSettings WithRules(uint64_t seed) {
+  stage::SamplingSettings sampling = WithHistory(seed);
+  sampling.min_tokens = 0;
+  sampling.reasoning_budget = {.num_tokens = 5, .end_token_id = 77};
+  for (uint32_t token = 0; token < 200; token += 2) {
+    sampling.banned_sequences.push_back({77, token});
+    sampling.banned_sequences.push_back({token});
+  }
+  return sampling;
+}
+
 class ModelDrafts : public testing::TestWithParam<Cell> {
  protected:
   ModelDrafts() : backend_(MakeBackend(GetParam().backend)) {}
@@ -95,7 +108,8 @@ TEST_P(ModelDrafts, ChangeNoBit) {
   const std::vector<size_t> sequences =
       IsSlow(GetParam().backend) ? std::vector<size_t>{0} : std::vector<size_t>{0, 3, 7};
   for (const size_t sequence : sequences) {
-    for (const stage::SamplingSettings& sampling : {Greedy(), Seeded(5), WithHistory(6)}) {
+    for (const stage::SamplingSettings& sampling :
+         {Greedy(), Seeded(5), WithHistory(6), WithRules(7)}) {
       Start(0);
       const std::vector<uint32_t> plain = RunAlone(sequence, sampling);
       for (int drafts : {1, 3}) {

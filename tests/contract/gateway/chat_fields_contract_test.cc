@@ -89,6 +89,49 @@ TEST_F(ChatFieldsContract, ReturnsThePromptsText) {
             "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜><think>\n");
 }
 
+TEST_F(ChatFieldsContract, BadWordsAreBannedWithAndWithoutABlankBeforeThem) {
+  Answer("x");
+  Ask({{"bad_words", {" fox", "</think>"}}});
+  std::vector<std::vector<uint32_t>> banned;
+  const v1::SamplingParams sampling = scheduler().requests().back().sampling();
+  for (const v1::TokenSequence& sequence : sampling.banned_sequences()) {
+    banned.emplace_back(sequence.token_ids().begin(), sequence.token_ids().end());
+  }
+  const std::vector<uint32_t> tag = Tokens("</think>");
+  ASSERT_EQ(tag.size(), 1u);
+  EXPECT_THAT(banned, testing::UnorderedElementsAre(Tokens("fox"), Tokens(" fox"), tag,
+                                                    Tokens(" </think>")));
+  EXPECT_EQ(Ask({{"bad_words", {""}}}, 400)["error"]["param"], "bad_words");
+  EXPECT_EQ(Ask({{"bad_words", "fox"}}, 400)["error"]["param"], "bad_words");
+}
+
+TEST_F(ChatFieldsContract, TheThinkingBudgetBoundsTheReasoningOfThisPrompt) {
+  const auto budget = [this](const json& members) {
+    Answer("x");
+    Ask(members);
+    return scheduler().requests().back().sampling();
+  };
+  const uint32_t begin = Tokens("<think>").at(0);
+  const uint32_t end = Tokens("</think>").at(0);
+  EXPECT_FALSE(budget({{"thinking_token_budget", -1}}).has_reasoning_budget());
+  v1::SamplingParams sampling = budget({{"thinking_token_budget", 7}});
+  EXPECT_EQ(sampling.reasoning_budget().num_tokens(), 7u);
+  EXPECT_EQ(sampling.reasoning_budget().end_token_id(), end);
+  const bool begun = Text(LastPrompt()).ends_with("<think>\n");
+  EXPECT_EQ(sampling.reasoning_budget().has_begin_after_token_id(), !begun);
+  // Where the answer itself would have to begin it.
+  sampling = budget({{"thinking_token_budget", 7},
+                     {"messages", Begun("Hello")},
+                     {"continue_final_message", true}});
+  EXPECT_EQ(sampling.reasoning_budget().begin_after_token_id(), begin);
+  Answer("x");
+  const TestHttpResponse text =
+      Post("/v1/completions", {{"prompt", "a<think>b"}, {"thinking_token_budget", 3}});
+  EXPECT_EQ(text.status, 200) << text.body;
+  EXPECT_FALSE(
+      scheduler().requests().back().sampling().reasoning_budget().has_begin_after_token_id());
+}
+
 TEST_F(ChatFieldsContract, ReasoningEffortIsOneOfTheKnown) {
   Answer("x");
   Ask({{"reasoning_effort", "low"}});

@@ -91,6 +91,14 @@ std::vector<RangeCase> CountCases() {
           [](Params* params) { params->add_allowed_token_ids(1); });
   AddMost(&cases, "masked_token_ids", kMaxMaskedTokens,
           [](Params* params) { params->add_masked_token_ids(1); });
+  AddMost(&cases, "banned_sequences", kMaxBannedSequences,
+          [](Params* params) { params->add_banned_sequences()->add_token_ids(1); });
+  AddMost(&cases, "tokens in banned_sequences", kMaxBannedTokens, [](Params* params) {
+    if (params->banned_sequences().empty()) params->add_banned_sequences();
+    params->mutable_banned_sequences(0)->add_token_ids(1);
+  });
+  cases.push_back({"banned_sequences holds one without tokens", [](Params*) {},
+                   [](Params* params) { params->add_banned_sequences(); }});
   return cases;
 }
 
@@ -173,7 +181,8 @@ TEST(SamplingRanges, TakesTheEndsOfEachRangeAndNothingBeyond) {
 
 // A new field gets its cases above, or its place among those of which every value is taken.
 TEST(SamplingRanges, EveryFieldHasACase) {
-  const std::set<std::string> free = {"top_k", "seed", "logprobs", "min_tokens"};
+  const std::set<std::string> free = {"top_k", "seed", "logprobs", "min_tokens",
+                                      "reasoning_budget"};
   std::set<std::string> fields = free;
   for (const RangeCase& entry : AllCases()) fields.insert(entry.field);
   const google::protobuf::Descriptor* descriptor = v1::SamplingParams::descriptor();

@@ -126,6 +126,37 @@ TEST(RequestValidator, AcceptsTheEdgesOfEveryRange) {
   EXPECT_EQ(admitted->logit_bias[0].bias, 100.0);
 }
 
+TEST(RequestValidator, WordsAreBannedWithoutTheWhiteSpaceBeforeThem) {
+  RequestedParams params;
+  params.bad_words = {"  a b ", std::string(256, 'x')};
+  const auto admitted = MakeValidator().Admit(params);
+  ASSERT_TRUE(admitted.ok()) << admitted.status();
+  EXPECT_EQ(admitted->bad_words[0], "a b ");
+  const std::vector<std::string> wrong[] = {
+      {"a", " \n"}, {std::string(257, 'x')}, std::vector<std::string>(129, "x")};
+  for (const std::vector<std::string>& words : wrong) {
+    params.bad_words = words;
+    EXPECT_EQ(RefusedField(MakeValidator().Admit(params).status()), "bad_words");
+  }
+}
+
+TEST(RequestValidator, OnlyAModelThatReasonsHasABudget) {
+  RequestedParams params;
+  params.thinking_token_budget = -1;  // none
+  EXPECT_EQ(MakeValidator().Admit(params)->thinking_token_budget, std::nullopt);
+  const RequestValidator reasoning(
+      {},
+      {.max_model_len = 100, .vocab_size = 50, .reasoning = ReasoningTokens{.begin = 3, .end = 4}});
+  EXPECT_EQ(reasoning.Admit(params)->thinking_token_budget, std::nullopt);
+  params.thinking_token_budget = 0;
+  EXPECT_EQ(reasoning.Admit(params)->thinking_token_budget, 0u);
+  EXPECT_EQ(RefusedField(MakeValidator().Admit(params).status()), "thinking_token_budget");
+  for (const int64_t wrong : {int64_t{-2}, kHuge}) {
+    params.thinking_token_budget = wrong;
+    EXPECT_EQ(RefusedField(reasoning.Admit(params).status()), "thinking_token_budget");
+  }
+}
+
 TEST(RequestValidator, TinyTemperaturesAreGreedyOrRaised) {
   RequestedParams params;
   params.temperature = 1e-6;

@@ -17,7 +17,8 @@ namespace {
 
 // What becomes of a body with `members` beside what every body needs.
 absl::Status Judge(FieldApi api, const Json& members) {
-  static const RequestValidator validator({}, {.max_model_len = 100, .vocab_size = 50});
+  static const RequestValidator validator(
+      {}, {.max_model_len = 100, .vocab_size = 50, .reasoning = ReasoningTokens{.end = 4}});
   if (api == FieldApi::kChat) {
     Json body = {{"messages", {{{"role", "assistant"}, {"content", "x"}}}}};
     body.update(members);

@@ -55,6 +55,16 @@ TEST(CheckSubmitRequest, NamesTheFieldThatIsWrong) {
        [](auto* r) { r->mutable_sampling()->add_allowed_token_ids(kVocabSize); }},
       {"logit_bias",
        [](auto* r) { r->mutable_sampling()->add_logit_bias()->set_token_id(kVocabSize); }},
+      {"banned_sequences",
+       [](auto* r) { r->mutable_sampling()->add_banned_sequences()->add_token_ids(kVocabSize); }},
+      {"reasoning_budget",
+       [](auto* r) {
+         r->mutable_sampling()->mutable_reasoning_budget()->set_end_token_id(kVocabSize);
+       }},
+      {"reasoning_budget",
+       [](auto* r) {
+         r->mutable_sampling()->mutable_reasoning_budget()->set_begin_after_token_id(kVocabSize);
+       }},
       {"logit_bias", [](auto* r) { r->mutable_sampling()->add_logit_bias()->set_bias(101); }},
       {"request_id", [](auto* r) { r->set_request_id(std::string(257, 'x')); }},
       {"fairness_key", [](auto* r) { r->set_fairness_key(std::string(65, 'x')); }},

@@ -35,6 +35,11 @@ v1::StepCommand ExampleStep() {
   sampling->add_allowed_token_ids(4);
   sampling->set_min_tokens(8);
   sampling->add_masked_token_ids(3);
+  for (uint32_t token : {31, 32}) sampling->add_banned_sequences()->add_token_ids(token);
+  sampling->mutable_banned_sequences(1)->add_token_ids(33);
+  sampling->mutable_reasoning_budget()->set_num_tokens(10);
+  sampling->mutable_reasoning_budget()->set_end_token_id(41);
+  sampling->mutable_reasoning_budget()->set_begin_after_token_id(42);
   v1::LogitBias* bias = sampling->add_logit_bias();
   bias->set_token_id(6);
   bias->set_bias(-2.0f);
@@ -77,6 +82,11 @@ TEST(DecodeStep, KeepsEveryField) {
   EXPECT_EQ(sampling.allowed_token_ids, std::vector<uint32_t>{4});
   EXPECT_EQ(sampling.min_tokens, 8u);
   EXPECT_EQ(sampling.masked_token_ids, std::vector<uint32_t>{3});
+  EXPECT_EQ(sampling.banned_sequences, (std::vector<std::vector<uint32_t>>{{31}, {32, 33}}));
+  ASSERT_TRUE(sampling.reasoning_budget.has_value());
+  EXPECT_EQ(sampling.reasoning_budget->num_tokens, 10u);
+  EXPECT_EQ(sampling.reasoning_budget->end_token_id, 41u);
+  EXPECT_EQ(sampling.reasoning_budget->begin_after_token_id, 42u);
   ASSERT_EQ(sampling.logit_bias.size(), 1u);
   EXPECT_EQ(sampling.logit_bias[0].token_id, 6u);
   EXPECT_EQ(sampling.logit_bias[0].bias, -2.0f);

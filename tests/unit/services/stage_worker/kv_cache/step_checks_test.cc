@@ -56,6 +56,18 @@ TEST(CheckStep, NamesWhatIsWrong) {
        [](StepWork& w) { w.new_sequences[0].sampling.allowed_token_ids = {101}; }},
       {"token outside vocabulary: 102",
        [](StepWork& w) { w.new_sequences[0].sampling.masked_token_ids = {102}; }},
+      {"token outside vocabulary: 103",
+       [](StepWork& w) {
+         w.new_sequences[0].sampling.banned_sequences = {{1}, {2, 103}};
+       }},
+      {"token outside vocabulary: 104",
+       [](StepWork& w) {
+         w.new_sequences[0].sampling.reasoning_budget = {3, 104, 1};
+       }},
+      {"token outside vocabulary: 105",
+       [](StepWork& w) {
+         w.new_sequences[0].sampling.reasoning_budget = {3, 1, 105};
+       }},
       {"leave no token",
        [](StepWork& w) {
          w.new_sequences[0].sampling.allowed_token_ids = {4, 5};

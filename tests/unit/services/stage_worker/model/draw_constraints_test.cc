@@ -127,6 +127,13 @@ TEST_F(DrawConstraintsTest, GoesTogetherWithOtherSets) {
   EXPECT_THAT(AllowedAt(draw), ElementsAre(kEnd));
 }
 
+TEST_F(DrawConstraintsTest, BannedTokensGiveWayToTheLastOneLeft) {
+  SamplingSettings settings = Choosing({"ab", "ac"});
+  settings.banned_sequences = {{'a'}, {'a', 'c'}};
+  EXPECT_THAT(AllowedAt(Row(settings)), ElementsAre('a'));
+  EXPECT_THAT(AllowedAt(Row(settings, {'a'})), ElementsAre('b'));
+}
+
 TEST_F(DrawConstraintsTest, SaysWhyASequenceCannotGoOn) {
   SamplingSettings settings = Choosing({"ab"});
   settings.allowed_token_ids = {'x'};
