@@ -1,0 +1,137 @@
+// Roles, barriers and order of summation: block_gemm_core.cuh. A cluster shares a tile of 128 rows
+// of the weight and up to 64 tokens; its blocks take consecutive ranges of k, leave their sums in
+// shared memory, and each adds up, in order of rank, its part of the tile.
+#include "kernels/cuda/block_gemm.h"
+#include "kernels/cuda/block_gemm_core.cuh"
+#include "kernels/cuda/device/kernel_launch.cuh"
+
+namespace baton::kernels::cuda {
+namespace {
+
+// Stores four neighbouring outputs of one token, those below n.
+__device__ __forceinline__ void StoreOutputs(const BlockGemmArgs& args, int64_t token, int row,
+                                             float4 v) {
+  const int64_t offset = token * args.out_stride + row;
+  const float values[4] = {v.x, v.y, v.z, v.w};
+  const bool whole = row + 4 <= args.n && args.out_stride % 4 == 0;
+  if (args.out_is_float) {
+    float* out = static_cast<float*>(args.out) + offset;
+    if (whole && reinterpret_cast<uintptr_t>(args.out) % 16 == 0) {
+      *reinterpret_cast<float4*>(out) = v;
+    } else {
+      for (int i = 0; i < 4; ++i) {
+        if (row + i < args.n) out[i] = values[i];
+      }
+    }
+    return;
+  }
+  __nv_bfloat16* out = static_cast<__nv_bfloat16*>(args.out) + offset;
+  if (whole && reinterpret_cast<uintptr_t>(args.out) % 8 == 0) {
+    *reinterpret_cast<uint2*>(out) = make_uint2(PackBf16(v.x, v.y), PackBf16(v.z, v.w));
+  } else {
+    for (int i = 0; i < 4; ++i) {
+      if (row + i < args.n) out[i] = __float2bfloat16_rn(values[i]);
+    }
+  }
+}
+
+template <class Tile>
+__device__ __forceinline__ void LoadWeightScales(const GemmShared<Tile>& shared,
+                                                 const BlockGemmArgs& args, int first_row,
+                                                 SplitRange range) {
+  const int warpgroup = threadIdx.x / 128;
+  const int block_row = (args.row_offset + first_row + warpgroup * 64) / kScaleBlock;
+  // A warpgroup whose rows all lie behind the weight's end multiplies zeros.
+  const bool exists = first_row + warpgroup * 64 < args.n;
+  const float* scales = args.weight_scales + block_row * args.weight_scale_stride;
+  for (int i = threadIdx.x % 128; i < range.num_blocks; i += 128) {
+    shared.weight_scales(warpgroup)[i] = exists ? scales[range.first_block + i] : 0.0f;
+  }
+}
+
+template <class Tile>
+__device__ __forceinline__ void MultiplyTile(const BlockGemmArgs& args, int splits) {
+  extern __shared__ unsigned char dynamic_shared[];
+  const GemmShared<Tile> shared(dynamic_shared);
+  const int rank = blockIdx.x % splits;
+  const int first_row = blockIdx.x / splits * Tile::kRows;
+  const int first_token = blockIdx.y * Tile::kTokens;
+  const SplitRange range = RangeOfSplit(args.k / kScaleBlock, splits, rank);
+  if (threadIdx.x == 0) InitGemmBarriers(shared);
+  if (threadIdx.x < kConsumerThreads) LoadWeightScales(shared, args, first_row, range);
+  __syncthreads();
+
+  if (threadIdx.x >= kConsumerThreads) {
+    const int thread = threadIdx.x - kConsumerThreads;
+    const uint64_t policy = gridDim.y == 1 ? StreamingPolicy() : KeepPolicy();
+    const WeightBoxes<Tile> boxes = {&args.weight, {first_row}};
+    if (thread == 0) PrefetchWeights(shared, boxes, range, policy);
+    AllowSuccessor();
+    WaitForPredecessor();
+    const TokenRows rows = {args.x, args.x_stride, args.x_scales, args.x_scale_stride};
+    LoadVisits(shared, boxes, rows, range, thread, policy,
+               [&](int t) { return first_token + t < args.m ? first_token + t : -1; });
+    __syncthreads();
+  } else {
+    float total[Tile::kSubTiles][Tile::kTokens / 2];
+    WaitForPredecessor();
+    MultiplyVisits(shared, range.num_blocks, total);
+    __syncthreads();
+    StorePartial(shared, total);
+  }
+  SyncCluster();
+  constexpr int kQuads = Tile::kTokens * Tile::kRows / 4;
+  for (int i = PartBegin(kQuads, splits, rank) + threadIdx.x;
+       i < PartBegin(kQuads, splits, rank + 1); i += kGemmThreads) {
+    const int token = i / (Tile::kRows / 4);
+    const int row = i % (Tile::kRows / 4) * 4;
+    if (first_token + token < args.m && first_row + row < args.n) {
+      StoreOutputs(args, first_token + token, first_row + row,
+                   SumSplits(shared, splits, token, row));
+    }
+  }
+  SyncCluster();  // no block leaves while others read its sums
+}
+
+template <class Tile>
+__global__ void __launch_bounds__(kGemmThreads, 2)
+    BlockGemmKernel(const __grid_constant__ BlockGemmArgs args) {
+  BATON_HOPPER_BODY(MultiplyTile<Tile>(args, static_cast<int>(ClusterSize()));)
+}
+
+template <int kTokens>
+cudaError_t Launch(const BlockGemmArgs& args, cudaStream_t stream) {
+  using Tile = DenseTile<kTokens>;
+  const int row_tiles = CeilDiv(args.n, Tile::kRows);
+  const int splits = NumSplits(row_tiles, args.k / kScaleBlock);
+  if (CeilDiv(args.k / kScaleBlock, splits) > kMaxSplitBlocks) return cudaErrorInvalidValue;
+  KernelShape shape;
+  shape.grid = dim3(row_tiles * splits, CeilDiv(args.m, kTokens));
+  shape.block = dim3(kGemmThreads);
+  shape.cluster = splits;
+  shape.shared_bytes = Tile::kSharedBytes;
+  shape.programmatic = args.programmatic;
+  return LaunchHopper(BlockGemmKernel<Tile>, shape, stream, args);
+}
+
+}  // namespace
+
+cudaError_t LaunchBlockGemm(const BlockGemmArgs& args, cudaStream_t stream) {
+  if (args.m == 0 || args.n == 0) return cudaSuccess;
+  if (args.k <= 0 || args.k % kScaleBlock != 0 || args.row_offset % 64 != 0 ||
+      args.x_stride % 16 != 0 || reinterpret_cast<uintptr_t>(args.x) % 16 != 0) {
+    return cudaErrorInvalidValue;
+  }
+  switch (TokenTile(args.m)) {
+    case 8:
+      return Launch<8>(args, stream);
+    case 16:
+      return Launch<16>(args, stream);
+    case 32:
+      return Launch<32>(args, stream);
+    default:
+      return Launch<64>(args, stream);
+  }
+}
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,162 @@
+#include "kernels/cuda/plan/block_gemm_plan.h"
+
+#include <set>
+
+#include "gtest/gtest.h"
+
+#include "kernels/cuda/plan/launch_shape.h"
+
+namespace baton::kernels::cuda {
+namespace {
+
+struct GemmCase {
+  const char* name;
+  int n;
+  int k;
+  int splits;
+};
+
+// DeepSeek-R1, one of 8 ranks.
+constexpr GemmCase kR1Weights[] = {
+    {"qkv_a", 2112, 7168, 8},      {"q_b", 3072, 1536, 4},
+    {"o_proj", 7168, 2048, 4},     {"dense gate_up", 4608, 7168, 4},
+    {"dense down", 7168, 2304, 4}, {"shared gate_up", 512, 7168, 8},
+    {"shared down", 7168, 256, 1},
+};
+
+template <class Visit>
+void ForEachTile(Visit visit) {
+  visit(DenseTile<8>());
+  visit(DenseTile<16>());
+  visit(DenseTile<32>());
+  visit(DenseTile<64>());
+  visit(ExpertTile<8>());
+  visit(ExpertTile<16>());
+  visit(ExpertTile<32>());
+  visit(ExpertTile<64>());
+}
+
+TEST(BlockGemmPlan, SplitsOfEveryWeightAreFixed) {
+  for (const GemmCase& c : kR1Weights) {
+    EXPECT_EQ(NumSplits(CeilDiv(c.n, DenseTile<8>::kRows), c.k / kScaleBlock), c.splits) << c.name;
+    EXPECT_LE(CeilDiv(c.k / kScaleBlock, c.splits), kMaxSplitBlocks) << c.name;
+  }
+}
+
+TEST(BlockGemmPlan, EverySplitHasWork) {
+  for (int row_tiles = 1; row_tiles <= 300; ++row_tiles) {
+    for (int k_blocks = 1; k_blocks <= 144; ++k_blocks) {
+      const int splits = NumSplits(row_tiles, k_blocks);
+      ASSERT_LE(splits, kMaxSplits);
+      for (int rank = 0; rank < splits; ++rank) {
+        ASSERT_GE(PartBegin(k_blocks, splits, rank + 1) - PartBegin(k_blocks, splits, rank),
+                  splits == 1 ? 1 : 2);
+      }
+    }
+  }
+}
+
+TEST(BlockGemmPlan, LaunchesFitTheDevice) {
+  for (const GemmCase& c : kR1Weights) {
+    for (int tokens = 1; tokens <= 256; ++tokens) {
+      const LaunchShape shape = {.grid_x = CeilDiv(c.n, DenseTile<8>::kRows) * c.splits,
+                                 .grid_y = CeilDiv(tokens, TokenTile(tokens)),
+                                 .block = kGemmThreads,
+                                 .shared_bytes = DenseTile<64>::kSharedBytes,
+                                 .cluster = c.splits};
+      EXPECT_TRUE(CheckLaunch(c.name, shape, kHopper).ok()) << c.name;
+    }
+  }
+}
+
+TEST(BlockGemmPlan, TwoBlocksShareAMultiprocessor) {
+  // 228 KiB each, 1 KiB of it per block for the system.
+  const auto fits = [](int bytes, int blocks) { return blocks * (bytes + 1024) <= 228 * 1024; };
+  EXPECT_TRUE(fits(DenseTile<8>::kSharedBytes, 2));
+  EXPECT_TRUE(fits(DenseTile<16>::kSharedBytes, 2));
+  EXPECT_TRUE(fits(DenseTile<32>::kSharedBytes, 2));
+  EXPECT_TRUE(fits(DenseTile<64>::kSharedBytes, 2));
+  EXPECT_TRUE(fits(ExpertTile<8>::kSharedBytes, 2));
+  EXPECT_TRUE(fits(ExpertTile<16>::kSharedBytes, 2));
+  EXPECT_TRUE(fits(ExpertTile<32>::kSharedBytes, 2));
+  EXPECT_TRUE(fits(ExpertTile<64>::kSharedBytes, 1));
+}
+
+TEST(BlockGemmPlan, TilesOfSharedMemoryAreAligned) {
+  ForEachTile([](auto tile) {
+    using Tile = decltype(tile);
+    EXPECT_EQ(Tile::kWeightBytes % kAtomBytes, 0);
+    EXPECT_EQ(Tile::kTokenBytes % kAtomBytes, 0);
+    EXPECT_EQ(Tile::kTokensOffset % kAtomBytes, 0);
+    EXPECT_EQ(Tile::kTokenScalesOffset % 16, 0);
+    EXPECT_EQ(Tile::kPartialPitch % 4, 0);
+    EXPECT_EQ(Tile::kBoxes * Tile::kBoxRows, Tile::kRows);
+    EXPECT_LE(Tile::kBoxRows, 256);
+  });
+}
+
+TEST(BlockGemmPlan, LoadersCopyEveryChunkOnce) {
+  ForEachTile([](auto tile) {
+    using Tile = decltype(tile);
+    std::set<uint32_t> offsets;
+    int copies = 0;
+    for (int thread = 0; thread < kLoaderThreads; ++thread) {
+      for (int i = 0; i < kChunksPerLoader<Tile>; ++i) {
+        const int chunk = thread + i * kLoaderThreads;
+        if (chunk >= Tile::kTokens * 8) continue;
+        offsets.insert(SwizzledOffset(chunk / 8, chunk % 8 * 16));
+        ++copies;
+      }
+    }
+    EXPECT_EQ(copies, Tile::kTokens * 8);
+    EXPECT_EQ(static_cast<int>(offsets.size()), copies);
+    EXPECT_EQ(static_cast<int>(*offsets.rbegin()), Tile::kTokenBytes - 16);
+  });
+}
+
+TEST(BlockGemmPlan, PartialSumsHaveAPlaceEachAndNoBankConflicts) {
+  ForEachTile([](auto tile) {
+    using Tile = decltype(tile);
+    std::set<int> places;
+    for (int sub = 0; sub < Tile::kSubTiles; ++sub) {
+      for (int i = 0; i < Tile::kTokens / 2; ++i) {
+        for (int warp = 0; warp < kConsumerThreads / 32; ++warp) {
+          std::set<int> banks;
+          for (int lane = 0; lane < 32; ++lane) {
+            const int thread = warp * 32 + lane;
+            const int index = PartialIndex<Tile>(thread, sub, i);
+            EXPECT_EQ(index, PartialIndex<Tile>(thread, 0, 0) + PartialIndex<Tile>(0, sub, i));
+            EXPECT_LT(index % Tile::kPartialPitch, Tile::kRows);
+            banks.insert(index % 32);
+            places.insert(index);
+          }
+          EXPECT_EQ(banks.size(), 32u);
+        }
+      }
+    }
+    EXPECT_EQ(static_cast<int>(places.size()), Tile::kTokens * Tile::kRows);
+  });
+}
+
+// The ring as loaders and consumers walk it (block_gemm_core.cuh): neither ever waits for the other
+// to do what it does only later, and phases alternate.
+TEST(BlockGemmPlan, TheRingTurnsWithoutStandstill) {
+  for (int stages = 2; stages <= 6; ++stages) {
+    const int lag = stages - 1 < 3 ? stages - 1 : 3;
+    for (int visits = 0; visits <= 40; ++visits) {
+      int arrived = 0;   // visits that are full
+      int consumed = 0;  // visits released
+      for (int visit = 0; visit < visits + lag; ++visit) {
+        if (visit < visits && visit >= stages) {
+          while (consumed <= visit - stages && consumed < arrived) ++consumed;
+          ASSERT_GT(consumed, visit - stages) << stages << " stages, visit " << visit;
+        }
+        if (visit >= lag) ++arrived;
+      }
+      EXPECT_EQ(arrived, visits);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace baton::kernels::cuda
