@@ -130,7 +130,7 @@ template <class Tile, bool kSequential>
 __device__ __forceinline__ void CopyKeys(const MlaShared<Tile>& shared, const MlaArgs& args,
                                          int rows_per_tile) {
   PrefetchMap(&args.keys);
-  const uint64_t policy = kSequential || gridDim.y > 1 ? KeepPolicy() : StreamingPolicy();
+  const uint64_t policy = kSequential || gridDim.y > 1 ? ReusePolicy() : StreamingPolicy();
   int visit = 0;
   ForEachWork<Tile, kSequential>(shared, args, rows_per_tile, [&](const Work& work, int) {
     const int32_t* table = args.block_tables + args.sequence_rows[work.first_row] * args.max_blocks;

@@ -29,6 +29,12 @@ __device__ __forceinline__ uint32_t PackE4m3(float a, float b, float c, float d)
   return static_cast<uint32_t>(low) | (static_cast<uint32_t>(high) << 16);
 }
 
+// The scale of 128 activations whose largest magnitude is `largest`: value = FP8 x scale. The bound
+// keeps a block of zeros finite.
+__device__ __forceinline__ float ActivationScale(float largest) {
+  return __fdiv_rn(fmaxf(largest, 1e-4f), kLargestE4m3);
+}
+
 __device__ __forceinline__ float WarpMax(float x) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) {

@@ -16,9 +16,9 @@ __device__ __forceinline__ uint64_t StreamingPolicy() {
 }
 
 // For data that other blocks will read again.
-__device__ __forceinline__ uint64_t KeepPolicy() {
+__device__ __forceinline__ uint64_t ReusePolicy() {
   uint64_t policy;
-  asm volatile("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));
+  asm volatile("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(policy));
   return policy;
 }
 

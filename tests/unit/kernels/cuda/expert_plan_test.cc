@@ -1,0 +1,111 @@
+#include "kernels/cuda/plan/expert_plan.h"
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "kernels/cuda/plan/launch_shape.h"
+
+namespace baton::kernels::cuda {
+namespace {
+
+constexpr int kR1Experts = 256;
+constexpr int kR1TopK = 8;
+
+std::vector<int32_t> Draw(int tokens, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::vector<int32_t> all(kR1Experts);
+  for (int e = 0; e < kR1Experts; ++e) all[e] = e;
+  std::vector<int32_t> experts;
+  for (int t = 0; t < tokens; ++t) {
+    std::shuffle(all.begin(), all.end(), generator);
+    experts.insert(experts.end(), all.begin(), all.begin() + kR1TopK);
+  }
+  return experts;
+}
+
+TEST(ExpertPlan, EveryPairHasARowInTheTileOfItsExpert) {
+  for (const int tokens : {1, 7, 64, 200}) {
+    std::vector<int32_t> experts = Draw(tokens, 11);
+    experts[3] = -1;  // an empty slot
+    const int width = ExpertTokenTile(tokens, kR1TopK, kR1Experts);
+    const ExpertSchedule schedule =
+        MakeExpertSchedule(experts, kR1TopK, kR1Experts, /*shared=*/true, width);
+    ASSERT_EQ(schedule.pair_of_row.size(), experts.size() - 1 + tokens);
+    const std::set<int32_t> pairs(schedule.pair_of_row.begin(), schedule.pair_of_row.end());
+    EXPECT_EQ(pairs.size(), schedule.pair_of_row.size());
+    int next_row = 0;
+    for (const ExpertTileRows& tile : schedule.tiles) {
+      EXPECT_EQ(tile.first_row, next_row);
+      EXPECT_GE(tile.num_rows, 1);
+      EXPECT_LE(tile.num_rows, width);
+      for (int row = tile.first_row; row < tile.first_row + tile.num_rows; ++row) {
+        const int pair = schedule.pair_of_row[row];
+        const int slot = pair % (kR1TopK + 1);
+        EXPECT_EQ(tile.expert,
+                  slot == kR1TopK ? kR1Experts : experts[pair / (kR1TopK + 1) * kR1TopK + slot]);
+      }
+      next_row += tile.num_rows;
+    }
+    EXPECT_EQ(next_row, static_cast<int>(schedule.pair_of_row.size()));
+  }
+}
+
+TEST(ExpertPlan, RowsOfAnExpertStandInOrderOfPairs) {
+  const ExpertSchedule schedule = MakeExpertSchedule({2, 0, 0, 2, 1, 2}, 2, 3, true, 8);
+  EXPECT_EQ(schedule.pair_of_row, (std::vector<int32_t>{1, 3, 6, 0, 4, 7, 2, 5, 8}));
+}
+
+TEST(ExpertPlan, TilesStayBelowTheirBound) {
+  for (const int tokens : {1, 2, 8, 64, 128, 512, 2048}) {
+    const int width = ExpertTokenTile(tokens, kR1TopK, kR1Experts);
+    const int64_t bound = MaxExpertTiles(int64_t{tokens} * (kR1TopK + 1), kR1Experts + 1, width);
+    EXPECT_LE(bound, kHopper.max_grid_yz);
+    for (unsigned seed = 0; seed < 3; ++seed) {
+      const ExpertSchedule schedule =
+          MakeExpertSchedule(Draw(tokens, seed), kR1TopK, kR1Experts, true, width);
+      EXPECT_LE(static_cast<int64_t>(schedule.tiles.size()), bound);
+    }
+  }
+  // One expert with everything, and rows that just begin a tile.
+  const ExpertSchedule schedule =
+      MakeExpertSchedule(std::vector<int32_t>(17, 5), 1, kR1Experts, false, 8);
+  EXPECT_EQ(schedule.tiles.size(), 3u);
+  EXPECT_EQ(MaxExpertTiles(17, kR1Experts, 8), 19);
+}
+
+TEST(ExpertPlan, SplitsDoNotDependOnTheStep) {
+  EXPECT_EQ(ExpertSplits(256 / kScaleBlock, 7168 / kScaleBlock), 8);  // gate and up of R1, TP 8
+  EXPECT_EQ(ExpertSplits(CeilDiv(7168, 256), 256 / kScaleBlock), 1);  // down
+}
+
+TEST(ExpertPlan, WidthsFollowTheAverage) {
+  EXPECT_EQ(ExpertTokenTile(1, kR1TopK, kR1Experts), 8);
+  EXPECT_EQ(ExpertTokenTile(64, kR1TopK, kR1Experts), 8);
+  EXPECT_EQ(ExpertTokenTile(128, kR1TopK, kR1Experts), 16);
+  EXPECT_EQ(ExpertTokenTile(512, kR1TopK, kR1Experts), 32);
+  EXPECT_EQ(ExpertTokenTile(2048, kR1TopK, kR1Experts), 64);
+}
+
+TEST(ExpertPlan, LaunchesFitTheDevice) {
+  const int shared_bytes = kScheduleWarps * (kR1Experts + 1) * 4;
+  EXPECT_TRUE(
+      CheckLaunch("schedule", {.block = kScheduleThreads, .shared_bytes = shared_bytes}, kHopper)
+          .ok());
+  for (const int tokens : {1, 64, 128, 2048, 8192}) {
+    const int width = ExpertTokenTile(tokens, kR1TopK, kR1Experts);
+    const LaunchShape gate_up = {
+        .grid_x = 2 * 8,
+        .grid_y = MaxExpertTiles(int64_t{tokens} * (kR1TopK + 1), kR1Experts + 1, width),
+        .block = kGemmThreads,
+        .shared_bytes = ExpertTile<64>::kSharedBytes,
+        .cluster = 8};
+    EXPECT_TRUE(CheckLaunch("gate_up", gate_up, kHopper).ok());
+  }
+}
+
+}  // namespace
+}  // namespace baton::kernels::cuda
