@@ -23,6 +23,7 @@ struct GatewayConfig {
   size_t max_num_requests = 1024;
   absl::Duration early_refusal_time = absl::Milliseconds(100);
   absl::Duration request_timeout = absl::Seconds(600);
+  size_t max_whole_answer_bytes = 64 << 20;  // of an answer that is not streamed
   absl::Duration recovery_timeout = absl::Seconds(30);
   bool log_requests = true;
   ReasoningNames reasoning_names;

@@ -106,7 +106,8 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
                .reasoning_names = config.reasoning_names,
                .cors = CorsPolicy(config.cors),
                .access_log = config.access_log,
-               .public_metrics = config.public_metrics},
+               .public_metrics = config.public_metrics,
+               .max_whole_answer_bytes = config.max_whole_answer_bytes},
       router_(context_),
       inference_(context_) {}
 

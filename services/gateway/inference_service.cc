@@ -42,17 +42,32 @@ absl::Status FillModelInfo(const GatewayContext& context, const v1::GetModelInfo
   return absl::OkStatus();
 }
 
-// Answers on gRPC's own thread, which may take as long as encoding the prompt takes.
+// Answers short requests on the loop, long ones by the text worker, as /tokenize does: gRPC's
+// threads do no work of a request's size. Context, request and response live until Finish.
 template <typename Request, typename Response>
-grpc::ServerUnaryReactor* AnswerAtOnce(const GatewayContext& context,
-                                       grpc::CallbackServerContext* server_context,
-                                       absl::Status (*fill)(const GatewayContext&, const Request&,
-                                                            Response*),
-                                       const Request& request, Response* response) {
+grpc::ServerUnaryReactor* AnswerOverText(const GatewayContext& context,
+                                         grpc::CallbackServerContext* server_context,
+                                         absl::Status (*fill)(const GatewayContext&, const Request&,
+                                                              Response*),
+                                         const Request* request, Response* response) {
   grpc::ServerUnaryReactor* const reactor = server_context->DefaultReactor();
-  absl::Status status = IdentifyCaller(context.api_keys, *server_context).status();
-  if (status.ok()) status = fill(context, request, response);
-  reactor->Finish(ToGrpcStatus(status));
+  const absl::Status known = IdentifyCaller(context.api_keys, *server_context).status();
+  if (!known.ok()) {
+    reactor->Finish(ToGrpcStatus(known));
+    return reactor;
+  }
+  const auto work = [&context, server_context, reactor, fill, request, response] {
+    const absl::Status status = server_context->IsCancelled()
+                                    ? absl::CancelledError("the client is gone")
+                                    : fill(context, *request, response);
+    reactor->Finish(ToGrpcStatus(status));
+  };
+  const size_t num_bytes = request->ByteSizeLong();
+  if (num_bytes <= TextQueue::kShortBodyBytes) {
+    context.loop.Post(work);
+  } else if (absl::Status queued = context.text_queue.Post(num_bytes, work); !queued.ok()) {
+    reactor->Finish(ToGrpcStatus(queued));
+  }
   return reactor;
 }
 
@@ -72,19 +87,19 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::GenerateStream
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* server_context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
-  return AnswerAtOnce(context_, server_context, FillTokens, *request, response);
+  return AnswerOverText(context_, server_context, FillTokens, request, response);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* server_context,
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
-  return AnswerAtOnce(context_, server_context, FillText, *request, response);
+  return AnswerOverText(context_, server_context, FillText, request, response);
 }
 
 grpc::ServerUnaryReactor* InferenceService::GetModelInfo(
     grpc::CallbackServerContext* server_context, const v1::GetModelInfoRequest* request,
     v1::GetModelInfoResponse* response) {
-  return AnswerAtOnce(context_, server_context, FillModelInfo, *request, response);
+  return AnswerOverText(context_, server_context, FillModelInfo, request, response);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Abort(grpc::CallbackServerContext* server_context,

@@ -15,8 +15,9 @@
 namespace baton::gateway {
 
 // Token buckets: a key that was idle for a minute may use a minute's worth at once. Prompts are
-// paid when they are known, answers when they end, so that a bucket may be in debt; nothing is
-// admitted until that is paid. One for HTTP and gRPC; on the loop's thread.
+// paid when they are known, answers token by token as they come, so that a bucket may be in debt;
+// nothing is admitted until that is paid. `now` is of SteadyNow(). One for HTTP and gRPC; on the
+// loop's thread.
 class RateLimits final {
  public:
   // Takes a request. Errors: ResourceExhausted (reason "rate_limit_exceeded") with RetryAfter.
@@ -29,6 +30,7 @@ class RateLimits final {
   // with Unavailable and with ResourceExhausted by another limit than the key's.
   void GiveBack(const ApiCaller& caller, uint64_t num_tokens, const absl::Status& status,
                 absl::Time now);
+  // New tokens of an answer.
   void ChargeAnswer(const ApiCaller& caller, uint64_t num_tokens, absl::Time now);
 
   // x-ratelimit-limit-, -remaining- and -reset-requests and -tokens, as OpenAI's clients know them,

@@ -1,6 +1,8 @@
 // What calls work with. `gateway_server` owns all of it.
 #pragma once
 
+#include <cstddef>
+
 #include "absl/time/time.h"
 
 #include "services/gateway/admission/api_keys.h"
@@ -48,6 +50,8 @@ struct GatewayContext {
   CorsPolicy cors{CorsOptions()};
   AccessLogFormat access_log = AccessLogFormat::kNone;
   bool public_metrics = true;  // /metrics stands on the API's port too
+  // Of an answer that is not streamed, which is kept until its end.
+  size_t max_whole_answer_bytes = 64 << 20;
 };
 
 }  // namespace baton::gateway

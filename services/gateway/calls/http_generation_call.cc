@@ -8,8 +8,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
@@ -21,15 +21,8 @@
 namespace baton::gateway {
 namespace {
 
-// An answer that is not streamed is kept here until its end.
-constexpr size_t kMaxWholeAnswerBytes = 64 << 20;
-
-absl::Status AnswerTooLarge() {
-  return WithReason(
-      absl::InvalidArgumentError(absl::StrCat(
-          "the answer grew over ", kMaxWholeAnswerBytes,
-          " bytes: ask for fewer tokens, choices or log-probabilities, or use stream=true")),
-      "answer_too_large");
+absl::Duration Since(MonotonicTime begin) {
+  return absl::FromChrono(std::chrono::steady_clock::now() - begin);
 }
 
 }  // namespace
@@ -54,7 +47,7 @@ absl::Status HttpGenerationCall::ReadHeaders() {
   ASSIGN_OR_RETURN(scope_.priority, ParsePriority(request.priority));
   ASSIGN_OR_RETURN(const absl::Duration timeout,
                    ParseRequestTimeout(request.timeout, context_.request_timeout));
-  scope_.deadline = scope_.arrival + timeout;
+  scope_.deadline = DeadlineOf(request, timeout);
   scope_.trace = ReadTraceContext(request.traceparent, request.tracestate);
   return absl::OkStatus();
 }
@@ -69,7 +62,7 @@ absl::Status HttpGenerationCall::CheckGate() {
 absl::Status HttpGenerationCall::TakePlace() {
   ASSIGN_OR_RETURN(RequestSlots::Slot slot,
                    context_.slots.Acquire(scope_.caller.name, scope_.caller.limits.num_requests));
-  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(scope_.caller, absl::Now()));
+  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(scope_.caller, SteadyNow()));
   num_paid_tokens_ = 0;
   slot_.emplace(std::move(slot));
   return absl::OkStatus();
@@ -80,13 +73,13 @@ absl::Status HttpGenerationCall::TakePrompts(const PreparedGeneration& prepared)
   for (size_t i = 0; i < prepared.sequences.size(); i += prepared.choices_per_prompt) {
     num_tokens += static_cast<uint64_t>(prepared.sequences[i].submit.prompt_token_ids_size());
   }
-  RETURN_IF_ERROR(context_.rate_limits.TakePrompt(scope_.caller, num_tokens, absl::Now()));
+  RETURN_IF_ERROR(context_.rate_limits.TakePrompt(scope_.caller, num_tokens, SteadyNow()));
   num_paid_tokens_ = num_tokens;
   return absl::OkStatus();
 }
 
 HttpHeaders HttpGenerationCall::AnswerHeaders() const {
-  HttpHeaders headers = context_.rate_limits.Headers(scope_.caller, absl::Now());
+  HttpHeaders headers = context_.rate_limits.Headers(scope_.caller, SteadyNow());
   headers.emplace_back("X-Request-Id", scope_.id);
   return headers;
 }
@@ -99,8 +92,14 @@ void HttpGenerationCall::Start() {
   }
   if (absl::Status taken = TakePlace(); !taken.ok()) return Fail(taken);
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
+  NameRequest();
   if (exchange_.request().body.size() > TextQueue::kShortBodyBytes) return PrepareOnWorker();
   Run(options_.prepare(context_, exchange_.request(), scope_));
+}
+
+void HttpGenerationCall::NameRequest() {
+  entry_ = LiveRequests::Entry(&context_.live_requests, scope_.caller.name, scope_.id,
+                               [this](const absl::Status& reason) { Fail(reason); });
 }
 
 // A request at the text worker. The call may end before the worker is done with it: then the slot
@@ -156,9 +155,10 @@ void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
   if (absl::Status paid = TakePrompts(*prepared); !paid.ok()) return Fail(paid);
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   prepared_ = std::move(*prepared);
-  if (!prepared_.id.empty()) scope_.id = prepared_.id;
-  entry_ = LiveRequests::Entry(&context_.live_requests, scope_.caller.name, scope_.id,
-                               [this](const absl::Status& reason) { Fail(reason); });
+  if (!prepared_.id.empty() && prepared_.id != scope_.id) {
+    scope_.id = prepared_.id;
+    NameRequest();
+  }
   num_running_ = prepared_.sequences.size();
   for (SequenceSpec& spec : prepared_.sequences) {
     sequences_.push_back(std::make_unique<GenerateCall>(context_.scheduler,
@@ -187,14 +187,16 @@ void HttpGenerationCall::KeepAliveLater() {
 void HttpGenerationCall::OnUpdate(size_t index, SequenceUpdate& update) {
   if (ended_) return;
   CountUsage(index);
-  if (!update.tokens.empty() && first_token_time_ == absl::InfiniteFuture()) {
-    first_token_time_ = absl::Now();
+  if (!update.tokens.empty() && !first_token_after_) {
+    first_token_after_ = Since(scope_.arrival_tick);
   }
   const bool last_of_choice = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
   if (last_of_choice) --num_running_;
   if (!prepared_.stream) {
     prepared_.writer->Collect(index, update);
-    if (prepared_.writer->collected_bytes() > kMaxWholeAnswerBytes) return Fail(AnswerTooLarge());
+    const absl::Status fits =
+        CheckWholeAnswer(prepared_.writer->collected_bytes(), context_.max_whole_answer_bytes);
+    if (!fits.ok()) return Fail(fits);
   } else {
     std::string events;
     prepared_.writer->Delta(index, update, usage_, &events);
@@ -255,7 +257,7 @@ void HttpGenerationCall::Abort(const absl::Status& reason) {
 
 void HttpGenerationCall::Fail(const absl::Status& status) {
   if (num_paid_tokens_ && usage_.num_generated_tokens == 0) {
-    context_.rate_limits.GiveBack(scope_.caller, *num_paid_tokens_, status, absl::Now());
+    context_.rate_limits.GiveBack(scope_.caller, *num_paid_tokens_, status, SteadyNow());
   }
   std::string reason = RefusalReason(status);
   context_.metrics.CountRefusal(reason.empty() ? absl::StatusCodeToString(status.code()) : reason);
@@ -266,7 +268,7 @@ void HttpGenerationCall::Fail(const absl::Status& status) {
     const int http_status = response.status;
     exchange_.Send(std::move(response));
     if (http_status == 429 || http_status == 503) {
-      context_.metrics.RecordTurnedAway(absl::Now() - scope_.arrival);
+      context_.metrics.RecordTurnedAway(Since(scope_.arrival_tick));
     }
     return LogEnd(http_status, status.message());
   }
@@ -289,7 +291,6 @@ void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
   const RequestUsage& usage = usage_;
   ended_ = true;
   RecordRequests();
-  context_.rate_limits.ChargeAnswer(scope_.caller, usage.num_generated_tokens, absl::Now());
   sequences_.clear();  // cancels what still runs
   entry_ = LiveRequests::Entry();
   slot_.reset();
@@ -301,14 +302,11 @@ void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   context_.metrics.CountHttpAnswer(options_.route, http_status);
   if (!context_.log_requests) return;
-  const absl::Time now = absl::Now();
-  const bool has_token = first_token_time_ < absl::InfiniteFuture();
   BATON_LOG(INFO) << options_.route << " " << scope_.id << " " << http_status << " "
                   << (prepared_.stream ? "stream " : "") << "prompt=" << usage.num_prompt_tokens
                   << " generated=" << usage.num_generated_tokens << " first_token_ms="
-                  << (has_token ? absl::ToInt64Milliseconds(first_token_time_ - scope_.arrival)
-                                : -1)
-                  << " total_ms=" << absl::ToInt64Milliseconds(now - scope_.arrival) << ": "
+                  << (first_token_after_ ? absl::ToInt64Milliseconds(*first_token_after_) : -1)
+                  << " total_ms=" << absl::ToInt64Milliseconds(Since(scope_.arrival_tick)) << ": "
                   << outcome;
 }
 
@@ -324,7 +322,7 @@ void HttpGenerationCall::RecordRequests() {
   }
 }
 
-// Adds what is new in a sequence to the totals of the request.
+// Adds what is new in a sequence to the totals of the request, and to what its key has used.
 void HttpGenerationCall::CountUsage(size_t index) {
   const SequenceUsage& now = sequences_[index]->usage();
   SequenceUsage& before = counted_[index];
@@ -338,7 +336,11 @@ void HttpGenerationCall::CountUsage(size_t index) {
     usage_.num_cached_tokens = usage_.num_cached_tokens - least.value_or(0) + cached;
     least = cached;
   }
-  usage_.num_generated_tokens += now.num_generated_tokens - before.num_generated_tokens;
+  const uint32_t num_new_tokens = now.num_generated_tokens - before.num_generated_tokens;
+  if (num_new_tokens > 0) {
+    context_.rate_limits.ChargeAnswer(scope_.caller, num_new_tokens, SteadyNow());
+  }
+  usage_.num_generated_tokens += num_new_tokens;
   usage_.num_reasoning_tokens += now.num_reasoning_tokens - before.num_reasoning_tokens;
   before = now;
 }

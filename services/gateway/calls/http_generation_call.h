@@ -75,6 +75,8 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   absl::Status TakePrompts(const PreparedGeneration& prepared);
   // What every answer says in its header.
   HttpHeaders AnswerHeaders() const;
+  // From now on it can be aborted by the name in scope_.
+  void NameRequest();
   void PrepareOnWorker();
   void Run(absl::StatusOr<PreparedGeneration> prepared);
   void WriteEvents(absl::string_view events);
@@ -107,7 +109,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   bool ended_ = false;
   bool wrote_ = false;                         // since the keep-alive was last looked at
   std::shared_ptr<HttpGenerationCall*> self_;  // of timers; null inside once this is gone
-  absl::Time first_token_time_ = absl::InfiniteFuture();
+  std::optional<absl::Duration> first_token_after_;
   std::shared_ptr<LongRequest> long_request_;  // while the text worker has it
 };
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/rpc/status_conversion.h"
 #include "common/status/status_macros.h"
@@ -14,6 +15,7 @@
 #include "services/gateway/admission/request_headers.h"
 #include "services/gateway/answers/random_id.h"
 #include "services/gateway/calls/inference_request.h"
+#include "services/gateway/calls/request_checks.h"
 
 namespace baton::gateway {
 namespace {
@@ -68,7 +70,7 @@ absl::StatusOr<ApiCaller> InferenceCall::TakePlace() {
   }
   ASSIGN_OR_RETURN(RequestSlots::Slot slot,
                    context_.slots.Acquire(caller.name, caller.limits.num_requests));
-  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(caller, arrival_));
+  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(caller, SteadyNow()));
   num_paid_tokens_ = 0;
   slot_.emplace(std::move(slot));
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
@@ -78,14 +80,17 @@ absl::StatusOr<ApiCaller> InferenceCall::TakePlace() {
 void InferenceCall::Start() {
   const absl::StatusOr<ApiCaller> caller = TakePlace();
   if (!caller.ok()) return End(caller.status());
-  const absl::Time deadline =
-      std::min(absl::FromChrono(server_context_->deadline()), arrival_ + context_.request_timeout);
+  // gRPC speaks of the time of day.
+  const absl::Duration client_timeout = absl::FromChrono(server_context_->deadline()) - absl::Now();
+  const absl::Time deadline = SteadyNow() + std::min(client_timeout, context_.request_timeout);
   const RequestScope scope{.id = request_id_,
                            .caller = *caller,
                            .arrival = arrival_,
                            .arrival_tick = arrival_tick_,
                            .deadline = deadline,
                            .trace = TraceOf(*server_context_)};
+  entry_ = LiveRequests::Entry(&context_.live_requests, caller_.name, request_id_,
+                               [this](const absl::Status& reason) { End(reason); });
   const auto prepare = [this, scope] { return PrepareInference(context_, *request_, scope); };
   const size_t num_bytes = request_->ByteSizeLong();
   if (num_bytes <= kLongRequestBytes) return Run(prepare());
@@ -117,11 +122,9 @@ void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
     return End(accepting);
   }
   const auto num_tokens = static_cast<uint64_t>(spec->submit.prompt_token_ids_size());
-  const absl::Status paid = context_.rate_limits.TakePrompt(caller_, num_tokens, absl::Now());
+  const absl::Status paid = context_.rate_limits.TakePrompt(caller_, num_tokens, SteadyNow());
   if (!paid.ok()) return End(paid);
   num_paid_tokens_ = num_tokens;
-  entry_ = LiveRequests::Entry(&context_.live_requests, caller_.name, spec->submit.request_id(),
-                               [this](const absl::Status& reason) { End(reason); });
   sequence_ = std::make_unique<GenerateCall>(context_.scheduler, *context_.model.text.tokenizer,
                                              context_.metrics, *this, std::move(*spec));
   sequence_->Start();
@@ -129,6 +132,7 @@ void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
 
 void InferenceCall::OnUpdate(size_t, SequenceUpdate& update) {
   if (end_status_) return;
+  ChargeNewTokens();
   v1::GenerateResponse response = MakeGenerateResponse(update);
   response.set_sequence_number(next_sequence_number_++);
   const bool ends = response.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
@@ -140,6 +144,13 @@ void InferenceCall::OnUpdate(size_t, SequenceUpdate& update) {
   }
   Deliver(std::move(response));
   if (ends) End(absl::OkStatus());
+}
+
+void InferenceCall::ChargeNewTokens() {
+  const uint32_t num_generated = sequence_->usage().num_generated_tokens;
+  if (num_generated == num_charged_tokens_) return;
+  context_.rate_limits.ChargeAnswer(caller_, num_generated - num_charged_tokens_, SteadyNow());
+  num_charged_tokens_ = num_generated;
 }
 
 void InferenceCall::OnFailure(size_t, const absl::Status& status) {
@@ -177,16 +188,17 @@ void InferenceCall::End(const absl::Status& status) {
     BATON_LOG(INFO) << "Generate " << request_id_ << " " << absl::StatusCodeToString(status.code())
                     << " prompt=" << (sequence_ ? sequence_->usage().num_prompt_tokens : 0)
                     << " generated=" << (sequence_ ? sequence_->usage().num_generated_tokens : 0)
-                    << " total_ms=" << absl::ToInt64Milliseconds(absl::Now() - arrival_) << " "
-                    << status.message();
+                    << " total_ms="
+                    << absl::ToInt64Milliseconds(
+                           absl::FromChrono(std::chrono::steady_clock::now() - arrival_tick_))
+                    << " " << status.message();
   }
   const uint32_t num_generated = sequence_ ? sequence_->usage().num_generated_tokens : 0;
   if (num_paid_tokens_ && num_generated == 0) {
-    context_.rate_limits.GiveBack(caller_, *num_paid_tokens_, status, absl::Now());
+    context_.rate_limits.GiveBack(caller_, *num_paid_tokens_, status, SteadyNow());
   }
   if (sequence_ != nullptr) {
     context_.metrics.vllm().RecordRequest(1, num_generated);
-    context_.rate_limits.ChargeAnswer(caller_, num_generated, absl::Now());
   }
   entry_ = LiveRequests::Entry();
   sequence_.reset();  // cancels it if it still runs
@@ -273,6 +285,9 @@ WholeInference::WholeInference(const GatewayContext& context,
 
 // Texts and lists of pieces are appended, what only the last says is taken over.
 void WholeInference::Deliver(v1::GenerateResponse response) {
+  num_bytes_ += response.ByteSizeLong();
+  const absl::Status fits = CheckWholeAnswer(num_bytes_, context().max_whole_answer_bytes);
+  if (!fits.ok()) return End(fits);
   response_->mutable_text()->append(response.text());
   response_->mutable_reasoning_text()->append(response.reasoning_text());
   response.clear_text();

@@ -41,6 +41,7 @@ class InferenceCall : public SequenceObserver {
   void Start();
   // The client is gone.
   void Leave(const absl::Status& why);
+  void End(const absl::Status& status);
   void SetPaused(bool paused);
   // Once nothing more is delivered: how it ended, with the time to retry in the call's metadata.
   bool ended() const { return end_status_.has_value() && text_job_ == nullptr; }
@@ -56,8 +57,8 @@ class InferenceCall : public SequenceObserver {
 
   absl::StatusOr<ApiCaller> TakePlace();
   void Run(absl::StatusOr<SequenceSpec> spec);
-  void End(const absl::Status& status);
   void ReleaseSlot();
+  void ChargeNewTokens();
 
   const GatewayContext& context_;
   grpc::CallbackServerContext* const server_context_;
@@ -73,6 +74,7 @@ class InferenceCall : public SequenceObserver {
   std::shared_ptr<TextJob> text_job_;       // while the text worker has the request
   std::optional<absl::Status> end_status_;  // set when nothing more will be delivered
   uint64_t next_sequence_number_ = 0;
+  uint32_t num_charged_tokens_ = 0;  // of its answer, to its key
 };
 
 // Pieces as they come. At most kMaxQueued wait for a slow reader, then the sequence pauses. Deletes
@@ -118,6 +120,7 @@ class WholeInference final : public grpc::ServerUnaryReactor, public InferenceCa
   void Conclude() override { Finish(FinalStatus()); }
 
   v1::GenerateResponse* const response_;
+  size_t num_bytes_ = 0;  // of the pieces
 };
 
 }  // namespace baton::gateway

@@ -1,10 +1,13 @@
 #include "services/gateway/calls/request_checks.h"
 
+#include <chrono>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/config/release.h"
 #include "services/gateway/admission/refusal.h"
 
@@ -36,6 +39,21 @@ absl::Status CheckModelName(const ServedModel& model, absl::string_view name) {
                            "` does not exist. Served: ", absl::StrJoin(model.names, ", "))),
                        "model"),
       "model_not_found");
+}
+
+absl::Time DeadlineOf(const HttpRequest& request, absl::Duration timeout) {
+  const absl::Duration elapsed =
+      absl::FromChrono(std::chrono::steady_clock::now() - request.received_tick);
+  return SteadyNow() - elapsed + timeout;
+}
+
+absl::Status CheckWholeAnswer(size_t num_bytes, size_t most) {
+  if (num_bytes <= most) return absl::OkStatus();
+  return WithReason(
+      absl::InvalidArgumentError(
+          absl::StrCat("the answer grew over ", most,
+                       " bytes: ask for fewer tokens, choices or log-probabilities, or stream it")),
+      "answer_too_large");
 }
 
 RequestScope NamedScope(const RequestScope& scope, const HttpRequest& http_request,

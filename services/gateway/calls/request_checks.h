@@ -1,6 +1,7 @@
 // Small checks and facts that several calls share.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "absl/status/status.h"
@@ -24,6 +25,13 @@ absl::Status CheckJsonContentType(const HttpRequest& request);
 absl::Status CheckModelName(const ServedModel& model, absl::string_view name);
 
 AnswerHead MakeAnswerHead(const ServedModel& model, const std::string& id, absl::Time arrival);
+
+// When a request has had `timeout`, of SteadyNow().
+absl::Time DeadlineOf(const HttpRequest& request, absl::Duration timeout);
+
+// InvalidArgument (reason "answer_too_large") once an answer that is kept until its end has grown
+// over `most` bytes.
+absl::Status CheckWholeAnswer(size_t num_bytes, size_t most);
 
 // `scope` under the name that the body gives the request, unless a header has named it.
 RequestScope NamedScope(const RequestScope& scope, const HttpRequest& http_request,

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "services/gateway/calls/request_checks.h"
+
 namespace baton::gateway {
 
 struct TextCall::Job {
@@ -21,7 +23,7 @@ void TextCall::Start() {
     return Answer(options_.compute(context_, request));
   }
   auto job = std::make_shared<Job>();
-  job->job.deadline = request.received + context_.request_timeout;
+  job->job.deadline = DeadlineOf(request, context_.request_timeout);
   job->request = request;
   job->call = this;
   const auto work = [job, &context = context_, compute = options_.compute] {

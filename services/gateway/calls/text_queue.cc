@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "services/gateway/admission/refusal.h"
 
 namespace baton::gateway {
@@ -16,7 +16,7 @@ constexpr absl::Duration kOverloadRetry = absl::Seconds(1);
 
 absl::Status TextJob::CheckWanted() const {
   if (cancelled.load()) return absl::CancelledError("the client is gone");
-  if (absl::Now() < deadline) return absl::OkStatus();
+  if (SteadyNow() < deadline) return absl::OkStatus();
   return absl::DeadlineExceededError("the deadline passed before the prompt was encoded");
 }
 

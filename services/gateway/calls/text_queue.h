@@ -14,7 +14,7 @@ namespace baton::gateway {
 
 // What a live call tells the worker about its request. Shared by both.
 struct TextJob {
-  absl::Time deadline = absl::InfiniteFuture();
+  absl::Time deadline = absl::InfiniteFuture();  // of SteadyNow()
   std::atomic<bool> cancelled{false};
 
   // OK while the outcome is still wanted; else Cancelled or DeadlineExceeded.

@@ -5,7 +5,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/rpc/status_conversion.h"
 #include "common/status/status_macros.h"
@@ -103,7 +105,9 @@ std::unique_ptr<SubmitStream> GrpcSchedulerClient::Submit(const v1::SubmitReques
             observer.OnDone(SubmitStatus(status, context));
           }});
   if (options.deadline < absl::InfiniteFuture()) {
-    reader->context().set_deadline(absl::ToChronoTime(options.deadline));
+    // gRPC speaks of the time of day.
+    reader->context().set_deadline(
+        absl::ToChronoTime(absl::Now() + (options.deadline - SteadyNow())));
   }
   if (!options.trace.parent.empty()) {
     reader->context().AddMetadata("traceparent", options.trace.parent);

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 #include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
@@ -116,10 +115,8 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     const absl::Time now = SteadyNow();
     if (!give_up_at_.has_value()) {
       const absl::Time lost_at = std::min(now, client_.absent_since_);
-      // The call's deadline is of the time of day.
-      const absl::Time deadline = now + (options_.deadline - absl::Now());
-      deadline_is_first_ = deadline <= lost_at + patience_left_;
-      give_up_at_ = std::min(deadline, lost_at + patience_left_);
+      deadline_is_first_ = options_.deadline <= lost_at + patience_left_;
+      give_up_at_ = std::min(options_.deadline, lost_at + patience_left_);
     }
     After(*give_up_at_ - now, [this] { GiveUp(); });
     if (!client_.present_) return;

@@ -37,8 +37,8 @@ class SubmitStream {
 };
 
 struct SubmitOptions {
-  absl::Time deadline = absl::InfiniteFuture();
-  TraceContext trace;  // of the request, for the scheduler's metadata
+  absl::Time deadline = absl::InfiniteFuture();  // of SteadyNow()
+  TraceContext trace;                            // of the request, for the scheduler's metadata
 };
 
 using GroupStateCallback = std::function<void(const v1::GroupState&)>;

@@ -25,9 +25,9 @@ struct RequestScope {
   std::string id;
   ApiCaller caller;
   std::optional<int32_t> priority;  // of its headers; counts if the parameters have none
-  absl::Time arrival;
+  absl::Time arrival;               // the date
   MonotonicTime arrival_tick;  // the same moment, on the clock that intervals are measured with
-  absl::Time deadline = absl::InfiniteFuture();
+  absl::Time deadline = absl::InfiniteFuture();  // of SteadyNow()
   TraceContext trace;
 };
 

@@ -26,8 +26,8 @@ struct HttpRequest {
   std::string preflight_headers;  // Access-Control-Request-Headers
   std::string traceparent;
   std::string tracestate;
-  absl::Time received;  // when the last byte of the request was read,
-  std::chrono::steady_clock::time_point received_tick;  // and that on the monotonic clock
+  absl::Time received;  // the date when the last byte of the request was read,
+  std::chrono::steady_clock::time_point received_tick;  // and that on the clock of intervals
 };
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;

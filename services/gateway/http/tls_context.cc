@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
 #include "openssl/err.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 
@@ -80,7 +80,7 @@ absl::StatusOr<std::unique_ptr<TlsContext>> TlsContext::Create(TlsOptions option
   std::unique_ptr<TlsContext> made(new TlsContext(std::move(options)));
   made->stamps_ = made->ReadStamps();
   ASSIGN_OR_RETURN(made->context_, Read(made->options_));
-  made->looked_ = absl::Now();
+  made->looked_ = SteadyNow();
   return made;
 }
 
@@ -90,7 +90,7 @@ TlsContext::Stamps TlsContext::ReadStamps() const {
 }
 
 void TlsContext::ReadAgainIfChanged() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   if (now < looked_ + kFilesPause) return;
   looked_ = now;
   const Stamps stamps = ReadStamps();

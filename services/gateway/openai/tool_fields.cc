@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
+#include <string>
+#include <utility>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
@@ -67,8 +71,14 @@ void ReadTools(FieldReader& reader, ToolFields* fields) {
     return reader.Fail("tools", absl::StrCat("holds ", tools->size(), " tools, at most ", kMaxTools,
                                              " are allowed"));
   }
+  std::set<std::string> names;
   for (size_t i = 0; i < tools->size(); ++i) {
-    CheckTool(absl::StrCat("tools[", i, "]"), (*tools)[i], reader);
+    const std::string field = absl::StrCat("tools[", i, "]");
+    CheckTool(field, (*tools)[i], reader);
+    if (!reader.status().ok()) return;
+    if (!names.insert((*tools)[i]["function"]["name"].get<std::string>()).second) {
+      return reader.Fail(field + ".function.name", "is that of an earlier tool, too");
+    }
   }
   fields->tools = *tools;
 }
@@ -107,6 +117,23 @@ void ReadChoice(FieldReader& reader, ToolFields* fields) {
   } else {
     ReadNamedChoice(*choice, reader, fields);
   }
+}
+
+// What a call's arguments have to be: an object, whether the schema says so or not.
+absl::StatusOr<std::string> SchemaOfArguments(size_t index, const Json& function) {
+  const Json* const given = function.contains("parameters") ? &function["parameters"] : nullptr;
+  if (given == nullptr || given->is_null()) return std::string(kNoArguments);
+  Json schema = *given;
+  const Json type = schema.value("type", Json("object"));
+  const bool takes_objects =
+      type == "object" ||
+      (type.is_array() && std::find(type.begin(), type.end(), Json("object")) != type.end());
+  if (!takes_objects) {
+    return InvalidField(absl::StrCat("tools[", index, "].function.parameters"),
+                        "must be the schema of an object: arguments of a call have names");
+  }
+  schema["type"] = "object";
+  return DumpJson(schema);
 }
 
 }  // namespace
@@ -157,13 +184,12 @@ absl::Status ConstrainToCalls(const ServedModel& model, const ToolFields& fields
   options.token_of_tag = [&tokenizer = *model.text.tokenizer](absl::string_view tag) {
     return tokenizer.TokenId(tag);
   };
-  for (const Json& tool : fields.tools) {
-    const Json& function = tool["function"];
+  for (size_t i = 0; i < fields.tools.size(); ++i) {
+    const Json& function = fields.tools[i]["function"];
     if (fields.choice == ToolChoice::kNamed && function["name"] != fields.function) continue;
-    const bool has_schema = function.contains("parameters") && !function["parameters"].is_null();
+    ASSIGN_OR_RETURN(std::string schema, SchemaOfArguments(i, function));
     options.functions.push_back(
-        {.name = function["name"].get<std::string>(),
-         .schema = has_schema ? DumpJson(function["parameters"]) : std::string(kNoArguments)});
+        {.name = function["name"].get<std::string>(), .schema = std::move(schema)});
   }
   params->constraint =
       RequestedConstraint{.field = "tools",

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
 #include "tests/contract/gateway/gateway_fixture.h"
@@ -118,6 +119,30 @@ TEST_F(ApiKeysContract, TokensPerMinuteCountPromptsAndAnswers) {
   EXPECT_EQ(send({{"prompt", std::vector<int>(8, 7)}, {"max_tokens", 60}}).status, 200);
   EXPECT_EQ(ErrorOf(send({{"prompt", {7}}}), 429)["code"], "rate_limit_exceeded");
   EXPECT_EQ(scheduler().requests().size(), 1u);
+}
+
+TEST_F(ApiKeysContract, TokensOfAnAnswerCountWhileItRuns) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys.keys = {"only"};
+    config.api_keys.limits = {.tokens_per_minute = 12};
+  });
+  AwaitReady(200);
+  scheduler().HoldAfter(10);
+  TestHttpClient running(http_port());
+  running.SendRequest("POST", "/v1/completions",
+                      json({{"prompt", std::vector<int>(8, 7)}, {"max_tokens", 60}}).dump(),
+                      "Authorization: Bearer only\r\n");
+  TestHttpClient client(http_port());
+  TestHttpResponse response;
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  do {
+    client.SendRequest("POST", "/v1/completions", json({{"prompt", "x"}, {"n", 0}}).dump(),
+                       "Authorization: Bearer only\r\n");
+    response = client.Receive();
+  } while (response.status == 400 && absl::Now() < deadline);
+  EXPECT_EQ(ErrorOf(response, 429)["code"], "rate_limit_exceeded");
+  scheduler().Release();
+  EXPECT_EQ(running.Receive().status, 200);
 }
 
 TEST_F(ApiKeysContract, AFileNamesKeysByTheirHashes) {

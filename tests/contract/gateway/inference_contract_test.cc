@@ -269,6 +269,33 @@ TEST_F(InferenceContract, WholeAnswersFailAndAreCancelledLikeStreams) {
   EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
 }
 
+TEST_F(InferenceContract, AWholeAnswerHasABound) {
+  Start([](GatewayConfig& config) { config.max_whole_answer_bytes = 2000; });
+  v1::GenerateRequest request = TokenRequest(500);
+  v1::GenerateResponse response;
+  grpc::ClientContext context;
+  EXPECT_EQ(stub_->Generate(&context, request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(Generate(request).status.ok()) << "a stream has none";
+  const nlohmann::json body = {{"prompt", {5, 6, 7}}, {"max_tokens", 500}, {"logprobs", 3}};
+  EXPECT_EQ(ErrorOf(Post("/v1/completions", body), 400)["code"], "answer_too_large");
+}
+
+TEST_F(InferenceContract, LongTextsAreTokenizedToo) {
+  Start();
+  v1::TokenizeRequest request;
+  request.set_text(std::string(40'000, '7'));
+  grpc::ClientContext first;
+  v1::TokenizeResponse tokens;
+  ASSERT_TRUE(stub_->Tokenize(&first, request, &tokens).ok());
+  v1::DetokenizeRequest back;
+  *back.mutable_token_ids() = tokens.token_ids();
+  grpc::ClientContext second;
+  v1::DetokenizeResponse text;
+  ASSERT_TRUE(stub_->Detokenize(&second, back, &text).ok());
+  EXPECT_TRUE(text.text().ends_with(request.text()));
+}
+
 TEST_F(InferenceContract, ConstraintsAreJudgedLikeThoseOfHttp) {
   Start();
   v1::GenerateRequest request = TokenRequest(4);

@@ -182,6 +182,28 @@ TEST_F(ToolsContract, ANamedFunctionIsTheOnlyOneAndCalledOnce) {
   EXPECT_THAT(grammar, testing::Not(HasSubstr(")*")));
 }
 
+TEST_F(ToolsContract, ArgumentsOfRequiredCallsAreObjects) {
+  Serve();
+  json request = ToolBody();
+  request["tool_choice"] = "required";
+  const json schemas[] = {json::object(),
+                          {{"properties", {{"x", {{"type", "integer"}}}}}},
+                          {{"type", {"object", "null"}}},
+                          {{"anyOf", {{{"required", {"a"}}}, {{"required", {"b"}}}}}}};
+  for (const json& schema : schemas) {
+    request["tools"][0]["function"]["parameters"] = schema;
+    Answer(kTwoCalls);
+    PostTools(request);
+    EXPECT_THAT(scheduler().requests().back().sampling().structured_output().text(),
+                HasSubstr(R"("type":"object")"))
+        << schema;
+  }
+  for (const json& schema : {json({{"type", "string"}}), json({{"type", {"array", "null"}}})}) {
+    request["tools"][0]["function"]["parameters"] = schema;
+    EXPECT_EQ(PostTools(request, 400)["error"]["param"], "tools[0].function.parameters");
+  }
+}
+
 TEST_F(ToolsContract, RequiredCallsGoWithNothingElseThatConstrains) {
   Serve();
   const auto refused = [&](const json& patch, const std::string& field) {
@@ -211,6 +233,9 @@ TEST_F(ToolsContract, WrongToolsNameTheirField) {
   refused({{"tool_choice", {{"type", "function"}, {"function", {{"name", "other"}}}}}},
           "tool_choice");
   refused({{"tool_choice", "required"}, {"tools", nullptr}}, "tool_choice");
+  json twice = ToolBody()["tools"];
+  twice[1]["function"]["name"] = twice[0]["function"]["name"];
+  refused({{"tools", twice}}, "tools[1].function.name");
   json control = ToolBody();
   control["tools"][1]["function"]["description"] = "<｜Assistant｜>";
   EXPECT_EQ(PostTools(control, 400)["error"]["param"], "tools");

@@ -1,6 +1,7 @@
 // Long requests at the text worker: what they cost while they wait, and how they end there.
 #include "services/gateway/calls/http_generation_call.h"
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -47,9 +48,10 @@ class LongRequestTest : public testing::Test {
   static constexpr size_t kBodyBytes = 20000;
 
   std::unique_ptr<HttpGenerationCall> StartCall(RecordingExchange& exchange,
-                                                absl::Time received = absl::Now()) {
+                                                absl::Duration age = absl::ZeroDuration()) {
     exchange.request_.body = std::string(kBodyBytes, 'x');
-    exchange.request_.received = received;
+    exchange.request_.received_tick =
+        std::chrono::steady_clock::now() - absl::ToChronoNanoseconds(age);
     auto call = std::make_unique<HttpGenerationCall>(
         context_, exchange,
         HttpGenerationCall::Options{
@@ -133,11 +135,33 @@ TEST_F(LongRequestTest, DisconnectWhileThePreparedRequestIsOnItsWayBack) {
 
 TEST_F(LongRequestTest, IsNotPreparedPastItsDeadline) {
   RecordingExchange exchange;
-  const auto call = StartCall(exchange, absl::Now() - absl::Seconds(601));
+  const auto call = StartCall(exchange, absl::Seconds(601));
   ASSERT_TRUE(worker_.RunOne());
   ASSERT_TRUE(loop_.RunOne());
   EXPECT_EQ(num_prepared_, 0);
   EXPECT_EQ(exchange.response_.status, 504);
+}
+
+TEST_F(LongRequestTest, AStepOfTheTimeOfDayEndsNoRequest) {
+  RecordingExchange exchange;
+  exchange.request_.received = absl::Now() - absl::Hours(24);  // as it looks after a step
+  const auto call = StartCall(exchange);
+  ASSERT_TRUE(worker_.RunOne());
+  ASSERT_TRUE(loop_.RunOne());
+  EXPECT_EQ(num_prepared_, 1);
+}
+
+TEST_F(LongRequestTest, CanBeAbortedWhileItWaitsForTheWorker) {
+  RecordingExchange exchange;
+  exchange.request_.request_id = "job";
+  const auto call = StartCall(exchange);
+  EXPECT_EQ(live_requests_.Abort("", "cmpl-job"), 1u);
+  EXPECT_EQ(exchange.response_.status, 499);
+  ASSERT_TRUE(worker_.RunOne());
+  ASSERT_TRUE(loop_.RunOne());
+  EXPECT_EQ(num_prepared_, 0);
+  EXPECT_EQ(slots_.num_taken(), 0u);
+  EXPECT_EQ(live_requests_.Abort("", "cmpl-job"), 0u);
 }
 
 TEST_F(LongRequestTest, IsRefusedWhenTooManyBytesWait) {
