@@ -79,6 +79,34 @@ def test_serves_and_reads_the_certificate_again(start_group, folder):
             pass
 
 
+def read_to_the_end(context, group, request):
+    """What comes until the server says that it is all; an end without a word is an SSLEOFError."""
+    with socket.create_connection(("127.0.0.1", group.port), timeout=30) as plain:
+        with context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as secure:
+            secure.sendall(request)
+            received = b""
+            while piece := secure.recv(65536):
+                received += piece
+            return received
+
+
+def test_ends_are_said_and_refusals_are_heard(start_group, folder):
+    certificate, key = make_certificate(folder, "ends")
+    group = start_group("--ssl-certfile", certificate, "--ssl-keyfile", key, "--max-connections", "2")
+    context = ssl.create_default_context(cafile=certificate)
+    last = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert read_to_the_end(context, group, last).startswith(b"HTTP/1.1 200")
+    assert read_to_the_end(context, group, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+    held = [http.client.HTTPSConnection("localhost", group.port, timeout=30, context=context) for _ in range(2)]
+    for connection in held:
+        connection.request("GET", "/version")
+        assert connection.getresponse().read()
+    assert read_to_the_end(context, group, last).startswith(b"HTTP/1.1 503")
+    for connection in held:
+        connection.close()
+    wait_until(lambda: read_to_the_end(context, group, last).startswith(b"HTTP/1.1 200"), "a place", 20)
+
+
 def test_clients_may_need_a_certificate(start_group, folder):
     certificate, key = make_certificate(folder, "server")
     trusted, trusted_key = make_certificate(folder, "client")

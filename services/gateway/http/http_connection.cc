@@ -181,10 +181,14 @@ void HttpConnection::RecordExchange(bool complete) {
 }
 
 void HttpConnection::FinishExchange() {
-  RecordExchange(!std::exchange(broken_, false));
+  const bool broken = std::exchange(broken_, false);
+  RecordExchange(!broken);
   call_.reset();
   answer_ended_ = false;
-  if (close_after_) return unread_input_ || buffer_.size() > 0 ? Linger() : Close();
+  if (close_after_) {
+    if (!broken) socket_.SayEnd();
+    return unread_input_ || buffer_.size() > 0 ? Linger() : Close();
+  }
   state_ = State::kReading;
   was_full_ = false;
   request_ = HttpRequest();
@@ -367,7 +371,10 @@ void HttpConnection::OnTimer() {
   const Clock::time_point now = Clock::now();
   if (now >= write_deadline_) return Drop();
   if (now >= read_deadline_) {
-    if (state_ != State::kReading || !parser_) return Close();
+    if (state_ != State::kReading || !parser_) {
+      if (state_ == State::kReading) socket_.SayEnd();  // it was idle
+      return Close();
+    }
     return Refuse(408, "the request was not complete in time");
   }
   ArmTimer();

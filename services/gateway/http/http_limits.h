@@ -18,7 +18,7 @@ struct HttpLimits {
   absl::Duration write_timeout = absl::Seconds(30);   // a client that takes no byte: close
   size_t pipelined_bytes = 64 << 10;  // read ahead of a running request; more waits in the kernel
   size_t unsent_bytes = 64 << 10;     // of a stream; past it its calls must pause
-  size_t connections = 4096;          // more are answered 503 and closed
+  size_t connections = 4096;          // more are answered 503 and closed; far more are closed
 };
 
 }  // namespace baton::gateway

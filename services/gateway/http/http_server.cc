@@ -17,6 +17,9 @@ using boost::system::error_code;
 
 // Out of descriptors: wait for some to be closed instead of spinning.
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+// Connections over the limit that may be told so at a time; others are closed without a word, for
+// each costs memory until its client has taken the answer.
+constexpr size_t kMostRefusals = 256;
 
 }  // namespace
 
@@ -79,6 +82,8 @@ void HttpServer::OnAccept(const error_code& error, tcp::socket socket) {
     });
     return;
   }
+  const size_t most = options_.limits.connections;
+  if (connections_.size() >= most + kMostRefusals) return Accept();  // closes it
   SslSession session;
   if (tls_ != nullptr) {
     session = tls_->NewSession(socket.native_handle());
@@ -87,7 +92,7 @@ void HttpServer::OnAccept(const error_code& error, tcp::socket socket) {
   auto connection = std::make_shared<HttpConnection>(
       HttpSocket(std::move(socket), std::move(session)), options_.limits, router_,
       [this](HttpConnection* closed) { connections_.erase(closed); });
-  const bool full = connections_.size() >= options_.limits.connections;
+  const bool full = connections_.size() >= most;
   connections_.emplace(connection.get(), connection);
   if (full) {
     connection->Refuse(503, "too many connections");

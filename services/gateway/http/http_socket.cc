@@ -62,6 +62,7 @@ size_t HttpSocket::ReadTls(char* out, size_t most, error_code& error) {
       error = boost::asio::error::eof;
       return 0;
     default:
+      failed_ = true;
       error = boost::asio::error::connection_reset;
       return 0;
   }
@@ -77,19 +78,21 @@ void HttpSocket::WriteTls(absl::string_view bytes, OnWritten on_written) {
   const int sent = SSL_write(session_.get(), bytes.data(),
                              static_cast<int>(std::min<size_t>(bytes.size(), INT_MAX)));
   error_code error;
-  switch (SSL_get_error(session_.get(), sent)) {
+  const int outcome = SSL_get_error(session_.get(), sent);
+  switch (outcome) {
     case SSL_ERROR_NONE:
       break;
+    case SSL_ERROR_WANT_READ:  // in the handshake, which is not done again later
     case SSL_ERROR_WANT_WRITE:
       // The connection keeps this object, and `bytes`, until it is told.
       return socket_.async_wait(
-          tcp::socket::wait_write,
+          outcome == SSL_ERROR_WANT_READ ? tcp::socket::wait_read : tcp::socket::wait_write,
           [this, bytes, on_written = std::move(on_written)](const error_code& failed) {
             if (failed) return on_written(failed, 0);
             WriteTls(bytes, on_written);
           });
     default:
-      // The handshake is over before anything is written, and is not done again.
+      failed_ = true;
       error = boost::asio::error::connection_reset;
   }
   boost::asio::post(socket_.get_executor(), [on_written = std::move(on_written), error, sent] {
@@ -97,12 +100,14 @@ void HttpSocket::WriteTls(absl::string_view bytes, OnWritten on_written) {
   });
 }
 
+void HttpSocket::SayEnd() {
+  if (session_ == nullptr || failed_ || SSL_in_init(session_.get())) return;
+  ERR_clear_error();
+  SSL_shutdown(session_.get());  // what the kernel has no room for is left out
+}
+
 void HttpSocket::ShutdownSend() {
   error_code ignored;
-  if (session_ != nullptr) {
-    ERR_clear_error();
-    SSL_shutdown(session_.get());
-  }
   socket_.shutdown(tcp::socket::shutdown_send, ignored);
 }
 

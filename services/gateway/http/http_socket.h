@@ -32,8 +32,12 @@ class HttpSocket final {
   // Error `would_block`: nothing yet; `eof`: the client sends no more.
   size_t ReadSome(char* out, size_t most, boost::system::error_code& error);
   // Writes one byte or more. `bytes` must stay until `on_written`, which is never called from here.
+  // Before anything was read, it waits for the handshake: nobody may wait for reading then.
   void WriteSome(absl::string_view bytes, OnWritten on_written);
 
+  // Tells the client that all has been written and nothing more comes: the end of what is not
+  // framed otherwise. Without TLS any end says so.
+  void SayEnd();
   // Nothing more will be written.
   void ShutdownSend();
   void Close();
@@ -45,6 +49,7 @@ class HttpSocket final {
   boost::asio::ip::tcp::socket socket_;
   SslSession session_;
   bool read_wants_write_ = false;  // the handshake has to send before it can read on
+  bool failed_ = false;            // the session cannot be used any more
 };
 
 }  // namespace baton::gateway

@@ -304,6 +304,15 @@ TEST_F(HttpServerTest, RefusesConnectionsOverTheLimit) {
   EXPECT_EQ(second.Receive().status, 503);
 }
 
+TEST_F(HttpServerTest, RefusalsAreBoundedToo) {
+  Serve({.connections = 1});
+  std::vector<std::unique_ptr<TestHttpClient>> clients;
+  for (int i = 0; i < 400; ++i) {
+    clients.push_back(std::make_unique<TestHttpClient>(server_->port()));
+    EXPECT_LE(server_->num_connections(), 257u);
+  }
+}
+
 TEST_F(HttpServerTest, StreamsInChunksAndKeepsTheConnection) {
   Serve();
   TestHttpClient client(server_->port());
