@@ -30,6 +30,22 @@ class FakeChunkSender final : public ChunkSender {
     refusal_ = std::move(reason);
   }
 
+  // Takes chunks without an answer, until AnswerHeld or the end of the transfer.
+  void HoldAnswers() {
+    absl::MutexLock lock(&mutex_);
+    holds_ = true;
+  }
+  // Answers what was held, and from now on at once.
+  void AnswerHeld(const absl::Status& status = absl::OkStatus()) {
+    std::vector<Done> held;
+    {
+      absl::MutexLock lock(&mutex_);
+      holds_ = false;
+      held.swap(held_);
+    }
+    for (const Done& done : held) done(status);
+  }
+
   absl::Status SendChunk(uint32_t slice_index, uint64_t offset, std::span<const std::byte> payload,
                          absl::Time, Done done) override {
     {
@@ -50,6 +66,10 @@ class FakeChunkSender final : public ChunkSender {
         }
         taken_bytes_ += payload.size();
       }
+      if (holds_) {
+        held_.push_back(std::move(done));
+        return absl::OkStatus();
+      }
     }
     done(absl::OkStatus());
     return absl::OkStatus();
@@ -59,8 +79,11 @@ class FakeChunkSender final : public ChunkSender {
     return cancelled_;
   }
   void Cancel(const absl::Status& reason) override {
-    absl::MutexLock lock(&mutex_);
-    if (cancelled_.ok()) cancelled_ = reason;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (cancelled_.ok()) cancelled_ = reason;
+    }
+    AnswerHeld(reason);
   }
   uint64_t taken_bytes() const override {
     absl::MutexLock lock(&mutex_);
@@ -94,6 +117,8 @@ class FakeChunkSender final : public ChunkSender {
   std::vector<std::vector<bool>> taken_ ABSL_GUARDED_BY(mutex_);
   absl::Status cancelled_ ABSL_GUARDED_BY(mutex_);
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Done> held_ ABSL_GUARDED_BY(mutex_);
+  bool holds_ ABSL_GUARDED_BY(mutex_) = false;
   int accepted_before_refusal_ ABSL_GUARDED_BY(mutex_) = -1;
   int num_chunks_ ABSL_GUARDED_BY(mutex_) = 0;
   int num_misplaced_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -112,6 +112,9 @@ absl::Status LoadCall::Transfer(const CheckedLoad& load, const ReadPlan& plan) {
   SliceTransferOptions options;
   options.num_threads = resources_.options.num_threads;
   options.chunk_bytes = load.chunk_bytes;
+  // One read under way and one on its way out, per thread.
+  options.max_held_bytes =
+      2 * static_cast<uint64_t>(options.num_threads) * resources_.options.job_bytes;
   options.send_deadline = resources_.options.send_deadline;
   std::vector<ChunkSender*> senders;
   for (const auto& sender : senders_) senders.push_back(sender.get());

@@ -41,7 +41,8 @@ SliceTransfer::SliceTransfer(const SliceTransferOptions& options, const ReadPlan
       reader_(*reader),
       senders_(std::move(senders)),
       progress_(*progress),
-      gather_buffers_(static_cast<size_t>(4 * options.num_threads), options.chunk_bytes) {
+      gather_buffers_(static_cast<size_t>(4 * options.num_threads), options.chunk_bytes),
+      budget_(options.max_held_bytes) {
   BATON_CHECK(options.num_threads > 0 && options.chunk_bytes > 0);
 }
 
@@ -65,6 +66,7 @@ void SliceTransfer::Cancel(const absl::Status& reason) {
     if (error_.ok()) error_ = reason;
   }
   failed_.store(true);
+  budget_.Cancel();
   reader_.Cancel(&scope_);
   for (ChunkSender* sender : senders_) sender->Cancel(reason);
 }
@@ -84,6 +86,13 @@ void SliceTransfer::RunThread() {
 }
 
 absl::Status SliceTransfer::RunJob(const ReadJob& job) {
+  const ByteBudget::Leave leave =
+      budget_.Take(job.buffer_bytes, SteadyNow() + options_.send_deadline);
+  if (leave == nullptr) {
+    return absl::DeadlineExceededError(absl::StrCat("the receivers have taken none of ",
+                                                    budget_.limit_bytes(), " bytes within ",
+                                                    absl::FormatDuration(options_.send_deadline)));
+  }
   const absl::StatusOr<std::shared_ptr<ReadBuffer>> buffer =
       reader_.Read(job.file, job.ranges, job.buffer_bytes, scope_);
   if (!buffer.ok()) {
@@ -92,13 +101,14 @@ absl::Status SliceTransfer::RunJob(const ReadJob& job) {
   progress_.read_bytes += job.read_bytes();
   for (const Delivery& delivery : job.deliveries) {
     if (failed_.load()) return absl::OkStatus();
-    RETURN_IF_ERROR(SendDelivery(delivery, *buffer));
+    RETURN_IF_ERROR(SendDelivery(delivery, *buffer, leave));
   }
   return absl::OkStatus();
 }
 
 absl::Status SliceTransfer::SendDelivery(const Delivery& delivery,
-                                         const std::shared_ptr<ReadBuffer>& buffer) {
+                                         const std::shared_ptr<ReadBuffer>& buffer,
+                                         const ByteBudget::Leave& leave) {
   const std::span<const std::byte> bytes = std::as_const(*buffer).span();
   for (uint64_t begin = 0; begin < delivery.bytes(); begin += options_.chunk_bytes) {
     const uint64_t count = std::min(options_.chunk_bytes, delivery.bytes() - begin);
@@ -116,7 +126,7 @@ absl::Status SliceTransfer::SendDelivery(const Delivery& delivery,
     RETURN_IF_ERROR(senders_[delivery.target]->SendChunk(
         delivery.slice, delivery.slice_offset + begin, payload,
         SteadyNow() + options_.send_deadline,
-        [progress, count, owner = std::move(owner)](const absl::Status& status) {
+        [progress, count, owner = std::move(owner), leave](const absl::Status& status) {
           if (status.ok()) progress->sent_bytes += count;
         }));
   }

@@ -1,7 +1,7 @@
 // Carries out a read plan: reads on several threads, cuts what was read into chunks, sends them.
 //
-// Memory is bounded by the threads (one read each), by what the senders have under way, and by the
-// reads that those chunks keep alive.
+// Memory is bounded by max_held_bytes: of what is being read and what receivers have not taken yet.
+// The same few buffers, still in the processor's cache, serve a whole load that way.
 #pragma once
 
 #include <atomic>
@@ -17,6 +17,7 @@
 #include "common/transport/chunk_sender.h"
 #include "services/model_loader/shard/read_plan.h"
 #include "services/model_loader/source/range_reader.h"
+#include "services/model_loader/transfer/byte_budget.h"
 #include "services/model_loader/transfer/load_progress.h"
 
 namespace baton::loader {
@@ -24,6 +25,8 @@ namespace baton::loader {
 struct SliceTransferOptions {
   int num_threads = 4;
   uint64_t chunk_bytes = uint64_t{4} << 20;
+  // Of reads under way and of chunks that are not answered; a longer read goes alone.
+  uint64_t max_held_bytes = uint64_t{16} << 20;
   // A receiver that takes nothing for this long is lost.
   absl::Duration send_deadline = absl::Seconds(30);
 };
@@ -44,7 +47,8 @@ class SliceTransfer final {
  private:
   void RunThread();
   absl::Status RunJob(const ReadJob& job);
-  absl::Status SendDelivery(const Delivery& delivery, const std::shared_ptr<ReadBuffer>& buffer);
+  absl::Status SendDelivery(const Delivery& delivery, const std::shared_ptr<ReadBuffer>& buffer,
+                            const ByteBudget::Leave& leave);
   absl::Status first_error() const;
 
   const SliceTransferOptions options_;
@@ -54,6 +58,7 @@ class SliceTransfer final {
   const std::vector<ChunkSender*> senders_;
   LoadProgress& progress_;
   BufferPool gather_buffers_;  // for chunks of strided deliveries
+  ByteBudget budget_;
 
   std::atomic<size_t> next_job_ = 0;
   std::atomic<bool> failed_ = false;

@@ -110,5 +110,35 @@ TEST_F(SliceTransferTest, CancelEndsItWhileTheStorageHangs) {
   source_->Release();
 }
 
+// Three reads' worth may be held; one is 16 KiB.
+constexpr SliceTransferOptions kShortOfMemory = {
+    .num_threads = 3, .chunk_bytes = 3000, .max_held_bytes = 3 * 16384};
+
+TEST_F(SliceTransferTest, ReadsNoFurtherThanReceiversTake) {
+  a_->HoldAnswers();
+  b_->HoldAnswers();
+  SliceTransferOptions options = kShortOfMemory;
+  options.send_deadline = absl::Milliseconds(50);
+  SliceTransfer transfer(options, &plan_, reader_.get(), {a_.get(), b_.get()}, &progress_);
+  const absl::Status status = transfer.Run();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_NE(status.message().find("49152 bytes"), std::string::npos) << status;
+  EXPECT_EQ(source_->bytes_read(), options.max_held_bytes);
+}
+
+TEST_F(SliceTransferTest, ReadsOnOnceReceiversHaveTaken) {
+  a_->HoldAnswers();
+  b_->HoldAnswers();
+  SliceTransfer transfer(kShortOfMemory, &plan_, reader_.get(), {a_.get(), b_.get()}, &progress_);
+  std::thread receivers([&] {
+    a_->AnswerHeld();
+    b_->AnswerHeld();
+  });
+  EXPECT_TRUE(transfer.Run().ok());
+  receivers.join();
+  EXPECT_TRUE(a_->complete());
+  EXPECT_TRUE(b_->complete());
+}
+
 }  // namespace
 }  // namespace baton::loader
