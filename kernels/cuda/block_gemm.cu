@@ -8,33 +8,6 @@
 namespace baton::kernels::cuda {
 namespace {
 
-// Stores four neighbouring outputs of one token, those below n.
-__device__ __forceinline__ void StoreOutputs(const BlockGemmArgs& args, int64_t token, int row,
-                                             float4 v) {
-  const int64_t offset = token * args.out_stride + row;
-  const float values[4] = {v.x, v.y, v.z, v.w};
-  const bool whole = row + 4 <= args.n && args.out_stride % 4 == 0;
-  if (args.out_is_float) {
-    float* out = static_cast<float*>(args.out) + offset;
-    if (whole && reinterpret_cast<uintptr_t>(args.out) % 16 == 0) {
-      *reinterpret_cast<float4*>(out) = v;
-    } else {
-      for (int i = 0; i < 4; ++i) {
-        if (row + i < args.n) out[i] = values[i];
-      }
-    }
-    return;
-  }
-  __nv_bfloat16* out = static_cast<__nv_bfloat16*>(args.out) + offset;
-  if (whole && reinterpret_cast<uintptr_t>(args.out) % 8 == 0) {
-    *reinterpret_cast<uint2*>(out) = make_uint2(PackBf16(v.x, v.y), PackBf16(v.z, v.w));
-  } else {
-    for (int i = 0; i < 4; ++i) {
-      if (row + i < args.n) out[i] = __float2bfloat16_rn(values[i]);
-    }
-  }
-}
-
 template <class Tile>
 __device__ __forceinline__ void LoadWeightScales(const GemmShared<Tile>& shared,
                                                  const BlockGemmArgs& args, int first_row,
@@ -68,7 +41,7 @@ __device__ __forceinline__ void MultiplyTile(const BlockGemmArgs& args, int spli
     if (thread == 0) PrefetchWeights(shared, boxes, range, policy);
     AllowSuccessor();
     WaitForPredecessor();
-    const TokenRows rows = {args.x, args.x_stride, args.x_scales, args.x_scale_stride};
+    const TokenRows rows = {args.x, args.x_stride, args.k, args.x_scales, args.x_scale_stride};
     LoadVisits(shared, boxes, rows, range, thread, policy,
                [&](int t) { return first_token + t < args.m ? first_token + t : -1; });
     __syncthreads();
@@ -80,16 +53,8 @@ __device__ __forceinline__ void MultiplyTile(const BlockGemmArgs& args, int spli
     StorePartial(shared, total);
   }
   SyncCluster();
-  constexpr int kQuads = Tile::kTokens * Tile::kRows / 4;
-  for (int i = PartBegin(kQuads, splits, rank) + threadIdx.x;
-       i < PartBegin(kQuads, splits, rank + 1); i += kGemmThreads) {
-    const int token = i / (Tile::kRows / 4);
-    const int row = i % (Tile::kRows / 4) * 4;
-    if (first_token + token < args.m && first_row + row < args.n) {
-      StoreOutputs(args, first_token + token, first_row + row,
-                   SumSplits(shared, splits, token, row));
-    }
-  }
+  StoreTile(shared, GemmOutput{args.out, args.out_stride, args.n, args.out_is_float}, splits, rank,
+            first_token, args.m, first_row);
   SyncCluster();  // no block leaves while others read its sums
 }
 

@@ -1,4 +1,4 @@
-// The FP8 block product that dense and expert layers share: D^T = W X^T, weights as the 64-row
+// The block product that dense and expert layers share: D^T = W X^T, weights as the 64-row
 // operand of the warpgroup product, tokens as its columns.
 //
 // Who does what. Warps 0..7 are two warpgroups of consumers; warps 8..11 load. Visit i of the ring
@@ -73,11 +73,12 @@ struct WeightBoxes {
   int row[Tile::kBoxes];
 };
 
-// Rows of activations: E4M3 [rows, k], scales [k / 128][scale_stride] with a row's scale at its
-// index.
+// Rows of activations [rows, k]: `row_bytes` of each (a multiple of 16), `stride` bytes apart. FP8:
+// scales [k / 128][scale_stride] with a row's scale at its index.
 struct TokenRows {
-  const uint8_t* values;
+  const void* values;
   int64_t stride;
+  int64_t row_bytes;
   const float* scales;
   int64_t scale_stride;
 };
@@ -102,7 +103,8 @@ __device__ __forceinline__ void LoadWeights(const GemmShared<Tile>& shared,
 #pragma unroll
   for (int box = 0; box < Tile::kBoxes; ++box) {
     CopyBox(shared.weights(stage) + box * Tile::kBoxRows * kAtomRowBytes, boxes.map,
-            shared.full(stage), (range.first_block + visit) * kScaleBlock, boxes.row[box], policy);
+            shared.full(stage), (range.first_block + visit) * Tile::kBlockElements, boxes.row[box],
+            policy);
   }
 }
 
@@ -125,22 +127,26 @@ __device__ __forceinline__ void LoadVisits(const GemmShared<Tile>& shared,
                                            RowOf row_of) {
   constexpr int kLag = Tile::kStages - 1 < 3 ? Tile::kStages - 1 : 3;
   constexpr int kChunks = kChunksPerLoader<Tile>;
-  const uint8_t* source[kChunks];
+  const unsigned char* source[kChunks];
   uint32_t destination[kChunks];
-  bool valid[kChunks];
+  int bytes_left[kChunks];  // of the row, from the chunk on; rows end with whole chunks
 #pragma unroll
   for (int i = 0; i < kChunks; ++i) {
     const int chunk = thread + i * kLoaderThreads;
     const int token = chunk / 8;
     const int row = token < Tile::kTokens ? row_of(token) : -1;
-    valid[i] = row >= 0;
-    source[i] = rows.values + (valid[i] ? row * rows.stride : 0) +
-                static_cast<int64_t>(range.first_block) * kScaleBlock + chunk % 8 * 16;
+    const int64_t offset = int64_t{range.first_block} * kAtomRowBytes + chunk % 8 * 16;
+    bytes_left[i] = row < 0 ? 0 : static_cast<int>(rows.row_bytes - offset);
+    source[i] =
+        static_cast<const unsigned char*>(rows.values) + (row < 0 ? 0 : row * rows.stride) + offset;
     destination[i] = SwizzledOffset(token, chunk % 8 * 16);
   }
-  const int scale_row = thread < Tile::kTokens ? row_of(thread) : -1;
-  const float* scale_source = rows.scales + (scale_row >= 0 ? scale_row : 0) +
-                              static_cast<int64_t>(range.first_block) * rows.scale_stride;
+  constexpr bool kScaled = Tile::kElementBytes == 1;
+  const int scale_row = kScaled && thread < Tile::kTokens ? row_of(thread) : -1;
+  const float* scale_source = nullptr;
+  if constexpr (kScaled) {
+    scale_source = rows.scales + max(scale_row, 0) + int64_t{range.first_block} * rows.scale_stride;
+  }
 
   for (int visit = 0; visit < range.num_blocks + kLag; ++visit) {
     if (visit < range.num_blocks) {
@@ -153,15 +159,18 @@ __device__ __forceinline__ void LoadVisits(const GemmShared<Tile>& shared,
 #pragma unroll
       for (int i = 0; i < kChunks; ++i) {
         if (thread + i * kLoaderThreads < Tile::kTokens * 8) {
-          CopyAsync16(tokens + destination[i], source[i], valid[i]);
+          CopyAsync16(tokens + destination[i], source[i], bytes_left[i] > 0);
         }
-        source[i] += kScaleBlock;
+        source[i] += kAtomRowBytes;
+        bytes_left[i] -= kAtomRowBytes;
       }
-      if (thread < Tile::kTokens) {
-        CopyAsync4(SharedAddress(shared.token_scales(stage) + thread), scale_source,
-                   scale_row >= 0);
+      if constexpr (kScaled) {
+        if (thread < Tile::kTokens) {
+          CopyAsync4(SharedAddress(shared.token_scales(stage) + thread), scale_source,
+                     scale_row >= 0);
+        }
+        scale_source += rows.scale_stride;
       }
-      scale_source += rows.scale_stride;
     }
     CommitCopies();
     if (visit >= kLag) {
@@ -235,6 +244,35 @@ __device__ __forceinline__ void MultiplyVisits(const GemmShared<Tile>& shared, i
   }
 }
 
+// The same in bfloat16: the tensor cores' own float32 sums run on from visit to visit.
+template <class Tile>
+__device__ __forceinline__ void MultiplyBf16Visits(
+    const GemmShared<Tile>& shared, int num_visits,
+    float (&total)[Tile::kSubTiles][Tile::kTokens / 2]) {
+  static_assert(Tile::kSubTiles == 1 && Tile::kElementBytes == 2);
+  const int warpgroup = threadIdx.x / 128;
+#pragma unroll
+  for (int i = 0; i < Tile::kTokens / 2; ++i) total[0][i] = 0.0f;
+  for (int visit = 0; visit < num_visits; ++visit) {
+    const int stage = visit % Tile::kStages;
+    WaitBarrier(shared.full(stage), (visit / Tile::kStages) & 1);
+    const uint64_t b = KMajorDescriptor(SharedAddress(shared.tokens(stage)));
+    const uint64_t a =
+        KMajorDescriptor(SharedAddress(shared.weights(stage)) + warpgroup * 64 * kAtomRowBytes);
+    PinRegisters(total[0]);
+    FenceProducts();
+#pragma unroll
+    for (int step = 0; step < Tile::kBlockElements / 16; ++step) {
+      MultiplyBf16<false>(total[0], a + 2 * step, b + 2 * step, true);
+    }
+    CommitProducts();
+    WaitProducts<0>();
+    PinRegisters(total[0]);
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) Arrive(shared.empty(stage));
+  }
+}
+
 // Writes the thread's sums to partial()[token][row of the tile]. Behind a __syncthreads after the
 // last product.
 template <class Tile>
@@ -272,6 +310,62 @@ __device__ __forceinline__ float4 SumSplits(const GemmShared<Tile>& shared, int 
     }
   }
   return sum;
+}
+
+// A product's output [tokens, n], rows `stride` elements apart.
+struct GemmOutput {
+  void* data;
+  int64_t stride;
+  int n;
+  bool is_float;  // else bfloat16
+};
+
+// Stores four neighbouring outputs of one token from column `column` (a multiple of 4) on, those
+// below n.
+__device__ __forceinline__ void StoreOutputs(const GemmOutput& output, int64_t token, int column,
+                                             float4 v) {
+  const int64_t offset = token * output.stride + column;
+  const float values[4] = {v.x, v.y, v.z, v.w};
+  const bool whole = column + 4 <= output.n && output.stride % 4 == 0;
+  if (output.is_float) {
+    float* out = static_cast<float*>(output.data) + offset;
+    if (whole && reinterpret_cast<uintptr_t>(output.data) % 16 == 0) {
+      *reinterpret_cast<float4*>(out) = v;
+      return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (column + i < output.n) out[i] = values[i];
+    }
+    return;
+  }
+  __nv_bfloat16* out = static_cast<__nv_bfloat16*>(output.data) + offset;
+  if (whole && reinterpret_cast<uintptr_t>(output.data) % 8 == 0) {
+    *reinterpret_cast<uint2*>(out) = make_uint2(PackBf16(v.x, v.y), PackBf16(v.z, v.w));
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if (column + i < output.n) out[i] = __float2bfloat16_rn(values[i]);
+  }
+}
+
+// Writes the cluster's tile: each block its part of the quads, summed over the splits. Tokens
+// first_token + t < m, columns first_row + r. Between two SyncCluster.
+template <class Tile>
+__device__ __forceinline__ void StoreTile(const GemmShared<Tile>& shared, const GemmOutput& output,
+                                          int splits, int rank, int first_token, int m,
+                                          int first_row) {
+  constexpr int kQuads = Tile::kTokens * Tile::kRows / 4;
+  for (int i = PartBegin(kQuads, splits, rank) + threadIdx.x;
+       i < PartBegin(kQuads, splits, rank + 1); i += kGemmThreads) {
+    const int token = i / (Tile::kRows / 4);
+    const int row = i % (Tile::kRows / 4) * 4;
+    if (first_token + token < m && first_row + row < output.n) {
+      StoreOutputs(output, first_token + token, first_row + row,
+                   SumSplits(shared, splits, token, row));
+    }
+  }
 }
 
 }  // namespace baton::kernels::cuda

@@ -97,7 +97,8 @@ __device__ __forceinline__ void GateUp(const ExpertGemmArgs& args, int splits) {
   const int slots = args.rows.top_k + (args.rows.shared ? 1 : 0);
   MultiplyExpert(
       shared, WeightBoxes<Tile>{&args.gate_up, {first_row, first_row + args.intermediate}},
-      TokenRows{args.x, args.x_stride, args.x_scales, args.x_scale_stride}, range, [&](int t) {
+      TokenRows{args.x, args.x_stride, args.hidden, args.x_scales, args.x_scale_stride}, range,
+      [&](int t) {
         return t < tile.num_rows ? args.rows.pair_of_row[tile.first_row + t] / slots : -1;
       });
   StoreInner(shared, args, tile, unit, splits, rank);
@@ -125,10 +126,10 @@ __device__ __forceinline__ void Down(const ExpertGemmArgs& args, int splits) {
   }
   __syncthreads();
   const int first_row = static_cast<int>(block_row) * kScaleBlock;
-  MultiplyExpert(
-      shared, WeightBoxes<Tile>{&args.down, {first_row, first_row + kScaleBlock}},
-      TokenRows{args.inner, args.intermediate, args.inner_scales, args.inner_scale_stride}, range,
-      [&](int t) { return t < tile.num_rows ? tile.first_row + t : -1; });
+  MultiplyExpert(shared, WeightBoxes<Tile>{&args.down, {first_row, first_row + kScaleBlock}},
+                 TokenRows{args.inner, args.intermediate, args.intermediate, args.inner_scales,
+                           args.inner_scale_stride},
+                 range, [&](int t) { return t < tile.num_rows ? tile.first_row + t : -1; });
   constexpr int kQuads = Tile::kTokens * Tile::kRows / 4;
   for (int i = PartBegin(kQuads, splits, rank) + threadIdx.x;
        i < PartBegin(kQuads, splits, rank + 1); i += kGemmThreads) {

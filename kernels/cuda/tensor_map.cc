@@ -42,6 +42,15 @@ MatrixForCopy WeightForCopy(const void* values, int64_t n, int64_t k) {
           .box_rows = kWeightBoxRows};
 }
 
+MatrixForCopy Bf16WeightForCopy(const void* values, int64_t n, int64_t k) {
+  return {.data = values,
+          .rows = n,
+          .columns = k,
+          .row_bytes = 2 * k,
+          .element_bytes = 2,
+          .box_rows = kWeightBoxRows};
+}
+
 MatrixForCopy KvForCopy(const void* pages, int64_t tokens, int64_t row_bytes) {
   return {.data = pages,
           .rows = tokens,

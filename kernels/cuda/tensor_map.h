@@ -25,6 +25,8 @@ cudaError_t EncodeTensorMap(const MatrixForCopy& matrix, CUtensorMap* map);
 // The maps that the kernels expect.
 // A weight [n, k] FP8 for LaunchBlockGemm, or all experts' [experts * rows, k] for the grouped one.
 MatrixForCopy WeightForCopy(const void* values, int64_t n, int64_t k);
+// A weight [n, k] bfloat16 for LaunchBf16Gemm, or all heads' [heads * n, k].
+MatrixForCopy Bf16WeightForCopy(const void* values, int64_t n, int64_t k);
 // A layer's cache [tokens, 576] bfloat16 for LaunchMlaAttention.
 MatrixForCopy KvForCopy(const void* pages, int64_t tokens, int64_t row_bytes);
 

@@ -40,12 +40,15 @@ BATON_HOST_DEVICE constexpr int TokenTile(int tokens) {
 //   token scales  [stages][kTokens]       float32
 //   weight scales [2][kMaxSplitBlocks]    float32, a row of blocks per warpgroup
 //   full, empty   [stages] each           barriers
+// In bfloat16 a stage is 64 elements along k, in the same 128 bytes, and there are no scales.
 // After the last product the first bytes hold the partial sums [kTokens][rows + 4] in float32.
-template <int kTokensOfTile, int kSubTilesOfTile, int kStagesOfTile>
+template <int kTokensOfTile, int kSubTilesOfTile, int kStagesOfTile, int kElementBytesOfTile = 1>
 struct GemmTile {
   static constexpr int kTokens = kTokensOfTile;
   static constexpr int kSubTiles = kSubTilesOfTile;
   static constexpr int kStages = kStagesOfTile;
+  static constexpr int kElementBytes = kElementBytesOfTile;
+  static constexpr int kBlockElements = kAtomRowBytes / kElementBytes;  // of a stage, along k
   static constexpr int kRows = 128 * kSubTiles;
   static constexpr int kBoxRows = kWeightBoxRows;
   static constexpr int kBoxes = kRows / kBoxRows;
@@ -85,6 +88,10 @@ BATON_HOST_DEVICE constexpr int PartialIndex(int thread, int sub, int index) {
 // Dense products: two blocks fit on a multiprocessor.
 template <int kTokens>
 using DenseTile = GemmTile<kTokens, 1, kTokens <= 16 ? 5 : 4>;
+
+// Dense products in bfloat16.
+template <int kTokens>
+using Bf16Tile = GemmTile<kTokens, 1, kTokens <= 16 ? 5 : 4, 2>;
 
 // Products of experts (gate and up side by side; down): 256 rows.
 template <int kTokens>

@@ -30,6 +30,10 @@ void ForEachTile(Visit visit) {
   visit(DenseTile<16>());
   visit(DenseTile<32>());
   visit(DenseTile<64>());
+  visit(Bf16Tile<8>());
+  visit(Bf16Tile<16>());
+  visit(Bf16Tile<32>());
+  visit(Bf16Tile<64>());
   visit(ExpertTile<8>());
   visit(ExpertTile<16>());
   visit(ExpertTile<32>());
@@ -41,6 +45,17 @@ TEST(BlockGemmPlan, SplitsOfEveryWeightAreFixed) {
     EXPECT_EQ(NumSplits(CeilDiv(c.n, DenseTile<8>::kRows), c.k / kScaleBlock), c.splits) << c.name;
     EXPECT_LE(CeilDiv(c.k / kScaleBlock, c.splits), kMaxSplitBlocks) << c.name;
   }
+}
+
+TEST(BlockGemmPlan, Bf16SplitsCountHeads) {
+  const auto splits = [](int n, int k, int heads) {
+    return NumSplits(CeilDiv(n, Bf16Tile<8>::kRows) * heads,
+                     CeilDiv(k, Bf16Tile<8>::kBlockElements));
+  };
+  EXPECT_EQ(splits(256, 7168, 1), 8);    // router
+  EXPECT_EQ(splits(16160, 7168, 1), 2);  // logits of one of 8 ranks
+  EXPECT_EQ(splits(512, 128, 16), 1);    // queries into the latent space
+  EXPECT_EQ(splits(128, 512, 16), 4);    // and values out of it
 }
 
 TEST(BlockGemmPlan, EverySplitHasWork) {
@@ -92,6 +107,7 @@ TEST(BlockGemmPlan, TilesOfSharedMemoryAreAligned) {
     EXPECT_EQ(Tile::kPartialPitch % 4, 0);
     EXPECT_EQ(Tile::kBoxes * Tile::kBoxRows, Tile::kRows);
     EXPECT_LE(Tile::kBoxRows, 256);
+    EXPECT_EQ(Tile::kBlockElements * Tile::kElementBytes, kAtomRowBytes);
   });
 }
 
