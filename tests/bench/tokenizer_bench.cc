@@ -1,5 +1,7 @@
 // Speed of the text side with DeepSeek's tokenizer: loading, encoding, detokenizing, templates.
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -73,15 +75,15 @@ BENCHMARK_CAPTURE(Encode, blanks, Repeated(" "))->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Encode, digits, Repeated("1234567890"))->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Encode, short_question, "What is 17 + 25?")->Unit(benchmark::kMicrosecond);
 
-void Detokenize(benchmark::State& state) {
-  const std::vector<uint32_t> ids = DeepSeekTokenizer().Encode(English()).value();
+void Detokenize(benchmark::State& state, const std::string& text) {
+  const std::vector<uint32_t> ids = DeepSeekTokenizer().Encode(text).value();
   for (auto _ : state) {
     IncrementalDetokenizer detokenizer(DeepSeekTokenizer(), {});
     for (const uint32_t id : ids) benchmark::DoNotOptimize(detokenizer.Push(id));
   }
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * ids.size()));
 }
-BENCHMARK(Detokenize)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Detokenize, english, English())->Unit(benchmark::kMillisecond);
 
 void RenderTemplate(benchmark::State& state) {
   const auto chat_template =
@@ -95,7 +97,26 @@ void RenderTemplate(benchmark::State& state) {
 }
 BENCHMARK(RenderTemplate)->Arg(1)->Arg(101)->Unit(benchmark::kMicrosecond);
 
+// The texts in the folder that TOKENIZER_BENCH_TEXTS names: for compare_tokenizers.py.
+void RegisterFiles() {
+  const char* const folder = std::getenv("TOKENIZER_BENCH_TEXTS");
+  if (folder == nullptr) return;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    const std::string name = file.path().filename();
+    const std::string text = ReadAll(file.path());
+    benchmark::RegisterBenchmark(("EncodeFile/" + name).c_str(),
+                                 [text](benchmark::State& state) { Encode(state, text); });
+    benchmark::RegisterBenchmark(("DetokenizeFile/" + name).c_str(),
+                                 [text](benchmark::State& state) { Detokenize(state, text); });
+  }
+}
+
 }  // namespace
 }  // namespace baton
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  baton::RegisterFiles();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+}
