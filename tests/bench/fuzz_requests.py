@@ -35,6 +35,8 @@ SEEDS = [
         {"role": "assistant", "content": None, "tool_calls": [
             {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "c", "content": "1"}]}),
+    ("/v1/chat/completions", {**CHAT, "max_tokens": 3, "bad_words": ["x", " y z", "</think>"],
+                              "thinking_token_budget": 1, "ignore_eos": True}),
     ("/v1/chat/completions/batch", {"messages": [CHAT["messages"]], "max_tokens": 1}),
     ("/v1/completions", {"prompt": [[5, 6], [7]], "max_tokens": 1, "echo": True, "logprobs": 1,
                          "stop_token_ids": [4], "allowed_token_ids": [5, 6], "min_tokens": 1}),

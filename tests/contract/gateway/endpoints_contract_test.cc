@@ -164,6 +164,17 @@ TEST_F(EndpointsContract, AFailureInMessagesIsAnEventOfItsOwnKind) {
   EXPECT_EQ(json::parse(response.Events().back())["error"]["type"], "api_error");
 }
 
+TEST_F(EndpointsContract, MessagesThinkNoLongerThanTheirBudget) {
+  Serve();
+  Answer("x");
+  const TestHttpResponse response =
+      Post("/v1/messages", {{"messages", {{{"role", "user"}, {"content", "Hi"}}}},
+                            {"max_tokens", 20},
+                            {"thinking", {{"type", "enabled"}, {"budget_tokens", 12}}}});
+  EXPECT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(scheduler().requests().back().sampling().reasoning_budget().num_tokens(), 12u);
+}
+
 TEST_F(EndpointsContract, ResponsesAnswersInItems) {
   Serve();
   Answer("Hm.</think>42");

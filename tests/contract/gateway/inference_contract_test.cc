@@ -269,6 +269,24 @@ TEST_F(InferenceContract, WholeAnswersFailAndAreCancelledLikeStreams) {
   EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
 }
 
+TEST_F(InferenceContract, WordsAndReasoningAreLimitedLikeThoseOfHttp) {
+  Start();
+  v1::GenerateRequest request = ChatRequest();
+  request.add_bad_words(" fox");
+  request.set_thinking_token_budget(4);
+  Answer("x");
+  ASSERT_TRUE(Generate(request).status.ok());
+  const v1::SamplingParams sampling = scheduler().requests().back().sampling();
+  ASSERT_EQ(sampling.banned_sequences_size(), 2);
+  const auto& spaced = sampling.banned_sequences(
+      Text({sampling.banned_sequences(0).token_ids(0)}).starts_with(" ") ? 0 : 1);
+  EXPECT_EQ(Text({spaced.token_ids().begin(), spaced.token_ids().end()}), " fox");
+  EXPECT_EQ(sampling.reasoning_budget().num_tokens(), 4u);
+  EXPECT_EQ(sampling.reasoning_budget().end_token_id(), Tokens("</think>").at(0));
+  request.set_thinking_token_budget(1u << 31);
+  EXPECT_EQ(Generate(request).status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_F(InferenceContract, AWholeAnswerHasABound) {
   Start([](GatewayConfig& config) { config.max_whole_answer_bytes = 2000; });
   v1::GenerateRequest request = TokenRequest(500);
