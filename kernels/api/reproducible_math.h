@@ -10,6 +10,13 @@
 #include <cmath>
 #include <cstdint>
 
+// The same steps are compiled for a device that nvcc compiles for.
+#ifdef __CUDACC__
+#define BATON_HOST_DEVICE __host__ __device__
+#else
+#define BATON_HOST_DEVICE
+#endif
+
 namespace baton::kernels {
 
 namespace math {
@@ -22,13 +29,13 @@ inline constexpr uint32_t kRoundingShiftBits = 0x4b400000u;
 inline constexpr float kLn2High = 0.693359375f;  // 9 bits: n x kLn2High is exact
 inline constexpr float kLn2Low = -2.12194440e-4f;
 inline constexpr int kNumExpCoefficients = 6;
-inline constexpr float kExpCoefficients[kNumExpCoefficients] = {1.9875691500e-4f, 1.3981999507e-3f,
-                                                                8.3334519073e-3f, 4.1665795894e-2f,
-                                                                1.6666665459e-1f, 5.0000001201e-1f};
+inline constexpr std::array<float, kNumExpCoefficients> kExpCoefficients = {
+    1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+    4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
 // log(1 + f) = f - f^2 / 2 + f^3 P(f) for 1 + f in [sqrt(1/2), sqrt(2)).
 inline constexpr uint32_t kSqrtHalfBits = 0x3f3504f3u;
 inline constexpr int kNumLogCoefficients = 9;
-inline constexpr float kLogCoefficients[kNumLogCoefficients] = {
+inline constexpr std::array<float, kNumLogCoefficients> kLogCoefficients = {
     7.0376836292e-2f,  -1.1514610310e-1f, 1.1676998740e-1f,  -1.2420140846e-1f, 1.4249322787e-1f,
     -1.6668057665e-1f, 2.0000714765e-1f,  -2.4999993993e-1f, 3.3333331174e-1f};
 // 1 - u below this takes the branch that keeps u near 1 exact.
@@ -46,15 +53,16 @@ inline constexpr float kLargestGumbel = 22.2f;  // above all values of GumbelFro
 }  // namespace math
 
 // e^x for x <= 0; 0 below kExpCutoff; NaN stays NaN. Error below 2 ulp.
-inline float ExpNonPositive(float x) {
+BATON_HOST_DEVICE inline float ExpNonPositive(float x) {
   if (x < math::kExpCutoff) return 0.0f;
   const float shifted = std::fma(x, math::kLog2E, math::kRoundingShift);
   const float n = shifted - math::kRoundingShift;
   float r = std::fma(n, -math::kLn2High, x);
   r = std::fma(n, -math::kLn2Low, r);
-  float p = math::kExpCoefficients[0];
+  constexpr auto kCoefficients = math::kExpCoefficients;
+  float p = kCoefficients[0];
   for (int i = 1; i < math::kNumExpCoefficients; ++i) {
-    p = std::fma(p, r, math::kExpCoefficients[i]);
+    p = std::fma(p, r, kCoefficients[i]);
   }
   p = std::fma(p, r * r, r) + 1.0f;
   const uint32_t exponent = std::bit_cast<uint32_t>(shifted) - math::kRoundingShiftBits + 127u;
@@ -62,17 +70,18 @@ inline float ExpNonPositive(float x) {
 }
 
 // 1 / (1 + e^-x).
-inline float Sigmoid(float x) {
+BATON_HOST_DEVICE inline float Sigmoid(float x) {
   const float e = ExpNonPositive(x < 0.0f ? x : -x);
   return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
 // log(1 + f) + exponent x ln 2.
-inline float LogOfParts(float f, float exponent) {
+BATON_HOST_DEVICE inline float LogOfParts(float f, float exponent) {
   const float z = f * f;
-  float p = math::kLogCoefficients[0];
+  constexpr auto kCoefficients = math::kLogCoefficients;
+  float p = kCoefficients[0];
   for (int i = 1; i < math::kNumLogCoefficients; ++i) {
-    p = std::fma(p, f, math::kLogCoefficients[i]);
+    p = std::fma(p, f, kCoefficients[i]);
   }
   float y = p * (f * z);
   y = std::fma(exponent, math::kLn2Low, y);
@@ -81,7 +90,7 @@ inline float LogOfParts(float f, float exponent) {
 }
 
 // Natural logarithm of a positive normal number. Error below 2 ulp.
-inline float LogPositive(float x) {
+BATON_HOST_DEVICE inline float LogPositive(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
   const int32_t exponent = static_cast<int32_t>(bits - math::kSqrtHalfBits) >> 23;
   const float mantissa = std::bit_cast<float>(bits - (static_cast<uint32_t>(exponent) << 23));
@@ -89,8 +98,8 @@ inline float LogPositive(float x) {
 }
 
 // Philox4x32-10: four random words that depend on counter and key alone.
-inline std::array<uint32_t, 4> Philox(std::array<uint32_t, 4> counter,
-                                      std::array<uint32_t, 2> key) {
+BATON_HOST_DEVICE inline std::array<uint32_t, 4> Philox(std::array<uint32_t, 4> counter,
+                                                        std::array<uint32_t, 2> key) {
   for (int round = 0; round < math::kPhiloxRounds; ++round) {
     const uint64_t product0 = uint64_t{math::kPhiloxMultiplier0} * counter[0];
     const uint64_t product1 = uint64_t{math::kPhiloxMultiplier1} * counter[2];
@@ -105,7 +114,7 @@ inline std::array<uint32_t, 4> Philox(std::array<uint32_t, 4> counter,
 
 // -log(-log(u)), u uniform in (0, 1) from the upper 31 bits of `bits`, fine-grained near 1, where
 // large noise comes from. Range [-3.1, 22.2].
-inline float GumbelFromBits(uint32_t bits) {
+BATON_HOST_DEVICE inline float GumbelFromBits(uint32_t bits) {
   const int32_t half = static_cast<int32_t>(bits >> 1);
   const float complement = (static_cast<float>(half) + 0.5f) * math::kTwoToMinus31;  // 1 - u
   float exponential;
@@ -120,7 +129,7 @@ inline float GumbelFromBits(uint32_t bits) {
 
 // The noise of one token at one position of the sequence with this seed: word token_id % 4 of
 // Philox(counter {token_id / 4, position, 0, 0}, key {low, high half of seed}).
-inline float GumbelNoise(uint64_t seed, uint32_t position, uint32_t token_id) {
+BATON_HOST_DEVICE inline float GumbelNoise(uint64_t seed, uint32_t position, uint32_t token_id) {
   const std::array<uint32_t, 4> words =
       Philox({token_id / 4, position, 0, 0},
              {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
@@ -132,7 +141,7 @@ inline float GumbelNoise(uint64_t seed, uint32_t position, uint32_t token_id) {
 inline constexpr float kMassOne = 0x1p40f;
 
 // Mass of a token whose logit is `difference` (<= 0) below the largest.
-inline uint64_t SoftmaxMass(float difference) {
+BATON_HOST_DEVICE inline uint64_t SoftmaxMass(float difference) {
   return static_cast<uint64_t>(ExpNonPositive(difference) * kMassOne);
 }
 

@@ -7,6 +7,7 @@
 #include "common/status/status_macros.h"
 #include "common/transport/transport.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/reference/reference_backend.h"
 #include "services/stage_worker/stage_config.h"
 #include "services/stage_worker/stage_server.h"
@@ -24,8 +25,13 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const StageConfig&
     }
     return kernels::CreateCpuBackend(options);
   }
+  if (config.stage.backend == "cuda") {
+    absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = kernels::CreateCudaBackend();
+    if (!backend.ok()) return Annotate(backend.status(), "--device=cuda");
+    return backend;
+  }
   return absl::InvalidArgumentError(
-      absl::StrCat("--backend is \"", config.stage.backend, "\"; there is: cpu, reference"));
+      absl::StrCat("--backend is \"", config.stage.backend, "\"; there is: cpu, cuda, reference"));
 }
 
 absl::Status Run() {

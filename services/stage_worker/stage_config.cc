@@ -23,11 +23,14 @@ ABSL_FLAG(int, stage_index, -1,
 ABSL_FLAG(bool, leader_is_stage, false,
           "the leader of the LeaderWorkerSet runs stage 0; otherwise its first worker does");
 ABSL_FLAG(int, tensor_parallel_size, 1, "ranks of this stage");
-ABSL_FLAG(int, num_devices, 0,
-          "devices that the ranks are spread over; 0: one each where there is a core for each, "
-          "else one for all");
+ABSL_FLAG(
+    int, num_devices, 0,
+    "devices that the ranks are spread over; 0: one each on GPUs, and on CPUs where there is a "
+    "core for each, else one for all");
 ABSL_FLAG(int, cpu_threads, 0, "threads of this stage, shared by its ranks; 0: one per core");
-ABSL_FLAG(std::string, backend, "cpu", "kernels: cpu or reference");
+ABSL_FLAG(std::string, device, "auto",
+          "where the stage computes: cpu, or cuda for NVIDIA GPUs; auto: cpu");
+ABSL_FLAG(std::string, backend, "", "kernels: cpu, cuda or reference; empty: those of --device");
 ABSL_FLAG(
     std::string, cpu_variant, "",
     "instructions of the cpu backend: portable, avx2, avx512, avx512_bf16 or amx_bf16; empty: "
@@ -94,6 +97,22 @@ absl::StatusOr<std::optional<uint32_t>> StageIndex(const PodPlace& place) {
   return StageOfPod(place, absl::GetFlag(FLAGS_leader_is_stage));
 }
 
+// The kernels that --device and --backend ask for.
+absl::StatusOr<std::string> BackendName() {
+  const std::string device = absl::GetFlag(FLAGS_device);
+  const std::string backend = absl::GetFlag(FLAGS_backend);
+  if (device != "auto" && device != "cpu" && device != "cuda") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--device is \"", device, "\"; there is: auto, cpu, cuda"));
+  }
+  if (backend.empty()) return device == "cuda" ? "cuda" : "cpu";
+  if (device != "auto" && (device == "cuda") != (backend == "cuda")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--backend=", backend, " does not run on --device=", device));
+  }
+  return backend;
+}
+
 // Cores that this process may use.
 int NumCores() {
   cpu_set_t set;
@@ -148,12 +167,15 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
   ASSIGN_OR_RETURN(stage.stage_index, StageIndex(config.place));
   stage.num_ranks = absl::GetFlag(FLAGS_tensor_parallel_size);
   stage.num_devices = absl::GetFlag(FLAGS_num_devices);
-  if (stage.num_devices == 0) stage.num_devices = DefaultDevices(stage.num_ranks, NumCores());
+  ASSIGN_OR_RETURN(stage.backend, BackendName());
+  if (stage.num_devices == 0) {
+    stage.num_devices =
+        stage.backend == "cuda" ? stage.num_ranks : DefaultDevices(stage.num_ranks, NumCores());
+  }
   ASSIGN_OR_RETURN(stage.memory_bytes,
                    BytesFlag("memory-bytes", absl::GetFlag(FLAGS_memory_bytes)));
   ASSIGN_OR_RETURN(stage.kv_cache_bytes,
                    BytesFlag("kv-cache-memory-bytes", absl::GetFlag(FLAGS_kv_cache_memory_bytes)));
-  stage.backend = absl::GetFlag(FLAGS_backend);
   stage.ucx_transports = absl::GetFlag(FLAGS_ucx_transports);
   stage.ucx_net_devices = absl::GetFlag(FLAGS_ucx_net_devices);
   stage.ucx_spin = absl::GetFlag(FLAGS_ucx_spin);

@@ -106,7 +106,8 @@ std::vector<ServeFlag> GroupFlags() {
       {"kv-cache-memory-bytes", kValue, kToStageWorker, "bytes of KV cache per stage"},
       {"memory-bytes", kValue, kToStageWorker, "bytes of memory that a stage may use"},
       {"step-timeout", kValue, kToStageWorker, "a step that takes longer fails its epoch"},
-      {"backend", kValue, kToStageWorker, "kernels: cpu or reference"},
+      {"device", kValue, kToStageWorker, "where stages compute: cpu or cuda; default: cpu"},
+      {"backend", kValue, kToStageWorker, "kernels: cpu, cuda or reference"},
       {"cpu-threads", kValue, kToStageWorker, "threads of a stage, shared by its ranks"},
       {"read-threads", kValue, kToModelLoader, "reads of the checkpoint at a time"},
       {"follow-links", kSwitch, kToModelLoader,
@@ -145,7 +146,7 @@ std::vector<ServeFlag> IgnoredFlags() {
        "max-seq-len-to-capture", "performance-mode"});
   add(kValue, kOneBackend,
       {"attention-backend", "moe-backend", "linear-backend", "all2all-backend", "quantization",
-       "kv-cache-dtype", "block-size", "device"});
+       "kv-cache-dtype", "block-size"});
   add(kSwitch, kOneBackend, {"disable-custom-all-reduce", "numa-bind", "enable-dbo"});
   add(kValue, kOwnLoader,
       {"load-format", "download-dir", "model-loader-extra-config", "safetensors-load-strategy",

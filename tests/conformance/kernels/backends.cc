@@ -5,8 +5,10 @@
 #include "absl/strings/str_cat.h"
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/reference/reference_backend.h"
 #include "tests/conformance/kernels/modelled_tiles.h"
+#include "tests/conformance/kernels/staged_backend.h"
 
 namespace baton::kernels {
 namespace {
@@ -24,10 +26,31 @@ std::unique_ptr<Backend> ModelledTiles(const BackendCase& backend) {
   return created.ok() ? std::move(created).value() : nullptr;
 }
 
+std::unique_ptr<Backend> StagedReference(const BackendCase&) {
+  return StageBackend(CreateReferenceBackend());
+}
+
+std::unique_ptr<Backend> Cuda(const BackendCase&) {
+  auto created = CreateCudaBackend();
+  return created.ok() ? StageBackend(std::move(created).value()) : nullptr;
+}
+
+// Devices that a team of the backend may have on this machine.
+int MostDevices(const BackendCase& backend) {
+  int most = 1;
+  while (most < 8 && backend.create(backend)->CreateTeam(8, most + 1).ok()) ++most;
+  return most;
+}
+
 }  // namespace
 
 std::vector<BackendCase> AllBackends() {
-  std::vector<BackendCase> cases = {{"reference", Reference}};
+  std::vector<BackendCase> cases = {{"reference", Reference},
+                                    {"staged_reference", StagedReference}};
+  if (CreateCudaBackend().ok()) {
+    cases.push_back({"cuda", Cuda});
+    cases.back().most_devices = MostDevices(cases.back());
+  }
   for (CpuVariant variant : AvailableCpuVariants()) {
     for (int threads : {1, 3}) {
       cases.push_back({absl::StrCat("cpu_", Name(variant), "_", threads), Cpu,

@@ -18,11 +18,15 @@ struct BackendCase {
   std::unique_ptr<Backend> (*create)(const BackendCase& backend) = nullptr;
   int variant = 0;
   int num_threads = 1;
+  int most_devices = 8;
+
+  bool is_reference() const { return name == "reference" || name == "staged_reference"; }
 };
 
 inline void PrintTo(const BackendCase& backend, std::ostream* out) { *out << backend.name; }
 
-// The reference, each CPU variant with one and with three threads, and the AMX kernels on modelled
+// The reference, also behind staged copies, which proves those; CUDA behind them where the machine
+// has a device; each CPU variant with one and with three threads, and the AMX kernels on modelled
 // tiles where the machine has the rest of what they need.
 std::vector<BackendCase> AllBackends();
 

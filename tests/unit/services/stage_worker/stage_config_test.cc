@@ -9,6 +9,8 @@
 #include "gtest/gtest.h"
 
 ABSL_DECLARE_FLAG(std::string, scheduler);
+ABSL_DECLARE_FLAG(std::string, backend);
+ABSL_DECLARE_FLAG(std::string, device);
 ABSL_DECLARE_FLAG(std::string, kv_cache_memory_bytes);
 ABSL_DECLARE_FLAG(int, tensor_parallel_size);
 ABSL_DECLARE_FLAG(int, num_devices);
@@ -104,6 +106,30 @@ TEST_F(ReadStageConfigFlags, TakesTheStageFromThePodsPlaceInItsGroup) {
   ExpectRefusal("LWS_WORKER_INDEX is 3");
   unsetenv("LWS_GROUP_SIZE");
   unsetenv("LWS_WORKER_INDEX");
+}
+
+TEST_F(ReadStageConfigFlags, ComputeOnTheCpuUnlessToldOtherwise) {
+  EXPECT_EQ(ReadStageConfig()->stage.backend, "cpu");
+  absl::SetFlag(&FLAGS_device, "cpu");
+  EXPECT_EQ(ReadStageConfig()->stage.backend, "cpu");
+  absl::SetFlag(&FLAGS_backend, "reference");
+  EXPECT_EQ(ReadStageConfig()->stage.backend, "reference");
+}
+
+TEST_F(ReadStageConfigFlags, GiveEachRankAGpuOfItsOwn) {
+  absl::SetFlag(&FLAGS_device, "cuda");
+  absl::SetFlag(&FLAGS_tensor_parallel_size, 8);
+  const auto config = ReadStageConfig();
+  EXPECT_EQ(config->stage.backend, "cuda");
+  EXPECT_EQ(config->stage.num_devices, 8);
+}
+
+TEST_F(ReadStageConfigFlags, RefuseUnknownDevicesAndBackendsOfOthers) {
+  absl::SetFlag(&FLAGS_device, "tpu");
+  ExpectRefusal("--device");
+  absl::SetFlag(&FLAGS_device, "cuda");
+  absl::SetFlag(&FLAGS_backend, "reference");
+  ExpectRefusal("--backend");
 }
 
 }  // namespace

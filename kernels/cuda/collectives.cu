@@ -1,0 +1,213 @@
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/log/check.h"
+#include "kernels/cuda/collectives.h"
+#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/peer_exchange.cuh"
+
+namespace baton::kernels::cuda {
+namespace {
+
+constexpr int kLocalThreads = 256;
+
+// One device holds all ranks: nobody to wait for.
+__global__ void __launch_bounds__(kLocalThreads)
+    SumLocalKernel(LocalParts<float> parts, int num_parts, PartRows<float> out, int64_t count) {
+  const int64_t e = int64_t{blockIdx.x} * kLocalThreads + threadIdx.x;
+  if (e >= count) return;
+  float sum = parts.rank[0].at(e);
+  for (int i = 1; i < num_parts; ++i) sum += parts.rank[i].at(e);
+  out.at(e) = sum;
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kLocalThreads)
+    GatherLocalKernel(LocalParts<T> parts, int num_parts, T* out, int64_t out_stride,
+                      int64_t columns, int64_t count) {
+  const int64_t e = int64_t{blockIdx.x} * kLocalThreads + threadIdx.x;
+  if (e >= count) return;
+  for (int i = 0; i < num_parts; ++i) {
+    out[e / columns * out_stride + i * columns + e % columns] = parts.rank[i].at(e);
+  }
+}
+
+__global__ void __launch_bounds__(kExchangeThreads)
+    SumPartsKernel(ExchangeView view, LocalParts<float> local, PartRows<float> out, int64_t first,
+                   int64_t count) {
+  SumPartsBody(view, local, out, first, count, static_cast<int>(blockIdx.x));
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kExchangeThreads)
+    GatherPartsKernel(ExchangeView view, LocalParts<T> local, T* out, int64_t out_stride,
+                      int64_t columns, int64_t first, int64_t count) {
+  GatherPartsBody(view, local, out, out_stride, columns, first, count,
+                  static_cast<int>(blockIdx.x));
+}
+
+template <typename T>
+LocalParts<T> PartsOf(std::span<const TensorView> views) {
+  BATON_CHECK(!views.empty() && views.size() <= static_cast<size_t>(kMostRanks));
+  LocalParts<T> parts = {};
+  for (size_t i = 0; i < views.size(); ++i) {
+    BATON_CHECK(views[i].rows == views[0].rows && views[i].columns == views[0].columns);
+    parts.rank[i] = {static_cast<const T*>(views[i].data), views[i].columns, views[i].row_stride};
+  }
+  return parts;
+}
+
+unsigned LocalBlocks(int64_t count) {
+  return static_cast<unsigned>((count + kLocalThreads - 1) / kLocalThreads);
+}
+
+// What the ends of a team share.
+struct ExchangeMemory {
+  std::vector<std::unique_ptr<CudaBuffer>> buffers;
+};
+
+class CudaCollectives final : public Collectives {
+ public:
+  CudaCollectives(int device, cudaStream_t stream, const ExchangeView& view,
+                  std::shared_ptr<ExchangeMemory> memory)
+      : device_(device), stream_(stream), view_(view), memory_(std::move(memory)) {}
+
+  void AllReduceSum(std::span<const TensorView> local_partials, TensorView out) override {
+    CheckCuda(cudaSetDevice(device_), "choosing the device");
+    const auto parts = PartsOf<float>(local_partials);
+    const int64_t count = out.num_elements();
+    BATON_CHECK(out.type == DataType::kFloat32 && local_partials[0].num_elements() == count);
+    const PartRows<float> rows = {static_cast<float*>(out.data), out.columns, out.row_stride};
+    if (count == 0) return;
+    if (view_.num_devices == 1) {
+      SumLocalKernel<<<LocalBlocks(count), kLocalThreads, 0, stream_>>>(
+          parts, static_cast<int>(local_partials.size()), rows, count);
+    } else {
+      for (int64_t first = 0; first < count; first += kExchangeFloats) {
+        SumPartsKernel<<<kExchangeBlocks, kExchangeThreads, 0, stream_>>>(
+            view_, parts, rows, first, std::min(kExchangeFloats, count - first));
+      }
+    }
+    CheckCuda(cudaGetLastError(), "AllReduceSum");
+  }
+
+  void AllGatherColumns(std::span<const TensorView> local_shards, TensorView out) override {
+    CheckCuda(cudaSetDevice(device_), "choosing the device");
+    BATON_CHECK(out.columns == view_.num_ranks * local_shards[0].columns &&
+                out.rows == local_shards[0].rows && out.type == local_shards[0].type);
+    if (SizeOf(out.type) == 4) {
+      Gather<uint32_t>(local_shards, out);
+    } else {
+      Gather<uint16_t>(local_shards, out);
+    }
+    CheckCuda(cudaGetLastError(), "AllGatherColumns");
+  }
+
+ private:
+  template <typename T>
+  void Gather(std::span<const TensorView> shards, const TensorView& out) {
+    const auto parts = PartsOf<T>(shards);
+    const int64_t count = shards[0].num_elements();
+    const int64_t columns = shards[0].columns;
+    T* data = static_cast<T*>(out.data);
+    if (count == 0) return;
+    if (view_.num_devices == 1) {
+      GatherLocalKernel<T><<<LocalBlocks(count), kLocalThreads, 0, stream_>>>(
+          parts, static_cast<int>(shards.size()), data, out.row_stride, columns, count);
+      return;
+    }
+    for (int64_t first = 0; first < count; first += kExchangeFloats) {
+      GatherPartsKernel<T><<<kExchangeBlocks, kExchangeThreads, 0, stream_>>>(
+          view_, parts, data, out.row_stride, columns, first,
+          std::min(kExchangeFloats, count - first));
+    }
+  }
+
+  const int device_;
+  const cudaStream_t stream_;
+  const ExchangeView view_;
+  const std::shared_ptr<ExchangeMemory> memory_;
+};
+
+absl::Status ConnectPeers(const std::vector<TeamDevice>& devices) {
+  for (const TeamDevice& reader : devices) {
+    if (absl::Status status = ToStatus(cudaSetDevice(reader.device), "choosing the device");
+        !status.ok()) {
+      return status;
+    }
+    for (const TeamDevice& owner : devices) {
+      if (owner.device == reader.device) continue;
+      int can_read = 0;
+      cudaDeviceCanAccessPeer(&can_read, reader.device, owner.device);
+      if (can_read == 0) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            "CUDA device ", reader.device, " cannot read the memory of device ", owner.device));
+      }
+      const cudaError_t error = cudaDeviceEnablePeerAccess(owner.device, 0);
+      if (error == cudaErrorPeerAccessAlreadyEnabled) {
+        cudaGetLastError();
+      } else if (error != cudaSuccess) {
+        return ToStatus(error, absl::StrCat("peer access of CUDA device ", reader.device,
+                                            " to device ", owner.device));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+// One device's exchange memory: parts, flags, counts of calls.
+absl::StatusOr<std::unique_ptr<CudaBuffer>> AllocateExchange(const TeamDevice& device, size_t index,
+                                                             ExchangeView& view) {
+  const int64_t ranks = view.first_rank[index + 1] - view.first_rank[index];
+  const auto part_bytes = static_cast<size_t>(2 * ranks * kExchangeFloats) * sizeof(float);
+  const size_t flag_bytes = size_t{kExchangeBlocks} * kMostDevices * sizeof(uint32_t);
+  CheckCuda(cudaSetDevice(device.device), "choosing the device");
+  absl::StatusOr<std::unique_ptr<CudaBuffer>> memory = CudaBuffer::Create(
+      part_bytes + flag_bytes + kExchangeBlocks * sizeof(uint32_t), device.stream);
+  if (!memory.ok()) return memory;
+  // Peers may write flags as soon as the team stands.
+  CheckCuda(cudaStreamSynchronize(device.stream), "zeroing exchange memory");
+  char* data = static_cast<char*>((*memory)->data());
+  view.parts[index] = reinterpret_cast<float*>(data);
+  view.flags[index] = reinterpret_cast<uint32_t*>(data + part_bytes);
+  return memory;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::unique_ptr<Collectives>>> CreateCollectives(
+    int num_ranks, const std::vector<TeamDevice>& devices) {
+  if (devices.size() > static_cast<size_t>(kMostDevices) || num_ranks > kMostRanks) {
+    return absl::InvalidArgumentError(absl::StrCat(num_ranks, " ranks on ", devices.size(),
+                                                   " devices; a team has at most ", kMostRanks,
+                                                   " on ", kMostDevices));
+  }
+  ExchangeView view;
+  view.num_devices = static_cast<int>(devices.size());
+  view.num_ranks = num_ranks;
+  for (size_t d = 0; d < devices.size(); ++d) view.first_rank[d] = devices[d].first_rank;
+  view.first_rank[devices.size()] = num_ranks;
+  auto memory = std::make_shared<ExchangeMemory>();
+  if (devices.size() > 1) {
+    if (absl::Status status = ConnectPeers(devices); !status.ok()) return status;
+    for (size_t d = 0; d < devices.size(); ++d) {
+      auto buffer = AllocateExchange(devices[d], d, view);
+      if (!buffer.ok()) return buffer.status();
+      memory->buffers.push_back(*std::move(buffer));
+    }
+  }
+  std::vector<std::unique_ptr<Collectives>> ends;
+  for (size_t d = 0; d < devices.size(); ++d) {
+    view.me = static_cast<int>(d);
+    view.calls =
+        view.flags[d] == nullptr ? nullptr : view.flags[d] + kExchangeBlocks * kMostDevices;
+    ends.push_back(
+        std::make_unique<CudaCollectives>(devices[d].device, devices[d].stream, view, memory));
+  }
+  return ends;
+}
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,27 @@
+// Sums and gathers over the ranks of a team whose devices are in one process.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "kernels/api/collectives.h"
+
+namespace baton::kernels::cuda {
+
+struct TeamDevice {
+  int device = 0;  // CUDA's number
+  int first_rank = 0;
+  cudaStream_t stream = nullptr;
+};
+
+// One end per device. A device alone adds up what it has. Several write what they have to memory
+// that the others read directly (NVLink or PCIe peers), and add in rank order: the same bits
+// everywhere. Errors: FailedPrecondition naming two devices that cannot read each other,
+// ResourceExhausted. The ends share memory and die together.
+absl::StatusOr<std::vector<std::unique_ptr<Collectives>>> CreateCollectives(
+    int num_ranks, const std::vector<TeamDevice>& devices);
+
+}  // namespace baton::kernels::cuda

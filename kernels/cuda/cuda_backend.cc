@@ -1,0 +1,59 @@
+#include "kernels/cuda/cuda_backend.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+#include "kernels/cuda/collectives.h"
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/device_probe.h"
+#include "kernels/host/team_split.h"
+
+namespace baton::kernels {
+namespace {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(int num_devices) : num_devices_(num_devices) {}
+
+  absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) override {
+    absl::StatusOr<std::vector<int>> first_ranks = SplitRanks(num_ranks, num_devices);
+    if (!first_ranks.ok()) return first_ranks.status();
+    if (num_devices > num_devices_) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(num_devices, " CUDA devices are wanted; this machine shows ", num_devices_));
+    }
+    Team team;
+    team.name = "cuda";
+    std::vector<cuda::TeamDevice> places;
+    for (int device = 0; device < num_devices; ++device) {
+      const int first = (*first_ranks)[device];
+      const int end = device + 1 < num_devices ? (*first_ranks)[device + 1] : num_ranks;
+      absl::StatusOr<std::unique_ptr<cuda::CudaOps>> ops = cuda::CudaOps::Create(device);
+      if (!ops.ok()) return ops.status();
+      places.push_back({device, first, (*ops)->stream()});
+      team.devices.push_back({first, end - first, *std::move(ops), nullptr});
+    }
+    auto ends = cuda::CreateCollectives(num_ranks, places);
+    if (!ends.ok()) return ends.status();
+    for (size_t device = 0; device < team.devices.size(); ++device) {
+      team.devices[device].collectives = std::move((*ends)[device]);
+    }
+    return team;
+  }
+
+ private:
+  const int num_devices_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend() {
+  absl::StatusOr<int> num_devices = cuda::NumDevices();
+  if (!num_devices.ok()) return num_devices.status();
+  return std::make_unique<CudaBackend>(*num_devices);
+}
+
+}  // namespace baton::kernels

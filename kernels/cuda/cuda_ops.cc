@@ -1,0 +1,176 @@
+#include "kernels/cuda/cuda_ops.h"
+
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/log/check.h"
+#include "common/tensor/aligned_buffer.h"
+#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/cuda_weight.h"
+#include "kernels/cuda/device_probe.h"
+#include "kernels/cuda/embedding.h"
+#include "kernels/cuda/norm.h"
+#include "kernels/cuda/plain/attention.h"
+#include "kernels/cuda/plain/experts.h"
+#include "kernels/cuda/plain/linear.h"
+#include "kernels/cuda/rope.h"
+#include "kernels/cuda/router.h"
+#include "kernels/cuda/token_draws.h"
+
+namespace baton::kernels::cuda {
+namespace {
+
+GatedImage ImagesOf(const FeedForwardWeights& weights) {
+  return {Unpack(weights.gate).image(), Unpack(weights.up).image(), Unpack(weights.down).image()};
+}
+
+}  // namespace
+
+CudaOps::CudaOps(int device, cudaStream_t stream)
+    : device_(device), stream_(stream), scratch_(stream) {}
+
+absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device) {
+  if (absl::Status status = ProbeDevice(device); !status.ok()) return status;
+  cudaStream_t stream = nullptr;
+  absl::Status status = ToStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking),
+                                 absl::StrCat("stream of CUDA device ", device));
+  if (!status.ok()) return status;
+  std::unique_ptr<CudaOps> ops(new CudaOps(device, stream));
+  absl::StatusOr<std::unique_ptr<PinnedRing>> ring = PinnedRing::Create(stream);
+  if (!ring.ok()) return ring.status();
+  ops->ring_ = *std::move(ring);
+  return ops;
+}
+
+CudaOps::~CudaOps() {
+  cudaSetDevice(device_);
+  ring_.reset();
+  cudaStreamDestroy(stream_);
+}
+
+void CudaOps::UseDevice() const { CheckCuda(cudaSetDevice(device_), "choosing the device"); }
+
+absl::StatusOr<std::unique_ptr<DeviceBuffer>> CudaOps::Allocate(size_t bytes) {
+  UseDevice();
+  return CudaBuffer::Create(bytes, stream_);
+}
+
+void CudaOps::CopyToDevice(void* device, const void* host, size_t bytes) {
+  UseDevice();
+  ring_->CopyToDevice(device, host, bytes);
+}
+
+void CudaOps::CopyToHost(void* host, const void* device, size_t bytes) {
+  UseDevice();
+  ring_->CopyToHost(host, device, bytes);
+}
+
+std::unique_ptr<PackedWeight> CudaOps::Pack(const WeightMatrix& weight, DataType compute_type) {
+  static std::atomic<uint64_t> num_weights{0};
+  UseDevice();
+  const WeightLayout layout = LayOutWeight(weight, compute_type);
+  AlignedBuffer packed(layout.bytes);
+  PackWeight(weight, layout, packed.span());
+  absl::StatusOr<std::unique_ptr<CudaBuffer>> memory = CudaBuffer::Create(layout.bytes, stream_);
+  BATON_CHECK_OK(memory.status());
+  ring_->CopyToDevice((*memory)->data(), packed.data(), layout.bytes);
+  return std::make_unique<CudaWeight>(layout, *std::move(memory), ++num_weights);
+}
+
+void CudaOps::Linear(const LinearArgs& args) {
+  UseDevice();
+  const WeightImage image = Unpack(args.weight).image();
+  BATON_CHECK(args.x.columns == image.k);
+  LaunchPlainLinear(args.x, 0, {&image, 1}, args.out, stream_);
+}
+
+void CudaOps::HeadwiseLinear(const HeadwiseLinearArgs& args) {
+  UseDevice();
+  std::vector<WeightImage> images;
+  images.reserve(args.weights.size());
+  for (const PackedWeight* weight : args.weights) images.push_back(Unpack(weight).image());
+  BATON_CHECK(!images.empty());
+  const int64_t stride = args.x_head_stride == 0 ? images.front().k : args.x_head_stride;
+  LaunchPlainLinear(args.x, stride, images, args.out, stream_);
+}
+
+void CudaOps::RmsNorm(const RmsNormArgs& args) {
+  UseDevice();
+  LaunchRmsNorm(args, stream_);
+}
+
+void CudaOps::AddRmsNorm(const AddRmsNormArgs& args) {
+  UseDevice();
+  LaunchAddRmsNorm(args, stream_);
+}
+
+void CudaOps::Add(const AddArgs& args) {
+  UseDevice();
+  LaunchAdd(args, stream_);
+}
+
+void CudaOps::Embed(const EmbedArgs& args) {
+  UseDevice();
+  LaunchEmbed(args, stream_);
+}
+
+void CudaOps::Rope(const RopeArgs& args) {
+  UseDevice();
+  LaunchRope(args, stream_);
+}
+
+void CudaOps::KvWrite(const KvWriteArgs& args) {
+  UseDevice();
+  LaunchKvWrite(args, stream_);
+}
+
+void CudaOps::MlaAttention(const MlaAttentionArgs& args) {
+  UseDevice();
+  LaunchPlainAttention(args, stream_);
+}
+
+void CudaOps::SelectExperts(const SelectExpertsArgs& args) {
+  UseDevice();
+  LaunchSelectExperts(args, stream_);
+}
+
+void CudaOps::FeedForward(const FeedForwardArgs& args) {
+  UseDevice();
+  LaunchPlainFeedForward(args.x, ImagesOf(args.weights), args.out, scratch_, stream_);
+}
+
+void CudaOps::Experts(const ExpertsArgs& args) {
+  UseDevice();
+  BATON_CHECK(!args.expert_weights.empty());
+  PlainExpertsArgs plain;
+  plain.x = args.x;
+  plain.experts = args.experts;
+  plain.slot_weights = args.slot_weights;
+  plain.top_k = args.top_k;
+  plain.table = tables_.Find(args.expert_weights, *ring_, stream_);
+  plain.first = ImagesOf(args.expert_weights.front());
+  plain.num_experts = static_cast<int64_t>(args.expert_weights.size());
+  if (args.shared.gate != nullptr) plain.shared = ImagesOf(args.shared);
+  plain.out = args.out;
+  LaunchPlainExperts(plain, scratch_, stream_);
+}
+
+void CudaOps::Sample(const SampleArgs& args) {
+  UseDevice();
+  DrawTokens(args, scratch_, *ring_, stream_);
+}
+
+void CudaOps::ScoreTokens(const ScoreTokensArgs& args) {
+  UseDevice();
+  ScoreTargets(args, scratch_, *ring_, stream_);
+}
+
+void CudaOps::Synchronize() {
+  UseDevice();
+  CheckCuda(cudaStreamSynchronize(stream_), "waiting for the device");
+}
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,57 @@
+// The operations of one CUDA device: one stream, in the order called.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <memory>
+
+#include "kernels/api/ops.h"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/expert_tables.h"
+
+namespace baton::kernels::cuda {
+
+// Spans and views of arguments name memory of this device, but for those of Sample and ScoreTokens,
+// whose lists and results are the host's. Products run as kernels/api/linear.h says, on kernels
+// that take any shape (plain/).
+class CudaOps final : public Ops {
+ public:
+  // Errors: FailedPrecondition (no such device, or none that the kernels were compiled for),
+  // ResourceExhausted.
+  static absl::StatusOr<std::unique_ptr<CudaOps>> Create(int device);
+  ~CudaOps() override;
+
+  cudaStream_t stream() const { return stream_; }
+
+  absl::StatusOr<std::unique_ptr<DeviceBuffer>> Allocate(size_t bytes) override;
+  void CopyToDevice(void* device, const void* host, size_t bytes) override;
+  void CopyToHost(void* host, const void* device, size_t bytes) override;
+  std::unique_ptr<PackedWeight> Pack(const WeightMatrix& weight, DataType compute_type) override;
+  void Linear(const LinearArgs& args) override;
+  void HeadwiseLinear(const HeadwiseLinearArgs& args) override;
+  void RmsNorm(const RmsNormArgs& args) override;
+  void AddRmsNorm(const AddRmsNormArgs& args) override;
+  void Add(const AddArgs& args) override;
+  void Embed(const EmbedArgs& args) override;
+  void Rope(const RopeArgs& args) override;
+  void KvWrite(const KvWriteArgs& args) override;
+  void MlaAttention(const MlaAttentionArgs& args) override;
+  void SelectExperts(const SelectExpertsArgs& args) override;
+  void FeedForward(const FeedForwardArgs& args) override;
+  void Experts(const ExpertsArgs& args) override;
+  void Sample(const SampleArgs& args) override;
+  void ScoreTokens(const ScoreTokensArgs& args) override;
+  void Synchronize() override;
+
+ private:
+  CudaOps(int device, cudaStream_t stream);
+  // The caller's thread may have served another device.
+  void UseDevice() const;
+
+  const int device_;
+  const cudaStream_t stream_;
+  std::unique_ptr<PinnedRing> ring_;
+  DeviceScratch scratch_;
+  ExpertTables tables_;
+};
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,105 @@
+#include "kernels/cuda/device_memory.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/log/check.h"
+#include "kernels/cuda/cuda_stream.h"
+
+namespace baton::kernels::cuda {
+
+absl::StatusOr<std::unique_ptr<CudaBuffer>> CudaBuffer::Create(size_t bytes, cudaStream_t stream) {
+  int device = -1;
+  size_t free_bytes = 0;
+  size_t total_bytes = 0;
+  cudaGetDevice(&device);
+  void* data = nullptr;
+  const cudaError_t error = cudaMalloc(&data, std::max<size_t>(bytes, 1));
+  if (error != cudaSuccess) {
+    cudaGetLastError();  // it is reported here, not by the next launch
+    cudaMemGetInfo(&free_bytes, &total_bytes);
+    return ToStatus(error, absl::StrCat(bytes, " bytes on CUDA device ", device, ", which has ",
+                                        free_bytes, " of ", total_bytes, " free"));
+  }
+  std::unique_ptr<CudaBuffer> buffer(new CudaBuffer(data, bytes));
+  const absl::Status zeroed =
+      ToStatus(cudaMemsetAsync(data, 0, bytes, stream), "zeroing device memory");
+  if (!zeroed.ok()) return zeroed;
+  return buffer;
+}
+
+CudaBuffer::~CudaBuffer() { cudaFree(data_); }
+
+void DeviceScratch::Begin(size_t bytes) {
+  offset_ = 0;
+  if (memory_ != nullptr && memory_->bytes() >= bytes) return;
+  memory_.reset();
+  auto grown = CudaBuffer::Create(bytes, stream_);
+  BATON_CHECK_OK(grown.status());
+  memory_ = *std::move(grown);
+}
+
+void* DeviceScratch::CutBytes(size_t bytes) {
+  void* piece = static_cast<char*>(memory_->data()) + offset_;
+  offset_ += Aligned(bytes);
+  BATON_CHECK(offset_ <= memory_->bytes()) << offset_ << " of " << memory_->bytes();
+  return piece;
+}
+
+absl::StatusOr<std::unique_ptr<PinnedRing>> PinnedRing::Create(cudaStream_t stream) {
+  std::unique_ptr<PinnedRing> ring(new PinnedRing(stream));
+  for (Slot& slot : ring->slots_) {
+    absl::Status status =
+        ToStatus(cudaHostAlloc(&slot.memory, kSlotBytes, cudaHostAllocDefault), "pinned memory");
+    if (status.ok()) {
+      status = ToStatus(cudaEventCreateWithFlags(&slot.free, cudaEventDisableTiming), "event");
+    }
+    if (!status.ok()) return status;
+  }
+  return ring;
+}
+
+PinnedRing::~PinnedRing() {
+  cudaStreamSynchronize(stream_);
+  for (Slot& slot : slots_) {
+    if (slot.free != nullptr) cudaEventDestroy(slot.free);
+    if (slot.memory != nullptr) cudaFreeHost(slot.memory);
+  }
+}
+
+PinnedRing::Slot& PinnedRing::NextSlot() {
+  Slot& slot = slots_[next_];
+  next_ = (next_ + 1) % slots_.size();
+  CheckCuda(cudaEventSynchronize(slot.free), "waiting for a pinned slot");
+  return slot;
+}
+
+void PinnedRing::CopyToDevice(void* device, const void* host, size_t bytes) {
+  for (size_t begin = 0; begin < bytes; begin += kSlotBytes) {
+    const size_t count = std::min(kSlotBytes, bytes - begin);
+    Slot& slot = NextSlot();
+    std::memcpy(slot.memory, static_cast<const char*>(host) + begin, count);
+    CheckCuda(cudaMemcpyAsync(static_cast<char*>(device) + begin, slot.memory, count,
+                              cudaMemcpyHostToDevice, stream_),
+              "copy to the device");
+    CheckCuda(cudaEventRecord(slot.free, stream_), "event");
+  }
+}
+
+void PinnedRing::CopyToHost(void* host, const void* device, size_t bytes) {
+  for (size_t begin = 0; begin < bytes; begin += kSlotBytes) {
+    const size_t count = std::min(kSlotBytes, bytes - begin);
+    Slot& slot = NextSlot();
+    CheckCuda(cudaMemcpyAsync(slot.memory, static_cast<const char*>(device) + begin, count,
+                              cudaMemcpyDeviceToHost, stream_),
+              "copy to the host");
+    CheckCuda(cudaEventRecord(slot.free, stream_), "event");
+    CheckCuda(cudaEventSynchronize(slot.free), "copy to the host");
+    std::memcpy(static_cast<char*>(host) + begin, slot.memory, count);
+  }
+}
+
+}  // namespace baton::kernels::cuda

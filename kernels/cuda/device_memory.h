@@ -1,0 +1,87 @@
+// Memory of one CUDA device, and the way of bytes between it and the host.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cuda_runtime_api.h>
+#include <memory>
+
+#include "absl/status/statusor.h"
+
+#include "kernels/api/ops.h"
+
+namespace baton::kernels::cuda {
+
+class CudaBuffer final : public DeviceBuffer {
+ public:
+  // On the current device, zeroed in the order of `stream`. ResourceExhausted naming device and
+  // bytes if it refuses.
+  static absl::StatusOr<std::unique_ptr<CudaBuffer>> Create(size_t bytes, cudaStream_t stream);
+  ~CudaBuffer() override;
+  CudaBuffer(const CudaBuffer&) = delete;
+  CudaBuffer& operator=(const CudaBuffer&) = delete;
+
+  void* data() override { return data_; }
+  size_t bytes() const override { return bytes_; }
+
+ private:
+  CudaBuffer(void* data, size_t bytes) : data_(data), bytes_(bytes) {}
+
+  void* data_;
+  size_t bytes_;
+};
+
+// Working memory of operations: cut anew by each, grown to the largest need. Growing waits for the
+// device; once every shape has been seen, nothing is allocated any more.
+class DeviceScratch final {
+ public:
+  explicit DeviceScratch(cudaStream_t stream) : stream_(stream) {}
+
+  // `bytes` of memory for the operation that begins; what Cut gave before is forgotten. Ends the
+  // process if the device has no room.
+  void Begin(size_t bytes);
+  // The next `count` elements, aligned to 256 bytes.
+  template <typename T>
+  T* Cut(int64_t count) {
+    return static_cast<T*>(CutBytes(static_cast<size_t>(count) * sizeof(T)));
+  }
+  // What Begin is to be told for elements that are cut one after the other.
+  static constexpr size_t Aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+ private:
+  void* CutBytes(size_t bytes);
+
+  const cudaStream_t stream_;
+  std::unique_ptr<CudaBuffer> memory_;
+  size_t offset_ = 0;
+};
+
+// A ring of pinned host memory: copies to the device return once their bytes stand in it.
+class PinnedRing final {
+ public:
+  static absl::StatusOr<std::unique_ptr<PinnedRing>> Create(cudaStream_t stream);
+  ~PinnedRing();
+  PinnedRing(const PinnedRing&) = delete;
+  PinnedRing& operator=(const PinnedRing&) = delete;
+
+  // Returns when `host` may be reused; the copy is queued.
+  void CopyToDevice(void* device, const void* host, size_t bytes);
+  // Returns when `host` holds the bytes.
+  void CopyToHost(void* host, const void* device, size_t bytes);
+
+ private:
+  static constexpr size_t kSlotBytes = size_t{4} << 20;
+  struct Slot {
+    void* memory = nullptr;
+    cudaEvent_t free = nullptr;  // recorded behind the last copy that used it
+  };
+
+  explicit PinnedRing(cudaStream_t stream) : stream_(stream) {}
+  Slot& NextSlot();
+
+  const cudaStream_t stream_;
+  std::array<Slot, 4> slots_;
+  size_t next_ = 0;
+};
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,16 @@
+// Whether a device is there and can run the kernels of this program.
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace baton::kernels::cuda {
+
+// Devices that the driver shows. FailedPrecondition, saying why, if there is no driver or none.
+absl::StatusOr<int> NumDevices();
+
+// Makes `device` current for this thread and asks whether kernels of this program run on it.
+// FailedPrecondition naming the device, its capability, and what the kernels were compiled for.
+absl::Status ProbeDevice(int device);
+
+}  // namespace baton::kernels::cuda

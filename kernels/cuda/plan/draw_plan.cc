@@ -1,0 +1,80 @@
+#include "kernels/cuda/plan/draw_plan.h"
+
+#include <algorithm>
+#include <map>
+
+namespace baton::kernels::cuda {
+namespace {
+
+struct TokenChanges {
+  std::vector<float> biases;
+  bool was_seen = false;
+  int32_t answer_count = 0;
+};
+
+void AddEdits(const SamplingRow& row, DrawPlan& plan) {
+  std::map<uint32_t, TokenChanges> changes;
+  for (const TokenBias& entry : row.logit_bias) {
+    changes[entry.token_id].biases.push_back(entry.bias);
+  }
+  const bool repeats = row.repetition_penalty != 1.0f;
+  const bool counts = row.frequency_penalty != 0.0f || row.presence_penalty != 0.0f;
+  if (repeats) {
+    for (const uint32_t id : row.prompt_tokens) changes[id].was_seen = true;
+  }
+  if (repeats || counts) {
+    for (const uint32_t id : row.answer_tokens) {
+      TokenChanges& change = changes[id];
+      change.was_seen = true;
+      ++change.answer_count;
+    }
+  }
+  for (const auto& [id, change] : changes) {
+    DrawEdit edit;
+    edit.token_id = id;
+    edit.bias_begin = static_cast<int32_t>(plan.biases.size());
+    plan.biases.insert(plan.biases.end(), change.biases.begin(), change.biases.end());
+    edit.bias_end = static_cast<int32_t>(plan.biases.size());
+    edit.was_seen = change.was_seen ? 1 : 0;
+    edit.answer_count = change.answer_count;
+    plan.edits.push_back(edit);
+  }
+}
+
+void AddTokens(std::span<const uint32_t> tokens, int32_t& begin, int32_t& end, DrawPlan& plan) {
+  begin = static_cast<int32_t>(plan.tokens.size());
+  plan.tokens.insert(plan.tokens.end(), tokens.begin(), tokens.end());
+  end = static_cast<int32_t>(plan.tokens.size());
+}
+
+}  // namespace
+
+DrawPlan PlanDraws(std::span<const SamplingRow> rows, int64_t vocabulary) {
+  DrawPlan plan;
+  for (const SamplingRow& row : rows) {
+    DrawParams params;
+    params.temperature = row.temperature;
+    params.top_p = row.top_p;
+    params.top_k = row.top_k;
+    params.min_p = row.min_p;
+    params.presence_penalty = row.presence_penalty;
+    params.frequency_penalty = row.frequency_penalty;
+    params.repetition_penalty = row.repetition_penalty;
+    params.position = row.position;
+    params.seed = row.seed;
+    params.edit_begin = static_cast<int32_t>(plan.edits.size());
+    AddEdits(row, plan);
+    params.edit_end = static_cast<int32_t>(plan.edits.size());
+    AddTokens(row.allowed_tokens, params.allowed_begin, params.allowed_end, plan);
+    AddTokens(row.masked_tokens, params.masked_begin, params.masked_end, plan);
+    params.scores = row.logprobs ? 1 : 0;
+    if (row.logprobs) {
+      params.num_top = static_cast<int32_t>(std::min<int64_t>(row.num_top_logprobs, vocabulary));
+    }
+    plan.most_top = std::max(plan.most_top, params.num_top);
+    plan.rows.push_back(params);
+  }
+  return plan;
+}
+
+}  // namespace baton::kernels::cuda
