@@ -3,7 +3,7 @@
 
 namespace baton::kernels {
 
-absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend() {
+absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions&) {
   return absl::FailedPreconditionError(
       "this program was built without CUDA; the preset `cuda` builds one with it");
 }

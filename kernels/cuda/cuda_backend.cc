@@ -16,7 +16,8 @@ namespace {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int num_devices) : num_devices_(num_devices) {}
+  CudaBackend(int num_devices, const CudaOptions& options)
+      : num_devices_(num_devices), options_(options) {}
 
   absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) override {
     absl::StatusOr<std::vector<int>> first_ranks = SplitRanks(num_ranks, num_devices);
@@ -26,12 +27,13 @@ class CudaBackend final : public Backend {
           absl::StrCat(num_devices, " CUDA devices are wanted; this machine shows ", num_devices_));
     }
     Team team;
-    team.name = "cuda";
+    team.name = options_.plain_kernels ? "cuda/plain" : "cuda";
     std::vector<cuda::TeamDevice> places;
     for (int device = 0; device < num_devices; ++device) {
       const int first = (*first_ranks)[device];
       const int end = device + 1 < num_devices ? (*first_ranks)[device + 1] : num_ranks;
-      absl::StatusOr<std::unique_ptr<cuda::CudaOps>> ops = cuda::CudaOps::Create(device);
+      absl::StatusOr<std::unique_ptr<cuda::CudaOps>> ops =
+          cuda::CudaOps::Create(device, options_.plain_kernels);
       if (!ops.ok()) return ops.status();
       places.push_back({device, first, (*ops)->stream()});
       team.devices.push_back({first, end - first, *std::move(ops), nullptr});
@@ -46,14 +48,15 @@ class CudaBackend final : public Backend {
 
  private:
   const int num_devices_;
+  const CudaOptions options_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend() {
+absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions& options) {
   absl::StatusOr<int> num_devices = cuda::NumDevices();
   if (!num_devices.ok()) return num_devices.status();
-  return std::make_unique<CudaBackend>(*num_devices);
+  return std::make_unique<CudaBackend>(*num_devices, options);
 }
 
 }  // namespace baton::kernels

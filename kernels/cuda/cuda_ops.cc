@@ -10,8 +10,9 @@
 #include "common/tensor/aligned_buffer.h"
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/cuda_weight.h"
-#include "kernels/cuda/device_probe.h"
 #include "kernels/cuda/embedding.h"
+#include "kernels/cuda/float8_linear.h"
+#include "kernels/cuda/latent_attention.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/plain/attention.h"
 #include "kernels/cuda/plain/experts.h"
@@ -29,16 +30,21 @@ GatedImage ImagesOf(const FeedForwardWeights& weights) {
 
 }  // namespace
 
-CudaOps::CudaOps(int device, cudaStream_t stream)
-    : device_(device), stream_(stream), scratch_(stream) {}
+CudaOps::CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, cudaStream_t stream)
+    : device_(device),
+      num_multiprocessors_(traits.num_multiprocessors),
+      plain_(plain_kernels || !traits.is_hopper),
+      stream_(stream),
+      scratch_(stream) {}
 
-absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device) {
-  if (absl::Status status = ProbeDevice(device); !status.ok()) return status;
+absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, bool plain_kernels) {
+  absl::StatusOr<DeviceTraits> traits = ProbeDevice(device);
+  if (!traits.ok()) return traits.status();
   cudaStream_t stream = nullptr;
   absl::Status status = ToStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking),
                                  absl::StrCat("stream of CUDA device ", device));
   if (!status.ok()) return status;
-  std::unique_ptr<CudaOps> ops(new CudaOps(device, stream));
+  std::unique_ptr<CudaOps> ops(new CudaOps(device, *traits, plain_kernels, stream));
   absl::StatusOr<std::unique_ptr<PinnedRing>> ring = PinnedRing::Create(stream);
   if (!ring.ok()) return ring.status();
   ops->ring_ = *std::move(ring);
@@ -82,8 +88,13 @@ std::unique_ptr<PackedWeight> CudaOps::Pack(const WeightMatrix& weight, DataType
 
 void CudaOps::Linear(const LinearArgs& args) {
   UseDevice();
-  const WeightImage image = Unpack(args.weight).image();
-  BATON_CHECK(args.x.columns == image.k);
+  const CudaWeight& weight = Unpack(args.weight);
+  BATON_CHECK(args.x.columns == weight.k());
+  if (!plain_ && TakesFloat8Linear(args.x, weight, args.out)) {
+    LaunchFloat8Linear(args.x, weight, args.out, scratch_, stream_);
+    return;
+  }
+  const WeightImage image = weight.image();
   LaunchPlainLinear(args.x, 0, {&image, 1}, args.out, stream_);
 }
 
@@ -129,7 +140,11 @@ void CudaOps::KvWrite(const KvWriteArgs& args) {
 
 void CudaOps::MlaAttention(const MlaAttentionArgs& args) {
   UseDevice();
-  LaunchPlainAttention(args, stream_);
+  if (!plain_ && TakesLatentAttention(args)) {
+    LaunchLatentAttention(args, num_multiprocessors_, scratch_, stream_);
+  } else {
+    LaunchPlainAttention(args, stream_);
+  }
 }
 
 void CudaOps::SelectExperts(const SelectExpertsArgs& args) {

@@ -6,18 +6,19 @@
 
 #include "kernels/api/ops.h"
 #include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/device_probe.h"
 #include "kernels/cuda/expert_tables.h"
 
 namespace baton::kernels::cuda {
 
 // Spans and views of arguments name memory of this device, but for those of Sample and ScoreTokens,
-// whose lists and results are the host's. Products run as kernels/api/linear.h says, on kernels
-// that take any shape (plain/).
+// whose lists and results are the host's. Dense FP8 products and latent attention run on Hopper's
+// instructions where their shapes allow, everything else on kernels that take any shape.
 class CudaOps final : public Ops {
  public:
   // Errors: FailedPrecondition (no such device, or none that the kernels were compiled for),
   // ResourceExhausted.
-  static absl::StatusOr<std::unique_ptr<CudaOps>> Create(int device);
+  static absl::StatusOr<std::unique_ptr<CudaOps>> Create(int device, bool plain_kernels);
   ~CudaOps() override;
 
   cudaStream_t stream() const { return stream_; }
@@ -43,11 +44,13 @@ class CudaOps final : public Ops {
   void Synchronize() override;
 
  private:
-  CudaOps(int device, cudaStream_t stream);
+  CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, cudaStream_t stream);
   // The caller's thread may have served another device.
   void UseDevice() const;
 
   const int device_;
+  const int num_multiprocessors_;
+  const bool plain_;
   const cudaStream_t stream_;
   std::unique_ptr<PinnedRing> ring_;
   DeviceScratch scratch_;

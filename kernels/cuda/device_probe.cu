@@ -23,14 +23,17 @@ absl::StatusOr<int> NumDevices() {
   return count;
 }
 
-absl::Status ProbeDevice(int device) {
+absl::StatusOr<DeviceTraits> ProbeDevice(int device) {
   cudaDeviceProp properties = {};
   cudaError_t error = cudaSetDevice(device);
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, device);
   if (error != cudaSuccess) return ToStatus(error, absl::StrCat("CUDA device ", device));
   cudaFuncAttributes attributes = {};
   error = cudaFuncGetAttributes(&attributes, ProbeKernel);
-  if (error == cudaSuccess) return absl::OkStatus();
+  if (error == cudaSuccess) {
+    return DeviceTraits{properties.multiProcessorCount,
+                        properties.major == 9 && properties.minor == 0};
+  }
   cudaGetLastError();
   return absl::FailedPreconditionError(absl::StrCat(
       "CUDA device ", device, " (", properties.name, ") has compute capability ", properties.major,

@@ -9,8 +9,13 @@ namespace baton::kernels::cuda {
 // Devices that the driver shows. FailedPrecondition, saying why, if there is no driver or none.
 absl::StatusOr<int> NumDevices();
 
+struct DeviceTraits {
+  int num_multiprocessors = 0;
+  bool is_hopper = false;  // has the instructions of 9.0
+};
+
 // Makes `device` current for this thread and asks whether kernels of this program run on it.
-// FailedPrecondition naming the device, its capability, and what the kernels were compiled for.
-absl::Status ProbeDevice(int device);
+// FailedPrecondition naming the device and its capability if none do.
+absl::StatusOr<DeviceTraits> ProbeDevice(int device);
 
 }  // namespace baton::kernels::cuda

@@ -30,8 +30,8 @@ std::unique_ptr<Backend> StagedReference(const BackendCase&) {
   return StageBackend(CreateReferenceBackend());
 }
 
-std::unique_ptr<Backend> Cuda(const BackendCase&) {
-  auto created = CreateCudaBackend();
+std::unique_ptr<Backend> Cuda(const BackendCase& backend) {
+  auto created = CreateCudaBackend({.plain_kernels = !backend.quantises_activations});
   return created.ok() ? StageBackend(std::move(created).value()) : nullptr;
 }
 
@@ -48,8 +48,11 @@ std::vector<BackendCase> AllBackends() {
   std::vector<BackendCase> cases = {{"reference", Reference},
                                     {"staged_reference", StagedReference}};
   if (CreateCudaBackend().ok()) {
-    cases.push_back({"cuda", Cuda});
-    cases.back().most_devices = MostDevices(cases.back());
+    for (const bool quantises : {false, true}) {
+      cases.push_back({quantises ? "cuda" : "cuda_plain", Cuda});
+      cases.back().quantises_activations = quantises;
+      cases.back().most_devices = MostDevices(cases.back());
+    }
   }
   for (CpuVariant variant : AvailableCpuVariants()) {
     for (int threads : {1, 3}) {

@@ -23,6 +23,13 @@ class LinearConformance : public ConformanceTest {
     return out;
   }
 
+  static double Tolerance(DataType weight_type, DataType compute_type, DataType out_type) {
+    const bool quantised = GetParam().quantises_activations &&
+                           compute_type == DataType::kBFloat16 &&
+                           weight_type == DataType::kFloat8E4M3;
+    return quantised ? kQuantisedTolerance : ProductTolerance(compute_type, out_type);
+  }
+
   void CheckShape(const WeightShape& shape, int64_t m) {
     Random random(static_cast<uint32_t>(shape.n * 31 + shape.k + m));
     const TestWeight weight(random, shape);
@@ -31,7 +38,7 @@ class LinearConformance : public ConformanceTest {
       for (DataType out_type : {DataType::kFloat32, type}) {
         const Tensor expected = Run(reference(), weight, x.view, out_type);
         const Tensor actual = Run(ops(), weight, x.view, out_type);
-        EXPECT_LE(RelativeL2(actual.view, expected.view), ProductTolerance(type, out_type))
+        EXPECT_LE(RelativeL2(actual.view, expected.view), Tolerance(shape.type, type, out_type))
             << Name(shape.type) << " " << m << " x " << shape.n << " x " << shape.k << " in "
             << Name(type) << " out " << Name(out_type) << " offsets " << shape.row_offset << ", "
             << shape.column_offset << " block " << shape.block_size;
