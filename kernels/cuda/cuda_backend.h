@@ -10,9 +10,9 @@
 namespace baton::kernels {
 
 struct CudaOptions {
-  // Every operation on the kernels that take any shape, FP8 weights widened exactly. Otherwise
-  // Hopper's own run where shapes allow: products with FP8 weights quantise their activations
-  // (kernels/api/linear.h).
+  // Every operation on the kernels that take any shape, FP8 weights widened exactly. Else Hopper's
+  // own run where shapes allow: products with FP8 weights then quantise their activations, one
+  // scale per row and 128 columns.
   bool plain_kernels = false;
 };
 
