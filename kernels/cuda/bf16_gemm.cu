@@ -22,7 +22,7 @@ __device__ __forceinline__ void MultiplyHead(const Bf16GemmArgs& args, int split
   if (threadIdx.x >= kConsumerThreads) {
     const int thread = threadIdx.x - kConsumerThreads;
     const uint64_t policy = gridDim.y == 1 ? StreamingPolicy() : ReusePolicy();
-    const WeightBoxes<Tile> boxes = {&args.weight, {head * args.n + first_row}};
+    const WeightBoxes<Tile> boxes = {{&args.weight}, {head * args.n + first_row}};
     if (thread == 0) PrefetchWeights(shared, boxes, range, policy);
     AllowSuccessor();
     WaitForPredecessor();

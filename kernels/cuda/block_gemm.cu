@@ -37,7 +37,7 @@ __device__ __forceinline__ void MultiplyTile(const BlockGemmArgs& args, int spli
   if (threadIdx.x >= kConsumerThreads) {
     const int thread = threadIdx.x - kConsumerThreads;
     const uint64_t policy = gridDim.y == 1 ? StreamingPolicy() : ReusePolicy();
-    const WeightBoxes<Tile> boxes = {&args.weight, {first_row}};
+    const WeightBoxes<Tile> boxes = {{&args.weight}, {first_row}};
     if (thread == 0) PrefetchWeights(shared, boxes, range, policy);
     AllowSuccessor();
     WaitForPredecessor();

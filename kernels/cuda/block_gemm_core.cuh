@@ -66,10 +66,10 @@ __device__ __forceinline__ SplitRange RangeOfSplit(int k_blocks, int splits, int
   return {begin, PartBegin(k_blocks, splits, rank + 1) - begin};
 }
 
-// The tile's rows of the weight: box b is 128 rows from row[b] of the map on.
+// The tile's rows of the weight: box b is 128 rows from row[b] of map[b] on.
 template <class Tile>
 struct WeightBoxes {
-  const CUtensorMap* map;
+  const CUtensorMap* map[Tile::kBoxes];
   int row[Tile::kBoxes];
 };
 
@@ -102,7 +102,7 @@ __device__ __forceinline__ void LoadWeights(const GemmShared<Tile>& shared,
   ArriveExpect(shared.full(stage), Tile::kWeightBytes);
 #pragma unroll
   for (int box = 0; box < Tile::kBoxes; ++box) {
-    CopyBox(shared.weights(stage) + box * Tile::kBoxRows * kAtomRowBytes, boxes.map,
+    CopyBox(shared.weights(stage) + box * Tile::kBoxRows * kAtomRowBytes, boxes.map[box],
             shared.full(stage), (range.first_block + visit) * Tile::kBlockElements, boxes.row[box],
             policy);
   }

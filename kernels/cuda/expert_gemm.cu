@@ -16,17 +16,15 @@ namespace {
 // x / (1 + e^-x).
 __device__ __forceinline__ float Silu(float x) { return __fdiv_rn(x, 1.0f + expf(-x)); }
 
-// The scales that the two warpgroups' halves of the tile need: rows first and second of the scale
-// matrix; a negative row stands for weights behind the end.
+// The scales that the two warpgroups' halves of the tile need, a row of the scale matrix each; null
+// for weights behind the end.
 template <class Tile>
-__device__ __forceinline__ void LoadExpertScales(const GemmShared<Tile>& shared,
-                                                 const float* scales, int64_t stride, int64_t first,
-                                                 int64_t second, SplitRange range) {
+__device__ __forceinline__ void LoadExpertScales(const GemmShared<Tile>& shared, const float* first,
+                                                 const float* second, SplitRange range) {
   const int warpgroup = threadIdx.x / 128;
-  const int64_t row = warpgroup == 0 ? first : second;
+  const float* scales = warpgroup == 0 ? first : second;
   for (int i = threadIdx.x % 128; i < range.num_blocks; i += 128) {
-    shared.weight_scales(warpgroup)[i] =
-        row < 0 ? 0.0f : scales[row * stride + range.first_block + i];
+    shared.weight_scales(warpgroup)[i] = scales == nullptr ? 0.0f : scales[range.first_block + i];
   }
 }
 
@@ -39,7 +37,11 @@ __device__ __forceinline__ void MultiplyExpert(const GemmShared<Tile>& shared,
   if (threadIdx.x >= kConsumerThreads) {
     const int thread = threadIdx.x - kConsumerThreads;
     const uint64_t policy = Tile::kTokens < 64 ? StreamingPolicy() : ReusePolicy();
-    if (thread == 0) PrefetchWeights(shared, boxes, range, policy);
+    if (thread == 0) {
+      AcquireMap(boxes.map[0]);
+      AcquireMap(boxes.map[1]);
+      PrefetchWeights(shared, boxes, range, policy);
+    }
     LoadVisits(shared, boxes, rows, range, thread, policy, row_of);
     __syncthreads();
   } else {
@@ -87,20 +89,20 @@ __device__ __forceinline__ void GateUp(const ExpertGemmArgs& args, int splits) {
   WaitForPredecessor();
   if (static_cast<int>(blockIdx.y) >= *args.rows.num_tiles) return;
   const ExpertTileRows tile = args.rows.tiles[blockIdx.y];
-  const int64_t block_row = int64_t{tile.expert} * (2 * args.intermediate / kScaleBlock) + unit;
+  const ExpertWeights& weights = args.experts[tile.expert];
   if (threadIdx.x < kConsumerThreads) {
-    LoadExpertScales(shared, args.gate_up_scales, k_blocks, block_row,
-                     block_row + args.intermediate / kScaleBlock, range);
+    const int64_t row = unit * weights.gate_up_scale_stride;
+    LoadExpertScales(shared, weights.gate_scales + row, weights.up_scales + row, range);
   }
   __syncthreads();
-  const int first_row = static_cast<int>(block_row) * kScaleBlock;
+  const int first_row = unit * kScaleBlock;
   const int slots = args.rows.top_k + (args.rows.shared ? 1 : 0);
-  MultiplyExpert(
-      shared, WeightBoxes<Tile>{&args.gate_up, {first_row, first_row + args.intermediate}},
-      TokenRows{args.x, args.x_stride, args.hidden, args.x_scales, args.x_scale_stride}, range,
-      [&](int t) {
-        return t < tile.num_rows ? args.rows.pair_of_row[tile.first_row + t] / slots : -1;
-      });
+  MultiplyExpert(shared, WeightBoxes<Tile>{{&weights.gate, &weights.up}, {first_row, first_row}},
+                 TokenRows{args.x, args.x_stride, args.hidden, args.x_scales, args.x_scale_stride},
+                 range, [&](int t) {
+                   return t < tile.num_rows ? args.rows.pair_of_row[tile.first_row + t] / slots
+                                            : -1;
+                 });
   StoreInner(shared, args, tile, unit, splits, rank);
   SyncCluster();  // no block leaves while others read its sums
 }
@@ -118,18 +120,21 @@ __device__ __forceinline__ void Down(const ExpertGemmArgs& args, int splits) {
   WaitForPredecessor();
   if (static_cast<int>(blockIdx.y) >= *args.rows.num_tiles) return;
   const ExpertTileRows tile = args.rows.tiles[blockIdx.y];
-  const int64_t block_row = (int64_t{tile.expert} * args.hidden + first_column) / kScaleBlock;
-  const bool second_exists = first_column + kScaleBlock < args.hidden;
+  const ExpertWeights& weights = args.experts[tile.expert];
   if (threadIdx.x < kConsumerThreads) {
-    LoadExpertScales(shared, args.down_scales, k_blocks, block_row,
-                     second_exists ? block_row + 1 : -1, range);
+    const float* scales =
+        weights.down_scales + first_column / kScaleBlock * weights.down_scale_stride;
+    const bool second_exists = first_column + kScaleBlock < args.hidden;
+    LoadExpertScales(shared, scales, second_exists ? scales + weights.down_scale_stride : nullptr,
+                     range);
   }
   __syncthreads();
-  const int first_row = static_cast<int>(block_row) * kScaleBlock;
-  MultiplyExpert(shared, WeightBoxes<Tile>{&args.down, {first_row, first_row + kScaleBlock}},
-                 TokenRows{args.inner, args.intermediate, args.intermediate, args.inner_scales,
-                           args.inner_scale_stride},
-                 range, [&](int t) { return t < tile.num_rows ? tile.first_row + t : -1; });
+  MultiplyExpert(
+      shared,
+      WeightBoxes<Tile>{{&weights.down, &weights.down}, {first_column, first_column + kScaleBlock}},
+      TokenRows{args.inner, args.intermediate, args.intermediate, args.inner_scales,
+                args.inner_scale_stride},
+      range, [&](int t) { return t < tile.num_rows ? tile.first_row + t : -1; });
   constexpr int kQuads = Tile::kTokens * Tile::kRows / 4;
   for (int i = PartBegin(kQuads, splits, rank) + threadIdx.x;
        i < PartBegin(kQuads, splits, rank + 1); i += kGemmThreads) {

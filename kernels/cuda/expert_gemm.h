@@ -28,12 +28,22 @@ struct ExpertRows {
 cudaError_t LaunchExpertSchedule(const int32_t* experts, const ExpertRows& rows, bool programmatic,
                                  cudaStream_t stream);
 
+// One expert's weights, in device memory: gate and up [intermediate, hidden], down [hidden,
+// intermediate], E4M3 behind maps by WeightForCopy; scales float32, one per 128 x 128, rows
+// gate_up_scale_stride and down_scale_stride floats apart.
+struct ExpertWeights {
+  CUtensorMap gate;
+  CUtensorMap up;
+  CUtensorMap down;
+  const float* gate_scales;
+  const float* up_scales;
+  const float* down_scales;
+  int64_t gate_up_scale_stride;
+  int64_t down_scale_stride;
+};
+
 // One rank's experts, the shared one last, and working memory. hidden and intermediate are
-// multiples of 128, tensor maps by WeightForCopy over all experts' rows.
-//   gate_up  [experts * 2 intermediate, hidden] E4M3: of each expert gate, then up
-//   down     [experts * hidden, intermediate] E4M3
-//   scales   float32, one per 128 x 128: [experts * 2 intermediate / 128, hidden / 128],
-//            [experts * hidden / 128, intermediate / 128]
+// multiples of 128.
 //   x        [tokens, hidden] E4M3, rows x_stride bytes apart; x_scales [hidden / 128]
 //            [x_scale_stride], a token's at its index
 //   inner    [tokens * slots, intermediate] E4M3 in order of rows; inner_scales
@@ -42,10 +52,7 @@ cudaError_t LaunchExpertSchedule(const int32_t* experts, const ExpertRows& rows,
 // Numerics: gate and up in float32, silu(gate) * up rounded to bfloat16, then to E4M3 with a scale
 // per 128; sums as LaunchBlockGemm.
 struct ExpertGemmArgs {
-  CUtensorMap gate_up;
-  CUtensorMap down;
-  const float* gate_up_scales = nullptr;
-  const float* down_scales = nullptr;
+  const ExpertWeights* experts = nullptr;  // device, [num_experts (+ 1 shared)]
   const uint8_t* x = nullptr;
   int64_t x_stride = 0;
   const float* x_scales = nullptr;

@@ -157,7 +157,7 @@ cudaError_t LaunchExpertSchedule(const int32_t* experts, const ExpertRows& rows,
   shape.block = dim3(kScheduleThreads);
   shape.shared_bytes = kScheduleWarps * num_experts * static_cast<int>(sizeof(int32_t));
   shape.programmatic = programmatic;
-  return LaunchHopper(ExpertScheduleKernel, shape, stream, ScheduleArgs{experts, rows});
+  return LaunchAny(ExpertScheduleKernel, shape, stream, ScheduleArgs{experts, rows});
 }
 
 cudaError_t LaunchExpertCombine(const ExpertCombineArgs& args, cudaStream_t stream) {
@@ -167,7 +167,7 @@ cudaError_t LaunchExpertCombine(const ExpertCombineArgs& args, cudaStream_t stre
   shape.grid = dim3(CeilDiv(args.hidden, 512), args.tokens);
   shape.block = dim3(128);
   shape.programmatic = args.programmatic;
-  return LaunchHopper(ExpertCombineKernel, shape, stream, args);
+  return LaunchAny(ExpertCombineKernel, shape, stream, args);
 }
 
 }  // namespace baton::kernels::cuda

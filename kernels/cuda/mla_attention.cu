@@ -11,8 +11,6 @@
 namespace baton::kernels::cuda {
 namespace {
 
-constexpr float kLog2E = 1.44269504f;
-
 // Work of a thread block: splits begin..end-1 of a tile.
 struct Work {
   int first_row;
@@ -248,7 +246,7 @@ __device__ __forceinline__ void AttendAll(const MlaShared<Tile>& shared, const M
   constexpr int kSlots = Tile::kColumns / 4;
   const int rows_per_tile = Tile::kColumns / heads_per_tile;
   const int first_head = blockIdx.y * heads_per_tile;
-  const float log2_scale = args.scale * kLog2E;
+  const float log2_scale = args.scale * 1.44269504f /* log2(e) */;
   int visit = 0;
   MlaSums<Tile> sums;
   ForEachWork<Tile, kSequential>(shared, args, rows_per_tile, [&](const Work& work, int number) {
@@ -392,7 +390,7 @@ __device__ __forceinline__ void CombineSplits(const MlaArgs& args) {
 
 template <class Tile>
 __global__ void __launch_bounds__(128) MlaCombineKernel(const __grid_constant__ MlaArgs args) {
-  BATON_HOPPER_BODY(CombineSplits<Tile>(args);)
+  CombineSplits<Tile>(args);
 }
 
 // 32 columns where one row's heads fill them or rows share tiles, else 16.

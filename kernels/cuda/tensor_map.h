@@ -23,7 +23,7 @@ struct MatrixForCopy {
 cudaError_t EncodeTensorMap(const MatrixForCopy& matrix, CUtensorMap* map);
 
 // The maps that the kernels expect.
-// A weight [n, k] FP8 for LaunchBlockGemm, or all experts' [experts * rows, k] for the grouped one.
+// A weight [n, k] FP8 for LaunchBlockGemm and for the table of experts.
 MatrixForCopy WeightForCopy(const void* values, int64_t n, int64_t k);
 // A weight [n, k] bfloat16 for LaunchBf16Gemm, or all heads' [heads * n, k].
 MatrixForCopy Bf16WeightForCopy(const void* values, int64_t n, int64_t k);

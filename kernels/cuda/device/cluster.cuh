@@ -49,12 +49,16 @@ __device__ __forceinline__ float4 LoadPeer4(uint32_t peer_address) {
 // writes may be read, nothing that it reads be written, before. Immediate without a programmatic
 // dependency.
 __device__ __forceinline__ void WaitForPredecessor() {
+#if __CUDA_ARCH__ >= 900  // before, kernels never overlap
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 
 // Lets the kernel after this one start its part that does not depend on this one.
 __device__ __forceinline__ void AllowSuccessor() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
 // Changes the registers per thread of a warpgroup that has one role of a kernel; all its warps. The

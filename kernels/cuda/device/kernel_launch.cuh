@@ -15,34 +15,63 @@ struct KernelShape {
   bool programmatic = false;
 };
 
-// Launches `kernel(args)`. Errors: cudaErrorNoKernelImageForDevice on a device that is not of
-// compute capability 9.0 (the kernel's instructions are Hopper's own), and the runtime's.
-template <class Args>
-cudaError_t LaunchHopper(void (*kernel)(Args), const KernelShape& shape, cudaStream_t stream,
-                         const Args& args) {
+// Compute capability of the current device, times ten.
+inline cudaError_t DeviceCapability(int* capability) {
   int device = 0;
   int major = 0;
+  int minor = 0;
   cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  }
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+  }
+  *capability = 10 * major + minor;
+  return error;
+}
+
+// Launches `kernel(args)`. Clusters and programmatic dependencies are for 9.0 and later; before,
+// the latter mean nothing.
+template <class Args>
+cudaError_t LaunchAny(void (*kernel)(Args), const KernelShape& shape, cudaStream_t stream,
+                      const Args& args) {
+  int capability = 0;
+  cudaError_t error = DeviceCapability(&capability);
   if (error != cudaSuccess) return error;
-  error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  if (error != cudaSuccess) return error;
-  if (major != 9) return cudaErrorNoKernelImageForDevice;
   error =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shape.shared_bytes);
   if (error != cudaSuccess) return error;
   cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeClusterDimension;
-  attributes[0].val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = shape.programmatic ? 1 : 0;
   cudaLaunchConfig_t config = {};
+  if (shape.cluster > 1) {
+    cudaLaunchAttribute& cluster = attributes[config.numAttrs++];
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
+  }
+  if (shape.programmatic && capability >= 90) {
+    cudaLaunchAttribute& overlap = attributes[config.numAttrs++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+  }
   config.gridDim = shape.grid;
   config.blockDim = shape.block;
   config.dynamicSmemBytes = static_cast<size_t>(shape.shared_bytes);
   config.stream = stream;
   config.attrs = attributes;
-  config.numAttrs = 2;
   return cudaLaunchKernelEx(&config, kernel, args);
+}
+
+// The same for kernels whose instructions are Hopper's own: cudaErrorNoKernelImageForDevice on a
+// device that is not of compute capability 9.0.
+template <class Args>
+cudaError_t LaunchHopper(void (*kernel)(Args), const KernelShape& shape, cudaStream_t stream,
+                         const Args& args) {
+  int capability = 0;
+  const cudaError_t error = DeviceCapability(&capability);
+  if (error != cudaSuccess) return error;
+  return capability == 90 ? LaunchAny(kernel, shape, stream, args)
+                          : cudaErrorNoKernelImageForDevice;
 }
 
 }  // namespace baton::kernels::cuda

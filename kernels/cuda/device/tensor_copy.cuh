@@ -26,6 +26,12 @@ __device__ __forceinline__ void PrefetchMap(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 
+// Before the first use of a map in global memory that the host or another kernel wrote there: each
+// thread that copies through it.
+__device__ __forceinline__ void AcquireMap(const CUtensorMap* map) {
+  asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(map) : "memory");
+}
+
 // Starts the copy of the map's box at (column, row) to `destination`; its bytes, those outside the
 // tensor (zeros) too, count on `barrier`. One thread.
 __device__ __forceinline__ void CopyBox(void* destination, const CUtensorMap* map,
