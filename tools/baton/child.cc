@@ -21,10 +21,12 @@ constexpr size_t kLinesKept = 12;
 constexpr size_t kMaxLineBytes = 16 << 10;
 
 // Runs between fork and exec, where only async-signal-safe calls are allowed.
-[[noreturn]] void BecomeProgram(char* const* argv, char* const* envp, int output, pid_t parent) {
+[[noreturn]] void BecomeProgram(char* const* argv, char* const* envp, int output, pid_t parent,
+                                int niceness) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);  // the parent died before the line above
   setpgid(0, 0);
+  if (niceness > 0) (void)!nice(niceness);  // less than ours is always granted
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -65,7 +67,8 @@ Child::Child(std::string name, pid_t pid, int output_fd)
 
 absl::StatusOr<std::unique_ptr<Child>> Child::Start(std::string name, const std::string& program,
                                                     const std::vector<std::string>& arguments,
-                                                    const std::vector<std::string>& variables) {
+                                                    const std::vector<std::string>& variables,
+                                                    int niceness) {
   if (access(program.c_str(), X_OK) != 0)
     return absl::NotFoundError(
         absl::StrCat("cannot start ", name, ": ", program, ": ", std::strerror(errno)));
@@ -79,7 +82,7 @@ absl::StatusOr<std::unique_ptr<Child>> Child::Start(std::string name, const std:
     return absl::InternalError(absl::StrCat("no pipe for ", name, ": ", std::strerror(errno)));
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0) BecomeProgram(argv.data(), envp.data(), ends[1], parent);
+  if (pid == 0) BecomeProgram(argv.data(), envp.data(), ends[1], parent, niceness);
   close(ends[1]);
   if (pid < 0) {
     close(ends[0]);

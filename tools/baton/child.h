@@ -17,10 +17,11 @@ class Child final {
  public:
   // Starts `program` with `arguments`, in a process group of its own, with no signal blocked; it
   // gets SIGKILL if the calling thread ends. Its environment is ours with `variables`
-  // ("NAME=value") put in. Errors: NotFound (no such program), Internal (no resources).
+  // ("NAME=value") put in; `niceness` [0, 19] is added to ours. Errors: NotFound (no such program),
+  // Internal (no resources).
   static absl::StatusOr<std::unique_ptr<Child>> Start(
       std::string name, const std::string& program, const std::vector<std::string>& arguments,
-      const std::vector<std::string>& variables = {});
+      const std::vector<std::string>& variables = {}, int niceness = 0);
   // Kills the process if it still runs.
   ~Child();
   Child(const Child&) = delete;

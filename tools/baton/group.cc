@@ -135,7 +135,8 @@ absl::Status Group::StartChild(Member* member, absl::Time now) {
       member->child,
       Child::Start(member->name, absl::StrCat(programs_, "/baton-", NameOf(member->role)),
                    ArgumentsOf(member->role, member->index, options_, peers, member->place),
-                   EnvironmentOf(member->role, options_)));
+                   EnvironmentOf(member->role, options_),
+                   member->role == Role::kStageWorker ? options_.stage_worker_nice : 0));
   member->start_at.reset();
   member->listens = false;
   member->budget.Started(now);

@@ -126,6 +126,9 @@ std::vector<ServeFlag> GroupFlags() {
       {"liveness-timeout", kValue, kToSupervisor,
        "a process that does not answer /health/live for this long is killed and started again; "
        "default: 1.5s"},
+      {"stage-worker-nice", kValue, kToSupervisor,
+       "added to the niceness of stage-workers, so that gateway and scheduler need not wait for "
+       "them; default: 5"},
       {"state-file", kValue, kToSupervisor,
        "file to write endpoint, ports and pids to, as JSON, once ready"},
       {"verbose", kSwitch, kToSupervisor, "log of all processes at level debug"},

@@ -205,6 +205,7 @@ absl::StatusOr<ServeOptions> ParseServeOptions(const std::vector<std::string>& w
       TakeDuration(given, "restart-window", absl::Seconds(1), &options.restart_limits.window));
   RETURN_IF_ERROR(
       TakeDuration(given, "liveness-timeout", absl::Milliseconds(100), &options.liveness_timeout));
+  RETURN_IF_ERROR(TakeNumber(given, "stage-worker-nice", 0, 19, &options.stage_worker_nice));
   RETURN_IF_ERROR(
       TakeDuration(given, "drain-timeout", absl::ZeroDuration(), &options.drain_timeout));
   PassOnOrWarn(given, &options);

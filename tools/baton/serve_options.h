@@ -31,6 +31,9 @@ struct ServeOptions {
   // A process that does not answer for this long hangs: it is killed and started again.
   absl::Duration liveness_timeout = absl::Milliseconds(1500);
   absl::Duration drain_timeout = absl::Seconds(30);
+  // Added to the niceness of stage-workers [0, 19]: they compute all the time that they get, and
+  // whoever answers requests beside them must not wait for their time slice to end.
+  int stage_worker_nice = 5;
   std::string state_file;  // empty: none
   // Flags that roles take over as they are: name to values.
   std::map<std::string, std::vector<std::string>> passed_on;

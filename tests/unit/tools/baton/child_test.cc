@@ -1,8 +1,10 @@
 #include "tools/baton/child.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <poll.h>
+#include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -47,6 +49,16 @@ TEST(Child, TellsHowItEnded) {
   LinesOf(killed.get());
   EXPECT_TRUE(killed->failed());
   EXPECT_EQ(killed->ending(), "killed by SIGSEGV");
+}
+
+TEST(Child, IsNicerThanWeAre) {
+  const auto niceness = [](int added) {
+    auto child = Child::Start("shell", "/bin/sh", {"-c", "nice"}, {}, added);
+    EXPECT_TRUE(child.ok()) << child.status();
+    return std::stoi(LinesOf(child->get()).at(0));
+  };
+  const int ours = niceness(0);
+  EXPECT_EQ(niceness(3), std::min(ours + 3, 19));
 }
 
 TEST(Child, GetsOurEnvironmentAndItsOwnVariables) {

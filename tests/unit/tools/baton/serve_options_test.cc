@@ -154,6 +154,13 @@ TEST(ServeOptions, TakesLimitsOfRestarts) {
   EXPECT_THAT(Refusal({"--max-restarts", "-1"}), HasSubstr("--max-restarts"));
 }
 
+TEST(ServeOptions, TakesTheNicenessOfStageWorkers) {
+  EXPECT_EQ(Parse({})->stage_worker_nice, 5);
+  EXPECT_EQ(Parse({"--stage-worker-nice", "0"})->stage_worker_nice, 0);
+  EXPECT_EQ(Refusal({"--stage-worker-nice", "20"}),
+            "--stage-worker-nice: \"20\" is not a number from 0 to 19");
+}
+
 TEST(EnvironmentOf, CarriesTheKeysInsteadOfTheCommandLine) {
   const auto options = Parse({"--api-key", "secret1", "secret2"});
   ASSERT_TRUE(options.ok()) << options.status();
