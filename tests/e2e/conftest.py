@@ -1,5 +1,7 @@
 """Fixtures of the end-to-end tests: real processes on 127.0.0.1, the demo model, free ports."""
 
+import re
+
 import pytest
 import running_group
 
@@ -8,6 +10,9 @@ def expect_nobody_died(running):
     """A crash that recovery heals is a crash all the same."""
     log = running.log.read_text(errors="replace")
     assert " died: " not in log and "starting it again" not in log, log[-8000:]
+    # So is a step that a stage would not take: recovery repeats it, and the answers are the same.
+    wrong = re.search(r"step \d+ is refused: .*", log)
+    assert wrong is None, wrong[0]
 
 
 @pytest.fixture(autouse=True)

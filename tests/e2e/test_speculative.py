@@ -53,7 +53,7 @@ def said_in_pieces(stream):
     return [choices[index] for index in sorted(choices)], usage["prompt_tokens"], usage["completion_tokens"]
 
 
-def answers(group, ways=WAYS, **more):
+def answers(group, ways=WAYS, prompts=PROMPTS, **more):
     """Everything that is said of each prompt in each way, all of them asked at the same time."""
 
     def ask(prompt, way):
@@ -65,7 +65,7 @@ def answers(group, ways=WAYS, **more):
         return said_in_pieces(text) if fields.get("stream") else said_at_once(json.loads(text))
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(ask, prompt, way) for prompt in PROMPTS for way in ways]
+        asked = [pool.submit(ask, prompt, way) for prompt in prompts for way in ways]
         return [answer.result() for answer in asked]
 
 
@@ -93,14 +93,38 @@ def test_answers_are_the_same_on_and_off(start_group, stages, ranks):
     for config in (ONE, THREE):
         running = start_group("--speculative-config", config, stages=stages, ranks=ranks)
         assert answers(running) == expected
-        assert answers(running) == expected  # behind prompts that are cached now
+        assert answers(running) == expected
         running_group.wait_until(lambda: counters(running)[1] > 0, "guesses that are right")
         checked, right, at = counters(running)
         assert 0 < right < checked
         assert sum(at.values()) == right
         assert set(at) == ({"0"} if config == ONE else {"0", "1", "2"})
+        assert min(at.values()) > 0
         expect_no_blocks_left(running)
         assert running.stop() == 0
+
+
+def test_answers_are_the_same_behind_a_cached_beginning(start_group):
+    prompts = ["What is 17 + 25? " * 40 + prompt for prompt in PROMPTS]
+    ways = [{"temperature": 0, "ignore_eos": True, "max_tokens": 80}, {"temperature": 0.8, "seed": 3, "logprobs": 2}]
+    without = start_group("--no-enable-prefix-caching", stages=2, ranks=1)
+    expected = answers(without, ways, prompts)
+    assert without.stop() == 0
+    running = start_group("--speculative-config", THREE, stages=2, ranks=1)
+    for _ in range(2):
+        assert answers(running, ways, prompts) == expected
+    found = running.metrics("scheduler")["baton_scheduler_prefix_cache_hit_tokens_total"]
+    assert found >= len(PROMPTS) * len(ways) * 128
+
+
+def test_answers_are_the_same_up_to_a_length_that_ends_no_block(start_group):
+    flags = ["--max-model-len", "100"]
+    way = [{"temperature": 0, "ignore_eos": True, "max_tokens": 80}, {"temperature": 1, "seed": 5, "max_tokens": 81}]
+    without = start_group(*flags, stages=2, ranks=1)
+    expected = answers(without, way)
+    assert without.stop() == 0
+    running = start_group(*flags, "--speculative-config", THREE, stages=2, ranks=1)
+    assert answers(running, way) == expected
 
 
 def test_answers_are_the_same_where_blocks_run_out(start_group):

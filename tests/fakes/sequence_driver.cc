@@ -111,12 +111,17 @@ absl::Status SequenceDriver::TakeIn(absl::StatusOr<stage::StepOutput> result) {
     }
   }
   uint64_t last_id = 0;
+  size_t place = 0;
   for (stage::DrawnToken& token : output.tokens) {
     DrivenSequence& sequence = sequences_.at(token.sequence_id);
     if (token.position != sequence.tokens.size()) return absl::InternalError("wrong position");
     if (token.sequence_id == last_id) {  // the draft before it was right, and is computed
       ++sequence.num_computed;
       ++sequence.num_right;
+      if (sequence.right_at.size() <= place) sequence.right_at.resize(place + 1);
+      ++sequence.right_at[place++];
+    } else {
+      place = 0;
     }
     last_id = token.sequence_id;
     sequence.tokens.push_back(token.token_id);

@@ -21,9 +21,10 @@ struct DrivenSequence {
   // By the position of the token that they speak of.
   std::map<uint32_t, stage::PositionScores> scores;
 
-  std::vector<uint32_t> drafts;  // guesses of what follows `tokens`, for the next step
-  uint32_t num_drafts = 0;       // checked so far
-  uint32_t num_right = 0;        // of these, drawn
+  std::vector<uint32_t> drafts;    // guesses of what follows `tokens`, for the next step
+  uint32_t num_drafts = 0;         // checked so far
+  uint32_t num_right = 0;          // of these, drawn
+  std::vector<uint32_t> right_at;  // of these: entry i, those at place i behind a token
 
   uint32_t num_computed = 0;
   uint32_t num_told = 0;  // tokens that the stages know; 0: the sequence is new to them

@@ -14,12 +14,6 @@ namespace {
 // Drafts take no more than this part of a step: most of it is for what is certain to be of use.
 constexpr uint32_t kDraftParts = 4;
 
-uint64_t NumDrafts(const std::vector<BatchRow>& rows) {
-  uint64_t sum = 0;
-  for (const BatchRow& row : rows) sum += row.drafts.size();
-  return sum;
-}
-
 }  // namespace
 
 void AddWork(const BatchRow& row, StepWork* work) {
@@ -38,6 +32,7 @@ void BatchBuilder::Reset(StepId step_id) {
   preempted_ = false;
   prompts_wait_ = false;
   rows_.clear();
+  guesses_.clear();
 }
 
 std::vector<BatchRow> BatchBuilder::BuildAlone(Sequence* sequence, StepId step_id) {
@@ -67,7 +62,7 @@ void BatchBuilder::AddDecodes(const FeedbackLimits& feedback) {
   const size_t share = DecodeShare(&candidates, *state_.running, limits_.num_steps, *state_.cost);
   const Sequence* starved = nullptr;  // the first in order of service that found no block
   for (Sequence* sequence : candidates) {
-    if (full() || rows_.size() >= share) return;
+    if (full() || rows_.size() >= share) break;
     if (sequence->state() != Sequence::State::kRunning) continue;  // gave way to one before it
     // Always ordered ahead, a sequence would always be in flight, and never give way.
     const bool is_pending = !sequence->runnable();
@@ -76,6 +71,7 @@ void BatchBuilder::AddDecodes(const FeedbackLimits& feedback) {
     if (AddDecode(sequence) || is_pending) continue;
     if (starved == nullptr || ServedBefore()(sequence, starved)) starved = sequence;
   }
+  AddDrafts();
 }
 
 bool BatchBuilder::AddDecode(Sequence* sequence) {
@@ -88,35 +84,47 @@ bool BatchBuilder::AddDecode(Sequence* sequence) {
   }
   std::optional<std::vector<BlockId>> blocks = FindBlocks(sequence);
   if (!blocks.has_value()) return false;
-  std::vector<TokenId> drafts = TakeDrafts(*sequence, &*blocks);
-  AddRow(sequence, 1, *std::move(blocks), std::move(drafts));
+  std::vector<TokenId> drafts = sequence->drafts();
+  if (!drafts.empty()) guesses_.push_back({rows_.size(), sequence, std::move(drafts)});
+  AddRow(sequence, 1, *std::move(blocks));
   return true;
 }
 
-std::vector<TokenId> BatchBuilder::TakeDrafts(const Sequence& sequence,
-                                              std::vector<BlockId>* blocks) {
-  std::vector<TokenId> drafts = sequence.drafts();
-  if (drafts.empty()) return drafts;
+void BatchBuilder::AddDrafts() {
+  if (guesses_.empty()) return;
+  uint64_t left = std::min(limits_.max_tokens / kDraftParts, budget_);
+  for (Guesses& guesses : guesses_) {
+    BatchRow& row = rows_[guesses.row];
+    const size_t count = NumUseful(
+        *guesses.sequence, std::min<uint64_t>(left, guesses.drafts.size()), &row.new_blocks);
+    guesses.drafts.resize(count);
+    row.drafts = std::move(guesses.drafts);
+    row.num_tokens += static_cast<uint32_t>(count);
+    budget_ -= static_cast<uint32_t>(count);
+    left -= count;
+  }
+  work_ = {};
+  for (const BatchRow& row : rows_) AddWork(row, &work_);
+}
+
+size_t BatchBuilder::NumUseful(const Sequence& sequence, uint64_t most,
+                               std::vector<BlockId>* blocks) {
   // Behind the last token that it may have, none is of use.
   const uint64_t most_tokens = std::min<uint64_t>(
       limits_.max_len, uint64_t{sequence.num_prompt_tokens()} + sequence.stop().max_tokens);
   const uint64_t with_next = uint64_t{sequence.num_tokens()} + 1;
-  const uint64_t share = limits_.max_tokens / kDraftParts;
-  uint64_t most = std::min<uint64_t>(drafts.size(), budget_ - 1);
-  most = std::min(most, share - std::min(share, NumDrafts(rows_)));
   most = std::min(most, most_tokens - std::min(most_tokens, with_next));
   // Nobody gives way for a guess.
-  const uint64_t computed = uint64_t{sequence.num_scheduled()} + 1;
-  std::optional<std::vector<BlockId>> more = state_.ledger->Grow(sequence.id(), computed + most);
+  const uint64_t computed = sequence.num_scheduled();
+  const std::optional<std::vector<BlockId>> more =
+      state_.ledger->Grow(sequence.id(), computed + most);
   if (more.has_value()) {
     blocks->insert(blocks->end(), more->begin(), more->end());
-  } else {
-    const uint64_t room =
-        state_.ledger->Table(sequence.id()).size() * uint64_t{state_.ledger->block_tokens()};
-    most = std::min(most, room - computed);
+    return most;
   }
-  drafts.resize(most);
-  return drafts;
+  const uint64_t room =
+      state_.ledger->Table(sequence.id()).size() * uint64_t{state_.ledger->block_tokens()};
+  return std::min(most, room - computed);
 }
 
 uint32_t BatchBuilder::NextChunk(const Sequence& sequence, uint32_t budget) const {
@@ -247,13 +255,13 @@ std::optional<std::vector<BlockId>> BatchBuilder::FindBlocks(Sequence* sequence)
   }
 }
 
-void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks,
-                          std::vector<TokenId> drafts) {
+void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens,
+                          std::vector<BlockId> new_blocks) {
   BatchRow row;
   row.id = sequence->id();
   row.begins = sequence->num_told() == 0;
   row.begin = sequence->num_scheduled();
-  row.num_tokens = num_tokens + static_cast<uint32_t>(drafts.size());
+  row.num_tokens = num_tokens;
   row.sample = num_tokens == sequence->num_to_compute();
   row.new_blocks = std::move(new_blocks);
   if (row.begins) {
@@ -262,7 +270,6 @@ void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<B
     row.appended.assign(sequence->tokens().begin() + sequence->num_told(),
                         sequence->tokens().end());
   }
-  row.drafts = std::move(drafts);
   AddWork(row, &work_);
   sequence->Advance(num_tokens, step_id_);
   state_.ledger->Record(sequence);

@@ -156,9 +156,11 @@ class BatchBuilder final {
   void CountLookup(const Sequence& sequence, uint32_t num_cached);
   // Adds a row for the newest token of `sequence`, known or pending. False: no block is free.
   bool AddDecode(Sequence* sequence);
-  // Drafts that the row for the newest token of `sequence` takes along: as many as may be of use
-  // and find room. Adds to its `blocks`.
-  std::vector<TokenId> TakeDrafts(const Sequence& sequence, std::vector<BlockId>* blocks);
+  // Rows take drafts along, once all decodes have their places and blocks.
+  void AddDrafts();
+  // How many drafts, at most `most`, the row for the newest token of `sequence` takes along:
+  // as many as may be of use and find room. Adds to its `blocks`.
+  size_t NumUseful(const Sequence& sequence, uint64_t most, std::vector<BlockId>* blocks);
   void AddPendingRow(Sequence* sequence, std::vector<BlockId> new_blocks);
   // The next tokens of a prompt, as many as the step takes, at most `budget`.
   uint32_t NextChunk(const Sequence& sequence, uint32_t budget) const;
@@ -166,8 +168,7 @@ class BatchBuilder final {
   bool CanTell(const Sequence& sequence) const;
   // Blocks for the next token of `sequence`, preempting others if need be.
   std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
-  void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks,
-              std::vector<TokenId> drafts = {});
+  void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);
   // What is left of the step is for prompts of keys over their share.
   void LimitRest() {
     if (limits_.max_over_share > 0) budget_ = std::min(budget_, limits_.max_over_share);
@@ -184,6 +185,13 @@ class BatchBuilder final {
   bool prompts_wait_ = false;           // one that began found no room in the step
   std::set<const Sequence*> yielding_;  // paused, to give up their blocks
   std::vector<BatchRow> rows_;
+  // What was guessed behind the newest token of a row.
+  struct Guesses {
+    size_t row = 0;
+    const Sequence* sequence = nullptr;
+    std::vector<TokenId> drafts;
+  };
+  std::vector<Guesses> guesses_;
 };
 
 }  // namespace baton::scheduler

@@ -327,7 +327,8 @@ absl::StatusOr<std::unique_ptr<StepBatch>> SequenceTable::Apply(const StepWork& 
     AddRows(sequence, chunk, static_cast<int32_t>(i), *batch);
     const int64_t num_blocks = NumBlocksOf(sequence, chunk);
     if (drafts()) {
-      batch->capacities.push_back(static_cast<int32_t>(num_blocks * kernels::kBlockTokens));
+      const int64_t room = num_blocks * kernels::kBlockTokens;
+      batch->capacities.push_back(static_cast<int32_t>(std::min(room, limits_.max_model_len)));
     }
     std::copy_n(sequence.blocks.begin(), num_blocks,
                 batch->block_tables.begin() + static_cast<int64_t>(i) * batch->max_blocks);

@@ -51,7 +51,8 @@ struct StepBatch {
   std::vector<int32_t> sequence_rows;  // [tokens]
   // [tokens] The token behind each row; 0 where it is not known. Where the stage drafts alone.
   std::vector<uint32_t> next_token_ids;
-  std::vector<int32_t> capacities;       // [sequences] Positions in its block table; likewise
+  // [sequences] Positions that find room in its block table, of those that there are; likewise.
+  std::vector<int32_t> capacities;
   std::vector<int32_t> block_tables;     // [sequences, max_blocks]
   int64_t max_blocks = 0;                // >= 1
   std::vector<uint64_t> sequence_ids;    // [sequences]

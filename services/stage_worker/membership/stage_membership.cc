@@ -330,6 +330,7 @@ void StageMembership::SubmitStep(const v1::StepCommand& command) {
     if (submitted.ok()) return;
     joined_ = false;
   }
+  BATON_LOG(ERROR) << "step " << command.step_id() << " is refused: " << submitted.message();
   Push({.kind = EventKind::kFault,
         .status = Annotate(submitted, absl::StrCat("step ", command.step_id()))});
 }

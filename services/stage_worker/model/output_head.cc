@@ -42,7 +42,8 @@ struct OutputHead::Draws {
   // A token may have ended its sequence: then what cannot be drawn behind it is no failure.
   void Fail(size_t index, SequenceFailure failure) {
     failed[index] = true;
-    if (batch.draws[index].depth == 0) output.failures.push_back(std::move(failure));
+    if (batch.draws[index].depth > 0 || HasFailed(output, failure.sequence_id)) return;
+    output.failures.push_back(std::move(failure));
   }
 
   const StepBatch& batch;

@@ -1,5 +1,6 @@
 // Steps that check guesses of the stages.
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -118,6 +119,46 @@ TEST_F(ScheduleDrafts, NeverTakeABlockThatIsNotFree) {
   EXPECT_EQ(schedule_.counts().num_preemptions, 0u);
 }
 
+TEST_F(ScheduleDrafts, LeaveTheLastBlockToATokenThatIsKnown) {
+  schedule_.OpenEpoch(4);
+  for (const auto& [id, size] : {std::pair{1u, 62u}, {2u, 64u}, {3u, 4u}}) {
+    ASSERT_TRUE(schedule_.Add(MakeRequest(id, size, 100)).ok());
+  }
+  const Batch first = *schedule_.NextBatch();
+  ASSERT_EQ(first.rows.size(), 3u);
+  schedule_.ReachLastStage(first.step_id);
+  ASSERT_TRUE(schedule_
+                  .Complete({.step_id = first.step_id,
+                             .tokens = {{1, 62, 10}, {2, 64, 10}, {3, 4, 10}},
+                             .drafts = {{1, {11, 12, 13}}}})
+                  .ok());
+  // Sequence 1 has room for one of its guesses; for the others it would have to take what 2 needs.
+  const Batch batch = *schedule_.NextBatch();
+  EXPECT_EQ(schedule_.counts().num_preemptions, 0u);
+  ASSERT_EQ(batch.rows.size(), 3u);
+  EXPECT_EQ(batch.rows[0].drafts, std::vector<TokenId>{11});
+  EXPECT_EQ(batch.rows[1].new_blocks.size(), 1u);
+}
+
+TEST_F(ScheduleDrafts, LeaveTheStepToTokensThatAreKnown) {
+  ScheduleOptions options = DraftingOptions();
+  options.max_step_tokens = 8;
+  Schedule schedule(options);
+  schedule.OpenEpoch(kManyBlocks);
+  StepResult result;
+  for (SequenceId id = 1; id <= 8; ++id) {
+    ASSERT_TRUE(schedule.Add(MakeRequest(id, 1)).ok());
+    result.tokens.push_back({id, 1, 10});
+    result.drafts.push_back({id, {11, 12}});
+  }
+  result.step_id = schedule.NextBatch()->step_id;
+  schedule.ReachLastStage(result.step_id);
+  ASSERT_TRUE(schedule.Complete(result).ok());
+  const Batch batch = *schedule.NextBatch();
+  EXPECT_EQ(batch.rows.size(), 8u);
+  EXPECT_EQ(batch.num_tokens(), 8u);
+}
+
 TEST_F(ScheduleDrafts, ReserveTheBlocksThatTheyWriteTo) {
   Start(MakeRequest(1, 62, 100), {11, 12, 13});
   const Batch batch = *schedule_.NextBatch();
@@ -135,19 +176,38 @@ TEST_F(ScheduleDrafts, AreNoPartOfWhatALossLeaves) {
   EXPECT_TRUE(again.rows[0].drafts.empty());
 }
 
-TEST_F(ScheduleDrafts, AreNotFoundInTheCacheUnlessTheyWereRight) {
-  // 62 tokens of prompt, 10, and one draft: block 0 is full with it.
-  Start(MakeRequest(1, 62, 100), {11});
-  ASSERT_EQ(schedule_.NextBatch()->rows[0].drafts.size(), 1u);
-  SequenceRequest other = MakeRequest(2, 0, 4);
-  other.prompt = schedule_.Find(1)->tokens();
-  other.prompt.insert(other.prompt.end(), {11, 500, 501});
-  ASSERT_TRUE(schedule_.Add(other).ok());
-  ASSERT_TRUE(schedule_.Complete({.step_id = 2, .tokens = {{1, 63, 12}}}).ok());
-  const Batch next = *schedule_.NextBatch();
-  ASSERT_EQ(next.rows.size(), 2u);
-  EXPECT_EQ(next.rows[1].id, 2u);
-  EXPECT_EQ(next.rows[1].begin, 0u);
+// 62 tokens of prompt, 10, and one draft, 11: block 0 is full with it. What stands there for
+// somebody else who begins with `token` in its place?
+class ScheduleDraftsInTheCache : public ScheduleDrafts {
+ protected:
+  uint32_t NumFound(const std::vector<StepResult::Sampled>& sampled, TokenId token) {
+    Start(MakeRequest(1, 62, 100), {11});
+    const Batch batch = *schedule_.NextBatch();
+    EXPECT_EQ(batch.rows[0].drafts.size(), 1u);
+    SequenceRequest other = MakeRequest(2, 0, 4);
+    other.prompt = schedule_.Find(1)->tokens();
+    other.prompt.insert(other.prompt.end(), {token, 500, 501});
+    EXPECT_TRUE(schedule_.Add(other).ok());
+    EXPECT_TRUE(schedule_.Complete({.step_id = batch.step_id, .tokens = sampled}).ok());
+    const Batch next = *schedule_.NextBatch();
+    EXPECT_EQ(next.rows.size(), 2u);
+    EXPECT_EQ(next.rows[0].begin, sampled.back().position);
+    EXPECT_EQ(next.rows[1].id, 2u);
+    return next.rows[1].begin;
+  }
+};
+
+TEST_F(ScheduleDraftsInTheCache, AreFoundWhereTheyWereRight) {
+  EXPECT_EQ(NumFound({{1, 63, 11}, {1, 64, 20}}, 11), 64u);
+}
+
+TEST_F(ScheduleDraftsInTheCache, AreNotFoundWhereTheyWereWrong) {
+  EXPECT_EQ(NumFound({{1, 63, 12}}, 11), 0u);
+}
+
+TEST_F(ScheduleDraftsInTheCache, AreWrittenOverByTheStepThatSharesTheBlock) {
+  // Sequence 1 computes 12 at position 63 in the row before; until then the block holds 11.
+  EXPECT_EQ(NumFound({{1, 63, 12}}, 12), 64u);
 }
 
 TEST_F(ScheduleDrafts, AreCounted) {

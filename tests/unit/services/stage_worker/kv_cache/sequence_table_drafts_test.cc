@@ -79,6 +79,24 @@ TEST_F(SequenceTableDrafts, LaysOutARowForEachGuess) {
   EXPECT_THAT(draws[2].answer_tokens, ElementsAre(10, 11, 12));
 }
 
+TEST_F(SequenceTableDrafts, HasNoRoomBehindTheLongestSequence) {
+  StepWork work;
+  work.new_sequences.push_back({1, Ids(200, 7), 200, {}});
+  work.chunks.push_back({1, 0, 200, {}, {5, 6, 7, 8}, true});
+  ASSERT_TRUE(table_.Apply(work).ok());
+  StepWork more;
+  more.new_sequences.push_back({2, Ids(298, 7), 298, {}});
+  more.chunks.push_back({2, 0, 150, {}, {0, 1, 2, 3, 4}, false});
+  ASSERT_TRUE(table_.Apply(more).ok());
+  StepWork rest;
+  rest.chunks.push_back({2, 150, 148, {}, {}, true});
+  rest.chunks.push_back({1, 200, 1, {9}, {}, true});
+  const auto batch = table_.Apply(rest);
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  // Five blocks hold 320 positions, but there are 300.
+  EXPECT_THAT((*batch)->capacities, ElementsAre(300, 256));
+}
+
 TEST_F(SequenceTableDrafts, KnowsTheTokenBehindEachRowOfAPrompt) {
   StepWork work;
   work.new_sequences.push_back({1, {101, 102, 103}, 3, {}});
