@@ -30,12 +30,12 @@ __device__ __forceinline__ void MultiplyHead(const Bf16GemmArgs& args, int split
                             args.x_stride * 2, int64_t{args.k} * 2, nullptr, 0};
     LoadVisits(shared, boxes, rows, range, thread, policy,
                [&](int t) { return first_token + t < args.m ? first_token + t : -1; });
-    __syncthreads();
+    SyncNamed(kBranchBarrier, kGemmThreads);
   } else {
     float total[Tile::kSubTiles][Tile::kTokens / 2];
     WaitForPredecessor();
     MultiplyBf16Visits(shared, range.num_blocks, total);
-    __syncthreads();
+    SyncNamed(kBranchBarrier, kGemmThreads);
     StorePartial(shared, total);
   }
   SyncCluster();
@@ -58,7 +58,7 @@ template <int kTokens>
 cudaError_t Launch(const Bf16GemmArgs& args, cudaStream_t stream) {
   using Tile = Bf16Tile<kTokens>;
   const int row_tiles = CeilDiv(args.n, Tile::kRows);
-  const int splits = NumSplits(row_tiles * args.heads, CeilDiv(args.k, Tile::kBlockElements));
+  const int splits = NumSplits(row_tiles, CeilDiv(args.k, Tile::kBlockElements));
   KernelShape shape;
   shape.grid = dim3(row_tiles * splits, CeilDiv(args.m, kTokens), args.heads);
   shape.block = dim3(kGemmThreads);

@@ -13,7 +13,7 @@ namespace baton::kernels::cuda {
 // Bf16WeightForCopy; x [m, ...] bfloat16, rows x_stride elements apart; out [m, heads * n], rows
 // out_stride elements apart, bfloat16 or float32. k, x_stride, x_head_stride are multiples of 8,
 // x's address of 16 bytes; n with several heads is a multiple of 4. Numerics: sums in the tensor
-// cores' float32 in order of k, splits of k in order; splits depend on n, k and heads alone.
+// cores' float32 in order of k, splits of k in order; splits depend on n and k alone.
 struct Bf16GemmArgs {
   CUtensorMap weight;
   const void* x = nullptr;

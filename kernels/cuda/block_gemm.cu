@@ -44,12 +44,12 @@ __device__ __forceinline__ void MultiplyTile(const BlockGemmArgs& args, int spli
     const TokenRows rows = {args.x, args.x_stride, args.k, args.x_scales, args.x_scale_stride};
     LoadVisits(shared, boxes, rows, range, thread, policy,
                [&](int t) { return first_token + t < args.m ? first_token + t : -1; });
-    __syncthreads();
+    SyncNamed(kBranchBarrier, kGemmThreads);
   } else {
     float total[Tile::kSubTiles][Tile::kTokens / 2];
     WaitForPredecessor();
     MultiplyVisits(shared, range.num_blocks, total);
-    __syncthreads();
+    SyncNamed(kBranchBarrier, kGemmThreads);
     StorePartial(shared, total);
   }
   SyncCluster();
@@ -83,8 +83,9 @@ cudaError_t Launch(const BlockGemmArgs& args, cudaStream_t stream) {
 
 cudaError_t LaunchBlockGemm(const BlockGemmArgs& args, cudaStream_t stream) {
   if (args.m == 0 || args.n == 0) return cudaSuccess;
-  if (args.k <= 0 || args.k % kScaleBlock != 0 || args.row_offset % 64 != 0 ||
-      args.x_stride % 16 != 0 || reinterpret_cast<uintptr_t>(args.x) % 16 != 0) {
+  if (args.k <= 0 || args.k % kScaleBlock != 0 || (args.row_offset != 0 && args.row_offset != 64) ||
+      args.x_stride % 16 != 0 || args.x_stride < args.k || args.x_scale_stride < args.m ||
+      reinterpret_cast<uintptr_t>(args.x) % 16 != 0) {
     return cudaErrorInvalidValue;
   }
   switch (TokenTile(args.m)) {

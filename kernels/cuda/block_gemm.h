@@ -8,7 +8,7 @@
 
 namespace baton::kernels::cuda {
 
-// Shapes: weight [n, k] E4M3 row-major, behind a map by MakeWeightMap; x [m, k] E4M3, rows x_stride
+// Shapes: weight [n, k] E4M3 row-major, behind a map by WeightForCopy; x [m, k] E4M3, rows x_stride
 // bytes apart (a multiple of 16, as its address); out [m, n], rows out_stride elements apart.
 // Scales: element (i, j) of the weight counts weight_scales[(row_offset + i) / 128 *
 // weight_scale_stride + j / 128]; element (t, j) of x counts x_scales[j / 128 * x_scale_stride +

@@ -13,7 +13,8 @@
 // release of visit i - kStages; they have then arrived for all visits up to i - 1 - kLag >= i -
 // kStages, so that consumers can get there: kLag <= kStages - 1.
 // After the last visit every copy has landed (consumers have waited for each) and every product has
-// been read: behind one __syncthreads the ring's memory takes the partial sums.
+// been read: behind a barrier of all threads (kBranchBarrier, for consumers and loaders come to it
+// in different branches) the ring's memory takes the partial sums.
 //
 // Order of summation of an output element: within a scale block the tensor core's; blocks of a
 // split in order of k, in float32 registers; splits in order of rank. None depends on the number of
@@ -31,6 +32,8 @@
 #include "kernels/cuda/plan/tile_layout.h"
 
 namespace baton::kernels::cuda {
+
+inline constexpr int kBranchBarrier = 1;
 
 // A block's shared memory as block_gemm_plan.h draws it.
 template <class Tile>
@@ -273,7 +276,7 @@ __device__ __forceinline__ void MultiplyBf16Visits(
   }
 }
 
-// Writes the thread's sums to partial()[token][row of the tile]. Behind a __syncthreads after the
+// Writes the thread's sums to partial()[token][row of the tile]. Behind kBranchBarrier, after the
 // last product.
 template <class Tile>
 __device__ __forceinline__ void StorePartial(

@@ -43,11 +43,11 @@ __device__ __forceinline__ void MultiplyExpert(const GemmShared<Tile>& shared,
       PrefetchWeights(shared, boxes, range, policy);
     }
     LoadVisits(shared, boxes, rows, range, thread, policy, row_of);
-    __syncthreads();
+    SyncNamed(kBranchBarrier, kGemmThreads);
   } else {
     float total[Tile::kSubTiles][Tile::kTokens / 2];
     MultiplyVisits(shared, range.num_blocks, total);
-    __syncthreads();
+    SyncNamed(kBranchBarrier, kGemmThreads);
     StorePartial(shared, total);
   }
   SyncCluster();

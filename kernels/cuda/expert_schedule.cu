@@ -162,7 +162,11 @@ cudaError_t LaunchExpertSchedule(const int32_t* experts, const ExpertRows& rows,
 
 cudaError_t LaunchExpertCombine(const ExpertCombineArgs& args, cudaStream_t stream) {
   if (args.tokens == 0) return cudaSuccess;
-  if (args.hidden % 4 != 0 || args.out_stride % 4 != 0) return cudaErrorInvalidValue;
+  if (args.hidden % 4 != 0 || args.out_stride % 4 != 0 ||
+      (reinterpret_cast<uintptr_t>(args.out) | reinterpret_cast<uintptr_t>(args.pair_out)) % 16 !=
+          0) {
+    return cudaErrorInvalidValue;
+  }
   KernelShape shape;
   shape.grid = dim3(CeilDiv(args.hidden, 512), args.tokens);
   shape.block = dim3(128);

@@ -24,8 +24,11 @@ __device__ __forceinline__ Work WorkOfTile(const MlaArgs& args, int row, int row
   Work work;
   work.first_row = row;
   work.num_rows = TileRows(args.sequence_rows, args.rows, row, rows_per_tile);
-  work.last_position = args.positions[row + work.num_rows - 1];
+  work.last_position = -1;
   work.split_begin = 0;
+  work.split_end = 0;
+  if (args.sequence_rows[row] < 0) return work;  // padding of a captured graph
+  work.last_position = args.positions[row + work.num_rows - 1];
   work.split_end = KeySplits(work.last_position);
   return work;
 }
@@ -74,7 +77,7 @@ __device__ __forceinline__ void ForEachWork(const MlaShared<Tile>& shared, const
       const int end = min(row + rows_per_tile, args.rows);
       while (row < end) {
         const Work work = WorkOfTile(args, row, rows_per_tile);
-        visit(work, 0);
+        if (work.split_end > 0) visit(work, 0);
         row += work.num_rows;
       }
     }
@@ -329,6 +332,7 @@ __device__ __forceinline__ void CombineSplits(const MlaArgs& args) {
   const int row = blockIdx.y;
   AllowSuccessor();
   WaitForPredecessor();
+  if (args.sequence_rows[row] < 0) return;
 
   int first_row = row;  // of the row's tile
   while (!BeginsTile(args.sequence_rows, first_row, rows_per_tile)) --first_row;
@@ -436,7 +440,9 @@ cudaError_t LaunchMlaAttention(const MlaArgs& args, MlaSchedule schedule, int mu
        reinterpret_cast<uintptr_t>(args.out)) %
               16 ==
           0;
-  if (!aligned || args.heads <= 0 || multiprocessors <= 0 ||
+  // Heads without a rotary query of their own would all take the first one's.
+  const bool rotary_apart = args.heads == 1 || args.q_rope_head_stride >= kRopeKeyDims;
+  if (!aligned || !rotary_apart || args.heads <= 0 || multiprocessors <= 0 ||
       (schedule == MlaSchedule::kSplits && args.rows > kMaxSplitRows)) {
     return cudaErrorInvalidValue;
   }

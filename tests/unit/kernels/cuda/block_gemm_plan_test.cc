@@ -47,15 +47,14 @@ TEST(BlockGemmPlan, SplitsOfEveryWeightAreFixed) {
   }
 }
 
-TEST(BlockGemmPlan, Bf16SplitsCountHeads) {
-  const auto splits = [](int n, int k, int heads) {
-    return NumSplits(CeilDiv(n, Bf16Tile<8>::kRows) * heads,
-                     CeilDiv(k, Bf16Tile<8>::kBlockElements));
+TEST(BlockGemmPlan, Bf16SplitsOfEveryWeightAreFixed) {
+  const auto splits = [](int n, int k) {
+    return NumSplits(CeilDiv(n, Bf16Tile<8>::kRows), CeilDiv(k, Bf16Tile<8>::kBlockElements));
   };
-  EXPECT_EQ(splits(256, 7168, 1), 8);    // router
-  EXPECT_EQ(splits(16160, 7168, 1), 2);  // logits of one of 8 ranks
-  EXPECT_EQ(splits(512, 128, 16), 1);    // queries into the latent space
-  EXPECT_EQ(splits(128, 512, 16), 4);    // and values out of it
+  EXPECT_EQ(splits(256, 7168), 8);    // router
+  EXPECT_EQ(splits(16160, 7168), 2);  // logits of one of 8 ranks
+  EXPECT_EQ(splits(512, 128), 1);     // queries of a head into the latent space
+  EXPECT_EQ(splits(128, 512), 4);     // and values out of it
 }
 
 TEST(BlockGemmPlan, EverySplitHasWork) {
