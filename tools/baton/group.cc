@@ -242,8 +242,9 @@ absl::Status Group::TakeDeath(Member* member) {
   const std::string death =
       absl::StrCat(child.name(), " (pid ", child.pid(), ") died: ", child.ending(),
                    "; its last lines:\n  ", absl::StrJoin(child.last_lines(), "\n  "));
-  const bool unheard =
-      !member->place.ports.empty() && ReadPortsFile(member->place.ports_file).empty();
+  // It listened in an earlier life and ended by itself before it did so now.
+  const bool unheard = child.exit_status().has_value() && !member->place.ports.empty() &&
+                       ReadPortsFile(member->place.ports_file).empty();
   if (unheard) KeepToldPorts(member->role, &member->place.ports);
   std::string final_because = FinalBecause(child, unheard);
   if (final_because.empty()) {

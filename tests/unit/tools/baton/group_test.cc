@@ -116,6 +116,24 @@ TEST_F(GroupOfFakes, TellsEachWhereItsPeersAre) {
   EXPECT_THAT(log_, HasSubstr(address));
 }
 
+// A life that was killed before it listened says nothing against its ports.
+TEST_F(GroupOfFakes, KeepsThePortsOfARoleThatIsKilledWhileItStarts) {
+  options_.restart_limits.max_deaths = 100;
+  const absl::Status status = Run([&](nlohmann::json state) {
+    const nlohmann::json first = MemberOf(state, "stage-worker");
+    for (int life = 0; life < 5; ++life) {
+      const nlohmann::json before = MemberOf(state, "stage-worker");
+      kill(before.at("pid"), SIGKILL);
+      state = AwaitStateWhere([&](const nlohmann::json& now) {
+        return MemberOf(now, "stage-worker").at("pid") != before.at("pid");
+      });
+      EXPECT_EQ(MemberOf(state, "stage-worker").at("ports"), first.at("ports")) << "life " << life;
+    }
+    kill(getpid(), SIGTERM);
+  });
+  EXPECT_TRUE(status.ok()) << status;
+}
+
 TEST_F(GroupOfFakes, ReportsAChildThatDiesAndStopsTheRest) {
   options_.restart = false;
   setenv("FAKE_ROLE_DIES", "stage-worker", 1);
