@@ -11,66 +11,10 @@
 #include "gtest/gtest.h"
 
 #include "protos/baton/v1/inference.grpc.pb.h"
-#include "tests/contract/gateway/gateway_fixture.h"
+#include "tests/contract/gateway/inference_fixture.h"
 
 namespace baton::gateway {
 namespace {
-
-struct Outcome {
-  grpc::Status status;
-  std::vector<v1::GenerateResponse> messages;
-
-  std::string Text() const {
-    std::string text;
-    for (const auto& message : messages) text += message.text();
-    return text;
-  }
-  std::string Reasoning() const {
-    std::string text;
-    for (const auto& message : messages) text += message.reasoning_text();
-    return text;
-  }
-};
-
-class InferenceContract : public GatewayFixture {
- protected:
-  void Start(const std::function<void(GatewayConfig&)>& adjust = nullptr) {
-    StartGateway(adjust);
-    AwaitReady(200);
-    Connect();
-  }
-  void Connect() {
-    stub_ = v1::Inference::NewStub(grpc::CreateChannel(absl::StrCat("127.0.0.1:", grpc_port()),
-                                                       grpc::InsecureChannelCredentials()));
-  }
-
-  Outcome Generate(const v1::GenerateRequest& request) {
-    grpc::ClientContext context;
-    const auto reader = stub_->GenerateStream(&context, request);
-    Outcome outcome;
-    v1::GenerateResponse message;
-    while (reader->Read(&message)) outcome.messages.push_back(message);
-    outcome.status = reader->Finish();
-    return outcome;
-  }
-
-  std::unique_ptr<v1::Inference::Stub> stub_;
-};
-
-v1::GenerateRequest ChatRequest() {
-  v1::GenerateRequest request;
-  v1::ChatMessage* message = request.mutable_chat()->add_messages();
-  message->set_role("user");
-  message->set_content("Hi");
-  return request;
-}
-
-v1::GenerateRequest TokenRequest(uint32_t max_tokens) {
-  v1::GenerateRequest request;
-  for (uint32_t id : {5, 6, 7}) request.mutable_tokens()->add_token_ids(id);
-  request.set_max_tokens(max_tokens);
-  return request;
-}
 
 TEST_F(InferenceContract, ChatSplitsReasoningAndCounts) {
   Start();
@@ -299,21 +243,6 @@ TEST_F(InferenceContract, AWholeAnswerHasABound) {
   EXPECT_EQ(ErrorOf(Post("/v1/completions", body), 400)["code"], "answer_too_large");
 }
 
-TEST_F(InferenceContract, LongTextsAreTokenizedToo) {
-  Start();
-  v1::TokenizeRequest request;
-  request.set_text(std::string(40'000, '7'));
-  grpc::ClientContext first;
-  v1::TokenizeResponse tokens;
-  ASSERT_TRUE(stub_->Tokenize(&first, request, &tokens).ok());
-  v1::DetokenizeRequest back;
-  *back.mutable_token_ids() = tokens.token_ids();
-  grpc::ClientContext second;
-  v1::DetokenizeResponse text;
-  ASSERT_TRUE(stub_->Detokenize(&second, back, &text).ok());
-  EXPECT_TRUE(text.text().ends_with(request.text()));
-}
-
 TEST_F(InferenceContract, ConstraintsAreJudgedLikeThoseOfHttp) {
   Start();
   v1::GenerateRequest request = TokenRequest(4);
@@ -336,29 +265,6 @@ TEST_F(InferenceContract, ConstraintsAreJudgedLikeThoseOfHttp) {
   EXPECT_EQ(submitted.priority(), -3);
 }
 
-TEST_F(InferenceContract, TokenizeIsWhatGenerateSendsAndDetokenizeItsInverse) {
-  Start();
-  v1::TokenizeRequest request;
-  *request.mutable_chat() = ChatRequest().chat();
-  grpc::ClientContext first;
-  v1::TokenizeResponse tokens;
-  ASSERT_TRUE(stub_->Tokenize(&first, request, &tokens).ok());
-  EXPECT_EQ(tokens.max_model_len(), 4096u);
-  Generate(ChatRequest());
-  EXPECT_THAT(tokens.token_ids(),
-              testing::ElementsAreArray(scheduler().requests().back().prompt_token_ids()));
-  v1::DetokenizeRequest back;
-  *back.mutable_token_ids() = tokens.token_ids();
-  grpc::ClientContext second;
-  v1::DetokenizeResponse text;
-  ASSERT_TRUE(stub_->Detokenize(&second, back, &text).ok());
-  EXPECT_EQ(text.text(), Text({tokens.token_ids().begin(), tokens.token_ids().end()}));
-  back.add_token_ids(99999);
-  grpc::ClientContext third;
-  EXPECT_EQ(stub_->Detokenize(&third, back, &text).error_code(),
-            grpc::StatusCode::INVALID_ARGUMENT);
-}
-
 TEST_F(InferenceContract, OnlyNamesThatPassTheCheckAreLogged) {
   Start([](GatewayConfig& config) { config.log_requests = true; });
   v1::GenerateRequest request = TokenRequest(1);
@@ -375,50 +281,6 @@ TEST_F(InferenceContract, OnlyNamesThatPassTheCheckAreLogged) {
   EXPECT_NE(log_of("job-7\nERROR", grpc::StatusCode::OK).find(" Generate job-7\\nERROR OK"),
             std::string::npos);
   EXPECT_NE(log_of("", grpc::StatusCode::OK).find(" Generate gen-"), std::string::npos);
-}
-
-TEST_F(InferenceContract, AbortEndsOnesOwnRequestsByName) {
-  Start([](GatewayConfig& config) { config.api_keys.keys = {"mine", "other"}; });
-  scheduler().HoldAfter(1);
-  grpc::ClientContext running;
-  running.AddMetadata("authorization", "Bearer mine");
-  v1::GenerateRequest request = TokenRequest(50);
-  request.set_request_id("job-7");
-  const auto reader = stub_->GenerateStream(&running, request);
-  v1::GenerateResponse message;
-  ASSERT_TRUE(reader->Read(&message));
-  const auto abort = [this](const std::string& key, const std::string& id) {
-    grpc::ClientContext context;
-    context.AddMetadata("authorization", "Bearer " + key);
-    v1::AbortRequest named;
-    named.add_request_ids(id);
-    v1::AbortResponse response;
-    EXPECT_TRUE(stub_->Abort(&context, named, &response).ok());
-    return response.num_aborted();
-  };
-  EXPECT_EQ(abort("other", "job-7"), 0u);
-  EXPECT_EQ(abort("mine", "job-8"), 0u);
-  EXPECT_EQ(abort("mine", "job-7"), 1u);
-  while (reader->Read(&message)) continue;
-  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
-  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
-  TestHttpClient http(http_port());
-  http.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
-                   "Authorization: Bearer mine\r\nX-Request-Id: web\r\n");
-  ASSERT_TRUE(scheduler().WaitForRequests(2, absl::Seconds(5)));
-  EXPECT_EQ(abort("mine", "chatcmpl-web"), 1u);
-  EXPECT_EQ(ErrorOf(http.Receive(), 499)["code"], "request_aborted");
-}
-
-TEST_F(InferenceContract, ModelInfoSaysWhatIsServed) {
-  Start();
-  grpc::ClientContext context;
-  v1::GetModelInfoResponse info;
-  ASSERT_TRUE(stub_->GetModelInfo(&context, v1::GetModelInfoRequest(), &info).ok());
-  EXPECT_EQ(info.model(), "tiny-r1");
-  EXPECT_EQ(info.vocab_size(), 2048);
-  EXPECT_EQ(info.max_model_len(), 4096);
-  EXPECT_EQ(info.architecture(), "deepseek_v3");
 }
 
 }  // namespace

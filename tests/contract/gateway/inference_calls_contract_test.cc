@@ -1,0 +1,102 @@
+// Calls of gRPC Inference that generate nothing.
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "grpcpp/create_channel.h"
+#include "gtest/gtest.h"
+
+#include "protos/baton/v1/inference.grpc.pb.h"
+#include "tests/contract/gateway/inference_fixture.h"
+
+namespace baton::gateway {
+namespace {
+
+TEST_F(InferenceContract, LongTextsAreTokenizedToo) {
+  Start();
+  v1::TokenizeRequest request;
+  request.set_text(std::string(40'000, '7'));
+  grpc::ClientContext first;
+  v1::TokenizeResponse tokens;
+  ASSERT_TRUE(stub_->Tokenize(&first, request, &tokens).ok());
+  v1::DetokenizeRequest back;
+  *back.mutable_token_ids() = tokens.token_ids();
+  grpc::ClientContext second;
+  v1::DetokenizeResponse text;
+  ASSERT_TRUE(stub_->Detokenize(&second, back, &text).ok());
+  EXPECT_TRUE(text.text().ends_with(request.text()));
+}
+
+TEST_F(InferenceContract, TokenizeIsWhatGenerateSendsAndDetokenizeItsInverse) {
+  Start();
+  v1::TokenizeRequest request;
+  *request.mutable_chat() = ChatRequest().chat();
+  grpc::ClientContext first;
+  v1::TokenizeResponse tokens;
+  ASSERT_TRUE(stub_->Tokenize(&first, request, &tokens).ok());
+  EXPECT_EQ(tokens.max_model_len(), 4096u);
+  Generate(ChatRequest());
+  EXPECT_THAT(tokens.token_ids(),
+              testing::ElementsAreArray(scheduler().requests().back().prompt_token_ids()));
+  v1::DetokenizeRequest back;
+  *back.mutable_token_ids() = tokens.token_ids();
+  grpc::ClientContext second;
+  v1::DetokenizeResponse text;
+  ASSERT_TRUE(stub_->Detokenize(&second, back, &text).ok());
+  EXPECT_EQ(text.text(), Text({tokens.token_ids().begin(), tokens.token_ids().end()}));
+  back.add_token_ids(99999);
+  grpc::ClientContext third;
+  EXPECT_EQ(stub_->Detokenize(&third, back, &text).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(InferenceContract, AbortEndsOnesOwnRequestsByName) {
+  Start([](GatewayConfig& config) { config.api_keys.keys = {"mine", "other"}; });
+  scheduler().HoldAfter(1);
+  grpc::ClientContext running;
+  running.AddMetadata("authorization", "Bearer mine");
+  v1::GenerateRequest request = TokenRequest(50);
+  request.set_request_id("job-7");
+  const auto reader = stub_->GenerateStream(&running, request);
+  v1::GenerateResponse message;
+  ASSERT_TRUE(reader->Read(&message));
+  const auto abort = [this](const std::string& key, const std::string& id) {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer " + key);
+    v1::AbortRequest named;
+    named.add_request_ids(id);
+    v1::AbortResponse response;
+    EXPECT_TRUE(stub_->Abort(&context, named, &response).ok());
+    return response.num_aborted();
+  };
+  EXPECT_EQ(abort("other", "job-7"), 0u);
+  EXPECT_EQ(abort("mine", "job-8"), 0u);
+  EXPECT_EQ(abort("mine", "job-7"), 1u);
+  while (reader->Read(&message)) continue;
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
+  TestHttpClient http(http_port());
+  http.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                   "Authorization: Bearer mine\r\nX-Request-Id: web\r\n");
+  ASSERT_TRUE(scheduler().WaitForRequests(2, absl::Seconds(5)));
+  EXPECT_EQ(abort("mine", "chatcmpl-web"), 1u);
+  EXPECT_EQ(ErrorOf(http.Receive(), 499)["code"], "request_aborted");
+}
+
+TEST_F(InferenceContract, ModelInfoSaysWhatIsServed) {
+  Start();
+  grpc::ClientContext context;
+  v1::GetModelInfoResponse info;
+  ASSERT_TRUE(stub_->GetModelInfo(&context, v1::GetModelInfoRequest(), &info).ok());
+  EXPECT_EQ(info.model(), "tiny-r1");
+  EXPECT_EQ(info.vocab_size(), 2048);
+  EXPECT_EQ(info.max_model_len(), 4096);
+  EXPECT_EQ(info.architecture(), "deepseek_v3");
+}
+
+}  // namespace
+}  // namespace baton::gateway
