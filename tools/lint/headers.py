@@ -3,8 +3,9 @@
 
 A header whose source of the same name includes it first is proven by a build that compiles each
 source by itself, as the presets debug, clang and tidy do (layers.py insists on that order); this
-compiles the others, with the flags of a target that lists or links them. Those of a library that this build leaves
-out, as the CUDA ones without BATON_CUDA, are left out here too.
+compiles the others, with the flags of a target that lists or links them, or of one that it links.
+Those of a library that this build leaves out, as the CUDA ones without BATON_CUDA, are left out here
+too.
 """
 
 import argparse
@@ -26,11 +27,17 @@ def compile_flags(commands, target, targets):
     """The compile command, as words, that suits a header of `target`.
 
     Of the commands of the target and of those that link it, the one with the most flags: a header
-    of vector kernels needs those of the widest instructions. Include paths are the same everywhere.
+    of vector kernels needs those of the widest instructions. Where none of these compiles under its
+    own name (tests that one program holds together), a command of what the target links, which knows
+    the generated headers.
     """
     users = [user for user in targets.values() if target.name in user.public + user.private]
-    fitting = [command for user in [target, *users] for command in commands.get(user.name, [])]
-    return max(fitting, key=len) if fitting else next(iter(commands.values()))[0]
+    used = [name for name in target.public + target.private if name in targets]
+    for names in ([target.name] + [user.name for user in users], used):
+        fitting = [command for name in names for command in commands.get(name, [])]
+        if fitting:
+            return max(fitting, key=len)
+    return next(iter(commands.values()))[0]
 
 
 def check_command(words, header):

@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 import unittest
 
+import headers
 import layers
 import readmes
 import sizes
@@ -33,6 +34,30 @@ class Tree:
             (self.root / top).mkdir(exist_ok=True)
         targets = [layers.Target(record) for record in self.records]
         return layers.Checker(self.root, targets, RULES).check()
+
+
+class Headers(unittest.TestCase):
+    """Whose flags suit a header."""
+
+    def flags(self, commands):
+        records = [{"kind": kind, "name": name, "folder": "tests/contract", "files": [name + ".x"],
+                    "deps": deps, "private_deps": []}
+                   for kind, name, deps in (("library", "service_fixture", ["protos"]),
+                                            ("library", "client_fixture", ["service_fixture"]),
+                                            ("test", "client_test", ["client_fixture"]))]
+        targets = {record["name"]: layers.Target(record) for record in records}
+        return headers.compile_flags(commands, targets["client_fixture"], targets)
+
+    def test_prefers_the_widest_of_its_users(self):
+        self.assertEqual(self.flags({"other": [["c++"]], "client_test": [["c++", "-mavx2"], ["c++"]],
+                                     "service_fixture": [["c++", "-I", "gen"]]}), ["c++", "-mavx2"])
+
+    def test_takes_what_it_links_where_no_user_compiles_by_name(self):
+        self.assertEqual(self.flags({"other": [["c++"]], "service_fixture": [["c++", "-I", "gen"]]}),
+                         ["c++", "-I", "gen"])
+
+    def test_takes_any_where_nothing_near_compiles(self):
+        self.assertEqual(self.flags({"other": [["c++"]]}), ["c++"])
 
 
 class Layers(unittest.TestCase):
