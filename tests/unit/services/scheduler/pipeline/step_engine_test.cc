@@ -2,58 +2,10 @@
 
 #include "gtest/gtest.h"
 
-#include "tests/unit/services/scheduler/pipeline/simulated_group.h"
+#include "tests/unit/services/scheduler/pipeline/step_engine_fixture.h"
 
 namespace baton::scheduler {
 namespace {
-
-// Keeps the newest state.
-class LastState final : public GroupWatcher {
- public:
-  void Notify(const v1::GroupState& state) override {
-    last = state;
-    ++num_states;
-  }
-  void End() override {}
-  v1::GroupState last;
-  int num_states = 0;
-};
-
-class RecoveryLog final : public QuietObserver {
- public:
-  void OnStageLost() override { ++num_losses; }
-  void OnRecovery(absl::Duration duration) override { recoveries.push_back(duration); }
-
-  int num_losses = 0;
-  std::vector<absl::Duration> recoveries;
-};
-
-class StepEngineTest : public testing::Test {
- protected:
-  explicit StepEngineTest(SimulatedGroupOptions options = {}) : group_(options) {
-    group_.watch().Add(state_);
-  }
-
-  void Complete() {
-    group_.AddStage(0);
-    group_.AddStage(1);
-    group_.Settle();
-  }
-
-  SequenceId SubmitSmall(uint64_t seed = 5) {
-    return group_.Submit(SimulatedGroup::MakeRequest(10, 6, seed));
-  }
-
-  void ExpectAnswered(SequenceId id) {
-    SimulatedCaller& caller = group_.caller(id);
-    ASSERT_EQ(caller.num_finishes, 1);
-    EXPECT_TRUE(caller.status->ok()) << *caller.status;
-    EXPECT_EQ(caller.tokens, SimulatedGroup::Expected(caller.request, 128));
-  }
-
-  SimulatedGroup group_;
-  std::shared_ptr<LastState> state_ = std::make_shared<LastState>();
-};
 
 TEST_F(StepEngineTest, BecomesReadyWhenEveryStageHasJoined) {
   EXPECT_FALSE(state_->last.ready());
@@ -78,22 +30,6 @@ TEST_F(StepEngineTest, TellsWatchersTheStateWithEveryHeartbeat) {
     group_.Pass(absl::Milliseconds(250));
     EXPECT_GT(state_->num_states, before) << beat;
   }
-}
-
-TEST(StepEngineObserver, HearsOfLossesAndRecoveries) {
-  RecoveryLog log;
-  SimulatedGroup group({.observer = &log});
-  group.AddStage(0);
-  group.AddStage(1);
-  group.Settle();
-  EXPECT_TRUE(log.recoveries.empty());  // the first time it is whole is no recovery
-  group.KillStage(1);
-  EXPECT_EQ(log.num_losses, 1);
-  group.Pass(absl::Milliseconds(400));
-  group.AddStage(1);
-  group.Settle();
-  ASSERT_EQ(log.recoveries.size(), 1u);
-  EXPECT_GE(log.recoveries[0], absl::Milliseconds(400));
 }
 
 TEST_F(StepEngineTest, AnswersARequestAndReleasesItOnEveryStage) {
@@ -223,135 +159,6 @@ TEST_F(StepEngineTest, GivesAllPromptLogprobsOfACachedPrompt) {
   ExpectAnswered(second);
   EXPECT_EQ(group_.caller(second).prompt_logprobs.size(), 19u);
   EXPECT_EQ(group_.caller(second).num_cached, 0u);
-}
-
-TEST_F(StepEngineTest, HoldsRequestsUntilTheGroupIsComplete) {
-  const SequenceId id = SubmitSmall();
-  EXPECT_EQ(group_.caller(id).num_finishes, 0);
-  Complete();
-  ExpectAnswered(id);
-}
-
-TEST_F(StepEngineTest, RefusesRequestsOnceTheGroupWasIncompleteForTooLong) {
-  const SequenceId early = SubmitSmall();
-  group_.Pass(absl::Seconds(31));
-  EXPECT_TRUE(absl::IsUnavailable(*group_.caller(early).status));
-  const SequenceId late = SubmitSmall();
-  EXPECT_TRUE(absl::IsUnavailable(*group_.caller(late).status));
-  EXPECT_GT(group_.caller(late).retry_after, absl::ZeroDuration());
-}
-
-TEST_F(StepEngineTest, GoesOnWithTheSameTokensAfterALostStage) {
-  Complete();
-  const SequenceId id = SubmitSmall();
-  for (int i = 0; i < 3; ++i) {
-    group_.StepStage(0);
-    group_.StepStage(1);
-  }
-  ASSERT_FALSE(group_.caller(id).tokens.empty());
-  group_.KillStage(1);
-  EXPECT_FALSE(state_->last.ready());
-  EXPECT_EQ(state_->last.epoch(), 2u);
-  group_.AddStage(1);
-  group_.Settle();
-  EXPECT_TRUE(state_->last.ready());
-  ExpectAnswered(id);
-  EXPECT_TRUE(group_.violations().empty());
-}
-
-TEST_F(StepEngineTest, LosesASilentStage) {
-  Complete();
-  const SequenceId id = SubmitSmall();
-  const auto frozen = group_.stage(0);
-  frozen->frozen = true;
-  for (int i = 0; i < 5; ++i) group_.Pass(absl::Milliseconds(250));
-  ASSERT_TRUE(frozen->closed.has_value());
-  EXPECT_FALSE(state_->last.ready());
-  EXPECT_EQ(state_->last.epoch(), 2u);
-  group_.AddStage(0);
-  group_.Settle();
-  ExpectAnswered(id);
-}
-
-TEST_F(StepEngineTest, LosesAStageThatBeatsButFinishesNothing) {
-  Complete();
-  const auto stalled = group_.stage(1);
-  const auto idle = group_.stage(0);
-  for (int i = 0; i < 400; ++i) group_.Pass(absl::Milliseconds(250));
-  stalled->stalled = true;
-  const SequenceId id = SubmitSmall();
-  group_.Settle();
-  for (int i = 0; i < 240; ++i) group_.Pass(absl::Milliseconds(250));
-  EXPECT_FALSE(stalled->closed.has_value());
-  group_.Pass(absl::Milliseconds(250));
-  EXPECT_TRUE(stalled->closed.has_value());
-  EXPECT_FALSE(idle->closed.has_value());
-  group_.AddStage(1);
-  group_.Settle();
-  ExpectAnswered(id);
-}
-
-TEST_F(StepEngineTest, LosesAStageThatCannotBeToldItsNeighbours) {
-  group_.AddStage(0);
-  group_.Settle();
-  const auto full = group_.stage(0);
-  full->full = true;
-  group_.AddStage(1);
-  group_.Settle();
-  EXPECT_TRUE(full->closed.has_value());
-  EXPECT_EQ(state_->last.stages(0).phase(), v1::STAGE_PHASE_ABSENT);
-  const SequenceId id = SubmitSmall();
-  group_.AddStage(0);
-  group_.Settle();
-  ExpectAnswered(id);
-}
-
-TEST_F(StepEngineTest, BlamesTheLastStageForItsTokensWhoeverReportsLast) {
-  Complete();
-  SubmitSmall();
-  v1::WorkerMessage message;
-  *message.mutable_report() = group_.stage(1)->state.Run(group_.stage(1)->inbox.front().step());
-  group_.stage(1)->inbox.pop_front();
-  message.mutable_report()->mutable_tokens(0)->set_token_id(SimulatedGroup::kVocabSize);
-  const auto first = group_.stage(0);
-  const auto last = group_.stage(1);
-  group_.engine().Take(StageMessageEvent{last, message}, group_.now());
-  group_.StepStage(0);
-  EXPECT_FALSE(first->closed.has_value());
-  ASSERT_TRUE(last->closed.has_value());
-  EXPECT_TRUE(absl::IsDataLoss(*last->closed));
-}
-
-TEST_F(StepEngineTest, ForgivesSilenceThatItSleptThrough) {
-  Complete();
-  group_.stage(0)->frozen = true;
-  group_.Pass(absl::Seconds(5));
-  EXPECT_FALSE(group_.stage(0)->closed.has_value());
-}
-
-TEST_F(StepEngineTest, DropsReportsOfAnOlderEpoch) {
-  Complete();
-  const SequenceId id = SubmitSmall();
-  const auto old_stage = group_.stage(0);
-  const v1::StepReport late = old_stage->state.Run(old_stage->inbox.front().step());
-  group_.KillStage(1);
-  group_.AddStage(1);
-  group_.Settle();
-  v1::WorkerMessage message;
-  *message.mutable_report() = late;
-  group_.engine().Take(StageMessageEvent{old_stage, message}, group_.now());
-  EXPECT_FALSE(old_stage->closed.has_value());
-  ExpectAnswered(id);
-}
-
-TEST_F(StepEngineTest, ClosesAStageThatBreaksTheProtocol) {
-  Complete();
-  v1::WorkerMessage message;
-  message.mutable_report()->set_epoch(1);
-  message.mutable_report()->set_step_id(9);
-  const auto stage = group_.stage(0);
-  group_.engine().Take(StageMessageEvent{stage, message}, group_.now());
-  EXPECT_TRUE(absl::IsDataLoss(*stage->closed));
 }
 
 TEST_F(StepEngineTest, EndsAFaultySequenceAlone) {
