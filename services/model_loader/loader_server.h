@@ -1,9 +1,8 @@
 // The model-loader as a whole.
 //
 // Threads and what each owns:
-// - gRPC's threads: one call each; a Load call owns its plan, its senders and two kinds of threads
-// of
-//   its own that end with it: one that runs the transfer and --read-threads that cut and send.
+// - gRPC's threads: one call each; a Load call owns its plan, its senders and threads of its own
+//   that end with it: one that runs the transfer, and --read-threads that cut and send.
 // - RangeReader's --read-threads: the reads, for all calls.
 // - the transport's thread: UCX.
 // - ServerRuntime's: signals and /metrics.

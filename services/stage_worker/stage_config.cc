@@ -1,16 +1,13 @@
 #include "services/stage_worker/stage_config.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
-#include <map>
 #include <sched.h>
 
 #include "absl/flags/flag.h"
-#include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
+#include "common/config/byte_size.h"
 #include "common/rpc/identity_flags.h"
 #include "common/status/status_macros.h"
 
@@ -78,7 +75,7 @@ absl::Status CheckPositive(absl::string_view flag, absl::Duration value) {
 }
 
 absl::StatusOr<uint64_t> BytesFlag(absl::string_view flag, const std::string& text) {
-  absl::StatusOr<uint64_t> bytes = ParseBytes(text);
+  absl::StatusOr<uint64_t> bytes = ParseByteSize(text);
   if (!bytes.ok()) return Annotate(bytes.status(), absl::StrCat("--", flag));
   return bytes;
 }
@@ -131,22 +128,6 @@ absl::Status CheckFlags() {
 }
 
 }  // namespace
-
-absl::StatusOr<uint64_t> ParseBytes(absl::string_view text) {
-  static const auto* const kUnits = new std::map<std::string, int>{
-      {"", 0},     {"b", 0},  {"k", 10},  {"kb", 10},  {"kib", 10}, {"m", 20},  {"mb", 20},
-      {"mib", 20}, {"g", 30}, {"gb", 30}, {"gib", 30}, {"t", 40},   {"tb", 40}, {"tib", 40}};
-  const size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
-  const auto unit =
-      kUnits->find(absl::AsciiStrToLower(absl::StripAsciiWhitespace(text.substr(end))));
-  double number = 0;
-  if (unit == kUnits->end() || !absl::SimpleAtod(text.substr(0, end), &number) ||
-      std::ldexp(number, unit->second) > std::ldexp(1.0, 60)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", text, "\" is not a number of bytes such as 512MiB"));
-  }
-  return static_cast<uint64_t>(std::ldexp(number, unit->second));
-}
 
 int DefaultDevices(int num_ranks, int num_cores) { return num_cores < num_ranks ? 1 : num_ranks; }
 

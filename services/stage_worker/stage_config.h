@@ -23,9 +23,6 @@ struct StageConfig {
 // InvalidArgument naming flag or variable, and value.
 absl::StatusOr<StageConfig> ReadStageConfig();
 
-// Bytes of "1073741824", "512MiB", "96GiB" or "1.5G"; InvalidArgument for anything else.
-absl::StatusOr<uint64_t> ParseBytes(absl::string_view text);
-
 // How many devices `num_ranks` ranks are spread over where nobody says: one each if the machine has
 // a core for each, else one for all.
 int DefaultDevices(int num_ranks, int num_cores);

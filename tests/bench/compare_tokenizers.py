@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Encodes and decodes the same texts with Baton's tokenizer and with PyPI's `tokenizers`, in turns.
+"""Encodes and decodes the same texts with Baton's tokenizer and with Hugging Face's `tokenizers`, in turns.
 
   tests/bench/compare_tokenizers.py [--rounds 3]
 
@@ -56,7 +56,7 @@ def timed(work):
 
 
 def measure_other(other, texts):
-    """As measure_baton, of PyPI's."""
+    """As measure_baton, of Hugging Face's."""
     rates = {}
     for name, text in texts.items():
         ids = other.encode(text, add_special_tokens=False).ids

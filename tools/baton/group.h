@@ -1,11 +1,9 @@
 // A group of processes on this machine: started, watched and stopped by one thread, which owns all
 // of this state.
 //
-//   starting: scheduler and model-loader at once; stage-workers and gateway as soon as those two
-//   have
+//   starting: scheduler and model-loader at once; stage-workers and gateway once those have
 //             written their ports; ready when the gateway's /health/ready says so
-//   serving:  sleeps until a child writes or ends, a signal comes, or a question of liveness is
-//   due;
+//   serving:  sleeps until a child writes or ends, a signal comes, or liveness is to be asked;
 //             a process that dies is started again on the ports that it had, one that hangs is
 //             killed first; one that dies too often, or says that it cannot run so, ends the group
 //   stopping: gateway, scheduler, stage-workers, model-loader, each after the one before has ended

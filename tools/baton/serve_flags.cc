@@ -21,11 +21,12 @@ constexpr FlagShape kList = FlagShape::kList;
 
 std::vector<ServeFlag> GatewayFlags() {
   return {
-      {"max-num-requests", kValue, kToGateway, "requests at a time; more are answered 503"},
+      {"max-num-requests", kValue, kToGateway,
+       "sequences at a time, one per choice of each prompt; more are answered 503"},
       {"early-refusal-time", kValue, kToGateway,
        "most time for which a key's requests are refused unparsed after the scheduler refused one"},
       {"max-num-requests-per-key", kValue, kToGateway,
-       "requests at a time of one API key; more are answered 429"},
+       "sequences at a time of one API key; more are answered 429"},
       {"share-prefix-cache", kSwitch, kToGateway, "API keys share cached prompts; default: no"},
       {"api-key-weight", kList, kToGateway, "shares of the API keys when the service is busy"},
       {"api-key-file", kValue, kToGateway,
@@ -86,7 +87,7 @@ std::vector<ServeFlag> GroupFlags() {
       {"max-num-batched-tokens", kValue, kToScheduler, "most tokens of one step"},
       {"long-prefill-token-threshold", kValue, kToScheduler, "most tokens of one prompt in a step"},
       {"max-step-time", kValue, kToScheduler,
-       "prompts are cut so that no step takes longer; default: 0, not"},
+       "prompts are cut so that a step is predicted to take no longer; default: 0, not"},
       {"max-num-seqs", kValue, kToScheduler, "most sequences that run at a time"},
       {"max-num-queued-reqs", kValue, kToScheduler, "most requests that wait"},
       {"enable-prefix-caching", kSwitch, kToScheduler,
@@ -105,7 +106,10 @@ std::vector<ServeFlag> GroupFlags() {
       {"num-gpu-blocks-override", kValue, kToScheduler, "KV blocks, instead of what fits"},
       {"kv-cache-memory-bytes", kValue, kToStageWorker, "bytes of KV cache per stage"},
       {"memory-bytes", kValue, kToStageWorker, "bytes of memory that a stage may use"},
-      {"step-timeout", kValue, kToStageWorker, "a step that takes longer fails its epoch"},
+      {"step-timeout", kValue, kToStageWorker,
+       "longest wait of a step for neighbouring stages; default: 30s, to stay below the "
+       "scheduler's "
+       "60s"},
       {"device", kValue, kToStageWorker, "where stages compute: cpu or cuda; default: cpu"},
       {"backend", kValue, kToStageWorker, "kernels: cpu, cuda or reference"},
       {"cpu-threads", kValue, kToStageWorker, "threads of a stage, shared by its ranks"},
@@ -164,20 +168,23 @@ std::vector<ServeFlag> IgnoredFlags() {
   add(kValue, kNoOffload, {"swap-space", "cpu-offload-gb", "kv-offloading-size"});
   add(kSwitch, kAlways,
       {"enable-chunked-prefill", "async-scheduling", "enable-reasoning", "disable-log-stats",
-       "disable-log-requests", "enable-prompt-tokens-details", "disable-uvicorn-access-log",
-       "disable-async-output-proc"});
+       "enable-prompt-tokens-details", "disable-async-output-proc"});
+  add(kSwitch, "use --no-log-requests", {"disable-log-requests"});
+  add(kSwitch, "on by default; --no-log-requests turns it off", {"enable-log-requests"});
+  add(kSwitch, "/load is always on", {"enable-server-load-tracking"});
+  add(kSwitch, "X-Request-Id always comes back", {"enable-request-id-headers"});
+  add(kSwitch, "off by default; see --access-log", {"disable-uvicorn-access-log"});
+  add(kValue, "use --speculative-config", {"speculative-model", "num-speculative-tokens"});
+  add(kValue, kOneBackend, {"guided-decoding-backend"});
   add(kValue, kAlways,
       {"scheduling-policy", "num-scheduler-steps", "scheduler-delay-factor", "preemption-mode",
        "generation-config", "logprobs-mode", "stream-interval", "chat-template-content-format"});
   add(kSwitch, kNotYet,
-      {"enable-expert-parallel", "enable-eplb", "enable-log-requests", "enable-log-outputs",
-       "enable-request-id-headers", "enable-server-load-tracking", "enable-force-include-usage",
+      {"enable-expert-parallel", "enable-eplb", "enable-log-outputs", "enable-force-include-usage",
        "enable-prompt-adapter"});
   add(kValue, kNotYet,
-      {"prefix-caching-hash-algo", "speculative-model", "num-speculative-tokens",
-       "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint", "max-log-len",
-       "guided-decoding-backend", "decode-context-parallel-size", "seed", "max-logprobs",
-       "uvicorn-log-level"});
+      {"prefix-caching-hash-algo", "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint",
+       "max-log-len", "decode-context-parallel-size", "seed", "max-logprobs", "uvicorn-log-level"});
   return flags;
 }
 

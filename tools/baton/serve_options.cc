@@ -226,7 +226,11 @@ std::string ServeHelp() {
   for (const ServeFlag& flag : ServeFlags())
     if (flag.destinations != kIgnored)
       absl::StrAppend(&text, "  --", flag.name, "\n      ", flag.help, "\n");
-  absl::StrAppend(&text, "\nOther flags of vLLM are accepted with a warning and ignored.\n");
+  absl::StrAppend(
+      &text,
+      "\nEach flag also from the environment: --max-num-seqs is BATON_MAX_NUM_SEQS; so are the\n"
+      "flags of single programs that are not named here (baton-stage-worker --help).\n"
+      "Other flags of vLLM are accepted with a warning and ignored.\n");
   return text;
 }
 

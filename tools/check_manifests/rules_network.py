@@ -14,7 +14,7 @@ STRANGER = {"namespace": {"kubernetes.io/metadata.name": "elsewhere"}, "labels":
 DNS = {"namespace": {"kubernetes.io/metadata.name": "kube-system"},
        "labels": {"k8s-app": "kube-dns"}}
 OUTSIDE = {"client": CLIENT, "monitoring": MONITOR, "other namespace": STRANGER, "dns": DNS}
-# (from, to, port): ARCHITECTURE.md's wires; roles, or names of OUTSIDE.
+# (from, to, port): every wire of a group; roles, or names of OUTSIDE.
 WIRES = {
     ("client", "gateway", 8000), ("client", "gateway", 50051),
     ("gateway", "scheduler", 50052), ("stage-worker", "scheduler", 50052),

@@ -12,8 +12,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 
+#include "common/config/byte_size.h"
 #include "common/config/nearest_name.h"
 #include "common/model/speculative_config.h"
 #include "common/status/status_macros.h"
@@ -72,24 +72,6 @@ absl::Status BadValue(absl::string_view flag, absl::string_view value, absl::str
       absl::StrCat("--", flag, " is \"", value, "\"; wanted ", wanted));
 }
 
-absl::StatusOr<uint64_t> ParseBytes(absl::string_view flag, absl::string_view text) {
-  const std::vector<std::pair<absl::string_view, double>> units = {
-      {"GiB", 1073741824.0}, {"MiB", 1048576.0}, {"TiB", 1099511627776.0}, {"GB", 1e9}, {"MB", 1e6},
-      {"TB", 1e12},          {"B", 1.0}};
-  absl::string_view number = text;
-  double unit = 1.0;
-  for (const auto& [name, factor] : units) {
-    if (!absl::ConsumeSuffix(&number, name)) continue;
-    unit = factor;
-    break;
-  }
-  double value = 0.0;
-  if (!absl::SimpleAtod(number, &value) || !(value >= 0.0 && value * unit <= 1e18)) {
-    return BadValue(flag, text, "a size such as 96GB or 80GiB");
-  }
-  return static_cast<uint64_t>(value * unit);
-}
-
 absl::Status SetDtype(absl::string_view value, PlanOptions& options) {
   if (value == "auto" || value == "bfloat16") {
     options.compute_type = DataType::kBFloat16;
@@ -115,8 +97,9 @@ absl::Status SetFlag(absl::string_view name, absl::string_view value, PlanOption
       return BadValue(name, value, "a number");
     }
   } else {
-    ASSIGN_OR_RETURN(const uint64_t bytes, ParseBytes(name, value));
-    (name == "workspace" ? options.workspace_bytes : options.memory_bytes) = bytes;
+    const absl::StatusOr<uint64_t> bytes = ParseByteSize(value);
+    if (!bytes.ok()) return BadValue(name, value, "a size such as 96GB or 80GiB");
+    (name == "workspace" ? options.workspace_bytes : options.memory_bytes) = *bytes;
   }
   return absl::OkStatus();
 }

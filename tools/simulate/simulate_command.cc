@@ -155,7 +155,7 @@ std::vector<Flag> GroupFlags() {
        }},
       Count("max-model-len", "tokens of prompt and answer together; default: what the model takes",
             2, 1 << 24, [](Command& c) { return &c.simulation.schedule.max_model_len; }),
-      Count("num-blocks", "blocks of KV cache, of 64 tokens; default: 18593, what 96 GB hold", 1,
+      Count("num-blocks", "blocks of KV cache, of 64 tokens; default: 18671, what 96 GB hold", 1,
             UINT32_MAX, [](Command& c) { return &c.simulation.num_blocks; }),
       {"efficiency", "of the stages, of the floor that memory and arithmetic set; default: 0.5",
        "a number above 0 to 1",
@@ -183,7 +183,7 @@ const std::vector<Flag>& Flags() {
 
 Command Defaults() {
   Command command;
-  command.simulation.num_blocks = 18593;
+  command.simulation.num_blocks = 18671;
   scheduler::ScheduleOptions& schedule = command.simulation.schedule;
   schedule.max_steps_in_flight = 0;
   schedule.prefix_caching = false;  // made-up prompts have nothing in common

@@ -1,4 +1,4 @@
-// What /v1/chat/completions and /v1/completions have in common: admission, the sequences of the
+// What the HTTP calls that generate have in common: admission, the sequences of the
 // request, streaming with backpressure, failure, cancellation.
 #pragma once
 

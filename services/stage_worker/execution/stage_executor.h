@@ -6,15 +6,15 @@
 //   ASSIGN_OR_RETURN(auto executor, StageExecutor::Create(options, std::move(team), &observer));
 //   for each device d: fill executor->weight_store(d) (see weight_store.h), Finish() each
 //   ASSIGN_OR_RETURN(MemoryPlan plan, executor->PlanMemory(memory_bytes));  // -> StageReady
-//   RETURN_IF_ERROR(executor->BeginEpoch({epoch, num_blocks, source, sink, deadline}));  //
-//   Topology executor->Submit(work);  ... observer.OnStepDone(result)                  // steps
+//   RETURN_IF_ERROR(executor->BeginEpoch({epoch, num_blocks, source, sink, deadline}));
+//   executor->Submit(work);  ... observer.OnStepDone(result)  // steps
 //   RETURN_IF_ERROR(executor->BeginEpoch(...));  // after a fault: sequences are forgotten
 //   executor->Stop();
 //
 // Threads: one per device, started by Create, ended by Stop. Each owns its device's ops, cache and
-// workspace. All other calls come from one thread at a time (the worker's control thread), which
-// owns the sequence table; the observer is called by device threads. Waits are event-driven: an
-// idle executor uses no processor time.
+// workspace. All other calls come from one thread at a time, which then owns the sequence table
+// (the control thread, or while joined the one that reads the scheduler's stream); the observer is
+// called by device threads. Waits are event-driven: an idle executor uses no processor time.
 #pragma once
 
 #include <cstdint>

@@ -6,7 +6,8 @@
 //        +---------- stream lost, fault, silence -------+
 //
 // A lost neighbour is no fault of this worker: it keeps its place and waits for the topology that
-// the scheduler, which sees the loss too, sends next; after the step timeout it faults.
+// the scheduler, which sees the loss too, sends next; after twice the scheduler
+// timeout it faults (at most the step timeout).
 //
 // Threads: Run's caller (the control thread) owns the state machine and the executor between
 // epochs; gRPC's read thread submits steps while joined; device threads report; `pulse_` sends

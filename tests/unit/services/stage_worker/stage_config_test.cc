@@ -36,20 +36,6 @@ class ReadStageConfigFlags : public testing::Test {
   absl::FlagSaver saver_;
 };
 
-TEST(ParseBytes, TakesUnits) {
-  EXPECT_EQ(*ParseBytes("0"), 0u);
-  EXPECT_EQ(*ParseBytes("1073741824"), uint64_t{1} << 30);
-  EXPECT_EQ(*ParseBytes("512MiB"), uint64_t{512} << 20);
-  EXPECT_EQ(*ParseBytes("96 GiB"), uint64_t{96} << 30);
-  EXPECT_EQ(*ParseBytes("1.5G"), uint64_t{3} << 29);
-}
-
-TEST(ParseBytes, RefusesEverythingElse) {
-  for (const char* text : {"", "GiB", "-1", "12 apples", "1e99", "2000000T", "0x10", "nan"}) {
-    EXPECT_EQ(ParseBytes(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
-  }
-}
-
 TEST(DefaultDevices, GivesEachRankACoreOrAllOne) {
   EXPECT_EQ(DefaultDevices(8, 2), 1);
   EXPECT_EQ(DefaultDevices(8, 8), 8);

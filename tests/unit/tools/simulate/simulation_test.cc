@@ -7,7 +7,7 @@ namespace {
 
 SimulationOptions R1Group(uint32_t num_stages) {
   SimulationOptions options;
-  options.num_blocks = 18593;
+  options.num_blocks = 18671;
   options.stages = StageTimes(num_stages, 0.5);
   options.schedule.max_steps_in_flight = num_stages;
   options.schedule.lookahead_steps = 1;
