@@ -1,9 +1,12 @@
 // What the gateway adds: its own process in front of a scheduler that answers at once.
 //
-//   gateway_bench [GATEWAY_BINARY]     default: bin/baton-gateway of this build
+//   gateway_bench [GATEWAY_BINARY...]     default: bin/baton-gateway of this build
 //
-// Latency is a whole request's, without time to compute anything. Processor time is the gateway's
-// alone, so it means something on a machine that others use as well.
+// Several gateways are measured in turns, so that what else the machine does falls on all of them;
+// figures are medians of the rounds. Latency is a whole request's, without time to compute
+// anything; "no gateway" is the same call of the stub itself, and what is above it was added.
+// Processor time and context switches are the gateway's alone, so they mean something on a machine
+// that others use as well.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -12,7 +15,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -38,15 +44,17 @@ using Clock = std::chrono::steady_clock;
 
 const std::string kModelDir = BATON_SOURCE_DIR "/tests/data/tiny-r1";
 constexpr size_t kClients = 16;
-constexpr auto kMeasured = std::chrono::seconds(5);
+constexpr auto kMeasured = std::chrono::seconds(2);
+constexpr size_t kRounds = 5;
 constexpr uint32_t kStreamTokens = 1000;
 
-// Answers with as many tokens as are asked for, one message each.
+// Answers with as many tokens as are asked for, one message each; as the scheduler does, the last
+// one goes together with the end.
 class StubAnswer final : public grpc::ServerWriteReactor<v1::SubmitResponse> {
  public:
   explicit StubAnswer(uint32_t num_tokens) : num_tokens_(num_tokens) { WriteOne(); }
   void OnWriteDone(bool ok) override {
-    if (!ok || num_sent_ == num_tokens_) return Finish(grpc::Status::OK);
+    if (!ok) return Finish(grpc::Status::OK);
     WriteOne();
   }
   void OnDone() override { delete this; }
@@ -57,8 +65,9 @@ class StubAnswer final : public grpc::ServerWriteReactor<v1::SubmitResponse> {
     response_.Clear();
     response_.set_sequence_number(num_sent_);
     response_.add_tokens()->set_token_id(100 + num_sent_ % 900);
-    if (++num_sent_ == num_tokens_) response_.set_finish_reason(v1::FINISH_REASON_LENGTH);
-    StartWrite(&response_);
+    if (++num_sent_ < num_tokens_) return StartWrite(&response_);
+    response_.set_finish_reason(v1::FINISH_REASON_LENGTH);
+    StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
   }
 
   const uint32_t num_tokens_;
@@ -177,6 +186,19 @@ class GatewayProcess final {
     return (std::stod(words[11]) + std::stod(words[12])) /
            static_cast<double>(sysconf(_SC_CLK_TCK));
   }
+  // Times that a thread went to sleep, of all that are there now.
+  double num_sleeps() const {
+    double total = 0;
+    const std::string tasks = absl::StrCat("/proc/", pid_, "/task");
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      std::ifstream file(task.path() / "status");
+      for (std::string word; file >> word;) {
+        double count = 0;
+        if (word == "voluntary_ctxt_switches:" && file >> count) total += count;
+      }
+    }
+    return total;
+  }
   double resident_mib() const {
     std::ifstream file(absl::StrCat("/proc/", pid_, "/statm"));
     double total = 0, resident = 0;
@@ -201,17 +223,26 @@ std::string ChatRequest(uint32_t max_tokens, bool stream) {
       body.size(), "\r\n\r\n", body);
 }
 
-// `rate` requests per second, 0: one after the other on each connection.
-void MeasureRequests(const GatewayProcess& gateway, double rate) {
-  const std::string request = ChatRequest(1, false);
+// Of each kind of figure, one per round.
+using Figures = std::map<std::string, std::vector<double>>;
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+using Exchange = std::function<void()>;
+
+// `rate` exchanges per second, 0: one after the other on each connection; returns how many.
+double MeasureRequests(const std::function<Exchange()>& connect, double rate, Figures* figures) {
   std::mutex mutex;
   std::vector<double> all_us;
-  const double cpu = gateway.cpu_seconds();
+  std::vector<Exchange> connections;
+  for (size_t i = 0; i < kClients; ++i) connections.push_back(connect());
   const Clock::time_point begin = Clock::now();
   std::vector<std::thread> clients;
   for (size_t i = 0; i < kClients; ++i) {
     clients.emplace_back([&, i] {
-      HttpLoadClient client(gateway.port());
       std::vector<double> us;
       Clock::time_point due = begin;
       const auto gap = std::chrono::duration_cast<Clock::duration>(
@@ -220,7 +251,7 @@ void MeasureRequests(const GatewayProcess& gateway, double rate) {
       while (Clock::now() - begin < kMeasured) {
         std::this_thread::sleep_until(due);
         const Clock::time_point sent = rate > 0 ? due : Clock::now();
-        if (!absl::StartsWith(client.Exchange(request), "HTTP/1.1 200")) std::exit(1);
+        connections[i]();
         us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - sent).count());
         due += gap;
       }
@@ -230,16 +261,47 @@ void MeasureRequests(const GatewayProcess& gateway, double rate) {
   }
   for (std::thread& client : clients) client.join();
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  const double cpu_us = (gateway.cpu_seconds() - cpu) * 1e6;
   std::sort(all_us.begin(), all_us.end());
   const auto count = static_cast<double>(all_us.size());
-  std::printf("%-24s %8.0f /s   p50 %7.0f us   p99 %7.0f us   gateway %6.1f us/request\n",
-              rate > 0 ? absl::StrCat("whole, ", rate, " per s").c_str() : "whole, one by one",
-              count / seconds, all_us[all_us.size() / 2], all_us[all_us.size() * 99 / 100],
-              cpu_us / count);
+  (*figures)["per second"].push_back(count / seconds);
+  (*figures)["p50"].push_back(all_us[all_us.size() / 2]);
+  (*figures)["p99"].push_back(all_us[all_us.size() * 99 / 100]);
+  return count;
 }
 
-void MeasureStreams(const GatewayProcess& gateway, size_t num_streams) {
+void MeasureGateway(const GatewayProcess& gateway, double rate, Figures* figures) {
+  const std::string request = ChatRequest(1, false);
+  const double cpu = gateway.cpu_seconds();
+  const double sleeps = gateway.num_sleeps();
+  const auto connect = [&]() -> Exchange {
+    return [&request, client = std::make_shared<HttpLoadClient>(gateway.port())] {
+      if (!absl::StartsWith(client->Exchange(request), "HTTP/1.1 200")) std::exit(1);
+    };
+  };
+  const double count = MeasureRequests(connect, rate, figures);
+  (*figures)["cpu"].push_back((gateway.cpu_seconds() - cpu) * 1e6 / count);
+  (*figures)["sleeps"].push_back((gateway.num_sleeps() - sleeps) / count);
+}
+
+// What a client of the scheduler itself waits for.
+void MeasureStub(int port, double rate, Figures* figures) {
+  const std::shared_ptr<v1::Scheduling::Stub> stub = v1::Scheduling::NewStub(
+      grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
+  const auto connect = [&]() -> Exchange {
+    return [stub] {
+      v1::SubmitRequest request;
+      for (uint32_t i = 0; i < 16; ++i) request.add_prompt_token_ids(100 + i);
+      request.mutable_stop()->set_max_tokens(1);
+      grpc::ClientContext context;
+      const auto reader = stub->Submit(&context, request);
+      for (v1::SubmitResponse response; reader->Read(&response);) continue;
+      if (!reader->Finish().ok()) std::exit(1);
+    };
+  };
+  MeasureRequests(connect, rate, figures);
+}
+
+void MeasureStreams(const GatewayProcess& gateway, size_t num_streams, Figures* figures) {
   const std::string request = ChatRequest(kStreamTokens, true);
   std::atomic<uint64_t> num_tokens = 0;
   const double cpu = gateway.cpu_seconds();
@@ -258,25 +320,59 @@ void MeasureStreams(const GatewayProcess& gateway, size_t num_streams) {
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   const double cpu_seconds = gateway.cpu_seconds() - cpu;
   const auto count = static_cast<double>(num_tokens.load());
-  std::printf("%-24s %8.0f tokens/s   gateway %8.0f tokens/s per core, %5.2f us/token, %.0f MiB\n",
-              absl::StrCat(num_streams, " streams").c_str(), count / seconds, count / cpu_seconds,
-              cpu_seconds * 1e6 / count, gateway.resident_mib());
+  (*figures)["per second"].push_back(count / seconds);
+  (*figures)["per core"].push_back(count / cpu_seconds);
 }
 
-int RunGatewayBench(const std::string& binary) {
+void PrintRequests(const std::string& title, const std::string& who, Figures& figures) {
+  std::printf("%-18s %-28s %6.0f /s   p50 %6.0f us   p99 %6.0f us", title.c_str(), who.c_str(),
+              Median(figures["per second"]), Median(figures["p50"]), Median(figures["p99"]));
+  if (figures.count("cpu") > 0) {
+    std::printf("   %4.0f us of processor, %4.1f sleeps a request", Median(figures["cpu"]),
+                Median(figures["sleeps"]));
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+int RunGatewayBench(const std::vector<std::string>& binaries) {
   StubScheduler stub(ModelFingerprint(ReadModelConfigText(kModelDir).value()));
   int port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&stub);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  {
-    const GatewayProcess gateway(binary, port);
-    MeasureRequests(gateway, 200);
-    MeasureRequests(gateway, 2000);
-    MeasureRequests(gateway, 0);
-    for (const size_t num_streams : {1, 32}) MeasureStreams(gateway, num_streams);
+  std::vector<std::unique_ptr<GatewayProcess>> gateways;
+  for (const std::string& binary : binaries) {
+    gateways.push_back(std::make_unique<GatewayProcess>(binary, port));
   }
+  for (const double rate : {200, 500, 2000, 0}) {
+    Figures none;
+    std::vector<Figures> figures(gateways.size());
+    for (size_t round = 0; round < kRounds; ++round) {
+      MeasureStub(port, rate, &none);
+      for (size_t i = 0; i < gateways.size(); ++i) MeasureGateway(*gateways[i], rate, &figures[i]);
+    }
+    const std::string title = rate > 0 ? absl::StrCat(rate, " per s") : "one by one";
+    PrintRequests(title, "no gateway", none);
+    for (size_t i = 0; i < gateways.size(); ++i) PrintRequests(title, binaries[i], figures[i]);
+  }
+  for (const size_t num_streams : {1, 32}) {
+    std::vector<Figures> figures(gateways.size());
+    for (size_t round = 0; round < kRounds; ++round) {
+      for (size_t i = 0; i < gateways.size(); ++i) {
+        MeasureStreams(*gateways[i], num_streams, &figures[i]);
+      }
+    }
+    for (size_t i = 0; i < gateways.size(); ++i) {
+      std::printf("%-18s %-28s %7.0f tokens/s   %7.0f tokens/s per core   %3.0f MiB\n",
+                  absl::StrCat(num_streams, " streams").c_str(), binaries[i].c_str(),
+                  Median(figures[i]["per second"]), Median(figures[i]["per core"]),
+                  gateways[i]->resident_mib());
+      std::fflush(stdout);
+    }
+  }
+  gateways.clear();
   server->Shutdown(std::chrono::system_clock::now());
   return 0;
 }
@@ -285,5 +381,7 @@ int RunGatewayBench(const std::string& binary) {
 }  // namespace baton
 
 int main(int argc, char** argv) {
-  return baton::RunGatewayBench(argc > 1 ? argv[1] : BATON_BINARY_DIR "/bin/baton-gateway");
+  std::vector<std::string> binaries(argv + 1, argv + argc);
+  if (binaries.empty()) binaries.emplace_back(BATON_BINARY_DIR "/bin/baton-gateway");
+  return baton::RunGatewayBench(binaries);
 }

@@ -96,7 +96,7 @@ std::unique_ptr<SubmitStream> GrpcSchedulerClient::Submit(const v1::SubmitReques
                                                           const SubmitOptions& options,
                                                           SubmitObserver& observer) {
   auto reader = std::make_shared<InboxReader<v1::SubmitResponse>>(
-      executor_, open_calls_,
+      executor_, completions_, open_calls_,
       InboxReader<v1::SubmitResponse>::Listener{
           [&observer](std::vector<v1::SubmitResponse>& messages) {
             observer.OnResponses(messages);
@@ -117,15 +117,14 @@ std::unique_ptr<SubmitStream> GrpcSchedulerClient::Submit(const v1::SubmitReques
   }
   v1::SubmitRequest message = request;
   *message.mutable_peer() = self_;
-  stub_->async()->Submit(&reader->context(), &message, reader.get());
-  reader->Begin();
+  reader->Begin(stub_->PrepareAsyncSubmit(&reader->context(), message, completions_.queue()));
   return std::make_unique<GrpcSubmitStream>(std::move(reader));
 }
 
 std::unique_ptr<GroupStream> GrpcSchedulerClient::WatchGroup(GroupStateCallback on_state,
                                                              GroupLostCallback on_lost) {
   auto reader = std::make_shared<InboxReader<v1::GroupState>>(
-      executor_, open_calls_,
+      executor_, completions_, open_calls_,
       InboxReader<v1::GroupState>::Listener{
           // Only the latest state counts.
           [on_state = std::move(on_state)](std::vector<v1::GroupState>& messages) {
@@ -137,8 +136,7 @@ std::unique_ptr<GroupStream> GrpcSchedulerClient::WatchGroup(GroupStateCallback 
   reader->context().set_wait_for_ready(true);
   v1::WatchGroupRequest request;
   *request.mutable_peer() = self_;
-  stub_->async()->WatchGroup(&reader->context(), &request, reader.get());
-  reader->Begin();
+  reader->Begin(stub_->PrepareAsyncWatchGroup(&reader->context(), request, completions_.queue()));
   return std::make_unique<GrpcGroupStream>(std::move(reader));
 }
 

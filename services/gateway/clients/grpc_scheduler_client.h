@@ -1,4 +1,4 @@
-// SchedulerClient over gRPC's callback API: no thread per request.
+// SchedulerClient over gRPC: one thread for all calls.
 #pragma once
 
 #include <memory>
@@ -7,13 +7,14 @@
 
 #include "protos/baton/v1/scheduling.grpc.pb.h"
 #include "protos/baton/v1/types.pb.h"
+#include "services/gateway/clients/completion_thread.h"
 #include "services/gateway/clients/open_calls.h"
 #include "services/gateway/clients/scheduler_client.h"
 #include "services/gateway/loop/executor.h"
 
 namespace baton::gateway {
 
-// gRPC's threads only put messages into each stream's inbox and post to the executor; all
+// The completion thread only puts messages into each stream's inbox and posts to the executor; all
 // observers run there. Messages that arrive together are delivered together.
 class GrpcSchedulerClient final : public SchedulerClient {
  public:
@@ -31,6 +32,7 @@ class GrpcSchedulerClient final : public SchedulerClient {
   const std::unique_ptr<v1::Scheduling::Stub> stub_;
   const v1::PeerInfo self_;
   Executor& executor_;
+  CompletionThread completions_;
   OpenCalls open_calls_;  // last: its end is awaited before the rest goes
 };
 

@@ -9,18 +9,18 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/client_context.h"
-#include "grpcpp/support/client_callback.h"
+#include "grpcpp/support/async_stream.h"
 
+#include "services/gateway/clients/completion_thread.h"
 #include "services/gateway/clients/open_calls.h"
 #include "services/gateway/loop/executor.h"
 
 namespace baton::gateway {
 
-// Owned by the call itself (`Begin` to the last delivery) and by whoever listens. gRPC's threads
-// run On*; everything else belongs to the executor.
+// Owned by the call itself (`Begin` to the last delivery) and by whoever listens. The completion
+// thread runs On*; everything else belongs to the executor.
 template <typename Response>
-class InboxReader final : public grpc::ClientReadReactor<Response>,
-                          public std::enable_shared_from_this<InboxReader<Response>> {
+class InboxReader final : public std::enable_shared_from_this<InboxReader<Response>> {
  public:
   // Most messages read ahead of the listener.
   static constexpr size_t kCapacity = 64;
@@ -30,86 +30,107 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
     std::function<void(const grpc::Status&, const grpc::ClientContext&)> on_done;
   };
 
-  // `open_calls` must outlive the call.
-  InboxReader(Executor& executor, OpenCalls& open_calls, Listener listener)
-      : executor_(executor), open_calls_(open_calls), listener_(std::move(listener)) {}
+  // All must outlive the call.
+  InboxReader(Executor& executor, CompletionThread& completions, OpenCalls& open_calls,
+              Listener listener)
+      : executor_(executor),
+        completions_(completions),
+        open_calls_(open_calls),
+        listener_(std::move(listener)) {}
 
   grpc::ClientContext& context() { return context_; }
 
-  // After the stub has bound this reactor to a call.
-  void Begin() {
+  // `call` was prepared with context() on the queue of `completions`.
+  void Begin(std::unique_ptr<grpc::ClientAsyncReader<Response>> call) {
+    call_ = std::move(call);
     self_ = this->shared_from_this();
-    open_calls_.Add(this, [this] { EndCall(); });
-    // Reads are also started outside of gRPC's own callbacks: without a hold gRPC could end the
-    // call, and free its side of it, between the decision to read and the read.
-    this->AddHold();
-    this->StartRead(&incoming_);
-    this->StartCall();
+    open_calls_.Add(this, [this] { EndCall(/*cancel=*/true); });
+    completions_.Start([this] { call_->StartCall(&started_); });
   }
 
   // The listener hears no more; the call ends when the peer ends it.
-  void Detach() {
-    listener_ = {};
-    paused_ = false;
-    Deliver();
-  }
+  void Detach() { StopListening(/*cancel=*/false); }
 
   // Ends the call now; the listener hears no more.
-  void Cancel() {
-    listener_ = {};
-    EndCall();
-  }
+  void Cancel() { StopListening(/*cancel=*/true); }
 
   void SetPaused(bool paused) {
     paused_ = paused;
     if (!paused) Deliver();
   }
 
-  void OnReadDone(bool ok) override {
-    if (!ok) return this->RemoveHold();
+ private:
+  // One kind of operation; at most one of all kinds is pending.
+  class Step final : public CompletionThread::Operation {
+   public:
+    using Handler = void (InboxReader::*)(bool ok);
+    Step(InboxReader* reader, Handler handler) : reader_(reader), handler_(handler) {}
+    void OnCompleted(bool ok) override { (reader_->*handler_)(ok); }
+
+   private:
+    InboxReader* const reader_;
+    const Handler handler_;
+  };
+
+  void OnStarted(bool ok) {
+    if (!ok) return call_->Finish(&status_, &finished_);
+    call_->Read(&incoming_, &read_);
+  }
+
+  void OnRead(bool ok) {
+    if (!ok) return call_->Finish(&status_, &finished_);
     bool post = false;
     bool read_on = false;
-    bool ends = false;
     {
       absl::MutexLock lock(&mutex_);
-      inbox_.push_back(std::move(incoming_));
-      post = !std::exchange(delivery_posted_, true);
-      ends = cancelled_;
-      stalled_ = !ends && inbox_.size() >= kCapacity;
-      read_on = !ends && !stalled_;
+      if (heard_) {
+        inbox_.push_back(std::move(incoming_));
+        post = !std::exchange(delivery_posted_, true);
+        stalled_ = !cancelled_ && inbox_.size() >= kCapacity;
+      }
+      read_on = !stalled_;
     }
     // Whoever resumes a stalled reader may do so from here on.
     if (post) PostDelivery();
-    if (read_on) this->StartRead(&incoming_);
-    if (ends) this->RemoveHold();
+    if (read_on) call_->Read(&incoming_, &read_);
   }
 
-  void OnDone(const grpc::Status& status) override {
+  void OnFinished(bool) {
+    auto self = std::move(self_);
+    bool post = false;
     {
       absl::MutexLock lock(&mutex_);
-      status_ = status;
       done_ = true;
+      post = heard_ && !std::exchange(delivery_posted_, true);
     }
-    // gRPC touches this object no more; the delivery keeps it, and ends it on the executor's
-    // thread. Here the context could be the last to hold the channel, which must not end on a
-    // thread of gRPC: it would wait for itself.
-    open_calls_.Remove(this,
-                       [this] { executor_.Post([self = std::move(self_)] { self->Deliver(); }); });
+    // The executor is not woken for a call that nobody listens to: most have been detached by now.
+    open_calls_.Remove(this, [&self, post] {
+      if (post) self->PostDelivery();
+      self.reset();
+    });
   }
 
- private:
-  // Any thread, while gRPC has not called OnDone. A read that is pending fails and gives the hold
-  // back; a stalled reader has none, so its hold is given back here.
-  void EndCall() {
+  void StopListening(bool cancel) {
+    listener_ = {};
+    {
+      absl::MutexLock lock(&mutex_);
+      heard_ = false;
+    }
+    EndCall(cancel);
+  }
+
+  // Any thread, while gRPC is not done. A read that is pending goes on or fails; a stalled reader
+  // has none and gets one, for a call ends behind its last message.
+  void EndCall(bool cancel) {
     bool was_stalled = false;
     {
       absl::MutexLock lock(&mutex_);
       if (done_) return;
-      cancelled_ = true;
+      cancelled_ = cancelled_ || cancel;
       was_stalled = std::exchange(stalled_, false);
     }
-    context_.TryCancel();
-    if (was_stalled) this->RemoveHold();
+    if (cancel) context_.TryCancel();
+    if (was_stalled) call_->Read(&incoming_, &read_);
   }
 
   void PostDelivery() {
@@ -134,7 +155,7 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
       done = done_;
       read_on = std::exchange(stalled_, false);
     }
-    if (read_on) this->StartRead(&incoming_);
+    if (read_on) call_->Read(&incoming_, &read_);
     // The listener may cancel, and so drop itself, while it runs.
     if (const auto on_messages = listener_.on_messages; !messages.empty() && on_messages) {
       on_messages(messages);
@@ -145,9 +166,14 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
   }
 
   Executor& executor_;
+  CompletionThread& completions_;
   OpenCalls& open_calls_;
   grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientAsyncReader<Response>> call_;  // lives in the context's call
   std::shared_ptr<InboxReader> self_;
+  Step started_{this, &InboxReader::OnStarted};
+  Step read_{this, &InboxReader::OnRead};
+  Step finished_{this, &InboxReader::OnFinished};
   Response incoming_;    // gRPC's, while a read is pending
   grpc::Status status_;  // written before done_
   Listener listener_;    // the executor's
@@ -155,8 +181,9 @@ class InboxReader final : public grpc::ClientReadReactor<Response>,
   absl::Mutex mutex_;
   std::vector<Response> inbox_ ABSL_GUARDED_BY(mutex_);
   bool delivery_posted_ ABSL_GUARDED_BY(mutex_) = false;
-  // No read is pending, for the inbox is full: whoever clears this reads on or removes the hold.
+  // No read is pending, for the inbox is full: whoever clears this reads on.
   bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool heard_ ABSL_GUARDED_BY(mutex_) = true;  // messages are still wanted, and the end
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool done_ ABSL_GUARDED_BY(mutex_) = false;
 };

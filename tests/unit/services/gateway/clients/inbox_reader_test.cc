@@ -61,7 +61,7 @@ class InboxReaderTest : public testing::Test {
     stub_ = v1::Scheduling::NewStub(
         grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
     reader_ = std::make_shared<Reader>(
-        executor_, *open_calls_,
+        executor_, completions_, *open_calls_,
         Reader::Listener{[this](std::vector<v1::GroupState>& states) {
                            for (const auto& state : states) epochs_.push_back(state.epoch());
                          },
@@ -71,8 +71,8 @@ class InboxReaderTest : public testing::Test {
                          }});
     reader_->context().set_deadline(absl::ToChronoTime(absl::Now() + deadline));
     v1::WatchGroupRequest request;
-    stub_->async()->WatchGroup(&reader_->context(), &request, reader_.get());
-    reader_->Begin();
+    reader_->Begin(
+        stub_->PrepareAsyncWatchGroup(&reader_->context(), request, completions_.queue()));
   }
   void TearDown() override {
     if (!source_.leave.HasBeenNotified()) source_.leave.Notify();
@@ -89,6 +89,7 @@ class InboxReaderTest : public testing::Test {
   StateSource source_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::Scheduling::Stub> stub_;
+  CompletionThread completions_;
   std::unique_ptr<OpenCalls> open_calls_ = std::make_unique<OpenCalls>();
   std::shared_ptr<Reader> reader_;
   std::vector<uint64_t> epochs_;
@@ -120,7 +121,7 @@ TEST_F(InboxReaderTest, HearsOfADeadlineThatPassedWhileTheInboxWasFull) {
 }
 
 // The call's context may be the last to hold the channel.
-TEST_F(InboxReaderTest, AnEndedCallIsOfTheExecutorAlone) {
+TEST_F(InboxReaderTest, ACallThatHasEndedIsHeldByItsListenerAlone) {
   Open(1, /*stays=*/false);
   ASSERT_TRUE(source_.returned.WaitForNotificationWithTimeout(kPatience));
   const std::weak_ptr<Reader> reader = reader_;
@@ -128,7 +129,35 @@ TEST_F(InboxReaderTest, AnEndedCallIsOfTheExecutorAlone) {
   open_calls_ = std::make_unique<OpenCalls>();  // waits until gRPC is done with the call
   reader_.reset();
   while (executor_.RunOne()) continue;
-  EXPECT_TRUE(reader.expired()) << "a thread of gRPC still holds it";
+  EXPECT_TRUE(reader.expired()) << "the completion thread still holds it";
+}
+
+TEST_F(InboxReaderTest, ADetachedCallEndsWithoutItsListener) {
+  Open(5 * Reader::kCapacity, /*stays=*/false);
+  ASSERT_TRUE(source_.returned.WaitForNotificationWithTimeout(kPatience));
+  while (epochs_.empty()) ASSERT_TRUE(executor_.RunOne(kPatience));
+  const size_t num_heard = epochs_.size();
+  const std::weak_ptr<Reader> reader = reader_;
+  reader_->Detach();
+  reader_.reset();
+  open_calls_.reset();  // waits until gRPC is done with the call
+  while (executor_.RunOne()) continue;
+  EXPECT_TRUE(reader.expired());
+  EXPECT_EQ(epochs_.size(), num_heard);
+  EXPECT_FALSE(ended_);
+}
+
+TEST_F(InboxReaderTest, ADetachedCallIsReadToItsEnd) {
+  Open(5 * Reader::kCapacity, /*stays=*/false);
+  reader_->SetPaused(true);
+  const std::weak_ptr<Reader> reader = reader_;
+  reader_->Detach();
+  reader_.reset();
+  ASSERT_TRUE(source_.returned.WaitForNotificationWithTimeout(kPatience));
+  const absl::Time begin = absl::Now();
+  while (!reader.expired() && absl::Now() - begin < kPatience)
+    executor_.RunOne(absl::Milliseconds(5));
+  EXPECT_TRUE(reader.expired()) << "without being cancelled";
 }
 
 TEST_F(InboxReaderTest, CancelEndsACallWhoseInboxIsFull) {
