@@ -22,8 +22,12 @@ __device__ __forceinline__ void MultiplyHead(const Bf16GemmArgs& args, int split
   if (threadIdx.x >= kConsumerThreads) {
     const int thread = threadIdx.x - kConsumerThreads;
     const uint64_t policy = gridDim.y == 1 ? StreamingPolicy() : ReusePolicy();
-    const WeightBoxes<Tile> boxes = {{&args.weight}, {head * args.n + first_row}};
-    if (thread == 0) PrefetchWeights(shared, boxes, range, policy);
+    WeightBoxes<Tile> boxes = {{&args.weight}, {head * args.n + first_row}};
+    if (args.head_maps != nullptr) boxes = {{args.head_maps + head}, {first_row}};
+    if (thread == 0) {
+      if (args.head_maps != nullptr) AcquireMap(boxes.map[0]);
+      PrefetchWeights(shared, boxes, range, policy);
+    }
     AllowSuccessor();
     WaitForPredecessor();
     const TokenRows rows = {static_cast<const __nv_bfloat16*>(args.x) + head * args.x_head_stride,

@@ -8,9 +8,11 @@
 
 #include "common/log/check.h"
 #include "common/tensor/aligned_buffer.h"
+#include "kernels/cuda/bf16_linear.h"
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/cuda_weight.h"
 #include "kernels/cuda/embedding.h"
+#include "kernels/cuda/float8_experts.h"
 #include "kernels/cuda/float8_linear.h"
 #include "kernels/cuda/latent_attention.h"
 #include "kernels/cuda/norm.h"
@@ -94,17 +96,25 @@ void CudaOps::Linear(const LinearArgs& args) {
     LaunchFloat8Linear(args.x, weight, args.out, scratch_, stream_);
     return;
   }
+  if (!plain_ && TakesBf16Linear(args.x, 0, {&args.weight, 1})) {
+    LaunchBf16Linear(args.x, 0, {&args.weight, 1}, args.out, tables_, *ring_, stream_);
+    return;
+  }
   const WeightImage image = weight.image();
   LaunchPlainLinear(args.x, 0, {&image, 1}, args.out, stream_);
 }
 
 void CudaOps::HeadwiseLinear(const HeadwiseLinearArgs& args) {
   UseDevice();
+  BATON_CHECK(!args.weights.empty());
+  const int64_t stride = args.x_head_stride == 0 ? args.weights.front()->k() : args.x_head_stride;
+  if (!plain_ && TakesBf16Linear(args.x, stride, args.weights)) {
+    LaunchBf16Linear(args.x, stride, args.weights, args.out, tables_, *ring_, stream_);
+    return;
+  }
   std::vector<WeightImage> images;
   images.reserve(args.weights.size());
   for (const PackedWeight* weight : args.weights) images.push_back(Unpack(weight).image());
-  BATON_CHECK(!images.empty());
-  const int64_t stride = args.x_head_stride == 0 ? images.front().k : args.x_head_stride;
   LaunchPlainLinear(args.x, stride, images, args.out, stream_);
 }
 
@@ -154,18 +164,30 @@ void CudaOps::SelectExperts(const SelectExpertsArgs& args) {
 
 void CudaOps::FeedForward(const FeedForwardArgs& args) {
   UseDevice();
+  ExpertsArgs every_token;
+  every_token.x = args.x;
+  every_token.shared = args.weights;
+  every_token.out = args.out;
+  if (!plain_ && TakesFloat8Experts(every_token)) {
+    LaunchFloat8Experts(every_token, tables_, *ring_, scratch_, stream_);
+    return;
+  }
   LaunchPlainFeedForward(args.x, ImagesOf(args.weights), args.out, scratch_, stream_);
 }
 
 void CudaOps::Experts(const ExpertsArgs& args) {
   UseDevice();
   BATON_CHECK(!args.expert_weights.empty());
+  if (!plain_ && TakesFloat8Experts(args)) {
+    LaunchFloat8Experts(args, tables_, *ring_, scratch_, stream_);
+    return;
+  }
   PlainExpertsArgs plain;
   plain.x = args.x;
   plain.experts = args.experts;
   plain.slot_weights = args.slot_weights;
   plain.top_k = args.top_k;
-  plain.table = tables_.Find(args.expert_weights, *ring_, stream_);
+  plain.table = tables_.Experts(args.expert_weights, *ring_, stream_);
   plain.first = ImagesOf(args.expert_weights.front());
   plain.num_experts = static_cast<int64_t>(args.expert_weights.size());
   if (args.shared.gate != nullptr) plain.shared = ImagesOf(args.shared);

@@ -7,12 +7,12 @@
 #include "kernels/api/ops.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_probe.h"
-#include "kernels/cuda/expert_tables.h"
+#include "kernels/cuda/weight_tables.h"
 
 namespace baton::kernels::cuda {
 
 // Spans and views of arguments name memory of this device, but for those of Sample and ScoreTokens,
-// whose lists and results are the host's. Dense FP8 products and latent attention run on Hopper's
+// whose lists and results are the host's. Products, experts and latent attention run on Hopper's
 // instructions where their shapes allow, everything else on kernels that take any shape.
 class CudaOps final : public Ops {
  public:
@@ -54,7 +54,7 @@ class CudaOps final : public Ops {
   const cudaStream_t stream_;
   std::unique_ptr<PinnedRing> ring_;
   DeviceScratch scratch_;
-  ExpertTables tables_;
+  WeightTables tables_;
 };
 
 }  // namespace baton::kernels::cuda

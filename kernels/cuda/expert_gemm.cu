@@ -142,7 +142,7 @@ __device__ __forceinline__ void Down(const ExpertGemmArgs& args, int splits) {
     const int column = i % (Tile::kRows / 4) * 4;
     if (token < tile.num_rows && first_column + column < args.hidden) {
       const int64_t pair = args.rows.pair_of_row[tile.first_row + token];
-      *reinterpret_cast<float4*>(args.pair_out + pair * args.hidden + first_column + column) =
+      *reinterpret_cast<float4*>(args.pair_out + pair * args.pair_stride + first_column + column) =
           SumSplits(shared, splits, token, column);
     }
   }
@@ -195,7 +195,8 @@ cudaError_t LaunchWidth(bool down, const ExpertGemmArgs& args, cudaStream_t stre
 cudaError_t LaunchProduct(bool down, const ExpertGemmArgs& args, cudaStream_t stream) {
   if (args.rows.tokens == 0) return cudaSuccess;
   if (args.hidden % kScaleBlock != 0 || args.intermediate % kScaleBlock != 0 ||
-      args.x_stride % 16 != 0 || reinterpret_cast<uintptr_t>(args.x) % 16 != 0 ||
+      args.x_stride % 16 != 0 || args.pair_stride % 4 != 0 || args.pair_stride < args.hidden ||
+      reinterpret_cast<uintptr_t>(args.x) % 16 != 0 ||
       reinterpret_cast<uintptr_t>(args.inner) % 16 != 0 ||
       reinterpret_cast<uintptr_t>(args.pair_out) % 16 != 0) {
     return cudaErrorInvalidValue;

@@ -48,7 +48,8 @@ struct ExpertWeights {
 //            [x_scale_stride], a token's at its index
 //   inner    [tokens * slots, intermediate] E4M3 in order of rows; inner_scales
 //            [intermediate / 128][inner_scale_stride]
-//   pair_out [tokens * slots, hidden] float32 in order of pairs
+//   pair_out [tokens * slots, hidden] float32 in order of pairs, rows pair_stride elements apart (a
+//            multiple of 4)
 // Numerics: gate and up in float32, silu(gate) * up rounded to bfloat16, then to E4M3 with a scale
 // per 128; sums as LaunchBlockGemm.
 struct ExpertGemmArgs {
@@ -61,6 +62,7 @@ struct ExpertGemmArgs {
   float* inner_scales = nullptr;
   int64_t inner_scale_stride = 0;
   float* pair_out = nullptr;
+  int64_t pair_stride = 0;
   int hidden = 0;
   int intermediate = 0;
   ExpertRows rows;
@@ -74,8 +76,8 @@ cudaError_t LaunchExpertGateUp(const ExpertGemmArgs& args, cudaStream_t stream);
 cudaError_t LaunchExpertDown(const ExpertGemmArgs& args, cudaStream_t stream);
 
 // out[t] = sum over slots in order of weight * pair_out, then the shared expert's; float32.
-// slot_weights, experts [tokens * top_k]; out [tokens, hidden], rows out_stride elements apart (a
-// multiple of 4).
+// pair_out dense; slot_weights, experts [tokens * top_k]; out [tokens, hidden], rows out_stride
+// elements apart (a multiple of 4).
 struct ExpertCombineArgs {
   const float* pair_out = nullptr;
   const int32_t* experts = nullptr;

@@ -43,6 +43,7 @@ void LaunchFloat8Linear(const TensorView& x, const CudaWeight& weight, const Ten
   args.out = out.data;
   args.out_stride = out.row_stride;
   args.out_is_float = out.type == DataType::kFloat32;
+  args.programmatic = true;
   CheckCuda(LaunchBlockGemm(args, stream), "FP8 product");
 }
 

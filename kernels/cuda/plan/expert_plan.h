@@ -7,6 +7,7 @@
 // into runs of at most the tile's width.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -37,6 +38,65 @@ BATON_HOST_DEVICE constexpr int ExpertTokenTile(int64_t tokens, int top_k, int n
 // ones.
 BATON_HOST_DEVICE constexpr int64_t MaxExpertTiles(int64_t rows, int experts, int width) {
   return (rows < experts ? rows : experts) + rows / width;
+}
+
+// Most tokens of one pass of the grouped products: what their pairs' float32 results take stays
+// around half a GiB at R1's width, and an expert's weights are read once for 64 rows of it.
+inline constexpr int64_t kExpertStepTokens = 2048;
+
+// Widths of a layer that the grouped products take: whole scale blocks, few enough for a split.
+constexpr bool IsExpertWidth(int64_t width) {
+  return width > 0 && width % kScaleBlock == 0 && width <= int64_t{kMaxSplitBlocks} * kScaleBlock;
+}
+
+// A layer's experts and a step's tokens. Without routed experts the shared one is a dense layer.
+struct ExpertShape {
+  int64_t tokens = 0;
+  int64_t top_k = 0;
+  int64_t num_experts = 0;  // routed
+  bool shared = false;
+  int64_t hidden = 0;
+  int64_t intermediate = 0;
+
+  constexpr int64_t slots() const { return top_k + (shared ? 1 : 0); }
+  constexpr int width() const {
+    return num_experts == 0
+               ? TokenTile(static_cast<int>(tokens))
+               : ExpertTokenTile(tokens, static_cast<int>(top_k), static_cast<int>(num_experts));
+  }
+};
+
+// Elements of a step's working memory (ExpertGemmArgs). A dense layer's pairs are its output rows.
+struct ExpertScratch {
+  int64_t codes = 0;         // bytes: x in FP8
+  int64_t scales = 0;        // floats
+  int64_t pairs = 0;         // int32
+  int64_t tiles = 0;         // ExpertTileRows
+  int64_t inner = 0;         // bytes: FP8
+  int64_t inner_scales = 0;  // floats
+  int64_t pair_out = 0;      // floats; 0: none
+};
+constexpr ExpertScratch ExpertScratchOf(const ExpertShape& shape) {
+  const int64_t pairs = shape.tokens * shape.slots();
+  const int experts = static_cast<int>(shape.num_experts) + (shape.shared ? 1 : 0);
+  // Of every smaller step too: its tiles may be narrower.
+  const int64_t narrow_tiles = MaxExpertTiles(pairs, experts, 8);
+  return {.codes = shape.tokens * shape.hidden,
+          .scales = shape.tokens * (shape.hidden / kScaleBlock),
+          .pairs = pairs,
+          .tiles = narrow_tiles,
+          .inner = pairs * shape.intermediate,
+          .inner_scales = pairs * (shape.intermediate / kScaleBlock),
+          .pair_out = shape.num_experts == 0 ? 0 : pairs * shape.hidden};
+}
+
+// All of it, each part rounded by `aligned`.
+template <class Aligned>
+constexpr size_t ExpertScratchBytes(const ExpertShape& shape, Aligned aligned) {
+  const ExpertScratch sizes = ExpertScratchOf(shape);
+  return aligned(sizes.codes) + aligned(sizes.scales * 4) + aligned(sizes.pairs * 4) +
+         aligned(sizes.tiles * static_cast<int64_t>(sizeof(ExpertTileRows))) + aligned(4) +
+         aligned(sizes.inner) + aligned(sizes.inner_scales * 4) + aligned(sizes.pair_out * 4);
 }
 
 // Scale blocks of k are cut as for a dense weight of one expert's rows.

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "tests/conformance/kernels/backends.h"
+#include "tests/conformance/kernels/networks.h"
 #include "tests/conformance/kernels/tensors.h"
 
 namespace baton::kernels {
@@ -11,86 +12,10 @@ constexpr DataType kExpertsComputeTypes[] = {DataType::kFloat32, DataType::kBFlo
 constexpr DataType kExpertsWeightTypes[] = {DataType::kFloat32, DataType::kBFloat16,
                                             DataType::kFloat8E4M3};
 
-// One gated network in host memory.
-struct Network {
-  Network(Random& random, DataType type, int64_t hidden, int64_t intermediate, int64_t offset)
-      : gate(random, {type, intermediate, hidden, 128, offset, 0}),
-        up(random, {type, intermediate, hidden, 128, offset, 0}),
-        down(random, {type, hidden, intermediate, 128, 0, offset}) {}
-
-  TestWeight gate;
-  TestWeight up;
-  TestWeight down;
-};
-
-// The same, packed for a device.
-struct PackedNetwork {
-  PackedNetwork(Ops& ops, const Network& network, DataType compute_type)
-      : gate(ops.Pack(network.gate.matrix, compute_type)),
-        up(ops.Pack(network.up.matrix, compute_type)),
-        down(ops.Pack(network.down.matrix, compute_type)) {}
-
-  FeedForwardWeights weights() const { return {gate.get(), up.get(), down.get()}; }
-
-  std::unique_ptr<PackedWeight> gate;
-  std::unique_ptr<PackedWeight> up;
-  std::unique_ptr<PackedWeight> down;
-};
-
-struct Mixture {
-  std::vector<Network> experts;
-  std::vector<Network> shared;  // one or none
-};
-
-Mixture MakeMixture(Random& random, DataType type, int64_t num_experts, int64_t hidden,
-                    int64_t intermediate, bool shared, int64_t offset) {
-  Mixture mixture;
-  for (int64_t e = 0; e < num_experts; ++e) {
-    mixture.experts.emplace_back(random, type, hidden, intermediate, offset);
-  }
-  if (shared) mixture.shared.emplace_back(random, type, hidden, 2 * intermediate, offset);
-  return mixture;
-}
-
 class ExpertsConformance : public ConformanceTest {
  protected:
-  struct Slots {
-    std::vector<int32_t> experts;
-    std::vector<float> weights;
-    int64_t top_k = 0;
-  };
-
-  static Slots RandomSlots(Random& random, int64_t tokens, int64_t top_k, int32_t num_experts) {
-    Slots slots;
-    slots.top_k = top_k;
-    std::uniform_real_distribution<float> uniform(0.1f, 1.0f);
-    for (int64_t t = 0; t < tokens; ++t) {
-      const int32_t first = static_cast<int32_t>(random() % num_experts);
-      for (int64_t s = 0; s < top_k; ++s) {
-        slots.experts.push_back((first + static_cast<int32_t>(s) * 3) % num_experts);
-        slots.weights.push_back(uniform(random));
-      }
-    }
-    return slots;
-  }
-
   static Tensor Run(Ops& on, const Mixture& mixture, const Slots& slots, const TensorView& x) {
-    std::vector<PackedNetwork> packed;
-    std::vector<FeedForwardWeights> weights;
-    for (const Network& network : mixture.experts) {
-      packed.emplace_back(on, network, x.type);
-      weights.push_back(packed.back().weights());
-    }
-    ExpertsArgs args = {x, slots.experts, slots.weights, slots.top_k, weights};
-    std::unique_ptr<PackedNetwork> shared;
-    if (!mixture.shared.empty()) {
-      shared = std::make_unique<PackedNetwork>(on, mixture.shared[0], x.type);
-      args.shared = shared->weights();
-    }
-    Tensor out = Tensor(DataType::kFloat32, x.rows, x.columns, 2);
-    args.out = out.view;
-    on.Experts(args);
-    return out;
+    return RunMixture(on, mixture, slots, x, 2);
   }
 
   // The inner rounding to bfloat16 may fall either way where sums differ in their last bits.
@@ -125,7 +50,8 @@ TEST_P(ExpertsConformance, MixturesMatchTheReference) {
   for (DataType weight_type : kExpertsWeightTypes) {
     for (DataType type : kExpertsComputeTypes) {
       for (int64_t tokens : {1, 2, 33}) {
-        const Mixture mixture = MakeMixture(random, weight_type, 7, 64, 16, tokens != 2, 112);
+        const Mixture mixture =
+            MakeMixture(random, {weight_type, 7, 64, 16, tokens != 2 ? 32 : 0, 112});
         const Slots slots = RandomSlots(random, tokens, 3, 7);
         const Tensor x = RandomTensor(random, type, tokens, 64);
         const Tensor expected = Run(reference(), mixture, slots, x.view);
@@ -139,7 +65,7 @@ TEST_P(ExpertsConformance, MixturesMatchTheReference) {
 
 TEST_P(ExpertsConformance, EmptySlotsAddNothing) {
   Random random(3);
-  const Mixture mixture = MakeMixture(random, DataType::kBFloat16, 4, 32, 16, false, 0);
+  const Mixture mixture = MakeMixture(random, {DataType::kBFloat16, 4, 32, 16});
   const Tensor x = RandomTensor(random, DataType::kFloat32, 2, 32);
   const Slots slots = {{-1, 2, -1, -1}, {0.5f, 0.5f, 0.5f, 0.5f}, 2};
   const Slots only = {{2}, {0.5f}, 1};
@@ -151,7 +77,7 @@ TEST_P(ExpertsConformance, EmptySlotsAddNothing) {
 
 TEST_P(ExpertsConformance, NoTokensAreNoWork) {
   Random random(4);
-  const Mixture mixture = MakeMixture(random, DataType::kBFloat16, 2, 32, 16, true, 0);
+  const Mixture mixture = MakeMixture(random, {DataType::kBFloat16, 2, 32, 16, 32});
   const Tensor x(DataType::kBFloat16, 0, 32);
   EXPECT_EQ(Run(ops(), mixture, {{}, {}, 2}, x.view).view.rows, 0);
 }
@@ -159,18 +85,13 @@ TEST_P(ExpertsConformance, NoTokensAreNoWork) {
 TEST_P(ExpertsConformance, ATokenDoesNotDependOnWhoSharesItsExperts) {
   Random random(5);
   for (DataType type : kExpertsComputeTypes) {
-    const Mixture mixture = MakeMixture(random, DataType::kFloat8E4M3, 5, 80, 48, true, 7);
+    const Mixture mixture = MakeMixture(random, {DataType::kFloat8E4M3, 5, 80, 48, 96, 7});
     const Slots slots = RandomSlots(random, 29, 2, 5);
     const Tensor x = RandomTensor(random, type, 29, 80);
     const Tensor all = Run(ops(), mixture, slots, x.view);
     for (int64_t begin = 0; begin < 29; begin += 4) {
       const int64_t count = std::min<int64_t>(begin % 3 + 1, 29 - begin);
-      Slots some;
-      some.top_k = 2;
-      some.experts.assign(slots.experts.begin() + begin * 2,
-                          slots.experts.begin() + (begin + count) * 2);
-      some.weights.assign(slots.weights.begin() + begin * 2,
-                          slots.weights.begin() + (begin + count) * 2);
+      const Slots some = slots.Rows(begin, count);
       const Tensor part = Run(ops(), mixture, some, x.view.Rows(begin, count));
       for (int64_t r = 0; r < count; ++r) {
         ASSERT_TRUE(SameBits(part.view, r, all.view, begin + r)) << "token " << begin + r;
@@ -182,7 +103,7 @@ TEST_P(ExpertsConformance, ATokenDoesNotDependOnWhoSharesItsExperts) {
 TEST_P(ExpertsConformance, GivesTheSameBitsWithAnyNumberOfThreads) {
   if (GetParam().is_reference()) GTEST_SKIP() << "has one thread";
   Random random(6);
-  const Mixture mixture = MakeMixture(random, DataType::kFloat8E4M3, 8, 256, 128, true, 0);
+  const Mixture mixture = MakeMixture(random, {DataType::kFloat8E4M3, 8, 256, 128, 256});
   const Slots slots = RandomSlots(random, 21, 4, 8);
   const Tensor x = RandomTensor(random, DataType::kBFloat16, 21, 256);
   const Tensor expected = Run(ops(), mixture, slots, x.view);

@@ -9,7 +9,7 @@ import re
 import sys
 
 # Sources whose kernels multiply on the tensor cores.
-WITH_WGMMA = {"block_gemm.cu", "expert_gemm.cu", "mla_attention.cu"}
+WITH_WGMMA = {"bf16_gemm.cu", "block_gemm.cu", "expert_gemm.cu", "mla_attention.cu"}
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 KERNEL = re.compile(r"Compiling entry function '(\w+)'")
 

@@ -90,6 +90,37 @@ TEST(ExpertPlan, WidthsFollowTheAverage) {
   EXPECT_EQ(ExpertTokenTile(2048, kR1TopK, kR1Experts), 64);
 }
 
+TEST(ExpertPlan, WorkingMemoryOfAStepHoldsEverySmallerOne) {
+  ExpertShape most = {.top_k = kR1TopK,
+                      .num_experts = kR1Experts,
+                      .shared = true,
+                      .hidden = 7168,
+                      .intermediate = 256};
+  for (const int64_t tokens : {1, 64, 300, 2048}) {
+    most.tokens = tokens;
+    const ExpertScratch memory = ExpertScratchOf(most);
+    EXPECT_EQ(memory.codes, tokens * 7168);
+    EXPECT_EQ(memory.inner_scales, tokens * 9 * 2);
+    EXPECT_EQ(memory.pair_out, tokens * 9 * 7168);
+    for (ExpertShape fewer = most; fewer.tokens > 0; fewer.tokens -= 1 + fewer.tokens / 7) {
+      EXPECT_LE(MaxExpertTiles(fewer.tokens * fewer.slots(), kR1Experts + 1, fewer.width()),
+                memory.tiles)
+          << fewer.tokens << " of " << tokens;
+    }
+  }
+  // The largest step stays near half a GiB.
+  const auto plain = [](int64_t bytes) { return static_cast<size_t>(bytes); };
+  EXPECT_LT(ExpertScratchBytes(most, plain), size_t{600} << 20);
+}
+
+TEST(ExpertPlan, ALayerWithoutRoutedExpertsGivesItsTokensToTheSharedOne) {
+  const ExpertShape dense = {.tokens = 70, .shared = true, .hidden = 7168, .intermediate = 2304};
+  EXPECT_EQ(dense.slots(), 1);
+  EXPECT_EQ(dense.width(), 64);
+  EXPECT_EQ(ExpertScratchOf(dense).pair_out, 0);
+  EXPECT_GE(MaxExpertTiles(70, 1, dense.width()), 2);
+}
+
 TEST(ExpertPlan, LaunchesFitTheDevice) {
   const int shared_bytes = kScheduleWarps * (kR1Experts + 1) * 4;
   EXPECT_TRUE(
