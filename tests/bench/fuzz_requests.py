@@ -2,14 +2,20 @@
 """Sends mutated bodies to a running gateway: no answer may be a 5xx, no connection may hang, and in
 the end nothing may be held.
 
+  build/release/bin/baton serve tests/data/tiny-r1 --max-model-len 64 &
   tests/bench/fuzz_requests.py --url http://127.0.0.1:8000 --count 1000000
 
-Ends with status 1 and the bodies that failed (at most 20), reproducible by --seed.
+A body that has lost its max_tokens asks for as many tokens as there is room for: with little room the
+time goes into requests.
+
+Ends with status 1 and the bodies that failed (at most 20), reproducible by --seed: the bodies are the
+same with any number of processes.
 """
 
 import argparse
 import http.client
 import json
+import multiprocessing
 import random
 import sys
 import time
@@ -50,6 +56,7 @@ SEEDS = [
     ("/tokenize", {"prompt": "text", "return_token_strs": True}),
     ("/detokenize", {"tokens": [1, 2, 3]}),
 ]
+PART = 250  # bodies that a process takes at a time, over one connection
 VALUES = [None, True, False, 0, 1, -1, 2**31, 2**63, -2**63, 1e308, 1.5, "", "x", "\x00", "😀" * 9,
           "<｜Assistant｜>", "</think>", [], {}, [[]], [None], {"type": "text"}, "a" * 5000]
 
@@ -109,12 +116,12 @@ def make(seed, index):
     return path, mutate_bytes(chance, data) if chance.randrange(4) == 0 else data
 
 
-def run(url, count, seed=1, timeout=60):
-    """(statuses and how many of each, failures)."""
+def send(url, indices, seed, timeout):
+    """(statuses and how many of each, failures) of these bodies, over one connection."""
     place = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout)
     statuses, failures = {}, []
-    for index in range(count):
+    for index in indices:
         path, body = make(seed, index)
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
@@ -131,17 +138,33 @@ def run(url, count, seed=1, timeout=60):
     return statuses, failures
 
 
+def run(url, count, seed=1, timeout=60, processes=1):
+    """As send, for the first `count` bodies; each process takes the next few when it is done with its own."""
+    if processes == 1:
+        return send(url, range(count), seed, timeout)
+    parts = [(url, range(first, min(first + PART, count)), seed, timeout) for first in range(0, count, PART)]
+    statuses, failures = {}, []
+    with multiprocessing.Pool(processes) as pool:
+        for part_statuses, part_failures in pool.starmap(send, parts, chunksize=1):
+            for status, number in part_statuses.items():
+                statuses[status] = statuses.get(status, 0) + number
+            failures += part_failures
+    return statuses, sorted(failures, key=lambda failure: failure[0])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=8)
     arguments = parser.parse_args()
     began = time.monotonic()
-    statuses, failures = run(arguments.url, arguments.count, arguments.seed)
+    statuses, failures = run(arguments.url, arguments.count, arguments.seed,
+                             processes=arguments.processes)
     seconds = time.monotonic() - began
-    print(f"{arguments.count} requests in {seconds:.1f} s: "
+    print(f"{arguments.count} requests in {seconds:.1f} s ({arguments.count / seconds:.0f}/s): "
           + ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items(), key=str)))
     for index, path, body, status, text in failures[:20]:
         print(f"request {index}: {status} from {path} for {body[:300]!r}: {text!r}")

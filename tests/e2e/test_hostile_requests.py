@@ -1,6 +1,5 @@
 """Bodies that nobody would send on purpose: the group answers, and holds nothing afterwards."""
 
-import os
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ from running_group import ROOT, fetch, wait_until
 
 sys.path.insert(0, str(ROOT / "tests/bench"))
 import fuzz_requests  # noqa: E402
+import schemathesis_run  # noqa: E402
 
 
 def held(group):
@@ -29,11 +29,7 @@ def test_mutated_bodies_leave_the_group_well(group):
 
 @pytest.mark.slow
 def test_schemathesis_finds_no_server_error(group, tmp_path):
-    command = [os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run",
-               group.base_url + "/openapi.json", "--max-examples", "15", "--workers", "1",
-               "--checks", "not_a_server_error,response_schema_conformance",
-               "--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all",
-               "--generation-database", "none", "--exclude-path", "/metrics"]
+    command = schemathesis_run.command(group.base_url, "--max-examples", "15")
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
     assert fetch(group.base_url + "/health/ready")[0] == 200
