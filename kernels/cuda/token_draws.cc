@@ -73,19 +73,18 @@ struct HostOutcomes {
   std::vector<TopToken> tops;
 };
 
-}  // namespace
-
-void DrawTokens(const SampleArgs& args, DeviceScratch& scratch, PinnedRing& ring,
-                cudaStream_t stream) {
+// Rows of one launch.
+void DrawRows(const SampleArgs& args, DeviceScratch& scratch, PinnedRing& ring,
+              cudaStream_t stream) {
   const auto rows = static_cast<size_t>(args.logits.rows);
-  BATON_CHECK(args.rows.size() == rows && args.results.size() == rows);
-  if (rows == 0) return;
   const DrawPlan plan = PlanDraws(args.rows, args.logits.columns);
   const auto vocabulary = static_cast<size_t>(args.logits.columns);
   const size_t words = (vocabulary + 31) / 32;
-  scratch.Begin(AlignedBytes<DrawParams>(rows) + AlignedBytes<DrawEdit>(plan.edits.size()) +
-                AlignedBytes<float>(plan.biases.size()) +
-                AlignedBytes<uint32_t>(plan.tokens.size()) +
+  const size_t list_bytes = AlignedBytes<DrawEdit>(plan.edits.size()) +
+                            AlignedBytes<float>(plan.biases.size()) +
+                            AlignedBytes<uint32_t>(plan.tokens.size());
+  const size_t list_room = ListRoom(args.logits.columns) + 3 * DeviceScratch::Aligned(1);
+  scratch.Begin(AlignedBytes<DrawParams>(rows) + std::max(list_bytes, list_room) +
                 AlignedBytes<float>(rows * vocabulary) + AlignedBytes<uint32_t>(rows * words) +
                 OutcomeBytes(rows, plan.most_top));
   DrawLaunch launch = LaunchFor(args.logits, plan.most_top, scratch);
@@ -108,6 +107,22 @@ void DrawTokens(const SampleArgs& args, DeviceScratch& scratch, PinnedRing& ring
     if (args.rows[r].logprobs) {
       FinishScores(outcome, host.tops.data() + r * static_cast<size_t>(plan.most_top), result);
     }
+  }
+}
+
+}  // namespace
+
+void DrawTokens(const SampleArgs& args, DeviceScratch& scratch, PinnedRing& ring,
+                cudaStream_t stream) {
+  const int64_t rows = args.logits.rows;
+  BATON_CHECK(static_cast<int64_t>(args.rows.size()) == rows &&
+              static_cast<int64_t>(args.results.size()) == rows);
+  for (int64_t begin = 0, count = 0; begin < rows; begin += count) {
+    const auto at = static_cast<size_t>(begin);
+    count = RowsOfLaunch(args.rows.subspan(at), args.logits.columns);
+    DrawRows({args.logits.Rows(begin, count), args.rows.subspan(at, static_cast<size_t>(count)),
+              args.results.subspan(at, static_cast<size_t>(count))},
+             scratch, ring, stream);
   }
 }
 

@@ -6,6 +6,20 @@
 namespace baton::kernels::cuda {
 namespace {
 
+constexpr size_t kUsualListRoom = size_t{8} << 20;
+
+// Bytes of a row's lists, or more: no token has two edits, which may belong to several lists.
+size_t MostListBytes(const SamplingRow& row, int64_t vocabulary) {
+  const bool repeats = row.repetition_penalty != 1.0f;
+  const bool counts = row.frequency_penalty != 0.0f || row.presence_penalty != 0.0f;
+  size_t edits = row.logit_bias.size();
+  if (repeats) edits += row.prompt_tokens.size();
+  if (repeats || counts) edits += row.answer_tokens.size();
+  return std::min(edits, static_cast<size_t>(vocabulary)) * sizeof(DrawEdit) +
+         row.logit_bias.size() * sizeof(float) +
+         (row.allowed_tokens.size() + row.masked_tokens.size()) * sizeof(uint32_t);
+}
+
 struct TokenChanges {
   std::vector<float> biases;
   bool was_seen = false;
@@ -75,6 +89,23 @@ DrawPlan PlanDraws(std::span<const SamplingRow> rows, int64_t vocabulary) {
     plan.rows.push_back(params);
   }
   return plan;
+}
+
+size_t ListRoom(int64_t vocabulary) {
+  const size_t token_bytes = sizeof(DrawEdit) + sizeof(float) + 2 * sizeof(uint32_t);
+  return std::max(kUsualListRoom, static_cast<size_t>(vocabulary) * token_bytes);
+}
+
+int64_t RowsOfLaunch(std::span<const SamplingRow> rows, int64_t vocabulary) {
+  const size_t room = ListRoom(vocabulary);
+  size_t bytes = 0;
+  size_t count = 0;
+  while (count < rows.size()) {
+    bytes += MostListBytes(rows[count], vocabulary);
+    if (count > 0 && bytes > room) break;
+    ++count;
+  }
+  return static_cast<int64_t>(count);
 }
 
 }  // namespace baton::kernels::cuda

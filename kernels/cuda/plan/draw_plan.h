@@ -2,6 +2,7 @@
 // whose logits change, each named once, so that one thread applies all of a token's changes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -51,5 +52,13 @@ struct DrawPlan {
 
 // Penalties that change nothing leave no edits. `vocabulary` bounds num_top.
 DrawPlan PlanDraws(std::span<const SamplingRow> rows, int64_t vocabulary);
+
+// Room that a launch sets aside for its lists (edits, biases, tokens), whatever they are, so that
+// no step asks the device for more than the first did.
+size_t ListRoom(int64_t vocabulary);
+
+// How many of `rows`, from the first on and at least one, one launch draws: those whose lists fit
+// the room. One row's always do if its lists name a token once and biases are no more than tokens.
+int64_t RowsOfLaunch(std::span<const SamplingRow> rows, int64_t vocabulary);
 
 }  // namespace baton::kernels::cuda

@@ -75,5 +75,47 @@ TEST(DrawPlan, BoundsLogprobsByTheVocabularyAndIgnoresThemUnlessAskedFor) {
   EXPECT_EQ(plan.most_top, 8);
 }
 
+size_t ListBytes(const DrawPlan& plan) {
+  return plan.edits.size() * sizeof(DrawEdit) + plan.biases.size() * sizeof(float) +
+         plan.tokens.size() * sizeof(uint32_t);
+}
+
+TEST(DrawPlan, LaunchesRowsWithoutListsTogether) {
+  const std::vector<SamplingRow> rows(128);
+  EXPECT_EQ(RowsOfLaunch(rows, 129280), 128);
+}
+
+TEST(DrawPlan, LaunchesNoMoreListsThanThereIsRoomFor) {
+  constexpr int64_t kVocabulary = 129280;
+  std::vector<uint32_t> tokens(kVocabulary);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<uint32_t>(i);
+  const std::vector<TokenBias> biases(300, {5, 1.0f});
+  std::vector<SamplingRow> rows(10);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (i % 3 == 0) rows[i].allowed_tokens = tokens;
+    if (i % 5 == 0) rows[i].prompt_tokens = tokens;
+    if (i % 2 == 0) rows[i].answer_tokens = std::span(tokens).first(tokens.size() / 2);
+    if (i % 4 == 0) rows[i].logit_bias = biases;
+    rows[i].repetition_penalty = i % 5 == 0 ? 1.2f : 1.0f;
+    rows[i].presence_penalty = 0.5f;
+  }
+  int64_t launches = 0;
+  for (std::span<const SamplingRow> left = rows; !left.empty(); ++launches) {
+    const auto count = static_cast<size_t>(RowsOfLaunch(left, kVocabulary));
+    ASSERT_GE(count, 1u);
+    EXPECT_LE(ListBytes(PlanDraws(left.first(count), kVocabulary)), ListRoom(kVocabulary));
+    left = left.subspan(count);
+  }
+  EXPECT_GT(launches, 1);
+  EXPECT_LT(launches, 10);
+}
+
+TEST(DrawPlan, LaunchesARowWithMoreThanTheRoomAlone) {
+  const std::vector<uint32_t> tokens(3 << 20, 1);
+  std::vector<SamplingRow> rows(2);
+  for (SamplingRow& row : rows) row.masked_tokens = tokens;
+  EXPECT_EQ(RowsOfLaunch(rows, 100), 1);
+}
+
 }  // namespace
 }  // namespace baton::kernels::cuda
