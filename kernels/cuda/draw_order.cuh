@@ -92,6 +92,24 @@ __device__ inline uint64_t SumOfBlockMass(unsigned long long mass, DrawShared& s
   return mass;
 }
 
+// Adds what the lanes of a warp have counted, once per digit: most tokens share a few digits, and
+// would queue for one word each. All lanes of a warp call it; a mass is at most kMassOne, 2^40.
+template <bool kWithMass>
+__device__ inline void AddDigits(bool counts, uint32_t digit, uint64_t mass, DrawShared& shared) {
+  if (__ballot_sync(0xffffffffu, counts) == 0) return;
+  const unsigned same = __match_any_sync(0xffffffffu, counts ? digit : 256u);
+  const unsigned before = (1u << (threadIdx.x % 32)) - 1u;
+  const bool adds = counts && (same & before) == 0;
+  if (adds) atomicAdd(&shared.counts[digit], static_cast<uint32_t>(__popc(same)));
+  if constexpr (kWithMass) {
+    // In halves of 20 bits and the rest, whose sums have room in 32.
+    const uint32_t low = __reduce_add_sync(same, static_cast<uint32_t>(mass) & 0xfffffu);
+    const uint32_t high = __reduce_add_sync(same, static_cast<uint32_t>(mass >> 20));
+    const unsigned long long sum = (static_cast<unsigned long long>(high) << 20) + low;
+    if (adds && sum != 0) atomicAdd(&shared.masses[digit], sum);
+  }
+}
+
 // Counts and, if asked for, masses of the tokens whose key begins with `prefix` under `mask`, by
 // their next digit. `Dropped` tokens and keys behind `last_key` do not count.
 template <bool kWithMass, typename Values>
@@ -103,15 +121,14 @@ __device__ inline void CountDigits(const Values& values, int32_t vocabulary, uin
     shared.masses[digit] = 0;
   }
   __syncthreads();
-  for (int32_t id = static_cast<int32_t>(threadIdx.x); id < vocabulary; id += kDrawThreads) {
-    const float value = values(id);
+  for (int32_t begin = 0; begin < vocabulary; begin += kDrawThreads) {
+    const int32_t id = begin + static_cast<int32_t>(threadIdx.x);
+    const float value = id < vocabulary ? values(id) : -INFINITY;
     const uint32_t key = OrderKey(value);
-    if (value == -INFINITY || (key & mask) != prefix || key > last_key) continue;
-    const uint32_t digit = (key >> shift) & 255u;
-    atomicAdd(&shared.counts[digit], 1u);
-    if constexpr (kWithMass) {
-      atomicAdd(&shared.masses[digit], static_cast<unsigned long long>(SoftmaxMass(value)));
-    }
+    const bool counts = value != -INFINITY && (key & mask) == prefix && key <= last_key;
+    uint64_t mass = 0;
+    if constexpr (kWithMass) mass = counts ? SoftmaxMass(value) : 0;
+    AddDigits<kWithMass>(counts, (key >> shift) & 255u, mass, shared);
   }
   __syncthreads();
 }
