@@ -114,11 +114,11 @@ __global__ void __launch_bounds__(kScheduleThreads)
   }
 }
 
-// Four columns of one token.
+// Four columns of one token: block (token, columns), for grids have room for 2^31 along x alone.
 __global__ void __launch_bounds__(128)
     ExpertCombineKernel(const __grid_constant__ ExpertCombineArgs args) {
-  const int column = (blockIdx.x * 128 + threadIdx.x) * 4;
-  const int64_t token = blockIdx.y;
+  const int column = (blockIdx.y * 128 + threadIdx.x) * 4;
+  const int64_t token = blockIdx.x;
   const int slots = args.top_k + (args.shared ? 1 : 0);
   AllowSuccessor();
   WaitForPredecessor();
@@ -168,7 +168,7 @@ cudaError_t LaunchExpertCombine(const ExpertCombineArgs& args, cudaStream_t stre
     return cudaErrorInvalidValue;
   }
   KernelShape shape;
-  shape.grid = dim3(CeilDiv(args.hidden, 512), args.tokens);
+  shape.grid = dim3(args.tokens, CeilDiv(args.hidden, 512));
   shape.block = dim3(128);
   shape.programmatic = args.programmatic;
   return LaunchAny(ExpertCombineKernel, shape, stream, args);

@@ -77,7 +77,7 @@ __device__ __forceinline__ void ForEachWork(const MlaShared<Tile>& shared, const
       const int end = min(row + rows_per_tile, args.rows);
       while (row < end) {
         const Work work = WorkOfTile(args, row, rows_per_tile);
-        if (work.split_end > 0) visit(work, 0);
+        visit(work, 0);
         row += work.num_rows;
       }
     }
@@ -242,6 +242,18 @@ __device__ __forceinline__ void StoreSequence(const MlaArgs& args, const Work& w
   }
 }
 
+// Padding: what stands in its rows may be no numbers at all. `num_threads` threads.
+__device__ __forceinline__ void StoreZeros(const MlaArgs& args, int first_row, int num_rows,
+                                           int first_head, int num_heads, int num_threads) {
+  const int row_parts = num_heads * (kLatentDims / 8);
+  for (int i = threadIdx.x; i < num_rows * row_parts; i += num_threads) {
+    __nv_bfloat16* out = static_cast<__nv_bfloat16*>(args.out) +
+                         (first_row + i / row_parts) * args.out_stride +
+                         first_head * int64_t{kLatentDims} + i % row_parts * 8;
+    *reinterpret_cast<uint4*>(out) = make_uint4(0, 0, 0, 0);
+  }
+}
+
 // The consumers: all work of the block.
 template <class Tile, bool kSequential>
 __device__ __forceinline__ void AttendAll(const MlaShared<Tile>& shared, const MlaArgs& args,
@@ -253,6 +265,13 @@ __device__ __forceinline__ void AttendAll(const MlaShared<Tile>& shared, const M
   int visit = 0;
   MlaSums<Tile> sums;
   ForEachWork<Tile, kSequential>(shared, args, rows_per_tile, [&](const Work& work, int number) {
+    if constexpr (kSequential) {
+      if (work.split_end == 0) {
+        StoreZeros(args, work.first_row, work.num_rows, first_head, heads_per_tile,
+                   kMlaConsumerThreads);
+        return;
+      }
+    }
     LoadQueries(shared, args, work, first_head, heads_per_tile);
     int position[kSlots];
 #pragma unroll
@@ -332,7 +351,12 @@ __device__ __forceinline__ void CombineSplits(const MlaArgs& args) {
   const int row = blockIdx.y;
   AllowSuccessor();
   WaitForPredecessor();
-  if (args.sequence_rows[row] < 0) return;
+  if (args.sequence_rows[row] < 0) {
+    if (blockIdx.x == 0) {
+      StoreZeros(args, row, 1, blockIdx.z * heads_per_tile, heads_per_tile, 128);
+    }
+    return;
+  }
 
   int first_row = row;  // of the row's tile
   while (!BeginsTile(args.sequence_rows, first_row, rows_per_tile)) --first_row;

@@ -19,7 +19,7 @@ enum class MlaSchedule {
 // Shapes: q_latent [rows, heads * 512], q_rope [rows, ...] with head h at h * q_rope_head_stride,
 // out [rows, heads * 512], strides in elements, multiples of 8, as addresses of 16 bytes; the heads
 // of q_rope at least 64 apart; positions, sequence_rows [rows], where a sequence row of -1 is
-// padding: it reads nothing, and its row of `out` is left as it is; block_tables [sequences,
+// padding: it reads nothing, and its row of `out` becomes zeros; block_tables [sequences,
 // max_blocks]; all in device memory, read when the kernel runs. `keys`: a map by KvForCopy over the
 // layer's cache. kSplits takes up to kMaxSplitRows rows.
 struct MlaArgs {

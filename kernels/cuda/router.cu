@@ -102,7 +102,7 @@ __device__ void KeepBestGroups(const RouterParams& params, const RouterMemory& m
 __global__ void __launch_bounds__(kRouterWarps * 32)
     SelectKernel(const float* logits, int64_t logits_stride, const float* bias, RouterParams params,
                  int64_t tokens, int32_t* experts, float* weights) {
-  extern __shared__ char router_memory[];
+  extern __shared__ __align__(16) char router_memory[];
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int warp = static_cast<int>(threadIdx.x / 32);
   const int64_t token = int64_t{blockIdx.x} * kRouterWarps + warp;

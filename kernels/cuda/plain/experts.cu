@@ -107,9 +107,11 @@ PlainRows RowsIn(const TensorView& view) { return {view.data, view.type, view.ro
 void RunNetworks(const TensorView& x, int64_t top_k, const RowGroups& groups,
                  const GatedImage& shape, unsigned grid_y, void* hidden, float* out,
                  int64_t out_stride, cudaStream_t stream) {
-  GateUpKernel<<<dim3(NumTiles(shape.gate.n, kTileColumns), grid_y), kProductThreads, 0, stream>>>(
-      RowsIn(x), top_k, groups, hidden, x.type, shape.gate.n);
-  CheckCuda(cudaGetLastError(), "gate and up");
+  if (shape.gate.n > 0) {  // a shard may have nothing of the inner width: it adds zeros
+    GateUpKernel<<<dim3(NumTiles(shape.gate.n, kTileColumns), grid_y), kProductThreads, 0,
+                   stream>>>(RowsIn(x), top_k, groups, hidden, x.type, shape.gate.n);
+    CheckCuda(cudaGetLastError(), "gate and up");
+  }
   DownKernel<<<dim3(NumTiles(shape.down.n, kTileColumns), grid_y), kProductThreads, 0, stream>>>(
       {hidden, x.type, shape.gate.n}, groups, out, out_stride);
   CheckCuda(cudaGetLastError(), "down");
