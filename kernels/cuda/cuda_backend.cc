@@ -1,5 +1,6 @@
 #include "kernels/cuda/cuda_backend.h"
 
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -54,6 +55,10 @@ class CudaBackend final : public Backend {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions& options) {
+  // The driver would otherwise load a kernel at its first launch, and wait for the device to do so,
+  // on which a kernel may be waiting for another device that has yet to launch its own. It reads
+  // this when it starts, which the next line makes it do.
+  setenv("CUDA_MODULE_LOADING", "EAGER", /*overwrite=*/0);
   absl::StatusOr<int> num_devices = cuda::NumDevices();
   if (!num_devices.ok()) return num_devices.status();
   return std::make_unique<CudaBackend>(*num_devices, options);
