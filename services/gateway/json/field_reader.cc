@@ -50,14 +50,18 @@ std::optional<int64_t> JsonInteger(const Json& value) {
   return std::nullopt;
 }
 
-FieldReader::FieldReader(const Json& object) : object_(object) {
+FieldReader::FieldReader(const Json& object) : object_(object), known_(object.size()) {
   BATON_CHECK(object.is_object()) << "FieldReader over " << DescribeJsonType(object);
 }
 
 const Json* FieldReader::Find(absl::string_view name) {
-  known_.emplace(name);
+  size_t index = 0;
   for (const auto& [key, value] : *object_.get_ptr<const Json::object_t*>()) {
-    if (key == name) return &value;
+    if (key == name) {
+      known_[index] = true;
+      return &value;
+    }
+    ++index;
   }
   return nullptr;
 }
@@ -163,8 +167,9 @@ void FieldReader::Fail(absl::Status status) {
 
 std::vector<std::string> FieldReader::UnknownFields() const {
   std::vector<std::string> unknown;
+  size_t index = 0;
   for (const auto& [key, value] : *object_.get_ptr<const Json::object_t*>()) {
-    if (!known_.contains(key)) unknown.push_back(key);
+    if (!known_[index++]) unknown.push_back(key);
   }
   return unknown;
 }

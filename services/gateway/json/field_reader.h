@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -50,7 +49,7 @@ class FieldReader {
 
  private:
   const Json& object_;
-  absl::flat_hash_set<std::string> known_;
+  std::vector<bool> known_;  // of each of its members, in order
   absl::Status status_;
 };
 

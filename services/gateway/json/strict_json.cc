@@ -142,9 +142,13 @@ std::string DumpJson(const Json& json) {
 void AppendJsonString(absl::string_view text, std::string* out) {
   constexpr char kHex[] = "0123456789abcdef";
   out->push_back('"');
-  for (char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    switch (c) {
+  size_t begin = 0;  // of what stands for itself
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte >= 0x20 && byte != '"' && byte != '\\') continue;
+    out->append(text.data() + begin, i - begin);
+    begin = i + 1;
+    switch (text[i]) {
       case '"':
         out->append("\\\"");
         break;
@@ -161,15 +165,12 @@ void AppendJsonString(absl::string_view text, std::string* out) {
         out->append("\\t");
         break;
       default:
-        if (byte < 0x20) {
-          out->append("\\u00");
-          out->push_back(kHex[byte >> 4]);
-          out->push_back(kHex[byte & 15]);
-        } else {
-          out->push_back(c);
-        }
+        out->append("\\u00");
+        out->push_back(kHex[byte >> 4]);
+        out->push_back(kHex[byte & 15]);
     }
   }
+  out->append(text.data() + begin, text.size() - begin);
   out->push_back('"');
 }
 

@@ -1,5 +1,7 @@
 #include "services/gateway/model/prompt_encoder.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/random/random.h"
@@ -21,25 +23,37 @@ struct MarkedChat {
   std::vector<std::string> contents;
 };
 
-// Marks every content that holds a control token, but for the assistant's own turns, which
-// templates take apart.
-MarkedChat MarkContents(const ServedModel& model, const ChatInput& input) {
+// The content of a message that has to be marked; null: none. The assistant's own turns need not
+// be: templates take them apart.
+const std::string* ContentToMark(const ServedModel& model, const Json& message) {
+  if (!message.is_object()) return nullptr;
+  const auto content = message.find("content");
+  if (content == message.end() || !content->is_string()) return nullptr;
+  const auto& text = content->get_ref<const std::string&>();
+  if (!model.text.tokenizer->ContainsAddedToken(text)) return nullptr;
+  return message.value("role", "") == "assistant" ? nullptr : &text;
+}
+
+// Marks every content that holds a control token. Null: there is none.
+std::optional<MarkedChat> MarkContents(const ServedModel& model, const ChatInput& input) {
+  if (std::none_of(input.messages.begin(), input.messages.end(),
+                   [&](const Json& message) { return ContentToMark(model, message) != nullptr; })) {
+    return std::nullopt;
+  }
   absl::BitGen random;
   MarkedChat marked{input, "", {}};
   marked.prefix = absl::StrCat("m", absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
                                absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16), "i");
   for (Json& message : marked.input.messages) {
-    if (!message.is_object() || !message.contains("content")) continue;
-    Json& content = message["content"];
-    if (!content.is_string() || message.value("role", "") == "assistant") continue;
-    std::string text = content.get<std::string>();
-    if (!model.text.tokenizer->ContainsAddedToken(text)) continue;
+    const std::string* const found = ContentToMark(model, message);
+    if (found == nullptr) continue;
+    const std::string text = *found;
     // White space around it stays in its place: templates like to trim.
     const size_t begin = text.find_first_not_of(kWhiteSpace);
     const size_t end = text.find_last_not_of(kWhiteSpace) + 1;
     if (begin == std::string::npos) continue;
-    content = absl::StrCat(text.substr(0, begin), marked.prefix, marked.contents.size(), ";",
-                           text.substr(end));
+    message["content"] = absl::StrCat(text.substr(0, begin), marked.prefix, marked.contents.size(),
+                                      ";", text.substr(end));
     marked.contents.push_back(text.substr(begin, end - begin));
   }
   return marked;
@@ -152,12 +166,11 @@ absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInp
   EncodedPrompt prompt;
   prompt.opens_reasoning = PromptOpensReasoning(rendered);
   std::vector<ByteRange> plain_ranges;
-  const MarkedChat marked = MarkContents(model, input);
-  if (!marked.contents.empty()) {
-    ASSIGN_OR_RETURN(const std::string with_marks, RenderChat(model, marked.input));
+  if (const std::optional<MarkedChat> marked = MarkContents(model, input); marked.has_value()) {
+    ASSIGN_OR_RETURN(const std::string with_marks, RenderChat(model, marked->input));
     // A template that looks into a content and changes it leaves no trace of what in its text is
     // the user's: control tokens there could be the user's own.
-    if (RestoreContents(with_marks, marked, &plain_ranges) != rendered) {
+    if (RestoreContents(with_marks, *marked, &plain_ranges) != rendered) {
       return InvalidField("messages",
                           "hold the text of a control token in a content that the chat template "
                           "changes; it could act as a control token");

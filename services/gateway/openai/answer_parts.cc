@@ -8,14 +8,16 @@
 
 namespace baton::gateway {
 
-Json UsageJson(const RequestUsage& usage, bool with_reasoning) {
-  Json json = {{"prompt_tokens", usage.num_prompt_tokens},
-               {"total_tokens", usage.num_tokens()},
-               {"completion_tokens", usage.num_generated_tokens},
-               {"prompt_tokens_details", {{"cached_tokens", usage.num_cached_tokens}}}};
+std::string UsageJson(const RequestUsage& usage, bool with_reasoning) {
+  std::string json = absl::StrCat(
+      "{\"prompt_tokens\":", usage.num_prompt_tokens, ",\"total_tokens\":", usage.num_tokens(),
+      ",\"completion_tokens\":", usage.num_generated_tokens,
+      ",\"prompt_tokens_details\":{\"cached_tokens\":", usage.num_cached_tokens, "}");
   if (with_reasoning) {
-    json["completion_tokens_details"] = {{"reasoning_tokens", usage.num_reasoning_tokens}};
+    absl::StrAppend(&json, ",\"completion_tokens_details\":{\"reasoning_tokens\":",
+                    usage.num_reasoning_tokens, "}");
   }
+  json.push_back('}');
   return json;
 }
 
@@ -96,8 +98,8 @@ std::string EventPrefix(const AnswerHead& head, absl::string_view object) {
   return prefix;
 }
 
-std::string UsageEvent(const AnswerHead& head, absl::string_view object, const Json& usage) {
-  return absl::StrCat(EventPrefix(head, object), "],\"usage\":", DumpJson(usage), "}");
+std::string UsageEvent(const AnswerHead& head, absl::string_view object, absl::string_view usage) {
+  return absl::StrCat(EventPrefix(head, object), "],\"usage\":", usage, "}");
 }
 
 size_t CountCharacters(absl::string_view text) {

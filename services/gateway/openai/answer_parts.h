@@ -17,7 +17,7 @@
 namespace baton::gateway {
 
 // {"prompt_tokens", "total_tokens", "completion_tokens", "prompt_tokens_details", ...}.
-Json UsageJson(const RequestUsage& usage, bool with_reasoning);
+std::string UsageJson(const RequestUsage& usage, bool with_reasoning);
 
 // "stop", "tool_calls" or "length"; null while the choice goes on.
 Json FinishReasonJson(AnswerEnd end);
@@ -47,7 +47,7 @@ Json TokenIdsJson(const std::vector<v1::GeneratedToken>& tokens);
 // `{"id":...,"object":`object`,"created":...,"model":...,"choices":[`: how every event begins.
 std::string EventPrefix(const AnswerHead& head, absl::string_view object);
 // The event that carries the usage after all choices.
-std::string UsageEvent(const AnswerHead& head, absl::string_view object, const Json& usage);
+std::string UsageEvent(const AnswerHead& head, absl::string_view object, absl::string_view usage);
 
 // Number of Unicode characters of valid UTF-8.
 size_t CountCharacters(absl::string_view text);

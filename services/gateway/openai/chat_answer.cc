@@ -162,7 +162,7 @@ void ChatAnswer::AppendEventTail(bool last, const RequestUsage& usage, std::stri
     AppendJsonString(options_.head.system_fingerprint, json);
   }
   if (options_.stream.continuous_usage) {
-    absl::StrAppend(json, ",\"usage\":", DumpJson(UsageJson(usage, options_.counts_reasoning)));
+    absl::StrAppend(json, ",\"usage\":", UsageJson(usage, options_.counts_reasoning));
   }
   json->push_back('}');
 }
@@ -195,26 +195,41 @@ void ChatAnswer::Collect(size_t choice, const SequenceUpdate& update) {
 }
 
 // A sequence that ended inside its reasoning has no answer; one without either has an empty one.
-Json ChatAnswer::Content(const CollectedChoice& texts) const {
+std::string ChatAnswer::ContentJson(const CollectedChoice& texts) const {
   const bool no_answer =
       texts.content.empty() && (!texts.reasoning.empty() || texts.end.has_calls());
-  if (no_answer && options_.echoed.empty()) return nullptr;
-  return options_.echoed + texts.content;
+  if (no_answer && options_.echoed.empty()) return "null";
+  std::string json;
+  AppendJsonString(options_.echoed.empty() ? texts.content : options_.echoed + texts.content,
+                   &json);
+  return json;
+}
+
+std::string ChatAnswer::MessageJson(const CollectedChoice& texts) const {
+  std::string json =
+      absl::StrCat("{\"role\":\"assistant\",\"content\":", ContentJson(texts),
+                   ",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null");
+  std::string reasoning = "null";
+  if (options_.include_reasoning && !texts.reasoning.empty()) {
+    reasoning.clear();
+    AppendJsonString(texts.reasoning, &reasoning);
+  }
+  // Clients of either name find it: the field was renamed in other servers.
+  if (options_.writes_reasoning_content) {
+    absl::StrAppend(&json, ",\"reasoning_content\":", reasoning);
+  }
+  if (options_.writes_reasoning) absl::StrAppend(&json, ",\"reasoning\":", reasoning);
+  if (!texts.calls.empty()) {
+    absl::StrAppend(&json, ",\"tool_calls\":", DumpJson(ToolCallsJson(texts.calls)));
+  }
+  json.push_back('}');
+  return json;
 }
 
 std::string ChatAnswer::ChoiceJson(size_t index) const {
   const Choice& choice = choices_[index];
   const CollectedChoice& texts = choice.texts;
-  Json message = {{"role", "assistant"}, {"content", Content(texts)},
-                  {"refusal", nullptr},  {"annotations", nullptr},
-                  {"audio", nullptr},    {"function_call", nullptr}};
-  Json reasoning = nullptr;
-  if (options_.include_reasoning && !texts.reasoning.empty()) reasoning = texts.reasoning;
-  // Clients of either name find it: the field was renamed in other servers.
-  if (options_.writes_reasoning_content) message["reasoning_content"] = reasoning;
-  if (options_.writes_reasoning) message["reasoning"] = reasoning;
-  if (!texts.calls.empty()) message["tool_calls"] = ToolCallsJson(texts.calls);
-  std::string json = absl::StrCat("{\"index\":", index, ",\"message\":", DumpJson(message));
+  std::string json = absl::StrCat("{\"index\":", index, ",\"message\":", MessageJson(texts));
   if (options_.logprobs) {
     absl::StrAppend(&json, ",\"logprobs\":{\"content\":[", choice.logprobs, "]}");
   } else {
@@ -235,7 +250,7 @@ std::string ChatAnswer::Body(const RequestUsage& usage) {
   body.append("],\"service_tier\":null,\"system_fingerprint\":");
   AppendJsonString(options_.head.system_fingerprint, &body);
   absl::StrAppend(
-      &body, ",\"usage\":", DumpJson(UsageJson(usage, options_.counts_reasoning)),
+      &body, ",\"usage\":", UsageJson(usage, options_.counts_reasoning),
       ",\"prompt_logprobs\":", prompt_logprobs_.empty() ? "null" : prompt_logprobs_,
       ",\"prompt_token_ids\":",
       options_.output.return_token_ids ? TokenIdsText(options_.prompt_token_ids) : "null",

@@ -58,8 +58,9 @@ class ChatAnswer final : public AnswerWriter {
   // The members of "delta", without braces.
   std::string DeltaMembers(const SequenceUpdate& update) const;
   Json FinishReason(const ChoiceEnd& end) const;
-  // The answer of a choice; null if it has none.
-  Json Content(const CollectedChoice& texts) const;
+  // The answer of a choice, a JSON string; null if it has none.
+  std::string ContentJson(const CollectedChoice& texts) const;
+  std::string MessageJson(const CollectedChoice& texts) const;
   // Items of a JSON list, one per token.
   void AppendLogprobs(const SequenceUpdate& update, std::string* items) const;
   std::string ChoiceJson(size_t index) const;

@@ -75,7 +75,7 @@ Json CompletionAnswer::ShownStopReason(const ChoiceEnd& end) const {
 }
 
 // The token that is computed only to have an end is no part of the answer.
-Json CompletionAnswer::ShownUsage(const RequestUsage& usage) const {
+std::string CompletionAnswer::ShownUsage(const RequestUsage& usage) const {
   RequestUsage shown = usage;
   if (options_.echo_only) shown.num_generated_tokens = 0;
   return UsageJson(shown, false);
@@ -116,7 +116,7 @@ void CompletionAnswer::Delta(size_t index, const SequenceUpdate& update, const R
   }
   json.append("}]");
   if (options_.stream.continuous_usage) {
-    absl::StrAppend(&json, ",\"usage\":", DumpJson(ShownUsage(usage)));
+    absl::StrAppend(&json, ",\"usage\":", ShownUsage(usage));
   }
   json.push_back('}');
   AppendSseEvent(json, events);
@@ -172,8 +172,7 @@ std::string CompletionAnswer::Body(const RequestUsage& usage) {
   }
   body.append("],\"service_tier\":null,\"system_fingerprint\":");
   AppendJsonString(options_.head.system_fingerprint, &body);
-  absl::StrAppend(&body, ",\"usage\":", DumpJson(ShownUsage(usage)),
-                  ",\"kv_transfer_params\":null}");
+  absl::StrAppend(&body, ",\"usage\":", ShownUsage(usage), ",\"kv_transfer_params\":null}");
   return body;
 }
 

@@ -75,7 +75,7 @@ class CompletionAnswer final : public AnswerWriter {
   // With max_tokens=0 the one token that the scheduler makes all the same is not shown.
   Json ShownFinishReason(const ChoiceEnd& end) const;
   Json ShownStopReason(const ChoiceEnd& end) const;
-  Json ShownUsage(const RequestUsage& usage) const;
+  std::string ShownUsage(const RequestUsage& usage) const;
 
   const Tokenizer& tokenizer_;
   const CompletionAnswerOptions options_;
