@@ -36,6 +36,9 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
                              "Tokens of prompt and answer so far of the sequences that wait.")),
       predicted_wait_(AddGauge(registry_, "baton_scheduler_predicted_wait_seconds",
                                "Time that all that waits is expected to take.")),
+      short_step_(AddGauge(registry_, "baton_scheduler_short_step_seconds",
+                           "What steps are kept to, because a request of a key within its share "
+                           "may come at any moment; 0: they are as long as they can be.")),
       used_blocks_(
           AddGauge(registry_, "baton_scheduler_kv_blocks_used",
                    "Blocks of KV cache that sequences hold; what is only cached is free.")),
@@ -156,6 +159,7 @@ void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bo
   waiting_.Set(counts.num_waiting);
   queue_tokens_.Set(static_cast<double>(counts.num_waiting_tokens));
   predicted_wait_.Set(static_cast<double>(counts.drain_time) / 1e6);
+  short_step_.Set(counts.short_step_seconds);
   used_blocks_.Set(counts.num_used_blocks);
   total_blocks_.Set(counts.num_total_blocks);
   vllm_.SetNumBlocks(counts.num_total_blocks);

@@ -39,6 +39,7 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Gauge& paused_;
   prometheus::Gauge& queue_tokens_;
   prometheus::Gauge& predicted_wait_;
+  prometheus::Gauge& short_step_;
   prometheus::Gauge& used_blocks_;
   prometheus::Gauge& total_blocks_;
   prometheus::Gauge& epoch_;

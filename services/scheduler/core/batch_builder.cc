@@ -13,6 +13,8 @@ namespace {
 
 // Drafts take no more than this part of a step: most of it is for what is certain to be of use.
 constexpr uint32_t kDraftParts = 4;
+// What can wait makes a step longer by this part of what cannot, if that takes long.
+constexpr double kLonger = 0.125;
 
 }  // namespace
 
@@ -29,6 +31,9 @@ void BatchBuilder::Reset(StepId step_id) {
   budget_ = limits_.max_tokens;
   told_bytes_ = 0;
   work_ = {};
+  urgent_ = {};
+  most_seconds_ = 0;
+  decode_seconds_ = 0;
   preempted_ = false;
   prompts_wait_ = false;
   rows_.clear();
@@ -49,6 +54,7 @@ std::vector<BatchRow> BatchBuilder::BuildAlone(Sequence* sequence, StepId step_i
 std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
   Reset(step_id);
   SharePlaces();
+  PlanTime();
   AddDecodes(limits_.feedback);
   AddBegunPrompts();
   // Blocks that were just taken from a running sequence are not for a newcomer, nor is what prompts
@@ -57,12 +63,41 @@ std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
   return std::move(rows_);
 }
 
+void BatchBuilder::PlanTime() {
+  if (limits_.short_seconds <= 0) return;
+  uint32_t budget = limits_.max_tokens;
+  bool others_wait = !state_.waiting->empty() && state_.running->size() < limits_.max_running;
+  for (const Sequence* sequence : *state_.running) {
+    if (!sequence->runnable() || sequence->decoding()) continue;
+    if (!IsWithinShare(*sequence)) {
+      others_wait = true;
+      continue;
+    }
+    const uint32_t num_tokens = std::min(sequence->num_to_compute(), budget);
+    if (num_tokens == 0) continue;
+    urgent_.Add(sequence->num_scheduled(), num_tokens, num_tokens == sequence->num_to_compute());
+    budget -= num_tokens;
+  }
+  const double urgent = urgent_.tokens > 0 ? state_.cost->Seconds(urgent_) : 0;
+  most_seconds_ = std::max(limits_.short_seconds, urgent * (1 + kLonger));
+  // Decodes and prompts that can wait have half of it each: neither keeps the other from going on.
+  decode_seconds_ = others_wait ? (urgent + most_seconds_) / 2 : most_seconds_;
+}
+
+bool BatchBuilder::HasTimeFor(const Sequence& decode) const {
+  if (decode_seconds_ <= 0 || rows_.empty()) return true;
+  StepWork with = urgent_;
+  with.Add(work_);
+  with.AddVerified(decode.num_scheduled(), 1 + decode.drafts().size());
+  return state_.cost->Seconds(with) <= decode_seconds_;
+}
+
 void BatchBuilder::AddDecodes(const FeedbackLimits& feedback) {
   std::vector<Sequence*> candidates = DecodeCandidates(*state_.running, feedback);
   const size_t share = DecodeShare(&candidates, *state_.running, limits_.num_steps, *state_.cost);
   const Sequence* starved = nullptr;  // the first in order of service that found no block
   for (Sequence* sequence : candidates) {
-    if (full() || rows_.size() >= share) break;
+    if (full() || rows_.size() >= share || !HasTimeFor(*sequence)) break;
     if (sequence->state() != Sequence::State::kRunning) continue;  // gave way to one before it
     // Always ordered ahead, a sequence would always be in flight, and never give way.
     const bool is_pending = !sequence->runnable();
@@ -72,6 +107,11 @@ void BatchBuilder::AddDecodes(const FeedbackLimits& feedback) {
     if (starved == nullptr || ServedBefore()(sequence, starved)) starved = sequence;
   }
   AddDrafts();
+  if (most_seconds_ <= 0) return;
+  StepWork with = urgent_;
+  with.Add(work_);
+  most_seconds_ =
+      std::max(most_seconds_, state_.cost->Seconds(with) + most_seconds_ - decode_seconds_);
 }
 
 bool BatchBuilder::AddDecode(Sequence* sequence) {
@@ -127,42 +167,43 @@ size_t BatchBuilder::NumUseful(const Sequence& sequence, uint64_t most,
   return std::min(most, room - computed);
 }
 
-uint32_t BatchBuilder::NextChunk(const Sequence& sequence, uint32_t budget) const {
-  return ChunkTokens(sequence,
-                     {.budget = budget,
-                      .max_chunk = limits_.max_chunk,
-                      .min_chunk = limits_.min_chunk,
-                      .seconds = limits_.max_seconds},
-                     work_, *state_.cost);
+uint32_t BatchBuilder::NextChunk(const Sequence& sequence, uint32_t budget, bool can_wait) const {
+  ChunkLimits limits{.budget = budget,
+                     .max_chunk = limits_.max_chunk,
+                     .min_chunk = limits_.min_chunk,
+                     .seconds = limits_.max_seconds};
+  if (can_wait && most_seconds_ > 0 && (limits.seconds <= 0 || limits.seconds > most_seconds_)) {
+    limits.seconds = most_seconds_;
+    limits.min_chunk = 1;
+  }
+  return ChunkTokens(sequence, limits, work_, *state_.cost);
 }
 
 void BatchBuilder::AddBegunPrompts() {
-  const bool has_one_key = state_.waiting->num_live_keys() == 1;
   for (auto next = state_.running->begin(); next != state_.running->end();) {
     const int32_t priority = (*next)->priority();
     std::vector<Sequence*> within;  // of this class, of keys within their share of the places
     std::vector<Sequence*> over;    // the others
     for (; next != state_.running->end() && (*next)->priority() == priority; ++next) {
       if (!(*next)->runnable() || (*next)->decoding()) continue;
-      const KeyAccount& key = state_.waiting->KeyOf(**next);
-      (!has_one_key && key.num_places <= PlacesFor(key) ? within : over).push_back(*next);
+      (IsWithinShare(**next) ? within : over).push_back(*next);
     }
     if (within.empty()) {
       LimitRest();
-      AddPrompts(over);
+      AddPrompts(over, true);
       continue;
     }
     // Those within their share are not to wait for long steps of others: these, and newcomers, have
     // little of it.
     const uint32_t kept = over.empty() ? 0 : std::min(budget_ / 2, limits_.min_chunk);
     budget_ -= kept;
-    AddPrompts(within);
+    AddPrompts(within, false);
     budget_ = over.empty() ? std::min(budget_, limits_.min_chunk) : kept;
-    AddPrompts(over);
+    AddPrompts(over, true);
   }
 }
 
-void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts) {
+void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wait) {
   std::vector<PromptNeed> needs;
   for (const Sequence* sequence : prompts) {
     uint32_t num_tokens = sequence->num_to_compute();
@@ -178,20 +219,20 @@ void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts) {
       continue;
     }
     const uint32_t budget_before = budget_;
-    AddChunk(prompts[i], left);
+    AddChunk(prompts[i], left, can_wait);
     budget.Spend(needs[i].key, budget_before - budget_);
   }
   // What was left over because chunks end where blocks do.
-  for (Sequence* sequence : left_out) AddChunk(sequence, budget_);
+  for (Sequence* sequence : left_out) AddChunk(sequence, budget_, can_wait);
 }
 
-void BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget) {
+void BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget, bool can_wait) {
   const bool begins = sequence->num_told() == 0;
-  if (full() || (begins && !CanTell(*sequence))) {
+  if (full() || (can_wait && long_enough()) || (begins && !CanTell(*sequence))) {
     prompts_wait_ = true;
     return;
   }
-  AddRow(sequence, NextChunk(*sequence, budget),
+  AddRow(sequence, NextChunk(*sequence, budget, can_wait),
          begins ? state_.ledger->Table(sequence->id()) : std::vector<BlockId>());
 }
 
@@ -201,7 +242,7 @@ void BatchBuilder::AddNewPrompts() {
   const size_t num_places =
       limits_.max_running - std::min<size_t>(limits_.max_running, num_running);
   uint32_t share = AdmissionShare(state_.waiting->size(), num_places, limits_.num_free_steps);
-  for (; share > 0 && !full(); --share) {
+  for (; share > 0 && !full() && !long_enough(); --share) {
     if (!Begin(state_.waiting->Front())) return;
   }
 }
@@ -211,7 +252,7 @@ bool BatchBuilder::Begin(Sequence* sequence) {
   const CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
   if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved())) return false;
   Place(sequence, prefix);
-  AddRow(sequence, NextChunk(*sequence, budget_), state_.ledger->Table(sequence->id()));
+  AddRow(sequence, NextChunk(*sequence, budget_, true), state_.ledger->Table(sequence->id()));
   return true;
 }
 

@@ -81,6 +81,10 @@ struct BatchLimits {
   // Tokens that a step takes of prompts of keys over their share of the places, or alone; 0: as
   // many as it can.
   uint32_t max_over_share = 0;
+  // A step takes no longer, as predicted, by what can wait: decodes, but for one, and the prompts
+  // of keys over their share, or alone. It may take an eighth longer than what cannot; 0: no
+  // matter.
+  double short_seconds = 0;
 };
 
 // What sequences looked for in the prefix cache when they began for the first time.
@@ -119,12 +123,16 @@ class BatchBuilder final {
 
  private:
   void Reset(StepId step_id);
+  // How long the step may take, by what it has to do of prompts of keys within their share.
+  void PlanTime();
   void AddDecodes(const FeedbackLimits& feedback);
+  // The step is long enough without one more decode.
+  bool HasTimeFor(const Sequence& decode) const;
   void AddBegunPrompts();
-  // Prompts of one class, in order of service.
-  void AddPrompts(const std::vector<Sequence*>& prompts);
+  // Prompts of one class, in order of service. They `can_wait` if their keys are over their share.
+  void AddPrompts(const std::vector<Sequence*>& prompts, bool can_wait);
   // At most `budget` of its tokens, if there is room.
-  void AddChunk(Sequence* sequence, uint32_t budget);
+  void AddChunk(Sequence* sequence, uint32_t budget, bool can_wait);
   void AddNewPrompts();
   // `sequence`, which waits, begins. False: it has to wait on.
   bool Begin(Sequence* sequence);
@@ -135,6 +143,9 @@ class BatchBuilder final {
 
   // Places that are the part of `key`.
   uint32_t PlacesFor(const KeyAccount& key) const;
+  // Of several keys, that of `sequence` has no more places than its part, nor, where steps are
+  // kept short, does it want more.
+  bool IsWithinShare(const Sequence& sequence) const;
   // Answers claims, then gives what is free to those that are paused.
   void SharePlaces();
   void AnswerClaims(uint32_t most);
@@ -163,7 +174,7 @@ class BatchBuilder final {
   size_t NumUseful(const Sequence& sequence, uint64_t most, std::vector<BlockId>* blocks);
   void AddPendingRow(Sequence* sequence, std::vector<BlockId> new_blocks);
   // The next tokens of a prompt, as many as the step takes, at most `budget`.
-  uint32_t NextChunk(const Sequence& sequence, uint32_t budget) const;
+  uint32_t NextChunk(const Sequence& sequence, uint32_t budget, bool can_wait) const;
   // The stages can be told of the sequence in this step.
   bool CanTell(const Sequence& sequence) const;
   // Blocks for the next token of `sequence`, preempting others if need be.
@@ -174,6 +185,10 @@ class BatchBuilder final {
     if (limits_.max_over_share > 0) budget_ = std::min(budget_, limits_.max_over_share);
   }
   bool full() const { return budget_ == 0 || rows_.size() >= limits_.max_running; }
+  // It is as long as it may get by what can wait.
+  bool long_enough() const {
+    return most_seconds_ > 0 && !rows_.empty() && state_.cost->Seconds(work_) >= most_seconds_;
+  }
 
   const BatchLimits limits_;
   const BatchState state_;
@@ -181,6 +196,10 @@ class BatchBuilder final {
   uint32_t budget_ = 0;
   uint64_t told_bytes_ = 0;  // of newcomers in this step
   StepWork work_;            // of the rows so far
+  StepWork urgent_;          // of prompts that are to come into the step, and cannot wait
+  // As predicted, that the step may take by what can wait; without prompts that can. 0: no matter.
+  double most_seconds_ = 0;
+  double decode_seconds_ = 0;
   bool preempted_ = false;
   bool prompts_wait_ = false;           // one that began found no room in the step
   std::set<const Sequence*> yielding_;  // paused, to give up their blocks

@@ -20,6 +20,14 @@ uint32_t BatchBuilder::PlacesFor(const KeyAccount& key) const {
       1u, static_cast<uint32_t>(std::floor(state_.waiting->ShareOf(key, limits_.max_running))));
 }
 
+bool BatchBuilder::IsWithinShare(const Sequence& sequence) const {
+  if (state_.waiting->num_live_keys() == 1) return false;
+  const KeyAccount& key = state_.waiting->KeyOf(sequence);
+  if (key.num_places > PlacesFor(key)) return false;
+  // Where steps are short, one that wants more may have no more places for that reason alone.
+  return limits_.short_seconds <= 0 || key.num_live <= PlacesFor(key);
+}
+
 void BatchBuilder::SharePlaces() {
   yielding_.clear();
   const size_t num_candidates = state_.waiting->size() + state_.paused->size();

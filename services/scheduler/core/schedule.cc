@@ -21,11 +21,14 @@ constexpr uint32_t kLossesToSuspect = 2;
 constexpr uint32_t kChunkParts = 8;
 constexpr uint32_t kLeastChunk = 64;
 
-// So long after several keys had something live, another one may come at any moment.
+// So long after a request of a key within its share came beside others, one may come at any moment.
 constexpr TimeUs kKeysReturn = 10'000'000;
 // Where a full step is longer, steps are kept short and are not ordered ahead while another key may
 // come: what is lost between them, some hundred microseconds each, is little against them.
 constexpr double kLongStepSeconds = 0.005;
+// They are short if they take no longer, or if what every step pays anew (for the weights) is half
+// of them.
+constexpr double kShortParts = 2;
 // What prompts of keys over their share have of a step then: a quarter, but not less than this.
 constexpr uint32_t kOverShareParts = 4;
 constexpr uint32_t kLeastOverShare = 512;
@@ -83,6 +86,7 @@ absl::StatusOr<std::optional<Ending>> Schedule::Add(SequenceRequest request, Tim
   const auto [entry, is_new] = sequences_.emplace(id, std::move(sequence));
   BATON_CHECK(is_new) << "sequence " << id << " is live already";
   Enqueue(entry->second.get());
+  NoteNewcomer(*entry->second, now);
   if (entry->second->deadline() != kNever) deadlines_.insert({entry->second->deadline(), id});
   return std::optional<Ending>();
 }
@@ -216,7 +220,8 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
       .max_chunk = options_.max_chunk_tokens,
       .min_chunk = std::max(options_.max_step_tokens / kChunkParts, kLeastChunk),
       .max_seconds = options_.max_step_seconds,
-      .max_over_share = others_may_come_ ? over_share : 0};
+      .max_over_share = others_may_come_ ? over_share : 0,
+      .short_seconds = ShortStepSeconds()};
   BatchBuilder builder(limits, {.running = &running_,
                                 .paused = &paused_,
                                 .waiting = &waiting_,
@@ -233,10 +238,20 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
   return suspect != nullptr ? builder.BuildAlone(suspect, step_id) : builder.Build(step_id);
 }
 
+void Schedule::NoteNewcomer(const Sequence& sequence, TimeUs now) {
+  const KeyAccount& key = waiting_.KeyOf(sequence);
+  const double share = std::max(1.0, waiting_.ShareOf(key, options_.max_running));
+  if (waiting_.num_live_keys() > 1 && key.num_live <= share) keys_return_until_ = now + kKeysReturn;
+}
+
 void Schedule::LookForOthers(TimeUs now) {
-  if (waiting_.num_live_keys() > 1) keys_return_until_ = now + kKeysReturn;
   others_may_come_ = now < keys_return_until_ && cost_.learns() &&
                      cost_.Seconds({.tokens = options_.max_step_tokens}) > kLongStepSeconds;
+}
+
+double Schedule::ShortStepSeconds() const {
+  if (!others_may_come_) return 0;
+  return std::max(kLongStepSeconds, kShortParts * cost_.FixedSeconds());
 }
 
 bool Schedule::FirstStageIsFree() const {

@@ -119,6 +119,8 @@ struct ScheduleCounts {
   uint64_t num_evicted_blocks = 0;  // cached blocks that were given to other sequences
   uint64_t num_waiting_tokens = 0;  // of prompts and answers so far
   TimeUs drain_time = 0;            // predicted for what waits
+  // What steps are kept to while a request of a key within its share may come; 0: they are not.
+  double short_step_seconds = 0;
   DraftCounts drafts;
 
   bool operator==(const ScheduleCounts&) const = default;
@@ -230,6 +232,9 @@ class Schedule final {
   // The sequence that has to run alone before any other goes on; null if there is none.
   Sequence* Suspect();
   std::vector<BatchRow> BuildRows(StepId step_id);
+  // A newcomer that came beside other keys, if it is within the share of its key, shows that such
+  // requests come; where every key has more than it can run, none waits for a place of its own.
+  void NoteNewcomer(const Sequence& sequence, TimeUs now);
   // Sets others_may_come_.
   void LookForOthers(TimeUs now);
   // lookahead_steps, if any step may be ordered ahead now.
@@ -237,6 +242,8 @@ class Schedule final {
     const bool none = others_may_come_ || options_.num_speculative_tokens > 0;
     return none ? 0 : options_.lookahead_steps;
   }
+  // How long a step may get by what can wait; 0: no matter, nobody else may come.
+  double ShortStepSeconds() const;
   // It has nothing to do but the step that it is at, as far as is known: the stages between it and
   // the last are taken to be at one each.
   bool FirstStageIsFree() const;
@@ -259,7 +266,7 @@ class Schedule final {
   std::set<std::pair<TimeUs, SequenceId>> deadlines_;  // of live sequences that have one
   ServiceRate rate_;
   TimeUs last_completion_ = 0;
-  TimeUs keys_return_until_ = 0;  // several keys had something live a short while ago
+  TimeUs keys_return_until_ = 0;  // a key came within its share a short while ago
   // Until then, and steps are long enough for the next to feel them.
   bool others_may_come_ = false;
   bool may_have_suspects_ = false;

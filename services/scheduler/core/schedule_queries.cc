@@ -24,6 +24,7 @@ ScheduleCounts Schedule::counts() const {
   counts.num_evicted_blocks =
       num_evicted_blocks_ + (ledger_.has_value() ? ledger_->num_evicted() : 0);
   counts.num_waiting_tokens = waiting_.num_tokens();
+  counts.short_step_seconds = ShortStepSeconds();
   counts.drain_time = rate_.TimeFor(waiting_.work());
   counts.drafts = draft_counts_;
   return counts;

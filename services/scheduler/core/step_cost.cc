@@ -125,6 +125,13 @@ double StepCost::Seconds(const StepWork& work) const {
   return slowest;
 }
 
+double StepCost::FixedSeconds() const {
+  const CostTerms fixed{.values = {1, 1}};
+  double slowest = 0;
+  for (const StageCost& stage : stages_) slowest = std::max(slowest, stage.Seconds(fixed));
+  return slowest;
+}
+
 StepCost::DecodePrice StepCost::PriceOfDecode(const StepWork& step) const {
   const CostTerms amounts = AmountsOf(step);
   const auto slowest = std::max_element(stages_.begin(), stages_.end(),

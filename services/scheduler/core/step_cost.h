@@ -73,6 +73,9 @@ class StepCost final {
   void Observe(const StepWork& work, const std::vector<double>& stage_seconds);
   // On the slowest stage.
   double Seconds(const StepWork& work) const;
+  // What every step pays that uses all experts, however little it does: what cutting one in two
+  // costs. On the slowest stage.
+  double FixedSeconds() const;
   // What one more sequence of `context` tokens adds to a step that generates for `rows` of them:
   // row + context * position.
   struct DecodePrice {

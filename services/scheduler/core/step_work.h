@@ -33,6 +33,13 @@ struct StepWork {
     sampled += num_tokens;
     decode_kv += begin + num_tokens;
   }
+  void Add(const StepWork& other) {
+    tokens += other.tokens;
+    decode_kv += other.decode_kv;
+    chunk_kv += other.chunk_kv;
+    chunk_pairs += other.chunk_pairs;
+    sampled += other.sampled;
+  }
   bool operator==(const StepWork&) const = default;
 };
 

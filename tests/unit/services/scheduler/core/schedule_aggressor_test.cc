@@ -25,10 +25,16 @@ struct AggressorSetting {
   uint32_t lookahead_steps;
   double max_step_seconds;  // 0: prompts are not cut for it
   double most;              // times the victim's time alone, at the 99th percentile
+  // Another machine than R1's: prices of its one stage, and places. Answers are short there.
+  CostTerms prices = {};
+  uint32_t max_running = 64;
 };
 
+// A small model on a few cores, where tokens cost the more the more there are: in milliseconds, a
+// step 1, its experts 0.5, a token 0.3, one that samples 0.4 more.
+constexpr CostTerms kFewCores{.values = {1e-3, 0.5e-3, 0.3e-3, 1e-6, 1e-7, 5e-9, 0.4e-3}};
+
 constexpr uint32_t kNumStages = 2;
-constexpr uint32_t kMaxRunning = 64;
 constexpr uint32_t kVictims = 200;
 
 // The victim asks again when it was answered; the aggressor keeps the queue full.
@@ -38,7 +44,7 @@ class Contest {
       : setting_(setting),
         has_aggressor_(has_aggressor),
         schedule_(Options(setting)),
-        clock_(simulate::StageTimes(kNumStages, 0.5), {}) {
+        clock_(Stages(setting), {}) {
     schedule_.OpenEpoch(20000);
   }
 
@@ -66,15 +72,24 @@ class Contest {
     StepResult result;
   };
 
+  static bool IsR1(const AggressorSetting& setting) { return setting.prices.values[0] == 0; }
+  static StepCostOptions Prices(const AggressorSetting& setting) {
+    if (IsR1(setting)) return simulate::R1StepCost(kNumStages);
+    return {.prior = {setting.prices}, .expert_share = 0.25};
+  }
+  static simulate::StageTimes Stages(const AggressorSetting& setting) {
+    if (IsR1(setting)) return simulate::StageTimes(kNumStages, 0.5);
+    return simulate::StageTimes(Prices(setting), 1);
+  }
   static ScheduleOptions Options(const AggressorSetting& setting) {
     ScheduleOptions options;
     options.max_step_tokens = setting.max_step_tokens;
-    options.max_running = kMaxRunning;
+    options.max_running = setting.max_running;
     options.max_waiting = 1000;
-    options.max_steps_in_flight = kNumStages;
+    options.max_steps_in_flight = IsR1(setting) ? kNumStages : 1;
     options.lookahead_steps = setting.lookahead_steps;
     options.max_step_seconds = setting.max_step_seconds;
-    options.step_cost = simulate::R1StepCost(kNumStages);
+    options.step_cost = Prices(setting);
     options.max_model_len = 32768;
     options.vocab_size = 1024;
     options.prefix_caching = false;
@@ -87,7 +102,10 @@ class Contest {
     ASSERT_TRUE(schedule_.Add(std::move(request), Micros()).ok());
   }
   void Flood() {
-    while (schedule_.counts().num_waiting < kMaxRunning) Add("aggressor", 128 + last_id_ % 128);
+    const uint32_t least = IsR1(setting_) ? 128 : 16;
+    while (schedule_.counts().num_waiting < setting_.max_running) {
+      Add("aggressor", least + last_id_ % least);
+    }
   }
   void Ask() {
     Add("victim", 4);
@@ -199,7 +217,9 @@ INSTANTIATE_TEST_SUITE_P(
                     AggressorSetting{"Prompts1024NotAhead", 1024, 2048, 0, 0, 1.5},
                     AggressorSetting{"Prompts1024SmallSteps", 1024, 512, 1, 0, 1.75},
                     AggressorSetting{"Prompts1024ShortSteps", 1024, 2048, 1, 0.02, 1.35},
-                    AggressorSetting{"Prompts8192", 8192, 2048, 1, 0, 2.3}),
+                    AggressorSetting{"Prompts8192", 8192, 2048, 1, 0, 1.5},
+                    AggressorSetting{"FewCores", 32, 2048, 1, 0, 1.75, kFewCores, 16},
+                    AggressorSetting{"FewCores256", 256, 2048, 1, 0, 1.25, kFewCores, 16}),
     [](const auto& setting) { return std::string(setting.param.name); });
 
 }  // namespace

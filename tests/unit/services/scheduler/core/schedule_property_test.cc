@@ -45,7 +45,7 @@ class Story final {
         options_(MakeOptions()),
         schedule_(options_),
         memory_(std::in_place, num_blocks_, kBlockTokens, options_.num_speculative_tokens),
-        clock_(simulate::StageTimes(num_stages_, 0.1 + 0.01 * Below(90)), {}) {
+        clock_(MakeStages(), {}) {
     num_requests_ = 20 + Below(40);
     mean_gap_ = std::pow(10.0, -3.5 + 0.01 * Below(250));
     schedule_.OpenEpoch(num_blocks_);
@@ -125,6 +125,15 @@ class Story final {
       options.step_cost.prior.assign(num_stages_, prior);
     }
     return options;
+  }
+
+  // DeepSeek-R1's, or stages of little parallelism, where a token costs most of a step.
+  simulate::StageTimes MakeStages() {
+    const double efficiency = 0.1 + 0.01 * Below(90);
+    if (Below(2) == 0) return {num_stages_, efficiency};
+    const CostTerms prices{.values = {1e-3, 0.5e-3, 0.3e-3, 1e-6, 1e-7, 5e-9, 0.4e-3}};
+    const std::vector<CostTerms> stages(num_stages_, prices);
+    return {StepCostOptions{.prior = stages, .expert_share = 0.25}, efficiency};
   }
 
   uint32_t MaxLen() const { return std::min(options_.max_model_len, num_blocks_ * kBlockTokens); }
