@@ -1,6 +1,7 @@
 // Sums and gathers over the tensor-parallel ranks of a stage.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "common/tensor/tensor_view.h"
@@ -25,6 +26,9 @@ class Collectives {
   // out[:, r * columns : (r+1) * columns] = rank r's shard. Shapes: each [rows, columns], one per
   // local rank; out [rows, N * columns]; float32 or the compute type.
   virtual void AllGatherColumns(std::span<const TensorView> local_shards, TensorView out) = 0;
+
+  // Bytes of the device's memory that this end holds.
+  virtual uint64_t working_bytes() const = 0;
 };
 
 }  // namespace baton::kernels

@@ -2,10 +2,12 @@
 // to this alone; only its main names a backend.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 
 #include "common/tensor/aligned_buffer.h"
@@ -28,6 +30,12 @@ class DeviceBuffer {
   // Zeroed at allocation. Aligned to 64 bytes at least.
   virtual void* data() = 0;
   virtual size_t bytes() const = 0;
+};
+
+// What a device has, as its driver or system says now.
+struct DeviceMemory {
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
 };
 
 // All operations of one device, in the order called. What each does stands in its header.
@@ -66,6 +74,24 @@ class Ops {
 
   // Waits until every operation so far is done.
   virtual void Synchronize() = 0;
+
+  // Whether the device's memory is the host's: operations then read and write any memory, and all
+  // devices of a team share one.
+  virtual bool shares_host_memory() const = 0;
+  virtual DeviceMemory memory() const = 0;
+  // Bytes of the device's memory that operations hold for themselves (working memory, tables, not
+  // weights). They grow to what the largest calls so far needed.
+  virtual uint64_t working_bytes() const = 0;
+
+  // Whether RunGraph keeps graphs. Elsewhere it calls `work` each time.
+  virtual bool keeps_graphs() const = 0;
+  // Runs the operations and collectives that `work` calls, which may be nothing else: no copies, no
+  // draws, no Synchronize. When a key comes again, what was called under it may run with the very
+  // arguments that it had, without `work` being called: between two runs only the contents of
+  // device memory may differ. A key's first two runs take long.
+  virtual void RunGraph(uint64_t key, absl::FunctionRef<void()> work) = 0;
+  // Before memory goes that graphs name.
+  virtual void ForgetGraphs() = 0;
 };
 
 // A team of devices for one stage: the ranks 0..N-1 spread over `devices` in contiguous runs.
@@ -87,6 +113,8 @@ class Backend {
   // `num_ranks` ranks on `num_devices` devices (1 <= num_devices <= num_ranks). Errors:
   // InvalidArgument, FailedPrecondition (hardware absent).
   virtual absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) = 0;
+  // Of the first device; zeros if it says nothing.
+  virtual DeviceMemory memory() const = 0;
 };
 
 }  // namespace baton::kernels

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/host/host_memory.h"
 #include "kernels/host/shared_memory_collectives.h"
 #include "kernels/host/team_split.h"
 
@@ -35,6 +36,8 @@ class CpuBackend final : public Backend {
     }
     return team;
   }
+
+  DeviceMemory memory() const override { return ReadHostMemory(); }
 
  private:
   const cpu::VariantKernels& kernels_;

@@ -8,6 +8,7 @@
 #include "kernels/cpu/device_context.h"
 #include "kernels/cpu/gated_experts.h"
 #include "kernels/cpu/token_sampler.h"
+#include "kernels/host/host_memory.h"
 
 namespace baton::kernels::cpu {
 
@@ -35,6 +36,12 @@ class CpuOps final : public Ops {
   void Sample(const SampleArgs& args) override;
   void ScoreTokens(const ScoreTokensArgs& args) override;
   void Synchronize() override {}
+  bool shares_host_memory() const override { return true; }
+  DeviceMemory memory() const override { return ReadHostMemory(); }
+  uint64_t working_bytes() const override { return device_.working_bytes(); }
+  bool keeps_graphs() const override { return false; }
+  void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
+  void ForgetGraphs() override {}
 
  private:
   // Heads [head, head + num_heads) of rows [row, row + num_rows), all of one sequence.

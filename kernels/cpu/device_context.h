@@ -17,6 +17,8 @@ struct DeviceContext {
         pool(num_threads),
         product_scratch(num_threads * kProductScratchFloats * sizeof(float)) {}
 
+  uint64_t working_bytes() const { return scratch.bytes() + product_scratch.size(); }
+
   // Working memory of one thread's products.
   float* ProductScratch(int thread) {
     return reinterpret_cast<float*>(product_scratch.data()) + thread * kProductScratchFloats;

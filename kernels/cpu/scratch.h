@@ -22,6 +22,8 @@ class Scratch {
     return reinterpret_cast<T*>(TakeBytes(static_cast<size_t>(count) * sizeof(T)));
   }
 
+  size_t bytes() const { return total_; }
+
  private:
   std::byte* TakeBytes(size_t bytes);
 

@@ -4,9 +4,11 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/log/check.h"
+#include "common/log/log.h"
 #include "kernels/cuda/collectives.h"
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/nccl_collectives.h"
 #include "kernels/cuda/peer_exchange.cuh"
 
 namespace baton::kernels::cuda {
@@ -37,15 +39,16 @@ __global__ void __launch_bounds__(kLocalThreads)
 
 __global__ void __launch_bounds__(kExchangeThreads)
     SumPartsKernel(ExchangeView view, LocalParts<float> local, PartRows<float> out, int64_t first,
-                   int64_t count) {
-  SumPartsBody(view, local, out, first, count, static_cast<int>(blockIdx.x));
+                   int64_t count, bool two_shots) {
+  SumPartsBody(DeviceLane(), view, local, out, first, count, static_cast<int>(blockIdx.x),
+               two_shots);
 }
 
 template <typename T>
 __global__ void __launch_bounds__(kExchangeThreads)
     GatherPartsKernel(ExchangeView view, LocalParts<T> local, T* out, int64_t out_stride,
                       int64_t columns, int64_t first, int64_t count) {
-  GatherPartsBody(view, local, out, out_stride, columns, first, count,
+  GatherPartsBody(DeviceLane(), view, local, out, out_stride, columns, first, count,
                   static_cast<int>(blockIdx.x));
 }
 
@@ -88,7 +91,8 @@ class CudaCollectives final : public Collectives {
     } else {
       for (int64_t first = 0; first < count; first += kExchangeFloats) {
         SumPartsKernel<<<kExchangeBlocks, kExchangeThreads, 0, stream_>>>(
-            view_, parts, rows, first, std::min(kExchangeFloats, count - first));
+            view_, parts, rows, first, std::min(kExchangeFloats, count - first),
+            count > kOneShotFloats);
       }
     }
     CheckCuda(cudaGetLastError(), "AllReduceSum");
@@ -104,6 +108,10 @@ class CudaCollectives final : public Collectives {
       Gather<uint16_t>(local_shards, out);
     }
     CheckCuda(cudaGetLastError(), "AllGatherColumns");
+  }
+
+  uint64_t working_bytes() const override {
+    return memory_->buffers.empty() ? 0 : memory_->buffers[static_cast<size_t>(view_.me)]->bytes();
   }
 
  private:
@@ -158,33 +166,33 @@ absl::Status ConnectPeers(const std::vector<TeamDevice>& devices) {
   return absl::OkStatus();
 }
 
-// One device's exchange memory: parts, flags, counts of calls.
+// One device's exchange memory, all zeros.
 absl::StatusOr<std::unique_ptr<CudaBuffer>> AllocateExchange(const TeamDevice& device, size_t index,
                                                              ExchangeView& view) {
-  const int64_t ranks = view.first_rank[index + 1] - view.first_rank[index];
-  const auto part_bytes = static_cast<size_t>(2 * ranks * kExchangeFloats) * sizeof(float);
-  const size_t flag_bytes = size_t{kExchangeBlocks} * kMostDevices * sizeof(uint32_t);
+  const int ranks = view.local_ranks(static_cast<int>(index));
   CheckCuda(cudaSetDevice(device.device), "choosing the device");
-  absl::StatusOr<std::unique_ptr<CudaBuffer>> memory = CudaBuffer::Create(
-      part_bytes + flag_bytes + kExchangeBlocks * sizeof(uint32_t), device.stream);
+  absl::StatusOr<std::unique_ptr<CudaBuffer>> memory =
+      CudaBuffer::Create(static_cast<size_t>(ExchangeBytes(ranks)), device.stream);
   if (!memory.ok()) return memory;
   // Peers may write flags as soon as the team stands.
   CheckCuda(cudaStreamSynchronize(device.stream), "zeroing exchange memory");
   char* data = static_cast<char*>((*memory)->data());
   view.parts[index] = reinterpret_cast<float*>(data);
-  view.flags[index] = reinterpret_cast<uint32_t*>(data + part_bytes);
+  view.sums[index] = view.parts[index] + 2 * ranks * kExchangeFloats;
+  view.flags[index] = reinterpret_cast<uint32_t*>(data + ExchangeFlagsOffset(ranks));
   return memory;
 }
 
 }  // namespace
 
 absl::StatusOr<std::vector<std::unique_ptr<Collectives>>> CreateCollectives(
-    int num_ranks, const std::vector<TeamDevice>& devices) {
+    int num_ranks, const std::vector<TeamDevice>& devices, bool through_nccl) {
   if (devices.size() > static_cast<size_t>(kMostDevices) || num_ranks > kMostRanks) {
     return absl::InvalidArgumentError(absl::StrCat(num_ranks, " ranks on ", devices.size(),
                                                    " devices; a team has at most ", kMostRanks,
                                                    " on ", kMostDevices));
   }
+  if (through_nccl) return CreateNcclCollectives(num_ranks, devices);
   ExchangeView view;
   view.num_devices = static_cast<int>(devices.size());
   view.num_ranks = num_ranks;
@@ -192,7 +200,12 @@ absl::StatusOr<std::vector<std::unique_ptr<Collectives>>> CreateCollectives(
   view.first_rank[devices.size()] = num_ranks;
   auto memory = std::make_shared<ExchangeMemory>();
   if (devices.size() > 1) {
-    if (absl::Status status = ConnectPeers(devices); !status.ok()) return status;
+    if (absl::Status status = ConnectPeers(devices); absl::IsFailedPrecondition(status)) {
+      BATON_LOG(WARNING) << status.message() << ": their sums go through NCCL";
+      return CreateNcclCollectives(num_ranks, devices);
+    } else if (!status.ok()) {
+      return status;
+    }
     for (size_t d = 0; d < devices.size(); ++d) {
       auto buffer = AllocateExchange(devices[d], d, view);
       if (!buffer.ok()) return buffer.status();
@@ -202,7 +215,7 @@ absl::StatusOr<std::vector<std::unique_ptr<Collectives>>> CreateCollectives(
   std::vector<std::unique_ptr<Collectives>> ends;
   for (size_t d = 0; d < devices.size(); ++d) {
     view.me = static_cast<int>(d);
-    view.calls =
+    view.tickets =
         view.flags[d] == nullptr ? nullptr : view.flags[d] + kExchangeBlocks * kMostDevices;
     ends.push_back(
         std::make_unique<CudaCollectives>(devices[d].device, devices[d].stream, view, memory));

@@ -19,9 +19,9 @@ struct TeamDevice {
 
 // One end per device. A device alone adds up what it has. Several write what they have to memory
 // that the others read directly (NVLink or PCIe peers), and add in rank order: the same bits
-// everywhere. Errors: FailedPrecondition naming two devices that cannot read each other,
-// ResourceExhausted. The ends share memory and die together.
+// everywhere. Devices that cannot read each other, and all if `through_nccl`, take
+// nccl_collectives.h. Errors: as there; ResourceExhausted. The ends share memory and die together.
 absl::StatusOr<std::vector<std::unique_ptr<Collectives>>> CreateCollectives(
-    int num_ranks, const std::vector<TeamDevice>& devices);
+    int num_ranks, const std::vector<TeamDevice>& devices, bool through_nccl);
 
 }  // namespace baton::kernels::cuda

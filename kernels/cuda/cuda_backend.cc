@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/collectives.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_probe.h"
 #include "kernels/host/team_split.h"
 
@@ -39,13 +40,15 @@ class CudaBackend final : public Backend {
       places.push_back({device, first, (*ops)->stream()});
       team.devices.push_back({first, end - first, *std::move(ops), nullptr});
     }
-    auto ends = cuda::CreateCollectives(num_ranks, places);
+    auto ends = cuda::CreateCollectives(num_ranks, places, options_.through_nccl);
     if (!ends.ok()) return ends.status();
     for (size_t device = 0; device < team.devices.size(); ++device) {
       team.devices[device].collectives = std::move((*ends)[device]);
     }
     return team;
   }
+
+  DeviceMemory memory() const override { return cuda::MemoryOf(0); }
 
  private:
   const int num_devices_;

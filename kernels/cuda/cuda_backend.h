@@ -14,6 +14,9 @@ struct CudaOptions {
   // own run where shapes allow: products with FP8 weights then quantise their activations, one
   // scale per row and 128 columns.
   bool plain_kernels = false;
+  // Devices of a team hand each other their parts through NCCL even if they can read each other's
+  // memory; the bits are the same.
+  bool through_nccl = false;
 };
 
 // FailedPrecondition if this program was built without CUDA, or if the machine shows no device. Its

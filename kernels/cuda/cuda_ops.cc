@@ -37,7 +37,9 @@ CudaOps::CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, cud
       num_multiprocessors_(traits.num_multiprocessors),
       plain_(plain_kernels || !traits.is_hopper),
       stream_(stream),
-      scratch_(stream) {}
+      weights_(stream),
+      scratch_(stream),
+      graphs_(stream) {}
 
 absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, bool plain_kernels) {
   absl::StatusOr<DeviceTraits> traits = ProbeDevice(device);
@@ -55,6 +57,7 @@ absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, bool plain_
 
 CudaOps::~CudaOps() {
   cudaSetDevice(device_);
+  graphs_.Forget();
   ring_.reset();
   cudaStreamDestroy(stream_);
 }
@@ -82,9 +85,9 @@ std::unique_ptr<PackedWeight> CudaOps::Pack(const WeightMatrix& weight, DataType
   const WeightLayout layout = LayOutWeight(weight, compute_type);
   AlignedBuffer packed(layout.bytes);
   PackWeight(weight, layout, packed.span());
-  absl::StatusOr<std::unique_ptr<CudaBuffer>> memory = CudaBuffer::Create(layout.bytes, stream_);
+  absl::StatusOr<DeviceArena::Piece> memory = weights_.Take(layout.bytes);
   BATON_CHECK_OK(memory.status());
-  ring_->CopyToDevice((*memory)->data(), packed.data(), layout.bytes);
+  ring_->CopyToDevice(memory->data(), packed.data(), layout.bytes);
   return std::make_unique<CudaWeight>(layout, *std::move(memory), ++num_weights);
 }
 
@@ -208,6 +211,17 @@ void CudaOps::ScoreTokens(const ScoreTokensArgs& args) {
 void CudaOps::Synchronize() {
   UseDevice();
   CheckCuda(cudaStreamSynchronize(stream_), "waiting for the device");
+}
+
+uint64_t CudaOps::working_bytes() const {
+  return weights_.spare_bytes() + scratch_.bytes() + tables_.bytes();
+}
+
+DeviceMemory CudaOps::memory() const { return MemoryOf(device_); }
+
+void CudaOps::RunGraph(uint64_t key, absl::FunctionRef<void()> work) {
+  UseDevice();
+  graphs_.Run(key, scratch_, work);
 }
 
 }  // namespace baton::kernels::cuda

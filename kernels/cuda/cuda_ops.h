@@ -7,6 +7,7 @@
 #include "kernels/api/ops.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_probe.h"
+#include "kernels/cuda/step_graphs.h"
 #include "kernels/cuda/weight_tables.h"
 
 namespace baton::kernels::cuda {
@@ -42,6 +43,12 @@ class CudaOps final : public Ops {
   void Sample(const SampleArgs& args) override;
   void ScoreTokens(const ScoreTokensArgs& args) override;
   void Synchronize() override;
+  bool shares_host_memory() const override { return false; }
+  DeviceMemory memory() const override;
+  uint64_t working_bytes() const override;
+  bool keeps_graphs() const override { return true; }
+  void RunGraph(uint64_t key, absl::FunctionRef<void()> work) override;
+  void ForgetGraphs() override { graphs_.Forget(); }
 
  private:
   CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, cudaStream_t stream);
@@ -53,8 +60,10 @@ class CudaOps final : public Ops {
   const bool plain_;
   const cudaStream_t stream_;
   std::unique_ptr<PinnedRing> ring_;
+  DeviceArena weights_;
   DeviceScratch scratch_;
   WeightTables tables_;
+  StepGraphs graphs_;
 };
 
 }  // namespace baton::kernels::cuda

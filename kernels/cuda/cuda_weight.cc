@@ -6,9 +6,9 @@ namespace baton::kernels::cuda {
 
 WeightImage CudaWeight::image() const {
   WeightImage image;
-  image.values = memory_->data();
+  image.values = memory_.data();
   if (layout_.scaled()) {
-    image.scales = reinterpret_cast<const float*>(static_cast<const char*>(memory_->data()) +
+    image.scales = reinterpret_cast<const float*>(static_cast<const char*>(memory_.data()) +
                                                   layout_.scale_offset);
   }
   image.type = layout_.type;

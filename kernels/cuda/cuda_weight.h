@@ -14,10 +14,10 @@ namespace baton::kernels::cuda {
 
 class CudaWeight final : public PackedWeight {
  public:
-  CudaWeight(const WeightLayout& layout, std::unique_ptr<CudaBuffer> memory, uint64_t id)
+  CudaWeight(const WeightLayout& layout, DeviceArena::Piece memory, uint64_t id)
       : PackedWeight(layout.n, layout.k), layout_(layout), memory_(std::move(memory)), id_(id) {}
 
-  size_t bytes() const override { return memory_->bytes(); }
+  size_t bytes() const override { return memory_.bytes; }
   const WeightLayout& layout() const { return layout_; }
   // No other weight of the process has it or had it: what caches know weights by.
   uint64_t id() const { return id_; }
@@ -25,7 +25,7 @@ class CudaWeight final : public PackedWeight {
 
  private:
   const WeightLayout layout_;
-  const std::unique_ptr<CudaBuffer> memory_;
+  const DeviceArena::Piece memory_;
   const uint64_t id_;
 };
 

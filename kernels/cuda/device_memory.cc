@@ -11,6 +11,17 @@
 
 namespace baton::kernels::cuda {
 
+DeviceMemory MemoryOf(int device) {
+  size_t free_bytes = 0;
+  size_t total_bytes = 0;
+  if (cudaSetDevice(device) != cudaSuccess ||
+      cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) {
+    cudaGetLastError();  // no later launch is to blame
+    return {};
+  }
+  return {total_bytes, free_bytes};
+}
+
 absl::StatusOr<std::unique_ptr<CudaBuffer>> CudaBuffer::Create(size_t bytes, cudaStream_t stream) {
   int device = -1;
   size_t free_bytes = 0;
@@ -33,6 +44,26 @@ absl::StatusOr<std::unique_ptr<CudaBuffer>> CudaBuffer::Create(size_t bytes, cud
 
 CudaBuffer::~CudaBuffer() { cudaFree(data_); }
 
+absl::StatusOr<DeviceArena::Piece> DeviceArena::Take(size_t bytes) {
+  const size_t rounded = (bytes + 255) / 256 * 256;
+  if (rounded > kChunkBytes / 4) {  // one of its own: a chunk's rest would be large
+    absl::StatusOr<std::unique_ptr<CudaBuffer>> own = CudaBuffer::Create(bytes, stream_);
+    if (!own.ok()) return own.status();
+    return Piece{*std::move(own), 0, bytes};
+  }
+  if (chunk_ == nullptr || used_ + rounded > chunk_->bytes()) {
+    absl::StatusOr<std::unique_ptr<CudaBuffer>> next = CudaBuffer::Create(kChunkBytes, stream_);
+    if (!next.ok()) return next.status();
+    chunk_ = *std::move(next);
+    used_ = 0;
+    spare_bytes_ += kChunkBytes;
+  }
+  Piece piece{chunk_, used_, bytes};
+  used_ += rounded;
+  spare_bytes_ -= bytes;
+  return piece;
+}
+
 void DeviceScratch::Begin(size_t bytes) {
   offset_ = 0;
   if (memory_ != nullptr && memory_->bytes() >= bytes) return;
@@ -40,6 +71,7 @@ void DeviceScratch::Begin(size_t bytes) {
   auto grown = CudaBuffer::Create(bytes, stream_);
   BATON_CHECK_OK(grown.status());
   memory_ = *std::move(grown);
+  ++num_moves_;
 }
 
 void* DeviceScratch::CutBytes(size_t bytes) {

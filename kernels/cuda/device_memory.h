@@ -12,6 +12,9 @@
 
 namespace baton::kernels::cuda {
 
+// Of CUDA device `device`, as the driver says now; zeros if it says nothing.
+DeviceMemory MemoryOf(int device);
+
 class CudaBuffer final : public DeviceBuffer {
  public:
   // On the current device, zeroed in the order of `stream`. ResourceExhausted naming device and
@@ -31,6 +34,34 @@ class CudaBuffer final : public DeviceBuffer {
   size_t bytes_;
 };
 
+// Memory for weights: many of a few MiB each, for which cudaMalloc would round up to its own pages.
+class DeviceArena final {
+ public:
+  // A piece of a chunk, which lives as long as any of its pieces.
+  struct Piece {
+    std::shared_ptr<CudaBuffer> chunk;
+    size_t offset = 0;
+    size_t bytes = 0;
+
+    void* data() const { return static_cast<char*>(chunk->data()) + offset; }
+  };
+
+  explicit DeviceArena(cudaStream_t stream) : stream_(stream) {}
+
+  // Aligned to 256 bytes. Errors: as CudaBuffer::Create.
+  absl::StatusOr<Piece> Take(size_t bytes);
+  // Bytes of chunks that no piece has.
+  size_t spare_bytes() const { return spare_bytes_; }
+
+ private:
+  static constexpr size_t kChunkBytes = size_t{64} << 20;
+
+  const cudaStream_t stream_;
+  std::shared_ptr<CudaBuffer> chunk_;  // the one that is being cut
+  size_t used_ = 0;                    // of it
+  size_t spare_bytes_ = 0;
+};
+
 // Working memory of operations: cut anew by each, grown to the largest need. Growing waits for the
 // device; once every shape has been seen, nothing is allocated any more.
 class DeviceScratch final {
@@ -45,6 +76,9 @@ class DeviceScratch final {
   T* Cut(int64_t count) {
     return static_cast<T*>(CutBytes(static_cast<size_t>(count) * sizeof(T)));
   }
+  size_t bytes() const { return memory_ == nullptr ? 0 : memory_->bytes(); }
+  // How often the memory has moved: what was captured before names memory that is gone.
+  uint64_t num_moves() const { return num_moves_; }
   // What Begin is to be told for elements that are cut one after the other.
   static constexpr size_t Aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -54,6 +88,7 @@ class DeviceScratch final {
   const cudaStream_t stream_;
   std::unique_ptr<CudaBuffer> memory_;
   size_t offset_ = 0;
+  uint64_t num_moves_ = 0;
 };
 
 // A ring of pinned host memory: copies to the device return once their bytes stand in it.

@@ -49,9 +49,9 @@ void LaunchLatentAttention(const MlaAttentionArgs& args, int multiprocessors,
   mla.scale = args.scale;
   mla.rows = static_cast<int>(args.out.rows);
   mla.heads = static_cast<int>(args.heads);
-  const int64_t most_splits =
-      args.out.rows *
+  const int64_t splits_per_row =
       KeySplits(static_cast<int>(std::max<int64_t>(args.layout.max_blocks, 1) * kBlockTokens - 1));
+  const int64_t most_splits = args.out.rows * splits_per_row;
   const int64_t split_bytes =
       MlaWorkspaceBytes(mla.heads, mla.share_tiles, MlaSchedule::kSplits, most_splits);
   MlaSchedule schedule = MlaSchedule::kSplits;
@@ -61,7 +61,11 @@ void LaunchLatentAttention(const MlaAttentionArgs& args, int multiprocessors,
     mla.share_tiles = true;
     bytes = MlaWorkspaceBytes(mla.heads, mla.share_tiles, schedule, multiprocessors);
   }
-  scratch.Begin(DeviceScratch::Aligned(static_cast<size_t>(bytes)));
+  // As much as any step with tables this wide may need, so that no later one moves the scratch.
+  const int64_t most_bytes = MlaWorkspaceBytes(
+      mla.heads, /*share_tiles=*/false, MlaSchedule::kSplits, kMaxSplitRows * splits_per_row);
+  scratch.Begin(DeviceScratch::Aligned(
+      static_cast<size_t>(std::max(bytes, std::min(most_bytes, kMostSplitBytes)))));
   mla.workspace = scratch.Cut<float>(bytes / static_cast<int64_t>(sizeof(float)));
   CheckCuda(LaunchMlaAttention(mla, schedule, multiprocessors, stream), "latent attention");
 }

@@ -130,4 +130,12 @@ const CUtensorMap* WeightTables::Heads(std::span<const PackedWeight* const> weig
   return static_cast<const CUtensorMap*>(table.memory->data());
 }
 
+size_t WeightTables::bytes() const {
+  size_t bytes = 0;
+  for (const Tables* tables : {&images_, &experts_, &heads_}) {
+    for (const auto& [id, table] : *tables) bytes += table.memory->bytes();
+  }
+  return bytes;
+}
+
 }  // namespace baton::kernels::cuda

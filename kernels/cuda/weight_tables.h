@@ -33,6 +33,7 @@ class WeightTables final {
   // For LaunchBf16Gemm: a map of each head's weight.
   const CUtensorMap* Heads(std::span<const PackedWeight* const> weights, PinnedRing& ring,
                            cudaStream_t stream);
+  size_t bytes() const;
 
  private:
   struct Table {

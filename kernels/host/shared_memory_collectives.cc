@@ -127,6 +127,11 @@ class SharedMemoryCollectives final : public Collectives {
     exchange_->barrier.Wait();
   }
 
+  // The staging areas are the team's: its first end counts them.
+  uint64_t working_bytes() const override {
+    return device_ == 0 ? exchange_->staging.size() * kStagingBytes : 0;
+  }
+
  private:
   void CheckShapes(std::span<const TensorView> local, int64_t rows, int64_t columns) const {
     BATON_CHECK(static_cast<int>(local.size()) == num_local_ranks_) << local.size() << " parts";

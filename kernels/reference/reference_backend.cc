@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/host/host_memory.h"
 #include "kernels/host/shared_memory_collectives.h"
 #include "kernels/host/team_split.h"
 #include "kernels/reference/reference_ops.h"
@@ -26,6 +27,8 @@ class ReferenceBackend final : public Backend {
     }
     return team;
   }
+
+  DeviceMemory memory() const override { return ReadHostMemory(); }
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/api/ops.h"
+#include "kernels/host/host_memory.h"
 
 namespace baton::kernels {
 
@@ -45,6 +46,12 @@ class ReferenceOps final : public Ops {
   void Sample(const SampleArgs& args) override;
   void ScoreTokens(const ScoreTokensArgs& args) override;
   void Synchronize() override {}
+  bool shares_host_memory() const override { return true; }
+  DeviceMemory memory() const override { return ReadHostMemory(); }
+  uint64_t working_bytes() const override { return 0; }
+  bool keeps_graphs() const override { return false; }
+  void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
+  void ForgetGraphs() override {}
 };
 
 }  // namespace baton::kernels

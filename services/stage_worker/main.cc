@@ -26,7 +26,8 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const StageConfig&
     return kernels::CreateCpuBackend(options);
   }
   if (config.stage.backend == "cuda") {
-    absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = kernels::CreateCudaBackend();
+    absl::StatusOr<std::unique_ptr<kernels::Backend>> backend =
+        kernels::CreateCudaBackend({.through_nccl = config.through_nccl});
     if (!backend.ok()) return Annotate(backend.status(), "--device=cuda");
     return backend;
   }

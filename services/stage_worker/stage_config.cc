@@ -32,11 +32,18 @@ ABSL_FLAG(
     std::string, cpu_variant, "",
     "instructions of the cpu backend: portable, avx2, avx512, avx512_bf16 or amx_bf16; empty: "
     "the best that the machine has");
-ABSL_FLAG(
-    std::string, memory_bytes, "0",
-    "bytes that weights, workspace and KV cache may take, for example 96GiB; 0: what is free");
+ABSL_FLAG(bool, disable_custom_all_reduce, false,
+          "sums over the GPUs of a stage go through NCCL even where they can read each other's "
+          "memory; the answers are the same");
+ABSL_FLAG(std::string, memory_bytes, "0",
+          "bytes that weights, workspace and KV cache may take, for example 96GiB; 0: what "
+          "--gpu-memory-utilization leaves");
+ABSL_FLAG(double, gpu_memory_utilization, 0.9,
+          "share of each GPU's memory that weights, workspace and KV cache may take; on CPUs the "
+          "share of what is free that the KV cache may take; for example 0.85");
 ABSL_FLAG(std::string, kv_cache_memory_bytes, "0",
-          "bytes of KV cache, for example 16GiB; 0: what --memory-bytes leaves, or 256MiB");
+          "bytes of KV cache, for example 16GiB; 0: what the others leave, on CPUs without "
+          "--memory-bytes 256MiB");
 ABSL_FLAG(std::string, listen_address, "127.0.0.1:50053", "gRPC address; port 0: any free one");
 ABSL_FLAG(std::string, metrics_address, "127.0.0.1:9093",
           "address of /metrics and /health; port 0: any free one; empty: none");
@@ -72,6 +79,13 @@ absl::Status CheckPositive(absl::string_view flag, absl::Duration value) {
   if (value > absl::ZeroDuration()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("--", flag, " is ", absl::FormatDuration(value), "; wanted more than 0"));
+}
+
+absl::StatusOr<double> UtilizationFlag() {
+  const double share = absl::GetFlag(FLAGS_gpu_memory_utilization);
+  if (share > 0.0 && share <= 1.0) return share;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--gpu-memory-utilization is ", share, "; wanted above 0 to 1"));
 }
 
 absl::StatusOr<uint64_t> BytesFlag(absl::string_view flag, const std::string& text) {
@@ -157,11 +171,13 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
                    BytesFlag("memory-bytes", absl::GetFlag(FLAGS_memory_bytes)));
   ASSIGN_OR_RETURN(stage.kv_cache_bytes,
                    BytesFlag("kv-cache-memory-bytes", absl::GetFlag(FLAGS_kv_cache_memory_bytes)));
+  ASSIGN_OR_RETURN(stage.memory_utilization, UtilizationFlag());
   stage.ucx_transports = absl::GetFlag(FLAGS_ucx_transports);
   stage.ucx_net_devices = absl::GetFlag(FLAGS_ucx_net_devices);
   stage.ucx_spin = absl::GetFlag(FLAGS_ucx_spin);
   stage.step_timeout = absl::GetFlag(FLAGS_step_timeout);
   stage.scheduler_timeout = absl::GetFlag(FLAGS_scheduler_timeout);
+  config.through_nccl = absl::GetFlag(FLAGS_disable_custom_all_reduce);
   config.cpu_variant = absl::GetFlag(FLAGS_cpu_variant);
   const int threads = absl::GetFlag(FLAGS_cpu_threads);
   config.num_threads_per_device =

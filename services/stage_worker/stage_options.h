@@ -19,10 +19,10 @@ struct StageOptions {
   std::optional<uint32_t> stage_index;
   int num_ranks = 1;
   int num_devices = 1;
-  // Bytes that weights, workspace and KV cache may take; 0: what the machine has free.
+  // As MemoryLimits of execution/memory_plan.h.
   uint64_t memory_bytes = 0;
-  // Bytes of KV cache; 0: a default if memory_bytes is 0 too, else all that is left of it.
   uint64_t kv_cache_bytes = 0;
+  double memory_utilization = 0.9;
   std::string backend;         // for registration and logs: "cpu"
   std::string status_address;  // own gRPC server, for operators
   std::string ucx_transports;  // UCX_TLS

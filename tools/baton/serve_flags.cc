@@ -13,7 +13,6 @@ constexpr absl::string_view kOwnGroup = "processes are found by flag or registra
 constexpr absl::string_view kNoOffload = "the KV cache is not moved out of the stage's memory";
 constexpr absl::string_view kAlways = "that is not a choice here";
 constexpr absl::string_view kNotYet = "there is nothing like it here yet";
-constexpr absl::string_view kFromMemory = "the KV cache is sized from --kv-cache-memory-bytes";
 
 constexpr FlagShape kSwitch = FlagShape::kSwitch;
 constexpr FlagShape kValue = FlagShape::kValue;
@@ -104,13 +103,21 @@ std::vector<ServeFlag> GroupFlags() {
       {"heartbeat-timeout", kValue, kToScheduler, "a stage that is silent for this long is lost"},
       {"unready-grace", kValue, kToScheduler, "requests wait this long for a complete group"},
       {"num-gpu-blocks-override", kValue, kToScheduler, "KV blocks, instead of what fits"},
-      {"kv-cache-memory-bytes", kValue, kToStageWorker, "bytes of KV cache per stage"},
+  };
+}
+
+std::vector<ServeFlag> StageFlags() {
+  return {
+      {"kv-cache-memory-bytes", kValue, kToStageWorker,
+       "bytes of KV cache per stage; default: what --memory-bytes leaves"},
       {"memory-bytes", kValue, kToStageWorker, "bytes of memory that a stage may use"},
+      {"gpu-memory-utilization", kValue, kToStageWorker,
+       "share of each GPU's memory that a stage may use; default: 0.9"},
       {"step-timeout", kValue, kToStageWorker,
-       "longest wait of a step for neighbouring stages; default: 30s, to stay below the "
-       "scheduler's "
-       "60s"},
+       "longest wait of a step for neighbouring stages; default: 30s, below the scheduler's 60s"},
       {"device", kValue, kToStageWorker, "where stages compute: cpu or cuda; default: cpu"},
+      {"disable-custom-all-reduce", kSwitch, kToStageWorker,
+       "sums over GPUs go through NCCL; default: no"},
       {"backend", kValue, kToStageWorker, "kernels: cpu, cuda or reference"},
       {"cpu-threads", kValue, kToStageWorker, "threads of a stage, shared by its ranks"},
       {"read-threads", kValue, kToModelLoader, "reads of the checkpoint at a time"},
@@ -119,6 +126,12 @@ std::vector<ServeFlag> GroupFlags() {
       {"ucx-transports", kValue, kToStageWorker | kToModelLoader,
        "as UCX_TLS; default: tcp, for a process that is killed can stop shared memory for others"},
       {"ucx-net-devices", kValue, kToStageWorker | kToModelLoader, "as UCX_NET_DEVICES"},
+  };
+}
+
+// How this command runs the processes.
+std::vector<ServeFlag> SupervisorFlags() {
+  return {
       {"drain-timeout", kValue,
        kToSupervisor | kToGateway | kToScheduler | kToStageWorker | kToModelLoader,
        "time that running requests get after Ctrl-C or SIGTERM; default: 30s"},
@@ -154,7 +167,7 @@ std::vector<ServeFlag> IgnoredFlags() {
   add(kValue, kOneBackend,
       {"attention-backend", "moe-backend", "linear-backend", "all2all-backend", "quantization",
        "kv-cache-dtype", "block-size"});
-  add(kSwitch, kOneBackend, {"disable-custom-all-reduce", "numa-bind", "enable-dbo"});
+  add(kSwitch, kOneBackend, {"numa-bind", "enable-dbo"});
   add(kValue, kOwnLoader,
       {"load-format", "download-dir", "model-loader-extra-config", "safetensors-load-strategy",
        "safetensors-prefetch-num-threads", "safetensors-prefetch-block-size", "revision",
@@ -164,7 +177,6 @@ std::vector<ServeFlag> IgnoredFlags() {
       {"distributed-executor-backend", "nnodes", "node-rank", "master-addr", "master-port",
        "distributed-timeout-seconds", "data-parallel-size", "api-server-count"});
   add(kSwitch, kOwnGroup, {"headless", "disable-frontend-multiprocessing"});
-  add(kValue, kFromMemory, {"gpu-memory-utilization"});
   add(kValue, kNoOffload, {"swap-space", "cpu-offload-gb", "kv-offloading-size"});
   add(kSwitch, kAlways,
       {"enable-chunked-prefill", "async-scheduling", "enable-reasoning", "disable-log-stats",
@@ -193,7 +205,8 @@ std::vector<ServeFlag> IgnoredFlags() {
 const std::vector<ServeFlag>& ServeFlags() {
   static const auto* flags = [] {
     auto* all = new std::vector<ServeFlag>();
-    for (const auto& part : {GroupFlags(), GatewayFlags(), IgnoredFlags()}) {
+    for (const auto& part :
+         {GroupFlags(), StageFlags(), SupervisorFlags(), GatewayFlags(), IgnoredFlags()}) {
       all->insert(all->end(), part.begin(), part.end());
     }
     return all;

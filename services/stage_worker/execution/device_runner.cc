@@ -7,6 +7,7 @@
 
 #include "common/concurrency/steady_time.h"
 #include "common/status/status_macros.h"
+#include "services/stage_worker/execution/rehearsal.h"
 
 namespace baton::stage {
 namespace {
@@ -35,6 +36,7 @@ DeviceRunner::DeviceRunner(DeviceRunnerOptions options, kernels::Team::Device de
 absl::StatusOr<std::unique_ptr<DeviceRunner>> DeviceRunner::Create(DeviceRunnerOptions options,
                                                                    kernels::Team::Device device) {
   options.shape.num_local_ranks = device.num_ranks;
+  options.shape.copies_slices = !device.ops->shares_host_memory();
   std::unique_ptr<DeviceRunner> runner(new DeviceRunner(std::move(options), std::move(device)));
   const WorkspaceShape& shape = runner->options_.shape;
   kernels::Ops* ops = runner->device_.ops.get();
@@ -58,6 +60,21 @@ absl::StatusOr<std::unique_ptr<DeviceRunner>> DeviceRunner::Create(DeviceRunnerO
   runner->model_ =
       std::make_unique<StageModel>(context, shape.stage, &runner->weight_store_->weights());
   return runner;
+}
+
+uint64_t DeviceRunner::workspace_bytes() const {
+  return workspace_->bytes + device_.ops->working_bytes() + device_.collectives->working_bytes();
+}
+
+absl::Status DeviceRunner::Rehearse() {
+  const WorkspaceShape& shape = options_.shape;
+  const StepBatch largest = MakeRehearsal(shape, shape.max_step_tokens);
+  ASSIGN_OR_RETURN(const std::unique_ptr<KvCache> cache,
+                   KvCache::Create(KvShapeOf(shape.config, 1, shape.compute_type),
+                                   NumBlocksOf(largest), device_.ops.get()));
+  model_->Rehearse(largest, *cache, /*all_layers=*/false, options_.num_drafts);
+  model_->Rehearse(MakeRehearsal(shape, 1), *cache, /*all_layers=*/true, options_.num_drafts);
+  return absl::OkStatus();
 }
 
 absl::Status DeviceRunner::ResizeCache(int64_t num_blocks) {

@@ -43,6 +43,10 @@ class DeviceRunner final {
   static absl::StatusOr<std::unique_ptr<DeviceRunner>> Create(DeviceRunnerOptions options,
                                                               kernels::Team::Device device);
 
+  // Before the first step, when the weights are complete; all devices of the stage at the same
+  // time: runs the largest step, and one of one row, so that workspace_bytes() is what steps will
+  // need. Errors: ResourceExhausted.
+  absl::Status Rehearse();
   // While the device is idle: makes the KV cache if its size differs from `num_blocks`.
   absl::Status ResizeCache(int64_t num_blocks);
 
@@ -54,7 +58,9 @@ class DeviceRunner final {
 
   WeightStore& weight_store() { return *weight_store_; }
   const WeightStore& weight_store() const { return *weight_store_; }
-  uint64_t workspace_bytes() const { return workspace_->bytes; }
+  // Buffers of the model, and what operations hold for themselves.
+  uint64_t workspace_bytes() const;
+  const kernels::Ops& ops() const { return *device_.ops; }
   uint64_t kv_bytes() const { return cache_ == nullptr ? 0 : cache_->bytes(); }
 
  private:

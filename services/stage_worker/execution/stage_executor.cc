@@ -1,5 +1,6 @@
 #include "services/stage_worker/execution/stage_executor.h"
 
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -71,7 +72,10 @@ struct StageExecutor::Impl {
   DrawExchange draws;
   SequenceTable sequences;
   std::shared_ptr<EpochState> NewEpoch(const EpochOptions& epoch_options) const;
+  absl::Status Rehearse();
+  std::vector<MemoryPool> Pools() const;
 
+  bool rehearsed = false;
   std::shared_ptr<EpochState> epoch;  // null before the first
   uint64_t last_step_id = 0;          // submitted in this epoch
   std::vector<std::unique_ptr<DeviceRunner>> runners;
@@ -92,6 +96,47 @@ std::shared_ptr<EpochState> StageExecutor::Impl::NewEpoch(const EpochOptions& ep
         epoch_options.token_source, &state->feedback, options.config.vocab_size);
   }
   return state;
+}
+
+absl::Status StageExecutor::Impl::Rehearse() {
+  for (const std::unique_ptr<DeviceRunner>& runner : runners) {
+    RETURN_IF_ERROR(runner->weight_store().Finish());
+  }
+  // A tap is shown steps of sequences alone. On the host the largest step may take seconds, which a
+  // group that starts or recovers would wait for, and its memory is not given out to the last byte.
+  const bool is_host = runners.front()->ops().shares_host_memory();
+  if (rehearsed || is_host || options.tap != nullptr) return absl::OkStatus();
+  std::vector<absl::Status> results(runners.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < runners.size(); ++i) {
+    threads.emplace_back([this, i, &results] { results[i] = runners[i]->Rehearse(); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& status : results) RETURN_IF_ERROR(status);
+  rehearsed = true;
+  return absl::OkStatus();
+}
+
+std::vector<MemoryPool> StageExecutor::Impl::Pools() const {
+  const uint64_t block_bytes =
+      KvShapeOf(options.config, options.stage.num_cached_layers(), options.compute_type)
+          .block_bytes();
+  std::vector<MemoryPool> pools;
+  for (size_t i = 0; i < runners.size(); ++i) {
+    const kernels::Ops& ops = runners[i]->ops();
+    const bool is_host = ops.shares_host_memory();
+    if (pools.empty() || !is_host) {
+      const kernels::DeviceMemory memory = ops.memory();
+      pools.push_back({.name = is_host ? "host" : absl::StrCat("device ", i),
+                       .is_host = is_host,
+                       .total_bytes = memory.total_bytes,
+                       .free_bytes = memory.free_bytes});
+    }
+    pools.back().weight_bytes += runners[i]->weight_store().resident_bytes();
+    pools.back().workspace_bytes += runners[i]->workspace_bytes();
+    pools.back().kv_block_bytes += block_bytes;
+  }
+  return pools;
 }
 
 StageExecutor::StageExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -141,23 +186,11 @@ WeightStore& StageExecutor::weight_store(int device) {
   return impl_->runners[static_cast<size_t>(device)]->weight_store();
 }
 
-absl::StatusOr<MemoryPlan> StageExecutor::PlanMemory(uint64_t memory_bytes,
-                                                     int64_t wanted_blocks) const {
+absl::StatusOr<MemoryPlan> StageExecutor::PlanMemory(MemoryLimits limits) {
   const StageExecutorOptions& options = impl_->options;
-  MemoryPlan plan;
-  plan.memory_bytes = memory_bytes;
-  for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) {
-    RETURN_IF_ERROR(runner->weight_store().Finish());
-    plan.weight_bytes += runner->weight_store().resident_bytes();
-    plan.workspace_bytes += runner->workspace_bytes();
-  }
-  plan.kv_block_bytes =
-      KvShapeOf(options.config, options.stage.num_cached_layers(), options.compute_type)
-          .block_bytes() *
-      impl_->runners.size();
-  const int64_t min_blocks =
-      (options.max_model_len + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
-  return DivideMemory(plan, min_blocks, wanted_blocks);
+  RETURN_IF_ERROR(impl_->Rehearse());
+  limits.min_blocks = (options.max_model_len + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
+  return DivideMemory(impl_->Pools(), limits);
 }
 
 void StageExecutor::SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary) {

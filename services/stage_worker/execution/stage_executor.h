@@ -5,7 +5,7 @@
 //   ASSIGN_OR_RETURN(auto team, backend.CreateTeam(num_ranks, num_devices));
 //   ASSIGN_OR_RETURN(auto executor, StageExecutor::Create(options, std::move(team), &observer));
 //   for each device d: fill executor->weight_store(d) (see weight_store.h), Finish() each
-//   ASSIGN_OR_RETURN(MemoryPlan plan, executor->PlanMemory(memory_bytes));  // -> StageReady
+//   ASSIGN_OR_RETURN(MemoryPlan plan, executor->PlanMemory(limits));  // -> StageReady
 //   RETURN_IF_ERROR(executor->BeginEpoch({epoch, num_blocks, source, sink, deadline}));
 //   executor->Submit(work);  ... observer.OnStepDone(result)  // steps
 //   RETURN_IF_ERROR(executor->BeginEpoch(...));  // after a fault: sequences are forgotten
@@ -87,11 +87,11 @@ class StageExecutor final {
   // Bytes of weights of one device; see weight_store.h.
   WeightStore& weight_store(int device);
 
-  // What weights, workspace and KV cache need of `memory_bytes`, all devices together, and how many
-  // blocks of KV cache there will be: `wanted_blocks`, or all that fit if it is 0. Errors:
-  // FailedPrecondition (weights not complete), ResourceExhausted with the figures (that many, or
-  // one sequence of max_model_len, do not fit).
-  absl::StatusOr<MemoryPlan> PlanMemory(uint64_t memory_bytes, int64_t wanted_blocks = 0) const;
+  // What weights, workspace and KV cache take of the devices' memory, and how many blocks of KV
+  // cache there will be; limits.min_blocks is filled in. The first call runs steps of no sequence,
+  // to learn what operations need. Before the first epoch. Errors: FailedPrecondition (weights not
+  // complete), ResourceExhausted with the figures (see DivideMemory).
+  absl::StatusOr<MemoryPlan> PlanMemory(MemoryLimits limits);
 
   // What tokens stand for, so that structured output can be kept; null: not known. Before the first
   // epoch.

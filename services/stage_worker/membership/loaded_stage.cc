@@ -11,15 +11,10 @@
 #include "common/status/status_macros.h"
 #include "common/structured_output/vocabulary_trie.h"
 #include "kernels/api/attention.h"
-#include "services/stage_worker/membership/free_memory.h"
 
 namespace baton::stage {
 namespace {
 
-// KV cache where nobody says how much: enough for a developer's machine, taken at once.
-constexpr uint64_t kDefaultKvCacheBytes = uint64_t{256} << 20;
-// Share of the free memory that a stage may plan with where nobody says how much.
-constexpr double kMemoryShare = 0.9;
 constexpr absl::Duration kVocabularyLimit = absl::Seconds(30);
 
 absl::Status CheckPlan(const StageOptions& options, const v1::StagePlan& plan,
@@ -183,23 +178,16 @@ void LoadedStage::CancelLoad() {
   if (loader_ != nullptr) loader_->Cancel();
 }
 
-absl::StatusOr<MemoryPlan> LoadedStage::BudgetMemory() const {
-  const int64_t wanted = plan_.num_blocks_override();
-  const uint64_t given = options_.memory_bytes;
-  if (given > 0 && options_.kv_cache_bytes == 0) return executor_->PlanMemory(given, wanted);
-  // The weights are resident already, so they count as free memory too.
-  ASSIGN_OR_RETURN(const MemoryPlan whole, executor_->PlanMemory(uint64_t{1} << 62, 0));
-  const uint64_t fixed = whole.weight_bytes + whole.workspace_bytes;
-  const uint64_t one_sequence = (uint64_t{plan_.max_model_len()} + kernels::kBlockTokens - 1) /
-                                kernels::kBlockTokens * whole.kv_block_bytes;
-  uint64_t kv_bytes = options_.kv_cache_bytes;
-  if (kv_bytes == 0) kv_bytes = std::max(kDefaultKvCacheBytes, one_sequence);
-  kv_bytes = std::max(kv_bytes, static_cast<uint64_t>(wanted) * whole.kv_block_bytes);
-  const uint64_t limit =
-      given > 0
-          ? given
-          : fixed + static_cast<uint64_t>(kMemoryShare * static_cast<double>(FreeMemoryBytes()));
-  return executor_->PlanMemory(std::min(fixed + kv_bytes, limit), wanted);
+absl::StatusOr<MemoryPlan> LoadedStage::BudgetMemory() {
+  ASSIGN_OR_RETURN(const MemoryPlan plan,
+                   executor_->PlanMemory({.memory_bytes = options_.memory_bytes,
+                                          .kv_cache_bytes = options_.kv_cache_bytes,
+                                          .utilization = options_.memory_utilization,
+                                          .wanted_blocks = plan_.num_blocks_override()}));
+  BATON_LOG(INFO) << "memory: weights " << plan.weight_bytes << ", workspace "
+                  << plan.workspace_bytes << ", KV cache of up to " << plan.num_blocks
+                  << " blocks of " << plan.kv_block_bytes << " bytes";
+  return plan;
 }
 
 bool LoadedStage::is_loaded() const {

@@ -71,7 +71,7 @@ class LoadedStage final {
       : options_(options), plan_(plan) {}
 
   absl::Status Init(const ServedModel& model, kernels::Backend* backend, StepObserver* observer);
-  absl::StatusOr<MemoryPlan> BudgetMemory() const;
+  absl::StatusOr<MemoryPlan> BudgetMemory();
 
   const StageOptions options_;
   const v1::StagePlan plan_;

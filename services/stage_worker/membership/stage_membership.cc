@@ -11,7 +11,6 @@
 #include "common/rpc/peer.h"
 #include "common/status/status_macros.h"
 #include "services/stage_worker/clients/step_conversion.h"
-#include "services/stage_worker/membership/free_memory.h"
 
 namespace baton::stage {
 namespace {
@@ -105,7 +104,7 @@ v1::WorkerMessage StageMembership::MakeRegistration() const {
   if (options_.stage_index.has_value()) registration->set_stage_index(*options_.stage_index);
   registration->set_num_ranks(static_cast<uint32_t>(options_.num_ranks));
   registration->set_memory_bytes(options_.memory_bytes > 0 ? options_.memory_bytes
-                                                           : FreeMemoryBytes());
+                                                           : backend_->memory().free_bytes);
   registration->set_backend(options_.backend);
   registration->set_status_address(options_.status_address);
   return message;

@@ -6,6 +6,14 @@
 #include "services/stage_worker/model/moe_block.h"
 
 namespace baton::stage {
+namespace {
+
+size_t DenseBytes(const TensorView& dense) {
+  return static_cast<size_t>(dense.num_elements()) * SizeOf(dense.type);
+}
+
+}  // namespace
+
 StageModel::StageModel(const DeviceContext& context, const StageShape& stage,
                        const StageWeights* weights)
     : context_(context),
@@ -28,20 +36,54 @@ void StageModel::LoadStep(const StepBatch& batch) {
 void StageModel::EmbedStep() { EmbedTokens(context_, rows_, weights_.embedding, "embed"); }
 
 void StageModel::AssembleStream(std::span<const TensorView> slices) {
-  context_.collectives->AllGatherColumns(slices,
-                                         context_.workspace->residual.Rows(0, rows_.num_tokens));
+  const Workspace& space = *context_.workspace;
+  std::vector<TensorView> read(slices.begin(), slices.end());
+  for (size_t i = 0; i < space.slices.size(); ++i) {
+    read[i] = space.slices[i].Rows(0, rows_.num_tokens);
+    context_.ops->CopyToDevice(read[i].data, slices[i].data, DenseBytes(slices[i]));
+  }
+  context_.collectives->AllGatherColumns(read, space.residual.Rows(0, rows_.num_tokens));
+}
+
+void StageModel::Rehearse(const StepBatch& batch, const KvCache& cache, bool all_layers,
+                          int64_t num_drafts) {
+  const kernels::KvPages pages = cache.Layer(0);
+  LoadStep(batch);
+  // The stream is zeros until then, so all rows choose the same experts: no step needs more for
+  // one.
+  if (all_layers && stage_.has_embedding) EmbedStep();
+  NormStream();
+  bool seen[2] = {};
+  for (size_t i = 0; i < weights_.layers.size(); ++i) {
+    bool& seen_kind = seen[weights_.layers[i].router != nullptr ? 1 : 0];
+    if (all_layers || !seen_kind) RunLayer(i, pages);
+    seen_kind = true;
+  }
+  if (stage_.has_head) ComputeOutput(batch);
+  if (stage_.has_mtp) {
+    std::vector<CountedDraw> drawn;
+    for (uint32_t i = 0; i < batch.draws.size(); ++i) drawn.push_back({i, 0});
+    mtp_.Draft(batch, drawn, num_drafts, rows_, pages);
+  }
+  context_.ops->Synchronize();
 }
 
 void StageModel::RunLayers() {
+  NormStream();
+  for (size_t i = 0; i < weights_.layers.size(); ++i) {
+    RunLayer(i, cache_->Layer(static_cast<int64_t>(i)));
+  }
+}
+
+void StageModel::NormStream() {
   const Workspace& space = *context_.workspace;
   context_.ops->RmsNorm({.x = space.residual.Rows(0, rows_.num_tokens),
                          .weight = weights_.layers.front().input_norm,
                          .epsilon = static_cast<float>(context_.config->rms_norm_epsilon),
                          .out = space.normed.Rows(0, rows_.num_tokens)});
-  for (size_t i = 0; i < weights_.layers.size(); ++i) RunLayer(i);
 }
 
-void StageModel::RunLayer(size_t index) {
+void StageModel::RunLayer(size_t index, const kernels::KvPages& pages) {
   const Workspace& space = *context_.workspace;
   const TensorView residual = space.residual.Rows(0, rows_.num_tokens);
   const TensorView summed = space.summed.Rows(0, rows_.num_tokens);
@@ -50,7 +92,7 @@ void StageModel::RunLayer(size_t index) {
   const int64_t layer_index = stage_.layer_begin + static_cast<int64_t>(index);
   const LayerWeights& layer = weights_.layers[index];
 
-  RunAttention(context_, rows_, layer, cache_->Layer(static_cast<int64_t>(index)));
+  RunAttention(context_, rows_, layer, pages);
   if (context_.tap != nullptr) {
     ShowTensor(context_, LayerName(layer_index, ".self_attn"), summed);
   }
@@ -77,13 +119,17 @@ void StageModel::RunLayer(size_t index) {
 void StageModel::WriteStream(std::span<const TensorView> slots) {
   const Workspace& space = *context_.workspace;
   const int64_t width = context_.config->hidden_size / context_.num_ranks;
+  const bool copies = !space.slices.empty();
   for (size_t i = 0; i < slots.size(); ++i) {
     const int64_t begin = (context_.first_rank + static_cast<int64_t>(i)) * width;
     context_.ops->Add({.residual = space.residual.Rows(0, rows_.num_tokens).Columns(begin, width),
                        .delta = space.summed.Rows(0, rows_.num_tokens).Columns(begin, width),
-                       .out = slots[i]});
+                       .out = copies ? space.slices[i].Rows(0, rows_.num_tokens) : slots[i]});
   }
   if (context_.tap != nullptr) FinishStream();
+  for (size_t i = 0; i < space.slices.size(); ++i) {
+    context_.ops->CopyToHost(slots[i].data, space.slices[i].data, DenseBytes(slots[i]));
+  }
   context_.ops->Synchronize();
 }
 

@@ -41,6 +41,10 @@ class StageModel final {
   // [tokens, hidden / N] in the compute type.
   void AssembleStream(std::span<const TensorView> slices);
 
+  // Before the first step: what the step's rows need of the operations, on the cache's first layer;
+  // nothing is kept. All layers, or one of each kind.
+  void Rehearse(const StepBatch& batch, const KvCache& cache, bool all_layers, int64_t num_drafts);
+
   // All layers. The last layer's output stays apart from the stream until one of the next two.
   void RunLayers();
 
@@ -55,7 +59,8 @@ class StageModel final {
                                    int64_t num_drafts);
 
  private:
-  void RunLayer(size_t index);
+  void NormStream();
+  void RunLayer(size_t index, const kernels::KvPages& pages);
   void FinishStream();
 
   const DeviceContext context_;

@@ -68,6 +68,11 @@ void CarveStream(const WorkspaceShape& shape, Carver& carver, Workspace& space) 
   for (int rank = 0; rank < shape.num_local_ranks; ++rank) {
     space.parts.push_back(carver.Tensor(DataType::kFloat32, tokens, hidden));
   }
+  if (shape.copies_slices && !(shape.stage.has_embedding && shape.stage.has_head)) {
+    for (int rank = 0; rank < shape.num_local_ranks; ++rank) {
+      space.slices.push_back(carver.Tensor(shape.compute_type, tokens, hidden / shape.num_ranks));
+    }
+  }
   space.summed = carver.Tensor(DataType::kFloat32, tokens, hidden);
   space.router_logits = carver.Tensor(DataType::kFloat32, tokens, config.num_experts);
   space.experts = carver.Array<int32_t>(tokens * config.experts_per_token);

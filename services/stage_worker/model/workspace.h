@@ -27,6 +27,8 @@ struct WorkspaceShape {
   int64_t max_step_tokens = 0;
   int64_t max_step_sequences = 0;
   int64_t max_model_len = 0;
+  // The device cannot read the memory that hidden states travel in: they are copied.
+  bool copies_slices = false;
 };
 
 // Views of buffers with room for max_step_tokens rows (T below). Ranks of a device are computed one
@@ -54,6 +56,7 @@ struct Workspace {
   std::span<int32_t> block_tables;       // [max_step_sequences * blocks of max_model_len]
   TensorView rotary_table;               // float32 [max_model_len, rope]
   TensorView head_rows;                  // C [L, hidden], L = min(T, kMaxLogitRows); last stage
+  std::vector<TensorView> slices;        // per local rank C [T, hidden / N]; if they are copied
   std::vector<TensorView> logit_shards;  // per local rank float32 [L, vocab / N]; last stage
   TensorView logits;                     // float32 [L, vocab]; last stage
 

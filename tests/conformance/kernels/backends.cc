@@ -31,7 +31,8 @@ std::unique_ptr<Backend> StagedReference(const BackendCase&) {
 }
 
 std::unique_ptr<Backend> Cuda(const BackendCase& backend) {
-  auto created = CreateCudaBackend({.plain_kernels = !backend.quantises_activations});
+  auto created = CreateCudaBackend(
+      {.plain_kernels = !backend.quantises_activations, .through_nccl = backend.through_nccl});
   return created.ok() ? StageBackend(std::move(created).value()) : nullptr;
 }
 
@@ -52,6 +53,14 @@ std::vector<BackendCase> AllBackends() {
       cases.push_back({quantises ? "cuda" : "cuda_plain", Cuda});
       cases.back().quantises_activations = quantises;
       cases.back().most_devices = MostDevices(cases.back());
+    }
+    BackendCase nccl = cases.back();
+    nccl.name = "cuda_nccl";
+    nccl.through_nccl = true;
+    // A machine without NCCL is one thing, NCCL that does not work another.
+    if (nccl.create(nccl)->CreateTeam(1, 1).status().code() !=
+        absl::StatusCode::kFailedPrecondition) {
+      cases.push_back(nccl);
     }
   }
   for (CpuVariant variant : AvailableCpuVariants()) {

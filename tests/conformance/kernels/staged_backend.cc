@@ -172,6 +172,12 @@ class StagedOps final : public Ops {
     inner_->ScoreTokens({call.In(args.logits), args.targets, args.num_top, args.results});
   }
   void Synchronize() override { inner_->Synchronize(); }
+  bool shares_host_memory() const override { return true; }
+  DeviceMemory memory() const override { return inner_->memory(); }
+  uint64_t working_bytes() const override { return inner_->working_bytes(); }
+  bool keeps_graphs() const override { return false; }
+  void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
+  void ForgetGraphs() override { inner_->ForgetGraphs(); }
 
  private:
   const std::unique_ptr<Ops> inner_;
@@ -190,6 +196,7 @@ class StagedCollectives final : public Collectives {
     StagedCall call(ops_);
     inner_->AllGatherColumns(AllIn(call, local_shards), call.Out(out));
   }
+  uint64_t working_bytes() const override { return inner_->working_bytes(); }
 
  private:
   static std::vector<TensorView> AllIn(StagedCall& call, std::span<const TensorView> views) {
@@ -217,6 +224,8 @@ class StagedBackend final : public Backend {
     }
     return team;
   }
+
+  DeviceMemory memory() const override { return inner_->memory(); }
 
  private:
   const std::unique_ptr<Backend> inner_;

@@ -77,6 +77,57 @@ TEST_P(TeamConformance, ShardedProductsAddUpToTheSameBitsOnAnyNumberOfDevices) {
   }
 }
 
+// Sums of tensors below and above the size from which devices share the work of adding up.
+TEST_P(TeamConformance, AddsAndGathersTheSameBitsWhateverTheSize) {
+  constexpr int kRanks = 8;
+  for (const int64_t rows : {1, 5, 40}) {
+    Random random(7);
+    std::vector<Tensor> partials;
+    for (int rank = 0; rank < kRanks; ++rank) {
+      partials.push_back(RandomTensor(random, DataType::kFloat32, rows, 7168));
+    }
+    Tensor sum;
+    Tensor gathered;
+    for (int devices : {1, 2, 3, 8}) {
+      if (devices > GetParam().most_devices) continue;
+      Team team = MakeTeam(kRanks, devices).value();
+      std::vector<Tensor> sums(devices);
+      std::vector<Tensor> gathers(devices);
+      std::vector<std::thread> threads;
+      for (int d = 0; d < devices; ++d) {
+        threads.emplace_back([&, d] {
+          Team::Device& device = team.devices[d];
+          std::vector<TensorView> views;
+          for (int i = 0; i < device.num_ranks; ++i) {
+            views.push_back(partials[device.first_rank + i].view);
+          }
+          sums[d] = Tensor(DataType::kFloat32, rows, 7168);
+          gathers[d] = Tensor(DataType::kFloat32, rows, kRanks * 7168);
+          device.collectives->AllReduceSum(views, sums[d].view);
+          device.collectives->AllGatherColumns(views, gathers[d].view);
+        });
+      }
+      for (std::thread& thread : threads) thread.join();
+      if (devices == 1) {
+        sum = std::move(sums[0]);
+        gathered = std::move(gathers[0]);
+        for (int64_t e = 0; e < 7168; e += 97) {
+          float expected = partials[0].view.Row<float>(rows - 1)[e];
+          for (int rank = 1; rank < kRanks; ++rank) {
+            expected += partials[rank].view.Row<float>(rows - 1)[e];
+          }
+          EXPECT_EQ(sum.view.Row<float>(rows - 1)[e], expected);
+          EXPECT_EQ(gathered.view.Row<float>(rows - 1)[5 * 7168 + e],
+                    partials[5].view.Row<float>(rows - 1)[e]);
+        }
+        continue;
+      }
+      for (const Tensor& out : sums) EXPECT_TRUE(SameBits(out.view, sum.view));
+      for (const Tensor& out : gathers) EXPECT_TRUE(SameBits(out.view, gathered.view));
+    }
+  }
+}
+
 BATON_CONFORMANCE_TESTS(TeamConformance);
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "services/stage_worker/stage_config.h"
 
 #include <cstdlib>
+#include <limits>
 
 #include "absl/flags/declare.h"
 #include "absl/flags/flag.h"
@@ -12,6 +13,7 @@ ABSL_DECLARE_FLAG(std::string, scheduler);
 ABSL_DECLARE_FLAG(std::string, backend);
 ABSL_DECLARE_FLAG(std::string, device);
 ABSL_DECLARE_FLAG(std::string, kv_cache_memory_bytes);
+ABSL_DECLARE_FLAG(double, gpu_memory_utilization);
 ABSL_DECLARE_FLAG(int, tensor_parallel_size);
 ABSL_DECLARE_FLAG(int, num_devices);
 ABSL_DECLARE_FLAG(int, stage_index);
@@ -47,6 +49,7 @@ TEST_F(ReadStageConfigFlags, FillsInWhatIsGiven) {
   absl::SetFlag(&FLAGS_num_devices, 2);
   absl::SetFlag(&FLAGS_cpu_threads, 6);
   absl::SetFlag(&FLAGS_kv_cache_memory_bytes, "2GiB");
+  absl::SetFlag(&FLAGS_gpu_memory_utilization, 0.8);
   const auto config = ReadStageConfig();
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->stage.scheduler_address, "leader:50052");
@@ -54,6 +57,7 @@ TEST_F(ReadStageConfigFlags, FillsInWhatIsGiven) {
   EXPECT_EQ(config->stage.num_devices, 2);
   EXPECT_EQ(config->num_threads_per_device, 3);
   EXPECT_EQ(config->stage.kv_cache_bytes, uint64_t{2} << 30);
+  EXPECT_EQ(config->stage.memory_utilization, 0.8);
   EXPECT_FALSE(config->stage.stage_index.has_value());
 }
 
@@ -69,6 +73,11 @@ TEST_F(ReadStageConfigFlags, NamesWhatIsWrong) {
   absl::SetFlag(&FLAGS_kv_cache_memory_bytes, "0");
   absl::SetFlag(&FLAGS_stage_index, -2);
   ExpectRefusal("--stage-index");
+  absl::SetFlag(&FLAGS_stage_index, -1);
+  for (const double share : {0.0, -0.5, 1.01, std::numeric_limits<double>::quiet_NaN()}) {
+    absl::SetFlag(&FLAGS_gpu_memory_utilization, share);
+    ExpectRefusal("--gpu-memory-utilization is ");
+  }
 }
 
 TEST_F(ReadStageConfigFlags, FindsTheSchedulerOfALeaderWorkerSet) {

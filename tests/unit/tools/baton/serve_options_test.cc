@@ -49,9 +49,9 @@ TEST(ServeOptions, TakesTheGuidesCommand) {
   EXPECT_EQ(options->num_ranks, 8);
   EXPECT_THAT(options->passed_on.at("served-model-name"), ElementsAre("ds", "r1"));
   EXPECT_THAT(options->passed_on.at("max-model-len"), ElementsAre("2000"));
+  EXPECT_THAT(options->passed_on.at("gpu-memory-utilization"), ElementsAre("0.95"));
   EXPECT_THAT(options->warnings,
               ::testing::UnorderedElementsAre(HasSubstr("--trust-remote-code is ignored"),
-                                              HasSubstr("--gpu-memory-utilization is ignored"),
                                               HasSubstr("--enforce-eager is ignored"),
                                               HasSubstr("--enable-chunked-prefill is ignored")));
 }

@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 
 #include "kernels/reference/reference_backend.h"
+#include "tests/fakes/separate_device.h"
 #include "tests/fakes/sequence_driver.h"
 #include "tests/fakes/stage_group.h"
 #include "tests/fakes/toy_model.h"
@@ -27,7 +28,7 @@ class StageExecutorTest : public testing::Test {
     fakes::StageGroupOptions options;
     options.config = config_;
     options.checkpoint = &checkpoint_;
-    options.backend = backend_.get();
+    options.backend = chosen_;
     options.num_stages = num_stages;
     options.num_ranks = num_ranks;
     options.num_devices = num_devices;
@@ -39,6 +40,23 @@ class StageExecutorTest : public testing::Test {
     EXPECT_TRUE(group.ok()) << group.status();
     return *std::move(group);
   }
+  // For the groups to come.
+  void UseSeparateDevices(const fakes::SeparateDeviceOptions& options) {
+    separate_ = fakes::SeparateDevices(backend_.get(), options);
+    chosen_ = separate_.get();
+  }
+  // Of Group's stage `index` of two, on a device of one rank of `num_ranks`.
+  WorkspaceShape StageShapeOf(int index, int num_ranks) const {
+    WorkspaceShape shape;
+    shape.config = config_;
+    shape.stage = {.has_embedding = index == 0, .has_head = index == 1};
+    shape.num_ranks = num_ranks;
+    shape.compute_type = DataType::kFloat32;
+    shape.max_step_tokens = 64;
+    shape.max_step_sequences = 8;
+    shape.max_model_len = 256;
+    return shape;
+  }
   static StepWork OneToken(uint64_t sequence_id) {
     StepWork work;
     work.new_sequences.push_back({sequence_id, {5}, 1, {}});
@@ -49,6 +67,8 @@ class StageExecutorTest : public testing::Test {
   const ModelConfig config_;
   fakes::MemoryCheckpoint checkpoint_;
   const std::unique_ptr<kernels::Backend> backend_;
+  std::unique_ptr<kernels::Backend> separate_;
+  kernels::Backend* chosen_ = backend_.get();
 };
 
 TEST_F(StageExecutorTest, RunsStepsThroughAllStages) {
@@ -187,7 +207,7 @@ TEST_F(StageExecutorTest, FailsOnlyTheSequenceWhoseLogitsAreNotFinite) {
 TEST_F(StageExecutorTest, PlansItsMemory) {
   const auto group = Group(2, 2, 2);
   StageExecutor& executor = group->executor(0);
-  const auto plan = executor.PlanMemory(64 << 20);
+  const auto plan = executor.PlanMemory({.memory_bytes = 64 << 20});
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->weight_bytes, executor.weight_bytes());
   EXPECT_GT(plan->workspace_bytes, 0u);
@@ -196,7 +216,56 @@ TEST_F(StageExecutorTest, PlansItsMemory) {
   EXPECT_LE(used, plan->memory_bytes);
   EXPECT_GT(used + plan->kv_block_bytes, plan->memory_bytes);
   EXPECT_EQ(executor.kv_bytes(), 16 * plan->kv_block_bytes);
-  EXPECT_EQ(executor.PlanMemory(1000).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(executor.PlanMemory({.memory_bytes = 1000}).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(StageExecutorTest, CountsWhatOperationsHold) {
+  const auto group = Group(2, 2, 2);
+  const auto plan = group->executor(0).PlanMemory({.memory_bytes = 64 << 20});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_GT(plan->workspace_bytes, 2 * WorkspaceBytes(StageShapeOf(0, 2)));
+}
+
+TEST_F(StageExecutorTest, DrawsTheSameAfterItsPlan) {
+  const auto rehearsed = Group(2, 2, 1);
+  for (int stage : {0, 1}) {
+    ASSERT_TRUE(rehearsed->executor(stage).PlanMemory({.memory_bytes = 64 << 20}).ok());
+  }
+  const auto plain = Group(2, 2, 1);
+  EXPECT_EQ(rehearsed->Run(OneToken(1))->tokens[0].token_id,
+            plain->Run(OneToken(1))->tokens[0].token_id);
+}
+
+TEST_F(StageExecutorTest, GivesDevicesNoMemoryOfTheHost) {
+  const auto expected = Group(2, 2, 2)->Run(OneToken(1));
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  UseSeparateDevices({});
+  const auto group = Group(2, 2, 2);
+  for (int stage : {0, 1}) ASSERT_TRUE(group->executor(stage).PlanMemory({}).ok());
+  const auto output = group->Run(OneToken(1));
+  ASSERT_TRUE(output.ok()) << output.status();
+  EXPECT_EQ(output->tokens[0].token_id, expected->tokens[0].token_id);
+}
+
+TEST_F(StageExecutorTest, PlansWithTheMemoryOfEachDevice) {
+  UseSeparateDevices({.total_bytes = 64 << 20});
+  const auto group = Group(1, 2, 2);
+  const auto plan = group->executor(0).PlanMemory({.utilization = 0.5});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->memory_bytes, uint64_t{64} << 20);
+  const uint64_t used = plan->weight_bytes + plan->workspace_bytes +
+                        plan->kv_block_bytes * static_cast<uint64_t>(plan->num_blocks);
+  EXPECT_LE(used, plan->memory_bytes);
+}
+
+TEST_F(StageExecutorTest, RefusesAPlanForMemoryThatOthersHold) {
+  UseSeparateDevices({.total_bytes = 64 << 20, .others_bytes = 32 << 20});
+  const auto group = Group(1, 2, 2);
+  const absl::Status status = group->executor(0).PlanMemory({.utilization = 0.9}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("device 0: the stage is to use"));
+  EXPECT_TRUE(group->executor(0).PlanMemory({.utilization = 0.4}).ok());
 }
 
 TEST_F(StageExecutorTest, NeedsItsWeights) {
@@ -209,7 +278,7 @@ TEST_F(StageExecutorTest, NeedsItsWeights) {
   options.max_step_sequences = 8;
   auto executor = StageExecutor::Create(options, *backend_->CreateTeam(1, 1), nullptr);
   ASSERT_TRUE(executor.ok()) << executor.status();
-  EXPECT_EQ((*executor)->PlanMemory(64 << 20).status().code(),
+  EXPECT_EQ((*executor)->PlanMemory({.memory_bytes = 64 << 20}).status().code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ((*executor)->BeginEpoch({1, 16}).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ((*executor)->Submit(OneToken(1)).code(), absl::StatusCode::kFailedPrecondition);

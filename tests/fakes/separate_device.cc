@@ -1,0 +1,257 @@
+#include "tests/fakes/separate_device.h"
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+
+#include "common/log/check.h"
+
+namespace baton::fakes {
+namespace {
+
+using kernels::DeviceBuffer;
+using kernels::Ops;
+
+// What one device has handed out.
+class OwnMemory {
+ public:
+  explicit OwnMemory(const SeparateDeviceOptions& options) : options_(options) {}
+
+  kernels::DeviceMemory Read() const {
+    const absl::MutexLock lock(&mutex_);
+    return {options_.total_bytes, FreeBytes()};
+  }
+  absl::Status Add(void* data, size_t bytes) {
+    const absl::MutexLock lock(&mutex_);
+    if (bytes > FreeBytes()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(bytes, " bytes of a device with ", FreeBytes(), " free"));
+    }
+    used_bytes_ += bytes;
+    buffers_[static_cast<std::byte*>(data)] = bytes;
+    return absl::OkStatus();
+  }
+  void Remove(void* data) {
+    const absl::MutexLock lock(&mutex_);
+    const auto found = buffers_.find(static_cast<std::byte*>(data));
+    used_bytes_ -= found->second;
+    buffers_.erase(found);
+  }
+  // Whether all `bytes` from `data` on lie in one buffer of the device.
+  bool Holds(const void* data, size_t bytes) const {
+    const absl::MutexLock lock(&mutex_);
+    const auto* begin = static_cast<const std::byte*>(data);
+    auto after = buffers_.upper_bound(const_cast<std::byte*>(begin));
+    if (after == buffers_.begin()) return false;
+    --after;
+    return begin + bytes <= after->first + after->second;
+  }
+
+ private:
+  uint64_t FreeBytes() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return options_.total_bytes - options_.others_bytes - used_bytes_;
+  }
+
+  const SeparateDeviceOptions options_;
+  mutable absl::Mutex mutex_;
+  uint64_t used_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::byte*, size_t> buffers_ ABSL_GUARDED_BY(mutex_);
+};
+
+class OwnBuffer final : public DeviceBuffer {
+ public:
+  OwnBuffer(std::unique_ptr<DeviceBuffer> inner, std::shared_ptr<OwnMemory> memory)
+      : inner_(std::move(inner)), memory_(std::move(memory)) {}
+  ~OwnBuffer() override { memory_->Remove(inner_->data()); }
+  void* data() override { return inner_->data(); }
+  size_t bytes() const override { return inner_->bytes(); }
+
+ private:
+  const std::unique_ptr<DeviceBuffer> inner_;
+  const std::shared_ptr<OwnMemory> memory_;
+};
+
+void CheckOwn(const OwnMemory& memory, const TensorView& view) {
+  if (view.empty()) return;
+  const auto elements = static_cast<size_t>((view.rows - 1) * view.row_stride + view.columns);
+  BATON_CHECK(memory.Holds(view.data, elements * SizeOf(view.type)))
+      << "a tensor of " << view.rows << " x " << view.columns << " is not in the device's memory";
+}
+
+template <typename T>
+void CheckOwn(const OwnMemory& memory, std::span<T> values) {
+  if (values.empty()) return;
+  BATON_CHECK(memory.Holds(values.data(), values.size_bytes()))
+      << "an array of " << values.size() << " is not in the device's memory";
+}
+
+void CheckOwn(const OwnMemory& memory, const kernels::StepLayout& layout) {
+  CheckOwn(memory, layout.positions);
+  CheckOwn(memory, layout.sequence_rows);
+  CheckOwn(memory, layout.block_tables);
+}
+
+class SeparateOps final : public Ops {
+ public:
+  SeparateOps(std::unique_ptr<Ops> inner, std::shared_ptr<OwnMemory> memory)
+      : inner_(std::move(inner)), memory_(std::move(memory)) {}
+
+  absl::StatusOr<std::unique_ptr<DeviceBuffer>> Allocate(size_t bytes) override {
+    absl::StatusOr<std::unique_ptr<DeviceBuffer>> buffer = inner_->Allocate(bytes);
+    if (!buffer.ok()) return buffer;
+    if (absl::Status added = memory_->Add((*buffer)->data(), bytes); !added.ok()) return added;
+    return std::make_unique<OwnBuffer>(*std::move(buffer), memory_);
+  }
+  void CopyToDevice(void* device, const void* host, size_t bytes) override {
+    CheckCopy(device, host, bytes);
+    inner_->CopyToDevice(device, host, bytes);
+  }
+  void CopyToHost(void* host, const void* device, size_t bytes) override {
+    CheckCopy(device, host, bytes);
+    inner_->CopyToHost(host, device, bytes);
+  }
+  std::unique_ptr<kernels::PackedWeight> Pack(const kernels::WeightMatrix& weight,
+                                              DataType compute_type) override {
+    return inner_->Pack(weight, compute_type);
+  }
+  void Linear(const kernels::LinearArgs& args) override {
+    Check(args.x, args.out);
+    inner_->Linear(args);
+  }
+  void HeadwiseLinear(const kernels::HeadwiseLinearArgs& args) override {
+    Check(args.x, args.out);
+    inner_->HeadwiseLinear(args);
+  }
+  void RmsNorm(const kernels::RmsNormArgs& args) override {
+    Check(args.x, args.weight, args.out);
+    inner_->RmsNorm(args);
+  }
+  void AddRmsNorm(const kernels::AddRmsNormArgs& args) override {
+    Check(args.residual, args.delta, args.weight, args.out);
+    inner_->AddRmsNorm(args);
+  }
+  void Add(const kernels::AddArgs& args) override {
+    Check(args.residual, args.delta, args.out);
+    inner_->Add(args);
+  }
+  void Embed(const kernels::EmbedArgs& args) override {
+    Check(args.token_ids, args.table, args.out);
+    inner_->Embed(args);
+  }
+  void Rope(const kernels::RopeArgs& args) override {
+    Check(args.x, args.positions, args.table);
+    inner_->Rope(args);
+  }
+  void KvWrite(const kernels::KvWriteArgs& args) override {
+    Check(args.latent, args.rope_key, args.layout, args.cache.pages);
+    inner_->KvWrite(args);
+  }
+  void MlaAttention(const kernels::MlaAttentionArgs& args) override {
+    Check(args.q_latent, args.q_rope, args.layout, args.cache.pages, args.out);
+    inner_->MlaAttention(args);
+  }
+  void SelectExperts(const kernels::SelectExpertsArgs& args) override {
+    Check(args.logits, args.bias, args.experts, args.weights);
+    inner_->SelectExperts(args);
+  }
+  void FeedForward(const kernels::FeedForwardArgs& args) override {
+    Check(args.x, args.out);
+    inner_->FeedForward(args);
+  }
+  void Experts(const kernels::ExpertsArgs& args) override {
+    Check(args.x, args.experts, args.slot_weights, args.out);
+    inner_->Experts(args);
+  }
+  void Sample(const kernels::SampleArgs& args) override {
+    Check(args.logits);
+    inner_->Sample(args);
+  }
+  void ScoreTokens(const kernels::ScoreTokensArgs& args) override {
+    Check(args.logits);
+    inner_->ScoreTokens(args);
+  }
+  void Synchronize() override { inner_->Synchronize(); }
+  bool shares_host_memory() const override { return false; }
+  kernels::DeviceMemory memory() const override { return memory_->Read(); }
+  uint64_t working_bytes() const override { return inner_->working_bytes(); }
+  bool keeps_graphs() const override { return false; }
+  void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
+  void ForgetGraphs() override {}
+
+ private:
+  template <typename... Values>
+  void Check(const Values&... values) const {
+    (CheckOwn(*memory_, values), ...);
+  }
+  void CheckCopy(const void* device, const void* host, size_t bytes) const {
+    if (bytes == 0) return;
+    BATON_CHECK(memory_->Holds(device, bytes))
+        << "a copy to or from memory that is not the device's";
+    BATON_CHECK(!memory_->Holds(host, 1)) << "a copy within the device";
+  }
+
+  const std::unique_ptr<Ops> inner_;
+  const std::shared_ptr<OwnMemory> memory_;
+};
+
+class SeparateCollectives final : public kernels::Collectives {
+ public:
+  SeparateCollectives(std::unique_ptr<kernels::Collectives> inner,
+                      std::shared_ptr<OwnMemory> memory)
+      : inner_(std::move(inner)), memory_(std::move(memory)) {}
+
+  void AllReduceSum(std::span<const TensorView> local_partials, TensorView out) override {
+    for (const TensorView& view : local_partials) CheckOwn(*memory_, view);
+    CheckOwn(*memory_, out);
+    inner_->AllReduceSum(local_partials, out);
+  }
+  void AllGatherColumns(std::span<const TensorView> local_shards, TensorView out) override {
+    for (const TensorView& view : local_shards) CheckOwn(*memory_, view);
+    CheckOwn(*memory_, out);
+    inner_->AllGatherColumns(local_shards, out);
+  }
+  uint64_t working_bytes() const override { return inner_->working_bytes(); }
+
+ private:
+  const std::unique_ptr<kernels::Collectives> inner_;
+  const std::shared_ptr<OwnMemory> memory_;
+};
+
+class SeparateBackend final : public kernels::Backend {
+ public:
+  SeparateBackend(kernels::Backend* inner, const SeparateDeviceOptions& options)
+      : inner_(inner), options_(options) {}
+
+  absl::StatusOr<kernels::Team> CreateTeam(int num_ranks, int num_devices) override {
+    absl::StatusOr<kernels::Team> team = inner_->CreateTeam(num_ranks, num_devices);
+    if (!team.ok()) return team;
+    for (kernels::Team::Device& device : team->devices) {
+      const auto memory = std::make_shared<OwnMemory>(options_);
+      device.ops = std::make_unique<SeparateOps>(std::move(device.ops), memory);
+      device.collectives =
+          std::make_unique<SeparateCollectives>(std::move(device.collectives), memory);
+    }
+    return team;
+  }
+  kernels::DeviceMemory memory() const override {
+    return {options_.total_bytes, options_.total_bytes - options_.others_bytes};
+  }
+
+ private:
+  kernels::Backend* const inner_;
+  const SeparateDeviceOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<kernels::Backend> SeparateDevices(kernels::Backend* inner,
+                                                  const SeparateDeviceOptions& options) {
+  return std::make_unique<SeparateBackend>(inner, options);
+}
+
+}  // namespace baton::fakes

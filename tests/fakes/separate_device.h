@@ -1,0 +1,22 @@
+// A backend like a GPU's on the host: devices whose memory is their own, of a given size.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/api/ops.h"
+
+namespace baton::fakes {
+
+struct SeparateDeviceOptions {
+  uint64_t total_bytes = uint64_t{1} << 40;
+  uint64_t others_bytes = 0;  // of it, that somebody else holds
+};
+
+// Devices compute as `inner`'s, which must be on the host and outlive what is made. They end the
+// process if an operation, or the device's end of a copy, names memory that they did not allocate,
+// or the host's end memory that they did. Allocate refuses what is not free.
+std::unique_ptr<kernels::Backend> SeparateDevices(kernels::Backend* inner,
+                                                  const SeparateDeviceOptions& options);
+
+}  // namespace baton::fakes

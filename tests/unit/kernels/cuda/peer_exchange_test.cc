@@ -1,0 +1,177 @@
+#include "kernels/cuda/plan/peer_exchange.h"
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace baton::kernels::cuda {
+namespace {
+
+// One thread stands for all threads of a block; it runs the blocks of its device one by one, which
+// the protocol allows: they wait for blocks of their own number alone.
+struct HostLane {
+  static int index() { return 0; }
+  static int count() { return 1; }
+  static void SyncBlock() {}
+  static void TellPeer(uint32_t* flag, uint32_t ticket) {
+    std::atomic_ref<uint32_t>(*flag).store(ticket, std::memory_order_release);
+  }
+  static void AwaitPeer(uint32_t* flag, uint32_t ticket) {
+    const std::atomic_ref<uint32_t> word(*flag);
+    while (static_cast<int32_t>(word.load(std::memory_order_acquire) - ticket) < 0) {
+      std::this_thread::yield();
+    }
+  }
+};
+
+// A team whose devices are threads.
+class HostTeam {
+ public:
+  explicit HostTeam(const std::vector<int>& ranks_of_devices, uint32_t first_ticket = 0) {
+    ExchangeView view;
+    view.num_devices = static_cast<int>(ranks_of_devices.size());
+    for (int d = 0; d < view.num_devices; ++d) {
+      view.first_rank[d] = view.num_ranks = d == 0 ? 0 : view.num_ranks;
+      view.num_ranks += ranks_of_devices[d];
+    }
+    view.first_rank[view.num_devices] = view.num_ranks;
+    for (int d = 0; d < view.num_devices; ++d) {
+      const int ranks = view.local_ranks(d);
+      memory_.push_back(std::make_unique<uint32_t[]>(ExchangeBytes(ranks) / sizeof(uint32_t)));
+      view.parts[d] = reinterpret_cast<float*>(memory_[d].get());
+      view.sums[d] = view.parts[d] + 2 * ranks * kExchangeFloats;
+      view.flags[d] = memory_[d].get() + ExchangeFlagsOffset(ranks) / sizeof(uint32_t);
+      uint32_t* words = view.flags[d];
+      for (int i = 0; i < kExchangeBlocks * (kMostDevices + 1); ++i) words[i] = first_ticket;
+    }
+    for (int d = 0; d < view.num_devices; ++d) {
+      view.me = d;
+      view.tickets = view.flags[d] + kExchangeBlocks * kMostDevices;
+      views_.push_back(view);
+    }
+  }
+
+  int num_ranks() const { return views_[0].num_ranks; }
+
+  // One call of body(view, block) on all devices at once.
+  template <typename Body>
+  void Run(const Body& body) const {
+    std::vector<std::thread> threads;
+    for (const ExchangeView& view : views_) {
+      threads.emplace_back([&body, &view] {
+        for (int block = 0; block < kExchangeBlocks; ++block) body(view, block);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+
+ private:
+  std::vector<std::unique_ptr<uint32_t[]>> memory_;
+  std::vector<ExchangeView> views_;
+};
+
+// Parts whose sum depends on its order.
+std::vector<std::vector<float>> PartsOf(int num_ranks, int64_t count, int call) {
+  std::vector<std::vector<float>> parts(num_ranks);
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    for (int64_t e = 0; e < count; ++e) {
+      const auto mixed = static_cast<uint32_t>(e * 2654435761u + rank * 40503u + call * 977u);
+      parts[rank].push_back(static_cast<float>(mixed % 8191) / 7.0f - 500.0f);
+    }
+  }
+  return parts;
+}
+
+LocalParts<float> LocalOf(const ExchangeView& view, const std::vector<std::vector<float>>& parts,
+                          int64_t columns) {
+  LocalParts<float> local;
+  for (int i = 0; i < view.local_ranks(view.me); ++i) {
+    local.rank[i] = {parts[view.first_rank[view.me] + i].data(), columns, columns};
+  }
+  return local;
+}
+
+// Calls of several sizes one after the other, in the order given; every device's result.
+void ExpectSums(const HostTeam& team, const std::vector<int64_t>& counts,
+                const std::vector<bool>& two_shots) {
+  constexpr int64_t kColumns = 12;
+  for (size_t call = 0; call < counts.size(); ++call) {
+    const int64_t count = counts[call];
+    const auto parts = PartsOf(team.num_ranks(), count, static_cast<int>(call));
+    std::vector<std::vector<float>> outs(kMostDevices, std::vector<float>(count));
+    team.Run([&](const ExchangeView& view, int block) {
+      SumPartsBody(HostLane(), view, LocalOf(view, parts, kColumns),
+                   PartRows<float>{outs[view.me].data(), kColumns, kColumns}, 0, count, block,
+                   two_shots[call % two_shots.size()]);
+    });
+    std::vector<float> expected = parts[0];
+    for (int rank = 1; rank < team.num_ranks(); ++rank) {
+      for (int64_t e = 0; e < count; ++e) expected[e] += parts[rank][e];
+    }
+    team.Run([&](const ExchangeView& view, int block) {
+      if (block == 0) EXPECT_EQ(outs[view.me], expected) << "device " << view.me;
+    });
+  }
+}
+
+TEST(PeerExchange, AddsInRankOrderInOneShot) {
+  ExpectSums(HostTeam({1, 1, 1, 1}), {1200, 12, 60, 1200, 2400}, {false});
+  ExpectSums(HostTeam({3, 2, 2, 1}), {1200, 12, 1200}, {false});
+}
+
+TEST(PeerExchange, AddsInTheSameOrderInTwoShots) {
+  ExpectSums(HostTeam({1, 1, 1, 1}), {1200, 12, 60, 1200, 2400}, {true});
+  ExpectSums(HostTeam({3, 2, 2, 1}), {1200, 12, 1200}, {true});
+}
+
+TEST(PeerExchange, MixesBothWays) {
+  ExpectSums(HostTeam({1, 2, 1}), std::vector<int64_t>(40, 360), {true, false, false, true, true});
+}
+
+TEST(PeerExchange, CountsOverTheEndOfItsTickets) {
+  ExpectSums(HostTeam({1, 1}, 0xfffffffau), std::vector<int64_t>(12, 240), {false, true});
+}
+
+TEST(PeerExchange, GathersColumnsOfUnevenDevices) {
+  const HostTeam team({2, 1, 2});
+  constexpr int64_t kColumns = 5;
+  constexpr int64_t kRows = 40;
+  const auto parts = PartsOf(5, kRows * kColumns, 0);
+  std::vector<std::vector<float>> outs(3, std::vector<float>(kRows * 5 * kColumns));
+  for (int call = 0; call < 3; ++call) {
+    team.Run([&](const ExchangeView& view, int block) {
+      GatherPartsBody(HostLane(), view, LocalOf(view, parts, kColumns), outs[view.me].data(),
+                      5 * kColumns, kColumns, 0, kRows * kColumns, block);
+    });
+  }
+  for (const std::vector<float>& out : outs) {
+    for (int64_t row = 0; row < kRows; ++row) {
+      for (int64_t column = 0; column < 5 * kColumns; ++column) {
+        ASSERT_EQ(out[row * 5 * kColumns + column],
+                  parts[column / kColumns][row * kColumns + column % kColumns]);
+      }
+    }
+  }
+}
+
+TEST(PeerExchange, CutsEveryElementOnce) {
+  for (const int64_t count : {0, 1, 63, 64, 65, 1000}) {
+    int64_t next = 7;
+    for (int block = 0; block < kExchangeBlocks; ++block) {
+      const ElementRange range = ElementRange{7, 7 + count}.Cut(block, kExchangeBlocks);
+      for (int device = 0; device < 3; ++device) {
+        const ElementRange share = range.Cut(device, 3);
+        if (share.begin == share.end) continue;
+        EXPECT_EQ(share.begin, next);
+        next = share.end;
+      }
+    }
+    EXPECT_EQ(next, 7 + count);
+  }
+}
+
+}  // namespace
+}  // namespace baton::kernels::cuda
