@@ -100,6 +100,14 @@ class TimedOps final : public Ops {
     Time("score tokens", 0, 0, [&] { ops_->ScoreTokens(args); });
   }
   void Synchronize() override { ops_->Synchronize(); }
+  bool shares_host_memory() const override { return ops_->shares_host_memory(); }
+  kernels::DeviceMemory memory() const override { return ops_->memory(); }
+  uint64_t working_bytes() const override { return ops_->working_bytes(); }
+  bool keeps_graphs() const override { return ops_->keeps_graphs(); }
+  void RunGraph(uint64_t key, absl::FunctionRef<void()> work) override {
+    ops_->RunGraph(key, work);
+  }
+  void ForgetGraphs() override { ops_->ForgetGraphs(); }
 
  private:
   static double BytesOf(const FeedForwardWeights& weights) {
@@ -137,6 +145,8 @@ class TimedBackend final : public kernels::Backend {
     }
     return team;
   }
+
+  kernels::DeviceMemory memory() const override { return backend_->memory(); }
 
  private:
   kernels::Backend* const backend_;

@@ -57,6 +57,11 @@ class ModelInvariance : public testing::TestWithParam<Cell> {
  protected:
   explicit ModelInvariance() : backend_(MakeBackend(GetParam().backend)) {}
 
+  // Numbers of devices that any machine with the backend has.
+  static std::vector<int> Possible(std::vector<int> counts) {
+    if (IsCuda(GetParam().backend)) counts = {1};
+    return counts;
+  }
   fakes::SequenceDriver& Start(const Cell& cell) {
     driver_.reset();
     group_ = MakeGroup(cell, backend_.get());
@@ -120,7 +125,7 @@ TEST_P(ModelInvariance, DoesNotDependOnStages) {
 TEST_P(ModelInvariance, DoesNotDependOnStepsOrderedAhead) {
   const std::vector<uint32_t> one = RunAlone(GetParam(), kWhole);
   for (int num_stages : {1, 2, 3}) {
-    for (int num_devices : {1, 2}) {
+    for (int num_devices : Possible({1, 2})) {
       Cell cell = GetParam();
       cell.num_stages = num_stages;
       cell.num_devices = num_devices;
@@ -136,7 +141,7 @@ TEST_P(ModelInvariance, DoesNotDependOnStepsOrderedAhead) {
 
 TEST_P(ModelInvariance, DoesNotDependOnDevices) {
   const std::vector<uint32_t> one = RunAlone(GetParam(), kWhole);
-  for (int num_devices : {2, GetParam().num_ranks}) {
+  for (int num_devices : Possible({2, GetParam().num_ranks})) {
     Cell cell = GetParam();
     cell.num_stages = 2;
     cell.num_devices = num_devices;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "common/log/check.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/cpu_variant.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/reference/reference_backend.h"
 
 namespace baton::conformance {
@@ -57,10 +59,16 @@ const TinyModel& TinyModelOf(const std::string& form) {
   return found != models.end() ? found->second : models.emplace(form, LoadForm(form)).first->second;
 }
 
-std::string TinyModelFolder() { return std::string(BATON_SOURCE_DIR) + "/tests/data/tiny-r1"; }
+std::string TinyModelFolder() {
+  const char* given = std::getenv("BATON_TINY_MODEL");
+  return given != nullptr ? given : std::string(BATON_SOURCE_DIR) + "/tests/data/tiny-r1";
+}
+
+bool IsCuda(const std::string& backend) { return backend == "cuda" || backend == "cuda_plain"; }
 
 std::vector<std::string> BackendNames() {
   std::vector<std::string> names = {"reference"};
+  if (kernels::CreateCudaBackend().ok()) names.insert(names.end(), {"cuda_plain", "cuda"});
   for (const kernels::CpuVariant variant : kernels::AvailableCpuVariants()) {
     names.push_back(absl::StrCat(kCpuPrefix, kernels::Name(variant)));
   }
@@ -74,6 +82,11 @@ bool IsSlow(const std::string& backend) {
 
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name) {
   if (name == "reference") return kernels::CreateReferenceBackend();
+  if (IsCuda(name)) {
+    auto backend = kernels::CreateCudaBackend({.plain_kernels = name == "cuda_plain"});
+    BATON_CHECK_OK(backend.status());
+    return *std::move(backend);
+  }
   const auto variant = kernels::ParseCpuVariant(absl::StripPrefix(name, kCpuPrefix));
   BATON_CHECK_OK(variant.status());
   auto backend = kernels::CreateCpuBackend({.num_threads_per_device = 2, .variant = *variant});

@@ -29,10 +29,13 @@ struct TinyModel {
 // "fp8" or "bf16"; read once.
 const TinyModel& TinyModelOf(const std::string& form);
 
+// tests/data/tiny-r1 of the source tree, or what BATON_TINY_MODEL says.
 std::string TinyModelFolder();
 
-// "reference" and "cpu_" with each variant that this machine can run, the best one last.
+// "reference"; "cuda_plain", and "cuda" with Hopper's kernels, where the machine has a GPU; "cpu_"
+// with each variant that it can run, the best one last.
 std::vector<std::string> BackendNames();
+bool IsCuda(const std::string& backend);
 // Whether it is one for reading or for any machine, not for speed: tests give it a share of the
 // oracle.
 bool IsSlow(const std::string& backend);
