@@ -41,7 +41,7 @@ struct DeviceMemory {
 // All operations of one device, in the order called. What each does stands in its header.
 // Threads: one caller at a time, the device's thread; a CPU backend may spread a call over a pool
 // of its own. Shapes that disagree are a bug of the caller and end the process; what the world can
-// do wrong has been checked before.
+// do wrong has been checked before. Buffers and weights that it gives out must go before it does.
 class Ops {
  public:
   virtual ~Ops() = default;

@@ -77,6 +77,11 @@ class CudaCollectives final : public Collectives {
   CudaCollectives(int device, cudaStream_t stream, const ExchangeView& view,
                   std::shared_ptr<ExchangeMemory> memory)
       : device_(device), stream_(stream), view_(view), memory_(std::move(memory)) {}
+  // What is queued reads and writes the exchange memory, which goes with the last end.
+  ~CudaCollectives() override {
+    cudaSetDevice(device_);
+    cudaStreamSynchronize(stream_);
+  }
 
   void AllReduceSum(std::span<const TensorView> local_partials, TensorView out) override {
     CheckCuda(cudaSetDevice(device_), "choosing the device");
@@ -172,7 +177,7 @@ absl::StatusOr<std::unique_ptr<CudaBuffer>> AllocateExchange(const TeamDevice& d
   const int ranks = view.local_ranks(static_cast<int>(index));
   CheckCuda(cudaSetDevice(device.device), "choosing the device");
   absl::StatusOr<std::unique_ptr<CudaBuffer>> memory =
-      CudaBuffer::Create(static_cast<size_t>(ExchangeBytes(ranks)), device.stream);
+      CudaBuffer::CreateForPeers(static_cast<size_t>(ExchangeBytes(ranks)), device.stream);
   if (!memory.ok()) return memory;
   // Peers may write flags as soon as the team stands.
   CheckCuda(cudaStreamSynchronize(device.stream), "zeroing exchange memory");

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/log/check.h"
+#include "common/status/status_macros.h"
 #include "common/tensor/aligned_buffer.h"
 #include "kernels/cuda/bf16_linear.h"
 #include "kernels/cuda/cuda_stream.h"
@@ -32,34 +33,33 @@ GatedImage ImagesOf(const FeedForwardWeights& weights) {
 
 }  // namespace
 
-CudaOps::CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, cudaStream_t stream)
-    : device_(device),
+CudaOps::CudaOps(int device, const DeviceTraits& traits, bool plain_kernels,
+                 std::unique_ptr<DeviceStream> stream)
+    : own_stream_(std::move(stream)),
+      device_(device),
       num_multiprocessors_(traits.num_multiprocessors),
       plain_(plain_kernels || !traits.is_hopper),
-      stream_(stream),
-      weights_(stream),
-      scratch_(stream),
-      graphs_(stream) {}
+      stream_(own_stream_->get()),
+      weights_(stream_),
+      scratch_(stream_),
+      graphs_(stream_) {}
 
 absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, bool plain_kernels) {
   absl::StatusOr<DeviceTraits> traits = ProbeDevice(device);
   if (!traits.ok()) return traits.status();
-  cudaStream_t stream = nullptr;
-  absl::Status status = ToStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking),
-                                 absl::StrCat("stream of CUDA device ", device));
-  if (!status.ok()) return status;
-  std::unique_ptr<CudaOps> ops(new CudaOps(device, *traits, plain_kernels, stream));
-  absl::StatusOr<std::unique_ptr<PinnedRing>> ring = PinnedRing::Create(stream);
-  if (!ring.ok()) return ring.status();
-  ops->ring_ = *std::move(ring);
+  RETURN_IF_ERROR(PreparePool(device));
+  absl::StatusOr<std::unique_ptr<DeviceStream>> stream = DeviceStream::Create();
+  if (!stream.ok()) {
+    return Annotate(stream.status(), absl::StrCat("CUDA device ", device));
+  }
+  std::unique_ptr<CudaOps> ops(new CudaOps(device, *traits, plain_kernels, *std::move(stream)));
+  ASSIGN_OR_RETURN(ops->ring_, PinnedRing::Create(ops->stream_));
   return ops;
 }
 
 CudaOps::~CudaOps() {
   cudaSetDevice(device_);
   graphs_.Forget();
-  ring_.reset();
-  cudaStreamDestroy(stream_);
 }
 
 void CudaOps::UseDevice() const { CheckCuda(cudaSetDevice(device_), "choosing the device"); }

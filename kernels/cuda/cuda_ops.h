@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernels/api/ops.h"
+#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_probe.h"
 #include "kernels/cuda/step_graphs.h"
@@ -51,10 +52,12 @@ class CudaOps final : public Ops {
   void ForgetGraphs() override { graphs_.Forget(); }
 
  private:
-  CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, cudaStream_t stream);
+  CudaOps(int device, const DeviceTraits& traits, bool plain_kernels,
+          std::unique_ptr<DeviceStream> stream);
   // The caller's thread may have served another device.
   void UseDevice() const;
 
+  const std::unique_ptr<DeviceStream> own_stream_;  // first: memory goes before it
   const int device_;
   const int num_multiprocessors_;
   const bool plain_;

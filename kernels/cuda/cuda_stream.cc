@@ -26,4 +26,11 @@ absl::Status ToStatus(cudaError_t error, absl::string_view what) {
 
 void CheckCuda(cudaError_t error, absl::string_view what) { BATON_CHECK_OK(ToStatus(error, what)); }
 
+absl::StatusOr<std::unique_ptr<DeviceStream>> DeviceStream::Create() {
+  cudaStream_t stream = nullptr;
+  absl::Status made = ToStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
+  if (!made.ok()) return made;
+  return std::unique_ptr<DeviceStream>(new DeviceStream(stream));
+}
+
 }  // namespace baton::kernels::cuda

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cuda_runtime_api.h>
+#include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
 namespace baton::kernels::cuda {
@@ -15,5 +17,21 @@ absl::Status ToStatus(cudaError_t error, absl::string_view what);
 // Ends the process if a launch or a copy failed: shapes were checked before, and a device whose
 // kernels fail holds no state that could be saved.
 void CheckCuda(cudaError_t error, absl::string_view what);
+
+// A stream of its own on the device that is current when it is made.
+class DeviceStream final {
+ public:
+  static absl::StatusOr<std::unique_ptr<DeviceStream>> Create();
+  ~DeviceStream() { cudaStreamDestroy(stream_); }
+  DeviceStream(const DeviceStream&) = delete;
+  DeviceStream& operator=(const DeviceStream&) = delete;
+
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  explicit DeviceStream(cudaStream_t stream) : stream_(stream) {}
+
+  const cudaStream_t stream_;
+};
 
 }  // namespace baton::kernels::cuda

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,35 @@
 #include "kernels/cuda/cuda_stream.h"
 
 namespace baton::kernels::cuda {
+namespace {
+
+// Bytes that the device's pool holds and nobody uses.
+size_t SpareOfPool(int device) {
+  cudaMemPool_t pool = nullptr;
+  uint64_t reserved = 0;
+  uint64_t used = 0;
+  if (cudaDeviceGetDefaultMemPool(&pool, device) != cudaSuccess ||
+      cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved) != cudaSuccess ||
+      cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used) != cudaSuccess) {
+    cudaGetLastError();  // no later launch is to blame
+    return 0;
+  }
+  return reserved - std::min(reserved, used);
+}
+
+cudaError_t TakeFromPool(void** data, size_t bytes, int device, cudaStream_t stream) {
+  cudaError_t error = cudaMallocAsync(data, bytes, stream);
+  if (error != cudaErrorMemoryAllocation) return error;
+  cudaGetLastError();
+  // What the pool has to spare may lie in pieces that are too small.
+  cudaMemPool_t pool = nullptr;
+  error = cudaStreamSynchronize(stream);
+  if (error == cudaSuccess) error = cudaDeviceGetDefaultMemPool(&pool, device);
+  if (error == cudaSuccess) error = cudaMemPoolTrimTo(pool, 0);
+  return error == cudaSuccess ? cudaMallocAsync(data, bytes, stream) : error;
+}
+
+}  // namespace
 
 DeviceMemory MemoryOf(int device) {
   size_t free_bytes = 0;
@@ -19,30 +49,65 @@ DeviceMemory MemoryOf(int device) {
     cudaGetLastError();  // no later launch is to blame
     return {};
   }
-  return {total_bytes, free_bytes};
+  return {total_bytes, free_bytes + SpareOfPool(device)};
+}
+
+absl::Status PreparePool(int device) {
+  int has_pools = 0;
+  cudaMemPool_t pool = nullptr;
+  cudaError_t error = cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, device);
+  if (error == cudaSuccess && has_pools == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("CUDA device ", device, " has no memory pools: its driver shares it out"));
+  }
+  if (error == cudaSuccess) error = cudaDeviceGetDefaultMemPool(&pool, device);
+  // The default is to give memory back to the driver at the next wait, in the middle of a step.
+  uint64_t kept_bytes = std::numeric_limits<uint64_t>::max();
+  if (error == cudaSuccess) {
+    error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept_bytes);
+  }
+  return ToStatus(error, absl::StrCat("memory pool of CUDA device ", device));
 }
 
 absl::StatusOr<std::unique_ptr<CudaBuffer>> CudaBuffer::Create(size_t bytes, cudaStream_t stream) {
+  return Make(bytes, stream, /*pooled=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<CudaBuffer>> CudaBuffer::CreateForPeers(size_t bytes,
+                                                                       cudaStream_t stream) {
+  return Make(bytes, stream, /*pooled=*/false);
+}
+
+absl::StatusOr<std::unique_ptr<CudaBuffer>> CudaBuffer::Make(size_t bytes, cudaStream_t stream,
+                                                             bool pooled) {
   int device = -1;
   size_t free_bytes = 0;
   size_t total_bytes = 0;
   cudaGetDevice(&device);
   void* data = nullptr;
-  const cudaError_t error = cudaMalloc(&data, std::max<size_t>(bytes, 1));
+  const size_t wanted = std::max<size_t>(bytes, 1);
+  const cudaError_t error =
+      pooled ? TakeFromPool(&data, wanted, device, stream) : cudaMalloc(&data, wanted);
   if (error != cudaSuccess) {
     cudaGetLastError();  // it is reported here, not by the next launch
     cudaMemGetInfo(&free_bytes, &total_bytes);
     return ToStatus(error, absl::StrCat(bytes, " bytes on CUDA device ", device, ", which has ",
                                         free_bytes, " of ", total_bytes, " free"));
   }
-  std::unique_ptr<CudaBuffer> buffer(new CudaBuffer(data, bytes));
+  std::unique_ptr<CudaBuffer> buffer(new CudaBuffer(data, bytes, stream, pooled));
   const absl::Status zeroed =
       ToStatus(cudaMemsetAsync(data, 0, bytes, stream), "zeroing device memory");
   if (!zeroed.ok()) return zeroed;
   return buffer;
 }
 
-CudaBuffer::~CudaBuffer() { cudaFree(data_); }
+CudaBuffer::~CudaBuffer() {
+  if (pooled_) {
+    cudaFreeAsync(data_, stream_);
+  } else {
+    cudaFree(data_);
+  }
+}
 
 absl::StatusOr<DeviceArena::Piece> DeviceArena::Take(size_t bytes) {
   const size_t rounded = (bytes + 255) / 256 * 256;

@@ -12,14 +12,25 @@
 
 namespace baton::kernels::cuda {
 
-// Of CUDA device `device`, as the driver says now; zeros if it says nothing.
+// Of CUDA device `device`, as the driver says now, what its pool has to spare counted as free;
+// zeros if it says nothing.
 DeviceMemory MemoryOf(int device);
+
+// Before the first buffer on `device`: its pool keeps what is given back to it. FailedPrecondition
+// if the device has no pools.
+absl::Status PreparePool(int device);
 
 class CudaBuffer final : public DeviceBuffer {
  public:
-  // On the current device, zeroed in the order of `stream`. ResourceExhausted naming device and
-  // bytes if it refuses.
+  // Of the current device's pool, which must have been prepared; zeroed. Taken and given back in
+  // the order of `stream`, which must outlive it: neither waits for a device, so it may happen
+  // while other devices' kernels wait for what this one has yet to launch. ResourceExhausted naming
+  // device and bytes if it refuses.
   static absl::StatusOr<std::unique_ptr<CudaBuffer>> Create(size_t bytes, cudaStream_t stream);
+  // The same, but other devices may read it. Both ends wait for all devices: only for what stands
+  // before a team's first operation and goes after its last.
+  static absl::StatusOr<std::unique_ptr<CudaBuffer>> CreateForPeers(size_t bytes,
+                                                                    cudaStream_t stream);
   ~CudaBuffer() override;
   CudaBuffer(const CudaBuffer&) = delete;
   CudaBuffer& operator=(const CudaBuffer&) = delete;
@@ -28,13 +39,18 @@ class CudaBuffer final : public DeviceBuffer {
   size_t bytes() const override { return bytes_; }
 
  private:
-  CudaBuffer(void* data, size_t bytes) : data_(data), bytes_(bytes) {}
+  CudaBuffer(void* data, size_t bytes, cudaStream_t stream, bool pooled)
+      : data_(data), bytes_(bytes), stream_(stream), pooled_(pooled) {}
+  static absl::StatusOr<std::unique_ptr<CudaBuffer>> Make(size_t bytes, cudaStream_t stream,
+                                                          bool pooled);
 
-  void* data_;
-  size_t bytes_;
+  void* const data_;
+  const size_t bytes_;
+  const cudaStream_t stream_;
+  const bool pooled_;
 };
 
-// Memory for weights: many of a few MiB each, for which cudaMalloc would round up to its own pages.
+// Memory for weights: many of a few MiB each, which the driver would round up to its own pages.
 class DeviceArena final {
  public:
   // A piece of a chunk, which lives as long as any of its pieces.
@@ -62,8 +78,8 @@ class DeviceArena final {
   size_t spare_bytes_ = 0;
 };
 
-// Working memory of operations: cut anew by each, grown to the largest need. Growing waits for the
-// device; once every shape has been seen, nothing is allocated any more.
+// Working memory of operations: cut anew by each, grown to the largest need; once every shape has
+// been seen, nothing is allocated any more.
 class DeviceScratch final {
  public:
   explicit DeviceScratch(cudaStream_t stream) : stream_(stream) {}

@@ -220,8 +220,8 @@ absl::Status AllocateEnd(NcclEnd& end) {
   RETURN_IF_ERROR(ToStatus(cudaSetDevice(end.device), "choosing the device"));
   const auto allocate = [&end](int64_t rows, int64_t row_floats,
                                std::unique_ptr<CudaBuffer>* buffer) {
-    absl::StatusOr<std::unique_ptr<CudaBuffer>> made =
-        CudaBuffer::Create(static_cast<size_t>(rows * row_floats) * sizeof(float), end.stream);
+    absl::StatusOr<std::unique_ptr<CudaBuffer>> made = CudaBuffer::CreateForPeers(
+        static_cast<size_t>(rows * row_floats) * sizeof(float), end.stream);
     if (made.ok()) *buffer = *std::move(made);
     return made.status();
   };
