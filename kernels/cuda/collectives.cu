@@ -16,49 +16,62 @@ namespace {
 
 constexpr int kLocalThreads = 256;
 
-// One device holds all ranks: nobody to wait for.
+// One device holds all ranks: nobody to wait for. Counts and columns are in units.
+template <typename Unit>
 __global__ void __launch_bounds__(kLocalThreads)
-    SumLocalKernel(LocalParts<float> parts, int num_parts, PartRows<float> out, int64_t count) {
-  const int64_t e = int64_t{blockIdx.x} * kLocalThreads + threadIdx.x;
-  if (e >= count) return;
-  float sum = parts.rank[0].at(e);
-  for (int i = 1; i < num_parts; ++i) sum += parts.rank[i].at(e);
-  out.at(e) = sum;
+    SumLocalKernel(LocalParts<Unit> parts, int num_parts, PartRows<Unit> out, int64_t count) {
+  const int64_t u = int64_t{blockIdx.x} * kLocalThreads + threadIdx.x;
+  if (u >= count) return;
+  Unit sum = parts.rank[0].at(u);
+  for (int i = 1; i < num_parts; ++i) sum = Plus(sum, parts.rank[i].at(u));
+  out.at(u) = sum;
 }
 
-template <typename T>
+template <typename Unit>
 __global__ void __launch_bounds__(kLocalThreads)
-    GatherLocalKernel(LocalParts<T> parts, int num_parts, T* out, int64_t out_stride,
+    GatherLocalKernel(LocalParts<Unit> parts, int num_parts, Unit* out, int64_t out_stride,
                       int64_t columns, int64_t count) {
-  const int64_t e = int64_t{blockIdx.x} * kLocalThreads + threadIdx.x;
-  if (e >= count) return;
+  const int64_t u = int64_t{blockIdx.x} * kLocalThreads + threadIdx.x;
+  if (u >= count) return;
   for (int i = 0; i < num_parts; ++i) {
-    out[e / columns * out_stride + i * columns + e % columns] = parts.rank[i].at(e);
+    out[u / columns * out_stride + i * columns + u % columns] = parts.rank[i].at(u);
   }
 }
 
+template <typename Unit>
 __global__ void __launch_bounds__(kExchangeThreads)
-    SumPartsKernel(ExchangeView view, LocalParts<float> local, PartRows<float> out, int64_t first,
+    SumPartsKernel(ExchangeView view, LocalParts<Unit> local, PartRows<Unit> out, int64_t first,
                    int64_t count, bool two_shots) {
   SumPartsBody(DeviceLane(), view, local, out, first, count, static_cast<int>(blockIdx.x),
                two_shots);
 }
 
-template <typename T>
+template <typename Unit>
 __global__ void __launch_bounds__(kExchangeThreads)
-    GatherPartsKernel(ExchangeView view, LocalParts<T> local, T* out, int64_t out_stride,
+    GatherPartsKernel(ExchangeView view, LocalParts<Unit> local, Unit* out, int64_t out_stride,
                       int64_t columns, int64_t first, int64_t count) {
   GatherPartsBody(DeviceLane(), view, local, out, out_stride, columns, first, count,
                   static_cast<int>(blockIdx.x));
 }
 
-template <typename T>
-LocalParts<T> PartsOf(std::span<const TensorView> views) {
+bool DividesByFour(const TensorView& view) {
+  return view.columns % 4 == 0 && view.row_stride % 4 == 0 &&
+         reinterpret_cast<uintptr_t>(view.data) % (4 * SizeOf(view.type)) == 0;
+}
+
+bool DivideByFour(std::span<const TensorView> parts, const TensorView& out) {
+  return DividesByFour(out) && std::all_of(parts.begin(), parts.end(), DividesByFour);
+}
+
+template <typename Unit>
+LocalParts<Unit> PartsOf(std::span<const TensorView> views) {
   BATON_CHECK(!views.empty() && views.size() <= static_cast<size_t>(kMostRanks));
-  LocalParts<T> parts = {};
+  LocalParts<Unit> parts = {};
   for (size_t i = 0; i < views.size(); ++i) {
     BATON_CHECK(views[i].rows == views[0].rows && views[i].columns == views[0].columns);
-    parts.rank[i] = {static_cast<const T*>(views[i].data), views[i].columns, views[i].row_stride};
+    parts.rank[i] = {static_cast<const Unit*>(views[i].data),
+                     views[i].columns / kUnitElements<Unit>,
+                     views[i].row_stride / kUnitElements<Unit>};
   }
   return parts;
 }
@@ -85,30 +98,29 @@ class CudaCollectives final : public Collectives {
 
   void AllReduceSum(std::span<const TensorView> local_partials, TensorView out) override {
     CheckCuda(cudaSetDevice(device_), "choosing the device");
-    const auto parts = PartsOf<float>(local_partials);
-    const int64_t count = out.num_elements();
-    BATON_CHECK(out.type == DataType::kFloat32 && local_partials[0].num_elements() == count);
-    const PartRows<float> rows = {static_cast<float*>(out.data), out.columns, out.row_stride};
-    if (count == 0) return;
-    if (view_.num_devices == 1) {
-      SumLocalKernel<<<LocalBlocks(count), kLocalThreads, 0, stream_>>>(
-          parts, static_cast<int>(local_partials.size()), rows, count);
+    CheckNumber(local_partials);
+    BATON_CHECK(out.type == DataType::kFloat32 &&
+                local_partials[0].num_elements() == out.num_elements());
+    if (DivideByFour(local_partials, out)) {
+      Sum<Quad<float>>(local_partials, out);
     } else {
-      for (int64_t first = 0; first < count; first += kExchangeFloats) {
-        SumPartsKernel<<<kExchangeBlocks, kExchangeThreads, 0, stream_>>>(
-            view_, parts, rows, first, std::min(kExchangeFloats, count - first),
-            count > kOneShotFloats);
-      }
+      Sum<float>(local_partials, out);
     }
     CheckCuda(cudaGetLastError(), "AllReduceSum");
   }
 
   void AllGatherColumns(std::span<const TensorView> local_shards, TensorView out) override {
     CheckCuda(cudaSetDevice(device_), "choosing the device");
+    CheckNumber(local_shards);
     BATON_CHECK(out.columns == view_.num_ranks * local_shards[0].columns &&
                 out.rows == local_shards[0].rows && out.type == local_shards[0].type);
-    if (SizeOf(out.type) == 4) {
+    const bool in_fours = DivideByFour(local_shards, out);
+    if (SizeOf(out.type) == 4 && in_fours) {
+      Gather<Quad<uint32_t>>(local_shards, out);
+    } else if (SizeOf(out.type) == 4) {
       Gather<uint32_t>(local_shards, out);
+    } else if (in_fours) {
+      Gather<Quad<uint16_t>>(local_shards, out);
     } else {
       Gather<uint16_t>(local_shards, out);
     }
@@ -120,22 +132,49 @@ class CudaCollectives final : public Collectives {
   }
 
  private:
-  template <typename T>
-  void Gather(std::span<const TensorView> shards, const TensorView& out) {
-    const auto parts = PartsOf<T>(shards);
-    const int64_t count = shards[0].num_elements();
-    const int64_t columns = shards[0].columns;
-    T* data = static_cast<T*>(out.data);
+  // The kernels read one part of each rank that the device has.
+  void CheckNumber(std::span<const TensorView> parts) const {
+    BATON_CHECK(static_cast<int>(parts.size()) == view_.local_ranks(view_.me))
+        << parts.size() << " parts of " << view_.local_ranks(view_.me) << " ranks";
+  }
+
+  template <typename Unit>
+  void Sum(std::span<const TensorView> partials, const TensorView& out) {
+    const auto parts = PartsOf<Unit>(partials);
+    const int64_t count = out.num_elements();
+    const PartRows<Unit> rows = {static_cast<Unit*>(out.data), out.columns / kUnitElements<Unit>,
+                                 out.row_stride / kUnitElements<Unit>};
     if (count == 0) return;
     if (view_.num_devices == 1) {
-      GatherLocalKernel<T><<<LocalBlocks(count), kLocalThreads, 0, stream_>>>(
-          parts, static_cast<int>(shards.size()), data, out.row_stride, columns, count);
+      const int64_t units = count / kUnitElements<Unit>;
+      SumLocalKernel<Unit><<<LocalBlocks(units), kLocalThreads, 0, stream_>>>(
+          parts, static_cast<int>(partials.size()), rows, units);
       return;
     }
     for (int64_t first = 0; first < count; first += kExchangeFloats) {
-      GatherPartsKernel<T><<<kExchangeBlocks, kExchangeThreads, 0, stream_>>>(
-          view_, parts, data, out.row_stride, columns, first,
-          std::min(kExchangeFloats, count - first));
+      SumPartsKernel<Unit><<<kExchangeBlocks, kExchangeThreads, 0, stream_>>>(
+          view_, parts, rows, first, std::min(kExchangeFloats, count - first),
+          count > kOneShotFloats);
+    }
+  }
+
+  template <typename Unit>
+  void Gather(std::span<const TensorView> shards, const TensorView& out) {
+    const auto parts = PartsOf<Unit>(shards);
+    const int64_t count = shards[0].num_elements();
+    const int64_t columns = shards[0].columns / kUnitElements<Unit>;
+    const int64_t out_stride = out.row_stride / kUnitElements<Unit>;
+    Unit* data = static_cast<Unit*>(out.data);
+    if (count == 0) return;
+    if (view_.num_devices == 1) {
+      const int64_t units = count / kUnitElements<Unit>;
+      GatherLocalKernel<Unit><<<LocalBlocks(units), kLocalThreads, 0, stream_>>>(
+          parts, static_cast<int>(shards.size()), data, out_stride, columns, units);
+      return;
+    }
+    for (int64_t first = 0; first < count; first += kExchangeFloats) {
+      GatherPartsKernel<Unit><<<kExchangeBlocks, kExchangeThreads, 0, stream_>>>(
+          view_, parts, data, out_stride, columns, first, std::min(kExchangeFloats, count - first));
     }
   }
 

@@ -98,6 +98,7 @@ class NcclCollectives final : public Collectives {
   void AllReduceSum(std::span<const TensorView> local_partials, TensorView out) override {
     CheckCuda(cudaSetDevice(end_.device), "choosing the device");
     const int64_t count = out.num_elements();
+    CheckNumber(local_partials);
     BATON_CHECK(out.type == DataType::kFloat32 && local_partials[0].num_elements() == count);
     const PartRows<float> rows = {static_cast<float*>(out.data), out.columns, out.row_stride};
     const auto parts = LocalPartsOf<float>(local_partials);
@@ -114,6 +115,7 @@ class NcclCollectives final : public Collectives {
 
   void AllGatherColumns(std::span<const TensorView> local_shards, TensorView out) override {
     CheckCuda(cudaSetDevice(end_.device), "choosing the device");
+    CheckNumber(local_shards);
     BATON_CHECK(out.columns == end_.num_ranks() * local_shards[0].columns &&
                 out.rows == local_shards[0].rows && out.type == local_shards[0].type);
     if (SizeOf(out.type) == 4) {
@@ -129,6 +131,10 @@ class NcclCollectives final : public Collectives {
   }
 
  private:
+  void CheckNumber(std::span<const TensorView> parts) const {
+    BATON_CHECK(static_cast<int>(parts.size()) == end_.num_local())
+        << parts.size() << " parts of " << end_.num_local() << " ranks";
+  }
   template <typename T>
   T* sent() const {
     return static_cast<T*>(end_.sent->data());

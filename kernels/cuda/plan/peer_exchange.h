@@ -73,7 +73,24 @@ BATON_HOST_DEVICE constexpr int64_t ExchangeBytes(int local_ranks) {
          int64_t{kExchangeBlocks} * (kMostDevices + 1) * int64_t{sizeof(uint32_t)};
 }
 
-// Rows of a part: `stride` elements of 4 or 2 bytes between them.
+// Four elements as one, for rows that divide by four and begin where four are aligned. What a call
+// moves at a time is each device's own choice: ranges are cut in fours either way.
+template <typename T>
+struct alignas(4 * sizeof(T)) Quad {
+  T v[4];
+};
+
+template <typename Unit>
+inline constexpr int64_t kUnitElements = 1;
+template <typename T>
+inline constexpr int64_t kUnitElements<Quad<T>> = 4;
+
+BATON_HOST_DEVICE inline float Plus(float a, float b) { return a + b; }
+BATON_HOST_DEVICE inline Quad<float> Plus(const Quad<float>& a, const Quad<float>& b) {
+  return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}};
+}
+
+// Rows of a part in units of elements or fours: `stride` units between them.
 template <typename T>
 struct PartRows {
   T* data = nullptr;
@@ -90,15 +107,19 @@ struct LocalParts {
   PartRows<const T> rank[kMostRanks];
 };
 
-// Part `index` of `count` even ones of [begin, end).
+// Part `index` of `count` even ones of [begin, end), in fours of elements but for the end.
 struct ElementRange {
   int64_t begin;
   int64_t end;
 
   BATON_HOST_DEVICE ElementRange Cut(int index, int count) const {
-    const int64_t share = (end - begin + count - 1) / count;
+    const int64_t share = (end - begin + 4 * count - 1) / (4 * count) * 4;
     const int64_t first = begin + index * share < end ? begin + index * share : end;
     return {first, first + share < end ? first + share : end};
+  }
+  template <typename Unit>
+  BATON_HOST_DEVICE ElementRange In() const {
+    return {begin / kUnitElements<Unit>, end / kUnitElements<Unit>};
   }
 };
 
@@ -121,79 +142,89 @@ BATON_HOST_DEVICE inline void AwaitPeers(const Lane& lane, const ExchangeView& v
 
 // Copies the block's range of the local parts out and awaits the others'. Returns the ticket.
 BATON_RUNS_WHERE_ITS_LANE_DOES
-template <typename Lane, typename T>
+template <typename Lane, typename Unit>
 BATON_HOST_DEVICE inline uint32_t PublishParts(const Lane& lane, const ExchangeView& view,
-                                               const LocalParts<T>& local, int64_t first,
+                                               const LocalParts<Unit>& local, int64_t first,
                                                const ElementRange& range, int block) {
   const uint32_t ticket = view.tickets[block] + 1;
+  const ElementRange units = range.In<Unit>();
+  const int64_t first_unit = first / kUnitElements<Unit>;
   for (int i = 0; i < view.local_ranks(view.me); ++i) {
-    T* to = reinterpret_cast<T*>(view.part(view.me, i, ticket));
-    for (int64_t e = range.begin + lane.index(); e < range.end; e += lane.count()) {
-      to[e - first] = local.rank[i].at(e);
+    Unit* to = reinterpret_cast<Unit*>(view.part(view.me, i, ticket));
+    for (int64_t u = units.begin + lane.index(); u < units.end; u += lane.count()) {
+      to[u - first_unit] = local.rank[i].at(u);
     }
   }
   AwaitPeers(lane, view, block, ticket);
   return ticket;
 }
 
-// Element `at` of all ranks' parts, ascending.
-BATON_HOST_DEVICE inline float SumOfParts(const ExchangeView& view, uint32_t ticket, int64_t at) {
-  float sum = 0.0f;
+// Unit `at` of all ranks' parts, ascending.
+template <typename Unit>
+BATON_HOST_DEVICE inline Unit SumOfParts(const ExchangeView& view, uint32_t ticket, int64_t at) {
+  Unit sum = {};
   for (int device = 0; device < view.num_devices; ++device) {
     for (int i = 0; i < view.local_ranks(device); ++i) {
-      const float value = view.part(device, i, ticket)[at];
-      sum = device == 0 && i == 0 ? value : sum + value;
+      const Unit value = reinterpret_cast<const Unit*>(view.part(device, i, ticket))[at];
+      sum = device == 0 && i == 0 ? value : Plus(sum, value);
     }
   }
   return sum;
 }
 
-// out = sum over all ranks of the elements [first, first + count), at most kExchangeFloats.
+// out = sum over all ranks of the elements [first, first + count), at most kExchangeFloats, of
+// which `first` is a multiple. Units are float or fours of them.
 BATON_RUNS_WHERE_ITS_LANE_DOES
-template <typename Lane>
+template <typename Lane, typename Unit>
 BATON_HOST_DEVICE inline void SumPartsBody(const Lane& lane, const ExchangeView& view,
-                                           const LocalParts<float>& local,
-                                           const PartRows<float>& out, int64_t first, int64_t count,
-                                           int block, bool two_shots) {
+                                           const LocalParts<Unit>& local, const PartRows<Unit>& out,
+                                           int64_t first, int64_t count, int block,
+                                           bool two_shots) {
   const ElementRange range = ElementRange{first, first + count}.Cut(block, kExchangeBlocks);
+  const int64_t first_unit = first / kUnitElements<Unit>;
   uint32_t ticket = PublishParts(lane, view, local, first, range, block);
   if (!two_shots) {
-    for (int64_t e = range.begin + lane.index(); e < range.end; e += lane.count()) {
-      out.at(e) = SumOfParts(view, ticket, e - first);
+    const ElementRange units = range.In<Unit>();
+    for (int64_t u = units.begin + lane.index(); u < units.end; u += lane.count()) {
+      out.at(u) = SumOfParts<Unit>(view, ticket, u - first_unit);
     }
   } else {
-    const ElementRange mine = range.Cut(view.me, view.num_devices);
-    for (int64_t e = mine.begin + lane.index(); e < mine.end; e += lane.count()) {
-      view.sum(view.me, ticket + 1)[e - first] = SumOfParts(view, ticket, e - first);
+    const ElementRange mine = range.Cut(view.me, view.num_devices).In<Unit>();
+    Unit* sums = reinterpret_cast<Unit*>(view.sum(view.me, ticket + 1));
+    for (int64_t u = mine.begin + lane.index(); u < mine.end; u += lane.count()) {
+      sums[u - first_unit] = SumOfParts<Unit>(view, ticket, u - first_unit);
     }
     ++ticket;
     AwaitPeers(lane, view, block, ticket);
     for (int device = 0; device < view.num_devices; ++device) {
-      const ElementRange share = range.Cut(device, view.num_devices);
-      const float* sums = view.sum(device, ticket);
-      for (int64_t e = share.begin + lane.index(); e < share.end; e += lane.count()) {
-        out.at(e) = sums[e - first];
+      const ElementRange share = range.Cut(device, view.num_devices).In<Unit>();
+      const Unit* theirs = reinterpret_cast<const Unit*>(view.sum(device, ticket));
+      for (int64_t u = share.begin + lane.index(); u < share.end; u += lane.count()) {
+        out.at(u) = theirs[u - first_unit];
       }
     }
   }
   if (lane.index() == 0) view.tickets[block] = ticket;
 }
 
-// Rank r's elements to columns r * columns and on of `out`.
+// Rank r's elements to columns r * columns and on of `out`; `out`, its stride and `columns` in
+// units, `first` and `count` in elements as above.
 BATON_RUNS_WHERE_ITS_LANE_DOES
-template <typename Lane, typename T>
+template <typename Lane, typename Unit>
 BATON_HOST_DEVICE inline void GatherPartsBody(const Lane& lane, const ExchangeView& view,
-                                              const LocalParts<T>& local, T* out,
+                                              const LocalParts<Unit>& local, Unit* out,
                                               int64_t out_stride, int64_t columns, int64_t first,
                                               int64_t count, int block) {
   const ElementRange range = ElementRange{first, first + count}.Cut(block, kExchangeBlocks);
+  const ElementRange units = range.In<Unit>();
+  const int64_t first_unit = first / kUnitElements<Unit>;
   const uint32_t ticket = PublishParts(lane, view, local, first, range, block);
   for (int device = 0; device < view.num_devices; ++device) {
     for (int i = 0; i < view.local_ranks(device); ++i) {
-      const T* part = reinterpret_cast<const T*>(view.part(device, i, ticket));
+      const Unit* part = reinterpret_cast<const Unit*>(view.part(device, i, ticket));
       const int64_t shift = (view.first_rank[device] + i) * columns;
-      for (int64_t e = range.begin + lane.index(); e < range.end; e += lane.count()) {
-        out[e / columns * out_stride + shift + e % columns] = part[e - first];
+      for (int64_t u = units.begin + lane.index(); u < units.end; u += lane.count()) {
+        out[u / columns * out_stride + shift + u % columns] = part[u - first_unit];
       }
     }
   }

@@ -85,34 +85,57 @@ std::vector<std::vector<float>> PartsOf(int num_ranks, int64_t count, int call) 
   return parts;
 }
 
-LocalParts<float> LocalOf(const ExchangeView& view, const std::vector<std::vector<float>>& parts,
-                          int64_t columns) {
-  LocalParts<float> local;
+template <typename Unit>
+LocalParts<Unit> LocalOf(const ExchangeView& view, const std::vector<std::vector<float>>& parts,
+                         int64_t columns) {
+  const int64_t units = columns / kUnitElements<Unit>;
+  LocalParts<Unit> local;
   for (int i = 0; i < view.local_ranks(view.me); ++i) {
-    local.rank[i] = {parts[view.first_rank[view.me] + i].data(), columns, columns};
+    const float* data = parts[view.first_rank[view.me] + i].data();
+    local.rank[i] = {reinterpret_cast<const Unit*>(data), units, units};
   }
   return local;
 }
 
+enum class Width { kOnes, kFours, kEachItsOwn };
+
+bool TakesFours(Width width, const ExchangeView& view) {
+  return width == Width::kFours || (width == Width::kEachItsOwn && view.me % 2 == 1);
+}
+
+template <typename Unit>
+void Sum(const ExchangeView& view, const std::vector<std::vector<float>>& parts, int64_t columns,
+         std::vector<float>& out, int block, bool two_shots) {
+  const int64_t units = columns / kUnitElements<Unit>;
+  SumPartsBody(HostLane(), view, LocalOf<Unit>(view, parts, columns),
+               PartRows<Unit>{reinterpret_cast<Unit*>(out.data()), units, units}, 0,
+               static_cast<int64_t>(out.size()), block, two_shots);
+}
+
 // Calls of several sizes one after the other, in the order given; every device's result.
 void ExpectSums(const HostTeam& team, const std::vector<int64_t>& counts,
-                const std::vector<bool>& two_shots) {
+                const std::vector<bool>& two_shots, Width width = Width::kOnes) {
   constexpr int64_t kColumns = 12;
   for (size_t call = 0; call < counts.size(); ++call) {
     const int64_t count = counts[call];
+    const bool twice = two_shots[call % two_shots.size()];
     const auto parts = PartsOf(team.num_ranks(), count, static_cast<int>(call));
     std::vector<std::vector<float>> outs(kMostDevices, std::vector<float>(count));
     team.Run([&](const ExchangeView& view, int block) {
-      SumPartsBody(HostLane(), view, LocalOf(view, parts, kColumns),
-                   PartRows<float>{outs[view.me].data(), kColumns, kColumns}, 0, count, block,
-                   two_shots[call % two_shots.size()]);
+      if (TakesFours(width, view)) {
+        Sum<Quad<float>>(view, parts, kColumns, outs[view.me], block, twice);
+      } else {
+        Sum<float>(view, parts, kColumns, outs[view.me], block, twice);
+      }
     });
     std::vector<float> expected = parts[0];
     for (int rank = 1; rank < team.num_ranks(); ++rank) {
       for (int64_t e = 0; e < count; ++e) expected[e] += parts[rank][e];
     }
     team.Run([&](const ExchangeView& view, int block) {
-      if (block == 0) EXPECT_EQ(outs[view.me], expected) << "device " << view.me;
+      if (block == 0) {
+        EXPECT_EQ(outs[view.me], expected) << "device " << view.me;
+      }
     });
   }
 }
@@ -127,6 +150,15 @@ TEST(PeerExchange, AddsInTheSameOrderInTwoShots) {
   ExpectSums(HostTeam({3, 2, 2, 1}), {1200, 12, 1200}, {true});
 }
 
+TEST(PeerExchange, AddsFoursInTheSameOrder) {
+  for (const bool two_shots : {false, true}) {
+    for (const Width width : {Width::kFours, Width::kEachItsOwn}) {
+      ExpectSums(HostTeam({1, 1, 1, 1}), {1200, 12, 60, 1200, 2400}, {two_shots}, width);
+      ExpectSums(HostTeam({3, 2, 2, 1}), {1200, 12, 1200}, {two_shots}, width);
+    }
+  }
+}
+
 TEST(PeerExchange, MixesBothWays) {
   ExpectSums(HostTeam({1, 2, 1}), std::vector<int64_t>(40, 360), {true, false, false, true, true});
 }
@@ -135,26 +167,44 @@ TEST(PeerExchange, CountsOverTheEndOfItsTickets) {
   ExpectSums(HostTeam({1, 1}, 0xfffffffau), std::vector<int64_t>(12, 240), {false, true});
 }
 
-TEST(PeerExchange, GathersColumnsOfUnevenDevices) {
+template <typename Unit>
+void Gather(const ExchangeView& view, const std::vector<std::vector<float>>& parts, int64_t columns,
+            std::vector<float>& out, int block) {
+  const int64_t units = columns / kUnitElements<Unit>;
+  GatherPartsBody(HostLane(), view, LocalOf<Unit>(view, parts, columns),
+                  reinterpret_cast<Unit*>(out.data()), view.num_ranks * units, units, 0,
+                  static_cast<int64_t>(parts[0].size()), block);
+}
+
+void ExpectGathers(int64_t columns, Width width) {
   const HostTeam team({2, 1, 2});
-  constexpr int64_t kColumns = 5;
   constexpr int64_t kRows = 40;
-  const auto parts = PartsOf(5, kRows * kColumns, 0);
-  std::vector<std::vector<float>> outs(3, std::vector<float>(kRows * 5 * kColumns));
+  const auto parts = PartsOf(5, kRows * columns, 0);
+  std::vector<std::vector<float>> outs(3, std::vector<float>(kRows * 5 * columns));
   for (int call = 0; call < 3; ++call) {
     team.Run([&](const ExchangeView& view, int block) {
-      GatherPartsBody(HostLane(), view, LocalOf(view, parts, kColumns), outs[view.me].data(),
-                      5 * kColumns, kColumns, 0, kRows * kColumns, block);
+      if (TakesFours(width, view)) {
+        Gather<Quad<float>>(view, parts, columns, outs[view.me], block);
+      } else {
+        Gather<float>(view, parts, columns, outs[view.me], block);
+      }
     });
   }
   for (const std::vector<float>& out : outs) {
     for (int64_t row = 0; row < kRows; ++row) {
-      for (int64_t column = 0; column < 5 * kColumns; ++column) {
-        ASSERT_EQ(out[row * 5 * kColumns + column],
-                  parts[column / kColumns][row * kColumns + column % kColumns]);
+      for (int64_t column = 0; column < 5 * columns; ++column) {
+        ASSERT_EQ(out[row * 5 * columns + column],
+                  parts[column / columns][row * columns + column % columns]);
       }
     }
   }
+}
+
+TEST(PeerExchange, GathersColumnsOfUnevenDevices) { ExpectGathers(5, Width::kOnes); }
+
+TEST(PeerExchange, GathersColumnsInFours) {
+  ExpectGathers(8, Width::kFours);
+  ExpectGathers(8, Width::kEachItsOwn);
 }
 
 TEST(PeerExchange, CutsEveryElementOnce) {
@@ -162,6 +212,7 @@ TEST(PeerExchange, CutsEveryElementOnce) {
     int64_t next = 7;
     for (int block = 0; block < kExchangeBlocks; ++block) {
       const ElementRange range = ElementRange{7, 7 + count}.Cut(block, kExchangeBlocks);
+      EXPECT_TRUE((range.begin - 7) % 4 == 0 || range.begin == 7 + count);
       for (int device = 0; device < 3; ++device) {
         const ElementRange share = range.Cut(device, 3);
         if (share.begin == share.end) continue;
