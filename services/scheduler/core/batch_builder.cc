@@ -66,7 +66,7 @@ std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
 void BatchBuilder::PlanTime() {
   if (limits_.short_seconds <= 0) return;
   uint32_t budget = limits_.max_tokens;
-  bool others_wait = !state_.waiting->empty() && state_.running->size() < limits_.max_running;
+  bool others_wait = NextCanBegin();
   for (const Sequence* sequence : *state_.running) {
     if (!sequence->runnable() || sequence->decoding()) continue;
     if (!IsWithinShare(*sequence)) {
@@ -80,8 +80,17 @@ void BatchBuilder::PlanTime() {
   }
   const double urgent = urgent_.tokens > 0 ? state_.cost->Seconds(urgent_) : 0;
   most_seconds_ = std::max(limits_.short_seconds, urgent * (1 + kLonger));
-  // Decodes and prompts that can wait have half of it each: neither keeps the other from going on.
-  decode_seconds_ = others_wait ? (urgent + most_seconds_) / 2 : most_seconds_;
+  // Decodes and prompts that can wait have half each of what the step does not pay anyway: neither
+  // keeps the other from going on.
+  const double paid = std::max(urgent, state_.cost->FixedSeconds());
+  decode_seconds_ = others_wait ? paid + (most_seconds_ - paid) / 2 : most_seconds_;
+}
+
+bool BatchBuilder::NextCanBegin() {
+  Sequence* const next = state_.waiting->Front();
+  return next != nullptr && state_.running->size() < limits_.max_running &&
+         state_.may_begin(*next) &&
+         FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved());
 }
 
 bool BatchBuilder::HasTimeFor(const Sequence& decode) const {

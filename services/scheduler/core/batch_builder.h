@@ -125,6 +125,8 @@ class BatchBuilder final {
   void Reset(StepId step_id);
   // How long the step may take, by what it has to do of prompts of keys within their share.
   void PlanTime();
+  // Whether what is next in the queue finds a place and blocks.
+  bool NextCanBegin();
   void AddDecodes(const FeedbackLimits& feedback);
   // The step is long enough without one more decode.
   bool HasTimeFor(const Sequence& decode) const;

@@ -32,6 +32,13 @@ void FairShares::Enter(KeyAccount* key, double weight) {
   live_weight_ += weight;
 }
 
+bool FairShares::AnyHasMoreThan(double per_weight) const {
+  return std::any_of(keys_.begin(), keys_.end(), [per_weight](const auto& entry) {
+    const KeyAccount& key = entry.second;
+    return key.num_live > std::max(1.0, per_weight * key.weight);
+  });
+}
+
 void FairShares::Leave(KeyAccount* key) {
   BATON_CHECK(key->num_live > 0) << "key without live sequences";
   if (--key->num_live > 0) return;

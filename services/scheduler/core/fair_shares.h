@@ -75,6 +75,9 @@ class FairShares final {
   size_t num_keys() const { return keys_.size(); }
   // Keys that have live sequences, and the sum of their weights.
   size_t num_live_keys() const { return num_live_keys_; }
+  // Whether some key has more live sequences than `per_weight` by its weight, and than one. Takes
+  // time linear in the number of keys.
+  bool AnyHasMoreThan(double per_weight) const;
   double live_weight() const { return live_weight_; }
 
  private:

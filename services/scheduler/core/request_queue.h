@@ -91,6 +91,11 @@ class RequestQueue final {
   double ShareOf(const KeyAccount& key, double total) const {
     return total * key.weight / shares_.live_weight();
   }
+  // Whether some key wants more of `total` places than its share beside one key more than there
+  // are.
+  bool IsCrowded(double total) const {
+    return shares_.AnyHasMoreThan(total / (shares_.live_weight() + 1));
+  }
   // The account of the key of `sequence`, which is live.
   const KeyAccount& KeyOf(const Sequence& sequence) const { return *tickets_.at(&sequence).key; }
   // Takes out one that is in the queue and does not run.

@@ -240,12 +240,15 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
 
 void Schedule::NoteNewcomer(const Sequence& sequence, TimeUs now) {
   const KeyAccount& key = waiting_.KeyOf(sequence);
-  const double share = std::max(1.0, waiting_.ShareOf(key, options_.max_running));
-  if (waiting_.num_live_keys() > 1 && key.num_live <= share) keys_return_until_ = now + kKeysReturn;
+  // With more keys than places nobody can begin at once.
+  if (waiting_.num_live_keys() > 1 && key.num_live <= waiting_.ShareOf(key, options_.max_running)) {
+    keys_return_until_ = now + kKeysReturn;
+  }
 }
 
 void Schedule::LookForOthers(TimeUs now) {
   others_may_come_ = now < keys_return_until_ && cost_.learns() &&
+                     waiting_.IsCrowded(options_.max_running) &&
                      cost_.Seconds({.tokens = options_.max_step_tokens}) > kLongStepSeconds;
 }
 

@@ -267,7 +267,7 @@ class Schedule final {
   ServiceRate rate_;
   TimeUs last_completion_ = 0;
   TimeUs keys_return_until_ = 0;  // a key came within its share a short while ago
-  // Until then, and steps are long enough for the next to feel them.
+  // Until then, while some key wants more than its share and steps are long enough to be felt.
   bool others_may_come_ = false;
   bool may_have_suspects_ = false;
   uint64_t num_arrivals_ = 0;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 #include "services/scheduler/core/step_cost.h"
@@ -97,8 +98,8 @@ TEST(ScheduleShortSteps, PromptsOfTheOthersGoOn) {
   for (SequenceId id = 9; id <= 20; ++id) place.Add(id, "aggressor", 300, 4000);
   for (int step = 0; step < 400; ++step) {
     const std::optional<Batch> batch = place.Step();
+    ASSERT_TRUE(batch.has_value());
     EXPECT_LE(SecondsOf(*batch), kShortSeconds + kRowSeconds);
-    EXPECT_GE(batch->rows.size(), 1u);
   }
   for (SequenceId id = 9; id <= kPlaces; ++id) {
     EXPECT_GT(place.schedule.Find(id)->num_generated(), 0u) << id;
@@ -126,6 +127,7 @@ TEST(ScheduleShortSteps, WantingMoreThanItsShareAKeyWaitsWithFewPlaces) {
 // One decode takes longer than a step should: it gets its row, and prompts go on beside it.
 TEST(ScheduleShortSteps, ALongDecodeStarvesNoPrompt) {
   ScheduleOptions options = ShortStepOptions();
+  options.max_running = 2;
   options.step_cost = Prices(1e-5);
   Place place(options);
   place.Add(1, "aggressor", 2000, 4000);
@@ -149,6 +151,38 @@ TEST(ScheduleShortSteps, AKeyAloneHasLongOnes) {
   place.now += 11 * kSecond;
   const std::optional<Batch> batch = place.Step();
   EXPECT_EQ(batch->rows.size(), kPlaces);
+}
+
+// Nobody floods: what one key has, another need not wait for.
+TEST(ScheduleShortSteps, ManyKeysOfFewRequestsHaveLongOnes) {
+  for (const uint32_t num_keys : {8u, kPlaces, 3 * kPlaces}) {
+    Place place(ShortStepOptions());
+    for (SequenceId id = 1; id <= num_keys; ++id) place.Add(id, absl::StrCat("key", id), 32, 4000);
+    for (int step = 0; step < 20; ++step) place.Step();
+    const std::optional<Batch> batch = place.Step();
+    ASSERT_TRUE(batch.has_value());
+    EXPECT_EQ(batch->rows.size(), std::min(num_keys, kPlaces));
+  }
+}
+
+// What waits finds no blocks: the decodes have the whole of a short step.
+TEST(ScheduleShortSteps, WhatCannotBeginTakesNoTimeFromDecodes) {
+  Place place(ShortStepOptions(), 8);
+  for (SequenceId id = 1; id <= 8; ++id) place.Add(id, "aggressor", 20, 40);
+  place.Step();
+  place.Add(50, "victim", 20, 4);
+  for (SequenceId id = 100; id < 140; ++id) place.Add(id, "aggressor", 20, 40);
+  for (int step = 0; step < 4; ++step) place.Step();
+  int most = 0;
+  for (int step = 0; step < 20; ++step) {
+    const std::optional<Batch> batch = place.Step();
+    ASSERT_TRUE(batch.has_value());
+    EXPECT_LE(SecondsOf(*batch), kShortSeconds + kRowSeconds);
+    if (place.schedule.counts().num_running < 8) continue;
+    EXPECT_GE(SecondsOf(*batch), kShortSeconds - kRowSeconds) << step;
+    ++most;
+  }
+  EXPECT_GT(most, 0);
 }
 
 // Each key has more than it can run: nobody comes that could begin at once.
