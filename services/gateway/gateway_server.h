@@ -1,8 +1,8 @@
 // Builds a gateway from its configuration and runs it.
 //
 // Threads: the event loop owns every HTTP connection and every live request of both APIs; the text
-// worker parses and encodes long prompts; gRPC's own threads move messages between the wire and the
-// loop; the calling thread waits for the end.
+// worker parses and encodes long prompts; one thread moves messages between the scheduler's wire
+// and the loop; the calling thread waits for the end.
 #pragma once
 
 #include <memory>

@@ -27,8 +27,8 @@ absl::Status Run() {
 int main(int argc, char** argv) {
   // With gRPC's default every thread waits for the sockets of all queues, and passes each event's
   // successor on to another thread by waking it. With this the client's thread waits for its own
-  // socket alone: a quarter less processor time a request (tests/bench/gateway_bench). It costs
-  // time by the number of connections to the gRPC port, which are few: HTTP is not gRPC's.
+  // socket alone: half as many sleeps a request (tests/bench/gateway_bench). It costs time by the
+  // number of connections to the gRPC port, which are few: HTTP is not gRPC's.
   setenv("GRPC_POLL_STRATEGY", "poll", /*overwrite=*/0);
   baton::ParseCommandLine(
       {.name = "baton-gateway",

@@ -109,10 +109,13 @@ std::vector<ServeFlag> GroupFlags() {
 std::vector<ServeFlag> StageFlags() {
   return {
       {"kv-cache-memory-bytes", kValue, kToStageWorker,
-       "bytes of KV cache per stage; default: what --memory-bytes leaves"},
-      {"memory-bytes", kValue, kToStageWorker, "bytes of memory that a stage may use"},
+       "bytes of KV cache per stage, e.g. 16GiB (GB: 10^9); default: what --memory-bytes leaves, "
+       "on CPUs without it 256MiB"},
+      {"memory-bytes", kValue, kToStageWorker,
+       "bytes that weights, workspace and KV cache of a stage may take, e.g. 96GiB"},
       {"gpu-memory-utilization", kValue, kToStageWorker,
-       "share of each GPU's memory that a stage may use; default: 0.9"},
+       "share of each GPU's memory, or of what a CPU's host has free, that a stage may use; "
+       "default: 0.9"},
       {"step-timeout", kValue, kToStageWorker,
        "longest wait of a step for neighbouring stages; default: 30s, below the scheduler's 60s"},
       {"device", kValue, kToStageWorker, "where stages compute: cpu or cuda; default: cpu"},

@@ -28,7 +28,8 @@ class CompletionThread final {
   CompletionThread& operator=(const CompletionThread&) = delete;
 
   // Runs `start`, which starts operations on the queue. One that is over at once is completed here,
-  // without waking the thread; perhaps also one of another call. Any thread.
+  // without waking the thread; perhaps also one of another call, in the
+  // thread's place. Any thread.
   void Start(const std::function<void()>& start);
 
   // Every tag must be an Operation*.

@@ -88,9 +88,10 @@ class StageExecutor final {
   WeightStore& weight_store(int device);
 
   // What weights, workspace and KV cache take of the devices' memory, and how many blocks of KV
-  // cache there will be; limits.min_blocks is filled in. The first call runs steps of no sequence,
-  // to learn what operations need. Before the first epoch. Errors: FailedPrecondition (weights not
-  // complete), ResourceExhausted with the figures (see DivideMemory).
+  // cache there will be; limits.min_blocks is filled in. On devices with memory of their own the
+  // first call runs steps of no sequence, to learn what operations need. Before the first epoch.
+  // Errors: FailedPrecondition (weights not complete), ResourceExhausted with the figures (see
+  // DivideMemory).
   absl::StatusOr<MemoryPlan> PlanMemory(MemoryLimits limits);
 
   // What tokens stand for, so that structured output can be kept; null: not known. Before the first
