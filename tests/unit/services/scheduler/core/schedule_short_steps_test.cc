@@ -41,13 +41,19 @@ double SecondsOf(const Batch& batch, const StepCostOptions& prices = Prices()) {
   return StepCost(prices).Seconds(work);
 }
 
+// A request of another key comes, and is answered.
+void VictimComesAndGoes(Place* place) {
+  place->Add(50, "victim", 32, 1);
+  for (int step = 0; step < 1000 && place->ended.empty(); ++step) place->Step();
+  ASSERT_EQ(place->ended, std::vector<SequenceId>{50});
+}
+
 // All places are the aggressor's, and decode; a victim has come and gone.
 void Fill(Place* place, uint32_t num_more) {
   for (SequenceId id = 1; id <= kPlaces; ++id) place->Add(id, "aggressor", 32, 4000);
   place->Step();
   for (SequenceId id = 100; id < 100 + num_more; ++id) place->Add(id, "aggressor", 32, 4000);
-  place->Add(50, "victim", 32, 1);
-  while (place->ended.empty()) place->Step();
+  VictimComesAndGoes(place);
 }
 
 TEST(ScheduleShortSteps, DecodesTakeTurns) {
@@ -93,8 +99,7 @@ TEST(ScheduleShortSteps, PromptsOfTheOthersGoOn) {
   Place place(ShortStepOptions());
   for (SequenceId id = 1; id <= 8; ++id) place.Add(id, "aggressor", 32, 4000);
   place.Step();
-  place.Add(50, "victim", 32, 1);
-  while (place.ended.empty()) place.Step();
+  VictimComesAndGoes(&place);
   for (SequenceId id = 9; id <= 20; ++id) place.Add(id, "aggressor", 300, 4000);
   for (int step = 0; step < 400; ++step) {
     const std::optional<Batch> batch = place.Step();
@@ -111,8 +116,7 @@ TEST(ScheduleShortSteps, WantingMoreThanItsShareAKeyWaitsWithFewPlaces) {
   Place place(ShortStepOptions());
   for (SequenceId id = 1; id <= 4; ++id) place.Add(id, "aggressor", 32, 4000);
   place.Step();
-  place.Add(50, "victim", 32, 1);
-  while (place.ended.empty()) place.Step();
+  VictimComesAndGoes(&place);
   for (SequenceId id = 5; id <= 24; ++id) place.Add(id, "aggressor", 300, 4000);
   for (SequenceId id = 100; id < 110; ++id) {
     for (int step = 0; step < 5; ++step) place.Step();
@@ -132,8 +136,7 @@ TEST(ScheduleShortSteps, ALongDecodeStarvesNoPrompt) {
   Place place(options);
   place.Add(1, "aggressor", 2000, 4000);
   place.Step();
-  place.Add(2, "victim", 32, 1);
-  while (place.ended.empty()) place.Step();
+  VictimComesAndGoes(&place);
   place.Add(3, "aggressor", 300, 10);
   const uint32_t before = place.schedule.Find(1)->num_generated();
   uint32_t num_steps = 0;
