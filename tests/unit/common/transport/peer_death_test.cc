@@ -82,7 +82,15 @@ class PartnerProcess {
     pid_ = -1;
   }
 
-  void Signal(int signal) const { kill(pid_, signal); }
+  // Returns when every thread stands still: kill() itself returns before that.
+  void Freeze() const {
+    int status = 0;
+    kill(pid_, SIGSTOP);
+    EXPECT_EQ(waitpid(pid_, &status, WUNTRACED), pid_);
+    EXPECT_TRUE(WIFSTOPPED(status));
+  }
+  void Thaw() const { kill(pid_, SIGCONT); }
+
   const std::string& address() const { return address_; }
 
  private:
@@ -153,7 +161,7 @@ TEST_P(PeerDeathOver, StopsAtTheCreditsOfAPartnerThatReleasesNothing) {
 
 // A frozen partner looks alive to UCX. The memory lent to a send must come back all the same.
 TEST_P(PeerDeathOver, GetsItsMemoryBackFromAFrozenPartner) {
-  partner_.Signal(SIGSTOP);
+  partner_.Freeze();
   const absl::Time begin = absl::Now();
   {
     const auto sender = *SlotSender::Create(transport_.get(), kShape);
@@ -166,7 +174,7 @@ TEST_P(PeerDeathOver, GetsItsMemoryBackFromAFrozenPartner) {
   }  // waits for the sends, then cuts the partner off
   EXPECT_LT(absl::Now() - begin, absl::Seconds(30));
   EXPECT_FALSE(peer_->status().ok());
-  partner_.Signal(SIGCONT);
+  partner_.Thaw();
 }
 
 TEST_P(PeerDeathOver, EndsAChunkTransferToAFrozenPartner) {
@@ -175,7 +183,7 @@ TEST_P(PeerDeathOver, EndsAChunkTransferToAFrozenPartner) {
                                      {.max_in_flight_bytes = 2 << 20, .max_in_flight_chunks = 8});
   ASSERT_TRUE(created.ok()) << created.status();
   auto sender = *std::move(created);
-  partner_.Signal(SIGSTOP);
+  partner_.Freeze();
   absl::Status status;
   int accepted = 0;
   while (status.ok() && accepted < 10) {
@@ -185,7 +193,7 @@ TEST_P(PeerDeathOver, EndsAChunkTransferToAFrozenPartner) {
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
   EXPECT_EQ(accepted, 2);
   sender.reset();
-  partner_.Signal(SIGCONT);
+  partner_.Thaw();
 }
 
 TEST_P(PeerDeathOver, EndsSendsToAKilledPartner) {
