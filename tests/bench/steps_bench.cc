@@ -1,5 +1,6 @@
 // Where the time of a step goes: a whole model in one process, one stage and one rank, with every
-// operation timed and held against what the machine can read and multiply.
+// operation timed and held against what the machine can read and multiply. Where other programs
+// run too, compare processor times.
 //
 //   steps_bench MODEL_DIR [THREADS [VARIANT]]      e.g. steps_bench /tmp/mini-r1 2 avx2
 #include <algorithm>
@@ -49,32 +50,38 @@ std::vector<uint32_t> RandomPrompt(uint32_t size, uint32_t seed, int64_t vocab_s
 void Print(const Bench& bench, const char* name, double seconds, double tokens, int steps) {
   std::printf("\n%s: %.1f tokens/s, %.2f ms a step\n", name, tokens / seconds,
               1e3 * seconds / steps);
-  std::printf("| operation | calls | us a step | share | GB/s | of read | GFLOP/s | of peak |\n");
-  std::printf("|---|---:|---:|---:|---:|---:|---:|---:|\n");
+  std::printf(
+      "| operation | calls | us a step | us of processors | share | GB/s | of read | GFLOP/s | of "
+      "peak |\n");
+  std::printf("|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
   std::vector<std::pair<std::string, OpTime>> rows(bench.times->begin(), bench.times->end());
   std::sort(rows.begin(), rows.end(),
             [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
   OpTime rest;
   rest.seconds = seconds;
+  double processor_seconds = 0;
   double bytes = 0;
   double flops = 0;
   for (const auto& [operation, time] : rows) {
     const double gb = time.bytes / time.seconds * 1e-9;
     const double gflop = time.flops / time.seconds * 1e-9;
-    std::printf("| %s | %.0f | %.0f | %.3f | %.1f | %.2f | %.1f | %.2f |\n", operation.c_str(),
-                static_cast<double>(time.calls) / steps, 1e6 * time.seconds / steps,
+    std::printf("| %s | %.0f | %.0f | %.0f | %.3f | %.1f | %.2f | %.1f | %.2f |\n",
+                operation.c_str(), static_cast<double>(time.calls) / steps,
+                1e6 * time.seconds / steps, 1e6 * time.processor_seconds / steps,
                 time.seconds / seconds, gb, gb / bench.rates.read_gb_per_s, gflop,
                 gflop / bench.rates.fma_gflop_per_s);
     rest.seconds -= time.seconds;
+    processor_seconds += time.processor_seconds;
     bytes += time.bytes;
     flops += time.flops;
   }
-  std::printf("| between operations | | %.0f | %.3f | | | | |\n", 1e6 * rest.seconds / steps,
+  std::printf("| between operations | | %.0f | | %.3f | | | | |\n", 1e6 * rest.seconds / steps,
               rest.seconds / seconds);
   const double gb = bytes / seconds * 1e-9;
   const double gflop = flops / seconds * 1e-9;
-  std::printf("| step | | %.0f | 1 | %.1f | %.2f | %.1f | %.2f |\n", 1e6 * seconds / steps, gb,
-              gb / bench.rates.read_gb_per_s, gflop, gflop / bench.rates.fma_gflop_per_s);
+  std::printf("| step | | %.0f | %.0f | 1 | %.1f | %.2f | %.1f | %.2f |\n", 1e6 * seconds / steps,
+              1e6 * processor_seconds / steps, gb, gb / bench.rates.read_gb_per_s, gflop,
+              gflop / bench.rates.fma_gflop_per_s);
   std::fflush(stdout);
 }
 

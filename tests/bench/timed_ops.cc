@@ -1,5 +1,6 @@
 #include "tests/bench/timed_ops.h"
 
+#include <ctime>
 #include <set>
 #include <utility>
 
@@ -14,6 +15,12 @@ using kernels::PackedWeight;
 
 double Elements(const PackedWeight& weight) {
   return static_cast<double>(weight.n()) * static_cast<double>(weight.k());
+}
+
+double ProcessorSeconds() {
+  timespec time = {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 class TimedOps final : public Ops {
@@ -119,11 +126,13 @@ class TimedOps final : public Ops {
 
   template <typename Call>
   void Time(const std::string& name, double bytes, double flops, const Call& call) {
+    const double processor_start = ProcessorSeconds();
     const auto start = std::chrono::steady_clock::now();
     call();
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     OpTime& time = times_[name];
     time.seconds += taken.count();
+    time.processor_seconds += ProcessorSeconds() - processor_start;
     ++time.calls;
     time.bytes += bytes;
     time.flops += flops;

@@ -12,6 +12,7 @@ namespace baton::bench {
 
 struct OpTime {
   double seconds = 0;
+  double processor_seconds = 0;  // of all threads, spinning ones too
   int64_t calls = 0;
   double bytes = 0;  // of weights and cache that the calls had to read
   double flops = 0;

@@ -124,34 +124,55 @@ void PackRows(const PanelProduct& g, const RowChunk& chunk, float factor, float*
   }
 }
 
-// One scale block of kRows packed rows and kPanels panels, added to totals[row][panel][16].
-template <typename Elements, int kRows, int kPanels>
-void SegmentTile(const float* x, const uint8_t* w, int64_t panel_bytes, int64_t length,
-                 const F32x16* scales, float* totals) {
-  F32x16 sum[kRows][kPanels];
-  for (auto& row : sum) {
-    for (F32x16& value : row) value = Zero();
+// Calls body(Index<0>()), body(Index<1>()), ...: indices are constants before any optimisation. Of
+// a loop that the compiler unrolls itself, it may leave an array of sums in memory.
+template <int kValue>
+struct Index {
+  static constexpr int value = kValue;
+};
+template <int kEnd, int kBegin = 0, typename Body>
+__attribute__((always_inline)) inline void Unrolled(const Body& body) {
+  if constexpr (kBegin < kEnd) {
+    body(Index<kBegin>());
+    Unrolled<kEnd, kBegin + 1>(body);
   }
+}
+
+// One row reads more than it multiplies. The processor's own prefetch starts anew with each group
+// of panels; short groups therefore ask for the next one beside their own.
+inline constexpr int64_t kPrefetchBytes = 64 * 1024;
+
+// One scale block of kRows packed rows and kPanels panels, added to totals[row][panel][16]. Never
+// inlined: its sums need the registers that a caller's loops would take. kAhead: the same place in
+// the next group of panels is prefetched.
+template <typename Elements, int kRows, int kPanels, bool kAhead = false>
+__attribute__((noinline)) void SegmentTile(const float* x, const uint8_t* w, int64_t panel_bytes,
+                                           int64_t length, const F32x16* scales, float* totals) {
+  F32x16 sum[kRows][kPanels];
+  Unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+    Unrolled<kPanels>([&](auto c)
+                          __attribute__((always_inline)) { sum[r.value][c.value] = Zero(); });
+  });
   for (int64_t k = 0; k < length; k += Elements::kSteps) {
-#pragma GCC unroll 8
-    for (int c = 0; c < kPanels; ++c) {
+    Unrolled<kPanels>([&](auto c) __attribute__((always_inline)) {
+      if constexpr (kAhead) __builtin_prefetch(w + (kPanels + c.value) * panel_bytes, 0, 2);
       Elements::Step(
-          w + c * panel_bytes, [&](int step, F32x16 value) __attribute__((always_inline)) {
-#pragma GCC unroll 12
-            for (int r = 0; r < kRows; ++r) {
-              sum[r][c] = MultiplyAdd(Set(x[step * kRows + r]), value, sum[r][c]);
-            }
+          w + c.value * panel_bytes, [&](int step, F32x16 value) __attribute__((always_inline)) {
+            Unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+              F32x16& to = sum[r.value][c.value];
+              to = MultiplyAdd(Set(x[step * kRows + r.value]), value, to);
+            });
           });
-    }
+    });
     x += kRows * Elements::kSteps;
     w += Elements::kBytes;
   }
-  for (int r = 0; r < kRows; ++r) {
-    for (int c = 0; c < kPanels; ++c) {
-      float* total = totals + (r * kPanels + c) * kPanelColumns;
-      Store(total, MultiplyAdd(sum[r][c], scales[c], Load(total)));
-    }
-  }
+  Unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+    Unrolled<kPanels>([&](auto c) __attribute__((always_inline)) {
+      float* total = totals + (r.value * kPanels + c.value) * kPanelColumns;
+      Store(total, MultiplyAdd(sum[r.value][c.value], scales[c.value], Load(total)));
+    });
+  });
 }
 
 // As SegmentTile, for a number of rows that is known at run time.
@@ -159,7 +180,9 @@ template <typename Elements, int kPanels, int kRows = kBlockRows>
 inline void SegmentTileOf(int64_t rows, const float* x, const uint8_t* w, int64_t panel_bytes,
                           int64_t length, const F32x16* scales, float* totals) {
   if constexpr (kRows == 1) {
-    SegmentTile<Elements, 1, kPanels>(x, w, panel_bytes, length, scales, totals);
+    kPanels* panel_bytes <= kPrefetchBytes
+        ? SegmentTile<Elements, 1, kPanels, true>(x, w, panel_bytes, length, scales, totals)
+        : SegmentTile<Elements, 1, kPanels>(x, w, panel_bytes, length, scales, totals);
   } else if (rows == kRows) {
     SegmentTile<Elements, kRows, kPanels>(x, w, panel_bytes, length, scales, totals);
   } else {
