@@ -90,7 +90,7 @@ bool BatchBuilder::NextCanBegin() {
   Sequence* const next = state_.waiting->Front();
   return next != nullptr && state_.running->size() < limits_.max_running &&
          state_.may_begin(*next) &&
-         FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved());
+         FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved(*next));
 }
 
 bool BatchBuilder::HasTimeFor(const Sequence& decode) const {
@@ -259,15 +259,18 @@ void BatchBuilder::AddNewPrompts() {
 bool BatchBuilder::Begin(Sequence* sequence) {
   if (!CanTell(*sequence) || !state_.may_begin(*sequence)) return false;
   const CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
-  if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved())) return false;
+  if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved(*sequence))) return false;
   Place(sequence, prefix);
   AddRow(sequence, NextChunk(*sequence, budget_, true), state_.ledger->Table(sequence->id()));
   return true;
 }
 
-uint32_t BatchBuilder::NumReserved() const {
+uint32_t BatchBuilder::NumReserved(const Sequence& sequence) const {
   // Where nothing runs, nothing will become free.
-  return state_.running->empty() ? 0 : limits_.num_reserved_blocks;
+  if (state_.running->empty()) return 0;
+  const bool floods = state_.waiting->KeyOf(sequence).floods != Flooded::kNothing;
+  return limits_.num_reserved_blocks +
+         (limits_.short_seconds > 0 && floods ? limits_.num_newcomer_blocks : 0);
 }
 
 bool BatchBuilder::CanTell(const Sequence& sequence) const {

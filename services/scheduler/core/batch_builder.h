@@ -78,13 +78,15 @@ struct BatchLimits {
   uint32_t max_chunk = 0;   // tokens of one prompt in a step; 0: max_tokens
   uint32_t min_chunk = 64;  // chunks are not cut below it to save time, or to share the step
   double max_seconds = 0;   // of a step with prompts, as predicted; 0: no matter
-  // Tokens that a step takes of prompts of keys over their share of the places, or alone; 0: as
+  // Tokens that a step takes of prompts of keys over their share, or alone; 0: as
   // many as it can.
   uint32_t max_over_share = 0;
   // A step takes no longer, as predicted, by what can wait: decodes, but for one, and the prompts
   // of keys over their share, or alone. It may take an eighth longer than what cannot; 0: no
   // matter.
   double short_seconds = 0;
+  // Where steps are kept short, so many blocks more stay free when one of a key that floods begins.
+  uint32_t num_newcomer_blocks = 0;
 };
 
 // What sequences looked for in the prefix cache when they began for the first time.
@@ -140,13 +142,13 @@ class BatchBuilder final {
   bool Begin(Sequence* sequence);
   // It has a place and blocks from now on; it fits.
   void Place(Sequence* sequence, const CachedPrefix& prefix);
-  // Blocks that stay free when a sequence begins.
-  uint32_t NumReserved() const;
+  // Blocks that stay free when `sequence` begins.
+  uint32_t NumReserved(const Sequence& sequence) const;
 
   // Places that are the part of `key`.
   uint32_t PlacesFor(const KeyAccount& key) const;
   // Of several keys, that of `sequence` has no more places than its part, nor, where steps are
-  // kept short, does it want more.
+  // kept short, does it flood the group.
   bool IsWithinShare(const Sequence& sequence) const;
   // Answers claims, then gives what is free to those that are paused.
   void SharePlaces();

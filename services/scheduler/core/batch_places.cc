@@ -24,8 +24,8 @@ bool BatchBuilder::IsWithinShare(const Sequence& sequence) const {
   if (state_.waiting->num_live_keys() == 1) return false;
   const KeyAccount& key = state_.waiting->KeyOf(sequence);
   if (key.num_places > PlacesFor(key)) return false;
-  // Where steps are short, one that wants more may have no more places for that reason alone.
-  return limits_.short_seconds <= 0 || key.num_live <= PlacesFor(key);
+  // Where steps are short, one that floods may have no more places for that reason alone.
+  return limits_.short_seconds <= 0 || key.floods == Flooded::kNothing;
 }
 
 void BatchBuilder::SharePlaces() {
@@ -44,7 +44,7 @@ void BatchBuilder::SharePlaces() {
 bool BatchBuilder::BlocksAreOwed() {
   Sequence* const next = state_.waiting->Front();
   if (next == nullptr || !state_.waiting->IsOverdue(*next)) return false;
-  return !FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved());
+  return !FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved(*next));
 }
 
 void BatchBuilder::AnswerClaims(uint32_t most) {
@@ -95,10 +95,11 @@ bool BatchBuilder::BeginClaim(Sequence* sequence) {
   // Nobody gives up blocks for one that finds no place.
   if (!state_.may_begin(*sequence) || !FindPlaceFor(*sequence).has_value()) return false;
   CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
-  if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved())) {
+  const uint32_t num_reserved = NumReserved(*sequence);
+  if (!FitsNow(*sequence, prefix, *state_.ledger, num_reserved)) {
     if (!TakeBlocksFor(*sequence, prefix)) return false;
     prefix = state_.ledger->FindPrefix(sequence);
-    if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved())) return false;
+    if (!FitsNow(*sequence, prefix, *state_.ledger, num_reserved)) return false;
   }
   if (!FreePlaceFor(*sequence)) return false;
   Place(sequence, prefix);
@@ -130,7 +131,6 @@ bool BatchBuilder::TakeBlocksFor(const Sequence& claimant, const CachedPrefix& p
   struct Usage {
     double num_blocks = 0;
     const Sequence* first = nullptr;
-    bool closed = false;  // its latest has yielded often enough: those before it stay, too
   };
   std::map<const KeyAccount*, Usage> usages;
   RunningSet holders = *state_.running;
@@ -147,15 +147,15 @@ bool BatchBuilder::TakeBlocksFor(const Sequence& claimant, const CachedPrefix& p
   const uint32_t num_wanted = state_.ledger->BlocksFor(uint64_t{claimant.num_tokens()} + 1);
   if (usages[&own].num_blocks + num_wanted > share(own)) return false;
   const uint64_t num_shared = prefix.blocks.size() - prefix.num_free;
-  const uint64_t num_needed = num_wanted - num_shared + NumReserved();
+  const uint64_t num_needed = num_wanted - num_shared + NumReserved(claimant);
   uint64_t num_found = state_.ledger->num_free();
   std::vector<Sequence*> leaving;
   const auto collect = [&](const RunningSet& from) {
     for (auto last = from.rbegin(); last != from.rend() && num_found < num_needed; ++last) {
       const KeyAccount& key = state_.waiting->KeyOf(**last);
       Usage& usage = usages[&key];
-      usage.closed |= (*last)->num_yields() >= kMostYields || *last == usage.first;
-      if (usage.closed || usage.num_blocks <= share(key)) continue;
+      if ((*last)->num_yields() >= kMostYields || *last == usage.first) continue;
+      if (usage.num_blocks <= share(key)) continue;
       if ((*last)->priority() < claimant.priority()) continue;
       const std::vector<BlockId>& table = state_.ledger->Table((*last)->id());
       usage.num_blocks -= static_cast<double>(table.size());

@@ -5,6 +5,12 @@
 #include "common/log/check.h"
 
 namespace baton::scheduler {
+namespace {
+
+// Of its share of the time, what a key may have without flooding the group.
+constexpr double kTimeShares = 1.5;
+
+}  // namespace
 
 KeyAccount* FairShares::Open(const std::string& name) {
   const auto [entry, is_new] = keys_.try_emplace(name);
@@ -32,11 +38,27 @@ void FairShares::Enter(KeyAccount* key, double weight) {
   live_weight_ += weight;
 }
 
-bool FairShares::AnyHasMoreThan(double per_weight) const {
-  return std::any_of(keys_.begin(), keys_.end(), [per_weight](const auto& entry) {
-    const KeyAccount& key = entry.second;
-    return key.num_live > std::max(1.0, per_weight * key.weight);
-  });
+Flooded FairShares::WhatFloods(const KeyAccount& key, const GroupCapacity& capacity,
+                               TimeUs now) const {
+  if (key.num_live <= 1) return Flooded::kNothing;
+  const double share = key.weight / (live_weight_ + 1);
+  if (key.num_live > share * capacity.num_places) return Flooded::kPlaces;
+  // The last block of a sequence is half full, more or less.
+  const double tokens =
+      key.live_tokens + key.waiting_tokens + key.num_live * capacity.block_tokens / 2;
+  if (tokens > share * capacity.num_tokens) return Flooded::kBlocks;
+  return key.time.At(now) > kTimeShares * share ? Flooded::kTime : Flooded::kNothing;
+}
+
+Flooded FairShares::FindFloods(const GroupCapacity& capacity, TimeUs now) {
+  Flooded first = Flooded::kNothing;
+  for (auto& [name, key] : keys_) {
+    if (key.num_live == 0) continue;
+    key.floods = WhatFloods(key, capacity, now);
+    if (key.floods == Flooded::kNothing) continue;
+    first = first == Flooded::kNothing ? key.floods : std::min(first, key.floods);
+  }
+  return first;
 }
 
 void FairShares::Leave(KeyAccount* key) {

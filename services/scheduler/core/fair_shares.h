@@ -1,9 +1,17 @@
-// How much service each fairness key has had, so that whoever has had least comes next.
+// How much service each fairness key has had, so that whoever has had least comes next; and who
+// floods the group.
 //
 // This is deficit round robin on tokens with the smallest possible quantum: a key's deficit is how
 // far it lies behind, and the key with the largest one is served. Over any time in which two keys
 // both wait, what they get (divided by their weights) differs by no more than the costs of one
 // sequence of each.
+//
+// A key FLOODS if it has more than one live sequence and, of anything that the group has to share
+// out, more than would be its share (by weight) beside one key more, which may come:
+//   places   its live sequences, running or waiting, against the places of those that run
+//   blocks   what these hold and will need of the KV cache, what is found there aside
+//   time     of the last second, what its rows had of the steps, against half as much again as its
+//            share: keys that have the same take turns at being a little above
 #pragma once
 
 #include <cstdint>
@@ -13,6 +21,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "services/scheduler/core/core_time.h"
+#include "services/scheduler/core/recent_use.h"
 #include "services/scheduler/core/sequence.h"
 #include "services/scheduler/core/service_rate.h"
 
@@ -31,6 +41,16 @@ struct KeyLine {
   double turn = 0;  // `served` of the key as its class last heard of it
 };
 
+// Of what a key has more than its share.
+enum class Flooded { kNothing, kPlaces, kBlocks, kTime };
+
+// What a group has to share out, besides its time.
+struct GroupCapacity {
+  double num_places = 0;    // of sequences that run
+  double num_tokens = 0;    // that the KV cache holds
+  double block_tokens = 0;  // of a block
+};
+
 struct KeyAccount {
   std::string name;
   double weight = 1;
@@ -44,6 +64,9 @@ struct KeyAccount {
   std::map<int32_t, KeyLine> lines;  // by priority; none is empty
   double waiting_tokens = 0;         // of these
   double backlog = 0;                // waiting_tokens / weight
+  double live_tokens = 0;            // charged for live sequences that began
+  RecentUse time;
+  Flooded floods = Flooded::kNothing;  // when FairShares::FindFloods looked last
 };
 
 // Keys that have nothing live are forgotten, at the latest when the others have caught up with
@@ -75,9 +98,10 @@ class FairShares final {
   size_t num_keys() const { return keys_.size(); }
   // Keys that have live sequences, and the sum of their weights.
   size_t num_live_keys() const { return num_live_keys_; }
-  // Whether some key has more live sequences than `per_weight` by its weight, and than one. Takes
-  // time linear in the number of keys.
-  bool AnyHasMoreThan(double per_weight) const;
+  // What `key`, which is live, floods; the first, in the order above.
+  Flooded WhatFloods(const KeyAccount& key, const GroupCapacity& capacity, TimeUs now) const;
+  // Sets `floods` of every live key. The first of what is flooded. Linear in the number of keys.
+  Flooded FindFloods(const GroupCapacity& capacity, TimeUs now);
   double live_weight() const { return live_weight_; }
 
  private:

@@ -232,6 +232,7 @@ void RequestQueue::Take(Sequence* sequence, uint32_t num_cached) {
   shares_.Serve(*ticket->key);
   ticket->cached = num_cached;
   ticket->charged = ticket->work.tokens() - ticket->cached;
+  ticket->key->live_tokens += ticket->charged;
   shares_.Charge(ticket->key, ticket->charged);
 }
 
@@ -240,6 +241,7 @@ void RequestQueue::ChargeGrowth(Sequence* sequence) {
   const double growth = sequence->num_tokens() - ticket->cached - ticket->charged;
   if (growth <= 0) return;
   ticket->charged += growth;
+  ticket->key->live_tokens += growth;
   shares_.Charge(ticket->key, growth);
 }
 
@@ -250,6 +252,7 @@ void RequestQueue::Leave(Sequence* sequence) {
   SetPlace(&found->second, false);
   const Ticket ticket = found->second;
   tickets_.erase(found);
+  ticket.key->live_tokens -= ticket.charged;
   const double excess = ticket.charged - (sequence->num_tokens() - ticket.cached);
   if (excess > 0) shares_.Refund(ticket.key, excess);
   if (excess < 0 && ticket.charged > 0) shares_.Charge(ticket.key, -excess);

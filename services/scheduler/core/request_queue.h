@@ -87,14 +87,21 @@ class RequestQueue final {
   // `sequence`, which runs, gives up its place; or has one again.
   void LeavePlace(Sequence* sequence);
   void TakePlace(Sequence* sequence);
+  double live_weight() const { return shares_.live_weight(); }
   // The part that a live key may have of `total`, by its weight against those of all live keys.
   double ShareOf(const KeyAccount& key, double total) const {
     return total * key.weight / shares_.live_weight();
   }
-  // Whether some key wants more of `total` places than its share beside one key more than there
-  // are.
-  bool IsCrowded(double total) const {
-    return shares_.AnyHasMoreThan(total / (shares_.live_weight() + 1));
+  // Which keys flood the group (fair_shares.h), as KeyAccount::floods says from then on; the first
+  // of what they flood. Linear in the number of keys.
+  Flooded FindFloods(const GroupCapacity& capacity) { return shares_.FindFloods(capacity, now_); }
+  // Whether the key of `sequence`, which is live, does.
+  bool Floods(const Sequence& sequence, const GroupCapacity& capacity) const {
+    return shares_.WhatFloods(KeyOf(sequence), capacity, now_) != Flooded::kNothing;
+  }
+  // A step gives the rows of the key of `sequence`, which is live, so many seconds.
+  void AddTime(const Sequence& sequence, double seconds) {
+    tickets_.at(&sequence).key->time.Add(seconds, now_);
   }
   // The account of the key of `sequence`, which is live.
   const KeyAccount& KeyOf(const Sequence& sequence) const { return *tickets_.at(&sequence).key; }

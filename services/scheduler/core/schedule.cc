@@ -21,14 +21,6 @@ constexpr uint32_t kLossesToSuspect = 2;
 constexpr uint32_t kChunkParts = 8;
 constexpr uint32_t kLeastChunk = 64;
 
-// So long after a request of a key within its share came beside others, one may come at any moment.
-constexpr TimeUs kKeysReturn = 10'000'000;
-// Where a full step is longer, steps are kept short and are not ordered ahead while another key may
-// come: what is lost between them, some hundred microseconds each, is little against them.
-constexpr double kLongStepSeconds = 0.005;
-// They are short if they take no longer, or if what every step pays anew (for the weights) is half
-// of them.
-constexpr double kShortParts = 2;
 // What prompts of keys over their share have of a step then: a quarter, but not less than this.
 constexpr uint32_t kOverShareParts = 4;
 constexpr uint32_t kLeastOverShare = 512;
@@ -221,7 +213,8 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
       .min_chunk = std::max(options_.max_step_tokens / kChunkParts, kLeastChunk),
       .max_seconds = options_.max_step_seconds,
       .max_over_share = others_may_come_ ? over_share : 0,
-      .short_seconds = ShortStepSeconds()};
+      .short_seconds = ShortStepSeconds(),
+      .num_newcomer_blocks = NewcomerBlocks()};
   BatchBuilder builder(limits, {.running = &running_,
                                 .paused = &paused_,
                                 .waiting = &waiting_,
@@ -238,41 +231,13 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
   return suspect != nullptr ? builder.BuildAlone(suspect, step_id) : builder.Build(step_id);
 }
 
-void Schedule::NoteNewcomer(const Sequence& sequence, TimeUs now) {
-  const KeyAccount& key = waiting_.KeyOf(sequence);
-  // With more keys than places nobody can begin at once.
-  if (waiting_.num_live_keys() > 1 && key.num_live <= waiting_.ShareOf(key, options_.max_running)) {
-    keys_return_until_ = now + kKeysReturn;
-  }
-}
-
-void Schedule::LookForOthers(TimeUs now) {
-  others_may_come_ = now < keys_return_until_ && cost_.learns() &&
-                     waiting_.IsCrowded(options_.max_running) &&
-                     cost_.Seconds({.tokens = options_.max_step_tokens}) > kLongStepSeconds;
-}
-
-double Schedule::ShortStepSeconds() const {
-  if (!others_may_come_) return 0;
-  return std::max(kLongStepSeconds, kShortParts * cost_.FixedSeconds());
-}
-
-bool Schedule::FirstStageIsFree() const {
-  const uint32_t num_stages = options_.max_steps_in_flight;
-  if (num_stages == 1) return steps_.empty();
-  const auto in_front = std::count_if(steps_.begin(), steps_.end(), [this](const auto& step) {
-    return step.id > last_stage_step_;
-  });
-  return in_front < num_stages - 1;
-}
-
 std::optional<Batch> Schedule::NextBatch(TimeUs now) {
+  waiting_.AdvanceTo(now);
   LookForOthers(now);
   const uint64_t max_steps = uint64_t{options_.max_steps_in_flight} + LookaheadSteps();
   if (!ledger_.has_value() || steps_.size() >= max_steps) return std::nullopt;
   // Whoever comes next is not to stand behind more than the step that the first stage is at.
   if (others_may_come_ && !FirstStageIsFree()) return std::nullopt;
-  waiting_.AdvanceTo(now);
   Batch batch;
   batch.step_id = last_step_id_ + 1;
   batch.rows = BuildRows(batch.step_id);
@@ -281,6 +246,7 @@ std::optional<Batch> Schedule::NextBatch(TimeUs now) {
   batch.finished = std::exchange(forgotten_, {});
   last_step_id_ = batch.step_id;
   steps_.push_back(Describe(batch, now));
+  AddTimes(batch, steps_.back().work);
   return batch;
 }
 

@@ -28,6 +28,7 @@
 #include "services/scheduler/core/batch_builder.h"
 #include "services/scheduler/core/block_ledger.h"
 #include "services/scheduler/core/core_time.h"
+#include "services/scheduler/core/newcomer_record.h"
 #include "services/scheduler/core/request_queue.h"
 #include "services/scheduler/core/running_set.h"
 #include "services/scheduler/core/sequence.h"
@@ -232,10 +233,14 @@ class Schedule final {
   // The sequence that has to run alone before any other goes on; null if there is none.
   Sequence* Suspect();
   std::vector<BatchRow> BuildRows(StepId step_id);
-  // A newcomer that came beside other keys, if it is within the share of its key, shows that such
-  // requests come; where every key has more than it can run, none waits for a place of its own.
+  // What keys share.
+  GroupCapacity Capacity() const;
+  // Each key has its part of the time of `batch`, which is `all` work: as its rows take alone.
+  void AddTimes(const Batch& batch, const StepWork& all);
+  // A newcomer that came beside other keys, of one that does not flood, shows that such requests
+  // come; where every key has more than it can run, none waits for a place of its own.
   void NoteNewcomer(const Sequence& sequence, TimeUs now);
-  // Sets others_may_come_.
+  // Sets others_may_come_, and KeyAccount::floods.
   void LookForOthers(TimeUs now);
   // lookahead_steps, if any step may be ordered ahead now.
   uint32_t LookaheadSteps() const {
@@ -244,6 +249,8 @@ class Schedule final {
   }
   // How long a step may get by what can wait; 0: no matter, nobody else may come.
   double ShortStepSeconds() const;
+  // Blocks that keys which flood leave to the next newcomer.
+  uint32_t NewcomerBlocks() const;
   // It has nothing to do but the step that it is at, as far as is known: the stages between it and
   // the last are taken to be at one each.
   bool FirstStageIsFree() const;
@@ -266,8 +273,8 @@ class Schedule final {
   std::set<std::pair<TimeUs, SequenceId>> deadlines_;  // of live sequences that have one
   ServiceRate rate_;
   TimeUs last_completion_ = 0;
-  TimeUs keys_return_until_ = 0;  // a key came within its share a short while ago
-  // Until then, while some key wants more than its share and steps are long enough to be felt.
+  NewcomerRecord newcomers_;  // of keys that do not flood, beside others
+  // One may come, while some key floods the group and steps are long enough to be felt.
   bool others_may_come_ = false;
   bool may_have_suspects_ = false;
   uint64_t num_arrivals_ = 0;

@@ -28,6 +28,8 @@ struct AggressorSetting {
   // Another machine than R1's: prices of its one stage, and places. Answers are short there.
   CostTerms prices = {};
   uint32_t max_running = 64;
+  uint32_t num_blocks = 20000;
+  uint32_t num_flood = 0;  // live sequences of the aggressor; 0: one waits for each place
 };
 
 // A small model on a few cores, where tokens cost the more the more there are: in milliseconds, a
@@ -45,7 +47,7 @@ class Contest {
         has_aggressor_(has_aggressor),
         schedule_(Options(setting)),
         clock_(Stages(setting), {}) {
-    schedule_.OpenEpoch(20000);
+    schedule_.OpenEpoch(setting.num_blocks);
   }
 
   // Seconds to the first token of each of the victim's requests, sorted.
@@ -103,7 +105,11 @@ class Contest {
   }
   void Flood() {
     const uint32_t least = IsR1(setting_) ? 128 : 16;
-    while (schedule_.counts().num_waiting < setting_.max_running) {
+    const auto wants_more = [this] {
+      return setting_.num_flood > 0 ? num_asked_ - num_done_ < setting_.num_flood
+                                    : schedule_.counts().num_waiting < setting_.max_running;
+    };
+    for (; wants_more() && !testing::Test::HasFatalFailure(); ++num_asked_) {
       Add("aggressor", least + last_id_ % least);
     }
   }
@@ -183,6 +189,7 @@ class Contest {
   SequenceId last_id_ = 0;
   SequenceId victim_ = 0;  // 0: it has none
   bool was_answered_ = false;
+  uint64_t num_asked_ = 0;  // of the aggressor
   uint64_t num_done_ = 0;
   uint64_t num_steps_ = 0;
 };
@@ -213,13 +220,18 @@ TEST_P(Aggressor, IsFeltByAVictimForAFewSteps) {
 
 INSTANTIATE_TEST_SUITE_P(
     Settings, Aggressor,
-    testing::Values(AggressorSetting{"Prompts1024", 1024, 2048, 1, 0, 1.5},
-                    AggressorSetting{"Prompts1024NotAhead", 1024, 2048, 0, 0, 1.5},
-                    AggressorSetting{"Prompts1024SmallSteps", 1024, 512, 1, 0, 1.75},
-                    AggressorSetting{"Prompts1024ShortSteps", 1024, 2048, 1, 0.02, 1.35},
-                    AggressorSetting{"Prompts8192", 8192, 2048, 1, 0, 1.5},
-                    AggressorSetting{"FewCores", 32, 2048, 1, 0, 1.75, kFewCores, 16},
-                    AggressorSetting{"FewCores256", 256, 2048, 1, 0, 1.25, kFewCores, 16}),
+    testing::Values(
+        AggressorSetting{"Prompts1024", 1024, 2048, 1, 0, 1.5},
+        AggressorSetting{"Prompts1024NotAhead", 1024, 2048, 0, 0, 1.5},
+        AggressorSetting{"Prompts1024SmallSteps", 1024, 512, 1, 0, 1.75},
+        AggressorSetting{"Prompts1024ShortSteps", 1024, 2048, 1, 0.02, 1.35},
+        AggressorSetting{"Prompts8192", 8192, 2048, 1, 0, 1.5},
+        AggressorSetting{"FewCores", 32, 2048, 1, 0, 1.75, kFewCores, 16},
+        AggressorSetting{"FewCores256", 256, 2048, 1, 0, 1.25, kFewCores, 16},
+        AggressorSetting{"ByBlocks", 1024, 2048, 1, 0, 1.5, {}, 256, 600, 80},
+        AggressorSetting{"FewCoresByBlocks", 32, 2048, 1, 0, 1.75, kFewCores, 256, 24, 60},
+        AggressorSetting{"FewCoresByTime", 32, 2048, 1, 0, 1.75, kFewCores, 256, 20000, 40},
+        AggressorSetting{"FewCoresTwelve", 32, 2048, 1, 0, 1.75, kFewCores, 256, 20000, 12}),
     [](const auto& setting) { return std::string(setting.param.name); });
 
 }  // namespace
