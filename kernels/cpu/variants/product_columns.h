@@ -124,17 +124,25 @@ void PackRows(const PanelProduct& g, const RowChunk& chunk, float factor, float*
   }
 }
 
-// Calls body(Index<0>()), body(Index<1>()), ...: indices are constants before any optimisation. Of
-// a loop that the compiler unrolls itself, it may leave an array of sums in memory.
-template <int kValue>
-struct Index {
-  static constexpr int value = kValue;
-};
-template <int kEnd, int kBegin = 0, typename Body>
-__attribute__((always_inline)) inline void Unrolled(const Body& body) {
-  if constexpr (kBegin < kEnd) {
-    body(Index<kBegin>());
-    Unrolled<kEnd, kBegin + 1>(body);
+// sum[row][0] += x[row] * value. Rows and panels are counted at compile time: of a loop that the
+// compiler unrolls itself, it may leave an array of sums in memory.
+template <int kRows, int kPanels, int kRow = 0>
+__attribute__((always_inline)) inline void AddRows(const float* x, F32x16 value, F32x16* sum) {
+  sum[kRow * kPanels] = MultiplyAdd(Set(x[kRow]), value, sum[kRow * kPanels]);
+  if constexpr (kRow + 1 < kRows) AddRows<kRows, kPanels, kRow + 1>(x, value, sum);
+}
+
+// sum[row][panel] += what Elements::kSteps steps of k give; kAhead: see SegmentTile.
+template <typename Elements, int kRows, int kPanels, bool kAhead, int kPanel = 0>
+__attribute__((always_inline)) inline void AddPanels(const float* x, const uint8_t* w,
+                                                     int64_t panel_bytes, F32x16* sum) {
+  if constexpr (kAhead) __builtin_prefetch(w + kPanels * panel_bytes, 0, 2);
+  Elements::Step(
+      w, [&](int step, F32x16 value) __attribute__((always_inline)) {
+        AddRows<kRows, kPanels>(x + step * kRows, value, sum + kPanel);
+      });
+  if constexpr (kPanel + 1 < kPanels) {
+    AddPanels<Elements, kRows, kPanels, kAhead, kPanel + 1>(x, w + panel_bytes, panel_bytes, sum);
   }
 }
 
@@ -148,31 +156,19 @@ inline constexpr int64_t kPrefetchBytes = 64 * 1024;
 template <typename Elements, int kRows, int kPanels, bool kAhead = false>
 __attribute__((noinline)) void SegmentTile(const float* x, const uint8_t* w, int64_t panel_bytes,
                                            int64_t length, const F32x16* scales, float* totals) {
-  F32x16 sum[kRows][kPanels];
-  Unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-    Unrolled<kPanels>([&](auto c)
-                          __attribute__((always_inline)) { sum[r.value][c.value] = Zero(); });
-  });
+  F32x16 sum[kRows * kPanels];
+#pragma GCC unroll 24
+  for (int i = 0; i < kRows * kPanels; ++i) sum[i] = Zero();
   for (int64_t k = 0; k < length; k += Elements::kSteps) {
-    Unrolled<kPanels>([&](auto c) __attribute__((always_inline)) {
-      if constexpr (kAhead) __builtin_prefetch(w + (kPanels + c.value) * panel_bytes, 0, 2);
-      Elements::Step(
-          w + c.value * panel_bytes, [&](int step, F32x16 value) __attribute__((always_inline)) {
-            Unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-              F32x16& to = sum[r.value][c.value];
-              to = MultiplyAdd(Set(x[step * kRows + r.value]), value, to);
-            });
-          });
-    });
+    AddPanels<Elements, kRows, kPanels, kAhead>(x, w, panel_bytes, sum);
     x += kRows * Elements::kSteps;
     w += Elements::kBytes;
   }
-  Unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-    Unrolled<kPanels>([&](auto c) __attribute__((always_inline)) {
-      float* total = totals + (r.value * kPanels + c.value) * kPanelColumns;
-      Store(total, MultiplyAdd(sum[r.value][c.value], scales[c.value], Load(total)));
-    });
-  });
+#pragma GCC unroll 24
+  for (int i = 0; i < kRows * kPanels; ++i) {
+    float* total = totals + i * kPanelColumns;
+    Store(total, MultiplyAdd(sum[i], scales[i % kPanels], Load(total)));
+  }
 }
 
 // As SegmentTile, for a number of rows that is known at run time.
