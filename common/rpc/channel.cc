@@ -6,9 +6,14 @@
 #include "common/rpc/connection_limits.h"
 
 namespace baton {
+namespace {
+
+constexpr int kSmallWindowBytes = 256 << 10;
+
+}  // namespace
 
 std::shared_ptr<grpc::Channel> CreateChannel(const std::string& address, absl::string_view role,
-                                             const RpcIdentity& identity) {
+                                             const RpcIdentity& identity, StreamWindow window) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
@@ -28,6 +33,10 @@ std::shared_ptr<grpc::Channel> CreateChannel(const std::string& address, absl::s
   arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
   arguments.SetMaxSendMessageSize(kMaxReceiveBytes);
+  if (window == StreamWindow::kSmall) {
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // which would make it grow
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kSmallWindowBytes);
+  }
   return grpc::CreateCustomChannel(address, identity.ToReach(role), arguments);
 }
 

@@ -106,6 +106,11 @@ bool FakeScheduler::WaitForRequests(size_t count, absl::Duration timeout) const 
   return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
 }
 
+std::vector<size_t> FakeScheduler::num_sent() const {
+  absl::MutexLock lock(&mutex_);
+  return num_sent_;
+}
+
 size_t FakeScheduler::num_open() const {
   absl::MutexLock lock(&mutex_);
   return num_open_;
@@ -113,8 +118,11 @@ size_t FakeScheduler::num_open() const {
 
 grpc::Status FakeScheduler::Submit(grpc::ServerContext* context, const v1::SubmitRequest* request,
                                    grpc::ServerWriter<v1::SubmitResponse>* writer) {
+  size_t index = 0;
   {
     absl::MutexLock lock(&mutex_);
+    index = requests_.size();
+    num_sent_.push_back(0);
     requests_.push_back(*request);
     const auto trace = context->client_metadata().find("traceparent");
     traceparents_.push_back(trace == context->client_metadata().end()
@@ -122,10 +130,12 @@ grpc::Status FakeScheduler::Submit(grpc::ServerContext* context, const v1::Submi
                                 : std::string(trace->second.data(), trace->second.size()));
     ++num_open_;
   }
-  grpc::Status status = SendAnswer(context, *request, writer);
+  grpc::Status status = SendAnswer(context, *request, index, writer);
   absl::MutexLock lock(&mutex_);
   --num_open_;
-  if (context->IsCancelled() && !stopping_) ++num_cancelled_;
+  // A write fails at a cancellation before the context knows of it.
+  const bool cancelled = context->IsCancelled() || status.error_code() == grpc::CANCELLED;
+  if (cancelled && !stopping_) ++num_cancelled_;
   return status;
 }
 
@@ -161,7 +171,7 @@ bool FakeScheduler::WaitWhileHeld(grpc::ServerContext* context, size_t num_sent)
 }
 
 grpc::Status FakeScheduler::SendAnswer(grpc::ServerContext* context,
-                                       const v1::SubmitRequest& request,
+                                       const v1::SubmitRequest& request, size_t index,
                                        grpc::ServerWriter<v1::SubmitResponse>* writer) {
   FakeAnswer answer = TakeAnswer(request);
   const size_t max_tokens = request.stop().max_tokens();
@@ -181,6 +191,8 @@ grpc::Status FakeScheduler::SendAnswer(grpc::ServerContext* context,
     response.set_sequence_number(sequence_number++);
     if (!writer->Write(response)) return grpc::Status::CANCELLED;
     response.Clear();
+    absl::MutexLock lock(&mutex_);
+    num_sent_[index] = num_sent;
   }
   if (!WaitWhileHeld(context, num_sent)) return grpc::Status::CANCELLED;
   if (answer.status.ok()) response.set_finish_reason(answer.finish_reason);

@@ -65,6 +65,8 @@ class FakeScheduler final : public v1::Scheduling::Service {
   // True once at least `count` Submits have arrived; false at the timeout.
   bool WaitForRequests(size_t count, absl::Duration timeout) const;
   size_t num_open() const;
+  // Tokens that gRPC has taken for each Submit, in order of arrival.
+  std::vector<size_t> num_sent() const;
 
   grpc::Status Submit(grpc::ServerContext* context, const v1::SubmitRequest* request,
                       grpc::ServerWriter<v1::SubmitResponse>* writer) override;
@@ -77,8 +79,9 @@ class FakeScheduler final : public v1::Scheduling::Service {
   FakeAnswer TakeAnswer(const v1::SubmitRequest& request);
   // False if the call was cancelled or the server stops first.
   bool WaitWhileHeld(grpc::ServerContext* context, size_t num_sent);
+  // `index`: its place in requests().
   grpc::Status SendAnswer(grpc::ServerContext* context, const v1::SubmitRequest& request,
-                          grpc::ServerWriter<v1::SubmitResponse>* writer);
+                          size_t index, grpc::ServerWriter<v1::SubmitResponse>* writer);
   v1::GroupState StateLocked() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const FakeSchedulerOptions options_;
@@ -87,6 +90,7 @@ class FakeScheduler final : public v1::Scheduling::Service {
   mutable absl::Mutex mutex_;
   std::deque<FakeAnswer> answers_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::SubmitRequest> requests_ ABSL_GUARDED_BY(mutex_);
+  std::vector<size_t> num_sent_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> traceparents_ ABSL_GUARDED_BY(mutex_);
   size_t hold_after_ ABSL_GUARDED_BY(mutex_) = SIZE_MAX;
   size_t num_cancelled_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -39,12 +39,15 @@ std::vector<std::string> TestHttpResponse::Events() const {
   return events;
 }
 
-TestHttpClient::TestHttpClient(int port, absl::Duration timeout) {
+TestHttpClient::TestHttpClient(int port, absl::Duration timeout, int receive_buffer_bytes) {
   socket_ = socket(AF_INET, SOCK_STREAM, 0);
   BATON_CHECK(socket_ >= 0) << "no socket";
   const timeval wait = absl::ToTimeval(timeout);
   setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
   setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+  if (receive_buffer_bytes > 0) {
+    setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(receive_buffer_bytes));
+  }
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));

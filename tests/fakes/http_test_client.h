@@ -23,7 +23,9 @@ struct TestHttpResponse {
 // One connection to 127.0.0.1; closed when destroyed. Every wait ends at the timeout.
 class TestHttpClient {
  public:
-  explicit TestHttpClient(int port, absl::Duration timeout = absl::Seconds(10));
+  // `receive_buffer_bytes`: how much the kernel may hold that has not been read; 0: as it likes.
+  explicit TestHttpClient(int port, absl::Duration timeout = absl::Seconds(10),
+                          int receive_buffer_bytes = 0);
   ~TestHttpClient();
   TestHttpClient(const TestHttpClient&) = delete;
   TestHttpClient& operator=(const TestHttpClient&) = delete;

@@ -223,6 +223,12 @@ void HttpGenerationCall::OnWritable() { SetPaused(false); }
 void HttpGenerationCall::SetPaused(bool paused) {
   if (ended_ || paused_ == paused) return;
   paused_ = paused;
+  if (paused) {
+    paused_bytes_ = exchange_.unsent_bytes();
+    context_.metrics.BeginPause(paused_bytes_);
+  } else {
+    context_.metrics.EndPause(paused_bytes_);
+  }
   // Resuming delivers what has waited at once, which may pause again or end the call.
   for (auto& sequence : sequences_) {
     if (ended_ || paused_ != paused) return;
@@ -281,15 +287,18 @@ void HttpGenerationCall::Fail(const absl::Status& status) {
   LogEnd(200, absl::StrCat("broken off: ", status.message()));
 }
 
-void HttpGenerationCall::OnDisconnect() {
+void HttpGenerationCall::OnDisconnect(Departure how) {
   if (ended_) return;
   context_.metrics.CountDisconnect();
-  LogEnd(499, "the client closed the connection");
+  if (how == Departure::kClosed) return LogEnd(499, "the client closed the connection");
+  context_.metrics.CountStalledClient();
+  LogEnd(499, "the client stopped reading");
 }
 
 void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
   const RequestUsage& usage = usage_;
   ended_ = true;
+  if (paused_) context_.metrics.EndPause(paused_bytes_);
   RecordRequests();
   sequences_.clear();  // cancels what still runs
   entry_ = LiveRequests::Entry();

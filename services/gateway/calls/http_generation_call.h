@@ -55,7 +55,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   ~HttpGenerationCall() override;
 
   void Start() override;
-  void OnDisconnect() override;
+  void OnDisconnect(Departure how) override;
   void OnWritable() override;
   void Abort(const absl::Status& reason) override;
 
@@ -106,6 +106,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   bool gated_ = false;  // its priority is known before its body is parsed
   bool stream_started_ = false;
   bool paused_ = false;
+  size_t paused_bytes_ = 0;  // unsent when it was last paused
   bool ended_ = false;
   bool wrote_ = false;                         // since the keep-alive was last looked at
   std::shared_ptr<HttpGenerationCall*> self_;  // of timers; null inside once this is gone

@@ -31,7 +31,7 @@ class TextCall final : public HttpCall {
   ~TextCall() override;
 
   void Start() override;
-  void OnDisconnect() override { Forget(); }
+  void OnDisconnect(Departure) override { Forget(); }
   void Abort(const absl::Status& reason) override;
 
  private:

@@ -335,14 +335,14 @@ void HttpConnection::Linger() {
   WaitReadable();
 }
 
-void HttpConnection::Drop() {
+void HttpConnection::Drop(Departure how) {
   if (state_ == State::kClosed) return;
   const auto self = shared_from_this();
   std::unique_ptr<HttpCall> call = std::move(call_);
   const bool answer_ended = answer_ended_;
   if (call != nullptr) RecordExchange(/*complete=*/false);
   Close();
-  if (call != nullptr && !answer_ended) call->OnDisconnect();
+  if (call != nullptr && !answer_ended) call->OnDisconnect(how);
 }
 
 void HttpConnection::Close() {
@@ -369,7 +369,7 @@ void HttpConnection::OnTimer() {
   if (state_ == State::kClosed) return;
   timer_at_ = Clock::time_point::max();
   const Clock::time_point now = Clock::now();
-  if (now >= write_deadline_) return Drop();
+  if (now >= write_deadline_) return Drop(Departure::kStalled);
   if (now >= read_deadline_) {
     if (state_ != State::kReading || !parser_) {
       if (state_ == State::kReading) socket_.SayEnd();  // it was idle

@@ -39,7 +39,7 @@ class HttpConnection final : public HttpExchange,
   // Tells the running call, if any, to end with an error.
   void Abort(const absl::Status& reason);
   // Ends the connection now; a running call is told.
-  void Drop();
+  void Drop(Departure how = Departure::kClosed);
   // Calls `done` once: when the kernel has every byte of the answers so far, or the connection is
   // closed; now, if that is so already. A later call replaces it.
   void WhenSent(std::function<void()> done);

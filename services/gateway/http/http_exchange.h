@@ -41,6 +41,12 @@ class HttpExchange {
   virtual size_t max_unsent_bytes() const = 0;
 };
 
+// How a client was lost before its answer was complete.
+enum class Departure {
+  kClosed,   // it closed the connection, or the network did
+  kStalled,  // it took no byte for HttpLimits::write_timeout
+};
+
 // The work behind one exchange. All on the loop's thread; the server holds it until the answer is
 // complete or the client is gone, then drops it.
 class HttpCall {
@@ -48,8 +54,8 @@ class HttpCall {
   virtual ~HttpCall() = default;
 
   virtual void Start() = 0;
-  // The client closed the connection, or cannot be written to. Nothing is called after it.
-  virtual void OnDisconnect() {}
+  // The client is gone, or cannot be written to. Nothing is called after it.
+  virtual void OnDisconnect(Departure /*how*/) {}
   // The client caught up after unsent_bytes() had reached its limit.
   virtual void OnWritable() {}
   // The service gives up on this request (shutdown): answer at once, with an error.

@@ -4,6 +4,8 @@
 #include <climits>
 #include <utility>
 
+#include <netinet/tcp.h>
+
 #include "absl/strings/str_cat.h"
 #include "boost/asio/buffer.hpp"
 #include "boost/asio/error.hpp"
@@ -16,6 +18,10 @@ namespace {
 using boost::asio::ip::tcp;
 using boost::system::error_code;
 
+// What the kernel may hold that is not on its way yet. Of itself it takes megabytes for a client
+// that does not read: tokens made for nobody, and memory.
+constexpr int kKernelBytes = 256 << 10;
+
 }  // namespace
 
 HttpSocket::HttpSocket(tcp::socket socket, SslSession session)
@@ -23,6 +29,8 @@ HttpSocket::HttpSocket(tcp::socket socket, SslSession session)
   error_code ignored;
   socket_.non_blocking(true, ignored);
   socket_.set_option(tcp::no_delay(true), ignored);
+  using NotSentBytes = boost::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
+  socket_.set_option(NotSentBytes(kKernelBytes), ignored);
 }
 
 std::string HttpSocket::peer() const {

@@ -34,10 +34,16 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
                                         kRefusalSeconds)),
       disconnects_(adder_.Counter("baton_gateway_client_disconnects_total",
                                   "Generation requests whose client closed the connection")),
+      stalled_clients_(adder_.Counter("baton_gateway_stalled_clients_total",
+                                      "Of these: had not taken a byte for the write timeout")),
       resubmissions_(adder_.Counter("baton_gateway_resubmissions_total",
                                     "Sequences given to the scheduler again after it was lost")),
       live_requests_(
           adder_.Gauge("baton_gateway_live_requests", "Generation requests being served")),
+      paused_requests_(adder_.Gauge("baton_gateway_paused_requests",
+                                    "Streams whose sequences wait for a client to read on")),
+      paused_bytes_(adder_.Gauge("baton_gateway_paused_bytes",
+                                 "Bytes that these clients had not taken when the pause began")),
       group_ready_(adder_.Gauge("baton_gateway_group_ready", "1 when a token can be produced now")),
       group_epoch_(adder_.Gauge("baton_gateway_group_epoch", "Epoch of the group")),
       waiting_tokens_(adder_.Gauge("baton_gateway_waiting_tokens",
@@ -60,6 +66,18 @@ void GatewayMetrics::RecordTurnedAway(absl::Duration since_arrival) {
 }
 
 void GatewayMetrics::CountDisconnect() { disconnects_.Increment(); }
+
+void GatewayMetrics::CountStalledClient() { stalled_clients_.Increment(); }
+
+void GatewayMetrics::BeginPause(size_t num_bytes) {
+  paused_requests_.Increment();
+  paused_bytes_.Increment(static_cast<double>(num_bytes));
+}
+
+void GatewayMetrics::EndPause(size_t num_bytes) {
+  paused_requests_.Decrement();
+  paused_bytes_.Decrement(static_cast<double>(num_bytes));
+}
 
 void GatewayMetrics::CountResubmission() { resubmissions_.Increment(); }
 

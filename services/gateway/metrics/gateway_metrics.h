@@ -31,6 +31,12 @@ class GatewayMetrics {
   // A request was answered 429 or 503, so long after it had arrived.
   void RecordTurnedAway(absl::Duration since_arrival);
   void CountDisconnect();
+  // One of them had stopped reading.
+  void CountStalledClient();
+  // The sequences of a stream pause: its client has left `num_bytes` untaken; until EndPause with
+  // the same number.
+  void BeginPause(size_t num_bytes);
+  void EndPause(size_t num_bytes);
   // A sequence was given to the scheduler again, with its tokens, after a loss.
   void CountResubmission();
   void SetLiveRequests(size_t count);
@@ -52,8 +58,11 @@ class GatewayMetrics {
   prometheus::Counter& early_refusals_;
   prometheus::Histogram& refusal_seconds_;
   prometheus::Counter& disconnects_;
+  prometheus::Counter& stalled_clients_;
   prometheus::Counter& resubmissions_;
   prometheus::Gauge& live_requests_;
+  prometheus::Gauge& paused_requests_;
+  prometheus::Gauge& paused_bytes_;
   prometheus::Gauge& group_ready_;
   prometheus::Gauge& group_epoch_;
   prometheus::Gauge& waiting_tokens_;

@@ -2,7 +2,11 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 
 #include "common/log/check.h"
@@ -69,6 +73,27 @@ void GatewayFixture::AwaitReady(int status) {
     if (response.status == status) return;
   }
   FAIL() << "/health/ready is " << response.status << ": " << response.body;
+}
+
+double GatewayFixture::Metric(const std::string& name) {
+  const std::string body = Get("/metrics").body;
+  double total = 0;
+  for (absl::string_view line : absl::StrSplit(body, '\n')) {
+    if (!absl::ConsumePrefix(&line, name)) continue;
+    if (!absl::StartsWith(line, "{") && !absl::StartsWith(line, " ")) continue;  // a longer name
+    double value = 0;
+    const std::vector<absl::string_view> words = absl::StrSplit(line, ' ');
+    EXPECT_TRUE(absl::SimpleAtod(words.back(), &value)) << line;
+    total += value;
+  }
+  return total;
+}
+
+void GatewayFixture::AwaitMetric(const std::string& name, double value) {
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  while (Metric(name) != value) {
+    ASSERT_LT(absl::Now(), deadline) << name << " is " << Metric(name) << ", not " << value;
+  }
 }
 
 TestHttpResponse GatewayFixture::PostText(const std::string& path, const std::string& body) {

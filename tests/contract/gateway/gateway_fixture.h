@@ -32,6 +32,11 @@ class GatewayFixture : public testing::Test {
   // Waits until GET /health/ready answers `status`.
   void AwaitReady(int status);
 
+  // The sum of a metric's samples, as GET /metrics says.
+  double Metric(const std::string& name);
+  // Waits until it is `value`.
+  void AwaitMetric(const std::string& name, double value);
+
   // One request on a connection of its own.
   TestHttpResponse Post(const std::string& path, const nlohmann::json& body);
   TestHttpResponse PostText(const std::string& path, const std::string& body);

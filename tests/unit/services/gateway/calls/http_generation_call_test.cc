@@ -113,7 +113,7 @@ TEST_F(LongRequestTest, IsPreparedOnTheWorkerAndAnsweredOnTheLoop) {
 TEST_F(LongRequestTest, KeepsItsSlotAfterADisconnectUntilTheWorkerDropsIt) {
   RecordingExchange exchange;
   auto call = StartCall(exchange);
-  call->OnDisconnect();
+  call->OnDisconnect(Departure::kClosed);
   call.reset();
   EXPECT_EQ(slots_.num_taken(), 1u) << "the worker still holds the request";
   ASSERT_TRUE(worker_.RunOne());
@@ -127,7 +127,7 @@ TEST_F(LongRequestTest, DisconnectWhileThePreparedRequestIsOnItsWayBack) {
   RecordingExchange exchange;
   auto call = StartCall(exchange);
   ASSERT_TRUE(worker_.RunOne());
-  call->OnDisconnect();
+  call->OnDisconnect(Departure::kClosed);
   call.reset();
   ASSERT_TRUE(loop_.RunOne());
   EXPECT_EQ(slots_.num_taken(), 0u);

@@ -1,6 +1,7 @@
 // The HTTP server over real sockets on 127.0.0.1, with calls made for tests.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,6 +20,7 @@ namespace baton::gateway {
 
 // What the calls of a test have seen.
 struct Record {
+  std::atomic<Departure> departure{Departure::kClosed};  // before `disconnected`
   absl::Notification disconnected;
   absl::Notification writable;
   absl::Notification started;
@@ -44,7 +46,10 @@ class TestCall final : public HttpCall {
     exchange_.Send(
         {.content_type = "text/plain", .body = absl::StrCat(request.method, " ", request.body)});
   }
-  void OnDisconnect() override { record_.disconnected.Notify(); }
+  void OnDisconnect(Departure how) override {
+    record_.departure = how;
+    record_.disconnected.Notify();
+  }
   void OnWritable() override {
     if (!record_.writable.HasBeenNotified()) record_.writable.Notify();
     WriteMore();

@@ -172,6 +172,7 @@ TEST_F(HttpServerTest, AClientThatNeverReadsIsDropped) {
   TestHttpClient client(server_->port());
   client.SendRequest("GET", "/stream");
   EXPECT_TRUE(record_.disconnected.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  EXPECT_EQ(record_.departure, Departure::kStalled);
 }
 
 TEST_F(HttpServerTest, TellsACallThatItsClientIsGone) {
@@ -181,6 +182,7 @@ TEST_F(HttpServerTest, TellsACallThatItsClientIsGone) {
   ASSERT_TRUE(record_.started.WaitForNotificationWithTimeout(absl::Seconds(10)));
   client.Close();
   EXPECT_TRUE(record_.disconnected.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  EXPECT_EQ(record_.departure, Departure::kClosed);
 }
 
 TEST_F(HttpServerTest, AbortEndsRunningCalls) {
