@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -101,7 +102,7 @@ class ApiKeyFileTest : public testing::Test {
     std::ofstream(other) << text;
     ASSERT_EQ(std::rename(other.c_str(), path_.c_str()), 0);
   }
-  const std::string path_ = testing::TempDir() + "/api_keys";
+  const std::string path_ = absl::StrCat(testing::TempDir(), "/api_keys.", getpid());
 };
 
 TEST_F(ApiKeyFileTest, IsReadAgainWhenItHasChanged) {
