@@ -161,6 +161,15 @@ Json Reference(const std::string& name) { return {{"$ref", "#/components/schemas
 
 Json ContentOf(const char* type, Json schema) { return {{type, {{"schema", std::move(schema)}}}}; }
 
+// OpenAPI 3.1 has one schema for a stream: that of each event.
+Json EventSchema() {
+  return {{"type", "object"},
+          {"required", Json::array({"data"})},
+          {"properties",
+           {{"event", {{"type", "string"}}},
+            {"data", {{"type", "string"}, {"description", "JSON, or [DONE] at the end"}}}}}};
+}
+
 Json Describe(const Operation& operation) {
   Json success = {{"description", "OK"}};
   if (*operation.answer != '\0') {
@@ -170,7 +179,7 @@ Json Describe(const Operation& operation) {
   }
   const bool streams = *operation.body != '\0' && *operation.path == '/' &&
                        absl::string_view(operation.path).substr(0, 4) == "/v1/";
-  if (streams) success["content"]["text/event-stream"] = {{"schema", {{"type", "string"}}}};
+  if (streams) success["content"]["text/event-stream"] = {{"schema", EventSchema()}};
   const Json error = {{"description", "refused; the body says why"},
                       {"content", ContentOf(kJsonType, Reference("Error"))}};
   const Json any_error = {{"description", "an error; some have no body"}};

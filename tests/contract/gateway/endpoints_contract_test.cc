@@ -235,6 +235,8 @@ TEST_F(EndpointsContract, DocumentsNameWhatIsServed) {
   const json document = json::parse(Get("/openapi.json").body);
   EXPECT_EQ(document["openapi"], "3.1.0");
   EXPECT_TRUE(document["components"]["schemas"]["ChatRequest"]["properties"].contains("tools"));
+  const json& answers = document["paths"]["/v1/responses"]["post"]["responses"]["200"]["content"];
+  EXPECT_EQ(answers["text/event-stream"]["schema"]["required"], json({"data"})) << "of each event";
   std::ifstream file(std::string(BATON_SOURCE_DIR) + "/services/gateway/API.md");
   std::stringstream api;
   api << file.rdbuf();
