@@ -1,12 +1,13 @@
 // What the gateway adds: its own process in front of a scheduler that answers at once.
 //
-//   gateway_bench [GATEWAY_BINARY...]     default: bin/baton-gateway of this build
+//   gateway_bench [--rates=500,2000] [--rounds=5] [--streams=1,32] [GATEWAY_BINARY...]
 //
-// Several gateways are measured in turns, so that what else the machine does falls on all of them;
-// figures are medians of the rounds. Latency is a whole request's, without time to compute
-// anything; "no gateway" is the same call of the stub itself, and what is above it was added.
-// Processor time and context switches are the gateway's alone, so they mean something on a machine
-// that others use as well.
+// Requests per second (0: one after the other on each connection) and streams at a time, for each
+// gateway; default: that of this build. Several are measured in turns, so that what else the
+// machine does falls on all of them; figures are medians of the rounds. Latency is a whole
+// request's, without time to compute anything; "no gateway" is the same call of the stub itself,
+// and what is above it was added. Processor time and context switches are the gateway's alone, so
+// they mean something on a machine that others use as well.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -28,8 +30,10 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "grpcpp/grpcpp.h"
 #include "nlohmann/json.hpp"
 
@@ -45,7 +49,6 @@ using Clock = std::chrono::steady_clock;
 const std::string kModelDir = BATON_SOURCE_DIR "/tests/data/tiny-r1";
 constexpr size_t kClients = 16;
 constexpr auto kMeasured = std::chrono::seconds(2);
-constexpr size_t kRounds = 5;
 constexpr uint32_t kStreamTokens = 1000;
 
 // Answers with as many tokens as are asked for, one message each; as the scheduler does, the last
@@ -179,12 +182,10 @@ class GatewayProcess final {
   int port() const { return port_; }
   // Of all threads, user and system.
   double cpu_seconds() const {
-    std::ifstream file(absl::StrCat("/proc/", pid_, "/stat"));
-    std::string line;
-    std::getline(file, line);
-    const std::vector<std::string> words = absl::StrSplit(line.substr(line.rfind(')') + 2), ' ');
-    return (std::stod(words[11]) + std::stod(words[12])) /
-           static_cast<double>(sysconf(_SC_CLK_TCK));
+    clockid_t clock{};
+    timespec time{};
+    if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &time) != 0) std::exit(1);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
   }
   // Times that a thread went to sleep, of all that are there now.
   double num_sleeps() const {
@@ -335,7 +336,24 @@ void PrintRequests(const std::string& title, const std::string& who, Figures& fi
   std::fflush(stdout);
 }
 
-int RunGatewayBench(const std::vector<std::string>& binaries) {
+struct BenchOptions {
+  std::vector<double> rates = {200, 500, 2000, 0};
+  std::vector<double> streams = {1, 32};
+  size_t num_rounds = 5;
+  std::vector<std::string> binaries;
+};
+
+// Who comes first changes with each round: what comes after another finds caches as that left them.
+template <typename Measure>
+void MeasureInTurns(const BenchOptions& options, const Measure& measure) {
+  const size_t count = options.binaries.size();
+  for (size_t round = 0; round < options.num_rounds; ++round) {
+    for (size_t i = 0; i < count; ++i) measure((round + i) % count);
+  }
+}
+
+int RunGatewayBench(const BenchOptions& options) {
+  const std::vector<std::string>& binaries = options.binaries;
   StubScheduler stub(ModelFingerprint(ReadModelConfigText(kModelDir).value()));
   int port = 0;
   grpc::ServerBuilder builder;
@@ -346,24 +364,22 @@ int RunGatewayBench(const std::vector<std::string>& binaries) {
   for (const std::string& binary : binaries) {
     gateways.push_back(std::make_unique<GatewayProcess>(binary, port));
   }
-  for (const double rate : {200, 500, 2000, 0}) {
+  for (const double rate : options.rates) {
     Figures none;
     std::vector<Figures> figures(gateways.size());
-    for (size_t round = 0; round < kRounds; ++round) {
-      MeasureStub(port, rate, &none);
-      for (size_t i = 0; i < gateways.size(); ++i) MeasureGateway(*gateways[i], rate, &figures[i]);
-    }
+    MeasureInTurns(options, [&](size_t i) {
+      MeasureGateway(*gateways[i], rate, &figures[i]);
+      if (i == 0) MeasureStub(port, rate, &none);
+    });
     const std::string title = rate > 0 ? absl::StrCat(rate, " per s") : "one by one";
     PrintRequests(title, "no gateway", none);
     for (size_t i = 0; i < gateways.size(); ++i) PrintRequests(title, binaries[i], figures[i]);
   }
-  for (const size_t num_streams : {1, 32}) {
+  for (const double streams : options.streams) {
+    const auto num_streams = static_cast<size_t>(streams);
     std::vector<Figures> figures(gateways.size());
-    for (size_t round = 0; round < kRounds; ++round) {
-      for (size_t i = 0; i < gateways.size(); ++i) {
-        MeasureStreams(*gateways[i], num_streams, &figures[i]);
-      }
-    }
+    MeasureInTurns(options,
+                   [&](size_t i) { MeasureStreams(*gateways[i], num_streams, &figures[i]); });
     for (size_t i = 0; i < gateways.size(); ++i) {
       std::printf("%-18s %-28s %7.0f tokens/s   %7.0f tokens/s per core   %3.0f MiB\n",
                   absl::StrCat(num_streams, " streams").c_str(), binaries[i].c_str(),
@@ -377,11 +393,43 @@ int RunGatewayBench(const std::vector<std::string>& binaries) {
   return 0;
 }
 
+std::vector<double> ReadNumbers(absl::string_view list) {
+  std::vector<double> numbers;
+  for (absl::string_view word : absl::StrSplit(list, ',', absl::SkipEmpty())) {
+    double number = 0;
+    if (!absl::SimpleAtod(word, &number) || number < 0) {
+      std::fprintf(stderr, "gateway_bench: \"%.*s\" is no list of numbers\n",
+                   static_cast<int>(list.size()), list.data());
+      std::exit(2);
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+BenchOptions ReadBenchOptions(int argc, char** argv) {
+  BenchOptions options;
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view word = argv[i];
+    if (absl::ConsumePrefix(&word, "--rates=")) {
+      options.rates = ReadNumbers(word);
+    } else if (absl::ConsumePrefix(&word, "--streams=")) {
+      options.streams = ReadNumbers(word);
+    } else if (absl::ConsumePrefix(&word, "--rounds=")) {
+      const std::vector<double> rounds = ReadNumbers(word);
+      options.num_rounds = rounds.empty() ? 1 : std::max<size_t>(1, static_cast<size_t>(rounds[0]));
+    } else {
+      options.binaries.emplace_back(word);
+    }
+  }
+  if (options.binaries.empty())
+    options.binaries.emplace_back(BATON_BINARY_DIR "/bin/baton-gateway");
+  return options;
+}
+
 }  // namespace
 }  // namespace baton
 
 int main(int argc, char** argv) {
-  std::vector<std::string> binaries(argv + 1, argv + argc);
-  if (binaries.empty()) binaries.emplace_back(BATON_BINARY_DIR "/bin/baton-gateway");
-  return baton::RunGatewayBench(binaries);
+  return baton::RunGatewayBench(baton::ReadBenchOptions(argc, argv));
 }
