@@ -1,5 +1,7 @@
 #include "services/gateway/clients/completion_thread.h"
 
+#include <utility>
+
 #include "grpc/support/time.h"
 
 namespace baton::gateway {
@@ -17,11 +19,20 @@ CompletionThread::~CompletionThread() {
   thread_.join();
 }
 
-void CompletionThread::Start(const std::function<void()>& start) {
-  void* tag = nullptr;
-  bool ok = false;
-  const auto status = queue_.DoThenAsyncNext(start, &tag, &ok, gpr_time_0(GPR_CLOCK_MONOTONIC));
-  if (status == grpc::CompletionQueue::GOT_EVENT) static_cast<Operation*>(tag)->OnCompleted(ok);
+void CompletionThread::Post(std::function<void()> work) {
+  absl::MutexLock lock(&mutex_);
+  posted_.push_back(std::move(work));
+  // Due at once: it is an event that wakes the thread.
+  if (posted_.size() == 1) alarm_.Set(&queue_, gpr_time_0(GPR_CLOCK_MONOTONIC), &posted_work_);
+}
+
+void CompletionThread::PostedWork::OnCompleted(bool) {
+  std::vector<std::function<void()>> posted;
+  {
+    absl::MutexLock lock(&owner_.mutex_);
+    posted.swap(owner_.posted_);
+  }
+  for (const std::function<void()>& work : posted) work();
 }
 
 }  // namespace baton::gateway

@@ -45,7 +45,7 @@ class InboxReader final : public std::enable_shared_from_this<InboxReader<Respon
     call_ = std::move(call);
     self_ = this->shared_from_this();
     open_calls_.Add(this, [this] { EndCall(/*cancel=*/true); });
-    completions_.Start([this] { call_->StartCall(&started_); });
+    completions_.Post([this] { call_->StartCall(&started_); });
   }
 
   // The listener hears no more; the call ends when the peer ends it.
