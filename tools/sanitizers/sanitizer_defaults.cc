@@ -16,7 +16,25 @@ const char* __ubsan_default_options() { return "print_stacktrace=1"; }
 
 const char* __tsan_default_options() {
   // A longer history: both stacks of a race, also where the first access lies back.
-  return "history_size=4:second_deadlock_stack=1";
+  return "history_size=4:second_deadlock_stack=1:allocator_may_return_null=1";
+}
+
+// Debian's gRPC and what it stands on are not instrumented: what they hand from thread to thread
+// through atomics of their own would look like races among them. What they allocate, copy, send and
+// receive is not recorded; their mutexes are, and so is every access of this project's code, calls
+// from their threads too. UCX is not on the list: what it copies are the transport's buffers.
+const char* __tsan_default_suppressions() {
+  return "called_from_lib:libgrpc.so\n"
+         "called_from_lib:libgrpc++.so\n"
+         "called_from_lib:libgpr.so\n"
+         "called_from_lib:libupb.so\n"
+         "called_from_lib:libabsl_status.so\n"
+         "called_from_lib:libabsl_cord.so\n"
+         "called_from_lib:libabsl_cord_internal.so\n"
+         "called_from_lib:libabsl_strings.so\n"
+         "called_from_lib:libabsl_time.so\n"
+         "called_from_lib:libssl.so\n"
+         "called_from_lib:libcrypto.so\n";
 }
 
 }  // extern "C"

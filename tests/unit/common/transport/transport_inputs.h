@@ -41,6 +41,7 @@ class BufferReceiver final : public FrameReceiver {
     if (header.offset + header.payload_bytes > buffer_.size()) {
       return absl::InvalidArgumentError("outside the buffer");
     }
+    const absl::MutexLock after_reading(&mutex_);  // what Holds() read for the frame before
     return std::span(buffer_).subspan(header.offset, header.payload_bytes);
   }
   void Complete(const FrameHeader& header, const absl::Status& status) override {
@@ -72,7 +73,10 @@ class BufferReceiver final : public FrameReceiver {
     const absl::MutexLock lock(&mutex_);
     return last_header_;
   }
-  std::span<const std::byte> buffer() const { return buffer_; }
+  bool Holds(size_t offset, std::span<const std::byte> bytes) {
+    const absl::MutexLock lock(&mutex_);
+    return std::equal(bytes.begin(), bytes.end(), buffer_.data() + offset);
+  }
 
  private:
   std::vector<std::byte> buffer_;

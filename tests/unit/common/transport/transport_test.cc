@@ -86,7 +86,7 @@ TEST_P(TransportOver, CarriesPayloadsOfEverySize) {
     ASSERT_TRUE(receiver.WaitForFrames(++frames).ok()) << size;
     EXPECT_EQ(receiver.last_header().stream_id, 17u);
     EXPECT_EQ(receiver.last_header().source, a->source());
-    EXPECT_TRUE(std::equal(payload.begin(), payload.end(), receiver.buffer().data() + 64)) << size;
+    EXPECT_TRUE(receiver.Holds(64, payload)) << size;
   }
   EXPECT_EQ(b->counters().frames_refused, 0u);
   b->SetReceiver(FrameKind::kHiddenState, nullptr);
