@@ -44,6 +44,7 @@ struct GatewayContext {
   TextQueue& text_queue;  // parses and encodes long prompts, so that the loop is never held up
   absl::Duration request_timeout = absl::Seconds(600);
   bool log_requests = true;
+  absl::Duration stall_limit = absl::Seconds(30);     // a gRPC stream's client that takes nothing
   absl::Duration sse_keep_alive = absl::Seconds(15);  // silence before a comment; 0: never
   bool tokenizer_info = false;                        // /tokenizer_info is served
   ReasoningNames reasoning_names = {};

@@ -225,12 +225,43 @@ StreamedInference::StreamedInference(const GatewayContext& context,
 }
 
 void StreamedInference::Deliver(v1::GenerateResponse response) {
+  queued_bytes_ += response.ByteSizeLong();
   queue_.push_back(std::move(response));
-  if (queue_.size() >= kMaxQueued && !paused_) {
-    paused_ = true;
-    SetPaused(true);
-  }
+  if (queued_bytes_ >= kMaxQueuedBytes && !paused_) BeginPause();
   WriteNext();
+}
+
+void StreamedInference::Conclude() {
+  EndPause();
+  WriteNext();
+}
+
+void StreamedInference::BeginPause() {
+  paused_ = true;
+  paused_bytes_ = queued_bytes_;
+  context().metrics.BeginPause(paused_bytes_);
+  last_taken_ = SteadyNow();
+  if (!watching_) WatchReader();
+  SetPaused(true);
+}
+
+void StreamedInference::EndPause() {
+  if (!std::exchange(paused_, false)) return;
+  context().metrics.EndPause(paused_bytes_);
+}
+
+void StreamedInference::WatchReader() {
+  watching_ = true;
+  const absl::Duration patience = last_taken_ + context().stall_limit - SteadyNow();
+  context().loop.PostAfter(patience, [this, alive = std::weak_ptr<bool>(alive_)] {
+    if (alive.expired()) return;
+    watching_ = false;
+    if (!paused_) return;
+    if (SteadyNow() < last_taken_ + context().stall_limit) return WatchReader();
+    context().metrics.CountStalledClient();
+    Leave(absl::CancelledError("the client stopped reading"));
+    CancelCall();
+  });
 }
 
 void StreamedInference::WriteNext() {
@@ -248,14 +279,17 @@ void StreamedInference::WriteNext() {
 void StreamedInference::OnWriteDone(bool ok) {
   context().loop.Post([this, ok] {
     writing_ = false;
+    queued_bytes_ -= queue_.front().ByteSizeLong();
     queue_.pop_front();
     if (!ok) {
       queue_.clear();
+      queued_bytes_ = 0;
       Leave(absl::CancelledError("the client is gone"));
       return WriteNext();
     }
-    if (paused_ && queue_.size() < kMaxQueued / 4) {
-      paused_ = false;
+    last_taken_ = SteadyNow();
+    if (paused_ && queued_bytes_ < kMaxQueuedBytes / 4) {
+      EndPause();
       SetPaused(false);
     }
     WriteNext();
@@ -264,7 +298,10 @@ void StreamedInference::OnWriteDone(bool ok) {
 
 void StreamedInference::OnCancel() {
   context().loop.Post([this] {
-    if (!writing_) queue_.clear();
+    if (!writing_) {
+      queue_.clear();
+      queued_bytes_ = 0;
+    }
     Leave(absl::CancelledError("the client cancelled the call"));
   });
 }

@@ -43,6 +43,8 @@ class InferenceCall : public SequenceObserver {
   void Leave(const absl::Status& why);
   void End(const absl::Status& status);
   void SetPaused(bool paused);
+  // The client's side of the call ends now; gRPC's OnCancel follows.
+  void CancelCall() { server_context_->TryCancel(); }
   // Once nothing more is delivered: how it ended, with the time to retry in the call's metadata.
   bool ended() const { return end_status_.has_value() && text_job_ == nullptr; }
   grpc::Status FinalStatus();
@@ -77,12 +79,13 @@ class InferenceCall : public SequenceObserver {
   uint32_t num_charged_tokens_ = 0;  // of its answer, to its key
 };
 
-// Pieces as they come. At most kMaxQueued wait for a slow reader, then the sequence pauses. Deletes
-// itself on the loop after OnDone.
+// Pieces as they come. Once kMaxQueuedBytes wait for a slow reader the sequence pauses; a client
+// that takes nothing for the stall limit meanwhile is dropped. Deletes itself on the loop after
+// OnDone.
 class StreamedInference final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
                                 public InferenceCall {
  public:
-  static constexpr size_t kMaxQueued = 64;
+  static constexpr size_t kMaxQueuedBytes = 64 << 10;
 
   // Starts the call. `context` must outlive it; the others live until OnDone. So below.
   StreamedInference(const GatewayContext& context, grpc::CallbackServerContext* server_context,
@@ -95,14 +98,23 @@ class StreamedInference final : public grpc::ServerWriteReactor<v1::GenerateResp
  private:
   ~StreamedInference() override = default;
   void Deliver(v1::GenerateResponse response) override;
-  void Conclude() override { WriteNext(); }
+  void Conclude() override;
   void WriteNext();
+  void BeginPause();
+  void EndPause();
+  // Looks at the stall limit's end whether the client has taken anything.
+  void WatchReader();
 
   // The loop's.
   std::deque<v1::GenerateResponse> queue_;  // the front is being written while writing_
+  size_t queued_bytes_ = 0;
   bool writing_ = false;
   bool paused_ = false;
-  bool finished_ = false;  // Finish was called
+  size_t paused_bytes_ = 0;  // in the queue when it was last paused
+  absl::Time last_taken_;    // of SteadyNow(), when the client took something, or the pause began
+  bool watching_ = false;
+  bool finished_ = false;                                       // Finish was called
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for delayed work
 };
 
 // All pieces together.
