@@ -17,7 +17,8 @@ struct StepLayout {
   // [tokens] Position of each row in its sequence, from 0.
   std::span<const int32_t> positions;
   // [tokens] Row of `block_tables` of each row's sequence. Rows of one sequence stand together,
-  // positions ascending.
+  // positions ascending. -1: the row is padding of a graph; it writes and reads no cache, and what
+  // becomes of its row of `out` is nobody's.
   std::span<const int32_t> sequence_rows;
   // [sequences, max_blocks] Block of each 64 tokens of a sequence; entries past its length are
   // never read.

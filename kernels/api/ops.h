@@ -83,12 +83,15 @@ class Ops {
   // weights). They grow to what the largest calls so far needed.
   virtual uint64_t working_bytes() const = 0;
 
-  // Whether RunGraph keeps graphs. Elsewhere it calls `work` each time.
+  // Whether MakeGraph makes any. Elsewhere it does nothing.
   virtual bool keeps_graphs() const = 0;
-  // Runs the operations and collectives that `work` calls, which may be nothing else: no copies, no
-  // draws, no Synchronize. When a key comes again, what was called under it may run with the very
-  // arguments that it had, without `work` being called: between two runs only the contents of
-  // device memory may differ. A key's first two runs take long.
+  // Makes a graph of the operations and collectives that `work` calls, without running them. It
+  // calls nothing else: no copies, no draws, no Synchronize. All of it has run before with the same
+  // arguments, so that nothing is left to be allocated. A key that has no graph yet; all devices of
+  // a team make the same graphs, while none of them runs anything.
+  virtual void MakeGraph(uint64_t key, absl::FunctionRef<void()> work) = 0;
+  // Runs the key's graph with the very arguments that it was made with, on what device memory holds
+  // now; without a graph calls `work`.
   virtual void RunGraph(uint64_t key, absl::FunctionRef<void()> work) = 0;
   // Before memory goes that graphs name.
   virtual void ForgetGraphs() = 0;

@@ -24,13 +24,19 @@ struct RouterParams {
 // kernels/api/reproducible_math.h and one rounding per step: the same logits give the same experts
 // and weights on every backend.
 // Shapes: logits [tokens, num_experts] float32; bias [1, num_experts] float32; experts, weights
-// [tokens * top_k].
+// [tokens * top_k]; sequence_rows [tokens] as in StepLayout, or empty: rows of padding choose -1
+// with weight 0, so that they cost no expert.
 struct SelectExpertsArgs {
   TensorView logits;
   TensorView bias;
   RouterParams params;
   std::span<int32_t> experts;
   std::span<float> weights;
+  std::span<const int32_t> sequence_rows = {};
+
+  bool is_padding(int64_t row) const {
+    return !sequence_rows.empty() && sequence_rows[static_cast<size_t>(row)] < 0;
+  }
 };
 
 }  // namespace baton::kernels

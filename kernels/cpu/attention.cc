@@ -57,6 +57,7 @@ void CpuOps::KvWrite(const KvWriteArgs& args) {
   BATON_CHECK(args.latent.columns == cache.latent_dims && args.rope_key.columns == cache.rope_dims);
   const int64_t element = static_cast<int64_t>(SizeOf(cache.pages.type));
   for (int64_t token = 0; token < args.latent.rows; ++token) {
+    if (args.layout.sequence_rows[token] < 0) continue;
     const int64_t position = args.layout.positions[token];
     const int64_t block = BlocksOf(args.layout, token)[position / kBlockTokens];
     const int64_t row = block * kBlockTokens + position % kBlockTokens;
@@ -79,6 +80,10 @@ void CpuOps::CutAttention(const MlaAttentionArgs& args) {
   attend_tasks_.clear();
   for (int64_t row = 0; row < rows;) {
     int64_t end = row + 1;
+    if (args.layout.sequence_rows[row] < 0) {
+      row = end;
+      continue;
+    }
     while (end < rows && end - row < most_rows &&
            args.layout.sequence_rows[end] == args.layout.sequence_rows[row] &&
            args.layout.positions[end] >= args.layout.positions[end - 1]) {

@@ -81,6 +81,11 @@ void CpuOps::SelectExperts(const SelectExpertsArgs& args) {
       device_.scratch.Take<bool>(params.num_groups)};
   const float* bias = args.bias.Row<float>(0);
   for (int64_t token = 0; token < args.logits.rows; ++token) {
+    if (args.is_padding(token)) {  // its logits may be no numbers
+      std::fill_n(args.experts.data() + token * params.top_k, params.top_k, -1);
+      std::fill_n(args.weights.data() + token * params.top_k, params.top_k, 0.0f);
+      continue;
+    }
     device_.kernels.sigmoid(args.logits.Row<float>(token), num_experts, scratch.scores);
     for (int64_t e = 0; e < num_experts; ++e) scratch.choices[e] = scratch.scores[e] + bias[e];
     if (params.num_kept_groups < params.num_groups) KeepGroups(params, scratch);

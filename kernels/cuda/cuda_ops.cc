@@ -219,9 +219,21 @@ uint64_t CudaOps::working_bytes() const {
 
 DeviceMemory CudaOps::memory() const { return MemoryOf(device_); }
 
+void CudaOps::MakeGraph(uint64_t key, absl::FunctionRef<void()> work) {
+  UseDevice();
+  scratch_.Hold();
+  graphs_.Make(key, work);
+}
+
 void CudaOps::RunGraph(uint64_t key, absl::FunctionRef<void()> work) {
   UseDevice();
-  graphs_.Run(key, scratch_, work);
+  if (!graphs_.Run(key)) work();
+}
+
+void CudaOps::ForgetGraphs() {
+  UseDevice();
+  graphs_.Forget();
+  scratch_.Release();
 }
 
 }  // namespace baton::kernels::cuda

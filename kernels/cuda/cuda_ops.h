@@ -48,8 +48,9 @@ class CudaOps final : public Ops {
   DeviceMemory memory() const override;
   uint64_t working_bytes() const override;
   bool keeps_graphs() const override { return true; }
+  void MakeGraph(uint64_t key, absl::FunctionRef<void()> work) override;
   void RunGraph(uint64_t key, absl::FunctionRef<void()> work) override;
-  void ForgetGraphs() override { graphs_.Forget(); }
+  void ForgetGraphs() override;
 
  private:
   CudaOps(int device, const DeviceTraits& traits, bool plain_kernels,

@@ -132,11 +132,23 @@ absl::StatusOr<DeviceArena::Piece> DeviceArena::Take(size_t bytes) {
 void DeviceScratch::Begin(size_t bytes) {
   offset_ = 0;
   if (memory_ != nullptr && memory_->bytes() >= bytes) return;
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  CheckCuda(cudaStreamIsCapturing(stream_, &capture), "state of the stream");
+  BATON_CHECK(capture == cudaStreamCaptureStatusNone) << "the scratch grew in a graph";
+  if (holds_ && memory_ != nullptr) {
+    held_bytes_ += memory_->bytes();
+    held_.push_back(std::move(memory_));
+  }
   memory_.reset();
   auto grown = CudaBuffer::Create(bytes, stream_);
   BATON_CHECK_OK(grown.status());
   memory_ = *std::move(grown);
-  ++num_moves_;
+}
+
+void DeviceScratch::Release() {
+  holds_ = false;
+  held_.clear();
+  held_bytes_ = 0;
 }
 
 void* DeviceScratch::CutBytes(size_t bytes) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cuda_runtime_api.h>
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -92,9 +93,11 @@ class DeviceScratch final {
   T* Cut(int64_t count) {
     return static_cast<T*>(CutBytes(static_cast<size_t>(count) * sizeof(T)));
   }
-  size_t bytes() const { return memory_ == nullptr ? 0 : memory_->bytes(); }
-  // How often the memory has moved: what was captured before names memory that is gone.
-  uint64_t num_moves() const { return num_moves_; }
+  size_t bytes() const { return held_bytes_ + (memory_ == nullptr ? 0 : memory_->bytes()); }
+  // From here on memory that has been outgrown stays, for graphs name it, until Release. Operations
+  // that are being captured must not outgrow it: that ends the process.
+  void Hold() { holds_ = true; }
+  void Release();
   // What Begin is to be told for elements that are cut one after the other.
   static constexpr size_t Aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -104,7 +107,9 @@ class DeviceScratch final {
   const cudaStream_t stream_;
   std::unique_ptr<CudaBuffer> memory_;
   size_t offset_ = 0;
-  uint64_t num_moves_ = 0;
+  bool holds_ = false;
+  std::vector<std::unique_ptr<CudaBuffer>> held_;
+  size_t held_bytes_ = 0;
 };
 
 // A ring of pinned host memory: copies to the device return once their bytes stand in it.

@@ -101,12 +101,19 @@ __device__ void KeepBestGroups(const RouterParams& params, const RouterMemory& m
 // One warp per token.
 __global__ void __launch_bounds__(kRouterWarps * 32)
     SelectKernel(const float* logits, int64_t logits_stride, const float* bias, RouterParams params,
-                 int64_t tokens, int32_t* experts, float* weights) {
+                 int64_t tokens, const int32_t* sequence_rows, int32_t* experts, float* weights) {
   extern __shared__ __align__(16) char router_memory[];
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int warp = static_cast<int>(threadIdx.x / 32);
   const int64_t token = int64_t{blockIdx.x} * kRouterWarps + warp;
   if (token >= tokens) return;
+  if (sequence_rows != nullptr && sequence_rows[token] < 0) {  // padding of a graph
+    for (int64_t slot = lane; slot < params.top_k; slot += 32) {
+      experts[token * params.top_k + slot] = -1;
+      weights[token * params.top_k + slot] = 0.0f;
+    }
+    return;
+  }
   const RouterMemory memory(router_memory + warp * RouterWarpBytes(params), params);
   const auto count = static_cast<int32_t>(params.num_experts);
   for (int32_t e = lane; e < count; e += 32) {
@@ -204,7 +211,8 @@ void LaunchSelectExperts(const SelectExpertsArgs& args, cudaStream_t stream) {
   SelectKernel<<<static_cast<unsigned>((tokens + kRouterWarps - 1) / kRouterWarps),
                  kRouterWarps * 32, shared, stream>>>(
       static_cast<const float*>(args.logits.data), args.logits.row_stride,
-      static_cast<const float*>(args.bias.data), params, tokens, args.experts.data(),
+      static_cast<const float*>(args.bias.data), params, tokens,
+      args.sequence_rows.empty() ? nullptr : args.sequence_rows.data(), args.experts.data(),
       args.weights.data());
   CheckCuda(cudaGetLastError(), "SelectExperts");
 }

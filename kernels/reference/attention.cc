@@ -69,6 +69,7 @@ void Combine(const PartialSum& split, PartialSum* sum) {
 
 void ReferenceOps::KvWrite(const KvWriteArgs& args) {
   for (int64_t token = 0; token < args.latent.rows; ++token) {
+    if (args.layout.sequence_rows[token] < 0) continue;
     const int64_t row = CacheRow(args.layout, token, args.layout.positions[token]);
     const TensorView& pages = args.cache.pages;
     StoreRow(LoadRow(args.latent, token), pages.Columns(0, args.cache.latent_dims), row);
@@ -82,6 +83,7 @@ void ReferenceOps::MlaAttention(const MlaAttentionArgs& args) {
   const int64_t rope_dims = args.cache.rope_dims;
   const int64_t rope_stride = args.q_rope_head_stride == 0 ? rope_dims : args.q_rope_head_stride;
   for (int64_t token = 0; token < args.q_latent.rows; ++token) {
+    if (args.layout.sequence_rows[token] < 0) continue;
     const int64_t length = args.layout.positions[token] + 1;
     for (int64_t head = 0; head < args.heads; ++head) {
       const Query query = {LoadRow(args.q_latent.Columns(head * latent_dims, latent_dims), token),

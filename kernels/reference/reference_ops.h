@@ -50,6 +50,7 @@ class ReferenceOps final : public Ops {
   DeviceMemory memory() const override { return ReadHostMemory(); }
   uint64_t working_bytes() const override { return 0; }
   bool keeps_graphs() const override { return false; }
+  void MakeGraph(uint64_t, absl::FunctionRef<void()>) override {}
   void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
   void ForgetGraphs() override {}
 };

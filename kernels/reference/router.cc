@@ -29,6 +29,11 @@ void ReferenceOps::SelectExperts(const SelectExpertsArgs& args) {
   const int64_t group_size = params.num_experts / params.num_groups;
   const float* bias = args.bias.Row<float>(0);
   for (int64_t token = 0; token < args.logits.rows; ++token) {
+    if (args.is_padding(token)) {  // its logits may be no numbers
+      std::fill_n(args.experts.data() + token * params.top_k, params.top_k, -1);
+      std::fill_n(args.weights.data() + token * params.top_k, params.top_k, 0.0f);
+      continue;
+    }
     const float* logits = args.logits.Row<float>(token);
     std::vector<float> scores;
     std::vector<float> choices;

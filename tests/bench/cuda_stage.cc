@@ -6,6 +6,7 @@
 //
 // Ends with 0, with 1 if a check fails, with 3 if this machine cannot run it.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -78,13 +79,25 @@ class Checks {
   bool failed_ = false;
 };
 
-// The same row alone, again, and among others.
+// The same row alone, again, in a graph, and among others.
 void CheckBits(RealStage& stage, Checks& checks) {
   const auto alone = RealStage::DecodeStep(1, 512);
   stage.RunLayers(alone, {0});
   const std::vector<uint16_t> first = stage.StreamRow(0);
   stage.RunLayers(alone, {0});
   checks.Expect(stage.StreamRow(0) == first, "a step repeated gives the same bits");
+  const auto begin = std::chrono::steady_clock::now();
+  const uint64_t free_bytes = stage.own_device().ops->memory().free_bytes;
+  const size_t num_graphs = stage.MakeGraphs();
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  const uint64_t left_bytes = stage.own_device().ops->memory().free_bytes;
+  std::printf("%d graphs made in %.1f s; they take %.2f GB\n", static_cast<int>(num_graphs),
+              taken.count(),
+              (static_cast<double>(free_bytes) - static_cast<double>(left_bytes)) * 1e-9);
+  stage.RunLayers(alone, {0});
+  checks.Expect(stage.StreamRow(0) == first, "a step in a graph gives the same bits");
+  stage.RunLayers(RealStage::DecodeStep(3, 512), Seeds(3));
+  checks.Expect(stage.StreamRow(0) == first, "a row has the same bits beside padding");
   stage.RunLayers(RealStage::DecodeStep(8, 512), Seeds(8));
   checks.Expect(stage.StreamRow(0) == first, "a row has the same bits among seven others");
   checks.Expect(stage.DrawsFiniteTokens(RealStage::DecodeStep(8, 512)), "all logits are finite");

@@ -131,6 +131,13 @@ void RealStage::UseDevice(kernels::Team::Device& device) {
   model_->UseCache(cache_.get());
 }
 
+size_t RealStage::MakeGraphs() {
+  model_->RunGraphShapes();
+  const size_t num_graphs = model_->MakeGraphs();
+  model_->RunGraphShapes();
+  return num_graphs;
+}
+
 uint64_t RealStage::workspace_bytes() const {
   return workspace_->bytes + team_.devices[0].ops->working_bytes() + lone_->working_bytes();
 }

@@ -42,6 +42,9 @@ class RealStage {
   static stage::StepBatch DecodeStep(int64_t rows, int64_t position);
   static stage::StepBatch PrefillStep(int64_t rows, int64_t position);
 
+  // On own_device(): from now on its steps of few rows run in graphs. Returns how many there are.
+  size_t MakeGraphs();
+
   // Bits of the stream's row after the last step.
   std::vector<uint16_t> StreamRow(int64_t row) const;
   // Different experts that the rows of the last step chose in the last layer.

@@ -110,11 +110,11 @@ class TimedOps final : public Ops {
   bool shares_host_memory() const override { return ops_->shares_host_memory(); }
   kernels::DeviceMemory memory() const override { return ops_->memory(); }
   uint64_t working_bytes() const override { return ops_->working_bytes(); }
-  bool keeps_graphs() const override { return ops_->keeps_graphs(); }
-  void RunGraph(uint64_t key, absl::FunctionRef<void()> work) override {
-    ops_->RunGraph(key, work);
-  }
-  void ForgetGraphs() override { ops_->ForgetGraphs(); }
+  // None: a graph's operations cannot be timed one by one.
+  bool keeps_graphs() const override { return false; }
+  void MakeGraph(uint64_t, absl::FunctionRef<void()>) override {}
+  void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
+  void ForgetGraphs() override {}
 
  private:
   static double BytesOf(const FeedForwardWeights& weights) {

@@ -1,9 +1,11 @@
 #include "tests/fakes/separate_device.h"
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -96,10 +98,48 @@ void CheckOwn(const OwnMemory& memory, const kernels::StepLayout& layout) {
   CheckOwn(memory, layout.block_tables);
 }
 
+// What a device's operations and collectives were called with, while a graph is made.
+class GraphTape {
+ public:
+  void Call(std::function<void()> call) {
+    if (recording_ == nullptr) return call();
+    recording_->push_back(std::move(call));
+  }
+  void Refuse(const char* what) const {
+    BATON_CHECK(recording_ == nullptr) << what << " is not for graphs";
+  }
+  void Make(uint64_t key, absl::FunctionRef<void()> work, GraphCounts& counts) {
+    BATON_CHECK(!graphs_.contains(key)) << "a graph of this key is there";
+    std::vector<std::function<void()>> calls;
+    recording_ = &calls;
+    work();
+    recording_ = nullptr;
+    graphs_[key] = std::move(calls);
+    ++counts.made;
+  }
+  // False if there is no such graph.
+  bool Run(uint64_t key, GraphCounts& counts) {
+    const auto found = graphs_.find(key);
+    if (found == graphs_.end()) return false;
+    for (const std::function<void()>& call : found->second) call();
+    ++counts.run;
+    return true;
+  }
+  void Forget() { graphs_.clear(); }
+
+ private:
+  std::vector<std::function<void()>>* recording_ = nullptr;
+  std::map<uint64_t, std::vector<std::function<void()>>> graphs_;
+};
+
 class SeparateOps final : public Ops {
  public:
-  SeparateOps(std::unique_ptr<Ops> inner, std::shared_ptr<OwnMemory> memory)
-      : inner_(std::move(inner)), memory_(std::move(memory)) {}
+  SeparateOps(std::unique_ptr<Ops> inner, std::shared_ptr<OwnMemory> memory,
+              std::shared_ptr<GraphTape> tape, GraphCounts* counts)
+      : inner_(std::move(inner)),
+        memory_(std::move(memory)),
+        tape_(std::move(tape)),
+        counts_(counts) {}
 
   absl::StatusOr<std::unique_ptr<DeviceBuffer>> Allocate(size_t bytes) override {
     absl::StatusOr<std::unique_ptr<DeviceBuffer>> buffer = inner_->Allocate(bytes);
@@ -121,67 +161,77 @@ class SeparateOps final : public Ops {
   }
   void Linear(const kernels::LinearArgs& args) override {
     Check(args.x, args.out);
-    inner_->Linear(args);
+    tape_->Call([this, args] { inner_->Linear(args); });
   }
   void HeadwiseLinear(const kernels::HeadwiseLinearArgs& args) override {
     Check(args.x, args.out);
-    inner_->HeadwiseLinear(args);
+    tape_->Call([this, args] { inner_->HeadwiseLinear(args); });
   }
   void RmsNorm(const kernels::RmsNormArgs& args) override {
     Check(args.x, args.weight, args.out);
-    inner_->RmsNorm(args);
+    tape_->Call([this, args] { inner_->RmsNorm(args); });
   }
   void AddRmsNorm(const kernels::AddRmsNormArgs& args) override {
     Check(args.residual, args.delta, args.weight, args.out);
-    inner_->AddRmsNorm(args);
+    tape_->Call([this, args] { inner_->AddRmsNorm(args); });
   }
   void Add(const kernels::AddArgs& args) override {
     Check(args.residual, args.delta, args.out);
-    inner_->Add(args);
+    tape_->Call([this, args] { inner_->Add(args); });
   }
   void Embed(const kernels::EmbedArgs& args) override {
     Check(args.token_ids, args.table, args.out);
-    inner_->Embed(args);
+    tape_->Call([this, args] { inner_->Embed(args); });
   }
   void Rope(const kernels::RopeArgs& args) override {
     Check(args.x, args.positions, args.table);
-    inner_->Rope(args);
+    tape_->Call([this, args] { inner_->Rope(args); });
   }
   void KvWrite(const kernels::KvWriteArgs& args) override {
     Check(args.latent, args.rope_key, args.layout, args.cache.pages);
-    inner_->KvWrite(args);
+    tape_->Call([this, args] { inner_->KvWrite(args); });
   }
   void MlaAttention(const kernels::MlaAttentionArgs& args) override {
     Check(args.q_latent, args.q_rope, args.layout, args.cache.pages, args.out);
-    inner_->MlaAttention(args);
+    tape_->Call([this, args] { inner_->MlaAttention(args); });
   }
   void SelectExperts(const kernels::SelectExpertsArgs& args) override {
     Check(args.logits, args.bias, args.experts, args.weights);
-    inner_->SelectExperts(args);
+    tape_->Call([this, args] { inner_->SelectExperts(args); });
   }
   void FeedForward(const kernels::FeedForwardArgs& args) override {
     Check(args.x, args.out);
-    inner_->FeedForward(args);
+    tape_->Call([this, args] { inner_->FeedForward(args); });
   }
   void Experts(const kernels::ExpertsArgs& args) override {
     Check(args.x, args.experts, args.slot_weights, args.out);
-    inner_->Experts(args);
+    tape_->Call([this, args] { inner_->Experts(args); });
   }
   void Sample(const kernels::SampleArgs& args) override {
     Check(args.logits);
+    tape_->Refuse("a draw");
     inner_->Sample(args);
   }
   void ScoreTokens(const kernels::ScoreTokensArgs& args) override {
     Check(args.logits);
+    tape_->Refuse("a draw");
     inner_->ScoreTokens(args);
   }
-  void Synchronize() override { inner_->Synchronize(); }
+  void Synchronize() override {
+    tape_->Refuse("Synchronize");
+    inner_->Synchronize();
+  }
   bool shares_host_memory() const override { return false; }
   kernels::DeviceMemory memory() const override { return memory_->Read(); }
   uint64_t working_bytes() const override { return inner_->working_bytes(); }
-  bool keeps_graphs() const override { return false; }
-  void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
-  void ForgetGraphs() override {}
+  bool keeps_graphs() const override { return counts_ != nullptr; }
+  void MakeGraph(uint64_t key, absl::FunctionRef<void()> work) override {
+    if (keeps_graphs()) tape_->Make(key, work, *counts_);
+  }
+  void RunGraph(uint64_t key, absl::FunctionRef<void()> work) override {
+    if (!keeps_graphs() || !tape_->Run(key, *counts_)) work();
+  }
+  void ForgetGraphs() override { tape_->Forget(); }
 
  private:
   template <typename... Values>
@@ -189,6 +239,7 @@ class SeparateOps final : public Ops {
     (CheckOwn(*memory_, values), ...);
   }
   void CheckCopy(const void* device, const void* host, size_t bytes) const {
+    tape_->Refuse("a copy");
     if (bytes == 0) return;
     BATON_CHECK(memory_->Holds(device, bytes))
         << "a copy to or from memory that is not the device's";
@@ -197,29 +248,34 @@ class SeparateOps final : public Ops {
 
   const std::unique_ptr<Ops> inner_;
   const std::shared_ptr<OwnMemory> memory_;
+  const std::shared_ptr<GraphTape> tape_;
+  GraphCounts* const counts_;
 };
 
 class SeparateCollectives final : public kernels::Collectives {
  public:
   SeparateCollectives(std::unique_ptr<kernels::Collectives> inner,
-                      std::shared_ptr<OwnMemory> memory)
-      : inner_(std::move(inner)), memory_(std::move(memory)) {}
+                      std::shared_ptr<OwnMemory> memory, std::shared_ptr<GraphTape> tape)
+      : inner_(std::move(inner)), memory_(std::move(memory)), tape_(std::move(tape)) {}
 
   void AllReduceSum(std::span<const TensorView> local_partials, TensorView out) override {
     for (const TensorView& view : local_partials) CheckOwn(*memory_, view);
     CheckOwn(*memory_, out);
-    inner_->AllReduceSum(local_partials, out);
+    std::vector<TensorView> parts(local_partials.begin(), local_partials.end());
+    tape_->Call([this, parts = std::move(parts), out] { inner_->AllReduceSum(parts, out); });
   }
   void AllGatherColumns(std::span<const TensorView> local_shards, TensorView out) override {
     for (const TensorView& view : local_shards) CheckOwn(*memory_, view);
     CheckOwn(*memory_, out);
-    inner_->AllGatherColumns(local_shards, out);
+    std::vector<TensorView> parts(local_shards.begin(), local_shards.end());
+    tape_->Call([this, parts = std::move(parts), out] { inner_->AllGatherColumns(parts, out); });
   }
   uint64_t working_bytes() const override { return inner_->working_bytes(); }
 
  private:
   const std::unique_ptr<kernels::Collectives> inner_;
   const std::shared_ptr<OwnMemory> memory_;
+  const std::shared_ptr<GraphTape> tape_;
 };
 
 class SeparateBackend final : public kernels::Backend {
@@ -232,9 +288,11 @@ class SeparateBackend final : public kernels::Backend {
     if (!team.ok()) return team;
     for (kernels::Team::Device& device : team->devices) {
       const auto memory = std::make_shared<OwnMemory>(options_);
-      device.ops = std::make_unique<SeparateOps>(std::move(device.ops), memory);
+      const auto tape = std::make_shared<GraphTape>();
+      device.ops =
+          std::make_unique<SeparateOps>(std::move(device.ops), memory, tape, options_.graphs);
       device.collectives =
-          std::make_unique<SeparateCollectives>(std::move(device.collectives), memory);
+          std::make_unique<SeparateCollectives>(std::move(device.collectives), memory, tape);
     }
     return team;
   }

@@ -42,13 +42,17 @@ class DeviceRunner final {
   // Allocates the workspace. Errors: those of WeightStore::Create and Ops::Allocate.
   static absl::StatusOr<std::unique_ptr<DeviceRunner>> Create(DeviceRunnerOptions options,
                                                               kernels::Team::Device device);
+  // Graphs go before the memory that they name.
+  ~DeviceRunner() { ForgetGraphs(); }
 
   // Before the first step, when the weights are complete; all devices of the stage at the same
   // time: runs the largest step, and one of one row, so that workspace_bytes() is what steps will
   // need. Errors: ResourceExhausted.
   absl::Status Rehearse();
-  // While the device is idle: makes the KV cache if its size differs from `num_blocks`.
+  // While the device is idle: makes the KV cache if its size differs from `num_blocks`; its graphs
+  // must be forgotten then.
   absl::Status ResizeCache(int64_t num_blocks);
+  void ForgetGraphs() { device_.ops->ForgetGraphs(); }
 
   // While the device is idle: what tokens stand for, for structured output; null: not known.
   void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary);
@@ -56,6 +60,8 @@ class DeviceRunner final {
   // On the device's thread. Every device of the stage runs every step.
   void Run(const QueuedStep& step);
 
+  // While the device is idle.
+  StageModel& model() { return *model_; }
   WeightStore& weight_store() { return *weight_store_; }
   const WeightStore& weight_store() const { return *weight_store_; }
   // Buffers of the model, and what operations hold for themselves.

@@ -1,11 +1,14 @@
 #include "services/stage_worker/execution/stage_executor.h"
 
+#include <atomic>
+#include <functional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 #include "common/log/check.h"
+#include "common/log/log.h"
 #include "common/model/speculative_config.h"
 #include "common/status/status_macros.h"
 #include "kernels/api/attention.h"
@@ -73,9 +76,14 @@ struct StageExecutor::Impl {
   SequenceTable sequences;
   std::shared_ptr<EpochState> NewEpoch(const EpochOptions& epoch_options) const;
   absl::Status Rehearse();
+  // Of the caches, which have this many blocks, unless they stand.
+  absl::Status MakeGraphs(int64_t num_blocks);
+  // While they are idle: `work` for each at the same time, for devices wait for each other in sums.
+  absl::Status OnAllDevices(const std::function<absl::Status(DeviceRunner&)>& work);
   std::vector<MemoryPool> Pools() const;
 
   bool rehearsed = false;
+  int64_t graph_blocks = 0;           // of the caches that graphs name; 0: there are none
   std::shared_ptr<EpochState> epoch;  // null before the first
   uint64_t last_step_id = 0;          // submitted in this epoch
   std::vector<std::unique_ptr<DeviceRunner>> runners;
@@ -106,14 +114,48 @@ absl::Status StageExecutor::Impl::Rehearse() {
   // group that starts or recovers would wait for, and its memory is not given out to the last byte.
   const bool is_host = runners.front()->ops().shares_host_memory();
   if (rehearsed || is_host || options.tap != nullptr) return absl::OkStatus();
+  RETURN_IF_ERROR(OnAllDevices([](DeviceRunner& runner) { return runner.Rehearse(); }));
+  rehearsed = true;
+  return absl::OkStatus();
+}
+
+absl::Status StageExecutor::Impl::MakeGraphs(int64_t num_blocks) {
+  const kernels::Ops& ops = runners.front()->ops();
+  if (!ops.keeps_graphs() || graph_blocks == num_blocks) return absl::OkStatus();
+  const absl::Time start = absl::Now();
+  const uint64_t free_bytes = ops.memory().free_bytes;
+  std::atomic<size_t> num_graphs = 0;  // of each device
+  const auto run_shapes = [](DeviceRunner& runner) {
+    runner.model().RunGraphShapes();
+    return absl::OkStatus();
+  };
+  // Each pass ends on all devices before the next begins: a kernel that waits for another device's
+  // part would stand in the way of that one's work on graphs.
+  RETURN_IF_ERROR(OnAllDevices(run_shapes));
+  RETURN_IF_ERROR(OnAllDevices([&num_graphs](DeviceRunner& runner) {
+    num_graphs = runner.model().MakeGraphs();
+    return absl::OkStatus();
+  }));
+  RETURN_IF_ERROR(OnAllDevices(run_shapes));
+  graph_blocks = num_blocks;
+  const uint64_t left_bytes = ops.memory().free_bytes;
+  if (num_graphs == 0) return absl::OkStatus();
+  BATON_LOG(INFO) << num_graphs << " graphs on each device, made in "
+                  << absl::ToInt64Milliseconds(absl::Now() - start) << " ms; they take "
+                  << (free_bytes > left_bytes ? free_bytes - left_bytes : 0)
+                  << " bytes of the first";
+  return absl::OkStatus();
+}
+
+absl::Status StageExecutor::Impl::OnAllDevices(
+    const std::function<absl::Status(DeviceRunner&)>& work) {
   std::vector<absl::Status> results(runners.size());
   std::vector<std::thread> threads;
   for (size_t i = 0; i < runners.size(); ++i) {
-    threads.emplace_back([this, i, &results] { results[i] = runners[i]->Rehearse(); });
+    threads.emplace_back([this, i, &work, &results] { results[i] = work(*runners[i]); });
   }
   for (std::thread& thread : threads) thread.join();
   for (const absl::Status& status : results) RETURN_IF_ERROR(status);
-  rehearsed = true;
   return absl::OkStatus();
 }
 
@@ -223,9 +265,15 @@ absl::Status StageExecutor::BeginEpoch(const EpochOptions& options) {
     return absl::DeadlineExceededError(
         absl::StrCat("steps of epoch ", impl_->epoch->epoch, " have not ended"));
   }
+  if (impl_->graph_blocks != options.num_blocks) {
+    // All or none: devices run the same graphs.
+    for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) runner->ForgetGraphs();
+    impl_->graph_blocks = 0;
+  }
   for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) {
     RETURN_IF_ERROR(runner->ResizeCache(options.num_blocks));
   }
+  RETURN_IF_ERROR(impl_->MakeGraphs(options.num_blocks));
   impl_->sequences.Reset(options.num_blocks);
   impl_->last_step_id = 0;
   impl_->epoch = impl_->NewEpoch(options);

@@ -99,8 +99,9 @@ class StageExecutor final {
   void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary);
 
   // Ends the old epoch (its queued steps are dropped), forgets all sequences, makes the KV cache if
-  // its size changed. Errors: FailedPrecondition (weights, neighbours), InvalidArgument (epoch,
-  // blocks), DeadlineExceeded (a device is still in a step), ResourceExhausted.
+  // its size changed, and the graphs of devices that keep them. Errors: FailedPrecondition
+  // (weights, neighbours), InvalidArgument (epoch, blocks), DeadlineExceeded (a device is still in
+  // a step), ResourceExhausted.
   absl::Status BeginEpoch(const EpochOptions& options);
 
   // Checks the step against the sequences and queues it. Errors, with nothing changed:

@@ -235,7 +235,8 @@ absl::Status LoadedStage::BeginEpoch(const v1::Topology& topology, uint64_t loca
                                          .token_source = links_->tokens().source(),
                                          .token_sink = links_->tokens().sink(),
                                          .deadline = deadline}));
-  RETURN_IF_ERROR(links_->BeginEpoch(epoch, deadline));
+  // Counted anew: the executor may have made graphs, as the neighbours do.
+  RETURN_IF_ERROR(links_->BeginEpoch(epoch, SteadyNow() + options_.connect_timeout));
   const absl::MutexLock lock(&load_mutex_);
   num_blocks_ = topology.num_blocks();
   return absl::OkStatus();

@@ -40,7 +40,8 @@ void RunMoe(const DeviceContext& context, const StepRows& rows, const LayerWeigh
                               .bias = layer.router_bias,
                               .params = RouterParamsOf(*context.config),
                               .experts = experts,
-                              .weights = weights});
+                              .weights = weights,
+                              .sequence_rows = rows.layout.sequence_rows});
   if (context.tap != nullptr) {
     ShowTensor(context, LayerName(layer_index, ".router.logits"), logits);
     ShowChoice(context, layer_index, experts, weights, top_k);

@@ -22,7 +22,57 @@ StageModel::StageModel(const DeviceContext& context, const StageShape& stage,
       head_(&context_, weights),
       mtp_(&context_, weights, context.config->num_layers) {}
 
+GraphLimits StageModel::LimitsOfGraphs() const {
+  if (!context_.ops->keeps_graphs() || context_.tap != nullptr) return {};
+  const Workspace& space = *context_.workspace;
+  const int64_t positions = space.rotary_table.rows;
+  return {.max_rows = space.residual.rows,
+          .max_blocks = (positions + kernels::kBlockTokens - 1) / kernels::kBlockTokens};
+}
+
+void StageModel::LoadRows(const PaddedRows& padded, const GraphShape& graph, int64_t num_tokens) {
+  kernels::Ops* ops = context_.ops;
+  const Workspace& space = *context_.workspace;
+  graph_ = graph;
+  padded_rows_.num_tokens = graph.num_rows;
+  padded_rows_.token_ids = Upload(ops, padded.token_ids, space.token_ids);
+  padded_rows_.layout.positions = Upload(ops, padded.positions, space.positions);
+  padded_rows_.layout.sequence_rows = Upload(ops, padded.sequence_rows, space.sequence_rows);
+  // As long for every step of the graph: what it reads lies at the front.
+  Upload(ops, padded.block_tables, space.block_tables);
+  padded_rows_.layout.block_tables = space.block_tables;
+  padded_rows_.layout.max_blocks = graph.max_blocks;
+  const auto count = static_cast<size_t>(num_tokens);
+  rows_ = padded_rows_;
+  rows_.num_tokens = num_tokens;
+  rows_.token_ids = padded_rows_.token_ids.first(count);
+  rows_.layout.positions = padded_rows_.layout.positions.first(count);
+  rows_.layout.sequence_rows = padded_rows_.layout.sequence_rows.first(count);
+}
+
+void StageModel::RunGraphShapes() {
+  for (const GraphShape& graph : AllGraphs(LimitsOfGraphs())) {
+    LoadRows(PadRows({}, graph), graph, 0);
+    RunLayers();
+  }
+  context_.ops->Synchronize();
+}
+
+size_t StageModel::MakeGraphs() {
+  const std::vector<GraphShape> graphs = AllGraphs(LimitsOfGraphs());
+  for (const GraphShape& graph : graphs) {
+    LoadRows(PadRows({}, graph), graph, 0);
+    context_.ops->MakeGraph(graph.key(), [this] { RunAllLayers(); });
+  }
+  context_.ops->Synchronize();
+  return graphs.size();
+}
+
 void StageModel::LoadStep(const StepBatch& batch) {
+  const std::optional<GraphShape> graph =
+      GraphFor(batch.num_tokens(), batch.max_blocks, LimitsOfGraphs());
+  if (graph.has_value()) return LoadRows(PadRows(batch, *graph), *graph, batch.num_tokens());
+  graph_.reset();
   kernels::Ops* ops = context_.ops;
   const Workspace& space = *context_.workspace;
   rows_.num_tokens = batch.num_tokens();
@@ -31,6 +81,7 @@ void StageModel::LoadStep(const StepBatch& batch) {
   rows_.layout.sequence_rows = Upload(ops, batch.sequence_rows, space.sequence_rows);
   rows_.layout.block_tables = Upload(ops, batch.block_tables, space.block_tables);
   rows_.layout.max_blocks = batch.max_blocks;
+  padded_rows_ = rows_;
 }
 
 void StageModel::EmbedStep() { EmbedTokens(context_, rows_, weights_.embedding, "embed"); }
@@ -69,6 +120,11 @@ void StageModel::Rehearse(const StepBatch& batch, const KvCache& cache, bool all
 }
 
 void StageModel::RunLayers() {
+  if (!graph_.has_value()) return RunAllLayers();
+  context_.ops->RunGraph(graph_->key(), [this] { RunAllLayers(); });
+}
+
+void StageModel::RunAllLayers() {
   NormStream();
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     RunLayer(i, cache_->Layer(static_cast<int64_t>(i)));
@@ -77,22 +133,22 @@ void StageModel::RunLayers() {
 
 void StageModel::NormStream() {
   const Workspace& space = *context_.workspace;
-  context_.ops->RmsNorm({.x = space.residual.Rows(0, rows_.num_tokens),
+  context_.ops->RmsNorm({.x = space.residual.Rows(0, padded_rows_.num_tokens),
                          .weight = weights_.layers.front().input_norm,
                          .epsilon = static_cast<float>(context_.config->rms_norm_epsilon),
-                         .out = space.normed.Rows(0, rows_.num_tokens)});
+                         .out = space.normed.Rows(0, padded_rows_.num_tokens)});
 }
 
 void StageModel::RunLayer(size_t index, const kernels::KvPages& pages) {
   const Workspace& space = *context_.workspace;
-  const TensorView residual = space.residual.Rows(0, rows_.num_tokens);
-  const TensorView summed = space.summed.Rows(0, rows_.num_tokens);
-  const TensorView normed = space.normed.Rows(0, rows_.num_tokens);
+  const TensorView residual = space.residual.Rows(0, padded_rows_.num_tokens);
+  const TensorView summed = space.summed.Rows(0, padded_rows_.num_tokens);
+  const TensorView normed = space.normed.Rows(0, padded_rows_.num_tokens);
   const float epsilon = static_cast<float>(context_.config->rms_norm_epsilon);
   const int64_t layer_index = stage_.layer_begin + static_cast<int64_t>(index);
   const LayerWeights& layer = weights_.layers[index];
 
-  RunAttention(context_, rows_, layer, pages);
+  RunAttention(context_, padded_rows_, layer, pages);
   if (context_.tap != nullptr) {
     ShowTensor(context_, LayerName(layer_index, ".self_attn"), summed);
   }
@@ -102,9 +158,9 @@ void StageModel::RunLayer(size_t index, const kernels::KvPages& pages) {
                             .epsilon = epsilon,
                             .out = normed});
   if (layer.router == nullptr) {
-    RunMlp(context_, rows_, layer);
+    RunMlp(context_, padded_rows_, layer);
   } else {
-    RunMoe(context_, rows_, layer, layer_index);
+    RunMoe(context_, padded_rows_, layer, layer_index);
   }
   if (context_.tap != nullptr) ShowTensor(context_, LayerName(layer_index, ".mlp"), summed);
   if (index + 1 == weights_.layers.size()) return;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "services/stage_worker/model/device_context.h"
 #include "services/stage_worker/model/mtp_module.h"
 #include "services/stage_worker/model/output_head.h"
+#include "services/stage_worker/model/step_graph.h"
 #include "services/stage_worker/model/step_output.h"
 #include "services/stage_worker/weights/stage_weights.h"
 
@@ -32,8 +34,16 @@ class StageModel final {
   // The cache of the epoch; must outlive its steps.
   void UseCache(const KvCache* cache) { cache_ = cache; }
 
-  // Brings a step's ids, positions and block tables to the device.
+  // Brings a step's ids, positions and block tables to the device; padded to a graph's size if the
+  // device keeps graphs and one takes the step. With a tap there are no graphs.
   void LoadStep(const StepBatch& batch);
+
+  // With the cache of the epoch, before its first step, on all devices at the same time: runs every
+  // shape that graphs have, on padding alone. Nothing where the device keeps no graphs.
+  void RunGraphShapes();
+  // After RunGraphShapes, while no device of the stage runs anything: makes the graphs. Returns how
+  // many.
+  size_t MakeGraphs();
 
   // First stage: the stream from the step's tokens.
   void EmbedStep();
@@ -59,6 +69,10 @@ class StageModel final {
                                    int64_t num_drafts);
 
  private:
+  // None where no step runs in a graph.
+  GraphLimits LimitsOfGraphs() const;
+  void LoadRows(const PaddedRows& padded, const GraphShape& graph, int64_t num_tokens);
+  void RunAllLayers();
   void NormStream();
   void RunLayer(size_t index, const kernels::KvPages& pages);
   void FinishStream();
@@ -70,6 +84,9 @@ class StageModel final {
   const MtpModule mtp_;
   const KvCache* cache_ = nullptr;
   StepRows rows_;
+  // What the layers run on: the same, with the padding of the graph that they run in.
+  StepRows padded_rows_;
+  std::optional<GraphShape> graph_;
 };
 
 }  // namespace baton::stage

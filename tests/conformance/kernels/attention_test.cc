@@ -232,6 +232,41 @@ TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAreAndTouchesNoth
   }
 }
 
+TEST_P(AttentionConformance, RowsOfPaddingTouchNoCacheAndNoOtherRow) {
+  for (DataType type : kAttentionComputeTypes) {
+    Random random(8);
+    const Cache cache(random, {}, type, {70, 600});
+    const std::vector<int32_t> positions = {68, 69, 0, 599, 0, 0};
+    const std::vector<int32_t> sequences = {0, 0, -1, 1, -1, -1};
+    const std::vector<int64_t> own = {0, 1, 3};
+    const Tensor q_latent = RandomTensor(random, type, 6, 2 * 64);
+    const Tensor q_rope = RandomTensor(random, type, 6, 2 * 16);
+    for (int64_t c = 0; c < 2 * 64; ++c) {
+      Put(q_latent.view, 4, c, std::numeric_limits<float>::quiet_NaN());
+    }
+    const StepLayout layout = cache.Layout(positions, sequences);
+    const Tensor before = BytesOf(cache.pages.pages);
+    ops().KvWrite({q_latent.view.Rows(4, 2).Columns(0, 64),
+                   q_rope.view.Rows(4, 2).Columns(0, 16),
+                   {layout.positions.subspan(4), layout.sequence_rows.subspan(4),
+                    layout.block_tables, layout.max_blocks},
+                   cache.pages});
+    for (int64_t row = 0; row < cache.pages.pages.rows; ++row) {
+      ASSERT_TRUE(SameBits(cache.pages.pages, row, before.view, row)) << "row " << row;
+    }
+    Tensor padded(type, 6, 2 * 64);
+    ops().MlaAttention(Args({}, q_latent.view, q_rope.view, layout, cache.pages, padded.view));
+    for (const int64_t row : own) {
+      Tensor alone(type, 1, 2 * 64);
+      const std::vector<int32_t> position = {positions[row]};
+      const std::vector<int32_t> sequence = {sequences[row]};
+      ops().MlaAttention(Args({}, q_latent.view.Rows(row, 1), q_rope.view.Rows(row, 1),
+                              cache.Layout(position, sequence), cache.pages, alone.view));
+      EXPECT_TRUE(SameBits(alone.view, 0, padded.view, row)) << "row " << row;
+    }
+  }
+}
+
 TEST_P(AttentionConformance, EqualScoresGiveTheMeanOfTheLatents) {
   Tensor pages(DataType::kFloat32, kBlockTokens, 20);
   for (int64_t row = 0; row < kBlockTokens; ++row) {

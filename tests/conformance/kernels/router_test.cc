@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "tests/conformance/kernels/backends.h"
@@ -103,6 +104,29 @@ TEST_P(RouterConformance, ExtremeLogitsStayInRange) {
   const Choice choice = SelectOne({-1000, 1000, 80, -80}, {4, 1, 1, 4, true, 1.0f});
   EXPECT_EQ(choice.experts[0], 1);
   for (float weight : choice.weights) EXPECT_TRUE(weight >= 0.0f && weight <= 1.0f) << weight;
+}
+
+TEST_P(RouterConformance, PaddingChoosesNoExpert) {
+  constexpr int64_t kTokens = 5;
+  Random random(3);
+  const Tensor logits = RandomTensor(random, DataType::kFloat32, kTokens, 16);
+  const Tensor bias = RandomTensor(random, DataType::kFloat32, 1, 16);
+  const std::vector<int32_t> sequence_rows = {0, -1, 1, -1, -1};
+  for (int64_t e = 0; e < 16; ++e) {  // left over from whatever stood there
+    Put(logits.view, 3, e, std::numeric_limits<float>::quiet_NaN());
+  }
+  std::vector<int32_t> experts(kTokens * 2);
+  std::vector<float> weights(kTokens * 2);
+  std::vector<int32_t> all_experts(kTokens * 2);
+  std::vector<float> all_weights(kTokens * 2);
+  const RouterParams params = {.num_experts = 16, .top_k = 2};
+  ops().SelectExperts({logits.view.Rows(0, 3), bias.view, params, all_experts, all_weights});
+  ops().SelectExperts({logits.view, bias.view, params, experts, weights, sequence_rows});
+  for (int64_t slot = 0; slot < kTokens * 2; ++slot) {
+    const bool padding = sequence_rows[slot / 2] < 0;
+    EXPECT_EQ(experts[slot], padding ? -1 : all_experts[slot]);
+    EXPECT_EQ(weights[slot], padding ? 0.0f : all_weights[slot]);
+  }
 }
 
 BATON_CONFORMANCE_TESTS(RouterConformance);

@@ -148,7 +148,8 @@ class StagedOps final : public Ops {
   void SelectExperts(const SelectExpertsArgs& args) override {
     StagedCall call(*inner_);
     inner_->SelectExperts({call.In(args.logits), call.In(args.bias), args.params,
-                           call.Out(args.experts), call.Out(args.weights)});
+                           call.Out(args.experts), call.Out(args.weights),
+                           call.In(args.sequence_rows)});
   }
   void FeedForward(const FeedForwardArgs& args) override {
     StagedCall call(*inner_);
@@ -176,6 +177,7 @@ class StagedOps final : public Ops {
   DeviceMemory memory() const override { return inner_->memory(); }
   uint64_t working_bytes() const override { return inner_->working_bytes(); }
   bool keeps_graphs() const override { return false; }
+  void MakeGraph(uint64_t, absl::FunctionRef<void()>) override {}
   void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
   void ForgetGraphs() override { inner_->ForgetGraphs(); }
 

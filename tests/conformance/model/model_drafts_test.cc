@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 
 #include "tests/conformance/model/tiny_model.h"
+#include "tests/fakes/separate_device.h"
 
 namespace baton::conformance {
 namespace {
@@ -96,6 +97,8 @@ class ModelDrafts : public testing::TestWithParam<Cell> {
     return Bits(id);
   }
 
+  fakes::GraphCounts graph_counts_;
+  std::unique_ptr<kernels::Backend> host_backend_;  // where `backend_` is made of it
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<fakes::StageGroup> group_;
   std::unique_ptr<fakes::SequenceDriver> driver_;
@@ -131,6 +134,19 @@ TEST_P(ModelDrafts, ChangeNoBit) {
   EXPECT_GT(right_at[2], right_at[1] / 3);
   std::printf("%u of %u drafts right; of three: %u, %u, %u\n", num_right, num_drafts, right_at[0],
               right_at[1], right_at[2]);
+}
+
+TEST_P(ModelDrafts, ChangeNoBitInGraphs) {
+  if (IsCuda(GetParam().backend)) GTEST_SKIP() << "all its steps of few rows run in graphs";
+  if (IsSlow(GetParam().backend)) GTEST_SKIP() << "graphs are made of thousands of rows";
+  Start(0);
+  const std::vector<uint32_t> plain = RunAlone(3, WithRules(7));
+  host_backend_ = std::move(backend_);
+  backend_ = fakes::SeparateDevices(host_backend_.get(), {.graphs = &graph_counts_});
+  Start(3, 2, 2);
+  EXPECT_EQ(RunAlone(3, WithRules(7)), plain);
+  EXPECT_GT(driver_->at(last_id_).num_drafts, 0u);
+  EXPECT_GT(graph_counts_.run, graph_counts_.made);
 }
 
 TEST_P(ModelDrafts, ChangeNoBitOnStagesAndDevices) {

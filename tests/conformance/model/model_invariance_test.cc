@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 
 #include "tests/conformance/model/tiny_model.h"
+#include "tests/fakes/separate_device.h"
 
 namespace baton::conformance {
 namespace {
@@ -80,6 +81,14 @@ class ModelInvariance : public testing::TestWithParam<Cell> {
   }
 
   static constexpr size_t kSubject = 45;  // 300 random tokens
+  // From here on groups run on devices that keep graphs.
+  void UseGraphs() {
+    host_backend_ = std::move(backend_);
+    backend_ = fakes::SeparateDevices(host_backend_.get(), {.graphs = &graph_counts_});
+  }
+
+  fakes::GraphCounts graph_counts_;
+  std::unique_ptr<kernels::Backend> host_backend_;  // of UseGraphs
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<fakes::StageGroup> group_;
   std::unique_ptr<fakes::SequenceDriver> driver_;
@@ -146,6 +155,28 @@ TEST_P(ModelInvariance, DoesNotDependOnDevices) {
     cell.num_stages = 2;
     cell.num_devices = num_devices;
     EXPECT_EQ(RunAlone(cell, kWhole), one) << num_devices << " devices";
+  }
+}
+
+TEST_P(ModelInvariance, DoesNotDependOnGraphs) {
+  if (IsCuda(GetParam().backend)) GTEST_SKIP() << "all its steps of few rows run in graphs";
+  if (IsSlow(GetParam().backend)) GTEST_SKIP() << "graphs are made of thousands of rows";
+  const std::vector<uint32_t> one = RunAlone(GetParam(), kWhole);
+  UseGraphs();
+  for (int num_devices : {1, 2}) {
+    Cell cell = GetParam();
+    cell.num_stages = num_devices;
+    cell.num_devices = num_devices;
+    EXPECT_EQ(RunAlone(cell, kWhole), one) << num_devices << " devices";
+    const int num_run = graph_counts_.run;
+    EXPECT_GT(num_run, graph_counts_.made) << "made once, run once before the first step";
+    // Chunks of 7 rows run with one of padding.
+    ASSERT_TRUE(group_->BeginEpoch().ok());
+    driver_ = std::make_unique<fakes::SequenceDriver>(group_.get());
+    const uint64_t id = AddSubject();
+    ASSERT_TRUE(driver_->Generate(id, kDrawnTokens, 7).ok());
+    EXPECT_EQ(BitsOf(driver_->at(id)), one) << num_devices << " devices, small chunks";
+    EXPECT_GT(graph_counts_.run, num_run);
   }
 }
 

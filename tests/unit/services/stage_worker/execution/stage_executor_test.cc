@@ -272,6 +272,59 @@ TEST_F(StageExecutorTest, RefusesAPlanForMemoryThatOthersHold) {
   EXPECT_TRUE(group->executor(0).PlanMemory({.utilization = 0.4}).ok());
 }
 
+// Steps of sequences that begin, go on and end, in company of changing size.
+std::vector<uint32_t> TokensOf(fakes::StageGroup& group) {
+  fakes::SequenceDriver driver(&group);
+  std::vector<uint64_t> ids;
+  std::vector<uint32_t> tokens;
+  for (uint32_t i = 0; i < 5; ++i) {
+    ids.push_back(driver.Add(std::vector<uint32_t>(3 + 29 * i, 2 + i), {}));
+    EXPECT_TRUE(driver.Generate(ids.back(), 2, 40).ok());
+    std::vector<fakes::SequenceDriver::Part> parts;
+    for (const uint64_t id : ids) parts.push_back({id, 1});
+    EXPECT_TRUE(driver.Step(parts).ok());
+  }
+  for (const uint64_t id : ids) {
+    tokens.insert(tokens.end(), driver.at(id).tokens.begin(), driver.at(id).tokens.end());
+    driver.Finish(id);
+  }
+  return tokens;
+}
+
+TEST_F(StageExecutorTest, RunsStepsInGraphsThatAreMadeBeforeTheFirst) {
+  const std::vector<uint32_t> expected = TokensOf(*Group(2, 2, 2));
+  fakes::GraphCounts counts;
+  UseSeparateDevices({.graphs = &counts});
+  const auto group = Group(2, 2, 2);
+  // Up to 64 rows, tables of up to 4 blocks; two stages of two devices. Each has run once.
+  EXPECT_EQ(counts.made, 10 * 2 * 2);
+  EXPECT_EQ(counts.run, counts.made);
+  EXPECT_EQ(TokensOf(*group), expected);
+  EXPECT_EQ(counts.made, 10 * 2 * 2);
+  EXPECT_GT(counts.run, counts.made);
+  // The cache stays, and the graphs with it.
+  ASSERT_TRUE(group->BeginEpoch().ok());
+  EXPECT_EQ(TokensOf(*group), expected);
+  EXPECT_EQ(counts.made, 10 * 2 * 2);
+}
+
+TEST_F(StageExecutorTest, MakesGraphsAnewForAnotherCache) {
+  fakes::GraphCounts counts;
+  UseSeparateDevices({.graphs = &counts});
+  const auto group = Group(1, 2, 2);
+  StageExecutor& executor = group->executor(0);
+  EXPECT_EQ(counts.made, 10 * 2);
+  ASSERT_TRUE(executor.BeginEpoch({.epoch = 2, .num_blocks = 8}).ok());
+  EXPECT_EQ(counts.made, 10 * 2 * 2);
+  // Named memory that is gone, graphs of the first cache would end the process here.
+  StepWork work = OneToken(1);
+  work.epoch = 2;
+  work.step_id = 1;
+  ASSERT_TRUE(executor.Submit(work).ok());
+  EXPECT_TRUE(executor.Drain(absl::Now() + absl::Seconds(20)).ok());
+  EXPECT_EQ(counts.run, counts.made + 2);
+}
+
 TEST_F(StageExecutorTest, NeedsItsWeights) {
   StageExecutorOptions options;
   options.config = config_;

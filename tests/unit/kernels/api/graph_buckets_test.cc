@@ -1,8 +1,8 @@
-#include "kernels/cuda/plan/graph_buckets.h"
+#include "kernels/api/graph_buckets.h"
 
 #include "gtest/gtest.h"
 
-namespace baton::kernels::cuda {
+namespace baton::kernels {
 namespace {
 
 TEST(GraphBuckets, AscendFromOneRow) {
@@ -40,4 +40,4 @@ TEST(GraphBuckets, KeepToWhatTheStepMayHold) {
 }
 
 }  // namespace
-}  // namespace baton::kernels::cuda
+}  // namespace baton::kernels
