@@ -35,7 +35,7 @@ class CudaBackend final : public Backend {
       const int first = (*first_ranks)[device];
       const int end = device + 1 < num_devices ? (*first_ranks)[device + 1] : num_ranks;
       absl::StatusOr<std::unique_ptr<cuda::CudaOps>> ops =
-          cuda::CudaOps::Create(device, options_.plain_kernels);
+          cuda::CudaOps::Create(device, options_.plain_kernels, options_.keeps_graphs);
       if (!ops.ok()) return ops.status();
       places.push_back({device, first, (*ops)->stream()});
       team.devices.push_back({first, end - first, *std::move(ops), nullptr});

@@ -17,6 +17,8 @@ struct CudaOptions {
   // Devices of a team hand each other their parts through NCCL even if they can read each other's
   // memory; the bits are the same.
   bool through_nccl = false;
+  // Steps run in the graphs that are made of them (Ops::MakeGraph); the bits are the same.
+  bool keeps_graphs = true;
 };
 
 // FailedPrecondition if this program was built without CUDA, or if the machine shows no device. Its

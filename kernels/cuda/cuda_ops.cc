@@ -33,18 +33,20 @@ GatedImage ImagesOf(const FeedForwardWeights& weights) {
 
 }  // namespace
 
-CudaOps::CudaOps(int device, const DeviceTraits& traits, bool plain_kernels,
+CudaOps::CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, bool keeps_graphs,
                  std::unique_ptr<DeviceStream> stream)
     : own_stream_(std::move(stream)),
       device_(device),
       num_multiprocessors_(traits.num_multiprocessors),
       plain_(plain_kernels || !traits.is_hopper),
+      keeps_graphs_(keeps_graphs),
       stream_(own_stream_->get()),
       weights_(stream_),
       scratch_(stream_),
       graphs_(stream_) {}
 
-absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, bool plain_kernels) {
+absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, bool plain_kernels,
+                                                         bool keeps_graphs) {
   absl::StatusOr<DeviceTraits> traits = ProbeDevice(device);
   if (!traits.ok()) return traits.status();
   RETURN_IF_ERROR(PreparePool(device));
@@ -52,7 +54,8 @@ absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, bool plain_
   if (!stream.ok()) {
     return Annotate(stream.status(), absl::StrCat("CUDA device ", device));
   }
-  std::unique_ptr<CudaOps> ops(new CudaOps(device, *traits, plain_kernels, *std::move(stream)));
+  std::unique_ptr<CudaOps> ops(
+      new CudaOps(device, *traits, plain_kernels, keeps_graphs, *std::move(stream)));
   ASSIGN_OR_RETURN(ops->ring_, PinnedRing::Create(ops->stream_));
   return ops;
 }
@@ -220,6 +223,7 @@ uint64_t CudaOps::working_bytes() const {
 DeviceMemory CudaOps::memory() const { return MemoryOf(device_); }
 
 void CudaOps::MakeGraph(uint64_t key, absl::FunctionRef<void()> work) {
+  if (!keeps_graphs_) return;
   UseDevice();
   scratch_.Hold();
   graphs_.Make(key, work);

@@ -20,7 +20,8 @@ class CudaOps final : public Ops {
  public:
   // Errors: FailedPrecondition (no such device, or none that the kernels were compiled for),
   // ResourceExhausted.
-  static absl::StatusOr<std::unique_ptr<CudaOps>> Create(int device, bool plain_kernels);
+  static absl::StatusOr<std::unique_ptr<CudaOps>> Create(int device, bool plain_kernels,
+                                                         bool keeps_graphs);
   ~CudaOps() override;
 
   cudaStream_t stream() const { return stream_; }
@@ -47,13 +48,13 @@ class CudaOps final : public Ops {
   bool shares_host_memory() const override { return false; }
   DeviceMemory memory() const override;
   uint64_t working_bytes() const override;
-  bool keeps_graphs() const override { return true; }
+  bool keeps_graphs() const override { return keeps_graphs_; }
   void MakeGraph(uint64_t key, absl::FunctionRef<void()> work) override;
   void RunGraph(uint64_t key, absl::FunctionRef<void()> work) override;
   void ForgetGraphs() override;
 
  private:
-  CudaOps(int device, const DeviceTraits& traits, bool plain_kernels,
+  CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, bool keeps_graphs,
           std::unique_ptr<DeviceStream> stream);
   // The caller's thread may have served another device.
   void UseDevice() const;
@@ -62,6 +63,7 @@ class CudaOps final : public Ops {
   const int device_;
   const int num_multiprocessors_;
   const bool plain_;
+  const bool keeps_graphs_;
   const cudaStream_t stream_;
   std::unique_ptr<PinnedRing> ring_;
   DeviceArena weights_;

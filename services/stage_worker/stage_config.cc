@@ -35,6 +35,9 @@ ABSL_FLAG(
 ABSL_FLAG(bool, disable_custom_all_reduce, false,
           "sums over the GPUs of a stage go through NCCL even where they can read each other's "
           "memory; the answers are the same");
+ABSL_FLAG(bool, enforce_eager, false,
+          "steps on GPUs are launched operation by operation, not as graphs made before the first; "
+          "slower, for a look at a fault; the answers are the same");
 ABSL_FLAG(std::string, memory_bytes, "0",
           "bytes that weights, workspace and KV cache may take, for example 96GiB; 0: what "
           "--gpu-memory-utilization leaves");
@@ -178,6 +181,7 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
   stage.step_timeout = absl::GetFlag(FLAGS_step_timeout);
   stage.scheduler_timeout = absl::GetFlag(FLAGS_scheduler_timeout);
   config.through_nccl = absl::GetFlag(FLAGS_disable_custom_all_reduce);
+  config.enforce_eager = absl::GetFlag(FLAGS_enforce_eager);
   config.cpu_variant = absl::GetFlag(FLAGS_cpu_variant);
   const int threads = absl::GetFlag(FLAGS_cpu_threads);
   config.num_threads_per_device =

@@ -6,7 +6,7 @@ namespace baton {
 namespace {
 
 constexpr absl::string_view kNoPython = "no Python code of a model is ever run";
-constexpr absl::string_view kNoGraphs = "nothing is compiled or captured here";
+constexpr absl::string_view kOwnGraphs = "graphs have sizes of their own, nothing is compiled";
 constexpr absl::string_view kOneBackend = "the backend chooses its own kernels";
 constexpr absl::string_view kOwnLoader = "baton-model-loader reads safetensors in its own way";
 constexpr absl::string_view kOwnGroup = "processes are found by flag or registration";
@@ -121,6 +121,8 @@ std::vector<ServeFlag> StageFlags() {
       {"device", kValue, kToStageWorker, "where stages compute: cpu or cuda; default: cpu"},
       {"disable-custom-all-reduce", kSwitch, kToStageWorker,
        "sums over GPUs go through NCCL; default: no"},
+      {"enforce-eager", kSwitch, kToStageWorker,
+       "steps on GPUs are launched operation by operation, not as graphs; default: no"},
       {"backend", kValue, kToStageWorker, "kernels: cpu, cuda or reference"},
       {"cpu-threads", kValue, kToStageWorker, "threads of a stage, shared by its ranks"},
       {"read-threads", kValue, kToModelLoader, "reads of the checkpoint at a time"},
@@ -163,8 +165,7 @@ std::vector<ServeFlag> IgnoredFlags() {
     for (const absl::string_view name : names) flags.push_back({name, shape, kIgnored, reason});
   };
   add(kSwitch, kNoPython, {"trust-remote-code", "trust-request-chat-template"});
-  add(kSwitch, kNoGraphs, {"enforce-eager"});
-  add(kValue, kNoGraphs,
+  add(kValue, kOwnGraphs,
       {"compilation-config", "cudagraph-capture-sizes", "max-cudagraph-capture-size",
        "max-seq-len-to-capture", "performance-mode"});
   add(kValue, kOneBackend,

@@ -13,6 +13,7 @@ ABSL_DECLARE_FLAG(std::string, scheduler);
 ABSL_DECLARE_FLAG(std::string, backend);
 ABSL_DECLARE_FLAG(std::string, device);
 ABSL_DECLARE_FLAG(std::string, kv_cache_memory_bytes);
+ABSL_DECLARE_FLAG(bool, enforce_eager);
 ABSL_DECLARE_FLAG(double, gpu_memory_utilization);
 ABSL_DECLARE_FLAG(int, tensor_parallel_size);
 ABSL_DECLARE_FLAG(int, num_devices);
@@ -58,7 +59,15 @@ TEST_F(ReadStageConfigFlags, FillsInWhatIsGiven) {
   EXPECT_EQ(config->num_threads_per_device, 3);
   EXPECT_EQ(config->stage.kv_cache_bytes, uint64_t{2} << 30);
   EXPECT_EQ(config->stage.memory_utilization, 0.8);
+  EXPECT_FALSE(config->enforce_eager);
   EXPECT_FALSE(config->stage.stage_index.has_value());
+}
+
+TEST_F(ReadStageConfigFlags, TurnsGraphsOff) {
+  absl::SetFlag(&FLAGS_enforce_eager, true);
+  const auto config = ReadStageConfig();
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->enforce_eager);
 }
 
 TEST_F(ReadStageConfigFlags, NamesWhatIsWrong) {

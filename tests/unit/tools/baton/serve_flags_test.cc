@@ -28,7 +28,7 @@ TEST(ServeFlags, KnowsEveryFlagOfAnOldGuide) {
        {"swap-space", "num-scheduler-steps", "preemption-mode", "scheduler-delay-factor",
         "max-seq-len-to-capture", "rope-scaling", "enable-prompt-adapter", "speculative-model",
         "num-speculative-tokens", "task", "disable-async-output-proc", "disable-log-requests",
-        "enable-reasoning", "enforce-eager"}) {
+        "enable-reasoning"}) {
     ASSERT_NE(FindServeFlag(name), nullptr) << name;
     EXPECT_EQ(FindServeFlag(name)->destinations, kIgnored) << name;
   }

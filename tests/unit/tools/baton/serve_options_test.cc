@@ -50,9 +50,9 @@ TEST(ServeOptions, TakesTheGuidesCommand) {
   EXPECT_THAT(options->passed_on.at("served-model-name"), ElementsAre("ds", "r1"));
   EXPECT_THAT(options->passed_on.at("max-model-len"), ElementsAre("2000"));
   EXPECT_THAT(options->passed_on.at("gpu-memory-utilization"), ElementsAre("0.95"));
+  EXPECT_THAT(options->passed_on.at("enforce-eager"), ElementsAre("true"));
   EXPECT_THAT(options->warnings,
               ::testing::UnorderedElementsAre(HasSubstr("--trust-remote-code is ignored"),
-                                              HasSubstr("--enforce-eager is ignored"),
                                               HasSubstr("--enable-chunked-prefill is ignored")));
 }
 
@@ -198,7 +198,7 @@ TEST(ArgumentsOf, JoinsProcessesByTcpUnlessToldOtherwise) {
 
 TEST(ServeHelp, NamesOnlyFlagsThatMeanSomething) {
   EXPECT_THAT(ServeHelp(), HasSubstr("--pipeline-parallel-size"));
-  EXPECT_THAT(ServeHelp(), Not(HasSubstr("--enforce-eager")));
+  EXPECT_THAT(ServeHelp(), Not(HasSubstr("--swap-space")));
 }
 
 }  // namespace
