@@ -1,4 +1,5 @@
-"""What nvcc made of the kernels: no spills where speed counts, Hopper's matrix instructions where they belong.
+"""What nvcc made of the kernels: no spills where speed counts, Hopper's matrix instructions where they belong, and not
+one after the other.
 
 Reads the reports that tools/cmake/compile_cuda leaves beside each object.
 """
@@ -11,6 +12,8 @@ import sys
 # Sources whose kernels multiply on the tensor cores.
 WITH_WGMMA = {"bf16_gemm.cu", "block_gemm.cu", "expert_gemm.cu", "mla_attention.cu"}
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+# What ptxas says when it has to wait for each matrix instruction before the next: right, but slow.
+SERIALIZED = "wgmma.mma_async instructions are serialized"
 KERNEL = re.compile(r"Compiling entry function '(\w+)'")
 
 
@@ -26,6 +29,8 @@ def check(resources):
     for kernel, (_, stores, loads) in zip(kernels, figures):
         if int(stores) + int(loads) > 0:
             complaints.append(f"{source}: {kernel} spills {stores} bytes and loads {loads}")
+    if SERIALIZED in text:
+        complaints.append(f"{source}: {SERIALIZED}")
     ptx = resources.with_name(f"{source}.o.ptx").read_text()
     if source in WITH_WGMMA and "wgmma.mma_async" not in ptx:
         complaints.append(f"{source}: no wgmma in its PTX")
