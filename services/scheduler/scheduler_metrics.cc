@@ -37,8 +37,8 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
       predicted_wait_(AddGauge(registry_, "baton_scheduler_predicted_wait_seconds",
                                "Time that all that waits is expected to take.")),
       short_step_(AddGauge(registry_, "baton_scheduler_short_step_seconds",
-                           "What steps are kept to, because a request of a key within its share "
-                           "may come at any moment; 0: they are as long as they can be.")),
+                           "What the next step is kept to, because a request of a key that does "
+                           "not flood the group may come; 0: it is as long as it can be.")),
       used_blocks_(
           AddGauge(registry_, "baton_scheduler_kv_blocks_used",
                    "Blocks of KV cache that sequences hold; what is only cached is free.")),
@@ -99,6 +99,15 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
           "From the loss of a stage to the group's being complete again.",
           Buckets{0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30, 60, 300, 1800})),
       vllm_(*registry_, model_name, block_tokens) {
+  auto& short_steps = prometheus::BuildCounter()
+                          .Name("baton_scheduler_short_steps_total")
+                          .Help(
+                              "Steps kept short because a key floods the group, by what it has "
+                              "more of than its share: places, blocks, time.")
+                          .Register(*registry_);
+  for (size_t i = 0; i < kNumFloodable; ++i) {
+    short_steps_[i] = &short_steps.Add({{"flooded", kFloodableNames[i]}});
+  }
   // Series that are there from the start can be subtracted from.
   for (const char* reason : {"queue_requests", "queue_tokens", "queue_wait", "deadline",
                              "displaced", "incomplete", "draining"}) {
@@ -168,6 +177,9 @@ void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bo
   const auto grow = [](prometheus::Counter& counter, uint64_t now, uint64_t before) {
     counter.Increment(static_cast<double>(now - before));
   };
+  for (size_t i = 0; i < kNumFloodable; ++i) {
+    grow(*short_steps_[i], counts.num_short_steps[i], last_counts_.num_short_steps[i]);
+  }
   grow(pauses_, counts.num_pauses, last_counts_.num_pauses);
   grow(preemptions_, counts.num_preemptions, last_counts_.num_preemptions);
   grow(prefix_queries_, counts.prefix_lookups.num_query_tokens,

@@ -1,6 +1,7 @@
 // The scheduler's metrics: baton_scheduler_*, and what it knows of vLLM's.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -40,6 +41,7 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Gauge& queue_tokens_;
   prometheus::Gauge& predicted_wait_;
   prometheus::Gauge& short_step_;
+  std::array<prometheus::Counter*, kNumFloodable> short_steps_ = {};  // by what is flooded
   prometheus::Gauge& used_blocks_;
   prometheus::Gauge& total_blocks_;
   prometheus::Gauge& epoch_;

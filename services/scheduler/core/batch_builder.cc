@@ -13,8 +13,6 @@ namespace {
 
 // Drafts take no more than this part of a step: most of it is for what is certain to be of use.
 constexpr uint32_t kDraftParts = 4;
-// What can wait makes a step longer by this part of what cannot, if that takes long.
-constexpr double kLonger = 0.125;
 
 }  // namespace
 
@@ -32,8 +30,11 @@ void BatchBuilder::Reset(StepId step_id) {
   told_bytes_ = 0;
   work_ = {};
   urgent_ = {};
+  urgent_seconds_ = 0;
   most_seconds_ = 0;
   decode_seconds_ = 0;
+  other_tokens_ = UINT32_MAX;
+  has_other_decode_ = false;
   preempted_ = false;
   prompts_wait_ = false;
   rows_.clear();
@@ -54,7 +55,6 @@ std::vector<BatchRow> BatchBuilder::BuildAlone(Sequence* sequence, StepId step_i
 std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
   Reset(step_id);
   SharePlaces();
-  PlanTime();
   AddDecodes(limits_.feedback);
   AddBegunPrompts();
   // Blocks that were just taken from a running sequence are not for a newcomer, nor is what prompts
@@ -63,64 +63,29 @@ std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
   return std::move(rows_);
 }
 
-void BatchBuilder::PlanTime() {
-  if (limits_.short_seconds <= 0) return;
-  uint32_t budget = limits_.max_tokens;
-  bool others_wait = NextCanBegin();
-  for (const Sequence* sequence : *state_.running) {
-    if (!sequence->runnable() || sequence->decoding()) continue;
-    if (!IsWithinShare(*sequence)) {
-      others_wait = true;
-      continue;
-    }
-    const uint32_t num_tokens = std::min(sequence->num_to_compute(), budget);
-    if (num_tokens == 0) continue;
-    urgent_.Add(sequence->num_scheduled(), num_tokens, num_tokens == sequence->num_to_compute());
-    budget -= num_tokens;
-  }
-  const double urgent = urgent_.tokens > 0 ? state_.cost->Seconds(urgent_) : 0;
-  most_seconds_ = std::max(limits_.short_seconds, urgent * (1 + kLonger));
-  // Decodes and prompts that can wait have half each of what the step does not pay anyway: neither
-  // keeps the other from going on.
-  const double paid = std::max(urgent, state_.cost->FixedSeconds());
-  decode_seconds_ = others_wait ? paid + (most_seconds_ - paid) / 2 : most_seconds_;
-}
-
-bool BatchBuilder::NextCanBegin() {
-  Sequence* const next = state_.waiting->Front();
-  return next != nullptr && state_.running->size() < limits_.max_running &&
-         state_.may_begin(*next) &&
-         FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved(*next));
-}
-
-bool BatchBuilder::HasTimeFor(const Sequence& decode) const {
-  if (decode_seconds_ <= 0 || rows_.empty()) return true;
-  StepWork with = urgent_;
-  with.Add(work_);
-  with.AddVerified(decode.num_scheduled(), 1 + decode.drafts().size());
-  return state_.cost->Seconds(with) <= decode_seconds_;
-}
-
 void BatchBuilder::AddDecodes(const FeedbackLimits& feedback) {
   std::vector<Sequence*> candidates = DecodeCandidates(*state_.running, feedback);
   const size_t share = DecodeShare(&candidates, *state_.running, limits_.num_steps, *state_.cost);
+  const size_t num_urgent = MoveUrgentFirst(share, &candidates);
   const Sequence* starved = nullptr;  // the first in order of service that found no block
-  for (Sequence* sequence : candidates) {
-    if (full() || rows_.size() >= share || !HasTimeFor(*sequence)) break;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    Sequence* const sequence = candidates[i];
+    if (i == num_urgent) PlanTime();
+    if (full() || rows_.size() >= share || (i >= num_urgent && !HasTimeFor(*sequence))) break;
     if (sequence->state() != Sequence::State::kRunning) continue;  // gave way to one before it
     // Always ordered ahead, a sequence would always be in flight, and never give way.
     const bool is_pending = !sequence->runnable();
     if (is_pending && starved != nullptr && ServedBefore()(starved, sequence)) continue;
+    const bool is_added = AddDecode(sequence);
+    if (is_added && i >= num_urgent) CountOther(1);
     // One that finds no block leaves its place in the step to the next.
-    if (AddDecode(sequence) || is_pending) continue;
+    if (is_added || is_pending) continue;
     if (starved == nullptr || ServedBefore()(sequence, starved)) starved = sequence;
   }
+  if (most_seconds_ <= 0) PlanTime();
   AddDrafts();
   if (most_seconds_ <= 0) return;
-  StepWork with = urgent_;
-  with.Add(work_);
-  most_seconds_ =
-      std::max(most_seconds_, state_.cost->Seconds(with) + most_seconds_ - decode_seconds_);
+  most_seconds_ = std::max(most_seconds_, SecondsWithUrgent() + most_seconds_ - decode_seconds_);
 }
 
 bool BatchBuilder::AddDecode(Sequence* sequence) {
@@ -142,10 +107,12 @@ bool BatchBuilder::AddDecode(Sequence* sequence) {
 void BatchBuilder::AddDrafts() {
   if (guesses_.empty()) return;
   uint64_t left = std::min(limits_.max_tokens / kDraftParts, budget_);
+  StepWork all;  // guesses so far
   for (Guesses& guesses : guesses_) {
     BatchRow& row = rows_[guesses.row];
-    const size_t count = NumUseful(
-        *guesses.sequence, std::min<uint64_t>(left, guesses.drafts.size()), &row.new_blocks);
+    const uint64_t most = NumInTime(std::min<uint64_t>(left, guesses.drafts.size()), all);
+    const size_t count = NumUseful(*guesses.sequence, most, &row.new_blocks);
+    all.AddGuesses(count);
     guesses.drafts.resize(count);
     row.drafts = std::move(guesses.drafts);
     row.num_tokens += static_cast<uint32_t>(count);
@@ -198,16 +165,18 @@ void BatchBuilder::AddBegunPrompts() {
       (IsWithinShare(**next) ? within : over).push_back(*next);
     }
     if (within.empty()) {
-      LimitRest();
       AddPrompts(over, true);
       continue;
     }
     // Those within their share are not to wait for long steps of others: these, and newcomers, have
     // little of it.
-    const uint32_t kept = over.empty() ? 0 : std::min(budget_ / 2, limits_.min_chunk);
+    const bool is_short = limits_.short_seconds > 0;
+    const uint32_t most = is_short ? other_tokens_ : std::min(budget_ / 2, limits_.min_chunk);
+    const uint32_t kept = over.empty() ? 0 : std::min(budget_, most);
     budget_ -= kept;
     AddPrompts(within, false);
-    budget_ = over.empty() ? std::min(budget_, limits_.min_chunk) : kept;
+    const uint32_t most_new = is_short ? other_tokens_ : limits_.min_chunk;
+    budget_ = over.empty() ? std::min(budget_, most_new) : kept;
     AddPrompts(over, true);
   }
 }
@@ -246,7 +215,6 @@ void BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget, bool can_wait) 
 }
 
 void BatchBuilder::AddNewPrompts() {
-  LimitRest();
   const size_t num_running = state_.running->size();
   const size_t num_places =
       limits_.max_running - std::min<size_t>(limits_.max_running, num_running);

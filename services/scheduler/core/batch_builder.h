@@ -78,13 +78,15 @@ struct BatchLimits {
   uint32_t max_chunk = 0;   // tokens of one prompt in a step; 0: max_tokens
   uint32_t min_chunk = 64;  // chunks are not cut below it to save time, or to share the step
   double max_seconds = 0;   // of a step with prompts, as predicted; 0: no matter
-  // Tokens that a step takes of prompts of keys over their share, or alone; 0: as
-  // many as it can.
-  uint32_t max_over_share = 0;
-  // A step takes no longer, as predicted, by what can wait: decodes, but for one, and the prompts
-  // of keys over their share, or alone. It may take an eighth longer than what cannot; 0: no
-  // matter.
+  // A step takes no longer, as predicted, by what can wait: rows of keys over their share, or
+  // alone. It may take an eighth longer than what cannot, and takes one decode; 0: no matter.
+  // Prompts that cannot wait are all but alone in their first step, with decodes that cannot. Then
+  // what can wait has an eighth of the time, but no tokens for which they would need one step more,
+  // unless it is owed a whole one.
   double short_seconds = 0;
+  // What the steps up to this one that had such prompts, one after the other, owe what can wait;
+  // nullopt: the last one had none.
+  std::optional<double> owed_seconds;
   // Where steps are kept short, so many blocks more stay free when one of a key that floods begins.
   uint32_t num_newcomer_blocks = 0;
 };
@@ -122,16 +124,22 @@ class BatchBuilder final {
   // Rows of a step for `sequence` alone: it runs, or it waits and nothing else runs. No token is
   // fed back: each of its steps waits for the one before.
   std::vector<BatchRow> BuildAlone(Sequence* sequence, StepId step_id);
+  // For the limits of the step that comes next.
+  std::optional<double> owed_seconds() const;
 
  private:
   void Reset(StepId step_id);
-  // How long the step may take, by what it has to do of prompts of keys within their share.
+  // How long the step may get by what can wait: with all rows that are decodes and cannot.
   void PlanTime();
   // Whether what is next in the queue finds a place and blocks.
   bool NextCanBegin();
   void AddDecodes(const FeedbackLimits& feedback);
-  // The step is long enough without one more decode.
+  // Of the first `share` decodes, those that cannot wait come first. How many they are.
+  size_t MoveUrgentFirst(size_t share, std::vector<Sequence*>* decodes) const;
+  // False: the step is long enough without one more decode that can wait.
   bool HasTimeFor(const Sequence& decode) const;
+  // What the step does with the prompts that cannot wait.
+  double SecondsWithUrgent(StepWork more = {}) const;
   void AddBegunPrompts();
   // Prompts of one class, in order of service. They `can_wait` if their keys are over their share.
   void AddPrompts(const std::vector<Sequence*>& prompts, bool can_wait);
@@ -173,6 +181,9 @@ class BatchBuilder final {
   bool AddDecode(Sequence* sequence);
   // Rows take drafts along, once all decodes have their places and blocks.
   void AddDrafts();
+  // How many drafts, at most `most`, a row may take along besides `others`: nothing waits for them
+  // where steps are kept short.
+  uint64_t NumInTime(uint64_t most, const StepWork& others) const;
   // How many drafts, at most `most`, the row for the newest token of `sequence` takes along:
   // as many as may be of use and find room. Adds to its `blocks`.
   size_t NumUseful(const Sequence& sequence, uint64_t most, std::vector<BlockId>* blocks);
@@ -184,9 +195,10 @@ class BatchBuilder final {
   // Blocks for the next token of `sequence`, preempting others if need be.
   std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
   void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);
-  // What is left of the step is for prompts of keys over their share.
-  void LimitRest() {
-    if (limits_.max_over_share > 0) budget_ = std::min(budget_, limits_.max_over_share);
+  // A step takes a decode that can wait.
+  void CountOther(uint32_t num_tokens) {
+    has_other_decode_ = true;
+    if (other_tokens_ != UINT32_MAX) other_tokens_ -= num_tokens;
   }
   bool full() const { return budget_ == 0 || rows_.size() >= limits_.max_running; }
   // It is as long as it may get by what can wait.
@@ -201,9 +213,14 @@ class BatchBuilder final {
   uint64_t told_bytes_ = 0;  // of newcomers in this step
   StepWork work_;            // of the rows so far
   StepWork urgent_;          // of prompts that are to come into the step, and cannot wait
-  // As predicted, that the step may take by what can wait; without prompts that can. 0: no matter.
+  // As predicted, that the step takes without what can wait; and may take with it, at first without
+  // prompts. 0: no matter.
+  double urgent_seconds_ = 0;
   double most_seconds_ = 0;
   double decode_seconds_ = 0;
+  // Tokens that are left to what can wait.
+  uint32_t other_tokens_ = UINT32_MAX;
+  bool has_other_decode_ = false;
   bool preempted_ = false;
   bool prompts_wait_ = false;           // one that began found no room in the step
   std::set<const Sequence*> yielding_;  // paused, to give up their blocks

@@ -7,7 +7,8 @@
 namespace baton::scheduler {
 namespace {
 
-// Of its share of the time, what a key may have without flooding the group.
+// As many times its share of the time a key has when it begins to flood the group; until it has no
+// more than its share.
 constexpr double kTimeShares = 1.5;
 
 }  // namespace
@@ -47,7 +48,8 @@ Flooded FairShares::WhatFloods(const KeyAccount& key, const GroupCapacity& capac
   const double tokens =
       key.live_tokens + key.waiting_tokens + key.num_live * capacity.block_tokens / 2;
   if (tokens > share * capacity.num_tokens) return Flooded::kBlocks;
-  return key.time.At(now) > kTimeShares * share ? Flooded::kTime : Flooded::kNothing;
+  const double most = key.floods == Flooded::kTime ? share : kTimeShares * share;
+  return key.time.At(now) > most ? Flooded::kTime : Flooded::kNothing;
 }
 
 Flooded FairShares::FindFloods(const GroupCapacity& capacity, TimeUs now) {

@@ -10,10 +10,12 @@
 // out, more than would be its share (by weight) beside one key more, which may come:
 //   places   its live sequences, running or waiting, against the places of those that run
 //   blocks   what these hold and will need of the KV cache, what is found there aside
-//   time     of the last second, what its rows had of the steps, against half as much again as its
-//            share: keys that have the same take turns at being a little above
+//   time     of the last second, what its rows had of the steps; keys that have the same take turns
+//            at being a little above, so it begins to flood with half as much again as its share
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -43,6 +45,9 @@ struct KeyLine {
 
 // Of what a key has more than its share.
 enum class Flooded { kNothing, kPlaces, kBlocks, kTime };
+inline constexpr size_t kNumFloodable = 3;
+inline constexpr std::array<const char*, kNumFloodable> kFloodableNames = {"places", "blocks",
+                                                                           "time"};
 
 // What a group has to share out, besides its time.
 struct GroupCapacity {

@@ -10,9 +10,10 @@ constexpr double kWeight = 1.0 / 8;
 
 }  // namespace
 
-void NewcomerRecord::Note(double num_blocks, TimeUs now) {
+void NewcomerRecord::Note(double num_blocks, double seconds, TimeUs now) {
   const double weight = ExpectsOne(now) ? kWeight : 1;
   num_blocks_ += weight * (num_blocks - num_blocks_);
+  if (seconds > 0) inverse_seconds_ += weight * (1 / seconds - inverse_seconds_);
   until_ = now + kReturns;
 }
 

@@ -21,10 +21,6 @@ constexpr uint32_t kLossesToSuspect = 2;
 constexpr uint32_t kChunkParts = 8;
 constexpr uint32_t kLeastChunk = 64;
 
-// What prompts of keys over their share have of a step then: a quarter, but not less than this.
-constexpr uint32_t kOverShareParts = 4;
-constexpr uint32_t kLeastOverShare = 512;
-
 }  // namespace
 
 Schedule::Schedule(ScheduleOptions options)
@@ -78,7 +74,7 @@ absl::StatusOr<std::optional<Ending>> Schedule::Add(SequenceRequest request, Tim
   const auto [entry, is_new] = sequences_.emplace(id, std::move(sequence));
   BATON_CHECK(is_new) << "sequence " << id << " is live already";
   Enqueue(entry->second.get());
-  NoteNewcomer(*entry->second, now);
+  NoteNewcomer(entry->second.get(), now);
   if (entry->second->deadline() != kNever) deadlines_.insert({entry->second->deadline(), id});
   return std::optional<Ending>();
 }
@@ -200,7 +196,6 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
   const uint32_t num_busy = std::min(num_steps_in_flight(), options_.max_steps_in_flight - 1);
   const FeedbackLimits feedback{.last_step = LookaheadSteps() > 0 ? last_stage_step_ : 0,
                                 .max_len = max_sequence_tokens()};
-  const uint32_t over_share = std::max(options_.max_step_tokens / kOverShareParts, kLeastOverShare);
   const BatchLimits limits{
       .max_tokens = options_.max_step_tokens,
       .max_running = options_.max_running,
@@ -212,8 +207,8 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
       .max_chunk = options_.max_chunk_tokens,
       .min_chunk = std::max(options_.max_step_tokens / kChunkParts, kLeastChunk),
       .max_seconds = options_.max_step_seconds,
-      .max_over_share = others_may_come_ ? over_share : 0,
       .short_seconds = ShortStepSeconds(),
+      .owed_seconds = owed_seconds_,
       .num_newcomer_blocks = NewcomerBlocks()};
   BatchBuilder builder(limits, {.running = &running_,
                                 .paused = &paused_,
@@ -228,7 +223,10 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
                                       return std::find(forgotten_.begin(), forgotten_.end(),
                                                        sequence.id()) == forgotten_.end();
                                     }});
-  return suspect != nullptr ? builder.BuildAlone(suspect, step_id) : builder.Build(step_id);
+  std::vector<BatchRow> rows =
+      suspect != nullptr ? builder.BuildAlone(suspect, step_id) : builder.Build(step_id);
+  owed_seconds_ = builder.owed_seconds();
+  return rows;
 }
 
 std::optional<Batch> Schedule::NextBatch(TimeUs now) {
@@ -237,7 +235,7 @@ std::optional<Batch> Schedule::NextBatch(TimeUs now) {
   const uint64_t max_steps = uint64_t{options_.max_steps_in_flight} + LookaheadSteps();
   if (!ledger_.has_value() || steps_.size() >= max_steps) return std::nullopt;
   // Whoever comes next is not to stand behind more than the step that the first stage is at.
-  if (others_may_come_ && !FirstStageIsFree()) return std::nullopt;
+  if (others_may_come() && !FirstStageIsFree()) return std::nullopt;
   Batch batch;
   batch.step_id = last_step_id_ + 1;
   batch.rows = BuildRows(batch.step_id);
@@ -247,6 +245,7 @@ std::optional<Batch> Schedule::NextBatch(TimeUs now) {
   last_step_id_ = batch.step_id;
   steps_.push_back(Describe(batch, now));
   AddTimes(batch, steps_.back().work);
+  if (others_may_come()) ++num_short_steps_[static_cast<size_t>(flooded_) - 1];
   return batch;
 }
 

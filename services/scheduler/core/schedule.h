@@ -10,6 +10,7 @@
 //                         that step is done
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -120,8 +121,11 @@ struct ScheduleCounts {
   uint64_t num_evicted_blocks = 0;  // cached blocks that were given to other sequences
   uint64_t num_waiting_tokens = 0;  // of prompts and answers so far
   TimeUs drain_time = 0;            // predicted for what waits
-  // What steps are kept to while a request of a key within its share may come; 0: they are not.
+  // What the next step is kept to, because a request of a key that does not flood may come; 0: it
+  // is not.
   double short_step_seconds = 0;
+  // Steps that were, by what was flooded: entry i - 1 for Flooded i.
+  std::array<uint64_t, kNumFloodable> num_short_steps = {};
   DraftCounts drafts;
 
   bool operator==(const ScheduleCounts&) const = default;
@@ -239,12 +243,19 @@ class Schedule final {
   void AddTimes(const Batch& batch, const StepWork& all);
   // A newcomer that came beside other keys, of one that does not flood, shows that such requests
   // come; where every key has more than it can run, none waits for a place of its own.
-  void NoteNewcomer(const Sequence& sequence, TimeUs now);
-  // Sets others_may_come_, and KeyAccount::floods.
+  void NoteNewcomer(Sequence* sequence, TimeUs now);
+  // What the first token of `sequence`, which waits, takes if nothing else is done.
+  double SecondsAlone(Sequence* sequence) const;
+  // Sets flooded_ and KeyAccount::floods.
   void LookForOthers(TimeUs now);
+  double FullStepSeconds() const;
+  // A request of a key that does not flood may come while some key floods.
+  bool others_may_come() const { return flooded_ != Flooded::kNothing; }
+  // All there is are decodes, and two steps of them are one short step for who comes next.
+  bool DecodesAreShort() const;
   // lookahead_steps, if any step may be ordered ahead now.
   uint32_t LookaheadSteps() const {
-    const bool none = others_may_come_ || options_.num_speculative_tokens > 0;
+    const bool none = options_.num_speculative_tokens > 0 || others_may_come();
     return none ? 0 : options_.lookahead_steps;
   }
   // How long a step may get by what can wait; 0: no matter, nobody else may come.
@@ -274,8 +285,10 @@ class Schedule final {
   ServiceRate rate_;
   TimeUs last_completion_ = 0;
   NewcomerRecord newcomers_;  // of keys that do not flood, beside others
-  // One may come, while some key floods the group and steps are long enough to be felt.
-  bool others_may_come_ = false;
+  // While one may come and would feel the steps of a key that floods: what it floods.
+  Flooded flooded_ = Flooded::kNothing;
+  std::array<uint64_t, kNumFloodable> num_short_steps_ = {};
+  std::optional<double> owed_seconds_;  // see BatchLimits; of the newest step
   bool may_have_suspects_ = false;
   uint64_t num_arrivals_ = 0;
   uint64_t num_preemptions_ = 0;

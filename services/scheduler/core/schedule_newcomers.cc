@@ -8,12 +8,14 @@
 namespace baton::scheduler {
 namespace {
 
-// Where a full step is longer, steps are kept short and are not ordered ahead while another key may
-// come: what is lost between them, some hundred microseconds each, is little against them.
+// Where a full step is longer, steps are kept short while another key may come. They are short if
+// they take no longer: what is lost between them, some hundred microseconds each, is little then.
 constexpr double kLongStepSeconds = 0.005;
-// They are short if they take no longer, or if what every step pays anew (for the weights) is half
-// of them.
-constexpr double kShortParts = 2;
+// Or by this part of what the first token of such a key takes alone: a newcomer waits for one of
+// them, and then for its own.
+constexpr double kWaitPart = 0.375;
+// Or by as many times what every step pays anew, for the weights: with it, some rows cost little.
+constexpr double kFixedParts = 1.25;
 
 }  // namespace
 
@@ -24,26 +26,59 @@ GroupCapacity Schedule::Capacity() const {
           .block_tokens = static_cast<double>(options_.block_tokens)};
 }
 
-void Schedule::NoteNewcomer(const Sequence& sequence, TimeUs now) {
-  const KeyAccount& key = waiting_.KeyOf(sequence);
+double Schedule::SecondsAlone(Sequence* sequence) const {
+  uint64_t begin = 0;
+  if (ledger_.has_value()) {
+    begin = ledger_->FindPrefix(sequence).blocks.size() * uint64_t{options_.block_tokens};
+  }
+  const uint64_t num_tokens = sequence->num_tokens() - begin;
+  StepWork work;
+  work.Add(begin, num_tokens, true);
+  const auto num_steps =
+      static_cast<double>((num_tokens + options_.max_step_tokens - 1) / options_.max_step_tokens);
+  const double seconds = cost_.Seconds(work) + (num_steps - 1) * cost_.FixedSeconds();
+  // The last chunk goes through the other stages, too.
+  return seconds + static_cast<double>(cost_.stages().size() - 1) * seconds / num_steps;
+}
+
+void Schedule::NoteNewcomer(Sequence* sequence, TimeUs now) {
+  const KeyAccount& key = waiting_.KeyOf(*sequence);
   // With more keys than places nobody can begin at once.
   if (waiting_.num_live_keys() == 1 || key.num_live > waiting_.ShareOf(key, options_.max_running) ||
-      waiting_.Floods(sequence, Capacity())) {
+      waiting_.Floods(*sequence, Capacity())) {
     return;
   }
-  const uint64_t num_tokens = uint64_t{sequence.num_tokens()} + 1;
-  newcomers_.Note(ledger_.has_value() ? ledger_->BlocksFor(num_tokens) : 0, now);
+  const uint64_t num_tokens = uint64_t{sequence->num_tokens()} + 1;
+  newcomers_.Note(ledger_.has_value() ? ledger_->BlocksFor(num_tokens) : 0, SecondsAlone(sequence),
+                  now);
 }
 
 void Schedule::LookForOthers(TimeUs now) {
-  others_may_come_ = newcomers_.ExpectsOne(now) && cost_.learns() &&
-                     waiting_.FindFloods(Capacity()) != Flooded::kNothing &&
-                     cost_.Seconds({.tokens = options_.max_step_tokens}) > kLongStepSeconds;
+  flooded_ = Flooded::kNothing;
+  if (newcomers_.ExpectsOne(now) && cost_.learns() && FullStepSeconds() > kLongStepSeconds) {
+    flooded_ = waiting_.FindFloods(Capacity());
+  }
+  if (others_may_come() && DecodesAreShort()) flooded_ = Flooded::kNothing;
+}
+
+bool Schedule::DecodesAreShort() const {
+  if (!waiting_.empty() || !paused_.empty()) return false;
+  StepWork decodes;
+  for (const Sequence* sequence : running_) {
+    if (sequence->num_to_compute() > 1) return false;
+    decodes.Add(sequence->num_tokens(), 1, true);
+  }
+  return decodes.tokens == 0 || cost_.Seconds(decodes) <= ShortStepSeconds() / 2;
+}
+
+double Schedule::FullStepSeconds() const {
+  return cost_.Seconds({.tokens = options_.max_step_tokens});
 }
 
 double Schedule::ShortStepSeconds() const {
-  if (!others_may_come_) return 0;
-  return std::max(kLongStepSeconds, kShortParts * cost_.FixedSeconds());
+  if (!others_may_come()) return 0;
+  return std::max(
+      {kLongStepSeconds, kFixedParts * cost_.FixedSeconds(), kWaitPart * newcomers_.seconds()});
 }
 
 uint32_t Schedule::NewcomerBlocks() const {

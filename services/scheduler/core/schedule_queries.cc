@@ -25,6 +25,7 @@ ScheduleCounts Schedule::counts() const {
       num_evicted_blocks_ + (ledger_.has_value() ? ledger_->num_evicted() : 0);
   counts.num_waiting_tokens = waiting_.num_tokens();
   counts.short_step_seconds = ShortStepSeconds();
+  counts.num_short_steps = num_short_steps_;
   counts.drain_time = rate_.TimeFor(waiting_.work());
   counts.drafts = draft_counts_;
   return counts;

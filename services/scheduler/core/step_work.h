@@ -33,6 +33,12 @@ struct StepWork {
     sampled += num_tokens;
     decode_kv += begin + num_tokens;
   }
+  // Guesses that such a row takes along, more than it had.
+  void AddGuesses(uint64_t num_tokens) {
+    tokens += num_tokens;
+    sampled += num_tokens;
+    decode_kv += num_tokens;
+  }
   void Add(const StepWork& other) {
     tokens += other.tokens;
     decode_kv += other.decode_kv;

@@ -45,6 +45,25 @@ TEST(SchedulerMetrics, ExportsWhatStepsCost) {
   EXPECT_EQ(gauges.at("measured_steps"), 1);
 }
 
+TEST(SchedulerMetrics, CountsShortStepsByWhatIsFlooded) {
+  const auto registry = std::make_shared<prometheus::Registry>();
+  SchedulerMetrics metrics(registry, "model", 64);
+  ScheduleCounts counts;
+  counts.num_short_steps = {5, 0, 2};
+  metrics.OnCounts(counts, 1, true);
+  counts.num_short_steps = {6, 0, 3};
+  metrics.OnCounts(counts, 1, true);
+  std::map<std::string, double> steps;
+  for (const prometheus::MetricFamily& family : registry->Collect()) {
+    if (family.name != "baton_scheduler_short_steps_total") continue;
+    for (const prometheus::ClientMetric& metric : family.metric) {
+      ASSERT_EQ(metric.label.size(), 1u);
+      steps[metric.label[0].value] = metric.counter.value;
+    }
+  }
+  EXPECT_EQ(steps, (std::map<std::string, double>{{"places", 6}, {"blocks", 0}, {"time", 3}}));
+}
+
 TEST(SchedulerMetrics, ExportsNoCostsWhereNoneAreLearned) {
   const auto registry = std::make_shared<prometheus::Registry>();
   SchedulerMetrics metrics(registry, "model", 64);

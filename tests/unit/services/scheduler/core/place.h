@@ -15,10 +15,12 @@
 namespace baton::scheduler {
 
 // One stage with two steps in flight, as with lookahead: a schedule and the steps that it formed.
+// Every token is a 7, and so is every guess.
 class Place {
  public:
   explicit Place(ScheduleOptions options, uint32_t num_blocks = 10000)
       : num_steps_in_flight_(options.max_steps_in_flight + options.lookahead_steps),
+        num_guesses_(options.num_speculative_tokens),
         schedule(std::move(options)) {
     schedule.OpenEpoch(num_blocks);
   }
@@ -46,7 +48,13 @@ class Place {
   void Finish() {
     StepResult result{.step_id = in_flight_.front().step_id};
     for (const BatchRow& row : in_flight_.front().rows) {
-      if (row.sample) result.tokens.push_back({row.id, row.begin + row.num_tokens, 7});
+      if (!row.sample) continue;
+      const auto num_drafts = static_cast<uint32_t>(row.drafts.size());
+      for (uint32_t i = 0; i <= num_drafts; ++i) {
+        result.tokens.push_back({row.id, row.begin + row.num_tokens - num_drafts + i, 7});
+      }
+      if (num_guesses_ > 0)
+        result.drafts.push_back({row.id, std::vector<TokenId>(num_guesses_, 7)});
     }
     in_flight_.pop_front();
     const auto news = schedule.Complete(result);
@@ -72,6 +80,7 @@ class Place {
 
  private:
   const size_t num_steps_in_flight_;
+  const size_t num_guesses_;
   std::deque<Batch> in_flight_;
 
  public:

@@ -25,6 +25,7 @@ struct AggressorSetting {
   uint32_t lookahead_steps;
   double max_step_seconds;  // 0: prompts are not cut for it
   double most;              // times the victim's time alone, at the 99th percentile
+  double least;             // answers to the aggressor a second
   // Another machine than R1's: prices of its one stage, and places. Answers are short there.
   CostTerms prices = {};
   uint32_t max_running = 64;
@@ -215,23 +216,24 @@ TEST_P(Aggressor, IsFeltByAVictimForAFewSteps) {
       std::to_string(static_cast<double>(beside.num_aggressors_done()) / beside.seconds()) + "/s";
   RecordProperty("figures", figures);
   EXPECT_LE(ratio, GetParam().most) << figures;
-  EXPECT_GT(beside.num_aggressors_done(), 100u) << "the aggressor is served, too";
+  const auto done = static_cast<double>(beside.num_aggressors_done());
+  EXPECT_GE(done / beside.seconds(), GetParam().least) << figures;
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Settings, Aggressor,
     testing::Values(
-        AggressorSetting{"Prompts1024", 1024, 2048, 1, 0, 1.5},
-        AggressorSetting{"Prompts1024NotAhead", 1024, 2048, 0, 0, 1.5},
-        AggressorSetting{"Prompts1024SmallSteps", 1024, 512, 1, 0, 1.75},
-        AggressorSetting{"Prompts1024ShortSteps", 1024, 2048, 1, 0.02, 1.35},
-        AggressorSetting{"Prompts8192", 8192, 2048, 1, 0, 1.5},
-        AggressorSetting{"FewCores", 32, 2048, 1, 0, 1.75, kFewCores, 16},
-        AggressorSetting{"FewCores256", 256, 2048, 1, 0, 1.25, kFewCores, 16},
-        AggressorSetting{"ByBlocks", 1024, 2048, 1, 0, 1.5, {}, 256, 600, 80},
-        AggressorSetting{"FewCoresByBlocks", 32, 2048, 1, 0, 1.75, kFewCores, 256, 24, 60},
-        AggressorSetting{"FewCoresByTime", 32, 2048, 1, 0, 1.75, kFewCores, 256, 20000, 40},
-        AggressorSetting{"FewCoresTwelve", 32, 2048, 1, 0, 1.75, kFewCores, 256, 20000, 12}),
+        AggressorSetting{"Prompts1024", 1024, 2048, 1, 0, 1.5, 8.4},
+        AggressorSetting{"Prompts1024NotAhead", 1024, 2048, 0, 0, 1.5, 8.4},
+        AggressorSetting{"Prompts1024SmallSteps", 1024, 512, 1, 0, 1.4, 7.3},
+        AggressorSetting{"Prompts1024ShortSteps", 1024, 2048, 1, 0.02, 1.35, 7.8},
+        AggressorSetting{"Prompts8192", 8192, 2048, 1, 0, 1.35, 2.8},
+        AggressorSetting{"FewCores", 32, 2048, 1, 0, 1.5, 23, kFewCores, 16},
+        AggressorSetting{"FewCores256", 256, 2048, 1, 0, 1.45, 7.3, kFewCores, 16},
+        AggressorSetting{"ByBlocks", 1024, 2048, 1, 0, 1.5, 5.8, {}, 256, 600, 80},
+        AggressorSetting{"FewCoresByBlocks", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 24, 60},
+        AggressorSetting{"FewCoresByTime", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 40},
+        AggressorSetting{"FewCoresTwelve", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 12}),
     [](const auto& setting) { return std::string(setting.param.name); });
 
 }  // namespace

@@ -1,0 +1,105 @@
+// The part of BatchBuilder that keeps steps short, where a newcomer of a key that does not flood
+// may come: what keys over their share have in them can wait.
+#include <algorithm>
+#include <optional>
+
+#include "services/scheduler/core/batch_builder.h"
+#include "services/scheduler/core/prefill_policy.h"
+
+namespace baton::scheduler {
+namespace {
+
+// What can wait makes a step longer by this part of what cannot, if that takes long.
+constexpr double kLonger = 0.125;
+// The first step of a prompt that cannot wait: only by what costs next to nothing beside it.
+constexpr double kFirstLonger = 1.0 / 64;
+
+}  // namespace
+
+size_t BatchBuilder::MoveUrgentFirst(size_t share, std::vector<Sequence*>* decodes) const {
+  if (limits_.short_seconds <= 0) return 0;
+  const auto end = decodes->begin() + static_cast<std::ptrdiff_t>(share);
+  const auto urgent_end = std::stable_partition(
+      decodes->begin(), end, [this](const Sequence* sequence) { return IsWithinShare(*sequence); });
+  return static_cast<size_t>(urgent_end - decodes->begin());
+}
+
+double BatchBuilder::SecondsWithUrgent(StepWork more) const {
+  more.Add(urgent_);
+  more.Add(work_);
+  return more.tokens > 0 ? state_.cost->Seconds(more) : 0;
+}
+
+void BatchBuilder::PlanTime() {
+  if (limits_.short_seconds <= 0) return;
+  uint32_t budget = budget_;
+  uint64_t num_urgent = 0;  // tokens
+  bool others_wait = NextCanBegin();
+  for (const Sequence* sequence : *state_.running) {
+    if (!sequence->runnable() || sequence->decoding()) continue;
+    if (!IsWithinShare(*sequence)) {
+      others_wait = true;
+      continue;
+    }
+    num_urgent += sequence->num_to_compute();
+    const uint32_t num_tokens = std::min(sequence->num_to_compute(), budget);
+    if (num_tokens == 0) continue;
+    urgent_.Add(sequence->num_scheduled(), num_tokens, num_tokens == sequence->num_to_compute());
+    budget -= num_tokens;
+  }
+  urgent_seconds_ = SecondsWithUrgent();
+  if (urgent_.tokens == 0) {
+    most_seconds_ = std::max(limits_.short_seconds, urgent_seconds_ * (1 + kLonger));
+  } else {
+    // What is left of the last step that they need.
+    other_tokens_ = static_cast<uint32_t>((budget_ - num_urgent % budget_) % budget_);
+    most_seconds_ = urgent_seconds_ * (1 + kFirstLonger);
+    if (limits_.owed_seconds.has_value()) {
+      most_seconds_ = std::max(limits_.short_seconds, urgent_seconds_ + *limits_.owed_seconds);
+      const bool is_owed =
+          *limits_.owed_seconds >= state_.cost->Seconds({.tokens = limits_.max_tokens});
+      if (is_owed) other_tokens_ = std::max(other_tokens_, limits_.min_chunk);
+    } else {
+      others_wait = false;
+    }
+  }
+  // Decodes and prompts that can wait have half each of what the step does not pay anyway: neither
+  // keeps the other from going on.
+  const double paid = std::max(urgent_seconds_, state_.cost->FixedSeconds());
+  const double rest = std::max(0.0, most_seconds_ - paid);
+  decode_seconds_ = others_wait ? most_seconds_ - rest / 2 : most_seconds_;
+}
+
+bool BatchBuilder::NextCanBegin() {
+  Sequence* const next = state_.waiting->Front();
+  return next != nullptr && state_.running->size() < limits_.max_running &&
+         state_.may_begin(*next) &&
+         FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved(*next));
+}
+
+bool BatchBuilder::HasTimeFor(const Sequence& decode) const {
+  if (most_seconds_ <= 0) return true;
+  if (other_tokens_ == 0) return false;
+  if (!has_other_decode_ && urgent_.tokens == 0) return true;
+  StepWork row;
+  row.Add(decode.num_scheduled(), 1, true);
+  return SecondsWithUrgent(row) <= decode_seconds_;
+}
+
+uint64_t BatchBuilder::NumInTime(uint64_t most, const StepWork& others) const {
+  if (most_seconds_ <= 0) return most;
+  for (; most > 0; --most) {
+    StepWork with = others;
+    with.AddGuesses(most);
+    if (SecondsWithUrgent(with) <= decode_seconds_) break;
+  }
+  return most;
+}
+
+std::optional<double> BatchBuilder::owed_seconds() const {
+  if (urgent_.tokens == 0) return std::nullopt;
+  const double others = std::max(0.0, state_.cost->Seconds(work_) - urgent_seconds_);
+  return std::max(0.0, limits_.owed_seconds.value_or(0) + kLonger * urgent_seconds_ - others);
+}
+
+}  // namespace baton::scheduler
