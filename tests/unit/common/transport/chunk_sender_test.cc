@@ -43,6 +43,13 @@ class MemorySink final : public SliceSink {
     if (!holds_) receiver_->ReleaseSlice(kTransfer, slice_index);
   }
   void set_refuses(bool refuses) { refuses_ = refuses; }
+  bool AwaitArrival(size_t slice_index) const {
+    const absl::MutexLock lock(&mutex_);
+    const auto there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+      return arrived_.contains(slice_index);
+    };
+    return mutex_.AwaitWithDeadline(absl::Condition(&there), Soon());
+  }
 
   std::span<const std::byte> slice(size_t index) const { return slices_[index]; }
   std::set<size_t> arrived() const {
@@ -187,6 +194,7 @@ TEST_P(ChunkTransferOver, HoldsTheSenderWhileSlicesAreNotReleased) {
   const absl::Status held =
       sender->SendChunk(2, 0, {bytes.data(), 64}, absl::Now() + absl::Milliseconds(50), nullptr);
   EXPECT_EQ(held.code(), absl::StatusCode::kDeadlineExceeded) << held;
+  ASSERT_TRUE(sink_.AwaitArrival(0));  // none is released before
   receiver_->ReleaseSlice(kTransfer, 0);
   EXPECT_TRUE(sender->SendChunk(2, 0, {bytes.data(), 64}, Soon(), nullptr).ok());
   receiver_->ReleaseSlice(kTransfer, 2);

@@ -116,7 +116,7 @@ class LossWatcher final : public FrameReceiver {
   }
   void Complete(const FrameHeader&, const absl::Status&) override {}
   void PeerLost(uint64_t) override { lost_.Notify(); }
-  bool Wait() { return lost_.WaitForNotificationWithTimeout(absl::Seconds(10)); }
+  bool Wait() { return lost_.WaitForNotificationWithTimeout(absl::Seconds(30)); }
 
  private:
   absl::Notification lost_;

@@ -78,6 +78,14 @@ class SlotChannelOver : public testing::TestWithParam<Way> {
     return absl::OkStatus();
   }
 
+  // Waits until the receiver's transport has refused a frame.
+  void AwaitRefusal() {
+    for (const absl::Time limit = Soon(); second_->counters().frames_refused == 0;) {
+      ASSERT_LT(absl::Now(), limit);
+      std::this_thread::yield();
+    }
+  }
+
   std::unique_ptr<Transport> first_;
   std::unique_ptr<Transport> second_;
   std::unique_ptr<SlotSender> sender_;
@@ -119,6 +127,7 @@ TEST_P(SlotChannelOver, RefusesFramesOfAnOlderEpoch) {
   ASSERT_TRUE(receiver_->EndEpoch(Soon()).ok());
   ASSERT_TRUE(receiver_->BeginEpoch(2).ok());
   ASSERT_TRUE(SendStep(1, 1, 16, Soon()).ok());
+  AwaitRefusal();
   EXPECT_EQ(receiver_->Receive({.epoch = 2, .number = 1, .step_id = 1, .rank = 0}, 16, AtOnce())
                 .status()
                 .code(),
@@ -189,10 +198,7 @@ TEST_P(SlotChannelOver, RefusesASecondSourceInTheSameEpoch) {
   to_second->Send(
       {.kind = kind(), .epoch = 1, .stream_id = 2, .sequence = 2, .total_bytes = 64, .slot = 0},
       payload, nullptr);
-  for (const absl::Time limit = Soon(); second_->counters().frames_refused == 0;) {
-    ASSERT_LT(absl::Now(), limit);
-    std::this_thread::yield();
-  }
+  AwaitRefusal();
   ASSERT_TRUE(SendStep(1, 2, 16, Soon()).ok());
   EXPECT_TRUE(TakeStep(1, 2, 16).ok());
 }

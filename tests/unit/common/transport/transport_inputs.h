@@ -22,7 +22,7 @@
 namespace baton {
 
 // A deadline that only a hang misses.
-inline absl::Time Soon() { return absl::Now() + absl::Seconds(10); }
+inline absl::Time Soon() { return absl::Now() + absl::Seconds(30); }
 
 // `size` bytes that depend on `seed` alone.
 inline std::vector<std::byte> RandomBytes(size_t size, uint32_t seed) {
@@ -57,7 +57,7 @@ class BufferReceiver final : public FrameReceiver {
   absl::Status WaitForFrames(size_t count) {
     const absl::MutexLock lock(&mutex_);
     const auto enough = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return statuses_.size() >= count; };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(10))) {
+    if (!mutex_.AwaitWithDeadline(absl::Condition(&enough), Soon())) {
       return absl::DeadlineExceededError("frames are missing");
     }
     return statuses_[count - 1];
@@ -67,7 +67,7 @@ class BufferReceiver final : public FrameReceiver {
     const auto lost = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
       return std::find(lost_.begin(), lost_.end(), source) != lost_.end();
     };
-    return mutex_.AwaitWithTimeout(absl::Condition(&lost), absl::Seconds(10));
+    return mutex_.AwaitWithDeadline(absl::Condition(&lost), Soon());
   }
   FrameHeader last_header() {
     const absl::MutexLock lock(&mutex_);
