@@ -140,7 +140,7 @@ void LoadingWorker::ExpectComplete(const LoaderHarness& harness) {
   for (int t = 0; t < request_.targets_size(); ++t) {
     const v1::LoadTarget& target = request_.targets(t);
     const absl::Status complete =
-        receiver_->WaitComplete(target.transfer_id(), absl::Now() + absl::Seconds(10));
+        receiver_->WaitComplete(target.transfer_id(), absl::Now() + absl::Seconds(30));
     ASSERT_TRUE(complete.ok()) << complete;
     for (int s = 0; s < target.slices_size(); ++s) {
       const v1::TensorSlice& slice = target.slices(s);

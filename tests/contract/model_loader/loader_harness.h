@@ -20,8 +20,8 @@ struct HarnessOptions {
   std::string transports = "tcp";
   size_t max_loads = 4;
   absl::Duration read_deadline = absl::Seconds(30);
-  absl::Duration send_deadline = absl::Seconds(10);
-  absl::Duration connect_deadline = absl::Seconds(10);
+  absl::Duration send_deadline = absl::Seconds(30);
+  absl::Duration connect_deadline = absl::Seconds(30);
 };
 
 class LoaderHarness {

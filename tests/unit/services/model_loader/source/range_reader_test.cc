@@ -25,13 +25,21 @@ std::string Pattern(size_t bytes) {
   return text;
 }
 
-RangeReaderOptions Fast() {
+// Reads hang until `deadline`; those that do not hang have to end before it.
+RangeReaderOptions WithDeadline(absl::Duration deadline) {
   RangeReaderOptions options;
   options.num_threads = 2;
-  options.read_deadline = absl::Milliseconds(30);
+  options.read_deadline = deadline;
   options.buffer_bytes = 4096;
   return options;
 }
+
+// For tests in which every read hangs.
+RangeReaderOptions Impatient() { return WithDeadline(absl::Milliseconds(30)); }
+
+// For tests in which a read that hangs is followed by one that does not, on a thread that may have
+// to wait for a processor.
+RangeReaderOptions Patient() { return WithDeadline(absl::Seconds(1)); }
 
 std::string Text(const ReadBuffer& buffer) {
   return {reinterpret_cast<const char*>(buffer.span().data()), buffer.span().size()};
@@ -122,7 +130,7 @@ TEST(RangeReader, ReadsOnWhenOneReadHangs) {
   const std::string bytes = Pattern(100);
   FakeByteSource source({bytes});
   source.HangNext(1);
-  const auto reader = RangeReader::Create(Fast(), &source).value();
+  const auto reader = RangeReader::Create(Patient(), &source).value();
   const FileRange range = {0, 100, 0};
   const auto buffer = reader->Read(0, {&range, 1}, 100, ReadScope());
   ASSERT_TRUE(buffer.ok()) << buffer.status();
@@ -134,7 +142,7 @@ TEST(RangeReader, ReadsOnWhenOneReadHangs) {
 TEST(RangeReader, NamesTheDeadlineWhenEveryAttemptHangs) {
   FakeByteSource source({Pattern(100)});
   source.HangNext(1000);
-  const auto reader = RangeReader::Create(Fast(), &source).value();
+  const auto reader = RangeReader::Create(Impatient(), &source).value();
   const FileRange range = {0, 100, 0};
   const absl::Status status = reader->Read(0, {&range, 1}, 100, ReadScope()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
@@ -145,7 +153,7 @@ TEST(RangeReader, NamesTheDeadlineWhenEveryAttemptHangs) {
 TEST(RangeReader, FailsAtOnceWhenNoThreadIsLeft) {
   FakeByteSource source({Pattern(100)});
   source.HangNext(1000);
-  RangeReaderOptions options = Fast();
+  RangeReaderOptions options = Impatient();
   options.num_threads = 1;
   options.max_stuck_threads = 0;
   options.max_attempts = 2;
@@ -159,7 +167,7 @@ TEST(RangeReader, FailsAtOnceWhenNoThreadIsLeft) {
 TEST(RangeReader, WaitsForAReadThatComesBackWhenItIsDestroyed) {
   FakeByteSource source({Pattern(100)});
   source.HangNext(1);
-  auto reader = RangeReader::Create(Fast(), &source).value();
+  auto reader = RangeReader::Create(Patient(), &source).value();
   const FileRange range = {0, 100, 0};
   ASSERT_TRUE(reader->Read(0, {&range, 1}, 100, ReadScope()).ok());
   std::thread storage([&] { source.Release(); });
@@ -172,7 +180,7 @@ TEST(RangeReaderDeathTest, LeavesTheProcessIfAReadHangsForEver) {
   const auto destroy_while_stuck = [] {
     FakeByteSource source({Pattern(100)});
     source.HangNext(1);
-    RangeReaderOptions options = Fast();
+    RangeReaderOptions options = Patient();
     options.stop_deadline = absl::Milliseconds(20);
     auto reader = RangeReader::Create(options, &source).value();
     const FileRange range = {0, 100, 0};

@@ -33,10 +33,18 @@ class SliceTransferTest : public ::testing::Test {
     plan_ = BuildReadPlan({{whole_}, {half_}}, options);
     a_ = std::make_unique<FakeChunkSender>(std::vector<uint64_t>{whole_.bytes()});
     b_ = std::make_unique<FakeChunkSender>(std::vector<uint64_t>{half_.bytes()});
-    reader_options_.num_threads = 2;
-    reader_options_.read_deadline = absl::Milliseconds(50);
-    reader_options_.max_attempts = 2;
-    reader_ = RangeReader::Create(reader_options_, source_.get()).value();
+    UseReader(absl::Hours(1));
+  }
+  ~SliceTransferTest() override { source_->Release(); }
+
+  // Reads that hang end at `deadline`.
+  void UseReader(absl::Duration deadline) {
+    transfer_.reset();
+    RangeReaderOptions reader_options;
+    reader_options.num_threads = 2;
+    reader_options.read_deadline = deadline;
+    reader_options.max_attempts = 2;
+    reader_ = RangeReader::Create(reader_options, source_.get()).value();
     SliceTransferOptions transfer_options;
     transfer_options.num_threads = 3;
     transfer_options.chunk_bytes = kChunkBytes;
@@ -44,7 +52,6 @@ class SliceTransferTest : public ::testing::Test {
         std::make_unique<SliceTransfer>(transfer_options, &plan_, reader_.get(),
                                         std::vector<ChunkSender*>{a_.get(), b_.get()}, &progress_);
   }
-  ~SliceTransferTest() override { source_->Release(); }
 
   static constexpr uint64_t kChunkBytes = 3000;
   std::string bytes_;
@@ -55,7 +62,6 @@ class SliceTransferTest : public ::testing::Test {
   ReadPlan plan_;
   std::unique_ptr<FakeChunkSender> a_;
   std::unique_ptr<FakeChunkSender> b_;
-  RangeReaderOptions reader_options_;
   std::unique_ptr<RangeReader> reader_;
   LoadProgress progress_;
   std::unique_ptr<SliceTransfer> transfer_;
@@ -86,6 +92,7 @@ TEST_F(SliceTransferTest, AReadErrorNamesFileTensorAndOffset) {
 }
 
 TEST_F(SliceTransferTest, AReadThatHangsEndsAtItsDeadline) {
+  UseReader(absl::Milliseconds(50));
   source_->HangNext(1000);
   const absl::Status status = transfer_->Run();
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
@@ -99,13 +106,9 @@ TEST_F(SliceTransferTest, AReceiverThatRefusesEndsTheTransfer) {
 }
 
 TEST_F(SliceTransferTest, CancelEndsItWhileTheStorageHangs) {
-  reader_options_.read_deadline = absl::Hours(1);
-  reader_ = RangeReader::Create(reader_options_, source_.get()).value();
-  SliceTransfer transfer({.num_threads = 2, .chunk_bytes = kChunkBytes}, &plan_, reader_.get(),
-                         {a_.get(), b_.get()}, &progress_);
   source_->HangNext(1000);
-  std::thread canceller([&] { transfer.Cancel(absl::CancelledError("enough")); });
-  EXPECT_EQ(transfer.Run(), absl::CancelledError("enough"));
+  std::thread canceller([&] { transfer_->Cancel(absl::CancelledError("enough")); });
+  EXPECT_EQ(transfer_->Run(), absl::CancelledError("enough"));
   canceller.join();
   source_->Release();
 }
@@ -118,7 +121,7 @@ TEST_F(SliceTransferTest, ReadsNoFurtherThanReceiversTake) {
   a_->HoldAnswers();
   b_->HoldAnswers();
   SliceTransferOptions options = kShortOfMemory;
-  options.send_deadline = absl::Milliseconds(50);
+  options.send_deadline = absl::Seconds(1);  // time for the reads that may be held
   SliceTransfer transfer(options, &plan_, reader_.get(), {a_.get(), b_.get()}, &progress_);
   const absl::Status status = transfer.Run();
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
