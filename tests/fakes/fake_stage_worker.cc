@@ -54,14 +54,14 @@ void FakeStageWorker::Freeze() {
   frozen_ = true;
 }
 
-void FakeStageWorker::HoldReports() {
+void FakeStageWorker::HoldReports(uint64_t step_id) {
   absl::MutexLock lock(&mutex_);
-  held_ = true;
+  held_behind_ = step_id;
 }
 
 void FakeStageWorker::Release() {
   absl::MutexLock lock(&mutex_);
-  held_ = false;
+  held_behind_ = UINT64_MAX;
 }
 
 void FakeStageWorker::FaultNext(std::string message) {
@@ -157,7 +157,9 @@ void FakeStageWorker::AnswerStep(const v1::StepCommand& command) {
   }
   v1::WorkerMessage answer;
   *answer.mutable_report() = state_->Run(command);
-  auto free = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !held_ || stopping_; };
+  auto free = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return command.step_id() <= held_behind_ || stopping_;
+  };
   mutex_.Await(absl::Condition(&free));
   if (!fault_.empty() && command.chunks_size() > 0) {
     v1::StepReport* report = answer.mutable_report();

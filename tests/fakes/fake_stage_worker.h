@@ -43,8 +43,8 @@ class FakeStageWorker final {
   void Kill();
   // No more heartbeats, answers or reads, but the connection stays open: as SIGSTOP.
   void Freeze();
-  // Reports wait until Release.
-  void HoldReports();
+  // Reports of the steps behind `step_id` wait until Release.
+  void HoldReports(uint64_t step_id = 0);
   void Release();
   // The next step's first row is reported as a fault instead of a token.
   void FaultNext(std::string message);
@@ -84,7 +84,7 @@ class FakeStageWorker final {
   uint64_t num_received_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t num_heartbeats_ ABSL_GUARDED_BY(mutex_) = 0;
   bool frozen_ ABSL_GUARDED_BY(mutex_) = false;
-  bool held_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t held_behind_ ABSL_GUARDED_BY(mutex_) = UINT64_MAX;  // a step's id
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::string fault_ ABSL_GUARDED_BY(mutex_);
   std::optional<v1::StagePlan> plan_ ABSL_GUARDED_BY(mutex_);

@@ -216,7 +216,8 @@ class WatchfulScheduler : public AttachContract {
  protected:
   static scheduler::SchedulerConfig Watchful() {
     scheduler::SchedulerConfig config = MakeConfig();
-    config.heartbeat_timeout = absl::Milliseconds(500);
+    // The other stage has its turn within that, though others have the processors.
+    config.heartbeat_timeout = absl::Seconds(2);
     return config;
   }
   WatchfulScheduler() : AttachContract(Watchful()) {}

@@ -30,7 +30,7 @@ struct SubmitOutcome {
 class SchedulerFixture : public testing::Test {
  protected:
   static constexpr uint32_t kVocabSize = 512;
-  static constexpr absl::Duration kPatience = absl::Seconds(20);
+  static constexpr absl::Duration kPatience = absl::Seconds(60);
 
   explicit SchedulerFixture(scheduler::SchedulerConfig config = MakeConfig());
   ~SchedulerFixture() override;

@@ -102,11 +102,13 @@ TEST_F(SubmitContract, RefusesAnotherProtocolVersion) {
 
 TEST_F(SubmitContract, EndsTheSequenceWhenItsCallerCancels) {
   CompleteGroup();
+  stages_[1]->HoldReports(1);  // one token, and no end before the caller cancels
   grpc::ClientContext context;
   auto reader = stub_->Submit(&context, MakeRequest(100, 900));
   v1::SubmitResponse response;
   ASSERT_TRUE(reader->Read(&response));
   context.TryCancel();
+  stages_[1]->Release();
   ExpectStagesIdle();
   EXPECT_TRUE(absl::IsCancelled(ReadAll(reader.get(), context).status));
 }
