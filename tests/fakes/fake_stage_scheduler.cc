@@ -56,8 +56,11 @@ grpc::Status FakeStageScheduler::Attach(grpc::ServerContext* context, Stream* st
     received_.push_back(message);
   }
   const absl::MutexLock lock(&mutex_);
-  stream_ = nullptr;
-  context_ = nullptr;
+  // The worker may have begun the next session before this call has heard of its own end.
+  if (stream_ == stream) {
+    stream_ = nullptr;
+    context_ = nullptr;
+  }
   return ending_;
 }
 
