@@ -1,6 +1,6 @@
 // Stands for any program of a group: listens where --metrics-address says, writes its ports file,
 // answers every question of its health, says what it was told, stops on SIGTERM.
-// FAKE_ROLE_DIES=scheduler: the program of that name exits with status 7 soon after its start;
+// FAKE_ROLE_DIES=scheduler: the program of that name exits with status 7 on SIGUSR1;
 // FAKE_ROLE_FAILS=gateway: exits with status 3 at the start; FAKE_ROLE_CRASHES=scheduler: is killed
 // once it listens; FAKE_ROLE_UNHEARD=scheduler: finds every port taken that it is told.
 
@@ -9,12 +9,12 @@
 #include <filesystem>
 #include <iostream>
 #include <string>
+#include <unistd.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 
-#include "common/concurrency/steady_time.h"
 #include "common/metrics/small_http_server.h"
 #include "common/rpc/ports_file.h"
 #include "common/rpc/shutdown_events.h"
@@ -30,6 +30,11 @@ std::string ValueOf(int argc, char** argv, const std::string& flag) {
 bool Named(const char* variable, const std::string& program) {
   const char* value = std::getenv(variable);
   return value != nullptr && program == absl::StrCat("baton-", value);
+}
+
+void Die(int) {
+  constexpr char kWords[] = "the last words\n";
+  if (write(STDERR_FILENO, kWords, sizeof kWords - 1) > 0) _exit(7);
 }
 
 }  // namespace
@@ -48,6 +53,7 @@ int main(int argc, char** argv) {
     std::cerr << program << " cannot listen on " << address << std::endl;
     return 1;
   }
+  if (Named("FAKE_ROLE_DIES", program)) std::signal(SIGUSR1, Die);
   auto events = baton::ShutdownEvents::Create();
   auto http = baton::SmallHttpServer::Create(address, [&](const std::string&) {
     return baton::SmallHttpReply{200, "text/plain", "ok\n"};
@@ -58,13 +64,7 @@ int main(int argc, char** argv) {
       ValueOf(argc, argv, "--ports-file"), {{"grpc", port}, {"metrics", port}, {"http", port}});
   if (!written.ok()) return 1;
   if (Named("FAKE_ROLE_CRASHES", program)) raise(SIGKILL);
-  const bool dies = Named("FAKE_ROLE_DIES", program);
-  const std::string reason =
-      (*events)->Wait(dies ? baton::SteadyNow() + absl::Milliseconds(300) : absl::InfiniteFuture());
-  if (reason.empty()) {
-    std::cerr << "the last words of " << program << std::endl;
-    return 7;
-  }
+  const std::string reason = (*events)->Wait(absl::InfiniteFuture());
   std::cerr << program << " stops: " << reason << std::endl;
   return 0;
 }
