@@ -60,10 +60,11 @@ class FakeScheduler final : public v1::Scheduling::Service {
   std::vector<v1::SubmitRequest> requests() const;
   // What stood in the metadata of each, empty if nothing did.
   std::vector<std::string> traceparents() const;
-  // True once at least `count` Submits were cancelled by their callers; false at the timeout.
-  bool WaitForCancelled(size_t count, absl::Duration timeout) const;
+  // True once at least `count` Submits were cancelled by their callers; false at the timeout, which
+  // only a hang misses.
+  bool WaitForCancelled(size_t count, absl::Duration timeout = absl::Seconds(30)) const;
   // True once at least `count` Submits have arrived; false at the timeout.
-  bool WaitForRequests(size_t count, absl::Duration timeout) const;
+  bool WaitForRequests(size_t count, absl::Duration timeout = absl::Seconds(30)) const;
   size_t num_open() const;
   // Tokens that gRPC has taken for each Submit, in order of arrival.
   std::vector<size_t> num_sent() const;

@@ -11,7 +11,7 @@ struct HttpReply {
   std::string body;
 };
 
-// Sends "GET `path`" to 127.0.0.1:`port` and reads until the server closes; at most 10 s.
+// Sends "GET `path`" to 127.0.0.1:`port` and reads until the server closes; at most 30 s.
 HttpReply HttpGet(int port, const std::string& path);
 
 }  // namespace baton

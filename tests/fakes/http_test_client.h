@@ -24,7 +24,7 @@ struct TestHttpResponse {
 class TestHttpClient {
  public:
   // `receive_buffer_bytes`: how much the kernel may hold that has not been read; 0: as it likes.
-  explicit TestHttpClient(int port, absl::Duration timeout = absl::Seconds(10),
+  explicit TestHttpClient(int port, absl::Duration timeout = absl::Seconds(30),
                           int receive_buffer_bytes = 0);
   ~TestHttpClient();
   TestHttpClient(const TestHttpClient&) = delete;

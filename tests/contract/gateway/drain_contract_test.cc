@@ -16,13 +16,13 @@ using testing::HasSubstr;
 class DrainContract : public GatewayFixture {};
 
 TEST_F(DrainContract, DrainFinishesWhatRunsAndRefusesNewWork) {
-  StartGateway();
+  StartGateway([](GatewayConfig& config) { config.server.drain_timeout = absl::Seconds(60); });
   AwaitReady(200);
   Answer("</think>done");
   scheduler().HoldAfter(1);
   TestHttpClient running(http_port());
   running.SendRequest("POST", "/v1/chat/completions", ChatBody().dump());
-  ASSERT_TRUE(scheduler().WaitForRequests(1, absl::Seconds(5)));
+  ASSERT_TRUE(scheduler().WaitForRequests(1));
   runtime().RequestShutdown("test");
   AwaitReady(503);
   const TestHttpResponse refused = Post("/v1/chat/completions", ChatBody());

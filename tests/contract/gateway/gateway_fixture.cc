@@ -66,7 +66,7 @@ void GatewayFixture::RestartScheduler() {
 }
 
 void GatewayFixture::AwaitReady(int status) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
   TestHttpResponse response;
   while (absl::Now() < deadline) {
     response = Get("/health/ready");

@@ -78,11 +78,11 @@ TEST_F(InferenceContract, AbortEndsOnesOwnRequestsByName) {
   EXPECT_EQ(abort("mine", "job-7"), 1u);
   while (reader->Read(&message)) continue;
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
-  EXPECT_TRUE(scheduler().WaitForCancelled(1, absl::Seconds(5)));
+  EXPECT_TRUE(scheduler().WaitForCancelled(1));
   TestHttpClient http(http_port());
   http.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
                    "Authorization: Bearer mine\r\nX-Request-Id: web\r\n");
-  ASSERT_TRUE(scheduler().WaitForRequests(2, absl::Seconds(5)));
+  ASSERT_TRUE(scheduler().WaitForRequests(2));
   EXPECT_EQ(abort("mine", "chatcmpl-web"), 1u);
   EXPECT_EQ(ErrorOf(http.Receive(), 499)["code"], "request_aborted");
 }

@@ -62,7 +62,7 @@ TEST_F(ResumeContract, ADeadSchedulerCostsAStreamNothing) {
   scheduler().HoldAfter(3);
   TestHttpClient client(http_port());
   client.SendRequest("POST", "/v1/completions", Body().dump());
-  ASSERT_TRUE(scheduler().WaitForRequests(2, absl::Seconds(10)));
+  ASSERT_TRUE(scheduler().WaitForRequests(2));
   ASSERT_TRUE(client.ReceiveUntil("data: "));
   RestartScheduler();
   EXPECT_EQ(Story(client.Receive()), undisturbed);

@@ -27,7 +27,7 @@ TEST_F(HttpServerTest, TellsHowEachExchangeWent) {
   absl::MutexLock lock(&mutex_);
   const auto all_told = [this]()
                             ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return exchanges_.size() == 3; };
-  ASSERT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&all_told), absl::Seconds(10)));
+  ASSERT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&all_told), absl::Seconds(30)));
   const auto& seen = exchanges_;
   EXPECT_EQ(seen[0].first, "/echo");
   EXPECT_EQ(seen[0].second.status, 200);
@@ -110,7 +110,7 @@ TEST_F(HttpServerTest, StreamsInChunksAndKeepsTheConnection) {
 
 TEST_F(HttpServerTest, WaitsForWhatASlowReaderHasNotTaken) {
   constexpr size_t kBodyBytes = 32 << 20;  // more than the kernel buffers
-  Serve({.body_bytes = kBodyBytes});
+  Serve({.body_bytes = kBodyBytes, .body_timeout = absl::Minutes(5)});
   EXPECT_TRUE(server_->AwaitSent(absl::InfiniteFuture())) << "nothing to send";
   TestHttpClient client(server_->port());
   client.SendRequest("POST", "/echo", std::string(kBodyBytes, 'x'));
@@ -171,7 +171,7 @@ TEST_F(HttpServerTest, AClientThatNeverReadsIsDropped) {
   Serve({.write_timeout = absl::Milliseconds(100)});
   TestHttpClient client(server_->port());
   client.SendRequest("GET", "/stream");
-  EXPECT_TRUE(record_.disconnected.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  EXPECT_TRUE(record_.disconnected.WaitForNotificationWithTimeout(absl::Seconds(30)));
   EXPECT_EQ(record_.departure, Departure::kStalled);
 }
 
@@ -179,9 +179,9 @@ TEST_F(HttpServerTest, TellsACallThatItsClientIsGone) {
   Serve();
   TestHttpClient client(server_->port());
   client.SendRequest("GET", "/hang");
-  ASSERT_TRUE(record_.started.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  ASSERT_TRUE(record_.started.WaitForNotificationWithTimeout(absl::Seconds(30)));
   client.Close();
-  EXPECT_TRUE(record_.disconnected.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  EXPECT_TRUE(record_.disconnected.WaitForNotificationWithTimeout(absl::Seconds(30)));
   EXPECT_EQ(record_.departure, Departure::kClosed);
 }
 
@@ -189,7 +189,7 @@ TEST_F(HttpServerTest, AbortEndsRunningCalls) {
   Serve();
   TestHttpClient client(server_->port());
   client.SendRequest("GET", "/hang");
-  ASSERT_TRUE(record_.started.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  ASSERT_TRUE(record_.started.WaitForNotificationWithTimeout(absl::Seconds(30)));
   server_->AbortCalls(absl::UnavailableError("bye"));
   const TestHttpResponse response = client.Receive();
   EXPECT_EQ(response.status, 503);
