@@ -27,8 +27,7 @@ def nobody_dies_in_the_shared_group(request):
 @pytest.fixture(scope="session")
 def group(tmp_path_factory):
     """The group that most tests share: 2 stages x 2 ranks. Tests leave it as they found it."""
-    # A machine that stands still for a moment is no reason to replace processes here: nobody hangs.
-    running = running_group.RunningGroup(tmp_path_factory.mktemp("group"), "--liveness-timeout", "30s")
+    running = running_group.RunningGroup(tmp_path_factory.mktemp("group"), *running_group.PATIENT)
     try:
         yield running.wait_ready()
     finally:
@@ -47,7 +46,7 @@ def start_group(tmp_path):
 
     def start(*flags, ready=True, may_die=False, **options):
         folder = tmp_path / f"group{len(started)}"
-        running = running_group.RunningGroup(folder, *flags, **options)
+        running = running_group.RunningGroup(folder, *running_group.PATIENT, *flags, **options)
         started.append((running, may_die))
         return running.wait_ready() if ready else running
 

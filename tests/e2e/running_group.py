@@ -13,6 +13,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("BATON_BIN_DIR", ROOT / "build/release/bin"))
 DEMO_MODEL = ROOT / "tests/data/tiny-r1"
 
+# For groups in which no process hangs, though one may be killed: a machine on which others have the processors for a
+# while is no reason to replace more.
+PATIENT = ("--liveness-timeout", "30s")
+
 # The groups of the tests are on this machine: no proxy of the environment applies.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -25,7 +25,7 @@ def test_a_line_per_exchange(start_group):
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=group.endpoint, api_key="wrong", max_retries=0).models.list()
     assert fetch(group.base_url + "/metrics")[0] == 404
-    wait_until(lambda: any(entry["path"] == "/metrics" for entry in entries(group)), "its line", 20)
+    wait_until(lambda: any(entry["path"] == "/metrics" for entry in entries(group)), "its line")
     by_path = {entry["path"]: entry for entry in entries(group)}
     done = by_path["/v1/completions"]
     assert (done["status"], done["key"], done["id"], done["complete"]) == (200, "key-2", answer.id, True)

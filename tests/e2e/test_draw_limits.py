@@ -15,8 +15,8 @@ BUDGET = 9
 
 @pytest.fixture(scope="module")
 def own_group(tmp_path_factory):
-    running = running_group.RunningGroup(tmp_path_factory.mktemp("draw_limits"), "--max-restarts", "100",
-                                         stages=2, ranks=1)
+    running = running_group.RunningGroup(tmp_path_factory.mktemp("draw_limits"), *running_group.PATIENT,
+                                         "--max-restarts", "100", stages=2, ranks=1)
     try:
         yield running.wait_ready()
     finally:

@@ -192,13 +192,13 @@ def resources(group):
 def test_closing_a_stream_cancels_it(client, group):
     labels = f'{{engine="0",model_name="{group.model}"}}'
     running = "scheduler", "baton_scheduler_running_sequences"
-    wait_until(lambda: not any(resources(group).values()), "nothing is held before the test", 10)
+    wait_until(lambda: not any(resources(group).values()), "nothing is held before the test")
     before, baseline = group.metrics("gateway"), resources(group)
     stream = client.completions.create(model=group.model, prompt=[5, 6, 7], max_tokens=3000,
                                        stream=True, extra_body={"ignore_eos": True})
     next(iter(stream))
     busy = wait_until(lambda: (now := resources(group))[running] >= 1 and now,
-                      "the sequence runs", 10)
+                      "the sequence runs")
     assert busy["scheduler", "baton_scheduler_kv_blocks_used"] > \
         baseline["scheduler", "baton_scheduler_kv_blocks_used"]
     stages = [key for key in busy if key[1] == "baton_stage_sequences"]
@@ -211,7 +211,7 @@ def test_closing_a_stream_cancels_it(client, group):
                 and metrics[f"baton_gateway_live_requests{labels}"] == 0
                 and resources(group) == baseline)
 
-    wait_until(idle, "the sequence and all that it held are gone after its client", 10)
+    wait_until(idle, "the sequence and all that it held are gone after its client")
     name = f"baton_gateway_client_disconnects_total{labels}"
     assert group.metrics("gateway")[name] == before[name] + 1
 

@@ -31,7 +31,7 @@ def counts(group):
 
 
 def wait_counts(group, *expected):
-    wait_until(lambda: counts(group) == expected, f"counts {expected}, now {counts(group)}", 10)
+    wait_until(lambda: counts(group) == expected, f"counts {expected}, now {counts(group)}")
 
 
 @pytest.fixture

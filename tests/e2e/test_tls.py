@@ -58,7 +58,7 @@ def test_serves_and_reads_the_certificate_again(start_group, folder):
     second = make_certificate(folder, "second")
     for old, new in ((key, second[1]), (certificate, second[0])):
         os.replace(new, old)
-    wait_until(lambda: served_certificate(group) != first, "the new certificate", 20)
+    wait_until(lambda: served_certificate(group) != first, "the new certificate")
     assert text + "".join(chunk.choices[0].text for chunk in stream) == whole
     with pytest.raises(ssl.SSLError):
         get(group, "/health", context)
@@ -68,7 +68,7 @@ def test_serves_and_reads_the_certificate_again(start_group, folder):
     second = served_certificate(group)
     assert second != first
     wait_until(lambda: "the certificate stays what it was" in group.log_tail(2000) or
-               not served_certificate(group), "an error in the log", 20)
+               not served_certificate(group), "an error in the log")
     assert served_certificate(group) == second
     # Plain HTTP has no answer here.
     with socket.create_connection(("127.0.0.1", group.port), timeout=10) as plain:
@@ -104,7 +104,7 @@ def test_ends_are_said_and_refusals_are_heard(start_group, folder):
     assert read_to_the_end(context, group, last).startswith(b"HTTP/1.1 503")
     for connection in held:
         connection.close()
-    wait_until(lambda: read_to_the_end(context, group, last).startswith(b"HTTP/1.1 200"), "a place", 20)
+    wait_until(lambda: read_to_the_end(context, group, last).startswith(b"HTTP/1.1 200"), "a place")
 
 
 def test_clients_may_need_a_certificate(start_group, folder):
