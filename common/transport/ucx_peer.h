@@ -43,7 +43,7 @@ struct UcxCore {
 // Methods without "locked" in their comment take the core's lock themselves.
 class UcxPeer final : public Peer, public std::enable_shared_from_this<UcxPeer> {
  public:
-  // `connection` numbers the connections that this transport opens, from 1.
+  // `connection` numbers the connections that this transport opens to `address`, from 1.
   UcxPeer(std::shared_ptr<UcxCore> core, std::string address, uint64_t connection)
       : core_(std::move(core)), address_(std::move(address)), connection_(connection) {}
 

@@ -76,25 +76,34 @@ class UcxTransport final : public Transport {
   void Deliver(FrameReceiver* receiver, const FrameHeader& header, const absl::Status& status);
   void Refuse(const absl::Status& reason);
 
-  // Hellos: each carries the number of its sender's connection, and so does each answer. Who waits
-  // for an answer repeats the hello; an older number than the newest is of a connection that the
-  // partner has given up, and a newer one says that it has given up the one that stands.
+  // Hellos: each carries the number of its sender's connection, and so does each answer. UCX pairs
+  // the nth endpoint of one end with the nth of the other, so both go on with the larger number.
+  // Who waits for an answer repeats the hello; an older number than the newest is of a connection
+  // that the partner has given up, and one larger than our own says that it has given up what was
+  // paired with ours.
   ucs_status_t TakeHello(const FrameHeader& header, const Message& message);
   // Whether `source` is that of another peer than `peer` (null: one that is not known yet).
   bool IsTaken(uint64_t source, const std::shared_ptr<UcxPeer>& peer) const;
-  // Whether a hello or an answer comes from an older or a newer connection of the partner than the
-  // one that stands with `peer`, which may be null.
+  // Whether a hello comes from an older connection of the partner than the one that stands with
+  // `peer`, which may be null.
   static bool IsOlder(const FrameHeader& header, const std::shared_ptr<UcxPeer>& peer);
-  static bool IsNewer(const FrameHeader& header, const std::shared_ptr<UcxPeer>& peer);
   // The partner has given the connection up: what is sent over it may go nowhere.
-  void GiveUp(const std::shared_ptr<UcxPeer>& peer);
+  void GiveUp(const std::shared_ptr<UcxPeer>& peer, const FrameHeader& header,
+              absl::string_view name);
   void OnHello(const FrameHeader& header, std::span<const std::byte> payload);
   void OnGoodbye(const FrameHeader& header);
   void OnHelloAnswer(const FrameHeader& header, std::span<const std::byte> payload);
   void Establish(const std::shared_ptr<UcxPeer>& peer, const FrameHeader& header,
                  absl::string_view name);
   std::shared_ptr<UcxPeer> FindByAddress(absl::string_view address);
-  absl::StatusOr<std::shared_ptr<UcxPeer>> OpenPeer(absl::string_view address);
+  // Endpoints opened to a partner so far, and the number that its last answer gave.
+  struct Numbers {
+    uint64_t opened = 0;
+    uint64_t answered = 0;
+  };
+  Numbers NumbersOf(absl::string_view address) const;
+  // Opens the next endpoint to a partner, or the `number`th if that is a later one.
+  absl::StatusOr<std::shared_ptr<UcxPeer>> OpenPeer(absl::string_view address, uint64_t number);
   void SendHello(const std::shared_ptr<UcxPeer>& peer, uint64_t call);
   // Says hello until this call's or a later one's is answered, the peer fails or `limit` passes.
   // Whether the peer stands.
@@ -119,8 +128,8 @@ class UcxTransport final : public Transport {
   std::vector<Landing*> landings_;  // rendezvous payloads under way
   std::vector<std::shared_ptr<UcxPeer>> peers_;
   std::unordered_map<uint64_t, std::shared_ptr<UcxPeer>> peers_by_source_;
-  uint64_t next_connection_ = 1;
-  uint64_t next_call_ = 1;      // of Connect
+  std::unordered_map<std::string, Numbers> numbers_;  // by address
+  uint64_t next_call_ = 1;                            // of Connect
   std::vector<void*> closing_;  // UCX's requests of endpoints that are being closed
   std::condition_variable_any changed_;
   bool stopping_ = false;

@@ -19,13 +19,14 @@ constexpr size_t kMaxHelloBytes = kMaxAddressBytes + 256;
 // How often a hello is said until it is answered.
 constexpr absl::Duration kHelloInterval = absl::Milliseconds(100);
 // How long a connection that stood before may leave a hello unanswered: others may use it, and
-// their payloads go first. One that never stood is not given up for silence: UCX pairs the nth
-// endpoint of one end with the nth of the other, and a partner that answers the second meets the
-// first.
+// their payloads go first. One that never stood is not given up for silence: the partner would
+// have to open one more as well.
 constexpr absl::Duration kStandingSilence = absl::Seconds(5);
 // Endpoints that may break before their hello is answered: one may have met the partner while it
 // closed an older connection, two met nobody.
 constexpr int kMaxBroken = 2;
+// Connections by which a partner may be ahead: each costs an endpoint that is opened and closed.
+constexpr uint64_t kMaxAhead = 1024;
 
 // A hello's payload: length of the address (u16), address, name.
 std::string EncodeHello(absl::string_view address, absl::string_view name) {
@@ -75,14 +76,27 @@ std::shared_ptr<UcxPeer> UcxTransport::FindByAddress(absl::string_view address) 
   return nullptr;
 }
 
-absl::StatusOr<std::shared_ptr<UcxPeer>> UcxTransport::OpenPeer(absl::string_view address) {
+UcxTransport::Numbers UcxTransport::NumbersOf(absl::string_view address) const {
+  const auto found = numbers_.find(std::string(address));
+  return found == numbers_.end() ? Numbers() : found->second;
+}
+
+absl::StatusOr<std::shared_ptr<UcxPeer>> UcxTransport::OpenPeer(absl::string_view address,
+                                                                uint64_t number) {
   if (peers_.size() >= kMaxPeers) {
     return absl::ResourceExhaustedError(absl::StrCat("there are ", kMaxPeers, " peers already"));
   }
-  auto peer = std::make_shared<UcxPeer>(core_, std::string(address), next_connection_++);
-  RETURN_IF_ERROR(peer->Open());
-  peers_.push_back(peer);
-  return peer;
+  uint64_t next = NumbersOf(address).opened + 1;
+  while (true) {
+    auto peer = std::make_shared<UcxPeer>(core_, std::string(address), next);
+    RETURN_IF_ERROR(peer->Open());
+    numbers_[std::string(address)].opened = next;
+    if (next++ >= number) {
+      peers_.push_back(peer);
+      return peer;
+    }
+    peer->Fail(absl::UnavailableError("the partner has given its end up"));
+  }
 }
 
 absl::StatusOr<std::shared_ptr<Peer>> UcxTransport::Connect(absl::string_view address,
@@ -98,7 +112,7 @@ absl::StatusOr<std::shared_ptr<Peer>> UcxTransport::Connect(absl::string_view ad
   while (true) {
     std::shared_ptr<UcxPeer> peer = FindByAddress(address);
     if (peer == nullptr) {
-      ASSIGN_OR_RETURN(peer, OpenPeer(address));
+      ASSIGN_OR_RETURN(peer, OpenPeer(address, NumbersOf(address).answered));
     }
     const absl::Time limit =
         peer->established() ? std::min(deadline, SteadyNow() + kStandingSilence) : deadline;
@@ -152,11 +166,10 @@ bool UcxTransport::IsOlder(const FrameHeader& header, const std::shared_ptr<UcxP
   return peer != nullptr && peer->established() && header.stream_id < peer->partner_connection();
 }
 
-bool UcxTransport::IsNewer(const FrameHeader& header, const std::shared_ptr<UcxPeer>& peer) {
-  return peer != nullptr && peer->established() && header.stream_id > peer->partner_connection();
-}
-
-void UcxTransport::GiveUp(const std::shared_ptr<UcxPeer>& peer) {
+void UcxTransport::GiveUp(const std::shared_ptr<UcxPeer>& peer, const FrameHeader& header,
+                          absl::string_view name) {
+  // It has met the partner, if it had not before.
+  peer->Establish(header.source, header.stream_id, name.substr(0, kMaxNameBytes));
   peer->Fail(absl::UnavailableError(absl::StrCat(peer->name(), " connects anew")));
   Forget(peer);
 }
@@ -179,15 +192,20 @@ void UcxTransport::OnHello(const FrameHeader& header, std::span<const std::byte>
     return Refuse(absl::FailedPreconditionError(
         absl::StrCat("hello of ", hello->name, " from a connection that it has given up")));
   }
-  if (IsNewer(header, peer)) {
-    GiveUp(peer);
+  if (header.stream_id > NumbersOf(hello->address).opened + kMaxAhead) {
+    return Refuse(absl::InvalidArgumentError(
+        absl::StrCat("hello of ", hello->name, " from a connection with too large a number")));
+  }
+  if (peer != nullptr && header.stream_id > peer->connection()) {
+    GiveUp(peer, header, hello->name);
     peer = nullptr;
   }
   if (peer == nullptr) {
-    absl::StatusOr<std::shared_ptr<UcxPeer>> opened = OpenPeer(hello->address);
+    absl::StatusOr<std::shared_ptr<UcxPeer>> opened = OpenPeer(hello->address, header.stream_id);
     if (!opened.ok()) return Refuse(opened.status());
     peer = *std::move(opened);
   }
+  // If our number is the larger one, the answer says so, and Connect over there opens as many.
   Establish(peer, header, hello->name);
   SendOwned(peer,
             {.kind = FrameKind::kHelloAnswer,
@@ -209,12 +227,16 @@ void UcxTransport::OnHelloAnswer(const FrameHeader& header, std::span<const std:
     return Refuse(absl::AlreadyExistsError(
         absl::StrCat("answer of ", hello->name, " under a source that another peer has")));
   }
-  if (IsOlder(header, peer)) {
+  if (header.stream_id < peer->connection() || header.stream_id > peer->connection() + kMaxAhead) {
     return Refuse(absl::FailedPreconditionError(
-        absl::StrCat("answer of ", hello->name, " over a connection that it has given up")));
+        absl::StrCat("answer of ", hello->name, " over another connection than the hello's")));
   }
-  // The partner had lost its end, and has opened another to answer: Connect says hello anew.
-  if (IsNewer(header, peer)) return GiveUp(peer);
+  // The partner had lost its end, and has opened another to answer: Connect says hello anew, over
+  // a connection of the same number.
+  if (header.stream_id > peer->connection()) {
+    numbers_[peer->address()].answered = header.stream_id;
+    return GiveUp(peer, header, hello->name);
+  }
   peer->TakeAnswer(header.epoch);
   Establish(peer, header, hello->name);
 }

@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -39,13 +40,15 @@ class HelloOver : public testing::TestWithParam<const char*> {
     };
   }
   // A frame arrives from either end at the other.
-  static void ExpectBothWays(Transport& first, Transport& second) {
+  static void ExpectBothWays(Transport& first, Transport& second, size_t payload_bytes = 0) {
+    const std::vector<std::byte> payload(payload_bytes);
     for (const auto& [from, to] : {std::pair(&first, &second), std::pair(&second, &first)}) {
       const auto peer = from->FindPeer(to->source());
       ASSERT_NE(peer, nullptr);
-      BufferReceiver receiver(0);
+      BufferReceiver receiver(payload_bytes);
       to->SetReceiver(FrameKind::kCredit, &receiver);
-      EXPECT_TRUE(SendAndWait(*peer, {.kind = FrameKind::kCredit}, {}).ok());
+      const FrameHeader header = {.kind = FrameKind::kCredit, .total_bytes = payload_bytes};
+      EXPECT_TRUE(SendAndWait(*peer, header, payload).ok());
       EXPECT_TRUE(receiver.WaitForFrames(1).ok());
       EXPECT_EQ(receiver.last_header().source, from->source());
       to->SetReceiver(FrameKind::kCredit, nullptr);
@@ -122,6 +125,17 @@ TEST_P(HelloOver, OfAnOlderConnectionDoesNotTouchTheOneThatStands) {
   EXPECT_TRUE((*peer)->status().ok()) << (*peer)->status();
 }
 
+TEST_P(HelloOver, FarAheadDoesNotTouchTheOneThatStands) {
+  const auto a = Make("alice");
+  const auto b = Make("bob");
+  const auto peer = *a->Connect(b->address(), Soon());
+  const auto back = b->FindPeer(a->source());
+  ASSERT_TRUE(SendHello(*peer, a->address(), 1'000'000).ok());
+  ExpectBothWays(*a, *b);
+  EXPECT_EQ(b->counters().frames_refused, 1u);
+  EXPECT_EQ(b->FindPeer(a->source()), back);
+}
+
 // The old connection's end and the partner's fresh hello come in one batch: nothing is closed yet.
 TEST_P(HelloOver, TellsOfTheConnectionThatAFreshOneReplaces) {
   std::atomic<bool> ends{false};
@@ -161,7 +175,8 @@ TEST_P(HelloOver, BreaksNoConnectionForWantOfTime) {
   ExpectBothWays(*a, *b);
 }
 
-// Where only one end has lost the connection, nothing but the hello tells the other.
+// Where only one end has lost the connection, nothing but the hello tells the other. Long payloads
+// are fetched over the very pair of endpoints that UCX made of the two ends.
 TEST_P(HelloOver, FindsItsWayBackManyTimes) {
   const auto a = Make("alice");
   const auto b = Make("bob");
@@ -170,7 +185,7 @@ TEST_P(HelloOver, FindsItsWayBackManyTimes) {
     Transport& to = i % 2 == 0 ? *b : *a;
     const auto peer = from.Connect(to.address(), Soon());
     ASSERT_TRUE(peer.ok()) << i << ": " << peer.status();
-    ExpectBothWays(*a, *b);
+    ExpectBothWays(*a, *b, 1 << 20);
     if (HasFailure()) FAIL() << "time " << i;
     (*peer)->Fail(absl::UnavailableError("for the test"));
   }
