@@ -49,7 +49,10 @@ Flooded FairShares::WhatFloods(const KeyAccount& key, const GroupCapacity& capac
       key.live_tokens + key.waiting_tokens + key.num_live * capacity.block_tokens / 2;
   if (tokens > share * capacity.num_tokens) return Flooded::kBlocks;
   const double most = key.floods == Flooded::kTime ? share : kTimeShares * share;
-  return key.time.At(now) > most ? Flooded::kTime : Flooded::kNothing;
+  double prompt_tokens = 0;
+  for (const auto& [priority, line] : key.lines) prompt_tokens += line.work.prompt_tokens;
+  return key.time.At(now) + prompt_tokens * capacity.token_seconds > most ? Flooded::kTime
+                                                                          : Flooded::kNothing;
 }
 
 Flooded FairShares::FindFloods(const GroupCapacity& capacity, TimeUs now) {

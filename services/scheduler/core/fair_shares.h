@@ -10,8 +10,9 @@
 // out, more than would be its share (by weight) beside one key more, which may come:
 //   places   its live sequences, running or waiting, against the places of those that run
 //   blocks   what these hold and will need of the KV cache, what is found there aside
-//   time     of the last second, what its rows had of the steps; keys that have the same take turns
-//            at being a little above, so it begins to flood with half as much again as its share
+//   time     of the last second, what its rows had of the steps, and what its prompts that wait
+//            will take; keys that have the same take turns at being a little above, so it begins to
+//            flood with half as much again as its share
 #pragma once
 
 #include <array>
@@ -51,9 +52,10 @@ inline constexpr std::array<const char*, kNumFloodable> kFloodableNames = {"plac
 
 // What a group has to share out, besides its time.
 struct GroupCapacity {
-  double num_places = 0;    // of sequences that run
-  double num_tokens = 0;    // that the KV cache holds
-  double block_tokens = 0;  // of a block
+  double num_places = 0;     // of sequences that run
+  double num_tokens = 0;     // that the KV cache holds
+  double block_tokens = 0;   // of a block
+  double token_seconds = 0;  // what one more token of a prompt takes
 };
 
 struct KeyAccount {

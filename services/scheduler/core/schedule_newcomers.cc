@@ -21,9 +21,11 @@ constexpr double kFixedParts = 1.25;
 
 GroupCapacity Schedule::Capacity() const {
   const double num_blocks = ledger_.has_value() ? ledger_->num_blocks() : UINT32_MAX;
+  const double rest = cost_.learns() ? FullStepSeconds() - cost_.FixedSeconds() : 0;
   return {.num_places = static_cast<double>(options_.max_running),
           .num_tokens = num_blocks * options_.block_tokens,
-          .block_tokens = static_cast<double>(options_.block_tokens)};
+          .block_tokens = static_cast<double>(options_.block_tokens),
+          .token_seconds = rest / options_.max_step_tokens};
 }
 
 double Schedule::SecondsAlone(Sequence* sequence) const {

@@ -50,6 +50,16 @@ TEST(FairShares, TimeIsFloodedByWhatStepsGaveOfLate) {
   EXPECT_EQ(flood.What(2 * kSecond), Flooded::kNothing) << "forgotten";
 }
 
+TEST(FairShares, TimeIsFloodedByPromptsThatWait) {
+  Flood flood(2);
+  GroupCapacity capacity = kCapacity;
+  capacity.token_seconds = 1e-3;
+  flood.key->lines[0].work.prompt_tokens = 400;
+  EXPECT_EQ(flood.shares.WhatFloods(*flood.key, capacity, 0), Flooded::kNothing);
+  flood.key->lines[1].work.prompt_tokens = 200;
+  EXPECT_EQ(flood.shares.WhatFloods(*flood.key, capacity, 0), Flooded::kTime);
+}
+
 TEST(FairShares, OneSequenceFloodsNothing) {
   Flood flood(1);
   flood.key->live_tokens = 6000;

@@ -239,6 +239,20 @@ TEST(ScheduleShortSteps, GuessesDoNotMakeThemLonger) {
   EXPECT_LE(num_guesses, 40u);
 }
 
+// A flood is one before its first step is done: its prompts do not come all at once.
+TEST(ScheduleShortSteps, BeginWithAFlood) {
+  ScheduleOptions options = ShortStepOptions();
+  options.max_running = 256;
+  Place place(options);
+  place.Add(1, "aggressor", 32, 4000);
+  place.Step();
+  VictimComesAndGoes(&place);
+  place.now += kSecond;
+  for (SequenceId id = 100; id < 200; ++id) place.Add(id, "aggressor", 32, 4000);
+  const std::optional<Batch> batch = place.Step();
+  EXPECT_LE(SecondsOf(*batch), kShortSeconds + kRowSeconds);
+}
+
 TEST(ScheduleShortSteps, AreCountedByWhatIsFlooded) {
   Place place(ShortStepOptions());
   Fill(&place, 10);
