@@ -156,6 +156,8 @@ uint32_t BatchBuilder::NextChunk(const Sequence& sequence, uint32_t budget, bool
 }
 
 void BatchBuilder::AddBegunPrompts() {
+  const bool is_short = limits_.short_seconds > 0;
+  std::vector<std::vector<Sequence*>> later;  // where steps are short: of each class, what can wait
   for (auto next = state_.running->begin(); next != state_.running->end();) {
     const int32_t priority = (*next)->priority();
     std::vector<Sequence*> within;  // of this class, of keys within their share of the places
@@ -164,21 +166,23 @@ void BatchBuilder::AddBegunPrompts() {
       if (!(*next)->runnable() || (*next)->decoding()) continue;
       (IsWithinShare(**next) ? within : over).push_back(*next);
     }
-    if (within.empty()) {
+    if (is_short) {
+      AddPrompts(within, false);
+      later.push_back(std::move(over));
+    } else if (within.empty()) {
       AddPrompts(over, true);
-      continue;
+    } else {
+      // Those within their share are not to wait for long steps of others: these, and newcomers,
+      // have little of it.
+      const uint32_t kept = over.empty() ? 0 : std::min({budget_, budget_ / 2, limits_.min_chunk});
+      budget_ -= kept;
+      AddPrompts(within, false);
+      budget_ = over.empty() ? std::min(budget_, limits_.min_chunk) : kept;
+      AddPrompts(over, true);
     }
-    // Those within their share are not to wait for long steps of others: these, and newcomers, have
-    // little of it.
-    const bool is_short = limits_.short_seconds > 0;
-    const uint32_t most = is_short ? other_tokens_ : std::min(budget_ / 2, limits_.min_chunk);
-    const uint32_t kept = over.empty() ? 0 : std::min(budget_, most);
-    budget_ -= kept;
-    AddPrompts(within, false);
-    const uint32_t most_new = is_short ? other_tokens_ : limits_.min_chunk;
-    budget_ = over.empty() ? std::min(budget_, most_new) : kept;
-    AddPrompts(over, true);
   }
+  if (is_short) budget_ = std::min(budget_, other_tokens_);
+  for (const std::vector<Sequence*>& over : later) AddPrompts(over, true);
 }
 
 void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wait) {

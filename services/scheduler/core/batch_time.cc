@@ -33,7 +33,8 @@ double BatchBuilder::SecondsWithUrgent(StepWork more) const {
 void BatchBuilder::PlanTime() {
   if (limits_.short_seconds <= 0) return;
   uint32_t budget = budget_;
-  uint64_t num_urgent = 0;  // tokens
+  uint64_t num_urgent = 0;     // tokens
+  bool leaves_tokens = false;  // whatever others take: chunks have a limit of their own
   bool others_wait = NextCanBegin();
   for (const Sequence* sequence : *state_.running) {
     if (!sequence->runnable() || sequence->decoding()) continue;
@@ -42,7 +43,11 @@ void BatchBuilder::PlanTime() {
       continue;
     }
     num_urgent += sequence->num_to_compute();
-    const uint32_t num_tokens = std::min(sequence->num_to_compute(), budget);
+    uint32_t num_tokens = std::min(sequence->num_to_compute(), budget);
+    if (limits_.max_chunk > 0 && num_tokens > limits_.max_chunk) {
+      num_tokens = limits_.max_chunk;
+      leaves_tokens = true;
+    }
     if (num_tokens == 0) continue;
     urgent_.Add(sequence->num_scheduled(), num_tokens, num_tokens == sequence->num_to_compute());
     budget -= num_tokens;
@@ -52,7 +57,8 @@ void BatchBuilder::PlanTime() {
     most_seconds_ = std::max(limits_.short_seconds, urgent_seconds_ * (1 + kLonger));
   } else {
     // What is left of the last step that they need.
-    other_tokens_ = static_cast<uint32_t>((budget_ - num_urgent % budget_) % budget_);
+    other_tokens_ =
+        leaves_tokens ? budget : static_cast<uint32_t>((budget_ - num_urgent % budget_) % budget_);
     most_seconds_ = urgent_seconds_ * (1 + kFirstLonger);
     if (limits_.owed_seconds.has_value()) {
       most_seconds_ = std::max(limits_.short_seconds, urgent_seconds_ + *limits_.owed_seconds);

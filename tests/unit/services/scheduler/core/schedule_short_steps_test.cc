@@ -23,6 +23,8 @@ constexpr double kWaitPart = 0.375;
 // What can wait adds this part to a newcomer's first step.
 constexpr double kFirstLonger = 1.016;
 constexpr double kRowSeconds = 0.8e-3;
+// And this part to those behind it.
+constexpr double kLonger = 0.125;
 
 // Prices that no measurement moves, because none comes: in milliseconds, a step 1, a token 0.3, a
 // token that samples 0.5 more.
@@ -112,6 +114,51 @@ TEST(ScheduleShortSteps, PromptsOfTheOthersGoOn) {
   for (SequenceId id = 9; id <= kPlaces; ++id) {
     EXPECT_GT(place.schedule.Find(id)->num_generated(), 0u) << id;
   }
+}
+
+// What cannot wait comes first, whatever its class: it has the time that was planned for it.
+TEST(ScheduleShortSteps, AVictimOfALowerClassHasItsOwnTime) {
+  Place place(ShortStepOptions());
+  for (SequenceId id = 1; id <= 8; ++id) place.Add(id, "aggressor", 32, 4000, 1, 1);
+  place.Step();
+  VictimComesAndGoes(&place);
+  for (SequenceId id = 9; id <= 20; ++id) place.Add(id, "aggressor", 300, 4000, 1, 1);
+  for (int step = 0; step < 20; ++step) place.Step();
+  for (SequenceId id = 1000; id < 1020; id += 2) {
+    place.Add(id, "victim", 32, 1);
+    place.Add(id + 1, "other victim", 500, 1, 1, 1);
+    const std::optional<Batch> batch = place.Step();
+    for (const SequenceId urgent : {id, id + 1}) {
+      const std::optional<BatchRow> row = Place::RowOf(batch, urgent);
+      EXPECT_TRUE(row.has_value() && row->sample) << urgent;
+    }
+    for (int step = 0; step < 5; ++step) place.Step();
+  }
+}
+
+// A limit of chunks leaves tokens in every step of a long prompt: others have some of them, and no
+// more time than beside whole steps of it.
+TEST(ScheduleShortSteps, OthersHaveAnEighthBesideLimitedChunks) {
+  ScheduleOptions options = ShortStepOptions();
+  options.max_step_tokens = 512;
+  options.max_chunk_tokens = 128;
+  Place place(options);
+  Fill(&place, 10);
+  place.Add(1000, "victim", 4096, 1);
+  double own = 0;
+  double all = 0;
+  for (int step = 0; step < 32; ++step) {
+    const std::optional<Batch> batch = place.Step();
+    const std::optional<BatchRow> row = Place::RowOf(batch, 1000);
+    ASSERT_TRUE(row.has_value()) << step;
+    EXPECT_EQ(row->num_tokens, 128u);
+    EXPECT_GT(batch->rows.size(), 1u) << step;
+    Batch alone = *batch;
+    alone.rows = {*row};
+    own += SecondsOf(alone);
+    all += SecondsOf(*batch);
+  }
+  EXPECT_LE(all, (1 + kLonger) * own + kRowSeconds);
 }
 
 // One that has fewer places than its share only because steps are short is no newcomer for that.
