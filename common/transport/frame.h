@@ -22,7 +22,7 @@
 namespace baton {
 
 inline constexpr size_t kFrameHeaderBytes = 84;
-inline constexpr uint16_t kFrameVersion = 3;
+inline constexpr uint16_t kFrameVersion = 4;
 // No payload is longer; the check that bounds every sum of lengths.
 inline constexpr uint64_t kMaxFramePayloadBytes = uint64_t{1} << 30;
 

@@ -25,8 +25,9 @@ constexpr absl::Duration kStandingSilence = absl::Seconds(5);
 // Endpoints that may break before their hello is answered: one may have met the partner while it
 // closed an older connection, two met nobody.
 constexpr int kMaxBroken = 2;
-// Connections by which a partner may be ahead: each costs an endpoint that is opened and closed.
-constexpr uint64_t kMaxAhead = 1024;
+// Connections that are made up for at a time, if a partner is ahead: each costs an endpoint that is
+// opened and closed. Who is further ahead says hello again.
+constexpr uint64_t kMaxAhead = 128;
 
 // A hello's payload: length of the address (u16), address, name.
 std::string EncodeHello(absl::string_view address, absl::string_view name) {
@@ -89,8 +90,8 @@ absl::StatusOr<std::shared_ptr<UcxPeer>> UcxTransport::OpenPeer(absl::string_vie
   uint64_t next = NumbersOf(address).opened + 1;
   while (true) {
     auto peer = std::make_shared<UcxPeer>(core_, std::string(address), next);
+    numbers_[std::string(address)].opened = next;  // UCX has counted one that fails, too
     RETURN_IF_ERROR(peer->Open());
-    numbers_[std::string(address)].opened = next;
     if (next++ >= number) {
       peers_.push_back(peer);
       return peer;
@@ -192,9 +193,13 @@ void UcxTransport::OnHello(const FrameHeader& header, std::span<const std::byte>
     return Refuse(absl::FailedPreconditionError(
         absl::StrCat("hello of ", hello->name, " from a connection that it has given up")));
   }
-  if (header.stream_id > NumbersOf(hello->address).opened + kMaxAhead) {
-    return Refuse(absl::InvalidArgumentError(
-        absl::StrCat("hello of ", hello->name, " from a connection with too large a number")));
+  if (const uint64_t most = NumbersOf(hello->address).opened + kMaxAhead; header.stream_id > most) {
+    if (peer == nullptr) {
+      const auto nearer = OpenPeer(hello->address, most);
+      if (nearer.ok()) (*nearer)->Fail(absl::UnavailableError("the partner is further ahead"));
+    }
+    return Refuse(absl::FailedPreconditionError(
+        absl::StrCat("hello of ", hello->name, " from a connection that is far ahead")));
   }
   if (peer != nullptr && header.stream_id > peer->connection()) {
     GiveUp(peer, header, hello->name);
@@ -227,14 +232,14 @@ void UcxTransport::OnHelloAnswer(const FrameHeader& header, std::span<const std:
     return Refuse(absl::AlreadyExistsError(
         absl::StrCat("answer of ", hello->name, " under a source that another peer has")));
   }
-  if (header.stream_id < peer->connection() || header.stream_id > peer->connection() + kMaxAhead) {
+  if (header.stream_id < peer->connection()) {
     return Refuse(absl::FailedPreconditionError(
         absl::StrCat("answer of ", hello->name, " over another connection than the hello's")));
   }
   // The partner had lost its end, and has opened another to answer: Connect says hello anew, over
   // a connection of the same number.
   if (header.stream_id > peer->connection()) {
-    numbers_[peer->address()].answered = header.stream_id;
+    numbers_[peer->address()].answered = std::min(header.stream_id, peer->connection() + kMaxAhead);
     return GiveUp(peer, header, hello->name);
   }
   peer->TakeAnswer(header.epoch);

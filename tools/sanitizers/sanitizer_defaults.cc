@@ -22,9 +22,11 @@ const char* __tsan_default_options() {
 // Debian's gRPC and what it stands on are not instrumented: what they hand from thread to thread
 // through atomics of their own would look like races among them. What they allocate, copy, send and
 // receive is not recorded; their mutexes are, and so is every access of this project's code, calls
-// from their threads too. UCX is not on the list: what it copies are the transport's buffers.
-// By name, because a counter in libgrpc++ orders them: OnDone comes after all else that a reactor
-// is called for, and a service is destroyed after its server has shut down.
+// from their threads too (but for the names below). UCX is not on the list: what it copies are the
+// transport's buffers. By name, because a counter in a library orders them: a reactor's OnDone()
+// comes after all else that it is called for, a service is destroyed after its server has shut
+// down, a Status's text by the last who has it; and the text of a call's end is written before the
+// call is told of it.
 const char* __tsan_default_suppressions() {
   return "called_from_lib:libgrpc.so\n"
          "called_from_lib:libgrpc++.so\n"
@@ -33,14 +35,17 @@ const char* __tsan_default_suppressions() {
          "called_from_lib:libabsl_status.so\n"
          "called_from_lib:libabsl_cord.so\n"
          "called_from_lib:libabsl_cord_internal.so\n"
+         "called_from_lib:libabsl_graphcycles_internal.so\n"
          "called_from_lib:libabsl_strings.so\n"
          "called_from_lib:libabsl_time.so\n"
          "called_from_lib:libabsl_time_zone.so\n"
          "called_from_lib:libssl.so\n"
          "called_from_lib:libcrypto.so\n"
-         "race:OnDone\n"
+         "race:OnDone()\n"
+         "race:grpc::internal::CallOpClientRecvStatus::FinishOp\n"
          "race:::~WithCallbackMethod_\n"
-         "race:grpc::Service::~Service\n";
+         "race:grpc::Service::~Service\n"
+         "race:absl::*::Status::Unref\n";
 }
 
 }  // extern "C"

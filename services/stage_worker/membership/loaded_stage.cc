@@ -235,7 +235,7 @@ absl::Status LoadedStage::BeginEpoch(const v1::Topology& topology, uint64_t loca
                                          .token_source = links_->tokens().source(),
                                          .token_sink = links_->tokens().sink(),
                                          .deadline = deadline}));
-  // Counted anew: the executor may have made graphs, as the neighbours do.
+  // Counted anew: making graphs takes an executor longer than a connection may.
   RETURN_IF_ERROR(links_->BeginEpoch(epoch, SteadyNow() + options_.connect_timeout));
   const absl::MutexLock lock(&load_mutex_);
   num_blocks_ = topology.num_blocks();

@@ -136,6 +136,34 @@ TEST_P(HelloOver, FarAheadDoesNotTouchTheOneThatStands) {
   EXPECT_EQ(b->FindPeer(a->source()), back);
 }
 
+// Each of them opened an end over there that met none here, more than are made up for at a time.
+TEST_P(HelloOver, CatchesUpWithManyThatWereNotHeard) {
+  std::atomic<bool> deaf{true};
+  const auto a = Make("alice");
+  const auto b = Make("bob", [&deaf](const FrameHeader& header) {
+    return header.kind == FrameKind::kHello && deaf;
+  });
+  for (int i = 0; i < 200; ++i) EXPECT_FALSE(a->Connect(b->address(), absl::Now()).ok());
+  deaf = false;
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  ExpectBothWays(*a, *b);
+}
+
+// The same, where the one that is behind connects.
+TEST_P(HelloOver, CatchesUpWithAPartnerThatAnswers) {
+  std::atomic<bool> deaf{true};
+  const auto a = Make("alice");
+  const auto b = Make("bob", [&deaf](const FrameHeader& header) {
+    return header.kind == FrameKind::kHello && deaf;
+  });
+  for (int i = 0; i < 200; ++i) EXPECT_FALSE(a->Connect(b->address(), absl::Now()).ok());
+  deaf = false;
+  const auto peer = b->Connect(a->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  ExpectBothWays(*b, *a);
+}
+
 // The old connection's end and the partner's fresh hello come in one batch: nothing is closed yet.
 TEST_P(HelloOver, TellsOfTheConnectionThatAFreshOneReplaces) {
   std::atomic<bool> ends{false};
