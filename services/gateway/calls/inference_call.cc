@@ -233,6 +233,9 @@ void StreamedInference::Deliver(v1::GenerateResponse response) {
 
 void StreamedInference::Conclude() {
   EndPause();
+  // What is left waits for a slow reader no longer than a pause.
+  last_taken_ = SteadyNow();
+  if (!watching_) WatchReader();
   WriteNext();
 }
 
@@ -256,9 +259,10 @@ void StreamedInference::WatchReader() {
   context().loop.PostAfter(patience, [this, alive = std::weak_ptr<bool>(alive_)] {
     if (alive.expired()) return;
     watching_ = false;
-    if (!paused_) return;
+    if (!paused_ && !ended()) return;
     if (SteadyNow() < last_taken_ + context().stall_limit) return WatchReader();
     context().metrics.CountStalledClient();
+    if (ended()) BATON_LOG(INFO) << "Generate " << request_id() << ": the client stopped reading";
     Leave(absl::CancelledError("the client stopped reading"));
     CancelCall();
   });

@@ -47,6 +47,7 @@ class InferenceCall : public SequenceObserver {
   void CancelCall() { server_context_->TryCancel(); }
   // Once nothing more is delivered: how it ended, with the time to retry in the call's metadata.
   bool ended() const { return end_status_.has_value() && text_job_ == nullptr; }
+  const std::string& request_id() const { return request_id_; }
   grpc::Status FinalStatus();
 
   const GatewayContext& context() const { return context_; }
@@ -80,8 +81,8 @@ class InferenceCall : public SequenceObserver {
 };
 
 // Pieces as they come. Once kMaxQueuedBytes wait for a slow reader the sequence pauses; a client
-// that takes nothing for the stall limit meanwhile is dropped. Deletes itself on the loop after
-// OnDone.
+// that takes nothing for the stall limit meanwhile, or once the answer is complete, is dropped.
+// Deletes itself on the loop after OnDone.
 class StreamedInference final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
                                 public InferenceCall {
  public:

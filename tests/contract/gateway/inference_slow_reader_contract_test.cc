@@ -22,8 +22,8 @@ class InferenceSlowReader : public InferenceContract {
   }
 
   // Each token is some 400 bytes.
-  static v1::GenerateRequest LongTokenRequest() {
-    v1::GenerateRequest request = TokenRequest(kLongTokens);
+  static v1::GenerateRequest LongTokenRequest(uint32_t num_tokens = kLongTokens) {
+    v1::GenerateRequest request = TokenRequest(num_tokens);
     request.set_num_top_logprobs(20);
     request.set_ignore_eos(true);
     return request;
@@ -70,6 +70,21 @@ TEST_F(InferenceSlowReader, IsDroppedAtTheLimitAndItsSequenceCancelled) {
   EXPECT_EQ(Metric("baton_gateway_paused_bytes"), 0);
   EXPECT_EQ(Metric("baton_gateway_live_requests"), 0);
   for (v1::GenerateResponse message; reader->Read(&message);) continue;
+  EXPECT_EQ(reader->Finish().error_code(), grpc::CANCELLED);
+}
+
+// More than the client takes unread, less than what pauses a sequence: it has ended long before.
+TEST_F(InferenceSlowReader, IsDroppedThoughItsAnswerIsComplete) {
+  Start([](GatewayConfig& config) { config.http.limits.write_timeout = absl::Milliseconds(200); });
+  const auto stub = SmallStub();
+  grpc::ClientContext context;
+  const auto reader = stub->GenerateStream(&context, LongTokenRequest(400));
+  AwaitMetric("baton_gateway_stalled_clients_total", 1);
+  int num_tokens = 0;
+  for (v1::GenerateResponse message; reader->Read(&message);) {
+    num_tokens += message.token_ids_size();
+  }
+  EXPECT_LT(num_tokens, 400);
   EXPECT_EQ(reader->Finish().error_code(), grpc::CANCELLED);
 }
 
