@@ -12,21 +12,15 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -40,6 +34,7 @@
 #include "common/model/model_config.h"
 #include "protos/baton/v1/scheduling.grpc.pb.h"
 #include "tests/bench/http_load.h"
+#include "tests/bench/measured_gateway.h"
 
 namespace baton {
 namespace {
@@ -145,73 +140,6 @@ class StubScheduler final : public v1::Scheduling::CallbackService {
   const std::string fingerprint_;
 };
 
-// The gateway's process.
-class GatewayProcess final {
- public:
-  GatewayProcess(const std::string& binary, int scheduler_port) {
-    const std::string ports = absl::StrCat("/tmp/gateway_bench.", getpid(), ".json");
-    pid_ = fork();
-    if (pid_ == 0) {
-      const std::string scheduler = absl::StrCat("--scheduler=127.0.0.1:", scheduler_port);
-      const std::string ports_flag = "--ports-file=" + ports;
-      const std::string model = "--model=" + kModelDir;
-      execl(binary.c_str(), binary.c_str(), model.c_str(), "--host=127.0.0.1", "--port=0",
-            "--grpc-listen-address=127.0.0.1:0", "--metrics-address=", scheduler.c_str(),
-            ports_flag.c_str(), "--log-requests=false", nullptr);
-      std::perror(binary.c_str());
-      _exit(127);
-    }
-    for (port_ = 0; port_ == 0; usleep(20'000)) {
-      if (waitpid(pid_, nullptr, WNOHANG) != 0) std::exit(1);
-      std::ifstream file(ports);
-      const auto json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-      if (json.is_object()) port_ = json.value("http", 0);
-    }
-    std::remove(ports.c_str());
-    HttpLoadClient client(port_);
-    const std::string ask = "GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n";
-    while (!absl::StartsWith(client.Exchange(ask), "HTTP/1.1 200")) {
-      usleep(20'000);
-    }
-  }
-  ~GatewayProcess() {
-    kill(pid_, SIGTERM);
-    waitpid(pid_, nullptr, 0);
-  }
-
-  int port() const { return port_; }
-  // Of all threads, user and system.
-  double cpu_seconds() const {
-    clockid_t clock{};
-    timespec time{};
-    if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &time) != 0) std::exit(1);
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-  }
-  // Times that a thread went to sleep, of all that are there now.
-  double num_sleeps() const {
-    double total = 0;
-    const std::string tasks = absl::StrCat("/proc/", pid_, "/task");
-    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
-      std::ifstream file(task.path() / "status");
-      for (std::string word; file >> word;) {
-        double count = 0;
-        if (word == "voluntary_ctxt_switches:" && file >> count) total += count;
-      }
-    }
-    return total;
-  }
-  double resident_mib() const {
-    std::ifstream file(absl::StrCat("/proc/", pid_, "/statm"));
-    double total = 0, resident = 0;
-    file >> total >> resident;
-    return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
-  }
-
- private:
-  pid_t pid_ = -1;
-  int port_ = 0;
-};
-
 std::string ChatRequest(uint32_t max_tokens, bool stream) {
   const std::string body = nlohmann::json{
       {"messages", {{{"role", "user"}, {"content", "What is 17 + 25?"}}}},
@@ -270,7 +198,7 @@ double MeasureRequests(const std::function<Exchange()>& connect, double rate, Fi
   return count;
 }
 
-void MeasureGateway(const GatewayProcess& gateway, double rate, Figures* figures) {
+void MeasureGateway(const MeasuredGateway& gateway, double rate, Figures* figures) {
   const std::string request = ChatRequest(1, false);
   const double cpu = gateway.cpu_seconds();
   const double sleeps = gateway.num_sleeps();
@@ -302,7 +230,7 @@ void MeasureStub(int port, double rate, Figures* figures) {
   MeasureRequests(connect, rate, figures);
 }
 
-void MeasureStreams(const GatewayProcess& gateway, size_t num_streams, Figures* figures) {
+void MeasureStreams(const MeasuredGateway& gateway, size_t num_streams, Figures* figures) {
   const std::string request = ChatRequest(kStreamTokens, true);
   std::atomic<uint64_t> num_tokens = 0;
   const double cpu = gateway.cpu_seconds();
@@ -360,9 +288,9 @@ int RunGatewayBench(const BenchOptions& options) {
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&stub);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  std::vector<std::unique_ptr<GatewayProcess>> gateways;
+  std::vector<std::unique_ptr<MeasuredGateway>> gateways;
   for (const std::string& binary : binaries) {
-    gateways.push_back(std::make_unique<GatewayProcess>(binary, port));
+    gateways.push_back(std::make_unique<MeasuredGateway>(binary, kModelDir, port));
   }
   for (const double rate : options.rates) {
     Figures none;

@@ -136,32 +136,23 @@ TEST_P(HelloOver, FarAheadDoesNotTouchTheOneThatStands) {
   EXPECT_EQ(b->FindPeer(a->source()), back);
 }
 
-// Each of them opened an end over there that met none here, more than are made up for at a time.
+// Each hello that was not heard opened an end that met none, more than are made up for at a time.
+// Whoever connects next: the one that is ahead, or the one that is behind.
 TEST_P(HelloOver, CatchesUpWithManyThatWereNotHeard) {
-  std::atomic<bool> deaf{true};
-  const auto a = Make("alice");
-  const auto b = Make("bob", [&deaf](const FrameHeader& header) {
-    return header.kind == FrameKind::kHello && deaf;
-  });
-  for (int i = 0; i < 200; ++i) EXPECT_FALSE(a->Connect(b->address(), absl::Now()).ok());
-  deaf = false;
-  const auto peer = a->Connect(b->address(), Soon());
-  ASSERT_TRUE(peer.ok()) << peer.status();
-  ExpectBothWays(*a, *b);
-}
-
-// The same, where the one that is behind connects.
-TEST_P(HelloOver, CatchesUpWithAPartnerThatAnswers) {
-  std::atomic<bool> deaf{true};
-  const auto a = Make("alice");
-  const auto b = Make("bob", [&deaf](const FrameHeader& header) {
-    return header.kind == FrameKind::kHello && deaf;
-  });
-  for (int i = 0; i < 200; ++i) EXPECT_FALSE(a->Connect(b->address(), absl::Now()).ok());
-  deaf = false;
-  const auto peer = b->Connect(a->address(), Soon());
-  ASSERT_TRUE(peer.ok()) << peer.status();
-  ExpectBothWays(*b, *a);
+  for (const bool from_behind : {false, true}) {
+    std::atomic<bool> deaf{true};
+    const auto a = Make("alice");
+    const auto b = Make("bob", [&deaf](const FrameHeader& header) {
+      return header.kind == FrameKind::kHello && deaf;
+    });
+    for (int i = 0; i < 200; ++i) EXPECT_FALSE(a->Connect(b->address(), absl::Now()).ok());
+    deaf = false;
+    Transport& from = from_behind ? *b : *a;
+    Transport& to = from_behind ? *a : *b;
+    const auto peer = from.Connect(to.address(), Soon());
+    ASSERT_TRUE(peer.ok()) << peer.status();
+    ExpectBothWays(from, to);
+  }
 }
 
 // The old connection's end and the partner's fresh hello come in one batch: nothing is closed yet.
