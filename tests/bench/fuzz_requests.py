@@ -179,6 +179,7 @@ class Connection:
         self.address = (host, port)
         self.timeout = timeout
         self.socket = None
+        self.broken = None  # what sending failed with
         self.received = b""
         self.pending = collections.deque()
 
@@ -189,13 +190,18 @@ class Connection:
         self.received = b""
 
     def send(self, requests):
+        """What the server does not take is told by `answers`, of the first request without an answer."""
         self.pending.extend(requests)
-        if self.socket is None:
-            self.socket = socket.create_connection(self.address, self.timeout)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(b"".join(
-            b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-            % (path.encode(), len(body), body) for _, path, body in requests))
+        self.broken = None
+        try:
+            if self.socket is None:
+                self.socket = socket.create_connection(self.address, self.timeout)
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.sendall(b"".join(
+                b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                % (path.encode(), len(body), body) for _, path, body in requests))
+        except OSError as error:
+            self.broken = error
 
     def read_until(self, text):
         """Where `text` ends in what was received."""
@@ -206,9 +212,9 @@ class Connection:
         return at + len(text)
 
     def read_more(self):
-        part = self.socket.recv(1 << 16)
+        part = self.socket.recv(1 << 16) if self.socket is not None else b""
         if not part:
-            raise ConnectionError("the connection ended before the answer")
+            raise self.broken or ConnectionError("the connection ended before the answer")
         self.received += part
 
     def take(self, count):
