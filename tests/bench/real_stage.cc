@@ -126,7 +126,8 @@ void RealStage::UseDevice(kernels::Team::Device& device) {
               .ops = device.ops.get(),
               .collectives = lone_.get(),
               .workspace = workspace_.get(),
-              .num_ranks = kRanks};
+              .num_ranks = kRanks,
+              .runs_graphs = device.ops->keeps_graphs()};
   model_ = std::make_unique<stage::StageModel>(context_, stage_, &store_->weights());
   model_->UseCache(cache_.get());
 }

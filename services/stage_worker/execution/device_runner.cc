@@ -56,6 +56,7 @@ absl::StatusOr<std::unique_ptr<DeviceRunner>> DeviceRunner::Create(DeviceRunnerO
                               shape.num_ranks,
                               first_rank,
                               first_rank == 0 ? runner->options_.tap : nullptr,
+                              ops->keeps_graphs() && runner->options_.tap == nullptr,
                               runner->constraints_.get()};
   runner->model_ =
       std::make_unique<StageModel>(context, shape.stage, &runner->weight_store_->weights());

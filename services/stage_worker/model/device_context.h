@@ -26,6 +26,9 @@ struct DeviceContext {
   int num_ranks = 1;   // of the stage
   int first_rank = 0;  // of the device
   ActivationTap* tap = nullptr;
+  // Whether steps of few rows run in graphs: the same on all devices of the stage. Not with a tap,
+  // which the first device alone has.
+  bool runs_graphs = false;
   // Of the last stage's device of rank 0, which draws; may be null.
   DrawConstraints* constraints = nullptr;
 };

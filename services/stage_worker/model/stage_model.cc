@@ -23,7 +23,7 @@ StageModel::StageModel(const DeviceContext& context, const StageShape& stage,
       mtp_(&context_, weights, context.config->num_layers) {}
 
 GraphLimits StageModel::LimitsOfGraphs() const {
-  if (!context_.ops->keeps_graphs() || context_.tap != nullptr) return {};
+  if (!context_.runs_graphs) return {};
   const Workspace& space = *context_.workspace;
   const int64_t positions = space.rotary_table.rows;
   return {.max_rows = space.residual.rows,

@@ -35,11 +35,11 @@ class StageModel final {
   void UseCache(const KvCache* cache) { cache_ = cache; }
 
   // Brings a step's ids, positions and block tables to the device; padded to a graph's size if the
-  // device keeps graphs and one takes the step. With a tap there are no graphs.
+  // device runs graphs and one takes the step.
   void LoadStep(const StepBatch& batch);
 
   // With the cache of the epoch, before its first step, on all devices at the same time: runs every
-  // shape that graphs have, on padding alone. Nothing where the device keeps no graphs.
+  // shape that graphs have, on padding alone. Nothing where the device runs no graphs.
   void RunGraphShapes();
   // After RunGraphShapes, while no device of the stage runs anything: makes the graphs. Returns how
   // many.

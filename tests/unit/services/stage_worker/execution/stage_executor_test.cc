@@ -17,6 +17,14 @@
 namespace baton::stage {
 namespace {
 
+class CountingTap final : public ActivationTap {
+ public:
+  void OnTensor(absl::string_view, const TensorView&) override { ++num_seen; }
+  void OnExperts(absl::string_view, std::span<const int32_t>) override { ++num_seen; }
+
+  int num_seen = 0;
+};
+
 class StageExecutorTest : public testing::Test {
  protected:
   StageExecutorTest()
@@ -36,6 +44,7 @@ class StageExecutorTest : public testing::Test {
     options.max_step_tokens = 64;
     options.max_step_sequences = 8;
     options.num_blocks = 16;
+    options.tap = tap_;
     auto group = fakes::StageGroup::Create(options);
     EXPECT_TRUE(group.ok()) << group.status();
     return *std::move(group);
@@ -68,6 +77,7 @@ class StageExecutorTest : public testing::Test {
   fakes::MemoryCheckpoint checkpoint_;
   const std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<kernels::Backend> separate_;
+  ActivationTap* tap_ = nullptr;
   kernels::Backend* chosen_ = backend_.get();
 };
 
@@ -323,6 +333,18 @@ TEST_F(StageExecutorTest, MakesGraphsAnewForAnotherCache) {
   ASSERT_TRUE(executor.Submit(work).ok());
   EXPECT_TRUE(executor.Drain(absl::Now() + absl::Seconds(20)).ok());
   EXPECT_EQ(counts.run, counts.made + 2);
+}
+
+// The first device alone has the tap; its steps would not have the rows of the other's.
+TEST_F(StageExecutorTest, RunsNoStepInAGraphWithATap) {
+  const std::vector<uint32_t> expected = TokensOf(*Group(1, 2, 2));
+  fakes::GraphCounts counts;
+  UseSeparateDevices({.graphs = &counts});
+  CountingTap tap;
+  tap_ = &tap;
+  EXPECT_EQ(TokensOf(*Group(1, 2, 2)), expected);
+  EXPECT_GT(tap.num_seen, 0);
+  EXPECT_EQ(counts.made, 0);
 }
 
 TEST_F(StageExecutorTest, NeedsItsWeights) {
