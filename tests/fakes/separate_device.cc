@@ -38,11 +38,19 @@ class OwnMemory {
     buffers_[static_cast<std::byte*>(data)] = bytes;
     return absl::OkStatus();
   }
-  void Remove(void* data) {
+  void Remove(std::unique_ptr<DeviceBuffer> buffer) {
     const absl::MutexLock lock(&mutex_);
-    const auto found = buffers_.find(static_cast<std::byte*>(data));
+    const auto found = buffers_.find(static_cast<std::byte*>(buffer->data()));
     used_bytes_ -= found->second;
     buffers_.erase(found);
+    if (keeps_gone_) gone_.push_back(std::move(buffer));
+  }
+  // While graphs may name memory that is gone, nothing new lies where it was: they would be taken
+  // to name that.
+  void KeepGone(bool keep) {
+    const absl::MutexLock lock(&mutex_);
+    keeps_gone_ = keep;
+    if (!keep) gone_.clear();
   }
   // Whether all `bytes` from `data` on lie in one buffer of the device.
   bool Holds(const void* data, size_t bytes) const {
@@ -63,18 +71,20 @@ class OwnMemory {
   mutable absl::Mutex mutex_;
   uint64_t used_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::byte*, size_t> buffers_ ABSL_GUARDED_BY(mutex_);
+  bool keeps_gone_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::unique_ptr<DeviceBuffer>> gone_ ABSL_GUARDED_BY(mutex_);
 };
 
 class OwnBuffer final : public DeviceBuffer {
  public:
   OwnBuffer(std::unique_ptr<DeviceBuffer> inner, std::shared_ptr<OwnMemory> memory)
       : inner_(std::move(inner)), memory_(std::move(memory)) {}
-  ~OwnBuffer() override { memory_->Remove(inner_->data()); }
+  ~OwnBuffer() override { memory_->Remove(std::move(inner_)); }
   void* data() override { return inner_->data(); }
   size_t bytes() const override { return inner_->bytes(); }
 
  private:
-  const std::unique_ptr<DeviceBuffer> inner_;
+  std::unique_ptr<DeviceBuffer> inner_;
   const std::shared_ptr<OwnMemory> memory_;
 };
 
@@ -141,6 +151,8 @@ class SeparateOps final : public Ops {
         tape_(std::move(tape)),
         counts_(counts) {}
 
+  ~SeparateOps() override { memory_->KeepGone(false); }
+
   absl::StatusOr<std::unique_ptr<DeviceBuffer>> Allocate(size_t bytes) override {
     absl::StatusOr<std::unique_ptr<DeviceBuffer>> buffer = inner_->Allocate(bytes);
     if (!buffer.ok()) return buffer;
@@ -160,52 +172,76 @@ class SeparateOps final : public Ops {
     return inner_->Pack(weight, compute_type);
   }
   void Linear(const kernels::LinearArgs& args) override {
-    Check(args.x, args.out);
-    tape_->Call([this, args] { inner_->Linear(args); });
+    tape_->Call([this, args] {
+      Check(args.x, args.out);
+      inner_->Linear(args);
+    });
   }
   void HeadwiseLinear(const kernels::HeadwiseLinearArgs& args) override {
-    Check(args.x, args.out);
-    tape_->Call([this, args] { inner_->HeadwiseLinear(args); });
+    tape_->Call([this, args] {
+      Check(args.x, args.out);
+      inner_->HeadwiseLinear(args);
+    });
   }
   void RmsNorm(const kernels::RmsNormArgs& args) override {
-    Check(args.x, args.weight, args.out);
-    tape_->Call([this, args] { inner_->RmsNorm(args); });
+    tape_->Call([this, args] {
+      Check(args.x, args.weight, args.out);
+      inner_->RmsNorm(args);
+    });
   }
   void AddRmsNorm(const kernels::AddRmsNormArgs& args) override {
-    Check(args.residual, args.delta, args.weight, args.out);
-    tape_->Call([this, args] { inner_->AddRmsNorm(args); });
+    tape_->Call([this, args] {
+      Check(args.residual, args.delta, args.weight, args.out);
+      inner_->AddRmsNorm(args);
+    });
   }
   void Add(const kernels::AddArgs& args) override {
-    Check(args.residual, args.delta, args.out);
-    tape_->Call([this, args] { inner_->Add(args); });
+    tape_->Call([this, args] {
+      Check(args.residual, args.delta, args.out);
+      inner_->Add(args);
+    });
   }
   void Embed(const kernels::EmbedArgs& args) override {
-    Check(args.token_ids, args.table, args.out);
-    tape_->Call([this, args] { inner_->Embed(args); });
+    tape_->Call([this, args] {
+      Check(args.token_ids, args.table, args.out);
+      inner_->Embed(args);
+    });
   }
   void Rope(const kernels::RopeArgs& args) override {
-    Check(args.x, args.positions, args.table);
-    tape_->Call([this, args] { inner_->Rope(args); });
+    tape_->Call([this, args] {
+      Check(args.x, args.positions, args.table);
+      inner_->Rope(args);
+    });
   }
   void KvWrite(const kernels::KvWriteArgs& args) override {
-    Check(args.latent, args.rope_key, args.layout, args.cache.pages);
-    tape_->Call([this, args] { inner_->KvWrite(args); });
+    tape_->Call([this, args] {
+      Check(args.latent, args.rope_key, args.layout, args.cache.pages);
+      inner_->KvWrite(args);
+    });
   }
   void MlaAttention(const kernels::MlaAttentionArgs& args) override {
-    Check(args.q_latent, args.q_rope, args.layout, args.cache.pages, args.out);
-    tape_->Call([this, args] { inner_->MlaAttention(args); });
+    tape_->Call([this, args] {
+      Check(args.q_latent, args.q_rope, args.layout, args.cache.pages, args.out);
+      inner_->MlaAttention(args);
+    });
   }
   void SelectExperts(const kernels::SelectExpertsArgs& args) override {
-    Check(args.logits, args.bias, args.experts, args.weights);
-    tape_->Call([this, args] { inner_->SelectExperts(args); });
+    tape_->Call([this, args] {
+      Check(args.logits, args.bias, args.sequence_rows, args.experts, args.weights);
+      inner_->SelectExperts(args);
+    });
   }
   void FeedForward(const kernels::FeedForwardArgs& args) override {
-    Check(args.x, args.out);
-    tape_->Call([this, args] { inner_->FeedForward(args); });
+    tape_->Call([this, args] {
+      Check(args.x, args.out);
+      inner_->FeedForward(args);
+    });
   }
   void Experts(const kernels::ExpertsArgs& args) override {
-    Check(args.x, args.experts, args.slot_weights, args.out);
-    tape_->Call([this, args] { inner_->Experts(args); });
+    tape_->Call([this, args] {
+      Check(args.x, args.experts, args.slot_weights, args.out);
+      inner_->Experts(args);
+    });
   }
   void Sample(const kernels::SampleArgs& args) override {
     Check(args.logits);
@@ -226,12 +262,17 @@ class SeparateOps final : public Ops {
   uint64_t working_bytes() const override { return inner_->working_bytes(); }
   bool keeps_graphs() const override { return counts_ != nullptr; }
   void MakeGraph(uint64_t key, absl::FunctionRef<void()> work) override {
-    if (keeps_graphs()) tape_->Make(key, work, *counts_);
+    if (!keeps_graphs()) return;
+    memory_->KeepGone(true);
+    tape_->Make(key, work, *counts_);
   }
   void RunGraph(uint64_t key, absl::FunctionRef<void()> work) override {
     if (!keeps_graphs() || !tape_->Run(key, *counts_)) work();
   }
-  void ForgetGraphs() override { tape_->Forget(); }
+  void ForgetGraphs() override {
+    tape_->Forget();
+    memory_->KeepGone(false);
+  }
 
  private:
   template <typename... Values>
@@ -259,20 +300,27 @@ class SeparateCollectives final : public kernels::Collectives {
       : inner_(std::move(inner)), memory_(std::move(memory)), tape_(std::move(tape)) {}
 
   void AllReduceSum(std::span<const TensorView> local_partials, TensorView out) override {
-    for (const TensorView& view : local_partials) CheckOwn(*memory_, view);
-    CheckOwn(*memory_, out);
     std::vector<TensorView> parts(local_partials.begin(), local_partials.end());
-    tape_->Call([this, parts = std::move(parts), out] { inner_->AllReduceSum(parts, out); });
+    tape_->Call([this, parts = std::move(parts), out] {
+      Check(parts, out);
+      inner_->AllReduceSum(parts, out);
+    });
   }
   void AllGatherColumns(std::span<const TensorView> local_shards, TensorView out) override {
-    for (const TensorView& view : local_shards) CheckOwn(*memory_, view);
-    CheckOwn(*memory_, out);
     std::vector<TensorView> parts(local_shards.begin(), local_shards.end());
-    tape_->Call([this, parts = std::move(parts), out] { inner_->AllGatherColumns(parts, out); });
+    tape_->Call([this, parts = std::move(parts), out] {
+      Check(parts, out);
+      inner_->AllGatherColumns(parts, out);
+    });
   }
   uint64_t working_bytes() const override { return inner_->working_bytes(); }
 
  private:
+  void Check(std::span<const TensorView> parts, const TensorView& out) const {
+    for (const TensorView& part : parts) CheckOwn(*memory_, part);
+    CheckOwn(*memory_, out);
+  }
+
   const std::unique_ptr<kernels::Collectives> inner_;
   const std::shared_ptr<OwnMemory> memory_;
   const std::shared_ptr<GraphTape> tape_;

@@ -19,8 +19,8 @@ struct SeparateDeviceOptions {
   uint64_t total_bytes = uint64_t{1} << 40;
   uint64_t others_bytes = 0;  // of it, that somebody else holds
   // Devices keep graphs, as a GPU does: MakeGraph writes down what is called, and from then on that
-  // runs, with the arguments of then. It ends the process if that is a copy or a draw. Null: they
-  // keep none. Must outlive the devices.
+  // runs, with the arguments of then. It ends the process if that is a copy or a draw, RunGraph if
+  // memory that the graph names is gone. Null: they keep none. Must outlive the devices.
   GraphCounts* graphs = nullptr;
 };
 

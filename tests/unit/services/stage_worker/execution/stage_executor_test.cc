@@ -318,6 +318,29 @@ TEST_F(StageExecutorTest, RunsStepsInGraphsThatAreMadeBeforeTheFirst) {
   EXPECT_EQ(counts.made, 10 * 2 * 2);
 }
 
+// What the tests of graphs rely on.
+TEST(SeparateDevicesDeathTest, EndTheProcessIfAGraphNamesMemoryThatIsGone) {
+  const auto host = kernels::CreateReferenceBackend();
+  fakes::GraphCounts counts;
+  const auto backend = fakes::SeparateDevices(host.get(), {.graphs = &counts});
+  const kernels::Team team = *backend->CreateTeam(1, 1);
+  kernels::Ops& ops = *team.devices[0].ops;
+  const auto residual = *ops.Allocate(64);
+  auto delta = *ops.Allocate(64);
+  const auto view = [](kernels::DeviceBuffer& buffer) {
+    return TensorView{buffer.data(), DataType::kFloat32, 1, 16, 16};
+  };
+  ASSERT_TRUE(ops.MakeGraph(1,
+                            [&] {
+                              ops.Add({view(*residual), view(*delta), view(*residual)});
+                            })
+                  .ok());
+  ops.RunGraph(1, [] {});
+  delta.reset();
+  const auto other = *ops.Allocate(64);  // not where the first lay
+  EXPECT_DEATH(ops.RunGraph(1, [] {}), "1 x 16 is not in the device's memory");
+}
+
 TEST_F(StageExecutorTest, MakesGraphsAnewForAnotherCache) {
   fakes::GraphCounts counts;
   UseSeparateDevices({.graphs = &counts});
