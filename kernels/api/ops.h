@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "common/tensor/aligned_buffer.h"
@@ -88,8 +89,9 @@ class Ops {
   // Makes a graph of the operations and collectives that `work` calls, without running them. It
   // calls nothing else: no copies, no draws, no Synchronize. All of it has run before with the same
   // arguments, so that nothing is left to be allocated. A key that has no graph yet; all devices of
-  // a team make the same graphs, while none of them runs anything.
-  virtual void MakeGraph(uint64_t key, absl::FunctionRef<void()> work) = 0;
+  // a team make graphs of the same keys, while none of them runs anything. ResourceExhausted if the
+  // device has no memory for it: the key has no graph then, and all others stand.
+  virtual absl::Status MakeGraph(uint64_t key, absl::FunctionRef<void()> work) = 0;
   // Runs the key's graph with the very arguments that it was made with, on what device memory holds
   // now; without a graph calls `work`.
   virtual void RunGraph(uint64_t key, absl::FunctionRef<void()> work) = 0;

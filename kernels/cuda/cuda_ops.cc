@@ -222,11 +222,11 @@ uint64_t CudaOps::working_bytes() const {
 
 DeviceMemory CudaOps::memory() const { return MemoryOf(device_); }
 
-void CudaOps::MakeGraph(uint64_t key, absl::FunctionRef<void()> work) {
-  if (!keeps_graphs_) return;
+absl::Status CudaOps::MakeGraph(uint64_t key, absl::FunctionRef<void()> work) {
+  if (!keeps_graphs_) return absl::OkStatus();
   UseDevice();
   scratch_.Hold();
-  graphs_.Make(key, work);
+  return Annotate(graphs_.Make(key, work), absl::StrCat("CUDA device ", device_));
 }
 
 void CudaOps::RunGraph(uint64_t key, absl::FunctionRef<void()> work) {

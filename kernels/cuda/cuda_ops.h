@@ -49,7 +49,7 @@ class CudaOps final : public Ops {
   DeviceMemory memory() const override;
   uint64_t working_bytes() const override;
   bool keeps_graphs() const override { return keeps_graphs_; }
-  void MakeGraph(uint64_t key, absl::FunctionRef<void()> work) override;
+  absl::Status MakeGraph(uint64_t key, absl::FunctionRef<void()> work) override;
   void RunGraph(uint64_t key, absl::FunctionRef<void()> work) override;
   void ForgetGraphs() override;
 

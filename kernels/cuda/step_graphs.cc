@@ -5,7 +5,7 @@
 
 namespace baton::kernels::cuda {
 
-void StepGraphs::Make(uint64_t key, absl::FunctionRef<void()> work) {
+absl::Status StepGraphs::Make(uint64_t key, absl::FunctionRef<void()> work) {
   BATON_CHECK(!graphs_.contains(key)) << "the graph stands";
   // Other threads may allocate meanwhile.
   CheckCuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "capturing a graph");
@@ -13,11 +13,19 @@ void StepGraphs::Make(uint64_t key, absl::FunctionRef<void()> work) {
   cudaGraph_t graph = nullptr;
   CheckCuda(cudaStreamEndCapture(stream_, &graph), "capturing a graph");
   cudaGraphExec_t executable = nullptr;
-  CheckCuda(cudaGraphInstantiate(&executable, graph, 0),
-            "making a graph, in what --gpu-memory-utilization leaves to the driver");
+  cudaError_t made = cudaGraphInstantiate(&executable, graph, 0);
   CheckCuda(cudaGraphDestroy(graph), "making a graph");
-  CheckCuda(cudaGraphUpload(executable, stream_), "making a graph");
-  graphs_[key] = executable;
+  if (made == cudaSuccess) made = cudaGraphUpload(executable, stream_);
+  if (made == cudaSuccess) {
+    graphs_[key] = executable;
+    return absl::OkStatus();
+  }
+  absl::Status refusal = ToStatus(made, "making a graph");
+  BATON_CHECK(absl::IsResourceExhausted(refusal)) << refusal.message();
+  if (executable != nullptr) CheckCuda(cudaGraphExecDestroy(executable), "dropping a graph");
+  // The runtime remembers an error until it is asked for it; the next launch would find this one.
+  cudaGetLastError();
+  return refusal;
 }
 
 bool StepGraphs::Run(uint64_t key) {

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 
 namespace baton::kernels::cuda {
 
@@ -17,9 +18,10 @@ class StepGraphs final {
   StepGraphs(const StepGraphs&) = delete;
   StepGraphs& operator=(const StepGraphs&) = delete;
 
-  // Captures what `work` gives the stream, none of which runs. Ends the process if the device
-  // refuses, and if the key has a graph.
-  void Make(uint64_t key, absl::FunctionRef<void()> work);
+  // Captures what `work` gives the stream, none of which runs. ResourceExhausted if the device has
+  // no memory for the graph: nothing is left of it, and the stream goes on. Ends the process if
+  // the work cannot be captured, and if the key has a graph.
+  absl::Status Make(uint64_t key, absl::FunctionRef<void()> work);
   // False if the key has no graph.
   bool Run(uint64_t key);
   // Waits until none runs, and drops all.

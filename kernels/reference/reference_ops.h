@@ -50,7 +50,7 @@ class ReferenceOps final : public Ops {
   DeviceMemory memory() const override { return ReadHostMemory(); }
   uint64_t working_bytes() const override { return 0; }
   bool keeps_graphs() const override { return false; }
-  void MakeGraph(uint64_t, absl::FunctionRef<void()>) override {}
+  absl::Status MakeGraph(uint64_t, absl::FunctionRef<void()>) override { return absl::OkStatus(); }
   void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
   void ForgetGraphs() override {}
 };

@@ -51,6 +51,11 @@ StageMetrics::StageMetrics(RegistryPtr registry)
                             "Blocks of KV cache that known sequences hold.")),
       total_blocks_(
           AddGauge(registry_, "baton_stage_kv_blocks_total", "Blocks of KV cache in all.")),
+      graphs_(AddGauge(registry_, "baton_stage_graphs",
+                       "Captured graphs of steps that each GPU of the stage has.")),
+      graphs_refused_(AddGauge(registry_, "baton_stage_graphs_refused",
+                               "Graphs for which a GPU had no memory: steps of their sizes are "
+                               "launched operation by operation, which is slower.")),
       weight_bytes_(AddGauge(registry_, "baton_stage_weight_bytes", "Resident weights.")),
       kv_bytes_(AddGauge(registry_, "baton_stage_kv_bytes", "KV cache, all ranks.")),
       loaded_bytes_(AddGauge(registry_, "baton_stage_loaded_bytes",
@@ -92,6 +97,8 @@ void StageMetrics::Update(const StageSnapshot& snapshot) {
   sequences_.Set(snapshot.num_sequences);
   used_blocks_.Set(snapshot.num_used_blocks);
   total_blocks_.Set(snapshot.num_total_blocks);
+  graphs_.Set(static_cast<double>(snapshot.num_graphs));
+  graphs_refused_.Set(static_cast<double>(snapshot.num_refused_graphs));
   weight_bytes_.Set(static_cast<double>(snapshot.weight_bytes));
   kv_bytes_.Set(static_cast<double>(snapshot.kv_bytes));
   loaded_bytes_.Set(static_cast<double>(snapshot.loaded_bytes));

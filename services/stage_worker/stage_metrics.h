@@ -51,6 +51,8 @@ class StageMetrics final {
   prometheus::Gauge& sequences_;
   prometheus::Gauge& used_blocks_;
   prometheus::Gauge& total_blocks_;
+  prometheus::Gauge& graphs_;
+  prometheus::Gauge& graphs_refused_;
   prometheus::Gauge& weight_bytes_;
   prometheus::Gauge& kv_bytes_;
   prometheus::Gauge& loaded_bytes_;

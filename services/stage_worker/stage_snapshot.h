@@ -20,7 +20,9 @@ struct StageSnapshot {
   uint32_t num_sequences = 0;
   uint32_t num_used_blocks = 0;
   uint32_t num_total_blocks = 0;
-  uint64_t weight_bytes = 0;  // resident
+  uint64_t num_graphs = 0;          // of steps, that each device has
+  uint64_t num_refused_graphs = 0;  // for which a device had no memory
+  uint64_t weight_bytes = 0;        // resident
   uint64_t kv_bytes = 0;
   std::string backend;
   uint64_t loaded_bytes = 0;      // of the checkpoint

@@ -134,9 +134,11 @@ void RealStage::UseDevice(kernels::Team::Device& device) {
 
 size_t RealStage::MakeGraphs() {
   model_->RunGraphShapes();
-  const size_t num_graphs = model_->MakeGraphs();
+  const stage::StageModel::MadeGraphs made = model_->MakeGraphs();
+  BATON_CHECK_OK(made.refusal);
+  model_->UseGraphs(made.count);
   model_->RunGraphShapes();
-  return num_graphs;
+  return made.count;
 }
 
 uint64_t RealStage::workspace_bytes() const {

@@ -112,7 +112,7 @@ class TimedOps final : public Ops {
   uint64_t working_bytes() const override { return ops_->working_bytes(); }
   // None: a graph's operations cannot be timed one by one.
   bool keeps_graphs() const override { return false; }
-  void MakeGraph(uint64_t, absl::FunctionRef<void()>) override {}
+  absl::Status MakeGraph(uint64_t, absl::FunctionRef<void()>) override { return absl::OkStatus(); }
   void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
   void ForgetGraphs() override {}
 

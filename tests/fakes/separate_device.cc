@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -111,6 +112,8 @@ void CheckOwn(const OwnMemory& memory, const kernels::StepLayout& layout) {
 // What a device's operations and collectives were called with, while a graph is made.
 class GraphTape {
  public:
+  explicit GraphTape(std::optional<int> most_graphs) : most_graphs_(most_graphs) {}
+
   void Call(std::function<void()> call) {
     if (recording_ == nullptr) return call();
     recording_->push_back(std::move(call));
@@ -118,14 +121,18 @@ class GraphTape {
   void Refuse(const char* what) const {
     BATON_CHECK(recording_ == nullptr) << what << " is not for graphs";
   }
-  void Make(uint64_t key, absl::FunctionRef<void()> work, GraphCounts& counts) {
+  absl::Status Make(uint64_t key, absl::FunctionRef<void()> work, GraphCounts& counts) {
     BATON_CHECK(!graphs_.contains(key)) << "a graph of this key is there";
+    if (most_graphs_.has_value() && static_cast<int>(graphs_.size()) >= *most_graphs_) {
+      return absl::ResourceExhaustedError(absl::StrCat("room for ", *most_graphs_, " graphs"));
+    }
     std::vector<std::function<void()>> calls;
     recording_ = &calls;
     work();
     recording_ = nullptr;
     graphs_[key] = std::move(calls);
     ++counts.made;
+    return absl::OkStatus();
   }
   // False if there is no such graph.
   bool Run(uint64_t key, GraphCounts& counts) {
@@ -138,6 +145,7 @@ class GraphTape {
   void Forget() { graphs_.clear(); }
 
  private:
+  const std::optional<int> most_graphs_;
   std::vector<std::function<void()>>* recording_ = nullptr;
   std::map<uint64_t, std::vector<std::function<void()>>> graphs_;
 };
@@ -261,10 +269,10 @@ class SeparateOps final : public Ops {
   kernels::DeviceMemory memory() const override { return memory_->Read(); }
   uint64_t working_bytes() const override { return inner_->working_bytes(); }
   bool keeps_graphs() const override { return counts_ != nullptr; }
-  void MakeGraph(uint64_t key, absl::FunctionRef<void()> work) override {
-    if (!keeps_graphs()) return;
+  absl::Status MakeGraph(uint64_t key, absl::FunctionRef<void()> work) override {
+    if (!keeps_graphs()) return absl::OkStatus();
     memory_->KeepGone(true);
-    tape_->Make(key, work, *counts_);
+    return tape_->Make(key, work, *counts_);
   }
   void RunGraph(uint64_t key, absl::FunctionRef<void()> work) override {
     if (!keeps_graphs() || !tape_->Run(key, *counts_)) work();
@@ -334,9 +342,12 @@ class SeparateBackend final : public kernels::Backend {
   absl::StatusOr<kernels::Team> CreateTeam(int num_ranks, int num_devices) override {
     absl::StatusOr<kernels::Team> team = inner_->CreateTeam(num_ranks, num_devices);
     if (!team.ok()) return team;
-    for (kernels::Team::Device& device : team->devices) {
+    for (size_t i = 0; i < team->devices.size(); ++i) {
+      kernels::Team::Device& device = team->devices[i];
       const auto memory = std::make_shared<OwnMemory>(options_);
-      const auto tape = std::make_shared<GraphTape>();
+      std::optional<int> most_graphs;
+      if (i < options_.most_graphs.size()) most_graphs = options_.most_graphs[i];
+      const auto tape = std::make_shared<GraphTape>(most_graphs);
       device.ops =
           std::make_unique<SeparateOps>(std::move(device.ops), memory, tape, options_.graphs);
       device.collectives =

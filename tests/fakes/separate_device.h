@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kernels/api/ops.h"
 
@@ -22,6 +23,8 @@ struct SeparateDeviceOptions {
   // runs, with the arguments of then. It ends the process if that is a copy or a draw, RunGraph if
   // memory that the graph names is gone. Null: they keep none. Must outlive the devices.
   GraphCounts* graphs = nullptr;
+  // How many graphs each device has room for; of those behind the list's end any number.
+  std::vector<int> most_graphs;
 };
 
 // Devices compute as `inner`'s, which must be on the host and outlive what is made. They end the

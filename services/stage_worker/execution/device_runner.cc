@@ -89,6 +89,11 @@ absl::Status DeviceRunner::ResizeCache(int64_t num_blocks) {
   return absl::OkStatus();
 }
 
+void DeviceRunner::ForgetGraphs() {
+  if (model_ != nullptr) model_->UseGraphs(0);
+  device_.ops->ForgetGraphs();
+}
+
 void DeviceRunner::SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary) {
   if (constraints_ != nullptr) constraints_->SetVocabulary(std::move(vocabulary));
 }

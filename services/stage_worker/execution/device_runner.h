@@ -52,7 +52,7 @@ class DeviceRunner final {
   // While the device is idle: makes the KV cache if its size differs from `num_blocks`; its graphs
   // must be forgotten then.
   absl::Status ResizeCache(int64_t num_blocks);
-  void ForgetGraphs() { device_.ops->ForgetGraphs(); }
+  void ForgetGraphs();
 
   // While the device is idle: what tokens stand for, for structured output; null: not known.
   void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary);

@@ -1,12 +1,13 @@
 #include "services/stage_worker/execution/stage_executor.h"
 
-#include <atomic>
+#include <algorithm>
 #include <functional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/log/check.h"
 #include "common/log/log.h"
 #include "common/model/speculative_config.h"
@@ -78,12 +79,14 @@ struct StageExecutor::Impl {
   absl::Status Rehearse();
   // Of the caches, which have this many blocks, unless they stand.
   absl::Status MakeGraphs(int64_t num_blocks);
-  // While they are idle: `work` for each at the same time, for devices wait for each other in sums.
-  absl::Status OnAllDevices(const std::function<absl::Status(DeviceRunner&)>& work);
+  // While they are idle: `work` for each, with its index, at the same time: devices wait for each
+  // other in sums.
+  absl::Status OnAllDevices(const std::function<absl::Status(size_t, DeviceRunner&)>& work);
   std::vector<MemoryPool> Pools() const;
 
   bool rehearsed = false;
-  int64_t graph_blocks = 0;           // of the caches that graphs name; 0: there are none
+  int64_t graph_blocks = 0;  // of the caches that graphs name; 0: there are none
+  GraphSummary graphs;
   std::shared_ptr<EpochState> epoch;  // null before the first
   uint64_t last_step_id = 0;          // submitted in this epoch
   std::vector<std::unique_ptr<DeviceRunner>> runners;
@@ -114,45 +117,59 @@ absl::Status StageExecutor::Impl::Rehearse() {
   // group that starts or recovers would wait for, and its memory is not given out to the last byte.
   const bool is_host = runners.front()->ops().shares_host_memory();
   if (rehearsed || is_host || options.tap != nullptr) return absl::OkStatus();
-  RETURN_IF_ERROR(OnAllDevices([](DeviceRunner& runner) { return runner.Rehearse(); }));
+  RETURN_IF_ERROR(OnAllDevices([](size_t, DeviceRunner& runner) { return runner.Rehearse(); }));
   rehearsed = true;
   return absl::OkStatus();
 }
 
 absl::Status StageExecutor::Impl::MakeGraphs(int64_t num_blocks) {
   const kernels::Ops& ops = runners.front()->ops();
+  graphs.time = absl::ZeroDuration();
   if (!ops.keeps_graphs() || graph_blocks == num_blocks) return absl::OkStatus();
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   const uint64_t free_bytes = ops.memory().free_bytes;
-  std::atomic<size_t> num_graphs = 0;  // of each device
-  const auto run_shapes = [](DeviceRunner& runner) {
+  const auto run_shapes = [](size_t, DeviceRunner& runner) {
     runner.model().RunGraphShapes();
     return absl::OkStatus();
   };
+  std::vector<StageModel::MadeGraphs> made(runners.size());
   // Each pass ends on all devices before the next begins: a kernel that waits for another device's
   // part would stand in the way of that one's work on graphs.
   RETURN_IF_ERROR(OnAllDevices(run_shapes));
-  RETURN_IF_ERROR(OnAllDevices([&num_graphs](DeviceRunner& runner) {
-    num_graphs = runner.model().MakeGraphs();
+  RETURN_IF_ERROR(OnAllDevices([&made](size_t device, DeviceRunner& runner) {
+    made[device] = runner.model().MakeGraphs();
     return absl::OkStatus();
   }));
+  // Devices run the same graphs: what one has no memory for, none uses.
+  const auto fewest = std::min_element(
+      made.begin(), made.end(), [](const auto& a, const auto& b) { return a.count < b.count; });
+  for (const auto& runner : runners) runner->model().UseGraphs(fewest->count);
   RETURN_IF_ERROR(OnAllDevices(run_shapes));
   graph_blocks = num_blocks;
   const uint64_t left_bytes = ops.memory().free_bytes;
-  if (num_graphs == 0) return absl::OkStatus();
-  BATON_LOG(INFO) << num_graphs << " graphs on each device, made in "
-                  << absl::ToInt64Milliseconds(absl::Now() - start) << " ms; they take "
+  graphs = {.num_graphs = fewest->count,
+            .num_refused = fewest->wanted - fewest->count,
+            .time = SteadyNow() - start};
+  if (fewest->wanted == 0) return absl::OkStatus();
+  BATON_LOG(INFO) << graphs.num_graphs << " graphs on each device, made in "
+                  << absl::ToInt64Milliseconds(graphs.time) << " ms; they take "
                   << (free_bytes > left_bytes ? free_bytes - left_bytes : 0)
                   << " bytes of the first";
+  if (fewest->refusal.ok()) return absl::OkStatus();
+  BATON_LOG(WARNING) << "no memory for " << graphs.num_refused << " of " << fewest->wanted
+                     << " graphs; steps of their sizes are launched operation by operation, which "
+                        "is slower. A lower --gpu-memory-utilization leaves room for them, "
+                        "--enforce-eager makes none. "
+                     << fewest->refusal.message();
   return absl::OkStatus();
 }
 
 absl::Status StageExecutor::Impl::OnAllDevices(
-    const std::function<absl::Status(DeviceRunner&)>& work) {
+    const std::function<absl::Status(size_t, DeviceRunner&)>& work) {
   std::vector<absl::Status> results(runners.size());
   std::vector<std::thread> threads;
   for (size_t i = 0; i < runners.size(); ++i) {
-    threads.emplace_back([this, i, &work, &results] { results[i] = work(*runners[i]); });
+    threads.emplace_back([this, i, &work, &results] { results[i] = work(i, *runners[i]); });
   }
   for (std::thread& thread : threads) thread.join();
   for (const absl::Status& status : results) RETURN_IF_ERROR(status);
@@ -269,6 +286,7 @@ absl::Status StageExecutor::BeginEpoch(const EpochOptions& options) {
     // All or none: devices run the same graphs.
     for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) runner->ForgetGraphs();
     impl_->graph_blocks = 0;
+    impl_->graphs = {};
   }
   for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) {
     RETURN_IF_ERROR(runner->ResizeCache(options.num_blocks));
@@ -324,6 +342,8 @@ void StageExecutor::Stop() {
   if (impl_->epoch != nullptr) impl_->epoch->End(absl::CancelledError("the stage ends"));
   for (const std::unique_ptr<DeviceLoop>& loop : impl_->loops) loop->Stop();
 }
+
+const GraphSummary& StageExecutor::graphs() const { return impl_->graphs; }
 
 const std::string& StageExecutor::backend_name() const { return impl_->backend_name; }
 

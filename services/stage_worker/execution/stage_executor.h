@@ -73,6 +73,15 @@ struct EpochOptions {
   absl::Time deadline = absl::InfiniteFuture();
 };
 
+// Graphs of steps that each device has, as the last BeginEpoch left them; zeros where devices keep
+// none.
+struct GraphSummary {
+  size_t num_graphs = 0;
+  // For which some device had no memory: steps of their sizes are launched operation by operation.
+  size_t num_refused = 0;
+  absl::Duration time;  // that the last BeginEpoch took for them
+};
+
 class StageExecutor final {
  public:
   // Allocates the workspace of each device. `observer` must outlive the executor. Errors:
@@ -99,7 +108,8 @@ class StageExecutor final {
   void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary);
 
   // Ends the old epoch (its queued steps are dropped), forgets all sequences, makes the KV cache if
-  // its size changed, and the graphs of devices that keep them. Errors: FailedPrecondition
+  // its size changed, and the graphs of devices that keep them, as far as there is memory for them
+  // (a warning says where not). Errors: FailedPrecondition
   // (weights, neighbours), InvalidArgument (epoch, blocks), DeadlineExceeded (a device is still in
   // a step), ResourceExhausted.
   absl::Status BeginEpoch(const EpochOptions& options);
@@ -117,6 +127,7 @@ class StageExecutor final {
   // sink first. Idempotent.
   void Stop();
 
+  const GraphSummary& graphs() const;
   const std::string& backend_name() const;  // "cpu/avx512_bf16"
   int64_t num_sequences() const;
   int64_t num_used_blocks() const;

@@ -235,10 +235,13 @@ absl::Status LoadedStage::BeginEpoch(const v1::Topology& topology, uint64_t loca
                                          .token_source = links_->tokens().source(),
                                          .token_sink = links_->tokens().sink(),
                                          .deadline = deadline}));
-  // Counted anew: making graphs takes an executor longer than a connection may.
-  RETURN_IF_ERROR(links_->BeginEpoch(epoch, SteadyNow() + options_.connect_timeout));
+  const GraphSummary graphs = executor_->graphs();
+  // Making graphs may take an executor longer than a connection may.
+  RETURN_IF_ERROR(links_->BeginEpoch(epoch, deadline + graphs.time));
   const absl::MutexLock lock(&load_mutex_);
   num_blocks_ = topology.num_blocks();
+  num_graphs_ = graphs.num_graphs;
+  num_refused_graphs_ = graphs.num_refused;
   return absl::OkStatus();
 }
 
@@ -259,6 +262,8 @@ void LoadedStage::Describe(StageSnapshot* snapshot) const {
   snapshot->loaded_bytes = loaded_ ? total_bytes_ : 0;
   if (loader_ != nullptr) snapshot->loaded_bytes = loader_->loaded_bytes();
   snapshot->num_total_blocks = num_blocks_;
+  snapshot->num_graphs = num_graphs_;
+  snapshot->num_refused_graphs = num_refused_graphs_;
   snapshot->weight_bytes = weight_bytes_;
   snapshot->kv_bytes = num_blocks_ * kv_block_bytes_;
 }

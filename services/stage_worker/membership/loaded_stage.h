@@ -88,6 +88,8 @@ class LoadedStage final {
   uint64_t total_bytes_ ABSL_GUARDED_BY(load_mutex_) = 0;
   bool loaded_ ABSL_GUARDED_BY(load_mutex_) = false;
   uint32_t num_blocks_ ABSL_GUARDED_BY(load_mutex_) = 0;  // of the epoch
+  size_t num_graphs_ ABSL_GUARDED_BY(load_mutex_) = 0;    // likewise
+  size_t num_refused_graphs_ ABSL_GUARDED_BY(load_mutex_) = 0;
   uint64_t weight_bytes_ ABSL_GUARDED_BY(load_mutex_) = 0;
   uint64_t kv_block_bytes_ ABSL_GUARDED_BY(load_mutex_) = 0;
 };

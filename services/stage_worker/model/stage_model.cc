@@ -1,5 +1,8 @@
 #include "services/stage_worker/model/stage_model.h"
 
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
 #include "services/stage_worker/model/attention_block.h"
 #include "services/stage_worker/model/embedding.h"
 #include "services/stage_worker/model/mlp_block.h"
@@ -58,20 +61,33 @@ void StageModel::RunGraphShapes() {
   context_.ops->Synchronize();
 }
 
-size_t StageModel::MakeGraphs() {
+StageModel::MadeGraphs StageModel::MakeGraphs() {
   const std::vector<GraphShape> graphs = AllGraphs(LimitsOfGraphs());
-  for (const GraphShape& graph : graphs) {
-    LoadRows(PadRows({}, graph), graph, 0);
-    context_.ops->MakeGraph(graph.key(), [this] { RunAllLayers(); });
+  MadeGraphs made = {.wanted = graphs.size()};
+  // The smallest gain the most: steps of few rows are over before they are launched.
+  for (auto graph = graphs.rbegin(); graph != graphs.rend() && made.refusal.ok(); ++graph) {
+    LoadRows(PadRows({}, *graph), *graph, 0);
+    made.refusal = Annotate(context_.ops->MakeGraph(graph->key(), [this] { RunAllLayers(); }),
+                            absl::StrCat("the graph of ", graph->num_rows,
+                                         " rows with block tables of ", graph->max_blocks));
+    if (made.refusal.ok()) ++made.count;
   }
   context_.ops->Synchronize();
-  return graphs.size();
+  return made;
+}
+
+void StageModel::UseGraphs(size_t count) {
+  usable_graphs_.clear();
+  const std::vector<GraphShape> graphs = AllGraphs(LimitsOfGraphs());
+  for (size_t i = 0; i < count; ++i) usable_graphs_.insert(graphs[graphs.size() - 1 - i].key());
 }
 
 void StageModel::LoadStep(const StepBatch& batch) {
   const std::optional<GraphShape> graph =
       GraphFor(batch.num_tokens(), batch.max_blocks, LimitsOfGraphs());
-  if (graph.has_value()) return LoadRows(PadRows(batch, *graph), *graph, batch.num_tokens());
+  if (graph.has_value() && usable_graphs_.contains(graph->key())) {
+    return LoadRows(PadRows(batch, *graph), *graph, batch.num_tokens());
+  }
   graph_.reset();
   kernels::Ops* ops = context_.ops;
   const Workspace& space = *context_.workspace;
@@ -120,7 +136,7 @@ void StageModel::Rehearse(const StepBatch& batch, const KvCache& cache, bool all
 }
 
 void StageModel::RunLayers() {
-  if (!graph_.has_value()) return RunAllLayers();
+  if (!graph_.has_value() || !usable_graphs_.contains(graph_->key())) return RunAllLayers();
   context_.ops->RunGraph(graph_->key(), [this] { RunAllLayers(); });
 }
 

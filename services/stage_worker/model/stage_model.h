@@ -10,8 +10,11 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
+
+#include "absl/status/status.h"
 
 #include "services/stage_worker/kv_cache/kv_cache.h"
 #include "services/stage_worker/kv_cache/step_batch.h"
@@ -35,15 +38,25 @@ class StageModel final {
   void UseCache(const KvCache* cache) { cache_ = cache; }
 
   // Brings a step's ids, positions and block tables to the device; padded to a graph's size if the
-  // device runs graphs and one takes the step.
+  // device uses graphs and one takes the step.
   void LoadStep(const StepBatch& batch);
 
   // With the cache of the epoch, before its first step, on all devices at the same time: runs every
   // shape that graphs have, on padding alone. Nothing where the device runs no graphs.
   void RunGraphShapes();
-  // After RunGraphShapes, while no device of the stage runs anything: makes the graphs. Returns how
-  // many.
-  size_t MakeGraphs();
+  // What MakeGraphs made: the graphs of the first `count` of AllGraphs' shapes, the smallest first,
+  // of `wanted` in all; `refusal` says why not more, and names the shape.
+  struct MadeGraphs {
+    size_t count = 0;
+    size_t wanted = 0;
+    absl::Status refusal;
+  };
+  // After RunGraphShapes, while no device of the stage runs anything: makes graphs while there is
+  // memory for them.
+  MadeGraphs MakeGraphs();
+  // From here on steps run in the first `count` of the graphs, and others without: as many as all
+  // devices have made. 0 before graphs are forgotten.
+  void UseGraphs(size_t count);
 
   // First stage: the stream from the step's tokens.
   void EmbedStep();
@@ -87,6 +100,7 @@ class StageModel final {
   // What the layers run on: the same, with the padding of the graph that they run in.
   StepRows padded_rows_;
   std::optional<GraphShape> graph_;
+  std::set<uint64_t> usable_graphs_;  // keys
 };
 
 }  // namespace baton::stage

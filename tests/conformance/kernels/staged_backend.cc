@@ -177,7 +177,7 @@ class StagedOps final : public Ops {
   DeviceMemory memory() const override { return inner_->memory(); }
   uint64_t working_bytes() const override { return inner_->working_bytes(); }
   bool keeps_graphs() const override { return false; }
-  void MakeGraph(uint64_t, absl::FunctionRef<void()>) override {}
+  absl::Status MakeGraph(uint64_t, absl::FunctionRef<void()>) override { return absl::OkStatus(); }
   void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
   void ForgetGraphs() override { inner_->ForgetGraphs(); }
 

@@ -72,12 +72,16 @@ TEST(StageMetrics, ShowsWhatTheStageHolds) {
   snapshot.num_used_blocks = 5;
   snapshot.num_total_blocks = 6;
   snapshot.weight_bytes = 7;
+  snapshot.num_graphs = 50;
+  snapshot.num_refused_graphs = 9;
   metrics.Update(snapshot);
   const auto values = Values(*registry);
   EXPECT_EQ(values.at("baton_stage_joined"), 1);
   EXPECT_EQ(values.at("baton_stage_epoch"), 4);
   EXPECT_EQ(values.at("baton_stage_kv_blocks_used"), 5);
   EXPECT_EQ(values.at("baton_stage_kv_blocks_total"), 6);
+  EXPECT_EQ(values.at("baton_stage_graphs"), 50);
+  EXPECT_EQ(values.at("baton_stage_graphs_refused"), 9);
   EXPECT_EQ(values.at("baton_stage_weight_bytes"), 7);
 }
 

@@ -370,6 +370,41 @@ TEST_F(StageExecutorTest, RunsNoStepInAGraphWithATap) {
   EXPECT_EQ(counts.made, 0);
 }
 
+TEST_F(StageExecutorTest, RunsStepsOfGraphsThatDoNotFitWithoutThem) {
+  const std::vector<uint32_t> expected = TokensOf(*Group(1, 2, 2));
+  fakes::GraphCounts counts;
+  UseSeparateDevices({.graphs = &counts, .most_graphs = {10, 4}});
+  const auto group = Group(1, 2, 2);
+  EXPECT_EQ(group->executor(0).graphs().num_graphs, 4u);
+  EXPECT_EQ(group->executor(0).graphs().num_refused, 6u);
+  EXPECT_EQ(counts.made, 14);
+  EXPECT_EQ(counts.run, 4 * 2) << "devices run the same";
+  EXPECT_EQ(TokensOf(*group), expected);
+  EXPECT_GT(counts.run, 4 * 2) << "the small ones fit";
+}
+
+TEST_F(StageExecutorTest, ServesWithoutAnyGraph) {
+  const std::vector<uint32_t> expected = TokensOf(*Group(1, 2, 2));
+  fakes::GraphCounts counts;
+  UseSeparateDevices({.graphs = &counts, .most_graphs = {0, 10}});
+  const auto group = Group(1, 2, 2);
+  EXPECT_EQ(group->executor(0).graphs().num_graphs, 0u);
+  EXPECT_EQ(group->executor(0).graphs().num_refused, 10u);
+  EXPECT_EQ(TokensOf(*group), expected);
+  EXPECT_EQ(counts.run, 0);
+}
+
+TEST_F(StageExecutorTest, TellsHowLongTheGraphsOfTheEpochTook) {
+  EXPECT_EQ(Group(1, 1, 1)->executor(0).graphs().time, absl::ZeroDuration());
+  fakes::GraphCounts counts;
+  UseSeparateDevices({.graphs = &counts});
+  const auto group = Group(1, 1, 1);
+  EXPECT_GT(group->executor(0).graphs().time, absl::ZeroDuration());
+  ASSERT_TRUE(group->BeginEpoch().ok());
+  EXPECT_EQ(group->executor(0).graphs().time, absl::ZeroDuration()) << "they stand";
+  EXPECT_EQ(group->executor(0).graphs().num_graphs, 10u);
+}
+
 TEST_F(StageExecutorTest, NeedsItsWeights) {
   StageExecutorOptions options;
   options.config = config_;
