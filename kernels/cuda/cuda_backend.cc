@@ -1,13 +1,16 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <cstdlib>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
+#include "common/log/log.h"
 #include "kernels/cuda/collectives.h"
+#include "kernels/cuda/cublas_library.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_probe.h"
@@ -18,8 +21,9 @@ namespace {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int num_devices, const CudaOptions& options)
-      : num_devices_(num_devices), options_(options) {}
+  CudaBackend(int num_devices, const CudaOptions& options,
+              const std::optional<cuda::CublasLibrary>& cublas)
+      : num_devices_(num_devices), options_(options), cublas_(cublas) {}
 
   absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) override {
     absl::StatusOr<std::vector<int>> first_ranks = SplitRanks(num_ranks, num_devices);
@@ -29,13 +33,15 @@ class CudaBackend final : public Backend {
           absl::StrCat(num_devices, " CUDA devices are wanted; this machine shows ", num_devices_));
     }
     Team team;
-    team.name = options_.plain_kernels ? "cuda/plain" : "cuda";
+    team.name = options_.plain_kernels ? "cuda/plain"
+                : cublas_.has_value()  ? "cuda/cublas"
+                                       : "cuda";
     std::vector<cuda::TeamDevice> places;
     for (int device = 0; device < num_devices; ++device) {
       const int first = (*first_ranks)[device];
       const int end = device + 1 < num_devices ? (*first_ranks)[device + 1] : num_ranks;
       absl::StatusOr<std::unique_ptr<cuda::CudaOps>> ops =
-          cuda::CudaOps::Create(device, options_.plain_kernels, options_.keeps_graphs);
+          cuda::CudaOps::Create(device, options_, cublas_.has_value() ? &*cublas_ : nullptr);
       if (!ops.ok()) return ops.status();
       places.push_back({device, first, (*ops)->stream()});
       team.devices.push_back({first, end - first, *std::move(ops), nullptr});
@@ -53,7 +59,17 @@ class CudaBackend final : public Backend {
  private:
   const int num_devices_;
   const CudaOptions options_;
+  const std::optional<cuda::CublasLibrary> cublas_;
 };
+
+// What options ask for. A machine without it gives the same answers, more slowly.
+std::optional<cuda::CublasLibrary> CublasFor(const CudaOptions& options) {
+  if (!options.through_cublas || options.plain_kernels) return std::nullopt;
+  absl::StatusOr<cuda::CublasLibrary> cublas = cuda::LoadCublas();
+  if (cublas.ok()) return *cublas;
+  BATON_LOG(WARNING) << "products take Baton's own kernels: " << cublas.status().message();
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -64,7 +80,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions& op
   setenv("CUDA_MODULE_LOADING", "EAGER", /*overwrite=*/0);
   absl::StatusOr<int> num_devices = cuda::NumDevices();
   if (!num_devices.ok()) return num_devices.status();
-  return std::make_unique<CudaBackend>(*num_devices, options);
+  return std::make_unique<CudaBackend>(*num_devices, options, CublasFor(options));
 }
 
 }  // namespace baton::kernels

@@ -17,6 +17,10 @@ struct CudaOptions {
   // Devices of a team hand each other their parts through NCCL even if they can read each other's
   // memory; the bits are the same.
   bool through_nccl = false;
+  // Products of many rows go through cuBLASLt where it takes them, if the machine has it. It
+  // promises no order of summation: a row's bits then depend on how many rows its step has, so that
+  // answers may differ with the neighbours, chunks, cached beginnings and recoveries of a sequence.
+  bool through_cublas = false;
   // Steps run in the graphs that are made of them (Ops::MakeGraph); the bits are the same.
   bool keeps_graphs = true;
 };

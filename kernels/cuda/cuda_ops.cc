@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/log/check.h"
+#include "common/log/log.h"
 #include "common/status/status_macros.h"
 #include "common/tensor/aligned_buffer.h"
 #include "kernels/cuda/bf16_linear.h"
@@ -33,20 +34,20 @@ GatedImage ImagesOf(const FeedForwardWeights& weights) {
 
 }  // namespace
 
-CudaOps::CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, bool keeps_graphs,
+CudaOps::CudaOps(int device, const DeviceTraits& traits, const CudaOptions& options,
                  std::unique_ptr<DeviceStream> stream)
     : own_stream_(std::move(stream)),
       device_(device),
       num_multiprocessors_(traits.num_multiprocessors),
-      plain_(plain_kernels || !traits.is_hopper),
-      keeps_graphs_(keeps_graphs),
+      plain_(options.plain_kernels || !traits.is_hopper),
+      keeps_graphs_(options.keeps_graphs),
       stream_(own_stream_->get()),
       weights_(stream_),
       scratch_(stream_),
       graphs_(stream_) {}
 
-absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, bool plain_kernels,
-                                                         bool keeps_graphs) {
+absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, const CudaOptions& options,
+                                                         const CublasLibrary* cublas) {
   absl::StatusOr<DeviceTraits> traits = ProbeDevice(device);
   if (!traits.ok()) return traits.status();
   RETURN_IF_ERROR(PreparePool(device));
@@ -54,9 +55,16 @@ absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(int device, bool plain_
   if (!stream.ok()) {
     return Annotate(stream.status(), absl::StrCat("CUDA device ", device));
   }
-  std::unique_ptr<CudaOps> ops(
-      new CudaOps(device, *traits, plain_kernels, keeps_graphs, *std::move(stream)));
+  std::unique_ptr<CudaOps> ops(new CudaOps(device, *traits, options, *std::move(stream)));
   ASSIGN_OR_RETURN(ops->ring_, PinnedRing::Create(ops->stream_));
+  if (cublas == nullptr || ops->plain_) return ops;
+  absl::StatusOr<std::unique_ptr<CublasProducts>> products = CublasProducts::Create(*cublas);
+  if (products.ok()) {
+    ops->cublas_ = std::make_unique<CublasLinear>(*std::move(products));
+  } else {
+    BATON_LOG(WARNING) << "products take Baton's own kernels: CUDA device " << device << ": "
+                       << products.status().message();
+  }
   return ops;
 }
 
@@ -97,17 +105,22 @@ std::unique_ptr<PackedWeight> CudaOps::Pack(const WeightMatrix& weight, DataType
 void CudaOps::Linear(const LinearArgs& args) {
   UseDevice();
   const CudaWeight& weight = Unpack(args.weight);
-  BATON_CHECK(args.x.columns == weight.k());
-  if (!plain_ && TakesFloat8Linear(args.x, weight, args.out)) {
-    LaunchFloat8Linear(args.x, weight, args.out, scratch_, stream_);
+  BATON_CHECK(args.x.columns == weight.k() && args.out.rows == args.x.rows);
+  int64_t done = 0;  // rows
+  if (cublas_ != nullptr) done = cublas_->Run(args.x, weight, args.out, scratch_, stream_);
+  if (done > 0 && done == args.x.rows) return;
+  const TensorView x = args.x.Rows(done, args.x.rows - done);
+  const TensorView out = args.out.Rows(done, args.x.rows - done);
+  if (!plain_ && TakesFloat8Linear(x, weight, out)) {
+    LaunchFloat8Linear(x, weight, out, scratch_, stream_);
     return;
   }
-  if (!plain_ && TakesBf16Linear(args.x, 0, {&args.weight, 1})) {
-    LaunchBf16Linear(args.x, 0, {&args.weight, 1}, args.out, tables_, *ring_, stream_);
+  if (!plain_ && TakesBf16Linear(x, 0, {&args.weight, 1})) {
+    LaunchBf16Linear(x, 0, {&args.weight, 1}, out, tables_, *ring_, stream_);
     return;
   }
   const WeightImage image = weight.image();
-  LaunchPlainLinear(args.x, 0, {&image, 1}, args.out, stream_);
+  LaunchPlainLinear(x, 0, {&image, 1}, out, stream_);
 }
 
 void CudaOps::HeadwiseLinear(const HeadwiseLinearArgs& args) {

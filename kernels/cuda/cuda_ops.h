@@ -5,6 +5,9 @@
 #include <memory>
 
 #include "kernels/api/ops.h"
+#include "kernels/cuda/cublas_library.h"
+#include "kernels/cuda/cublas_linear.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_probe.h"
@@ -20,8 +23,9 @@ class CudaOps final : public Ops {
  public:
   // Errors: FailedPrecondition (no such device, or none that the kernels were compiled for),
   // ResourceExhausted.
-  static absl::StatusOr<std::unique_ptr<CudaOps>> Create(int device, bool plain_kernels,
-                                                         bool keeps_graphs);
+  // `cublas`: null unless products of many rows go through it; need not outlive the call.
+  static absl::StatusOr<std::unique_ptr<CudaOps>> Create(int device, const CudaOptions& options,
+                                                         const CublasLibrary* cublas);
   ~CudaOps() override;
 
   cudaStream_t stream() const { return stream_; }
@@ -54,7 +58,7 @@ class CudaOps final : public Ops {
   void ForgetGraphs() override;
 
  private:
-  CudaOps(int device, const DeviceTraits& traits, bool plain_kernels, bool keeps_graphs,
+  CudaOps(int device, const DeviceTraits& traits, const CudaOptions& options,
           std::unique_ptr<DeviceStream> stream);
   // The caller's thread may have served another device.
   void UseDevice() const;
@@ -70,6 +74,7 @@ class CudaOps final : public Ops {
   DeviceScratch scratch_;
   WeightTables tables_;
   StepGraphs graphs_;
+  std::unique_ptr<CublasLinear> cublas_;  // null: no product goes through it
 };
 
 }  // namespace baton::kernels::cuda

@@ -26,8 +26,10 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const StageConfig&
     return kernels::CreateCpuBackend(options);
   }
   if (config.stage.backend == "cuda") {
-    absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = kernels::CreateCudaBackend(
-        {.through_nccl = config.through_nccl, .keeps_graphs = !config.enforce_eager});
+    absl::StatusOr<std::unique_ptr<kernels::Backend>> backend =
+        kernels::CreateCudaBackend({.through_nccl = config.through_nccl,
+                                    .through_cublas = config.through_cublas,
+                                    .keeps_graphs = !config.enforce_eager});
     if (!backend.ok()) return Annotate(backend.status(), "--device=cuda");
     return backend;
   }

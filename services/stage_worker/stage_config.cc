@@ -35,6 +35,9 @@ ABSL_FLAG(
 ABSL_FLAG(bool, disable_custom_all_reduce, false,
           "sums over the GPUs of a stage go through NCCL even where they can read each other's "
           "memory; the answers are the same");
+ABSL_FLAG(std::string, gemm_backend, "own",
+          "dense products of 512 rows and more on GPUs: own, or cublas for cuBLASLt, with which "
+          "answers depend on how prompts are cut, on neighbours and on what is cached");
 ABSL_FLAG(bool, enforce_eager, false,
           "steps on GPUs are launched operation by operation, not as graphs made before the first; "
           "slower, for a look at a fault; the answers are the same");
@@ -127,6 +130,19 @@ absl::StatusOr<std::string> BackendName() {
   return backend;
 }
 
+// Whether --gemm-backend asks for cuBLASLt.
+absl::StatusOr<bool> CublasFlag(absl::string_view backend) {
+  const std::string products = absl::GetFlag(FLAGS_gemm_backend);
+  if (products == "own") return false;
+  if (products != "cublas") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--gemm-backend is \"", products, "\"; there is: own, cublas"));
+  }
+  if (backend == "cuda") return true;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--gemm-backend=cublas needs --device=cuda; kernels are those of ", backend));
+}
+
 // Cores that this process may use.
 int NumCores() {
   cpu_set_t set;
@@ -181,6 +197,7 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
   stage.step_timeout = absl::GetFlag(FLAGS_step_timeout);
   stage.scheduler_timeout = absl::GetFlag(FLAGS_scheduler_timeout);
   config.through_nccl = absl::GetFlag(FLAGS_disable_custom_all_reduce);
+  ASSIGN_OR_RETURN(config.through_cublas, CublasFlag(stage.backend));
   config.enforce_eager = absl::GetFlag(FLAGS_enforce_eager);
   config.cpu_variant = absl::GetFlag(FLAGS_cpu_variant);
   const int threads = absl::GetFlag(FLAGS_cpu_threads);

@@ -16,9 +16,10 @@ struct StageConfig {
   StageOptions stage;  // status_address is left to the server, which knows its port
   PodPlace place;
   int num_threads_per_device = 1;
-  bool through_nccl = false;   // sums over GPUs
-  bool enforce_eager = false;  // no graphs on GPUs
-  std::string cpu_variant;     // empty: the best that the machine has
+  bool through_nccl = false;    // sums over GPUs
+  bool through_cublas = false;  // products of many rows on GPUs
+  bool enforce_eager = false;   // no graphs on GPUs
+  std::string cpu_variant;      // empty: the best that the machine has
 };
 
 // From the flags that ParseCommandLine has read, and what Kubernetes says of the pod. Errors:

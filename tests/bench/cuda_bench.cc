@@ -180,6 +180,26 @@ void MeasureAttention(Ops& ops, const std::vector<int64_t>& batches) {
   }
 }
 
+// The large products of above, through cuBLASLt.
+void MeasureCublas() {
+  auto backend = CreateCudaBackend({.through_cublas = true});
+  if (!backend.ok()) return;
+  const Team team = (*backend)->CreateTeam(1, 1).value();
+  if (team.name != "cuda/cublas") {
+    absl::PrintF("\nwithout cuBLASLt: it could not be loaded\n");
+    return;
+  }
+  Ops& ops = *team.devices[0].ops;
+  const std::vector<int64_t> batches = {512, 2048};
+  const auto measure = [&](const std::string& name, int64_t n, int64_t k, DataType out_type) {
+    MeasureLinear(ops, name, DataType::kFloat8E4M3, n, k, out_type, batches);
+  };
+  measure("q_a, cuBLASLt", 1536, 7168, DataType::kBFloat16);
+  measure("kv_a, cuBLASLt", 576, 7168, DataType::kBFloat16);
+  measure("q_b, cuBLASLt", 3072, 1536, DataType::kBFloat16);
+  measure("o, cuBLASLt", 7168, 2048, DataType::kFloat32);
+}
+
 int Run(bool probe) {
   auto backend = CreateCudaBackend();
   if (!backend.ok()) {
@@ -195,7 +215,7 @@ int Run(bool probe) {
   if (probe) return 0;
   Ops& ops = *team->devices[0].ops;
   absl::PrintF("\n| operation | rows | measured us | floor us | share |\n|---|---|---|---|---|\n");
-  const std::vector<int64_t> batches = {1, 8, 64, 128, 2048};
+  const std::vector<int64_t> batches = {1, 8, 64, 128, 512, 2048};
   const std::vector<int64_t> decode = {1, 8, 64, 128};
   MeasureNorm(ops, batches);
   MeasureLinear(ops, "q_a", DataType::kFloat8E4M3, 1536, 7168, DataType::kBFloat16, batches);
@@ -205,6 +225,7 @@ int Run(bool probe) {
   MeasureLinear(ops, "router", DataType::kBFloat16, 256, 7168, DataType::kFloat32, decode);
   MeasureLinear(ops, "head", DataType::kBFloat16, 16160, 7168, DataType::kFloat32, decode);
   MeasureAttention(ops, decode);
+  MeasureCublas();
   return 0;
 }
 

@@ -121,6 +121,9 @@ std::vector<ServeFlag> StageFlags() {
       {"device", kValue, kToStageWorker, "where stages compute: cpu or cuda; default: cpu"},
       {"disable-custom-all-reduce", kSwitch, kToStageWorker,
        "sums over GPUs go through NCCL; default: no"},
+      {"gemm-backend", kValue, kToStageWorker,
+       "dense products of many rows on GPUs: own, or cublas (answers then depend on how prompts "
+       "are cut); default: own"},
       {"enforce-eager", kSwitch, kToStageWorker,
        "steps on GPUs are launched operation by operation, not as graphs; default: no"},
       {"backend", kValue, kToStageWorker, "kernels: cpu, cuda or reference"},

@@ -121,6 +121,11 @@ TEST_P(AlignedShapesConformance, ProductsOfOneRankOfR1MatchTheReference) {
   CheckProduct({DataType::kBFloat16, 2020, 7168}, {1, 3});    // an eighth of a rank's logits
 }
 
+// As many as a library takes them from, and some that it leaves.
+TEST_P(AlignedShapesConformance, ProductsOfManyRowsMatchTheReference) {
+  for (const DataType type : kAlignedWeightTypes) CheckProduct({type, 576, 256}, {512, 531});
+}
+
 TEST_P(AlignedShapesConformance, RoundingActivationsCostsWhatIsSaid) {
   Random random(3);
   const TestWeight weight(random, {DataType::kFloat8E4M3, 200, 1024});
@@ -181,6 +186,28 @@ TEST_P(AlignedShapesConformance, ARowOfAProductHasTheSameBitsInEveryBatch) {
           ASSERT_TRUE(SameBits(part.view, r, all.view, begin + r))
               << Name(type) << " row " << begin + r << " in a batch of " << count;
         }
+      }
+    }
+  }
+}
+
+TEST_P(AlignedShapesConformance, ARowOfAProductHasTheSameBitsAmongMany) {
+  if (GetParam().through_cublas) GTEST_SKIP() << "the library promises no order of summation";
+  constexpr int64_t kRows = 531;
+  for (const DataType type : kAlignedWeightTypes) {
+    Random random(11);
+    const TestWeight weight(random, {type, 576, 256});
+    const std::unique_ptr<PackedWeight> packed = ops().Pack(weight.matrix, DataType::kBFloat16);
+    const Tensor x = RandomTensor(random, DataType::kBFloat16, kRows, 256);
+    Tensor all(DataType::kFloat32, kRows, 576);
+    ops().Linear({x.view, packed.get(), all.view});
+    for (int64_t begin = 0; begin < kRows; begin += 53) {
+      const int64_t count = std::min<int64_t>(5, kRows - begin);
+      Tensor part(DataType::kFloat32, count, 576);
+      ops().Linear({x.view.Rows(begin, count), packed.get(), part.view});
+      for (int64_t r = 0; r < count; ++r) {
+        ASSERT_TRUE(SameBits(part.view, r, all.view, begin + r))
+            << Name(type) << " row " << begin + r;
       }
     }
   }

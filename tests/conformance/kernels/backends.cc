@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 #include "kernels/cpu/cpu_backend.h"
@@ -31,8 +32,9 @@ std::unique_ptr<Backend> StagedReference(const BackendCase&) {
 }
 
 std::unique_ptr<Backend> Cuda(const BackendCase& backend) {
-  auto created = CreateCudaBackend(
-      {.plain_kernels = !backend.quantises_activations, .through_nccl = backend.through_nccl});
+  auto created = CreateCudaBackend({.plain_kernels = !backend.quantises_activations,
+                                    .through_nccl = backend.through_nccl,
+                                    .through_cublas = backend.through_cublas});
   return created.ok() ? StageBackend(std::move(created).value()) : nullptr;
 }
 
@@ -54,6 +56,9 @@ std::vector<BackendCase> AllBackends() {
       cases.back().quantises_activations = quantises;
       cases.back().most_devices = MostDevices(cases.back());
     }
+    BackendCase cublas = cases.back();
+    cublas.name = "cuda_cublas";
+    cublas.through_cublas = true;
     BackendCase nccl = cases.back();
     nccl.name = "cuda_nccl";
     nccl.through_nccl = true;
@@ -61,6 +66,10 @@ std::vector<BackendCase> AllBackends() {
     if (nccl.create(nccl)->CreateTeam(1, 1).status().code() !=
         absl::StatusCode::kFailedPrecondition) {
       cases.push_back(nccl);
+    }
+    // Without the library the backend is the one above.
+    if (absl::EndsWith(cublas.create(cublas)->CreateTeam(1, 1)->name, "cublas")) {
+      cases.push_back(cublas);
     }
   }
   for (CpuVariant variant : AvailableCpuVariants()) {

@@ -21,6 +21,7 @@ struct BackendCase {
   int most_devices = 8;
   bool through_nccl = false;           // sums and gathers
   bool quantises_activations = false;  // of products with FP8 weights, where shapes allow
+  bool through_cublas = false;         // products of many rows: a row's bits depend on how many
 
   bool is_reference() const { return name == "reference" || name == "staged_reference"; }
 };

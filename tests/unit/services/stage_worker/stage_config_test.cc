@@ -14,6 +14,7 @@ ABSL_DECLARE_FLAG(std::string, backend);
 ABSL_DECLARE_FLAG(std::string, device);
 ABSL_DECLARE_FLAG(std::string, kv_cache_memory_bytes);
 ABSL_DECLARE_FLAG(bool, enforce_eager);
+ABSL_DECLARE_FLAG(std::string, gemm_backend);
 ABSL_DECLARE_FLAG(double, gpu_memory_utilization);
 ABSL_DECLARE_FLAG(int, tensor_parallel_size);
 ABSL_DECLARE_FLAG(int, num_devices);
@@ -68,6 +69,18 @@ TEST_F(ReadStageConfigFlags, TurnsGraphsOff) {
   const auto config = ReadStageConfig();
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_TRUE(config->enforce_eager);
+}
+
+TEST_F(ReadStageConfigFlags, SendsProductsThroughCublasWhereThatIsAskedFor) {
+  EXPECT_FALSE(ReadStageConfig()->through_cublas);
+  absl::SetFlag(&FLAGS_gemm_backend, "cublas");
+  ExpectRefusal("--gemm-backend=cublas needs --device=cuda; kernels are those of cpu");
+  absl::SetFlag(&FLAGS_device, "cuda");
+  const auto config = ReadStageConfig();
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->through_cublas);
+  absl::SetFlag(&FLAGS_gemm_backend, "cutlass");
+  ExpectRefusal("--gemm-backend is \"cutlass\"");
 }
 
 TEST_F(ReadStageConfigFlags, NamesWhatIsWrong) {
