@@ -240,9 +240,12 @@ bool BatchBuilder::Begin(Sequence* sequence) {
 uint32_t BatchBuilder::NumReserved(const Sequence& sequence) const {
   // Where nothing runs, nothing will become free.
   if (state_.running->empty()) return 0;
-  const bool floods = state_.waiting->KeyOf(sequence).floods != Flooded::kNothing;
-  return limits_.num_reserved_blocks +
-         (limits_.short_seconds > 0 && floods ? limits_.num_newcomer_blocks : 0);
+  // What is owed to one that is overdue closes the claims of newcomers: their blocks would be kept
+  // from all.
+  const bool leaves_some = limits_.short_seconds > 0 &&
+                           state_.waiting->KeyOf(sequence).floods != Flooded::kNothing &&
+                           !IsOwedBlocks(sequence);
+  return limits_.num_reserved_blocks + (leaves_some ? limits_.num_newcomer_blocks : 0);
 }
 
 bool BatchBuilder::CanTell(const Sequence& sequence) const {

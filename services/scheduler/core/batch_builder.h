@@ -87,7 +87,8 @@ struct BatchLimits {
   // What the steps up to this one that had such prompts, one after the other, owe what can wait;
   // nullopt: the last one had none.
   std::optional<double> owed_seconds;
-  // Where steps are kept short, so many blocks more stay free when one of a key that floods begins.
+  // Where steps are kept short, so many blocks more stay free when one of a key that floods begins;
+  // unless it is overdue while its key lacks its share of the blocks.
   uint32_t num_newcomer_blocks = 0;
 };
 
@@ -161,7 +162,10 @@ class BatchBuilder final {
   // Answers claims, then gives what is free to those that are paused.
   void SharePlaces();
   void AnswerClaims(uint32_t most);
-  // The next in order of service has waited too long for its blocks: nobody takes any before it.
+  // `sequence` has waited too long, beside other keys; and its key does not have its share of the
+  // blocks, so that it would have to wait for its own.
+  bool IsOwedBlocks(const Sequence& sequence) const;
+  // The next in order of service is owed blocks that are not free: nobody takes any before it.
   bool BlocksAreOwed();
   Sequence* FirstPaused(const ClassFilter& admitted) const;
   // False: the claim cannot be met now.

@@ -41,16 +41,18 @@ void BatchBuilder::SharePlaces() {
   }
 }
 
-bool BatchBuilder::BlocksAreOwed() {
-  Sequence* const next = state_.waiting->Front();
-  if (next == nullptr || !state_.waiting->IsOverdue(*next)) return false;
-  // A key that has its share of the blocks waits for its own.
-  const KeyAccount& key = state_.waiting->KeyOf(*next);
+bool BatchBuilder::IsOwedBlocks(const Sequence& sequence) const {
+  if (state_.waiting->num_live_keys() == 1 || !state_.waiting->IsOverdue(sequence)) return false;
+  const KeyAccount& key = state_.waiting->KeyOf(sequence);
   const double num_tokens =
       static_cast<double>(state_.ledger->num_blocks()) * state_.ledger->block_tokens();
-  if (key.num_places > 0 && key.live_tokens > state_.waiting->ShareOf(key, num_tokens))
-    return false;
-  return !FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved(*next));
+  return key.num_places == 0 || key.live_tokens <= state_.waiting->ShareOf(key, num_tokens);
+}
+
+bool BatchBuilder::BlocksAreOwed() {
+  Sequence* const next = state_.waiting->Front();
+  return next != nullptr && IsOwedBlocks(*next) &&
+         !FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved(*next));
 }
 
 void BatchBuilder::AnswerClaims(uint32_t most) {

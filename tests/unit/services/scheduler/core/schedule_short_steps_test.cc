@@ -350,6 +350,28 @@ TEST(ScheduleShortSteps, WhatCannotBeginTakesNoTimeFromDecodes) {
   EXPECT_GT(most, 0);
 }
 
+// A sequence of a key that floods is overdue, and would fit but for the blocks that are kept for
+// newcomers. It gets them; kept back, they would be neither its nor theirs until the other key
+// ends.
+TEST(ScheduleShortSteps, BlocksForNewcomersShutNobodyOut) {
+  ScheduleOptions options = ShortStepOptions();
+  options.max_running = 4;
+  Place place(options, 24);
+  place.Add(1, "long", 520, 4000);  // 9 blocks
+  place.Step();
+  VictimComesAndGoes(&place);
+  for (SequenceId id = 2; id <= 4; ++id) place.Add(id, "aggressor", 850, 1);  // 14 blocks each
+  place.now = 9 * kSecond;
+  place.Add(51, "victim", 32, 1);
+  ASSERT_EQ(place.StepsUntilRowOf(51, 1), 1u);
+  place.Step();
+  ASSERT_EQ(place.schedule.Find(2)->state(), Sequence::State::kWaiting) << "not overdue yet";
+  place.now = 11 * kSecond;
+  place.Add(52, "victim", 32, 1);
+  EXPECT_EQ(place.StepsUntilRowOf(52, 10), 1u);
+  EXPECT_EQ(place.schedule.Find(2)->state(), Sequence::State::kRunning);
+}
+
 // Each key has more than it can run: nobody comes that could begin at once.
 TEST(ScheduleShortSteps, BusyKeysHaveLongOnesAndSomeAhead) {
   Place place(ShortStepOptions(1));
