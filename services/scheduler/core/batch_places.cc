@@ -46,7 +46,7 @@ bool BatchBuilder::IsOwedBlocks(const Sequence& sequence) const {
   const KeyAccount& key = state_.waiting->KeyOf(sequence);
   const double num_tokens =
       static_cast<double>(state_.ledger->num_blocks()) * state_.ledger->block_tokens();
-  return key.num_places == 0 || key.live_tokens <= state_.waiting->ShareOf(key, num_tokens);
+  return key.held_tokens <= state_.waiting->ShareOf(key, num_tokens);
 }
 
 bool BatchBuilder::BlocksAreOwed() {

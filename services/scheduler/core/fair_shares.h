@@ -72,6 +72,7 @@ struct KeyAccount {
   double waiting_tokens = 0;         // of these
   double backlog = 0;                // waiting_tokens / weight
   double live_tokens = 0;            // charged for live sequences that began
+  double held_tokens = 0;            // of these: for those that hold blocks
   RecentUse time;
   Flooded floods = Flooded::kNothing;  // when FairShares::FindFloods looked last
 };

@@ -79,6 +79,7 @@ void RequestQueue::Push(Sequence* sequence, uint32_t expected_answer) {
   BATON_CHECK(!ticket->waits) << "sequence " << sequence->id() << " waits already";
   ticket->waits = true;
   SetPlace(ticket, false);
+  SetHoldsBlocks(ticket, false);
   sequence->set_state(Sequence::State::kWaiting);
   ticket->returned = ticket->charged > 0 || sequence->num_generated() > 0;
   ticket->num_tokens = sequence->num_tokens();
@@ -199,6 +200,12 @@ void RequestQueue::SetPlace(Ticket* ticket, bool has_place) {
   ticket->key->num_places += has_place ? 1 : -1;
 }
 
+void RequestQueue::SetHoldsBlocks(Ticket* ticket, bool holds_blocks) {
+  if (ticket->holds_blocks == holds_blocks) return;
+  ticket->holds_blocks = holds_blocks;
+  ticket->key->held_tokens += holds_blocks ? ticket->charged : -ticket->charged;
+}
+
 void RequestQueue::LeavePlace(Sequence* sequence) { SetPlace(&tickets_.at(sequence), false); }
 
 void RequestQueue::TakePlace(Sequence* sequence) { SetPlace(&tickets_.at(sequence), true); }
@@ -228,12 +235,14 @@ void RequestQueue::Take(Sequence* sequence, uint32_t num_cached) {
   Remove(sequence);
   Ticket* ticket = &tickets_.at(sequence);
   SetPlace(ticket, true);
-  if (ticket->charged > 0) return;
-  shares_.Serve(*ticket->key);
-  ticket->cached = num_cached;
-  ticket->charged = ticket->work.tokens() - ticket->cached;
-  ticket->key->live_tokens += ticket->charged;
-  shares_.Charge(ticket->key, ticket->charged);
+  if (ticket->charged == 0) {
+    shares_.Serve(*ticket->key);
+    ticket->cached = num_cached;
+    ticket->charged = ticket->work.tokens() - ticket->cached;
+    ticket->key->live_tokens += ticket->charged;
+    shares_.Charge(ticket->key, ticket->charged);
+  }
+  SetHoldsBlocks(ticket, true);
 }
 
 void RequestQueue::ChargeGrowth(Sequence* sequence) {
@@ -242,6 +251,7 @@ void RequestQueue::ChargeGrowth(Sequence* sequence) {
   if (growth <= 0) return;
   ticket->charged += growth;
   ticket->key->live_tokens += growth;
+  if (ticket->holds_blocks) ticket->key->held_tokens += growth;
   shares_.Charge(ticket->key, growth);
 }
 
@@ -250,6 +260,7 @@ void RequestQueue::Leave(Sequence* sequence) {
   BATON_CHECK(found != tickets_.end() && !found->second.waits)
       << "sequence " << sequence->id() << " cannot leave";
   SetPlace(&found->second, false);
+  SetHoldsBlocks(&found->second, false);
   const Ticket ticket = found->second;
   tickets_.erase(found);
   ticket.key->live_tokens -= ticket.charged;

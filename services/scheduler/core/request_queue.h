@@ -134,6 +134,7 @@ class RequestQueue final {
     double charged = 0;  // tokens; 0: it never ran
     double cached = 0;   // tokens that its key did not have to pay for
     bool has_place = false;
+    bool holds_blocks = false;
     bool waits = false;
     bool returned = false;
     TimeUs waits_since = 0;
@@ -150,6 +151,7 @@ class RequestQueue final {
   void RemoveFromLine(Sequence* sequence, Ticket* ticket, Class* entry);
   void SetBacklog(KeyAccount* key, double waiting_tokens);
   static void SetPlace(Ticket* ticket, bool has_place);
+  static void SetHoldsBlocks(Ticket* ticket, bool holds_blocks);
 
   const QueueLimits limits_;
   TimeUs now_ = 0;

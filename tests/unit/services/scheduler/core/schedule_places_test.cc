@@ -65,6 +65,42 @@ TEST(SchedulePlaces, ALargeSequenceIsNotStarvedByClaims) {
   EXPECT_TRUE(has_row);
 }
 
+// The same of one that gave up its blocks: its key has little, whatever it had before.
+TEST(SchedulePlaces, APreemptedSequenceIsNotStarvedByClaims) {
+  ScheduleOptions options = PlaceOptions(8, 0);
+  options.prefix_caching = false;
+  options.priority_aging = kSecond;
+  Place place(options, 100);
+  place.Add(1, "a", 8, 400);
+  place.Add(2, "a", 5000, 400);
+  for (int step = 0; step < 5; ++step) place.Step();
+  SequenceId last_id = 2;
+  std::map<SequenceId, std::string> live;
+  const auto refill = [&] {
+    for (const SequenceId id : place.ended) live.erase(id);
+    for (const std::string key : {"b", "c", "d"}) {
+      const auto count = std::count_if(live.begin(), live.end(),
+                                       [&](const auto& entry) { return entry.second == key; });
+      for (auto i = count; i < 2; ++i) {
+        live[++last_id] = key;
+        place.Add(last_id, key, 640, 30 + static_cast<uint32_t>(last_id % 7));
+      }
+    }
+  };
+  const auto state = [&place] { return place.schedule.Find(2)->state(); };
+  for (int step = 0; step < 10 && state() != Sequence::State::kWaiting; ++step) {
+    refill();
+    place.Step();
+  }
+  ASSERT_EQ(state(), Sequence::State::kWaiting) << "it gives up its blocks";
+  for (int step = 0; step < 300 && state() == Sequence::State::kWaiting; ++step) {
+    refill();
+    place.Step();
+    place.now += kSecond / 10;
+  }
+  EXPECT_EQ(state(), Sequence::State::kRunning);
+}
+
 TEST(SchedulePlaces, ThePlaceIsTheLatestOfTheKeyMostOverItsShare) {
   Place place(PlaceOptions(6));
   for (SequenceId id = 1; id <= 4; ++id) place.Add(id, "large", 8, 1000);
