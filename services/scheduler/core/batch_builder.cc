@@ -77,7 +77,10 @@ void BatchBuilder::AddDecodes(const FeedbackLimits& feedback) {
     const bool is_pending = !sequence->runnable();
     if (is_pending && starved != nullptr && ServedBefore()(starved, sequence)) continue;
     const bool is_added = AddDecode(sequence);
-    if (is_added && i >= num_urgent) CountOther(1);
+    if (is_added && i >= num_urgent) {
+      has_other_decode_ = true;
+      CountOther(1);
+    }
     // One that finds no block leaves its place in the step to the next.
     if (is_added || is_pending) continue;
     if (starved == nullptr || ServedBefore()(sequence, starved)) starved = sequence;
@@ -117,6 +120,7 @@ void BatchBuilder::AddDrafts() {
     row.drafts = std::move(guesses.drafts);
     row.num_tokens += static_cast<uint32_t>(count);
     budget_ -= static_cast<uint32_t>(count);
+    CountOther(static_cast<uint32_t>(count));
     left -= count;
   }
   work_ = {};

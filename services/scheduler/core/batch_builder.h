@@ -186,7 +186,7 @@ class BatchBuilder final {
   // Rows take drafts along, once all decodes have their places and blocks.
   void AddDrafts();
   // How many drafts, at most `most`, a row may take along besides `others`: nothing waits for them
-  // where steps are kept short.
+  // where steps are kept short, nor does a prompt that cannot wait need one step more for them.
   uint64_t NumInTime(uint64_t most, const StepWork& others) const;
   // How many drafts, at most `most`, the row for the newest token of `sequence` takes along:
   // as many as may be of use and find room. Adds to its `blocks`.
@@ -199,9 +199,8 @@ class BatchBuilder final {
   // Blocks for the next token of `sequence`, preempting others if need be.
   std::optional<std::vector<BlockId>> FindBlocks(Sequence* sequence);
   void AddRow(Sequence* sequence, uint32_t num_tokens, std::vector<BlockId> new_blocks);
-  // A step takes a decode that can wait.
+  // A step takes tokens that can wait.
   void CountOther(uint32_t num_tokens) {
-    has_other_decode_ = true;
     if (other_tokens_ != UINT32_MAX) other_tokens_ -= num_tokens;
   }
   bool full() const { return budget_ == 0 || rows_.size() >= limits_.max_running; }

@@ -56,9 +56,7 @@ void BatchBuilder::PlanTime() {
   if (urgent_.tokens == 0) {
     most_seconds_ = std::max(limits_.short_seconds, urgent_seconds_ * (1 + kLonger));
   } else {
-    // What is left of the last step that they need.
-    other_tokens_ =
-        leaves_tokens ? budget : static_cast<uint32_t>((budget_ - num_urgent % budget_) % budget_);
+    other_tokens_ = leaves_tokens ? budget : SpareTokens(num_urgent, budget_);
     most_seconds_ = urgent_seconds_ * (1 + kFirstLonger);
     if (limits_.owed_seconds.has_value()) {
       most_seconds_ = std::max(limits_.short_seconds, urgent_seconds_ + *limits_.owed_seconds);
@@ -94,7 +92,7 @@ bool BatchBuilder::HasTimeFor(const Sequence& decode) const {
 
 uint64_t BatchBuilder::NumInTime(uint64_t most, const StepWork& others) const {
   if (most_seconds_ <= 0) return most;
-  for (; most > 0; --most) {
+  for (most = std::min<uint64_t>(most, other_tokens_); most > 0; --most) {
     StepWork with = others;
     with.AddGuesses(most);
     if (SecondsWithUrgent(with) <= decode_seconds_) break;

@@ -34,6 +34,16 @@ uint32_t ChunkTokens(const Sequence& sequence, const ChunkLimits& limits, const 
   return over < chunk / 2 ? chunk - over : chunk;
 }
 
+uint32_t SpareTokens(uint64_t num_tokens, uint32_t budget) {
+  if (num_tokens <= budget) return budget - static_cast<uint32_t>(num_tokens);
+  const uint64_t cut = budget - budget % kChunkMultiple;  // what a step takes that is not the last
+  if (cut == 0) return 0;
+  // The last step takes the budget, those between this one and it a cut chunk each.
+  const uint64_t needed = (num_tokens - budget - 1) % cut + 1;
+  const uint64_t chunk = (needed + kChunkMultiple - 1) / kChunkMultiple * kChunkMultiple;
+  return static_cast<uint32_t>(budget - chunk);
+}
+
 bool FitsNow(const Sequence& sequence, const CachedPrefix& prefix, const BlockLedger& ledger,
              uint32_t num_reserved) {
   const uint64_t num_shared = prefix.blocks.size() - prefix.num_free;

@@ -11,18 +11,26 @@
 
 namespace baton::scheduler {
 
+// Chunks that are cut end at one of it, if they do not get small by it.
+inline constexpr uint32_t kChunkMultiple = 64;
+
 struct ChunkLimits {
   uint32_t budget = 0;      // tokens that the step has left
   uint32_t max_chunk = 0;   // of one prompt; 0: the budget alone
   uint32_t min_chunk = 64;  // a chunk is not cut below it for want of time
-  uint32_t multiple = 64;   // chunks that are cut end at one of it, if they do not get small by it
-  double seconds = 0;       // that the step may take with the chunk; 0: no matter
+  uint32_t multiple = kChunkMultiple;
+  double seconds = 0;  // that the step may take with the chunk; 0: no matter
 };
 
 // Tokens of `sequence` to compute, at least 1, in a step that has `step` to do already: all that
 // are known, cut at the limits.
 uint32_t ChunkTokens(const Sequence& sequence, const ChunkLimits& limits, const StepWork& step,
                      const StepCost& cost);
+
+// Tokens of a step of `budget` that others may have besides prompts with `num_tokens` left, which
+// need no step more for it: chunks that are cut end at a multiple, so it may be less than what is
+// left of the last step.
+uint32_t SpareTokens(uint64_t num_tokens, uint32_t budget);
 
 // True if blocks for every known token of `sequence` and the next one are free, and `num_reserved`
 // more: a prompt that began never stops half way for want of blocks. Of `prefix`, what others hold

@@ -94,5 +94,19 @@ TEST(PrefillPolicy, SharesAdmissionsAmongStepsInFlight) {
   EXPECT_EQ(AdmissionShare(9, 0, 1), 0u);
 }
 
+TEST(PrefillPolicy, SpareTokensCostNoStep) {
+  EXPECT_EQ(SpareTokens(100, 2048), 1948u);
+  EXPECT_EQ(SpareTokens(2048, 2048), 0u);
+  EXPECT_EQ(SpareTokens(2049, 2048), 1984u) << "64 now, the rest in the next";
+  EXPECT_EQ(SpareTokens(4000, 2048), 64u) << "1984 of 1952 that are needed now";
+  EXPECT_EQ(SpareTokens(4033, 2048), 0u);
+  EXPECT_EQ(SpareTokens(4096, 2048), 0u);
+  EXPECT_EQ(SpareTokens(4097, 2048), 1984u);
+  // Beside other rows: a cut chunk leaves what no chunk of the prompt takes.
+  EXPECT_EQ(SpareTokens(2045 + 1984, 2045), 61u);
+  EXPECT_EQ(SpareTokens(2045 + 1985, 2045), 2045u - 64u);
+  EXPECT_EQ(SpareTokens(100, 40), 0u);
+}
+
 }  // namespace
 }  // namespace baton::scheduler

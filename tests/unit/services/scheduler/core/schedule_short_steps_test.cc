@@ -233,7 +233,7 @@ TEST(ScheduleShortSteps, NewcomersInEveryStepStarveNobody) {
 // A prompt of several steps needs no more of them beside a flood, which goes on where that leaves
 // room.
 TEST(ScheduleShortSteps, ANewcomerNeedsNoMoreStepsThanAlone) {
-  for (const uint32_t prompt_tokens : {4096u, 4000u, 6144u}) {
+  for (const uint32_t prompt_tokens : {4096u, 4095u, 4060u, 4000u, 6144u, 6100u}) {
     Place place(ShortStepOptions());
     Fill(&place, 200);
     place.Add(1000, "victim", prompt_tokens, 1);
@@ -284,6 +284,26 @@ TEST(ScheduleShortSteps, GuessesDoNotMakeThemLonger) {
   const std::optional<Batch> long_one = place.Step();
   for (const BatchRow& row : long_one->rows) EXPECT_EQ(row.drafts.size(), 3u);
   EXPECT_LE(num_guesses, 40u);
+}
+
+// Nor do they take the tokens that a prompt needs to be done in as many steps as alone.
+TEST(ScheduleShortSteps, GuessesCostANewcomerNoStep) {
+  for (const uint32_t prompt_tokens : {6000u, 6016u}) {
+    ScheduleOptions options = ShortStepOptions();
+    options.num_speculative_tokens = 7;
+    Place place(options);
+    Fill(&place, 10);
+    place.Add(1000, "victim", prompt_tokens, 1);
+    uint32_t num_steps = 0;
+    uint64_t num_guesses = 0;
+    while (place.schedule.Find(1000) != nullptr && num_steps < 10) {
+      const std::optional<Batch> batch = place.Step();
+      for (const BatchRow& row : batch->rows) num_guesses += row.drafts.size();
+      ++num_steps;
+    }
+    EXPECT_EQ(num_steps, 3u) << prompt_tokens;
+    EXPECT_GT(num_guesses, 0u) << prompt_tokens;
+  }
 }
 
 // A flood is one before its first step is done: its prompts do not come all at once.
