@@ -84,8 +84,8 @@ struct BatchLimits {
   // what can wait has an eighth of the time, but no tokens for which they would need one step more,
   // unless it is owed a whole one.
   double short_seconds = 0;
-  // What the steps up to this one that had such prompts, one after the other, owe what can wait;
-  // nullopt: the last one had none.
+  // What the steps up to this one that had such prompts, one after the other, owe what can wait, a
+  // whole step's at most; nullopt: the last one had none.
   std::optional<double> owed_seconds;
   // Where steps are kept short, so many blocks more stay free when one of a key that floods begins;
   // unless it is overdue while its key lacks its share of the blocks.
@@ -132,6 +132,7 @@ class BatchBuilder final {
   void Reset(StepId step_id);
   // How long the step may get by what can wait: with all rows that are decodes and cannot.
   void PlanTime();
+  double FullStepSeconds() const { return state_.cost->Seconds({.tokens = limits_.max_tokens}); }
   // Whether what is next in the queue finds a place and blocks.
   bool NextCanBegin();
   void AddDecodes(const FeedbackLimits& feedback);

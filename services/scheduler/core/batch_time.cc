@@ -60,8 +60,7 @@ void BatchBuilder::PlanTime() {
     most_seconds_ = urgent_seconds_ * (1 + kFirstLonger);
     if (limits_.owed_seconds.has_value()) {
       most_seconds_ = std::max(limits_.short_seconds, urgent_seconds_ + *limits_.owed_seconds);
-      const bool is_owed =
-          *limits_.owed_seconds >= state_.cost->Seconds({.tokens = limits_.max_tokens});
+      const bool is_owed = *limits_.owed_seconds >= FullStepSeconds();
       if (is_owed) other_tokens_ = std::max(other_tokens_, limits_.min_chunk);
     } else {
       others_wait = false;
@@ -103,7 +102,10 @@ uint64_t BatchBuilder::NumInTime(uint64_t most, const StepWork& others) const {
 std::optional<double> BatchBuilder::owed_seconds() const {
   if (urgent_.tokens == 0) return std::nullopt;
   const double others = std::max(0.0, state_.cost->Seconds(work_) - urgent_seconds_);
-  return std::max(0.0, limits_.owed_seconds.value_or(0) + kLonger * urgent_seconds_ - others);
+  const double owed = limits_.owed_seconds.value_or(0) + kLonger * urgent_seconds_ - others;
+  // More than one whole step gives no further right, and would be saved up by keys that have little
+  // to do: all of it at once would stand before prompts that cannot wait.
+  return std::clamp(owed, 0.0, FullStepSeconds());
 }
 
 }  // namespace baton::scheduler

@@ -306,6 +306,31 @@ TEST(ScheduleShortSteps, GuessesCostANewcomerNoStep) {
   }
 }
 
+// What can wait had nothing to do while prompts that cannot came in every step: it is owed the time
+// of one full step for that, however long it was.
+TEST(ScheduleShortSteps, WhatIsOwedIsBounded) {
+  Place place(ShortStepOptions());
+  for (SequenceId id = 1; id <= 6; ++id) place.Add(id, "aggressor", 32, 4000);
+  place.Step();
+  VictimComesAndGoes(&place);
+  SequenceId victim = 1000;
+  const auto step = [&] {
+    place.Add(victim++, "victim", 1024, 1);
+    const std::optional<Batch> batch = place.Step();
+    double others = SecondsOf(*batch);
+    if (const auto row = Place::RowOf(batch, victim - 1)) others -= SecondsOf({.rows = {*row}});
+    return others;
+  };
+  for (int i = 0; i < 100; ++i) step();
+  for (SequenceId id = 100; id < 120; ++id) place.Add(id, "aggressor", 4000, 10);
+  const double full_step = SecondsOf({.rows = {{.num_tokens = 2048}}});
+  const double victims_step = SecondsOf({.rows = {{.num_tokens = 1024, .sample = true}}});
+  double others = 0;
+  for (int i = 0; i < 10; ++i) others += step();
+  EXPECT_LE(others, full_step + 10 * kLonger * victims_step + kShortSeconds);
+  EXPECT_GE(others, 0.9 * full_step) << "what it is owed it gets";
+}
+
 // A flood is one before its first step is done: its prompts do not come all at once.
 TEST(ScheduleShortSteps, BeginWithAFlood) {
   ScheduleOptions options = ShortStepOptions();
