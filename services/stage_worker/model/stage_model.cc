@@ -68,8 +68,8 @@ StageModel::MadeGraphs StageModel::MakeGraphs() {
   for (auto graph = graphs.rbegin(); graph != graphs.rend() && made.refusal.ok(); ++graph) {
     LoadRows(PadRows({}, *graph), *graph, 0);
     made.refusal = Annotate(context_.ops->MakeGraph(graph->key(), [this] { RunAllLayers(); }),
-                            absl::StrCat("the graph of ", graph->num_rows,
-                                         " rows with block tables of ", graph->max_blocks));
+                            absl::StrCat("the graph of ", graph->num_rows, " rows with tables of ",
+                                         graph->max_blocks, " blocks"));
     if (made.refusal.ok()) ++made.count;
   }
   context_.ops->Synchronize();

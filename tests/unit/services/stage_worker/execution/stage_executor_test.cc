@@ -1,14 +1,18 @@
 #include "services/stage_worker/execution/stage_executor.h"
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "kernels/reference/reference_backend.h"
+#include "services/stage_worker/model/activation_tap.h"
+#include "services/stage_worker/model/workspace.h"
 #include "tests/fakes/separate_device.h"
 #include "tests/fakes/sequence_driver.h"
 #include "tests/fakes/stage_group.h"
