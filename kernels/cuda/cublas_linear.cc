@@ -1,6 +1,9 @@
 #include "kernels/cuda/cublas_linear.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <optional>
+#include <vector>
 
 #include "kernels/cuda/quantise.h"
 
@@ -58,8 +61,9 @@ int64_t CublasLinear::Run(const TensorView& x, const CudaWeight& weight, const T
              DeviceScratch::Aligned(static_cast<size_t>(groups * rows.rows) * sizeof(float));
   }
   scratch.Begin(bytes);
-  const ProductAlgorithm* algorithm = algorithms_.Find(*product);
-  if (algorithm == nullptr) return 0;
+  const bool has_algorithm = algorithms_.Find(*product) != nullptr;
+  const std::vector<LibraryProduct> chosen = algorithms_.TakeChosen();
+  if (!has_algorithm && chosen.empty()) return 0;
   void* workspace = scratch.Cut<std::byte>(static_cast<int64_t>(kLibraryWorkspaceBytes));
   if (is_float8) {
     auto* codes = scratch.Cut<uint8_t>(rows.num_elements());
@@ -68,9 +72,21 @@ int64_t CublasLinear::Run(const TensorView& x, const CudaWeight& weight, const T
     operands.x = codes;
     operands.x_scales = scales;
   }
-  if (products_->Multiply(*product, *algorithm, operands, workspace, stream)) return product->m;
-  algorithms_.Drop(*product);
-  return 0;
+  // On fewer of these rows; what comes of it is written over by the product itself.
+  for (LibraryProduct smaller : chosen) {
+    smaller.m = std::min(smaller.m, product->m);
+    Multiply(smaller, operands, workspace, stream);
+  }
+  return Multiply(*product, operands, workspace, stream) ? product->m : 0;
+}
+
+bool CublasLinear::Multiply(const LibraryProduct& product, const ProductOperands& operands,
+                            void* workspace, cudaStream_t stream) {
+  const ProductAlgorithm* algorithm = algorithms_.Find(product);
+  if (algorithm == nullptr) return false;
+  if (products_->Multiply(product, *algorithm, operands, workspace, stream)) return true;
+  algorithms_.Drop(product);
+  return false;
 }
 
 }  // namespace baton::kernels::cuda

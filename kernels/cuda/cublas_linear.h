@@ -20,12 +20,17 @@ class CublasLinear final {
       : products_(std::move(products)), algorithms_(products_.get()) {}
 
   // Multiplies the first rows of x, as many as the library takes, and returns their number; 0 if
-  // this product is not for it (plan/library_product.h). FP8 weights: x is quantised first, as
+  // this product is not for it (plan/library_product.h). The first of a shape runs every algorithm
+  // that is chosen with it once. FP8 weights: x is quantised first, as
   // LaunchFloat8Linear does it. Arguments as LinearArgs has them.
   int64_t Run(const TensorView& x, const CudaWeight& weight, const TensorView& out,
               DeviceScratch& scratch, cudaStream_t stream);
 
  private:
+  // False if there is no algorithm that takes the product.
+  bool Multiply(const LibraryProduct& product, const ProductOperands& operands, void* workspace,
+                cudaStream_t stream);
+
   const std::unique_ptr<CublasProducts> products_;
   ProductAlgorithms algorithms_;
 };

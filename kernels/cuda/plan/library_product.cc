@@ -1,5 +1,7 @@
 #include "kernels/cuda/plan/library_product.h"
 
+#include <utility>
+
 #include "common/log/check.h"
 
 namespace baton::kernels::cuda {
@@ -56,11 +58,17 @@ const ProductAlgorithm* ProductAlgorithms::Find(const LibraryProduct& product) {
   const LibraryProduct key = LargestLike(product);
   if (!algorithms_.contains(key)) {
     for (LibraryProduct smaller = key; smaller.m >= kFewestLibraryRows; smaller.m /= 2) {
-      if (!algorithms_.contains(smaller)) algorithms_[smaller] = source_->Choose(smaller);
+      if (algorithms_.contains(smaller)) continue;
+      algorithms_[smaller] = source_->Choose(smaller);
+      if (algorithms_[smaller].has_value()) chosen_.push_back(smaller);
     }
   }
   const std::optional<ProductAlgorithm>& algorithm = algorithms_[key];
   return algorithm.has_value() ? &*algorithm : nullptr;
+}
+
+std::vector<LibraryProduct> ProductAlgorithms::TakeChosen() {
+  return std::exchange(chosen_, std::vector<LibraryProduct>());
 }
 
 void ProductAlgorithms::Drop(const LibraryProduct& product) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "common/tensor/data_type.h"
 
@@ -96,12 +97,16 @@ class ProductAlgorithms final {
   // source for it and for all smaller numbers of rows: after a stage's largest step nothing is
   // asked any more. product.m >= kFewestLibraryRows.
   const ProductAlgorithm* Find(const LibraryProduct& product);
+  // Shapes whose algorithms were chosen since the last call, with the most rows of each: what the
+  // device is to run once, so that it has nothing to load in a step to come.
+  std::vector<LibraryProduct> TakeChosen();
   // The algorithm did not take the product: from here on Find gives none for its shape.
   void Drop(const LibraryProduct& product);
 
  private:
   AlgorithmSource* const source_;
   std::map<LibraryProduct, std::optional<ProductAlgorithm>> algorithms_;  // m: the largest
+  std::vector<LibraryProduct> chosen_;
 };
 
 }  // namespace baton::kernels::cuda

@@ -107,6 +107,20 @@ TEST(ProductAlgorithms, AreChosenByTheLargestStepForAllSmallerOnes) {
   EXPECT_EQ(source.asked.size(), 5u) << "a step asks nothing";
 }
 
+TEST(ProductAlgorithms, AreNamedOnceForTheDeviceToRun) {
+  FakeSource source;
+  source.fewest_rows = 1024;
+  ProductAlgorithms algorithms(&source);
+  algorithms.Find(Product(4096));
+  const std::vector<LibraryProduct> chosen = algorithms.TakeChosen();
+  ASSERT_EQ(chosen.size(), 3u);
+  EXPECT_EQ(chosen[0], Product(4096));
+  EXPECT_EQ(chosen[1], Product(2048));
+  EXPECT_EQ(chosen[2], Product(1024));
+  algorithms.Find(Product(2064));
+  EXPECT_TRUE(algorithms.TakeChosen().empty());
+}
+
 TEST(ProductAlgorithms, ToldApartByAllButTheNumberOfRows) {
   FakeSource source;
   ProductAlgorithms algorithms(&source);
