@@ -1,6 +1,7 @@
 // Rates of the CPU kernels beside the machine's own. Bytes are those of the weights (or of the
-// cache) that a call reads once, FLOP are two per multiplication. of_read and of_fma are shares of
-// what as many threads can read from memory and multiply on float32 registers, measured before.
+// cache) that a call reads once, FLOP are two per multiplication. of_read, of_fma and of_dot are
+// shares of what as many threads can read from memory, and multiply in registers as float32 and
+// with vdpbf16ps, measured before.
 //
 //   kernels_bench --benchmark_filter='linear/avx512_bf16/.*m:1/'
 #include <algorithm>
@@ -90,6 +91,9 @@ void SetRates(benchmark::State& state, double bytes, double multiplications, int
   set("GFLOP/s", 2 * multiplications * 1e-9);
   if (rates.fma_gflop_per_s > 0) {
     set("of_fma", 2 * multiplications * 1e-9 / rates.fma_gflop_per_s);
+  }
+  if (rates.dot_gflop_per_s > 0) {
+    set("of_dot", 2 * multiplications * 1e-9 / rates.dot_gflop_per_s);
   }
 }
 

@@ -7,6 +7,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 namespace baton::bench {
 namespace {
 
@@ -34,9 +38,11 @@ void Use(double value) {
 using F32x8 = float __attribute__((vector_size(32)));
 using F32x16 = float __attribute__((vector_size(64)));
 
+// Chains begin differently: of equal ones the compiler would keep one.
 template <typename Vector>
 __attribute__((always_inline)) inline float MultiplyAddChains() {
   Vector sums[kFmaChains] = {};
+  for (int i = 0; i < kFmaChains; ++i) sums[i] += static_cast<float>(i);
   Vector factor = {};
   factor += 0.999f;
   for (int64_t round = 0; round < kFmaRounds; ++round) {
@@ -52,6 +58,30 @@ __attribute__((always_inline)) inline float MultiplyAddChains() {
 __attribute__((target("avx2,fma"))) float MultiplyAddAvx2() { return MultiplyAddChains<F32x8>(); }
 __attribute__((target("avx512f"))) float MultiplyAddAvx512() { return MultiplyAddChains<F32x16>(); }
 
+// Two multiply-adds per lane.
+__attribute__((target("avx512f,avx512bf16"))) float DotAvx512() {
+  F32x16 sums[kFmaChains] = {};
+  for (int i = 0; i < kFmaChains; ++i) sums[i] += static_cast<float>(i);
+  __m512i factor = _mm512_set1_epi32(0x3f003f00);  // pairs of 0.5
+  for (int64_t round = 0; round < kFmaRounds; ++round) {
+#pragma GCC unroll 12
+    for (F32x16& sum : sums) {
+      sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(factor),
+                             reinterpret_cast<__m512bh>(factor));
+    }
+    asm volatile("" : "+v"(factor));
+  }
+  float total = 0;
+  for (const F32x16& sum : sums) total += sum[0];
+  return total;
+}
+
+double DotGflops(int num_threads) {
+  if (!__builtin_cpu_supports("avx512bf16")) return 0;
+  const double seconds = SecondsOf(num_threads, [](int) { Use(static_cast<double>(DotAvx512())); });
+  return 4e-9 * 16 * kFmaChains * static_cast<double>(kFmaRounds) * num_threads / seconds;
+}
+
 double FmaGflops(int num_threads) {
   const bool wide = __builtin_cpu_supports("avx512f");
   if (!wide && !__builtin_cpu_supports("fma")) return 0;
@@ -63,6 +93,7 @@ double FmaGflops(int num_threads) {
 }
 #else
 double FmaGflops(int) { return 0; }
+double DotGflops(int) { return 0; }
 #endif
 
 double ReadGbPerS(int num_threads) {
@@ -88,7 +119,7 @@ double ReadGbPerS(int num_threads) {
 }  // namespace
 
 MachineRates MeasureMachine(int num_threads) {
-  return {ReadGbPerS(num_threads), FmaGflops(num_threads)};
+  return {ReadGbPerS(num_threads), FmaGflops(num_threads), DotGflops(num_threads)};
 }
 
 }  // namespace baton::bench

@@ -69,7 +69,7 @@ void Print(const Bench& bench, const char* name, double seconds, double tokens, 
                 operation.c_str(), static_cast<double>(time.calls) / steps,
                 1e6 * time.seconds / steps, 1e6 * time.processor_seconds / steps,
                 time.seconds / seconds, gb, gb / bench.rates.read_gb_per_s, gflop,
-                gflop / bench.rates.fma_gflop_per_s);
+                gflop / bench.rates.peak_gflop_per_s());
     rest.seconds -= time.seconds;
     processor_seconds += time.processor_seconds;
     bytes += time.bytes;
@@ -81,7 +81,7 @@ void Print(const Bench& bench, const char* name, double seconds, double tokens, 
   const double gflop = flops / seconds * 1e-9;
   std::printf("| step | | %.0f | %.0f | 1 | %.1f | %.2f | %.1f | %.2f |\n", 1e6 * seconds / steps,
               1e6 * processor_seconds / steps, gb, gb / bench.rates.read_gb_per_s, gflop,
-              gflop / bench.rates.fma_gflop_per_s);
+              gflop / bench.rates.peak_gflop_per_s());
   std::fflush(stdout);
 }
 
@@ -142,8 +142,9 @@ absl::Status Run(const std::string& folder, int threads, const std::string& vari
   OpTimes times;
   const auto backend = TimeOps(plain->get(), &times);
   const MachineRates rates = MeasureMachine(threads);
-  std::printf("threads %d; read %.1f GB/s, float32 multiply-add %.1f GFLOP/s\n", threads,
-              rates.read_gb_per_s, rates.fma_gflop_per_s);
+  std::printf(
+      "threads %d; read %.1f GB/s, multiply-add %.1f GFLOP/s in float32, %.1f with vdpbf16ps\n",
+      threads, rates.read_gb_per_s, rates.fma_gflop_per_s, rates.dot_gflop_per_s);
   fakes::StageGroupOptions group_options;
   group_options.config = *config;
   group_options.backend = backend.get();

@@ -44,6 +44,7 @@ struct PairVectors {
 };
 
 struct Float8Pairs {
+  static constexpr bool kFloat8 = true;
   static constexpr int64_t kStep = 64;  // bytes of four steps of k
 
   Float8Pairs()
@@ -66,6 +67,7 @@ struct Float8Pairs {
 };
 
 struct BFloat16Pairs {
+  static constexpr bool kFloat8 = false;
   static constexpr int64_t kStep = 128;
 
   PairVectors At(const uint8_t* p) const {
@@ -83,15 +85,23 @@ inline __m512i BroadcastPair(const uint16_t* x) {
   return _mm512_set1_epi32(pair);
 }
 
+// Panels beside each other and where their elements begin.
+struct PanelGroup {
+  int64_t first;
+  const uint8_t* elements;
+  int64_t bytes;  // of one panel
+};
+
 template <typename Elements, int kRows, int kPanels>
-void PairsTile(const PanelProduct& g, int64_t row, int64_t panel) {
+void PairsTile(const PanelProduct& g, int64_t row, const PanelGroup& group) {
   const Elements elements;
+  const int64_t panel = group.first;
   const uint16_t* x[kRows];
   for (int r = 0; r < kRows; ++r) {
     x[r] = static_cast<const uint16_t*>(g.x) + SourceRow(g, row + r) * g.x_stride;
   }
   const uint8_t* w[kPanels];
-  for (int c = 0; c < kPanels; ++c) w[c] = g.panels + (panel + c) * g.panel_bytes;
+  for (int c = 0; c < kPanels; ++c) w[c] = group.elements + c * group.bytes;
   __m512 total[kRows][kPanels];
   for (auto& row_totals : total) {
     for (__m512& value : row_totals) value = _mm512_setzero_ps();
@@ -129,21 +139,54 @@ void PairsTile(const PanelProduct& g, int64_t row, int64_t panel) {
 }
 
 template <typename Elements, int kPanels>
-void PairsRows(const PanelProduct& g, int64_t panel) {
+void PairsRows(const PanelProduct& g, const PanelGroup& group) {
   int64_t row = 0;
-  for (; row + 4 <= g.rows; row += 4) PairsTile<Elements, 4, kPanels>(g, row, panel);
-  for (; row + 2 <= g.rows; row += 2) PairsTile<Elements, 2, kPanels>(g, row, panel);
-  if (row < g.rows) PairsTile<Elements, 1, kPanels>(g, row, panel);
+  for (; row + 4 <= g.rows; row += 4) PairsTile<Elements, 4, kPanels>(g, row, group);
+  for (; row + 2 <= g.rows; row += 2) PairsTile<Elements, 2, kPanels>(g, row, group);
+  if (row < g.rows) PairsTile<Elements, 1, kPanels>(g, row, group);
+}
+
+// From so many rows on, FP8 is widened once for all of them rather than in each tile.
+inline constexpr int64_t kWidenedRows = 32;
+
+// The panels of a group as BFloat16Pairs reads them, in `to`.
+template <int kPanels>
+PanelGroup WidenPanels(const PanelGroup& group, uint8_t* to) {
+  const Float8Pairs elements;
+  const PanelGroup widened = {group.first, to, 2 * group.bytes};
+  const uint8_t* end = group.elements + kPanels * group.bytes;
+  for (const uint8_t* from = group.elements; from < end; from += Float8Pairs::kStep) {
+    const PairVectors pairs = elements.At(from);
+    _mm512_storeu_si512(to, pairs.even);
+    _mm512_storeu_si512(to + 64, pairs.odd);
+    to += BFloat16Pairs::kStep;
+  }
+  return widened;
+}
+
+template <typename Elements, int kPanels>
+void PairsGroup(const PanelProduct& g, int64_t panel) {
+  const PanelGroup group = {panel, g.panels + panel * g.panel_bytes, g.panel_bytes};
+  if constexpr (Elements::kFloat8) {
+    const bool fits = 2 * kPanels * g.panel_bytes <= kProductScratchFloats * 4;
+    if (g.rows >= kWidenedRows && fits) {
+      auto* to = reinterpret_cast<uint8_t*>(g.scratch);
+      return PairsRows<BFloat16Pairs, kPanels>(g, WidenPanels<kPanels>(group, to));
+    }
+  }
+  PairsRows<Elements, kPanels>(g, group);
 }
 
 template <typename Elements>
 void PairsProduct(const PanelProduct& g) {
   int64_t panel = 0;
   if (g.rows == 1) {
-    for (; panel + 4 <= g.num_panels; panel += 4) PairsTile<Elements, 1, 4>(g, 0, panel);
+    for (; panel + 4 <= g.num_panels; panel += 4) {
+      PairsTile<Elements, 1, 4>(g, 0, {panel, g.panels + panel * g.panel_bytes, g.panel_bytes});
+    }
   }
-  for (; panel + 2 <= g.num_panels; panel += 2) PairsRows<Elements, 2>(g, panel);
-  if (panel < g.num_panels) PairsRows<Elements, 1>(g, panel);
+  for (; panel + 2 <= g.num_panels; panel += 2) PairsGroup<Elements, 2>(g, panel);
+  if (panel < g.num_panels) PairsGroup<Elements, 1>(g, panel);
 }
 
 void ProductOfPairs(const PanelProduct& g) {

@@ -32,8 +32,9 @@ enum class PanelLayout : int32_t {
 
 enum class OutType : int32_t { kFloat32, kBFloat16 };
 
-// Floats of working memory that a product with a columns layout needs: totals of a chunk of rows
-// and the chunk's rows. The longest k is kProductPackedRows.
+// Floats of working memory of a product. Columns layouts: totals of a chunk of rows, and the
+// chunk's rows; the longest k is kProductPackedRows. Pairs layouts: panels of FP8 that were
+// widened.
 inline constexpr int64_t kProductTotals = 8 * 1024;
 inline constexpr int64_t kProductPackedRows = 384 * 1024;
 inline constexpr int64_t kProductScratchFloats = kProductTotals + kProductPackedRows;
@@ -65,7 +66,7 @@ struct PanelProduct {
   void* out;
   int64_t out_stride;   // elements
   int64_t out_columns;  // valid columns of all panels together; the last panel may be cut
-  float* scratch;       // kProductScratchFloats, this call's alone; columns layouts only
+  float* scratch;       // kProductScratchFloats, this call's alone
 };
 
 // Attention of queries of one sequence: heads of one or of neighbouring rows.
