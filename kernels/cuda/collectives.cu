@@ -10,32 +10,26 @@
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/nccl_collectives.h"
 #include "kernels/cuda/peer_exchange.cuh"
+#include "kernels/cuda/plan/collective_plan.h"
+#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {
 
-constexpr int kLocalThreads = 256;
-
 // One device holds all ranks: nobody to wait for. Counts and columns are in units.
 template <typename Unit>
-__global__ void __launch_bounds__(kLocalThreads)
+__global__ void __launch_bounds__(kUnitThreads)
     SumLocalKernel(LocalParts<Unit> parts, int num_parts, PartRows<Unit> out, int64_t count) {
-  const int64_t u = int64_t{blockIdx.x} * kLocalThreads + threadIdx.x;
-  if (u >= count) return;
-  Unit sum = parts.rank[0].at(u);
-  for (int i = 1; i < num_parts; ++i) sum = Plus(sum, parts.rank[i].at(u));
-  out.at(u) = sum;
+  const int64_t u = UnitOf(ThisThread());
+  if (u < count) SumLocalUnit(parts, num_parts, out, u);
 }
 
 template <typename Unit>
-__global__ void __launch_bounds__(kLocalThreads)
+__global__ void __launch_bounds__(kUnitThreads)
     GatherLocalKernel(LocalParts<Unit> parts, int num_parts, Unit* out, int64_t out_stride,
                       int64_t columns, int64_t count) {
-  const int64_t u = int64_t{blockIdx.x} * kLocalThreads + threadIdx.x;
-  if (u >= count) return;
-  for (int i = 0; i < num_parts; ++i) {
-    out[u / columns * out_stride + i * columns + u % columns] = parts.rank[i].at(u);
-  }
+  const int64_t u = UnitOf(ThisThread());
+  if (u < count) GatherLocalUnit(parts, num_parts, out, out_stride, columns, u);
 }
 
 template <typename Unit>
@@ -76,10 +70,6 @@ LocalParts<Unit> PartsOf(std::span<const TensorView> views) {
   return parts;
 }
 
-unsigned LocalBlocks(int64_t count) {
-  return static_cast<unsigned>((count + kLocalThreads - 1) / kLocalThreads);
-}
-
 // What the ends of a team share.
 struct ExchangeMemory {
   std::vector<std::unique_ptr<CudaBuffer>> buffers;
@@ -106,7 +96,6 @@ class CudaCollectives final : public Collectives {
     } else {
       Sum<float>(local_partials, out);
     }
-    CheckCuda(cudaGetLastError(), "AllReduceSum");
   }
 
   void AllGatherColumns(std::span<const TensorView> local_shards, TensorView out) override {
@@ -124,7 +113,6 @@ class CudaCollectives final : public Collectives {
     } else {
       Gather<uint16_t>(local_shards, out);
     }
-    CheckCuda(cudaGetLastError(), "AllGatherColumns");
   }
 
   uint64_t working_bytes() const override {
@@ -144,17 +132,15 @@ class CudaCollectives final : public Collectives {
     const int64_t count = out.num_elements();
     const PartRows<Unit> rows = {static_cast<Unit*>(out.data), out.columns / kUnitElements<Unit>,
                                  out.row_stride / kUnitElements<Unit>};
-    if (count == 0) return;
     if (view_.num_devices == 1) {
       const int64_t units = count / kUnitElements<Unit>;
-      SumLocalKernel<Unit><<<LocalBlocks(units), kLocalThreads, 0, stream_>>>(
-          parts, static_cast<int>(partials.size()), rows, units);
+      LaunchPlanned("AllReduceSum", SumLocalKernel<Unit>, UnitsLaunch(units), stream_, parts,
+                    static_cast<int>(partials.size()), rows, units);
       return;
     }
-    for (int64_t first = 0; first < count; first += kExchangeFloats) {
-      SumPartsKernel<Unit><<<kExchangeBlocks, kExchangeThreads, 0, stream_>>>(
-          view_, parts, rows, first, std::min(kExchangeFloats, count - first),
-          count > kOneShotFloats);
+    for (const int64_t first : ExchangeCalls(count)) {
+      LaunchPlanned("AllReduceSum", SumPartsKernel<Unit>, ExchangeLaunch(), stream_, view_, parts,
+                    rows, first, ExchangeCallLength(first, count), count > kOneShotFloats);
     }
   }
 
@@ -165,16 +151,15 @@ class CudaCollectives final : public Collectives {
     const int64_t columns = shards[0].columns / kUnitElements<Unit>;
     const int64_t out_stride = out.row_stride / kUnitElements<Unit>;
     Unit* data = static_cast<Unit*>(out.data);
-    if (count == 0) return;
     if (view_.num_devices == 1) {
       const int64_t units = count / kUnitElements<Unit>;
-      GatherLocalKernel<Unit><<<LocalBlocks(units), kLocalThreads, 0, stream_>>>(
-          parts, static_cast<int>(shards.size()), data, out_stride, columns, units);
+      LaunchPlanned("AllGatherColumns", GatherLocalKernel<Unit>, UnitsLaunch(units), stream_, parts,
+                    static_cast<int>(shards.size()), data, out_stride, columns, units);
       return;
     }
-    for (int64_t first = 0; first < count; first += kExchangeFloats) {
-      GatherPartsKernel<Unit><<<kExchangeBlocks, kExchangeThreads, 0, stream_>>>(
-          view_, parts, data, out_stride, columns, first, std::min(kExchangeFloats, count - first));
+    for (const int64_t first : ExchangeCalls(count)) {
+      LaunchPlanned("AllGatherColumns", GatherPartsKernel<Unit>, ExchangeLaunch(), stream_, view_,
+                    parts, data, out_stride, columns, first, ExchangeCallLength(first, count));
     }
   }
 

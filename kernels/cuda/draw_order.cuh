@@ -6,11 +6,9 @@
 #include <cstdint>
 
 #include "kernels/api/reproducible_math.h"
+#include "kernels/cuda/plan/draw_threads.h"
 
 namespace baton::kernels::cuda {
-
-inline constexpr int kDrawThreads = 1024;
-inline constexpr int kDrawWarps = kDrawThreads / 32;
 
 // Ascending keys are descending values; the two zeros have one key.
 __device__ inline uint32_t OrderKey(float value) {
@@ -31,8 +29,8 @@ struct DrawCut {
 
 // The block's shared memory.
 struct DrawShared {
-  uint32_t counts[256];
-  unsigned long long masses[256];
+  uint32_t counts[kDrawDigits];
+  unsigned long long masses[kDrawDigits];
   float warp_values[kDrawWarps];
   uint32_t warp_ids[kDrawWarps];
   unsigned long long warp_masses[kDrawWarps];
@@ -116,12 +114,12 @@ template <bool kWithMass, typename Values>
 __device__ inline void CountDigits(const Values& values, int32_t vocabulary, uint32_t prefix,
                                    uint32_t mask, int shift, uint32_t last_key,
                                    DrawShared& shared) {
-  for (int digit = static_cast<int>(threadIdx.x); digit < 256; digit += kDrawThreads) {
+  for (const int digit : EntriesOfThread(static_cast<int>(threadIdx.x), 0, kDrawDigits)) {
     shared.counts[digit] = 0;
     shared.masses[digit] = 0;
   }
   __syncthreads();
-  for (int32_t begin = 0; begin < vocabulary; begin += kDrawThreads) {
+  for (const int32_t begin : TokenRounds(vocabulary)) {
     const int32_t id = begin + static_cast<int32_t>(threadIdx.x);
     const float value = id < vocabulary ? values(id) : -INFINITY;
     const uint32_t key = OrderKey(value);
@@ -139,7 +137,8 @@ __device__ inline uint32_t IdOfEqual(const Values& values, int32_t vocabulary, u
                                      uint32_t count, DrawShared& shared) {
   uint32_t before = 0;
   if (threadIdx.x == 0) shared.last_id = 0xffffffffu;
-  for (int32_t begin = 0; begin < vocabulary && before < count; begin += kDrawThreads) {
+  for (const int32_t begin : TokenRounds(vocabulary)) {
+    if (before >= count) break;
     const int32_t id = begin + static_cast<int32_t>(threadIdx.x);
     const bool equal = id < vocabulary && values(id) != -INFINITY && OrderKey(values(id)) == key;
     const unsigned ballot = __ballot_sync(0xffffffffu, equal);

@@ -29,12 +29,10 @@ __device__ __forceinline__ int WarpSum(int x) {
 // the same). Lanes without a choice have expert -1.
 template <class Visit>
 __device__ __forceinline__ void ForEachChoice(const ScheduleArgs& args, Visit visit) {
-  const int choices = args.rows.tokens * args.rows.top_k;
-  const int warp = threadIdx.x / 32;
-  const int end = PartBegin(choices, kScheduleWarps, warp + 1);
-  for (int first = PartBegin(choices, kScheduleWarps, warp); first < end; first += 32) {
+  const Steps<int> rounds = WarpChoices(threadIdx.x / 32, args.rows.tokens * args.rows.top_k);
+  for (const int first : rounds) {
     const int choice = first + threadIdx.x % 32;
-    const int expert = choice < end ? args.experts[choice] : -1;
+    const int expert = choice < rounds.limit ? args.experts[choice] : -1;
     visit(choice, expert, __match_any_sync(0xffffffffu, expert));
     __syncwarp();
   }
@@ -50,8 +48,7 @@ __global__ void __launch_bounds__(kScheduleThreads)
   const int lane = thread % 32;
   const int warp = thread / 32;
   const int num_experts = rows.num_experts + (rows.shared ? 1 : 0);
-  const int slots = rows.top_k + (rows.shared ? 1 : 0);
-  for (int i = thread; i < kScheduleWarps * num_experts; i += kScheduleThreads) counts[i] = 0;
+  for (const int i : ScheduleSteps(thread, kScheduleWarps * num_experts)) counts[i] = 0;
   AllowSuccessor();
   WaitForPredecessor();
   __syncthreads();
@@ -105,20 +102,20 @@ __global__ void __launch_bounds__(kScheduleThreads)
     __syncwarp();
     if (expert < 0) return;
     if (lane == __ffs(mask) - 1) own[expert] += __popc(mask);
-    rows.pair_of_row[place] = choice / rows.top_k * slots + choice % rows.top_k;
+    rows.pair_of_row[place] = PairOfChoice(choice, rows.top_k, rows.shared);
   });
   if (rows.shared) {
-    for (int token = thread; token < rows.tokens; token += kScheduleThreads) {
-      rows.pair_of_row[shared_first_row + token] = token * slots + rows.top_k;
+    for (const int token : ScheduleSteps(thread, rows.tokens)) {
+      rows.pair_of_row[shared_first_row + token] = PairOfShared(token, rows.top_k);
     }
   }
 }
 
-// Four columns of one token: block (token, columns), for grids have room for 2^31 along x alone.
-__global__ void __launch_bounds__(128)
+// Four columns of one token (plan/expert_plan.h).
+static_assert(kCombineColumns == 4);
+__global__ void __launch_bounds__(kCombineThreads)
     ExpertCombineKernel(const __grid_constant__ ExpertCombineArgs args) {
-  const int column = (blockIdx.y * 128 + threadIdx.x) * 4;
-  const int64_t token = blockIdx.x;
+  const auto [token, column] = CombinedAt(ThisThread());
   const int slots = args.top_k + (args.shared ? 1 : 0);
   AllowSuccessor();
   WaitForPredecessor();
@@ -152,12 +149,8 @@ cudaError_t LaunchExpertSchedule(const int32_t* experts, const ExpertRows& rows,
   if (rows.tokens == 0) return cudaSuccess;
   const int num_experts = rows.num_experts + (rows.shared ? 1 : 0);
   if (num_experts > kMaxExperts || rows.width <= 0) return cudaErrorInvalidValue;
-  KernelShape shape;
-  shape.grid = dim3(1);
-  shape.block = dim3(kScheduleThreads);
-  shape.shared_bytes = kScheduleWarps * num_experts * static_cast<int>(sizeof(int32_t));
-  shape.programmatic = programmatic;
-  return LaunchAny(ExpertScheduleKernel, shape, stream, ScheduleArgs{experts, rows});
+  return LaunchAny(ExpertScheduleKernel, PlannedShape(ScheduleLaunch(num_experts), programmatic),
+                   stream, ScheduleArgs{experts, rows});
 }
 
 cudaError_t LaunchExpertCombine(const ExpertCombineArgs& args, cudaStream_t stream) {
@@ -167,11 +160,9 @@ cudaError_t LaunchExpertCombine(const ExpertCombineArgs& args, cudaStream_t stre
           0) {
     return cudaErrorInvalidValue;
   }
-  KernelShape shape;
-  shape.grid = dim3(args.tokens, CeilDiv(args.hidden, 512));
-  shape.block = dim3(128);
-  shape.programmatic = args.programmatic;
-  return LaunchAny(ExpertCombineKernel, shape, stream, args);
+  return LaunchAny(ExpertCombineKernel,
+                   PlannedShape(ExpertCombineLaunch(args.tokens, args.hidden), args.programmatic),
+                   stream, args);
 }
 
 }  // namespace baton::kernels::cuda

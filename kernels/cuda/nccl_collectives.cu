@@ -1,59 +1,40 @@
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/nccl_collectives.h"
 #include "kernels/cuda/nccl_library.h"
-#include "kernels/cuda/plan/peer_exchange.h"
+#include "kernels/cuda/plan/collective_plan.h"
+#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int64_t kChunkFloats = int64_t{1} << 22;  // of one part at a time
-
-unsigned BlocksFor(int64_t count) {
-  return static_cast<unsigned>((count + kThreads - 1) / kThreads);
-}
-
-// to[i * pitch + e] = element first + e of local part i.
+// One thread per element of a chunk (plan/collective_plan.h).
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kUnitThreads)
     PackKernel(LocalParts<T> parts, int num_parts, T* to, int64_t pitch, int64_t first,
                int64_t count) {
-  const int64_t e = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (e >= count) return;
-  for (int i = 0; i < num_parts; ++i) to[i * pitch + e] = parts.rank[i].at(first + e);
+  const int64_t e = UnitOf(ThisThread());
+  if (e < count) PackElement(parts, num_parts, to, pitch, first, e);
 }
 
-// Element first + e of `out` = sum of parts[r * pitch + e], r ascending.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kUnitThreads)
     SumKernel(const float* parts, int num_parts, int64_t pitch, PartRows<float> out, int64_t first,
               int64_t count) {
-  const int64_t e = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (e >= count) return;
-  float sum = parts[e];
-  for (int r = 1; r < num_parts; ++r) sum += parts[r * pitch + e];
-  out.at(first + e) = sum;
+  const int64_t e = UnitOf(ThisThread());
+  if (e < count) SumElement(parts, num_parts, pitch, out, first, e);
 }
 
-// Elements first .. first + count of every rank's shard to its columns of `out`.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kUnitThreads)
     SpreadKernel(const T* shards, int num_ranks, int64_t pitch, T* out, int64_t out_stride,
                  int64_t columns, int64_t first, int64_t count) {
-  const int64_t e = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (e >= count) return;
-  const int64_t row = (first + e) / columns;
-  const int64_t column = (first + e) % columns;
-  for (int r = 0; r < num_ranks; ++r) {
-    out[row * out_stride + r * columns + column] = shards[r * pitch + e];
-  }
+  const int64_t e = UnitOf(ThisThread());
+  if (e < count) SpreadElement(shards, num_ranks, pitch, out, out_stride, columns, first, e);
 }
 
 template <typename T>
@@ -83,9 +64,6 @@ struct NcclEnd {
   int num_local() const { return first_rank[me + 1] - first_rank[me]; }
 };
 
-// Chunks are cut into one share per device; the last may be shorter, so rows leave room for all.
-int64_t ShareOf(int64_t count, int num_devices) { return (count + num_devices - 1) / num_devices; }
-
 class NcclCollectives final : public Collectives {
  public:
   explicit NcclCollectives(NcclEnd end) : end_(std::move(end)) {}
@@ -102,15 +80,14 @@ class NcclCollectives final : public Collectives {
     BATON_CHECK(out.type == DataType::kFloat32 && local_partials[0].num_elements() == count);
     const PartRows<float> rows = {static_cast<float*>(out.data), out.columns, out.row_stride};
     const auto parts = LocalPartsOf<float>(local_partials);
-    for (int64_t first = 0; first < count; first += kChunkFloats) {
-      const int64_t length = std::min(kChunkFloats, count - first);
+    for (const int64_t first : NcclChunks(count)) {
+      const int64_t length = NcclChunkLength(first, count);
       if (length <= kOneShotFloats) {
         SumInOneShot(parts, rows, first, length);
       } else {
         SumInTwoShots(parts, rows, first, length);
       }
     }
-    CheckCuda(cudaGetLastError(), "AllReduceSum");
   }
 
   void AllGatherColumns(std::span<const TensorView> local_shards, TensorView out) override {
@@ -123,7 +100,6 @@ class NcclCollectives final : public Collectives {
     } else {
       Gather<uint16_t>(local_shards, out);
     }
-    CheckCuda(cudaGetLastError(), "AllGatherColumns");
   }
 
   uint64_t working_bytes() const override {
@@ -146,8 +122,15 @@ class NcclCollectives final : public Collectives {
 
   template <typename T>
   void Pack(const LocalParts<T>& parts, int64_t pitch, int64_t first, int64_t count) {
-    PackKernel<T><<<BlocksFor(count), kThreads, 0, end_.stream>>>(parts, end_.num_local(),
-                                                                  sent<T>(), pitch, first, count);
+    LaunchPlanned("packing parts", PackKernel<T>, UnitsLaunch(count), end_.stream, parts,
+                  end_.num_local(), sent<T>(), pitch, first, count);
+  }
+
+  // As SumKernel, of what has arrived.
+  void AddUp(int num_parts, int64_t pitch, const PartRows<float>& out, int64_t first,
+             int64_t count) {
+    LaunchPlanned("AllReduceSum", SumKernel, UnitsLaunch(count), end_.stream, arrived<float>(),
+                  num_parts, pitch, out, first, count);
   }
 
   // Row r of `arrived` = rank r's row of `sent`, everywhere.
@@ -171,15 +154,14 @@ class NcclCollectives final : public Collectives {
                     int64_t count) {
     Pack(parts, count, first, count);
     GatherRows(count * int64_t{sizeof(float)});
-    SumKernel<<<BlocksFor(count), kThreads, 0, end_.stream>>>(arrived<float>(), end_.num_ranks(),
-                                                              count, out, first, count);
+    AddUp(end_.num_ranks(), count, out, first, count);
   }
 
   void SumInTwoShots(const LocalParts<float>& parts, const PartRows<float>& out, int64_t first,
                      int64_t count) {
     const NcclLibrary& nccl = end_.nccl;
-    const int64_t share = ShareOf(count, end_.num_devices);
-    const int64_t pitch = share * end_.num_devices;
+    const int64_t share = NcclShare(count, end_.num_devices);
+    const int64_t pitch = NcclPitch(count, end_.num_devices);
     Pack(parts, pitch, first, count);
     nccl.Check(nccl.GroupStart(), "sending shares");
     for (int peer = 0; peer < end_.num_devices; ++peer) {
@@ -196,26 +178,24 @@ class NcclCollectives final : public Collectives {
     }
     nccl.Check(nccl.GroupEnd(), "sending shares");
     auto* sums = static_cast<float*>(end_.shares->data());
-    SumKernel<<<BlocksFor(share), kThreads, 0, end_.stream>>>(
-        arrived<float>(), end_.num_ranks(), share, PartRows<float>{sums, share, share}, 0, share);
+    AddUp(end_.num_ranks(), share, PartRows<float>{sums, share, share}, 0, share);
     nccl.Check(nccl.AllGather(sums, arrived<float>(), static_cast<size_t>(share), ncclFloat,
                               end_.communicator, end_.stream),
                "gathering sums");
-    SumKernel<<<BlocksFor(count), kThreads, 0, end_.stream>>>(arrived<float>(), 1, 0, out, first,
-                                                              count);
+    AddUp(1, 0, out, first, count);
   }
 
   template <typename T>
   void Gather(std::span<const TensorView> shards, const TensorView& out) {
     const auto parts = LocalPartsOf<T>(shards);
     const int64_t count = shards[0].num_elements();
-    for (int64_t first = 0; first < count; first += kChunkFloats) {
-      const int64_t length = std::min(kChunkFloats, count - first);
+    for (const int64_t first : NcclChunks(count)) {
+      const int64_t length = NcclChunkLength(first, count);
       Pack(parts, length, first, length);
       GatherRows(length * int64_t{sizeof(T)});
-      SpreadKernel<T><<<BlocksFor(length), kThreads, 0, end_.stream>>>(
-          arrived<T>(), end_.num_ranks(), length, static_cast<T*>(out.data), out.row_stride,
-          shards[0].columns, first, length);
+      LaunchPlanned("AllGatherColumns", SpreadKernel<T>, UnitsLaunch(length), end_.stream,
+                    arrived<T>(), end_.num_ranks(), length, static_cast<T*>(out.data),
+                    out.row_stride, shards[0].columns, first, length);
     }
   }
 
@@ -231,11 +211,10 @@ absl::Status AllocateEnd(NcclEnd& end) {
     if (made.ok()) *buffer = *std::move(made);
     return made.status();
   };
-  // Shares round a chunk up by less than one element per device.
-  const int64_t row = kChunkFloats + kMostDevices;
+  const int64_t row = NcclRowRoom(end.num_devices);
   RETURN_IF_ERROR(allocate(end.num_local(), row, &end.sent));
   RETURN_IF_ERROR(allocate(end.num_ranks(), row, &end.arrived));
-  return allocate(1, ShareOf(kChunkFloats, end.num_devices), &end.shares);
+  return allocate(1, NcclShare(kNcclChunkFloats, end.num_devices), &end.shares);
 }
 
 }  // namespace

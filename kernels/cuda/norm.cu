@@ -1,16 +1,15 @@
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/norm.h"
+#include "kernels/cuda/plan/row_plan.h"
+#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {
 
-// One block per row. Thread t takes the columns t, t + kNormThreads, ... in order; its sums are
-// added within a warp by halves, then over the warps by the first warp, again by halves: one fixed
-// tree, whatever else the step holds.
-constexpr int kNormThreads = 256;
-constexpr int kNormWarps = kNormThreads / 32;
+// One block per row (plan/row_plan.h). A thread adds its columns in order; threads' sums are added
+// within a warp by halves, then over the warps, again by halves: one fixed tree, whatever else the
+// step holds.
 
 __device__ float SumOfWarp(float value) {
   for (int distance = 16; distance > 0; distance /= 2) {
@@ -47,13 +46,14 @@ template <typename T, bool kAdds>
 __global__ void __launch_bounds__(kNormThreads)
     NormKernel(NormRows<T> x, NormRows<const float> delta, const float* __restrict__ weight,
                NormRows<T> out, int64_t columns, float epsilon) {
-  T* in_row = x.row(blockIdx.x);
-  T* out_row = out.row(blockIdx.x);
+  const LaunchThread thread = ThisThread();
+  T* in_row = x.row(thread.block_x);
+  T* out_row = out.row(thread.block_x);
   float sum = 0.0f;
-  for (int64_t column = threadIdx.x; column < columns; column += kNormThreads) {
+  for (const int64_t column : NormColumns(thread, columns)) {
     float value = Widen(in_row[column]);
     if constexpr (kAdds) {
-      const T rounded = Narrow<T>(value + delta.row(blockIdx.x)[column]);
+      const T rounded = Narrow<T>(value + delta.row(thread.block_x)[column]);
       in_row[column] = rounded;
       value = Widen(rounded);
     }
@@ -61,30 +61,34 @@ __global__ void __launch_bounds__(kNormThreads)
   }
   const float mean = SumOfBlock(sum) / static_cast<float>(columns);
   const float factor = 1.0f / sqrtf(mean + epsilon);
-  for (int64_t column = threadIdx.x; column < columns; column += kNormThreads) {
+  for (const int64_t column : NormColumns(thread, columns)) {
     out_row[column] = Narrow<T>(Widen(in_row[column]) * factor * weight[column]);
   }
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kNormThreads)
+__global__ void __launch_bounds__(kElementThreads)
     AddKernel(NormRows<const T> residual, NormRows<const float> delta, NormRows<T> out,
               int64_t columns) {
-  const int64_t column = int64_t{blockIdx.y} * kNormThreads + threadIdx.x;
+  const auto [row, column] = ElementOf(ThisThread());
   if (column >= columns) return;
-  const float sum = Widen(residual.row(blockIdx.x)[column]) + delta.row(blockIdx.x)[column];
-  out.row(blockIdx.x)[column] = Narrow<T>(sum);
+  out.row(row)[column] = Narrow<T>(Widen(residual.row(row)[column]) + delta.row(row)[column]);
+}
+
+template <typename T>
+void AddRows(const AddArgs& args, cudaStream_t stream) {
+  const TensorView& x = args.residual;
+  LaunchPlanned("Add", AddKernel<T>, ElementsLaunch(x.rows, x.columns), stream, RowsOf<const T>(x),
+                RowsOf<const float>(args.delta), RowsOf<T>(args.out), x.columns);
 }
 
 template <typename T, bool kAdds>
 void Normalise(const TensorView& x, const TensorView& delta, const TensorView& weight,
                float epsilon, const TensorView& out, cudaStream_t stream) {
   BATON_CHECK(x.rows == out.rows && x.columns == out.columns && weight.columns == x.columns);
-  if (x.empty()) return;
-  NormKernel<T, kAdds><<<static_cast<unsigned>(x.rows), kNormThreads, 0, stream>>>(
-      RowsOf<T>(x), RowsOf<const float>(delta), static_cast<const float*>(weight.data),
-      RowsOf<T>(out), x.columns, epsilon);
-  CheckCuda(cudaGetLastError(), "RmsNorm");
+  LaunchPlanned("RmsNorm", NormKernel<T, kAdds>, NormLaunch(x.rows, x.columns), stream,
+                RowsOf<T>(x), RowsOf<const float>(delta), static_cast<const float*>(weight.data),
+                RowsOf<T>(out), x.columns, epsilon);
 }
 
 }  // namespace
@@ -111,18 +115,11 @@ void LaunchAdd(const AddArgs& args, cudaStream_t stream) {
   const TensorView& x = args.residual;
   BATON_CHECK(x.rows == args.out.rows && x.columns == args.out.columns);
   BATON_CHECK(x.rows == args.delta.rows && x.columns == args.delta.columns);
-  if (x.empty()) return;
-  const dim3 grid(static_cast<unsigned>(x.rows),
-                  static_cast<unsigned>((x.columns + kNormThreads - 1) / kNormThreads));
-  const auto delta = RowsOf<const float>(args.delta);
   if (x.type == DataType::kBFloat16) {
-    AddKernel<__nv_bfloat16><<<grid, kNormThreads, 0, stream>>>(
-        RowsOf<const __nv_bfloat16>(x), delta, RowsOf<__nv_bfloat16>(args.out), x.columns);
+    AddRows<__nv_bfloat16>(args, stream);
   } else {
-    AddKernel<float><<<grid, kNormThreads, 0, stream>>>(RowsOf<const float>(x), delta,
-                                                        RowsOf<float>(args.out), x.columns);
+    AddRows<float>(args, stream);
   }
-  CheckCuda(cudaGetLastError(), "Add");
 }
 
 }  // namespace baton::kernels::cuda

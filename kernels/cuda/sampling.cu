@@ -1,6 +1,6 @@
 #include "kernels/api/sampling.h"
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/draw_order.cuh"
+#include "kernels/cuda/planned_launch.cuh"
 #include "kernels/cuda/sampling.h"
 
 namespace baton::kernels::cuda {
@@ -8,12 +8,17 @@ namespace {
 
 // One block per row; steps are numbered as in kernels/api/sampling.h.
 
-__device__ int32_t FirstToken() { return static_cast<int32_t>(threadIdx.x); }
+__device__ Steps<int32_t> OwnTokens(int32_t vocabulary) {
+  return TokensOfThread(static_cast<int>(threadIdx.x), vocabulary);
+}
+__device__ Steps<int32_t> OwnEntries(int32_t begin, int32_t end) {
+  return EntriesOfThread(static_cast<int>(threadIdx.x), begin, end);
+}
 
 // Whether all of the row's logits are finite; the same in all threads.
 __device__ bool AllFinite(const float* logits, int32_t vocabulary) {
   bool finite = true;
-  for (int32_t id = FirstToken(); id < vocabulary; id += kDrawThreads) {
+  for (const int32_t id : OwnTokens(vocabulary)) {
     finite = finite && isfinite(logits[id]);
   }
   return __syncthreads_and(finite) != 0;
@@ -22,19 +27,20 @@ __device__ bool AllFinite(const float* logits, int32_t vocabulary) {
 // Which tokens may be drawn, one bit each.
 __device__ void MarkAllowed(const DrawLaunch& launch, const DrawParams& row, uint32_t* kept) {
   const bool all = row.allowed_begin == row.allowed_end;
-  for (int32_t word = FirstToken(); word < (launch.vocabulary + 31) / 32; word += kDrawThreads) {
+  for (const int32_t word : OwnEntries(0, MarkWords(launch.vocabulary))) {
     kept[word] = all ? 0xffffffffu : 0u;
   }
   __syncthreads();
-  for (int32_t i = row.allowed_begin + FirstToken(); i < row.allowed_end; i += kDrawThreads) {
+  for (const int32_t i : OwnEntries(row.allowed_begin, row.allowed_end)) {
     const uint32_t id = launch.tokens[i];
-    if (id < static_cast<uint32_t>(launch.vocabulary)) atomicOr(&kept[id / 32], 1u << (id % 32));
+    const TokenMark mark = MarkOf(id);
+    if (id < static_cast<uint32_t>(launch.vocabulary)) atomicOr(&kept[mark.word], mark.bit);
   }
   __syncthreads();
-  for (int32_t i = row.masked_begin + FirstToken(); i < row.masked_end; i += kDrawThreads) {
+  for (const int32_t i : OwnEntries(row.masked_begin, row.masked_end)) {
     const uint32_t id = launch.tokens[i];
-    if (id < static_cast<uint32_t>(launch.vocabulary))
-      atomicAnd(&kept[id / 32], ~(1u << (id % 32)));
+    const TokenMark mark = MarkOf(id);
+    if (id < static_cast<uint32_t>(launch.vocabulary)) atomicAnd(&kept[mark.word], ~mark.bit);
   }
   __syncthreads();
 }
@@ -42,11 +48,11 @@ __device__ void MarkAllowed(const DrawLaunch& launch, const DrawParams& row, uin
 // Steps 1 and 2; tokens that dropped out become -infinity.
 __device__ void MakeValues(const DrawLaunch& launch, const DrawParams& row, const float* logits,
                            const uint32_t* kept, float* values) {
-  for (int32_t id = FirstToken(); id < launch.vocabulary; id += kDrawThreads) {
+  for (const int32_t id : OwnTokens(launch.vocabulary)) {
     values[id] = logits[id];
   }
   __syncthreads();
-  for (int32_t i = row.edit_begin + FirstToken(); i < row.edit_end; i += kDrawThreads) {
+  for (const int32_t i : OwnEntries(row.edit_begin, row.edit_end)) {
     const DrawEdit edit = launch.edits[i];
     if (edit.token_id >= static_cast<uint32_t>(launch.vocabulary)) continue;
     float value = values[edit.token_id];
@@ -61,8 +67,9 @@ __device__ void MakeValues(const DrawLaunch& launch, const DrawParams& row, cons
     values[edit.token_id] = value;
   }
   __syncthreads();
-  for (int32_t id = FirstToken(); id < launch.vocabulary; id += kDrawThreads) {
-    const bool stays = (kept[id / 32] >> (id % 32) & 1u) != 0;
+  for (const int32_t id : OwnTokens(launch.vocabulary)) {
+    const TokenMark mark = MarkOf(static_cast<uint32_t>(id));
+    const bool stays = (kept[mark.word] & mark.bit) != 0;
     values[id] =
         stays ? fminf(fmaxf(values[id], -math::kLargestLogit), math::kLargestLogit) : -INFINITY;
   }
@@ -71,7 +78,7 @@ __device__ void MakeValues(const DrawLaunch& launch, const DrawParams& row, cons
 
 __device__ BestToken BestValue(const float* values, int32_t vocabulary, DrawShared& shared) {
   BestToken best;
-  for (int32_t id = FirstToken(); id < vocabulary; id += kDrawThreads) {
+  for (const int32_t id : OwnTokens(vocabulary)) {
     const BestToken other = {values[id], static_cast<uint32_t>(id)};
     if (other.value != -INFINITY && other.Beats(best)) best = other;
   }
@@ -83,7 +90,7 @@ __device__ uint32_t Scale(float temperature, float best, int32_t vocabulary, flo
                           DrawShared& shared) {
   const float largest = best / temperature;
   unsigned long long count = 0;
-  for (int32_t id = FirstToken(); id < vocabulary; id += kDrawThreads) {
+  for (const int32_t id : OwnTokens(vocabulary)) {
     if (values[id] == -INFINITY) continue;
     values[id] = values[id] / temperature - largest;
     ++count;
@@ -99,7 +106,7 @@ __device__ DrawCut CutRow(const DrawParams& row, const float* values, int32_t vo
   if (row.top_k > 0 && row.top_k < count) cut = CutByCount(at, vocabulary, row.top_k, shared);
   if (row.top_p >= 1.0f) return cut;
   unsigned long long mass = 0;
-  for (int32_t id = FirstToken(); id < vocabulary; id += kDrawThreads) {
+  for (const int32_t id : OwnTokens(vocabulary)) {
     const bool stays =
         values[id] != -INFINITY && cut.Keeps(OrderKey(values[id]), static_cast<uint32_t>(id));
     if (stays) mass += SoftmaxMass(values[id]);
@@ -113,7 +120,7 @@ __device__ DrawCut CutRow(const DrawParams& row, const float* values, int32_t vo
 __device__ uint32_t DrawToken(const DrawParams& row, const float* values, int32_t vocabulary,
                               const DrawCut& cut, DrawShared& shared) {
   BestToken best;
-  for (int32_t id = FirstToken(); id < vocabulary; id += kDrawThreads) {
+  for (const int32_t id : OwnTokens(vocabulary)) {
     const float value = values[id];
     if (value == -INFINITY || !cut.Keeps(OrderKey(value), static_cast<uint32_t>(id))) continue;
     if (row.min_p > 0.0f && ExpNonPositive(value) < row.min_p) continue;
@@ -132,7 +139,7 @@ __device__ void ScoreToken(const float* logits, int32_t vocabulary, uint32_t tok
   const BestToken token = {logits[token_id], token_id};
   unsigned long long mass = 0;
   unsigned long long better = 0;
-  for (int32_t id = FirstToken(); id < vocabulary; id += kDrawThreads) {
+  for (const int32_t id : OwnTokens(vocabulary)) {
     mass += SoftmaxMass(logits[id] - largest);
     const BestToken other = {logits[id], static_cast<uint32_t>(id)};
     if (other.Beats(token)) ++better;
@@ -150,7 +157,7 @@ __device__ void ScoreToken(const float* logits, int32_t vocabulary, uint32_t tok
   if (num_top == 0) return;
   const auto at = [logits](int32_t id) { return logits[id]; };
   const DrawCut cut = CutByCount(at, vocabulary, static_cast<uint32_t>(num_top), shared);
-  for (int32_t id = FirstToken(); id < vocabulary; id += kDrawThreads) {
+  for (const int32_t id : OwnTokens(vocabulary)) {
     if (!cut.Keeps(OrderKey(logits[id]), static_cast<uint32_t>(id))) continue;
     tops[atomicAdd(&shared.num_top, 1u)] = {static_cast<uint32_t>(id), logits[id]};
   }
@@ -163,7 +170,7 @@ __global__ void __launch_bounds__(kDrawThreads) DrawKernel(DrawLaunch launch) {
   const int32_t vocabulary = launch.vocabulary;
   const float* logits = launch.logits + r * launch.logits_stride;
   float* values = launch.values + r * vocabulary;
-  uint32_t* kept = launch.kept + r * ((vocabulary + 31) / 32);
+  uint32_t* kept = launch.kept + r * MarkWords(vocabulary);
   DrawOutcome& outcome = launch.outcomes[r];
   if (threadIdx.x == 0) outcome = DrawOutcome();
   if (!AllFinite(logits, vocabulary)) {
@@ -206,17 +213,13 @@ __global__ void __launch_bounds__(kDrawThreads)
 }  // namespace
 
 void LaunchDraws(const DrawLaunch& launch, cudaStream_t stream) {
-  if (launch.num_rows == 0) return;
-  DrawKernel<<<static_cast<unsigned>(launch.num_rows), kDrawThreads, 0, stream>>>(launch);
-  CheckCuda(cudaGetLastError(), "Sample");
+  LaunchPlanned("Sample", DrawKernel, DrawRowsLaunch(launch.num_rows), stream, launch);
 }
 
 void LaunchScores(const DrawLaunch& launch, const uint32_t* targets, int32_t num_top,
                   cudaStream_t stream) {
-  if (launch.num_rows == 0) return;
-  ScoreKernel<<<static_cast<unsigned>(launch.num_rows), kDrawThreads, 0, stream>>>(launch, targets,
-                                                                                   num_top);
-  CheckCuda(cudaGetLastError(), "ScoreTokens");
+  LaunchPlanned("ScoreTokens", ScoreKernel, DrawRowsLaunch(launch.num_rows), stream, launch,
+                targets, num_top);
 }
 
 }  // namespace baton::kernels::cuda

@@ -7,6 +7,7 @@
 #include "common/log/check.h"
 #include "kernels/api/reproducible_math.h"
 #include "kernels/cuda/plan/draw_plan.h"
+#include "kernels/cuda/plan/draw_threads.h"
 #include "kernels/cuda/sampling.h"
 
 namespace baton::kernels::cuda {
@@ -79,7 +80,7 @@ void DrawRows(const SampleArgs& args, DeviceScratch& scratch, PinnedRing& ring,
   const auto rows = static_cast<size_t>(args.logits.rows);
   const DrawPlan plan = PlanDraws(args.rows, args.logits.columns);
   const auto vocabulary = static_cast<size_t>(args.logits.columns);
-  const size_t words = (vocabulary + 31) / 32;
+  const auto words = static_cast<size_t>(MarkWords(static_cast<int32_t>(vocabulary)));
   const size_t list_bytes = AlignedBytes<DrawEdit>(plan.edits.size()) +
                             AlignedBytes<float>(plan.biases.size()) +
                             AlignedBytes<uint32_t>(plan.tokens.size());

@@ -3,6 +3,9 @@
 
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/plan/launch_shape.h"
+#include "kernels/cuda/plan/launch_thread.h"
+
 namespace baton::kernels::cuda {
 
 struct KernelShape {
@@ -14,6 +17,22 @@ struct KernelShape {
   // must (WaitForPredecessor).
   bool programmatic = false;
 };
+
+__device__ __forceinline__ LaunchThread ThisThread() {
+  return {blockIdx.x, blockIdx.y, blockIdx.z, static_cast<int>(threadIdx.x)};
+}
+
+// A shape that plan/ decided.
+inline KernelShape PlannedShape(const LaunchShape& planned, bool programmatic) {
+  KernelShape shape;
+  shape.grid = dim3(static_cast<unsigned>(planned.grid_x), static_cast<unsigned>(planned.grid_y),
+                    static_cast<unsigned>(planned.grid_z));
+  shape.block = dim3(static_cast<unsigned>(planned.block));
+  shape.cluster = static_cast<int>(planned.cluster);
+  shape.shared_bytes = static_cast<int>(planned.shared_bytes);
+  shape.programmatic = programmatic;
+  return shape;
+}
 
 // Compute capability of the current device, times ten.
 inline cudaError_t DeviceCapability(int* capability) {

@@ -1,13 +1,12 @@
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/plain/attention.h"
+#include "kernels/cuda/plan/plain_plan.h"
+#include "kernels/cuda/plan/row_plan.h"
+#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {
-
-constexpr int kAttendThreads = 256;
-constexpr int kAttendWarps = kAttendThreads / 32;
 
 struct AddUp {
   __device__ float operator()(float a, float b) const { return a + b; }
@@ -53,8 +52,7 @@ struct AttendParams {
 
   // The cache row of a position.
   __device__ const T* PageRow(int64_t sequence, int64_t position) const {
-    const int64_t block = block_tables[sequence * max_blocks + position / kBlockTokens];
-    return pages + (block * kBlockTokens + position % kBlockTokens) * page_stride;
+    return pages + CacheRow(block_tables + sequence * max_blocks, position) * page_stride;
   }
 };
 
@@ -65,9 +63,9 @@ template <typename T>
 __global__ void __launch_bounds__(kAttendThreads) AttendKernel(AttendParams<T> p) {
   extern __shared__ float attend_memory[];
   __shared__ float warps[kAttendWarps];
-  const int64_t row = blockIdx.x;
-  const int64_t head = blockIdx.y;
-  const int thread = static_cast<int>(threadIdx.x);
+  const LaunchThread thread = ThisThread();
+  const int64_t row = thread.block_x;
+  const int64_t head = thread.block_y;
   const int64_t width = p.latent_dims + p.rope_dims;
   float* query = attend_memory;
   float* scores = query + width;
@@ -75,37 +73,37 @@ __global__ void __launch_bounds__(kAttendThreads) AttendKernel(AttendParams<T> p
   T* out = p.out + row * p.out_stride + head * p.latent_dims;
   const int64_t sequence = p.sequence_rows[row];
   if (sequence < 0) {
-    for (int64_t d = thread; d < p.latent_dims; d += kAttendThreads) out[d] = Narrow<T>(0.0f);
+    for (const int64_t d : AttendSteps(thread, p.latent_dims)) out[d] = Narrow<T>(0.0f);
     return;
   }
-  for (int64_t d = thread; d < width; d += kAttendThreads) {
+  for (const int64_t d : AttendSteps(thread, width)) {
     query[d] = d < p.latent_dims
                    ? Widen(p.q_latent[row * p.q_latent_stride + head * p.latent_dims + d])
                    : Widen(p.q_rope[row * p.q_rope_stride + head * p.q_rope_head_stride + d -
                                     p.latent_dims]);
   }
-  for (int64_t d = thread; d < p.latent_dims; d += kAttendThreads) result[d] = 0.0f;
+  for (const int64_t d : AttendSteps(thread, p.latent_dims)) result[d] = 0.0f;
   const int64_t end = int64_t{p.positions[row]} + 1;
   float largest = -INFINITY;
   float total = 0.0f;
-  for (int64_t begin = 0; begin < end; begin += kAttentionSplitTokens) {
+  for (const int64_t begin : KeySplitBegins(end)) {
     const int64_t count = end - begin < kAttentionSplitTokens ? end - begin : kAttentionSplitTokens;
     __syncthreads();  // the query stands; the scores of the split before have been read
-    for (int64_t j = thread / 32; j < count; j += kAttendWarps) {
+    for (const int64_t j : KeysOfWarp(thread, count)) {
       const T* key = p.PageRow(sequence, begin + j);
       float dot = 0.0f;
-      for (int64_t d = thread % 32; d < width; d += 32) dot = fmaf(query[d], Widen(key[d]), dot);
+      for (const int64_t d : DimsOfLane(thread, width)) dot = fmaf(query[d], Widen(key[d]), dot);
       for (int distance = 16; distance > 0; distance /= 2) {
         dot += __shfl_xor_sync(0xffffffffu, dot, distance);
       }
-      if (thread % 32 == 0) scores[j] = dot * p.scale;
+      if (thread.lane() == 0) scores[j] = dot * p.scale;
     }
     __syncthreads();
     float best = -INFINITY;
-    for (int64_t j = thread; j < count; j += kAttendThreads) best = fmaxf(best, scores[j]);
+    for (const int64_t j : AttendSteps(thread, count)) best = fmaxf(best, scores[j]);
     best = FoldBlock(best, -INFINITY, TakeLarger(), warps);
     float sum = 0.0f;
-    for (int64_t j = thread; j < count; j += kAttendThreads) {
+    for (const int64_t j : AttendSteps(thread, count)) {
       scores[j] = expf(scores[j] - best);
       sum += scores[j];
     }
@@ -113,7 +111,7 @@ __global__ void __launch_bounds__(kAttendThreads) AttendKernel(AttendParams<T> p
     const float next = fmaxf(largest, best);
     const float keep = expf(largest - next);
     const float take = expf(best - next);
-    for (int64_t d = thread; d < p.latent_dims; d += kAttendThreads) {
+    for (const int64_t d : AttendSteps(thread, p.latent_dims)) {
       float value = 0.0f;
       for (int64_t j = 0; j < count; ++j) {
         value = fmaf(scores[j], Widen(p.PageRow(sequence, begin + j)[d]), value);
@@ -123,7 +121,7 @@ __global__ void __launch_bounds__(kAttendThreads) AttendKernel(AttendParams<T> p
     total = total * keep + sum * take;
     largest = next;
   }
-  for (int64_t d = thread; d < p.latent_dims; d += kAttendThreads) {
+  for (const int64_t d : AttendSteps(thread, p.latent_dims)) {
     out[d] = Narrow<T>(result[d] / total);
   }
 }
@@ -149,13 +147,9 @@ void Attend(const MlaAttentionArgs& args, cudaStream_t stream) {
       cache.rope_dims,
       static_cast<T*>(args.out.data),
       args.out.row_stride};
-  const auto shared =
-      static_cast<size_t>(2 * cache.latent_dims + cache.rope_dims + kAttentionSplitTokens) *
-      sizeof(float);
-  BATON_CHECK(shared <= size_t{48} << 10) << cache.latent_dims << " latent dimensions";
-  const dim3 grid(static_cast<unsigned>(args.out.rows), static_cast<unsigned>(args.heads));
-  AttendKernel<T><<<grid, kAttendThreads, shared, stream>>>(params);
-  CheckCuda(cudaGetLastError(), "plain attention");
+  LaunchPlanned("plain attention", AttendKernel<T>,
+                PlainAttentionLaunch(args.out.rows, args.heads, cache.latent_dims, cache.rope_dims),
+                stream, params);
 }
 
 }  // namespace

@@ -1,17 +1,14 @@
 #include <algorithm>
 
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/plain/experts.h"
 #include "kernels/cuda/plain/product_tile.cuh"
+#include "kernels/cuda/plan/row_plan.h"
+#include "kernels/cuda/planned_launch.cuh"
 #include "kernels/cuda/router.h"
 
 namespace baton::kernels::cuda {
 namespace {
-
-// Tokens at a time: what their slots' float32 results take stays below 64 MB at the model's width.
-constexpr int64_t kTokensAtATime = 256;
-constexpr int kCombineThreads = 256;
 
 // Which rows a block multiplies with which network. Without a table: tile blockIdx.y of `rows` rows
 // with `only`. With one: all rows of expert blockIdx.y, those of its slots.
@@ -26,7 +23,7 @@ struct RowGroups {
     return table != nullptr ? table[blockIdx.y] : only;
   }
   __device__ int64_t begin() const {
-    return table != nullptr ? offsets[blockIdx.y] : int64_t{blockIdx.y} * kTileRows;
+    return table != nullptr ? offsets[blockIdx.y] : FirstTileRow(ThisThread());
   }
   __device__ int64_t end() const {
     if (table != nullptr) return offsets[blockIdx.y + 1];
@@ -41,11 +38,12 @@ __global__ void __launch_bounds__(kProductThreads)
     GateUpKernel(PlainRows x, int64_t top_k, RowGroups groups, void* hidden, DataType hidden_type,
                  int64_t hidden_stride) {
   __shared__ ProductTile tile;
+  const LaunchThread thread = ThisThread();
   const GatedImage& weights = groups.weights();
-  const int64_t first_column = int64_t{blockIdx.x} * kTileColumns;
-  const int64_t column = first_column + threadIdx.x % kTileColumns;
+  const int64_t first_column = FirstTileColumn(thread);
+  const int64_t column = first_column + TileColumn(thread.index);
   const int64_t end = groups.end();
-  for (int64_t begin = groups.begin(); begin < end; begin += kTileRows) {
+  for (const int64_t begin : RowTiles(groups.begin(), end)) {
     const auto x_row = [&](int r) {
       return begin + r < end ? groups.slot(begin + r) / top_k : int64_t{-1};
     };
@@ -54,7 +52,7 @@ __global__ void __launch_bounds__(kProductThreads)
     MultiplyTile(weights.gate, first_column, x, x_row, tile, gate);
     MultiplyTile(weights.up, first_column, x, x_row, tile, up);
     for (int i = 0; i < kRowsPerThread; ++i) {
-      const int64_t place = begin + threadIdx.x / kTileColumns + 4 * i;
+      const int64_t place = begin + TileRow(thread.index, i);
       if (place >= end || column >= weights.gate.n) continue;
       const float silu = gate[i] / (1.0f + expf(-gate[i]));
       StoreElement(silu * up[i], hidden, hidden_type, place * hidden_stride + column);
@@ -66,17 +64,18 @@ __global__ void __launch_bounds__(kProductThreads)
 __global__ void __launch_bounds__(kProductThreads)
     DownKernel(PlainRows hidden, RowGroups groups, float* out, int64_t out_stride) {
   __shared__ ProductTile tile;
+  const LaunchThread thread = ThisThread();
   const WeightImage& weight = groups.weights().down;
-  const int64_t first_column = int64_t{blockIdx.x} * kTileColumns;
-  const int64_t column = first_column + threadIdx.x % kTileColumns;
+  const int64_t first_column = FirstTileColumn(thread);
+  const int64_t column = first_column + TileColumn(thread.index);
   const int64_t end = groups.end();
-  for (int64_t begin = groups.begin(); begin < end; begin += kTileRows) {
+  for (const int64_t begin : RowTiles(groups.begin(), end)) {
     float results[kRowsPerThread];
     MultiplyTile(
         weight, first_column, hidden,
         [&](int r) { return begin + r < end ? begin + r : int64_t{-1}; }, tile, results);
     for (int i = 0; i < kRowsPerThread; ++i) {
-      const int64_t place = begin + threadIdx.x / kTileColumns + 4 * i;
+      const int64_t place = begin + TileRow(thread.index, i);
       if (place >= end || column >= weight.n) continue;
       out[groups.slot(place) * out_stride + column] = results[i];
     }
@@ -84,12 +83,11 @@ __global__ void __launch_bounds__(kProductThreads)
 }
 
 // out[token] = sum over slots in order of weight * slot's result, then + shared.
-__global__ void __launch_bounds__(kCombineThreads)
+__global__ void __launch_bounds__(kElementThreads)
     CombineKernel(const float* slots, const int32_t* experts, const float* weights, int64_t top_k,
                   const float* shared, int64_t columns, float* out, int64_t out_stride) {
-  const int64_t column = int64_t{blockIdx.y} * kCombineThreads + threadIdx.x;
+  const auto [token, column] = ElementOf(ThisThread());
   if (column >= columns) return;
-  const int64_t token = blockIdx.x;
   float sum = 0.0f;
   for (int64_t slot = token * top_k; slot < (token + 1) * top_k; ++slot) {
     if (experts[slot] >= 0) sum += weights[slot] * slots[slot * columns + column];
@@ -98,23 +96,16 @@ __global__ void __launch_bounds__(kCombineThreads)
   out[token * out_stride + column] = sum;
 }
 
-unsigned NumTiles(int64_t size, int64_t per_tile) {
-  return static_cast<unsigned>((size + per_tile - 1) / per_tile);
-}
-
 PlainRows RowsIn(const TensorView& view) { return {view.data, view.type, view.row_stride}; }
 
 void RunNetworks(const TensorView& x, int64_t top_k, const RowGroups& groups,
-                 const GatedImage& shape, unsigned grid_y, void* hidden, float* out,
+                 const GatedImage& shape, int64_t num_groups, void* hidden, float* out,
                  int64_t out_stride, cudaStream_t stream) {
-  if (shape.gate.n > 0) {  // a shard may have nothing of the inner width: it adds zeros
-    GateUpKernel<<<dim3(NumTiles(shape.gate.n, kTileColumns), grid_y), kProductThreads, 0,
-                   stream>>>(RowsIn(x), top_k, groups, hidden, x.type, shape.gate.n);
-    CheckCuda(cudaGetLastError(), "gate and up");
-  }
-  DownKernel<<<dim3(NumTiles(shape.down.n, kTileColumns), grid_y), kProductThreads, 0, stream>>>(
-      {hidden, x.type, shape.gate.n}, groups, out, out_stride);
-  CheckCuda(cudaGetLastError(), "down");
+  // A shard may have nothing of the inner width: then the first launch is empty, and it adds zeros.
+  LaunchPlanned("gate and up", GateUpKernel, PlainNetworkLaunch(shape.gate.n, num_groups), stream,
+                RowsIn(x), top_k, groups, hidden, x.type, shape.gate.n);
+  LaunchPlanned("down", DownKernel, PlainNetworkLaunch(shape.down.n, num_groups), stream,
+                PlainRows{hidden, x.type, shape.gate.n}, groups, out, out_stride);
 }
 
 void RunOne(const TensorView& x, const GatedImage& weights, void* hidden, float* out,
@@ -122,7 +113,7 @@ void RunOne(const TensorView& x, const GatedImage& weights, void* hidden, float*
   RowGroups groups;
   groups.only = weights;
   groups.rows = x.rows;
-  RunNetworks(x, 1, groups, weights, NumTiles(x.rows, kTileRows), hidden, out, out_stride, stream);
+  RunNetworks(x, 1, groups, weights, NumBlocks(x.rows, kTileRows), hidden, out, out_stride, stream);
 }
 
 void CheckShapes(const TensorView& x, const GatedImage& weights, const TensorView& out) {
@@ -149,7 +140,7 @@ void LaunchPlainExperts(const PlainExpertsArgs& args, DeviceScratch& scratch, cu
   if (args.out.empty()) return;
   const bool has_shared = args.shared.gate.values != nullptr;
   const int64_t columns = args.out.columns;
-  const int64_t most = std::min(args.x.rows, kTokensAtATime);
+  const int64_t most = std::min(args.x.rows, kPlainExpertTokens);
   const int64_t most_slots = most * args.top_k;
   const auto element = static_cast<int64_t>(SizeOf(args.x.type));
   const int64_t hidden_bytes =
@@ -166,8 +157,8 @@ void LaunchPlainExperts(const PlainExpertsArgs& args, DeviceScratch& scratch, cu
   char* hidden = scratch.Cut<char>(hidden_bytes);
   auto* results = scratch.Cut<float>(most_slots * columns);
   float* shared = has_shared ? scratch.Cut<float>(most * columns) : nullptr;
-  for (int64_t begin = 0; begin < args.x.rows; begin += kTokensAtATime) {
-    const int64_t tokens = std::min(kTokensAtATime, args.x.rows - begin);
+  for (const int64_t begin : PlainExpertPasses(args.x.rows)) {
+    const int64_t tokens = std::min(kPlainExpertTokens, args.x.rows - begin);
     const TensorView x = args.x.Rows(begin, tokens);
     const auto experts = args.experts.subspan(static_cast<size_t>(begin * args.top_k),
                                               static_cast<size_t>(tokens * args.top_k));
@@ -176,15 +167,13 @@ void LaunchPlainExperts(const PlainExpertsArgs& args, DeviceScratch& scratch, cu
     groups.table = args.table;
     groups.offsets = offsets;
     groups.sorted = sorted;
-    RunNetworks(x, args.top_k, groups, args.first, static_cast<unsigned>(args.num_experts), hidden,
-                results, columns, stream);
+    RunNetworks(x, args.top_k, groups, args.first, args.num_experts, hidden, results, columns,
+                stream);
     if (has_shared) RunOne(x, args.shared, hidden, shared, columns, stream);
-    CombineKernel<<<dim3(static_cast<unsigned>(tokens), NumTiles(columns, kCombineThreads)),
-                    kCombineThreads, 0, stream>>>(
-        results, experts.data(), args.slot_weights.data() + begin * args.top_k, args.top_k, shared,
-        columns, static_cast<float*>(args.out.data) + begin * args.out.row_stride,
-        args.out.row_stride);
-    CheckCuda(cudaGetLastError(), "combination of experts");
+    LaunchPlanned(
+        "combination of experts", CombineKernel, ElementsLaunch(tokens, columns), stream, results,
+        experts.data(), args.slot_weights.data() + begin * args.top_k, args.top_k, shared, columns,
+        static_cast<float*>(args.out.data) + begin * args.out.row_stride, args.out.row_stride);
   }
 }
 

@@ -1,7 +1,7 @@
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/plain/linear.h"
 #include "kernels/cuda/plain/product_tile.cuh"
+#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {
@@ -17,21 +17,22 @@ __global__ void __launch_bounds__(kProductThreads)
     LinearKernel(PlainRows x, int64_t rows, int64_t x_head_stride, WeightImage weight,
                  HeadWeights heads, void* out, DataType out_type, int64_t out_stride) {
   __shared__ ProductTile tile;
-  const int64_t head = blockIdx.z;
+  const LaunchThread thread = ThisThread();
+  const int64_t head = thread.block_z;
   weight.values = heads.values[head];
   weight.scales = heads.scales[head];
-  const int64_t first_column = int64_t{blockIdx.x} * kTileColumns;
-  const int64_t first_row = int64_t{blockIdx.y} * kTileRows;
+  const int64_t first_column = FirstTileColumn(thread);
+  const int64_t first_row = FirstTileRow(thread);
   x.data = static_cast<const char*>(x.data) +
            head * x_head_stride * static_cast<int64_t>(SizeOf(x.type));
   float results[kRowsPerThread];
   MultiplyTile(
       weight, first_column, x,
       [&](int r) { return first_row + r < rows ? first_row + r : int64_t{-1}; }, tile, results);
-  const int64_t column = first_column + threadIdx.x % kTileColumns;
+  const int64_t column = first_column + TileColumn(thread.index);
   if (column >= weight.n) return;
   for (int i = 0; i < kRowsPerThread; ++i) {
-    const int64_t row = first_row + threadIdx.x / kTileColumns + 4 * i;
+    const int64_t row = first_row + TileRow(thread.index, i);
     if (row < rows) {
       StoreElement(results[i], out, out_type, row * out_stride + head * weight.n + column);
     }
@@ -59,13 +60,9 @@ void LaunchPlainLinear(const TensorView& x, int64_t x_head_stride,
     pointers.values[h] = weight.values;
     pointers.scales[h] = weight.scales;
   }
-  const dim3 grid(static_cast<unsigned>((first.n + kTileColumns - 1) / kTileColumns),
-                  static_cast<unsigned>((x.rows + kTileRows - 1) / kTileRows),
-                  static_cast<unsigned>(heads));
-  LinearKernel<<<grid, kProductThreads, 0, stream>>>({x.data, x.type, x.row_stride}, x.rows,
-                                                     x_head_stride, first, pointers, out.data,
-                                                     out.type, out.row_stride);
-  CheckCuda(cudaGetLastError(), "plain product");
+  LaunchPlanned("plain product", LinearKernel, PlainLinearLaunch(x.rows, first.n, heads), stream,
+                PlainRows{x.data, x.type, x.row_stride}, x.rows, x_head_stride, first, pointers,
+                out.data, out.type, out.row_stride);
 }
 
 }  // namespace baton::kernels::cuda

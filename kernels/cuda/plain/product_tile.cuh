@@ -1,10 +1,9 @@
 // A tile of x W^T on any device, for any shape and element type: the kernels that are right before
 // others are fast.
 //
-// A block of kProductThreads threads makes kTileRows x kTileColumns results: thread t those of
-// column t % kTileColumns and of rows t / kTileColumns + 4 i. Both operands pass through shared
-// memory in pieces of kTileDepth along k, widened to float32. Each result is summed along k in
-// order, one scale block at a time; no result knows of another.
+// A block of kProductThreads threads makes kTileRows x kTileColumns results (plan/plain_plan.h).
+// Both operands pass through shared memory in pieces of kTileDepth along k, widened to float32.
+// Each result is summed along k in order, one scale block at a time; no result knows of another.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +12,10 @@
 #include <cuda_fp8.h>
 
 #include "common/tensor/data_type.h"
+#include "kernels/cuda/plan/plain_plan.h"
 #include "kernels/cuda/weight_image.h"
 
 namespace baton::kernels::cuda {
-
-inline constexpr int kTileColumns = 64;  // rows of the weight
-inline constexpr int kTileRows = 16;     // rows of x
-inline constexpr int kTileDepth = 32;
-inline constexpr int kProductThreads = 256;
-inline constexpr int kRowsPerThread = kTileRows * kTileColumns / kProductThreads;
 
 struct ProductTile {
   float weight[kTileColumns][kTileDepth + 1];
@@ -57,16 +51,15 @@ __device__ inline void StoreElement(float value, void* data, DataType type, int6
   }
 }
 
-// results[i] = row x_row(4 i + thread / kTileColumns) of x times row first_column + thread %
-// kTileColumns of the weight. `x_row` says which row of `x` stands in row r of the tile, or -1 for
+// results[i] = row x_row(TileRow(thread, i)) of x times row first_column + TileColumn(thread) of
+// the weight. `x_row` says which row of `x` stands in row r of the tile, or -1 for
 // none; results of rows and columns that are not there are 0. All threads of the block call it.
 template <typename XRow>
 __device__ inline void MultiplyTile(const WeightImage& weight, int64_t first_column,
                                     const PlainRows& x, const XRow& x_row, ProductTile& tile,
                                     float (&results)[kRowsPerThread]) {
   const int thread = static_cast<int>(threadIdx.x);
-  const int column = thread % kTileColumns;
-  const int first_row = thread / kTileColumns;
+  const int column = TileColumn(thread);
   const bool column_exists = first_column + column < weight.n;
   const float* scales = nullptr;
   if (weight.scales != nullptr && column_exists) {
@@ -76,12 +69,11 @@ __device__ inline void MultiplyTile(const WeightImage& weight, int64_t first_col
   for (float& result : results) result = 0.0f;
   for (int64_t begin = 0, end = 0; begin < weight.k; begin = end) {
     const int64_t scale_block = (weight.column_offset + begin) / weight.block;
-    end = (scale_block + 1) * weight.block - weight.column_offset;
-    if (end > weight.k) end = weight.k;
+    end = ScaleBlockEnd(begin, weight.k, weight.block, weight.column_offset);
     float sums[kRowsPerThread] = {};
-    for (int64_t piece = begin; piece < end; piece += kTileDepth) {
+    for (const int64_t piece : DepthPieces(begin, end)) {
       __syncthreads();
-      for (int i = thread; i < kTileColumns * kTileDepth; i += kProductThreads) {
+      for (const int i : TileCopies(thread, kTileColumns)) {
         const int64_t row = first_column + i / kTileDepth;
         const int64_t k = piece + i % kTileDepth;
         tile.weight[i / kTileDepth][i % kTileDepth] =
@@ -89,7 +81,7 @@ __device__ inline void MultiplyTile(const WeightImage& weight, int64_t first_col
                 ? LoadElement(weight.values, weight.type, row * weight.value_pitch + k)
                 : 0.0f;
       }
-      for (int i = thread; i < kTileRows * kTileDepth; i += kProductThreads) {
+      for (const int i : TileCopies(thread, kTileRows)) {
         const int64_t row = x_row(i / kTileDepth);
         const int64_t k = piece + i % kTileDepth;
         tile.x[i / kTileDepth][i % kTileDepth] =
@@ -100,7 +92,7 @@ __device__ inline void MultiplyTile(const WeightImage& weight, int64_t first_col
       for (int k = 0; k < kTileDepth; ++k) {
 #pragma unroll
         for (int i = 0; i < kRowsPerThread; ++i) {
-          sums[i] = fmaf(tile.x[first_row + 4 * i][k], tile.weight[column][k], sums[i]);
+          sums[i] = fmaf(tile.x[TileRow(thread, i)][k], tile.weight[column][k], sums[i]);
         }
       }
     }

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "kernels/cuda/plan/block_gemm_plan.h"
+#include "kernels/cuda/plan/launch_shape.h"
+#include "kernels/cuda/plan/launch_thread.h"
 
 namespace baton::kernels::cuda {
 
@@ -102,6 +104,42 @@ constexpr size_t ExpertScratchBytes(const ExpertShape& shape, Aligned aligned) {
 // Scale blocks of k are cut as for a dense weight of one expert's rows.
 BATON_HOST_DEVICE constexpr int ExpertSplits(int row_tiles, int k_blocks) {
   return NumSplits(row_tiles, k_blocks);
+}
+
+// The schedule's kernel: one block. Each warp walks over a run of the step's routed choices, 32 at
+// a time, and counts them per expert in its own row of shared memory; thread e then has expert e.
+BATON_HOST_DEVICE constexpr Steps<int> WarpChoices(int warp, int choices) {
+  return {PartBegin(choices, kScheduleWarps, warp), kWarpThreads,
+          PartBegin(choices, kScheduleWarps, warp + 1)};
+}
+BATON_HOST_DEVICE constexpr Steps<int> ScheduleSteps(int thread, int count) {
+  return {thread, kScheduleThreads, count};
+}
+// `experts`: the shared one included.
+constexpr LaunchShape ScheduleLaunch(int experts) {
+  return {.block = kScheduleThreads,
+          .shared_bytes = int64_t{kScheduleWarps} * experts * int64_t{sizeof(int32_t)}};
+}
+// The pair of a routed choice (token * top_k + slot), and of a token's shared expert.
+BATON_HOST_DEVICE constexpr int PairOfChoice(int choice, int top_k, bool shared) {
+  return choice / top_k * (top_k + (shared ? 1 : 0)) + choice % top_k;
+}
+BATON_HOST_DEVICE constexpr int PairOfShared(int token, int top_k) {
+  return token * (top_k + 1) + top_k;
+}
+
+// Combination: a thread per token and kCombineColumns columns. Threads may lie behind the row's
+// end.
+inline constexpr int kCombineThreads = 128;
+inline constexpr int kCombineColumns = 4;
+
+constexpr LaunchShape ExpertCombineLaunch(int64_t tokens, int64_t hidden) {
+  return {.grid_x = tokens,
+          .grid_y = NumBlocks(hidden, kCombineThreads * kCombineColumns),
+          .block = kCombineThreads};
+}
+BATON_HOST_DEVICE constexpr RowColumn CombinedAt(const LaunchThread& thread) {
+  return {thread.block_x, (thread.block_y * kCombineThreads + thread.index) * kCombineColumns};
 }
 
 // What the schedule's kernel leaves in device memory.

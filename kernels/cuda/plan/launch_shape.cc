@@ -1,7 +1,5 @@
 #include "kernels/cuda/plan/launch_shape.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 
 namespace baton::kernels::cuda {
@@ -41,10 +39,6 @@ absl::Status CheckLaunch(absl::string_view kernel, const LaunchShape& shape,
                                                    shape.grid_x));
   }
   return absl::OkStatus();
-}
-
-int64_t NumBlocks(int64_t size, int64_t per_block) {
-  return std::max<int64_t>(1, (size + per_block - 1) / per_block);
 }
 
 }  // namespace baton::kernels::cuda

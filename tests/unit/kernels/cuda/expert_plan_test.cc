@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 
 #include "kernels/cuda/plan/launch_shape.h"
+#include "tests/unit/kernels/cuda/walked_launches.h"
 
 namespace baton::kernels::cuda {
 namespace {
@@ -121,11 +122,70 @@ TEST(ExpertPlan, ALayerWithoutRoutedExpertsGivesItsTokensToTheSharedOne) {
   EXPECT_GE(MaxExpertTiles(70, 1, dense.width()), 2);
 }
 
+TEST(ExpertPlan, WarpsOfTheScheduleWalkOverEveryChoiceOnceInOrder) {
+  for (const int choices : {0, 1, 8, 31, 32, 33, 1023, 1024, 16384, 65536}) {
+    Visits taken(choices);
+    int next = 0;
+    for (int warp = 0; warp < kScheduleWarps; ++warp) {
+      const Steps<int> rounds = WarpChoices(warp, choices);
+      for (const int first : rounds) {
+        for (int choice = first; choice < std::min(first + kWarpThreads, rounds.limit); ++choice) {
+          EXPECT_EQ(choice, next++);
+          taken.Add(choice);
+        }
+      }
+    }
+    taken.ExpectOnceEach("choices");
+    Visits spread(choices);
+    for (int thread = 0; thread < kScheduleThreads; ++thread) {
+      for (const int i : ScheduleSteps(thread, choices)) spread.Add(i);
+    }
+    spread.ExpectOnceEach("entries");
+  }
+}
+
+TEST(ExpertPlan, PairsAreNumberedByTokenAndSlot) {
+  for (const bool shared : {false, true}) {
+    const int slots = kR1TopK + (shared ? 1 : 0);
+    Visits pairs(int64_t{50} * slots);
+    for (int choice = 0; choice < 50 * kR1TopK; ++choice) {
+      const int pair = PairOfChoice(choice, kR1TopK, shared);
+      EXPECT_EQ(pair / slots, choice / kR1TopK);
+      EXPECT_EQ(pair % slots, choice % kR1TopK);
+      pairs.Add(pair);
+    }
+    for (int token = 0; shared && token < 50; ++token) {
+      pairs.Add(PairOfShared(token, kR1TopK));
+    }
+    pairs.ExpectOnceEach("pairs");
+  }
+}
+
+TEST(ExpertPlan, CombinationTakesEveryColumnOnce) {
+  for (const int64_t hidden : {4, 256, 508, 512, 516, 7168}) {
+    Visits columns(3 * hidden);
+    ForEachThread(ExpertCombineLaunch(3, hidden), [&](const LaunchThread& thread) {
+      const RowColumn at = CombinedAt(thread);
+      if (at.column >= hidden) return;
+      for (int i = 0; i < kCombineColumns; ++i) columns.Add(at.row * hidden + at.column + i);
+    });
+    columns.ExpectOnceEach("columns");
+  }
+}
+
 TEST(ExpertPlan, LaunchesFitTheDevice) {
-  const int shared_bytes = kScheduleWarps * (kR1Experts + 1) * 4;
-  EXPECT_TRUE(
-      CheckLaunch("schedule", {.block = kScheduleThreads, .shared_bytes = shared_bytes}, kHopper)
-          .ok());
+  ExpectFits("schedule", ScheduleLaunch(kR1Experts + 1));
+  // The most experts need a device's consent to their shared memory (LaunchAny asks for it).
+  EXPECT_TRUE(CheckLaunch("schedule", ScheduleLaunch(kMaxExperts), kHopper).ok());
+  EXPECT_TRUE(CheckLaunch("schedule", ScheduleLaunch(kMaxExperts), kAmpere).ok());
+  EXPECT_LE(kMaxExperts, kScheduleThreads) << "a thread per expert";
+  for (const ModelShape& model : kModelShapes) {
+    for (const int64_t tokens : kStepTokens) {
+      ExpectFits(model.name, ExpertCombineLaunch(tokens, model.hidden));
+    }
+  }
+  EXPECT_TRUE(ExpertCombineLaunch(0, 7168).empty());
+  EXPECT_FALSE(CheckLaunch("combine", ExpertCombineLaunch(int64_t{1} << 31, 7168), kHopper).ok());
   for (const int tokens : {1, 64, 128, 2048, 8192}) {
     const int width = ExpertTokenTile(tokens, kR1TopK, kR1Experts);
     const LaunchShape gate_up = {

@@ -34,8 +34,15 @@ TEST(LaunchShape, RefusesClustersThatDoNotDivideTheGrid) {
   EXPECT_FALSE(CheckLaunch("product", {.grid_x = 17, .block = 128, .cluster = 4}, kHopper).ok());
 }
 
+TEST(LaunchShape, IsEmptyWithoutBlocks) {
+  EXPECT_FALSE(LaunchShape().empty());
+  EXPECT_TRUE((LaunchShape{.grid_x = 0}).empty());
+  EXPECT_TRUE((LaunchShape{.grid_y = 0}).empty());
+  EXPECT_TRUE((LaunchShape{.grid_z = 0}).empty());
+}
+
 TEST(LaunchShape, CoversEveryElementOnce) {
-  EXPECT_EQ(NumBlocks(0, 128), 1);
+  EXPECT_EQ(NumBlocks(0, 128), 0);
   EXPECT_EQ(NumBlocks(128, 128), 1);
   EXPECT_EQ(NumBlocks(129, 128), 2);
 }
