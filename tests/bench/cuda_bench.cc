@@ -1,182 +1,226 @@
 // Measures the operations of one layer of DeepSeek-R1 at the shapes of one of eight ranks, on the
-// first GPU, against the time that their bytes or their arithmetic take at least.
+// first GPU, against the time that their bytes or their arithmetic take at least (cuda_floors.h).
 //
 //   cuda_bench [--probe]      --probe: says which device there is, or why there is none
 //
 // Weights are synthetic and rotated, so that no repetition finds the last one's in the cache.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_format.h"
 
-#include "common/tensor/aligned_buffer.h"
-#include "kernels/api/ops.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "tests/bench/cuda_launches.h"
+#include "tests/bench/cuda_rows.h"
 
 namespace baton::kernels {
 namespace {
 
-// H200: measured copy rate; products of FP8 and bfloat16 at their nominal and measured rates.
-constexpr double kBytesPerMicrosecond = 4.3e6;
-constexpr double kFloat8OpsPerMicrosecond = 1.5e9;
-constexpr double kBFloat16OpsPerMicrosecond = 7.9e8;
-constexpr int64_t kRotatedBytes = int64_t{160} << 20;  // more than twice the cache
-
-struct Floor {
-  double bytes = 0.0;
-  double operations = 0.0;
-  double rate = kFloat8OpsPerMicrosecond;
-
-  double microseconds() const { return std::max(bytes / kBytesPerMicrosecond, operations / rate); }
-};
-
-// Device memory with bytes that are neither zero nor NaN in any type.
-class DeviceTensor {
- public:
-  DeviceTensor(Ops& ops, DataType type, int64_t rows, int64_t columns) {
-    const auto bytes = static_cast<size_t>(rows * columns) * SizeOf(type);
-    buffer_ = ops.Allocate(bytes).value();
-    std::vector<unsigned char> host(bytes);
-    uint32_t state = 12345;
-    for (unsigned char& byte : host) {
-      state = state * 1664525u + 1013904223u;
-      byte = static_cast<unsigned char>((state >> 24) & 0x3f);
-    }
-    ops.CopyToDevice(buffer_->data(), host.data(), bytes);
-    view = {buffer_->data(), type, rows, columns, columns};
-  }
-
-  TensorView view;
-
- private:
-  std::unique_ptr<DeviceBuffer> buffer_;
-};
-
-std::unique_ptr<PackedWeight> MakeWeight(Ops& ops, DataType type, int64_t n, int64_t k) {
-  AlignedBuffer values(static_cast<size_t>(n * k) * SizeOf(type));
-  uint32_t state = 77;
-  for (size_t i = 0; i < values.size(); ++i) {
-    state = state * 1664525u + 1013904223u;
-    values.data()[i] = static_cast<std::byte>((state >> 24) & 0x3f);
-  }
-  WeightMatrix weight;
-  weight.values = values.AsTensor(type, n, k);
-  AlignedBuffer scales(static_cast<size_t>((n + 127) / 128 * ((k + 127) / 128)) * sizeof(float));
-  if (type == DataType::kFloat8E4M3) {
-    weight.scales = scales.AsTensor(DataType::kFloat32, (n + 127) / 128, (k + 127) / 128);
-    for (int64_t i = 0; i < weight.scales.num_elements(); ++i) {
-      static_cast<float*>(weight.scales.data)[i] = 0.001f;
-    }
-  }
-  return ops.Pack(weight, DataType::kBFloat16);
-}
-
-// Median of several runs of many calls, in microseconds per call.
-double Measure(Ops& ops, const std::function<void(size_t)>& call) {
-  constexpr int kRuns = 7;
-  constexpr size_t kCalls = 20;
-  for (size_t i = 0; i < kCalls; ++i) call(i);
-  ops.Synchronize();
-  std::vector<double> times;
-  for (int run = 0; run < kRuns; ++run) {
-    const auto begin = std::chrono::steady_clock::now();
-    for (size_t i = 0; i < kCalls; ++i) call(i);
-    ops.Synchronize();
-    const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - begin;
-    times.push_back(time.count() / kCalls);
-  }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
-}
-
-void PrintRow(const std::string& name, int64_t rows, double measured, const Floor& floor) {
-  absl::PrintF("| %s | %d | %.1f | %.1f | %.3f |\n", name, rows, measured, floor.microseconds(),
-               floor.microseconds() / measured);
-  std::fflush(stdout);
-}
+constexpr DataType kFp8 = DataType::kFloat8E4M3;
+constexpr DataType kBf16 = DataType::kBFloat16;
+constexpr DataType kFp32 = DataType::kFloat32;
+constexpr int64_t kContext = 4096;
+const std::vector<int64_t> kDecode = {1, 8, 64, 128};
+const std::vector<int64_t> kSteps = {1, 8, 64, 128, 2048};
+const std::vector<int64_t> kProductSteps = {1, 8, 64, 128, 512, 2048};
 
 void MeasureLinear(Ops& ops, const std::string& name, DataType type, int64_t n, int64_t k,
-                   DataType out_type, const std::vector<int64_t>& batches) {
-  const int64_t weight_bytes = n * k * static_cast<int64_t>(SizeOf(type));
-  std::vector<std::unique_ptr<PackedWeight>> weights;
-  for (int64_t bytes = 0; bytes < kRotatedBytes; bytes += weight_bytes) {
-    weights.push_back(MakeWeight(ops, type, n, k));
-  }
-  for (const int64_t rows : batches) {
-    const DeviceTensor x(ops, DataType::kBFloat16, rows, k);
+                   DataType out_type, const std::vector<int64_t>& steps = kProductSteps) {
+  const auto weights = WeightMaker(type, n, k).MakeRotated(ops);
+  for (const int64_t rows : steps) {
+    const DeviceTensor x(ops, kBf16, rows, k);
     const DeviceTensor out(ops, out_type, rows, n);
-    const double measured = Measure(ops, [&](size_t i) {
+    const double measured = MeasureCalls(ops, [&](size_t i) {
       ops.Linear({x.view, weights[i % weights.size()].get(), out.view});
     });
-    const auto moved = static_cast<double>(weight_bytes + rows * k * 2 +
-                                           rows * n * static_cast<int64_t>(SizeOf(out_type)));
-    PrintRow(
-        name, rows, measured,
-        {moved, 2.0 * static_cast<double>(rows * n) * static_cast<double>(k),
-         type == DataType::kFloat8E4M3 ? kFloat8OpsPerMicrosecond : kBFloat16OpsPerMicrosecond});
+    PrintRow(name, rows, measured, LinearFloor(type, n, k, rows, out_type));
   }
 }
 
-void MeasureNorm(Ops& ops, const std::vector<int64_t>& batches) {
-  constexpr int64_t kHidden = 7168;
-  for (const int64_t rows : batches) {
-    const DeviceTensor residual(ops, DataType::kBFloat16, rows, kHidden);
-    const DeviceTensor delta(ops, DataType::kFloat32, rows, kHidden);
-    const DeviceTensor weight(ops, DataType::kFloat32, 1, kHidden);
-    const DeviceTensor out(ops, DataType::kBFloat16, rows, kHidden);
-    const double measured = Measure(ops, [&](size_t) {
+// W_UK and W_UV: a weight per head.
+void MeasureHeadwise(Ops& ops, const std::string& name, int64_t n, int64_t k) {
+  const WeightMaker maker(kBf16, n, k);
+  std::vector<std::unique_ptr<PackedWeight>> owned;
+  std::vector<std::vector<const PackedWeight*>> layers(kMeasuredCalls);
+  for (std::vector<const PackedWeight*>& heads : layers) {
+    for (int64_t h = 0; h < kRank.heads; ++h) {
+      owned.push_back(maker.Make(ops));
+      heads.push_back(owned.back().get());
+    }
+  }
+  for (const int64_t rows : kSteps) {
+    const DeviceTensor x(ops, kBf16, rows, kRank.heads * k);
+    const DeviceTensor out(ops, kBf16, rows, kRank.heads * n);
+    const double measured = MeasureCalls(ops, [&](size_t i) {
+      ops.HeadwiseLinear({x.view, k, layers[i], out.view});
+    });
+    PrintRow(name, rows, measured, LinearFloor(kBf16, n, k, rows, kBf16, kRank.heads));
+  }
+}
+
+void MeasureNorms(Ops& ops) {
+  for (const int64_t rows : kSteps) {
+    const int64_t columns = kRank.hidden;
+    const DeviceTensor residual(ops, kBf16, rows, columns);
+    const DeviceTensor delta(ops, kFp32, rows, columns);
+    const DeviceTensor weight(ops, kFp32, 1, columns);
+    const DeviceTensor out(ops, kBf16, rows, columns);
+    double measured = MeasureCalls(ops, [&](size_t) {
       ops.AddRmsNorm({residual.view, delta.view, weight.view, 1e-6f, out.view});
     });
-    PrintRow("add + norm", rows, measured, {static_cast<double>(rows * kHidden) * 10.0, 0.0});
+    PrintRow("add + norm", rows, measured, AddNormFloor(rows, columns));
+    measured = MeasureCalls(ops, [&](size_t) { ops.Add({residual.view, delta.view, out.view}); });
+    PrintRow("add", rows, measured, AddFloor(rows, columns));
+    const TensorView q = residual.view.Columns(0, kRank.q_lora);
+    measured = MeasureCalls(ops, [&](size_t) {
+      ops.RmsNorm({q, weight.view.Columns(0, kRank.q_lora), 1e-6f, out.view.Columns(0, q.columns)});
+    });
+    PrintRow("norm of q", rows, measured, NormFloor(rows, kRank.q_lora));
   }
 }
 
-void MeasureAttention(Ops& ops, const std::vector<int64_t>& batches) {
-  constexpr int64_t kHeads = 16;
-  constexpr int64_t kLatent = 512;
-  constexpr int64_t kRope = 64;
-  constexpr int64_t kContext = 4096;
-  for (const int64_t rows : batches) {
-    const int64_t blocks = kContext / kBlockTokens;
-    std::vector<int32_t> positions(static_cast<size_t>(rows), kContext - 1);
-    std::vector<int32_t> sequences;
-    std::vector<int32_t> tables;
-    for (int64_t r = 0; r < rows; ++r) sequences.push_back(static_cast<int32_t>(r));
-    for (int64_t b = 0; b < rows * blocks; ++b) tables.push_back(static_cast<int32_t>(b));
-    const auto upload = [&ops](const std::vector<int32_t>& host) {
-      auto buffer = ops.Allocate(host.size() * sizeof(int32_t)).value();
-      ops.CopyToDevice(buffer->data(), host.data(), host.size() * sizeof(int32_t));
-      return buffer;
-    };
-    const auto span_of = [](DeviceBuffer& buffer) {
-      return std::span<const int32_t>(static_cast<const int32_t*>(buffer.data()),
-                                      buffer.bytes() / sizeof(int32_t));
-    };
-    const auto position_buffer = upload(positions);
-    const auto sequence_buffer = upload(sequences);
-    const auto table_buffer = upload(tables);
-    const DeviceTensor pages(ops, DataType::kBFloat16, rows * kContext, kLatent + kRope);
-    const DeviceTensor q_latent(ops, DataType::kBFloat16, rows, kHeads * kLatent);
-    const DeviceTensor q_rope(ops, DataType::kBFloat16, rows, kHeads * kRope);
-    const DeviceTensor out(ops, DataType::kBFloat16, rows, kHeads * kLatent);
+// A step's layout in device memory: a sequence per row at its last position, or one sequence's
+// first rows.
+class StepOnDevice {
+ public:
+  StepOnDevice(Ops& ops, int64_t rows, bool one_sequence)
+      : blocks_((one_sequence ? rows : kContext) / kBlockTokens),
+        positions_(ops, Positions(rows, one_sequence)),
+        sequences_(ops, one_sequence ? std::vector<int32_t>(rows) : Numbers(rows)),
+        tables_(ops, Numbers(one_sequence ? blocks_ : rows * blocks_)),
+        pages_(ops, kBf16, (one_sequence ? 1 : rows) * blocks_ * kBlockTokens,
+               kRank.latent + kRank.rope) {}
+
+  StepLayout layout() const {
+    return {positions_.span(), sequences_.span(), tables_.span(), blocks_};
+  }
+  KvPages cache() const { return {pages_.view, kRank.latent, kRank.rope}; }
+
+ private:
+  static std::vector<int32_t> Numbers(int64_t count) {
+    std::vector<int32_t> numbers;
+    for (int64_t i = 0; i < count; ++i) numbers.push_back(static_cast<int32_t>(i));
+    return numbers;
+  }
+  static std::vector<int32_t> Positions(int64_t rows, bool one_sequence) {
+    return one_sequence ? Numbers(rows) : std::vector<int32_t>(rows, kContext - 1);
+  }
+
+  int64_t blocks_;
+  DeviceList<int32_t> positions_;
+  DeviceList<int32_t> sequences_;
+  DeviceList<int32_t> tables_;
+  DeviceTensor pages_;
+};
+
+void MeasureAttention(Ops& ops) {
+  for (const int64_t rows : kSteps) {
+    const bool chunk = rows > kDecode.back();
+    const StepOnDevice step(ops, rows, chunk);
+    const DeviceTensor table(ops, kFp32, kContext, kRank.rope);
+    const DeviceTensor q(ops, kBf16, rows, kRank.heads * kRank.head_dims);
+    const DeviceTensor kv(ops, kBf16, rows, kRank.latent + kRank.rope);
+    const DeviceTensor q_latent(ops, kBf16, rows, kRank.heads * kRank.latent);
+    const DeviceTensor out(ops, kBf16, rows, kRank.heads * kRank.latent);
+    const int64_t plain_dims = kRank.head_dims - kRank.rope;
+    const TensorView q_rope = q.view.Columns(plain_dims, q.view.columns - plain_dims);
+    double measured = MeasureCalls(ops, [&](size_t) {
+      ops.Rope(
+          {q_rope, kRank.heads, kRank.head_dims, kRank.rope, step.layout().positions, table.view});
+    });
+    PrintRow("rope of queries", rows, measured, RopeFloor(rows, kRank.heads));
+    measured = MeasureCalls(ops, [&](size_t) {
+      ops.KvWrite({kv.view.Columns(0, kRank.latent), kv.view.Columns(kRank.latent, kRank.rope),
+                   step.layout(), step.cache()});
+    });
+    PrintRow("cache write", rows, measured, KvWriteFloor(rows));
     MlaAttentionArgs args;
     args.q_latent = q_latent.view;
-    args.q_rope = q_rope.view;
-    args.heads = kHeads;
+    args.q_rope = q_rope;
+    args.q_rope_head_stride = kRank.head_dims;
+    args.heads = kRank.heads;
     args.scale = 0.135f;
-    args.layout = {span_of(*position_buffer), span_of(*sequence_buffer), span_of(*table_buffer),
-                   blocks};
-    args.cache = {pages.view, kLatent, kRope};
+    args.layout = step.layout();
+    args.cache = step.cache();
     args.out = out.view;
-    const double measured = Measure(ops, [&](size_t) { ops.MlaAttention(args); });
-    PrintRow("latent attention, 4096 keys", rows, measured,
-             {static_cast<double>(rows * kContext * (kLatent + kRope) * 2), 0.0});
+    measured = MeasureCalls(ops, [&](size_t) { ops.MlaAttention(args); });
+    PrintRow(chunk ? "latent attention, first chunk" : "latent attention, 4096 keys", rows,
+             measured, chunk ? PrefillAttentionFloor(rows) : DecodeAttentionFloor(rows, kContext));
+  }
+}
+
+void MeasureEmbedding(Ops& ops) {
+  const DeviceTensor table(ops, kBf16, kRank.vocabulary, kRank.hidden);
+  for (const int64_t rows : kSteps) {
+    std::vector<uint32_t> ids;
+    for (int64_t r = 0; r < rows; ++r)
+      ids.push_back(static_cast<uint32_t>(r * 7919 % kRank.vocabulary));
+    const DeviceList<uint32_t> tokens(ops, ids);
+    const DeviceTensor out(ops, kFp32, rows, kRank.hidden);
+    const double measured = MeasureCalls(ops, [&](size_t) {
+      ops.Embed({tokens.span(), table.view, 0, out.view});
+    });
+    PrintRow("embedding", rows, measured, EmbedFloor(rows));
+  }
+}
+
+void MeasureRouter(Ops& ops) {
+  const DeviceTensor bias(ops, kFp32, 1, kRank.experts);
+  for (const int64_t rows : kSteps) {
+    const DeviceTensor logits(ops, kFp32, rows, kRank.experts);
+    const DeviceList<int32_t> experts(ops, std::vector<int32_t>(rows * kRank.top_k));
+    const DeviceList<float> weights(ops, std::vector<float>(rows * kRank.top_k));
+    SelectExpertsArgs args;
+    args.logits = logits.view;
+    args.bias = bias.view;
+    args.params = {.num_experts = kRank.experts,
+                   .num_groups = 8,
+                   .num_kept_groups = 4,
+                   .top_k = kRank.top_k,
+                   .scaling_factor = 2.5f};
+    args.experts = experts.span();
+    args.weights = weights.span();
+    const double measured = MeasureCalls(ops, [&](size_t) { ops.SelectExperts(args); });
+    PrintRow("choice of experts", rows, measured, RouterFloor(rows));
+  }
+}
+
+// The ranks of a team on this one device.
+void MeasureSums(Backend& backend) {
+  auto team = backend.CreateTeam(static_cast<int>(kRank.ranks), 1);
+  if (!team.ok()) {
+    absl::PrintF("no sums: %s\n", std::string(team.status().message()));
+    return;
+  }
+  Ops& ops = *team->devices[0].ops;
+  Collectives& collectives = *team->devices[0].collectives;
+  const auto measure = [&](int64_t rows, int64_t columns, bool gathers) {
+    std::vector<std::unique_ptr<DeviceTensor>> parts;
+    std::vector<TensorView> views;
+    for (int64_t rank = 0; rank < kRank.ranks; ++rank) {
+      parts.push_back(std::make_unique<DeviceTensor>(ops, kFp32, rows, columns));
+      views.push_back(parts.back()->view);
+    }
+    const DeviceTensor out(ops, kFp32, rows, gathers ? columns * kRank.ranks : columns);
+    return MeasureCalls(ops, [&](size_t) {
+      if (gathers) {
+        collectives.AllGatherColumns(views, out.view);
+      } else {
+        collectives.AllReduceSum(views, out.view);
+      }
+    });
+  };
+  for (const int64_t rows : kSteps) {
+    PrintRow("sum of 8 ranks here", rows, measure(rows, kRank.hidden, false),
+             SumFloor(rows, kRank.hidden));
+  }
+  for (const int64_t rows : kDecode) {
+    PrintRow("gather of logits here", rows, measure(rows, kRank.vocabulary, true),
+             GatherFloor(rows, kRank.vocabulary));
   }
 }
 
@@ -190,14 +234,32 @@ void MeasureCublas() {
     return;
   }
   Ops& ops = *team.devices[0].ops;
-  const std::vector<int64_t> batches = {512, 2048};
   const auto measure = [&](const std::string& name, int64_t n, int64_t k, DataType out_type) {
-    MeasureLinear(ops, name, DataType::kFloat8E4M3, n, k, out_type, batches);
+    MeasureLinear(ops, name, kFp8, n, k, out_type, {512, 2048});
   };
-  measure("q_a, cuBLASLt", 1536, 7168, DataType::kBFloat16);
-  measure("kv_a, cuBLASLt", 576, 7168, DataType::kBFloat16);
-  measure("q_b, cuBLASLt", 3072, 1536, DataType::kBFloat16);
-  measure("o, cuBLASLt", 7168, 2048, DataType::kFloat32);
+  measure("q_a, cuBLASLt", kRank.q_lora, kRank.hidden, kBf16);
+  measure("kv_a, cuBLASLt", kRank.latent + kRank.rope, kRank.hidden, kBf16);
+  measure("q_b, cuBLASLt", kRank.heads * kRank.head_dims, kRank.q_lora, kBf16);
+  measure("o, cuBLASLt", kRank.hidden, kRank.heads * kRank.value_dims, kFp32);
+}
+
+void MeasureAll(Backend& backend, Ops& ops) {
+  MeasureNorms(ops);
+  MeasureLinear(ops, "q_a", kFp8, kRank.q_lora, kRank.hidden, kBf16);
+  MeasureLinear(ops, "kv_a", kFp8, kRank.latent + kRank.rope, kRank.hidden, kBf16);
+  MeasureLinear(ops, "q_b", kFp8, kRank.heads * kRank.head_dims, kRank.q_lora, kBf16);
+  MeasureHeadwise(ops, "W_UK", kRank.latent, 128);
+  MeasureAttention(ops);
+  MeasureHeadwise(ops, "W_UV", kRank.value_dims, kRank.latent);
+  MeasureLinear(ops, "o", kFp8, kRank.hidden, kRank.heads * kRank.value_dims, kFp32);
+  MeasureLinear(ops, "router", kBf16, kRank.experts, kRank.hidden, kFp32);
+  MeasureRouter(ops);
+  MeasureExpertLaunches(ops, kSteps);
+  MeasureEmbedding(ops);
+  MeasureLinear(ops, "head", kBf16, kRank.vocabulary, kRank.hidden, kFp32);
+  MeasureDrawLaunches(ops, kDecode);
+  MeasureSums(backend);
+  MeasureCublas();
 }
 
 int Run(bool probe) {
@@ -213,19 +275,8 @@ int Run(bool probe) {
   }
   absl::PrintF("%s\n", team->name);
   if (probe) return 0;
-  Ops& ops = *team->devices[0].ops;
-  absl::PrintF("\n| operation | rows | measured us | floor us | share |\n|---|---|---|---|---|\n");
-  const std::vector<int64_t> batches = {1, 8, 64, 128, 512, 2048};
-  const std::vector<int64_t> decode = {1, 8, 64, 128};
-  MeasureNorm(ops, batches);
-  MeasureLinear(ops, "q_a", DataType::kFloat8E4M3, 1536, 7168, DataType::kBFloat16, batches);
-  MeasureLinear(ops, "kv_a", DataType::kFloat8E4M3, 576, 7168, DataType::kBFloat16, batches);
-  MeasureLinear(ops, "q_b", DataType::kFloat8E4M3, 3072, 1536, DataType::kBFloat16, batches);
-  MeasureLinear(ops, "o", DataType::kFloat8E4M3, 7168, 2048, DataType::kFloat32, batches);
-  MeasureLinear(ops, "router", DataType::kBFloat16, 256, 7168, DataType::kFloat32, decode);
-  MeasureLinear(ops, "head", DataType::kBFloat16, 16160, 7168, DataType::kFloat32, decode);
-  MeasureAttention(ops, decode);
-  MeasureCublas();
+  PrintHead();
+  MeasureAll(**backend, *team->devices[0].ops);
   return 0;
 }
 
