@@ -34,6 +34,8 @@ struct StageOptions {
   absl::Duration scheduler_timeout = absl::Seconds(1);
   // Longest wait of a step for the neighbours.
   absl::Duration step_timeout = absl::Seconds(30);
+  // Longest wait at the start of an epoch, for steps of the old one and for the neighbours
+  // together; the time that graphs take is not counted.
   absl::Duration connect_timeout = absl::Seconds(5);
 };
 
