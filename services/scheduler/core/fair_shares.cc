@@ -48,6 +48,10 @@ Flooded FairShares::WhatFloods(const KeyAccount& key, const GroupCapacity& capac
   const double tokens =
       key.live_tokens + key.waiting_tokens + key.num_live * capacity.block_tokens / 2;
   if (tokens > share * capacity.num_tokens) return Flooded::kBlocks;
+  // Alone, it has all the time, for nobody else wants any: what counts then is the part that its
+  // sequences would have beside one of another key.
+  const double beside_one = key.num_live / (key.num_live + 1.0);
+  if (num_live_keys_ == 1 && beside_one <= kTimeShares * share) return Flooded::kNothing;
   const double most = key.floods == Flooded::kTime ? share : kTimeShares * share;
   double prompt_tokens = 0;
   for (const auto& [priority, line] : key.lines) prompt_tokens += line.work.prompt_tokens;

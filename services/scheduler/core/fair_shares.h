@@ -12,7 +12,9 @@
 //   blocks   what these hold and will need of the KV cache, what is found there aside
 //   time     of the last second, what its rows had of the steps, and what its prompts that wait
 //            will take; keys that have the same take turns at being a little above, so it begins to
-//            flood with half as much again as its share
+//            flood with half as much again as its share. A key alone has all the time: it floods
+//            only if its sequences would have as much beside one of another key, which two or three
+//            would not
 #pragma once
 
 #include <array>

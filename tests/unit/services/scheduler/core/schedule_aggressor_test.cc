@@ -233,7 +233,8 @@ INSTANTIATE_TEST_SUITE_P(
         AggressorSetting{"ByBlocks", 1024, 2048, 1, 0, 1.5, 5.8, {}, 256, 600, 80},
         AggressorSetting{"FewCoresByBlocks", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 24, 60},
         AggressorSetting{"FewCoresByTime", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 40},
-        AggressorSetting{"FewCoresTwelve", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 12}),
+        AggressorSetting{"FewCoresTwelve", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 12},
+        AggressorSetting{"FewCoresFour", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 4}),
     [](const auto& setting) { return std::string(setting.param.name); });
 
 }  // namespace

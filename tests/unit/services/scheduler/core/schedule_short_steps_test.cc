@@ -355,6 +355,27 @@ TEST(ScheduleShortSteps, AreCountedByWhatIsFlooded) {
   EXPECT_EQ(after[1] + after[2], 0u);
 }
 
+// A user with two or three requests, alone, has all the time, which is no flood: somebody else's
+// request of a moment ago does not cut its prompts.
+TEST(ScheduleShortSteps, AFewRequestsOfAKeyAloneHaveLongOnes) {
+  for (const uint32_t num_requests : {2u, 3u, 4u}) {
+    Place place(ShortStepOptions());
+    for (SequenceId id = 1; id <= num_requests; ++id) place.Add(id, "user", 1500, 4000);
+    VictimComesAndGoes(&place);
+    for (SequenceId id = 11; id <= 10 + num_requests; ++id) {
+      place.schedule.Cancel(id - 10);
+      place.Add(id, "user", 1500, 4000);
+    }
+    const std::optional<Batch> batch = place.Step();
+    ASSERT_TRUE(batch.has_value());
+    if (num_requests < 4) {
+      EXPECT_GE(batch->num_tokens(), 2048u - 64u) << num_requests;
+    } else {
+      EXPECT_LE(SecondsOf(*batch), kShortSeconds + kRowSeconds) << "more are";
+    }
+  }
+}
+
 TEST(ScheduleShortSteps, AKeyAloneHasLongOnes) {
   Place place(ShortStepOptions());
   Fill(&place, 10);
