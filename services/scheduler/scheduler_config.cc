@@ -54,6 +54,9 @@ absl::Status CheckFlags(const SchedulerConfig& config) {
     return absl::InvalidArgumentError(
         "--heartbeat-timeout is below 500ms; heartbeats come every 250ms");
   }
+  if (config.reader_stall_timeout <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("--reader-stall-timeout must be more than 0");
+  }
   if (config.max_step_time < absl::ZeroDuration()) {
     return absl::InvalidArgumentError("--max-step-time is negative");
   }

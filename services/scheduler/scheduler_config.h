@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 
 #include "common/model/model_config.h"
+#include "common/rpc/reader_limits.h"
 #include "common/rpc/rpc_identity.h"
 #include "protos/baton/v1/stage.pb.h"
 #include "services/scheduler/core/schedule.h"
@@ -39,6 +40,7 @@ struct SchedulerConfig {
   bool enable_prefix_caching = true;
   double watermark = 0.01;  // share of the KV blocks, in [0, 1)
   absl::Duration unready_grace = absl::Seconds(30);
+  absl::Duration reader_stall_timeout = kReaderStallTimeout;
   absl::Duration heartbeat_timeout = absl::Seconds(1);
   absl::Duration step_timeout = absl::Seconds(60);
   std::string listen_address = "127.0.0.1:50052";

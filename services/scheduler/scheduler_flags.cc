@@ -12,6 +12,7 @@
 #include "common/config/command_line.h"
 #include "common/pod_place/pod_place.h"
 #include "common/rpc/identity_flags.h"
+#include "common/rpc/reader_limits.h"
 
 ABSL_FLAG(std::string, model, "", "Directory of the model: its config.json gives every size.");
 ABSL_FLAG(std::vector<std::string>, served_model_name, {},
@@ -57,6 +58,9 @@ ABSL_FLAG(std::string, speculative_config, "",
           "bit for bit. No step is ordered before its tokens are known then (--lookahead-steps).");
 ABSL_FLAG(absl::Duration, unready_grace, absl::Seconds(30),
           "Requests wait this long for an incomplete group before they are refused.");
+ABSL_FLAG(absl::Duration, reader_stall_timeout, baton::kReaderStallTimeout,
+          "A request whose caller takes none of its tokens is not computed on once 1,024 wait; it "
+          "is cancelled if that lasts for so long.");
 ABSL_FLAG(absl::Duration, heartbeat_timeout, absl::Seconds(1),
           "A stage that is silent for this long is lost.");
 ABSL_FLAG(absl::Duration, step_timeout, absl::Seconds(60),
@@ -129,6 +133,7 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   config.lookahead_steps = absl::GetFlag(FLAGS_lookahead_steps);
   config.speculative_config = absl::GetFlag(FLAGS_speculative_config);
   config.unready_grace = absl::GetFlag(FLAGS_unready_grace);
+  config.reader_stall_timeout = absl::GetFlag(FLAGS_reader_stall_timeout);
   config.heartbeat_timeout = absl::GetFlag(FLAGS_heartbeat_timeout);
   config.step_timeout = absl::GetFlag(FLAGS_step_timeout);
   config.listen_address = absl::GetFlag(FLAGS_listen_address);

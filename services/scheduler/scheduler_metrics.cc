@@ -32,6 +32,9 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
       waiting_(AddGauge(registry_, "baton_scheduler_waiting_sequences", "Sequences that wait.")),
       paused_(AddGauge(registry_, "baton_scheduler_paused_sequences",
                        "Sequences that gave their place to a key with fewer than its share.")),
+      suspended_(AddGauge(registry_, "baton_scheduler_suspended_sequences",
+                          "Sequences that are not computed on because their caller does not take "
+                          "their tokens.")),
       queue_tokens_(AddGauge(registry_, "baton_scheduler_queue_tokens",
                              "Tokens of prompt and answer so far of the sequences that wait.")),
       predicted_wait_(AddGauge(registry_, "baton_scheduler_predicted_wait_seconds",
@@ -49,6 +52,9 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
                             "1 while every stage is in the current epoch.")),
       pauses_(AddCounter(registry_, "baton_scheduler_pauses_total",
                          "Times that a sequence gave its place to another key.")),
+      suspensions_(AddCounter(registry_, "baton_scheduler_suspensions_total",
+                              "Times that a sequence was left out of the steps because its caller "
+                              "did not take its tokens.")),
       preemptions_(AddCounter(registry_, "baton_scheduler_preemptions_total",
                               "Sequences that gave up their blocks to be computed again.")),
       prefix_queries_(AddCounter(registry_, "baton_scheduler_prefix_cache_query_tokens_total",
@@ -68,6 +74,9 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
                    .Register(*registry_)),
       expired_(AddCounter(registry_, "baton_scheduler_expired_total",
                           "Requests ended because their deadline passed.")),
+      stalled_readers_(AddCounter(registry_, "baton_scheduler_stalled_readers_total",
+                                  "Requests ended because their caller took none of their tokens "
+                                  "for too long.")),
       step_rows_(AddHistogram(registry_, "baton_scheduler_step_sequences", "Sequences of a step.",
                               Buckets{1, 2, 4, 8, 16, 32, 64, 128, 256, 512})),
       step_seconds_(AddHistogram(
@@ -141,6 +150,8 @@ void SchedulerMetrics::OnExpired(uint64_t num_requests) {
   expired_.Increment(static_cast<double>(num_requests));
 }
 
+void SchedulerMetrics::OnStalledReader() { stalled_readers_.Increment(); }
+
 void SchedulerMetrics::OnStepCost(const StepCost& cost) {
   if (!cost.learns()) return;
   for (size_t stage = 0; stage < cost.stages().size(); ++stage) {
@@ -165,6 +176,7 @@ void SchedulerMetrics::OnRecovery(absl::Duration duration) {
 void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) {
   running_.Set(counts.num_running);
   paused_.Set(counts.num_paused);
+  suspended_.Set(counts.num_suspended);
   waiting_.Set(counts.num_waiting);
   queue_tokens_.Set(static_cast<double>(counts.num_waiting_tokens));
   predicted_wait_.Set(static_cast<double>(counts.drain_time) / 1e6);
@@ -181,6 +193,7 @@ void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bo
     grow(*short_steps_[i], counts.num_short_steps[i], last_counts_.num_short_steps[i]);
   }
   grow(pauses_, counts.num_pauses, last_counts_.num_pauses);
+  grow(suspensions_, counts.num_suspensions, last_counts_.num_suspensions);
   grow(preemptions_, counts.num_preemptions, last_counts_.num_preemptions);
   grow(prefix_queries_, counts.prefix_lookups.num_query_tokens,
        last_counts_.prefix_lookups.num_query_tokens);

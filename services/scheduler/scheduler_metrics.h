@@ -28,6 +28,7 @@ class SchedulerMetrics final : public StepObserver {
   void OnTokens(uint64_t num_tokens) override;
   void OnRefused(absl::string_view reason) override;
   void OnExpired(uint64_t num_requests) override;
+  void OnStalledReader() override;
   void OnStepCost(const StepCost& cost) override;
   void OnStageLost() override;
   void OnRecovery(absl::Duration duration) override;
@@ -38,6 +39,7 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Gauge& running_;
   prometheus::Gauge& waiting_;
   prometheus::Gauge& paused_;
+  prometheus::Gauge& suspended_;
   prometheus::Gauge& queue_tokens_;
   prometheus::Gauge& predicted_wait_;
   prometheus::Gauge& short_step_;
@@ -47,6 +49,7 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Gauge& epoch_;
   prometheus::Gauge& group_ready_;
   prometheus::Counter& pauses_;
+  prometheus::Counter& suspensions_;
   prometheus::Counter& preemptions_;
   prometheus::Counter& prefix_queries_;
   prometheus::Counter& prefix_hits_;
@@ -56,6 +59,7 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Counter& generated_tokens_;
   prometheus::Family<prometheus::Counter>& refused_;
   prometheus::Counter& expired_;
+  prometheus::Counter& stalled_readers_;
   prometheus::Histogram& step_rows_;
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;

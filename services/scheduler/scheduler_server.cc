@@ -12,8 +12,10 @@ namespace {
 
 // Calls may be open that neither run nor wait yet, or are being refused.
 constexpr uint32_t kSpareCalls = 256;
-// Room in the inbox for messages of stages, beside two events of every call.
+// Room in the inbox for messages of stages, beside what every call may have in it: that it begins,
+// that it is cancelled, that its reader has caught up.
 constexpr size_t kStageEvents = 4096;
+constexpr size_t kEventsPerCall = 3;
 
 // Another one in each process, and not 0.
 uint32_t DrawNonce() {
@@ -69,10 +71,11 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Create(
   engine.heartbeat_timeout = config.heartbeat_timeout;
   engine.step_timeout = config.step_timeout;
   engine.unready_grace = config.unready_grace;
+  engine.reader_stall_timeout = config.reader_stall_timeout;
   engine.watch = &server->watch_;
   engine.observer = server->metrics_.get();
   server->loop_ =
-      std::make_unique<StepLoop>(std::move(engine), 2 * size_t{max_calls} + kStageEvents);
+      std::make_unique<StepLoop>(std::move(engine), kEventsPerCall * max_calls + kStageEvents);
 
   server->scheduling_service_ = std::make_unique<SchedulingService>(
       SubmitContext{server->loop_.get(), server->live_calls_.get(), vocab_size}, &server->watch_);

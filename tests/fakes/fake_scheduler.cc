@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "grpcpp/server_builder.h"
 
+#include "common/concurrency/steady_time.h"
 #include "tests/fakes/fake_tokens.h"
 
 namespace baton {
@@ -170,6 +171,16 @@ bool FakeScheduler::WaitWhileHeld(grpc::ServerContext* context, size_t num_sent)
   return !stopping_;
 }
 
+grpc::Status FakeScheduler::Write(const v1::SubmitResponse& response,
+                                  grpc::ServerWriter<v1::SubmitResponse>* writer) const {
+  const absl::Time before = SteadyNow();
+  if (!writer->Write(response)) return grpc::Status::CANCELLED;
+  if (SteadyNow() - before < options_.reader_stall_timeout) return grpc::Status::OK;
+  return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                      absl::StrCat("the caller has taken none of its tokens for ",
+                                   absl::FormatDuration(options_.reader_stall_timeout)));
+}
+
 grpc::Status FakeScheduler::SendAnswer(grpc::ServerContext* context,
                                        const v1::SubmitRequest& request, size_t index,
                                        grpc::ServerWriter<v1::SubmitResponse>* writer) {
@@ -189,7 +200,7 @@ grpc::Status FakeScheduler::SendAnswer(grpc::ServerContext* context,
     ++num_sent;
     if (static_cast<uint32_t>(response.tokens_size()) < options_.tokens_per_message) continue;
     response.set_sequence_number(sequence_number++);
-    if (!writer->Write(response)) return grpc::Status::CANCELLED;
+    if (grpc::Status written = Write(response, writer); !written.ok()) return written;
     response.Clear();
     absl::MutexLock lock(&mutex_);
     num_sent_[index] = num_sent;
@@ -198,7 +209,7 @@ grpc::Status FakeScheduler::SendAnswer(grpc::ServerContext* context,
   if (answer.status.ok()) response.set_finish_reason(answer.finish_reason);
   if (answer.status.ok() || response.tokens_size() > 0) {
     response.set_sequence_number(sequence_number);
-    if (!writer->Write(response)) return grpc::Status::CANCELLED;
+    if (grpc::Status written = Write(response, writer); !written.ok()) return written;
   }
   if (answer.retry_after_ms > 0) {
     context->AddTrailingMetadata("retry-after-ms", absl::StrCat(answer.retry_after_ms));

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/server.h"
 
+#include "common/rpc/reader_limits.h"
 #include "protos/baton/v1/scheduling.grpc.pb.h"
 
 namespace baton {
@@ -24,6 +25,8 @@ struct FakeSchedulerOptions {
   uint32_t tokens_per_message = 1;
   std::string model_fingerprint = "fake";
   std::string listen_address = "127.0.0.1:0";
+  // A caller that takes nothing for so long loses its sequence, as with the scheduler.
+  absl::Duration reader_stall_timeout = kReaderStallTimeout;
 };
 
 // What one Submit gets.
@@ -80,6 +83,11 @@ class FakeScheduler final : public v1::Scheduling::Service {
   FakeAnswer TakeAnswer(const v1::SubmitRequest& request);
   // False if the call was cancelled or the server stops first.
   bool WaitWhileHeld(grpc::ServerContext* context, size_t num_sent);
+  // Hands `response` to gRPC, and waits while it takes no more: nothing is made up for a caller
+  // that does not read. CANCELLED: the caller is gone; RESOURCE_EXHAUSTED: it took nothing for too
+  // long.
+  grpc::Status Write(const v1::SubmitResponse& response,
+                     grpc::ServerWriter<v1::SubmitResponse>* writer) const;
   // `index`: its place in requests().
   grpc::Status SendAnswer(grpc::ServerContext* context, const v1::SubmitRequest& request,
                           size_t index, grpc::ServerWriter<v1::SubmitResponse>* writer);

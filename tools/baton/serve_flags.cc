@@ -101,6 +101,8 @@ std::vector<ServeFlag> GroupFlags() {
        "JSON: {\"method\":\"mtp\",\"num_speculative_tokens\":1} guesses tokens with the MTP "
        "module"},
       {"heartbeat-timeout", kValue, kToScheduler, "a stage that is silent for this long is lost"},
+      {"reader-stall-timeout", kValue, kToScheduler,
+       "a request whose caller takes none of its tokens for this long is cancelled"},
       {"unready-grace", kValue, kToScheduler, "requests wait this long for a complete group"},
       {"num-gpu-blocks-override", kValue, kToScheduler, "KV blocks, instead of what fits"},
   };

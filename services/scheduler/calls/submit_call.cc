@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "common/rpc/reader_limits.h"
 #include "common/rpc/status_conversion.h"
 #include "services/scheduler/calls/submit_limits.h"
 #include "services/scheduler/pipeline/closed_for.h"
@@ -50,14 +51,12 @@ void SubmitCall::Begin(const v1::SubmitRequest& request) {
   Finish(absl::ResourceExhaustedError("too many requests are open; try again later"), kRetryAfter);
 }
 
-bool SubmitCall::Push(v1::SubmitResponse response) {
+PushResult SubmitCall::Push(v1::SubmitResponse response) {
   Action action = Action::kNone;
+  PushResult result = PushResult::kTaken;
   {
     absl::MutexLock lock(&mutex_);
-    if (cancelled_ || finishing_) return false;
-    if (has_pending_ && pending_.tokens_size() + response.tokens_size() > kMaxPendingTokens) {
-      return false;
-    }
+    if (cancelled_ || finishing_) return PushResult::kGone;
     if (has_pending_) {
       pending_.MergeFrom(response);
     } else {
@@ -66,9 +65,11 @@ bool SubmitCall::Push(v1::SubmitResponse response) {
     }
     // The last message leaves together with the status, which follows at once.
     if (pending_.finish_reason() == v1::FINISH_REASON_UNSPECIFIED) action = NextLocked();
+    full_ = full_ || pending_.tokens_size() >= kMaxUnreadTokens;
+    if (full_) result = PushResult::kFull;
   }
   Do(action);
-  return true;
+  return result;
 }
 
 void SubmitCall::Finish(const absl::Status& status, absl::Duration retry_after) {
@@ -127,13 +128,18 @@ void SubmitCall::Do(Action action) {
 
 void SubmitCall::OnWriteDone(bool ok) {
   Action action = Action::kNone;
+  bool caught_up = false;
   {
     absl::MutexLock lock(&mutex_);
     writing_ = false;
     if (!ok) cancelled_ = true;  // OnCancel follows
     action = NextLocked();
+    caught_up = full_ && pending_.tokens_size() < kMaxUnreadTokens / 4;
+    if (caught_up) full_ = false;
   }
   Do(action);
+  // Once at a time: the inbox has room for it.
+  if (caught_up) submit_.loop->Post(ReaderCaughtUpEvent{id_});
 }
 
 void SubmitCall::OnCancel() {

@@ -25,19 +25,17 @@ struct SubmitContext {
   uint32_t vocab_size = 0;
 };
 
-// Tokens that wait for a write in progress are joined into one message; past kMaxPendingTokens the
-// reader is too slow and the sequence ends.
+// Tokens that wait for a write in progress are joined into one message; at kMaxUnreadTokens the
+// sink is full, until all but a quarter of them are written.
 class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>, public TokenSink {
  public:
-  static constexpr int kMaxPendingTokens = 1024;
-
   // The reactor of a new call; it frees itself when the call is over.
   static grpc::ServerWriteReactor<v1::SubmitResponse>* Start(grpc::CallbackServerContext* context,
                                                              const v1::SubmitRequest& request,
                                                              const SubmitContext& submit);
 
   // TokenSink, for the step loop.
-  bool Push(v1::SubmitResponse response) override;
+  PushResult Push(v1::SubmitResponse response) override;
   void Finish(const absl::Status& status, absl::Duration retry_after) override;
 
   // gRPC's callbacks.
@@ -66,6 +64,7 @@ class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>, pu
   absl::Mutex mutex_;
   v1::SubmitResponse pending_ ABSL_GUARDED_BY(mutex_);
   bool has_pending_ ABSL_GUARDED_BY(mutex_) = false;
+  bool full_ ABSL_GUARDED_BY(mutex_) = false;  // and the step loop is to hear when it is not
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool finishing_ ABSL_GUARDED_BY(mutex_) = false;

@@ -234,11 +234,21 @@ void BatchBuilder::AddNewPrompts() {
 
 bool BatchBuilder::Begin(Sequence* sequence) {
   if (!CanTell(*sequence) || !state_.may_begin(*sequence)) return false;
-  const CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
+  const CachedPrefix prefix = MakeRoomFor(sequence);
   if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved(*sequence))) return false;
   Place(sequence, prefix);
   AddRow(sequence, NextChunk(*sequence, budget_, true), state_.ledger->Table(sequence->id()));
   return true;
+}
+
+CachedPrefix BatchBuilder::MakeRoomFor(Sequence* sequence) {
+  while (true) {
+    CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
+    if (FitsNow(*sequence, prefix, *state_.ledger, NumReserved(*sequence))) return prefix;
+    Sequence* const unread = LastIdle(*state_.suspended);
+    if (unread == nullptr) return prefix;
+    state_.preempt(unread);
+  }
 }
 
 uint32_t BatchBuilder::NumReserved(const Sequence& sequence) const {
@@ -280,7 +290,9 @@ std::optional<std::vector<BlockId>> BatchBuilder::FindBlocks(Sequence* sequence)
   while (true) {
     std::optional<std::vector<BlockId>> blocks = state_.ledger->Grow(sequence->id(), num_tokens);
     if (blocks.has_value()) return blocks;
-    Sequence* victim = PickVictim(*state_.running, *state_.paused, *sequence);
+    Sequence* victim = PickVictim(
+        {.running = *state_.running, .paused = *state_.paused, .suspended = *state_.suspended},
+        *sequence);
     if (victim == nullptr) return std::nullopt;
     state_.preempt(victim);
     preempted_ = true;

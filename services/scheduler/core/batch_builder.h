@@ -104,12 +104,13 @@ struct PrefixLookups {
 struct BatchState {
   RunningSet* running = nullptr;
   RunningSet* paused = nullptr;
+  RunningSet* suspended = nullptr;  // that hold blocks
   RequestQueue* waiting = nullptr;
   BlockLedger* ledger = nullptr;
   PrefixLookups* lookups = nullptr;
   uint64_t* num_pauses = nullptr;
   const StepCost* cost = nullptr;
-  // Called for each sequence that gives up its blocks; afterwards it waits.
+  // Called for each sequence that gives up its blocks; afterwards it waits, or is suspended still.
   std::function<void(Sequence*)> preempt;
   // False while the stages still have to be told to forget the sequence.
   std::function<bool(const Sequence&)> may_begin;
@@ -150,6 +151,9 @@ class BatchBuilder final {
   void AddNewPrompts();
   // `sequence`, which waits, begins. False: it has to wait on.
   bool Begin(Sequence* sequence);
+  // What is cached of `sequence`, which waits and may begin. If blocks are wanting for the rest,
+  // sequences that are suspended give up theirs, one after the other.
+  CachedPrefix MakeRoomFor(Sequence* sequence);
   // It has a place and blocks from now on; it fits.
   void Place(Sequence* sequence, const CachedPrefix& prefix);
   // Blocks that stay free when `sequence` begins.

@@ -102,7 +102,7 @@ bool BatchBuilder::ResumeClaim(Sequence* sequence) {
 bool BatchBuilder::BeginClaim(Sequence* sequence) {
   // Nobody gives up blocks for one that finds no place.
   if (!state_.may_begin(*sequence) || !FindPlaceFor(*sequence).has_value()) return false;
-  CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
+  CachedPrefix prefix = MakeRoomFor(sequence);
   const uint32_t num_reserved = NumReserved(*sequence);
   if (!FitsNow(*sequence, prefix, *state_.ledger, num_reserved)) {
     if (!TakeBlocksFor(*sequence, prefix)) return false;

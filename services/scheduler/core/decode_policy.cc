@@ -65,11 +65,18 @@ size_t DecodeShare(std::vector<Sequence*>* candidates, const RunningSet& running
   return taken.size();
 }
 
-Sequence* PickVictim(const RunningSet& running, const RunningSet& paused, const Sequence& needy) {
-  for (auto last = paused.rbegin(); last != paused.rend(); ++last) {
-    if ((*last)->num_steps_in_flight() == 0) return *last;
+Sequence* LastIdle(const RunningSet& sequences) {
+  const auto last =
+      std::find_if(sequences.rbegin(), sequences.rend(),
+                   [](const Sequence* sequence) { return sequence->num_steps_in_flight() == 0; });
+  return last == sequences.rend() ? nullptr : *last;
+}
+
+Sequence* PickVictim(const Holders& holders, const Sequence& needy) {
+  for (const RunningSet* set : {&holders.suspended, &holders.paused}) {
+    if (Sequence* const last = LastIdle(*set); last != nullptr) return last;
   }
-  for (auto last = running.rbegin(); last != running.rend(); ++last) {
+  for (auto last = holders.running.rbegin(); last != holders.running.rend(); ++last) {
     if (!ServedBefore()(&needy, *last)) return nullptr;
     if ((*last)->num_steps_in_flight() == 0) return *last;
   }

@@ -27,10 +27,20 @@ std::vector<Sequence*> DecodeCandidates(const RunningSet& running, const Feedbac
 size_t DecodeShare(std::vector<Sequence*>* candidates, const RunningSet& running,
                    uint32_t num_steps, const StepCost& cost);
 
+// The last that no step in flight touches; null if there is none.
+Sequence* LastIdle(const RunningSet& sequences);
+
+// Sequences that hold blocks.
+struct Holders {
+  const RunningSet& running;
+  const RunningSet& paused;
+  const RunningSet& suspended;
+};
+
 // The sequence that gives up its blocks so that `needy` can go on: the last of those that are
-// paused, else the one served last of those that run and are served after it; none that a step in
-// flight touches. Null: `needy` has to wait. The first in order of service of those that run thus
-// always goes on once no step is in flight.
-Sequence* PickVictim(const RunningSet& running, const RunningSet& paused, const Sequence& needy);
+// suspended, else of those that are paused, else the one served last of those that run and are
+// served after it; none that a step in flight touches. Null: `needy` has to wait. The first in
+// order of service of those that run thus always goes on once no step is in flight.
+Sequence* PickVictim(const Holders& holders, const Sequence& needy);
 
 }  // namespace baton::scheduler

@@ -208,6 +208,12 @@ void RequestQueue::SetHoldsBlocks(Ticket* ticket, bool holds_blocks) {
 
 void RequestQueue::LeavePlace(Sequence* sequence) { SetPlace(&tickets_.at(sequence), false); }
 
+void RequestQueue::LoseBlocks(Sequence* sequence) {
+  Ticket* const ticket = &tickets_.at(sequence);
+  SetPlace(ticket, false);
+  SetHoldsBlocks(ticket, false);
+}
+
 void RequestQueue::TakePlace(Sequence* sequence) { SetPlace(&tickets_.at(sequence), true); }
 
 void RequestQueue::Remove(Sequence* sequence) {

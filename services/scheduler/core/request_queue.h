@@ -87,6 +87,9 @@ class RequestQueue final {
   // `sequence`, which runs, gives up its place; or has one again.
   void LeavePlace(Sequence* sequence);
   void TakePlace(Sequence* sequence);
+  // `sequence`, which is not in the queue, holds no blocks any more, and will not ask for them
+  // before it is pushed again.
+  void LoseBlocks(Sequence* sequence);
   double live_weight() const { return shares_.live_weight(); }
   // The part that a live key may have of `total`, by its weight against those of all live keys.
   double ShareOf(const KeyAccount& key, double total) const {

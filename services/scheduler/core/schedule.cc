@@ -150,14 +150,12 @@ std::vector<SequenceNews> Schedule::CloseEpoch() {
   const bool was_alone = 1 == std::count_if(sequences_.begin(), sequences_.end(), [](auto& entry) {
                            return entry.second->num_steps_in_flight() > 0;
                          });
-  running_.insert(paused_.begin(), paused_.end());
-  paused_.clear();
+  for (RunningSet* set : {&paused_, &suspended_}) running_.merge(*set);
   for (Sequence* sequence : running_) {
     const bool was_in_flight = sequence->num_steps_in_flight() > 0;
     if (was_in_flight) sequence->CountLoss();
     may_have_suspects_ |= sequence->num_losses() >= kLossesToSuspect;
-    sequence->Restart();
-    Enqueue(sequence);
+    StartOver(sequence);
     if (!was_in_flight || !was_alone || sequence->num_losses() < kLossesToSuspect) continue;
     news.push_back({.id = sequence->id(),
                     .ending = Ending{.cause = FinishCause::kFailed,
@@ -212,6 +210,7 @@ std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
       .num_newcomer_blocks = NewcomerBlocks()};
   BatchBuilder builder(limits, {.running = &running_,
                                 .paused = &paused_,
+                                .suspended = &suspended_,
                                 .waiting = &waiting_,
                                 .ledger = &*ledger_,
                                 .lookups = &prefix_lookups_,
@@ -272,31 +271,72 @@ void Schedule::LeaveStages(Sequence* sequence) {
 }
 
 void Schedule::PreemptAll() {
-  while (!running_.empty()) Preempt(*running_.begin());
-  while (!paused_.empty()) Preempt(*paused_.begin());
+  for (RunningSet* set : {&running_, &paused_, &suspended_}) {
+    while (!set->empty()) Preempt(*set->begin());
+  }
 }
 
 void Schedule::Preempt(Sequence* sequence) {
-  running_.erase(sequence);
-  paused_.erase(sequence);
+  for (RunningSet* set : {&running_, &paused_, &suspended_}) set->erase(sequence);
   LeaveStages(sequence);
-  sequence->Restart();
-  Enqueue(sequence);
+  StartOver(sequence);
   ++num_preemptions_;
+}
+
+void Schedule::StartOver(Sequence* sequence) {
+  sequence->Restart();
+  if (sequence->state() == Sequence::State::kSuspended) {
+    waiting_.LoseBlocks(sequence);
+  } else {
+    Enqueue(sequence);
+  }
+}
+
+void Schedule::Suspend(SequenceId id) {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end()) return;
+  Sequence* const sequence = found->second.get();
+  if (sequence->state() == Sequence::State::kSuspended ||
+      sequence->state() == Sequence::State::kEnding) {
+    return;
+  }
+  if (sequence->state() == Sequence::State::kWaiting) {
+    waiting_.Remove(sequence);
+  } else {
+    running_.erase(sequence);
+    paused_.erase(sequence);
+    suspended_.insert(sequence);
+    waiting_.LeavePlace(sequence);
+  }
+  sequence->set_state(Sequence::State::kSuspended);
+  ++num_suspended_;
+  ++num_suspensions_;
+}
+
+void Schedule::Continue(SequenceId id) {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end()) return;
+  Sequence* const sequence = found->second.get();
+  if (sequence->state() != Sequence::State::kSuspended) return;
+  --num_suspended_;
+  may_have_suspects_ |= sequence->num_losses() >= kLossesToSuspect;
+  if (suspended_.erase(sequence) == 0) return Enqueue(sequence);
+  paused_.insert(sequence);
+  sequence->set_state(Sequence::State::kPaused);
 }
 
 void Schedule::End(Sequence* sequence) {
   if (sequence->deadline() != kNever) deadlines_.erase({sequence->deadline(), sequence->id()});
   if (sequence->num_generated() > 0) rate_.AddAnswer(sequence->num_generated());
-  const bool waits = sequence->state() == Sequence::State::kWaiting;
-  if (waits) waiting_.Remove(sequence);
+  if (sequence->state() == Sequence::State::kSuspended) --num_suspended_;
+  if (sequence->state() == Sequence::State::kWaiting) waiting_.Remove(sequence);
   waiting_.Leave(sequence);
-  if (waits) {
+  size_t num_sets = 0;
+  for (RunningSet* set : {&running_, &paused_, &suspended_}) num_sets += set->erase(sequence);
+  if (num_sets == 0) {  // it holds no blocks
     sequences_.erase(sequence->id());
     return;
   }
-  running_.erase(sequence);
-  paused_.erase(sequence);
   sequence->set_state(Sequence::State::kEnding);
   if (sequence->num_steps_in_flight() > 0) return;
   LeaveStages(sequence);

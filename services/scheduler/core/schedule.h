@@ -4,6 +4,8 @@
 // Life of a sequence: Add -> waiting -> (NextBatch) running -> ... Complete ... -> ended.
 //   running <-> paused    it gave its place to a key that had fewer than its share; it keeps its
 //                         blocks and goes on when a place is free
+//   running <-> suspended  its caller does not take its tokens: no further step has it until it
+//                         does; it keeps its blocks until others need them, and has no place
 //   running -> waiting    preempted for want of blocks, or the group lost a stage: its tokens stay,
 //                         its KV is computed anew
 //   running -> ending     over while a step in flight still writes its blocks; they are freed when
@@ -113,10 +115,12 @@ struct ScheduleCounts {
   uint32_t num_running = 0;
   uint32_t num_waiting = 0;
   uint32_t num_paused = 0;
+  uint32_t num_suspended = 0;
   uint32_t num_used_blocks = 0;
   uint32_t num_total_blocks = 0;
   uint64_t num_preemptions = 0;
   uint64_t num_pauses = 0;
+  uint64_t num_suspensions = 0;
   PrefixLookups prefix_lookups;
   uint64_t num_evicted_blocks = 0;  // cached blocks that were given to other sequences
   uint64_t num_waiting_tokens = 0;  // of prompts and answers so far
@@ -151,6 +155,12 @@ class Schedule final {
                                             Admission* admission = nullptr);
   // Ends a sequence without further news. False if it is not live.
   bool Cancel(SequenceId id);
+  // The caller of `id` does not take its tokens: no step that is formed from now on has it. Tokens
+  // of steps in flight still come. No effect if it is not live, or suspended already.
+  void Suspend(SequenceId id);
+  // The caller has caught up: it runs when a place is free, or waits for blocks if it gave up its
+  // own. No effect if it is not suspended.
+  void Continue(SequenceId id);
   // Ends what waits or runs with a deadline up to `now`. News: of each of them.
   std::vector<SequenceNews> Expire(TimeUs now);
   // The first deadline of a live sequence; kNever if there is none.
@@ -186,7 +196,8 @@ class Schedule final {
   uint32_t num_steps_in_flight() const { return static_cast<uint32_t>(steps_.size()); }
   // Nothing runs, nothing is in flight, and the stages know no sequence.
   bool idle() const {
-    return running_.empty() && paused_.empty() && steps_.empty() && forgotten_.empty();
+    return running_.empty() && paused_.empty() && suspended_.empty() && steps_.empty() &&
+           forgotten_.empty();
   }
   ScheduleCounts counts() const;
   // What steps cost, as learned from their results.
@@ -229,6 +240,9 @@ class Schedule final {
   // The sequence stops running; its blocks are free and the stages will be told.
   void LeaveStages(Sequence* sequence);
   void Preempt(Sequence* sequence);
+  // `sequence`, which holds no blocks any more, is to be computed anew: it waits for that, unless
+  // it is suspended.
+  void StartOver(Sequence* sequence);
   // `sequence` waits, for the first time or again.
   void Enqueue(Sequence* sequence);
   // Ends those that make room for a newcomer.
@@ -276,6 +290,8 @@ class Schedule final {
   RequestQueue waiting_;
   RunningSet running_;
   RunningSet paused_;
+  RunningSet suspended_;               // that hold blocks
+  uint32_t num_suspended_ = 0;         // with those that do not
   std::optional<BlockLedger> ledger_;  // of the open epoch
   std::deque<StepInFlight> steps_;     // oldest first
   std::vector<SequenceId> forgotten_;  // for the stages' next step
@@ -293,6 +309,7 @@ class Schedule final {
   uint64_t num_arrivals_ = 0;
   uint64_t num_preemptions_ = 0;
   uint64_t num_pauses_ = 0;
+  uint64_t num_suspensions_ = 0;
   PrefixLookups prefix_lookups_;
   DraftCounts draft_counts_;
   uint64_t num_evicted_blocks_ = 0;  // in epochs that are over

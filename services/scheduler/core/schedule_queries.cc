@@ -16,10 +16,12 @@ ScheduleCounts Schedule::counts() const {
   counts.num_running = static_cast<uint32_t>(running_.size());
   counts.num_waiting = static_cast<uint32_t>(waiting_.size());
   counts.num_paused = static_cast<uint32_t>(paused_.size());
+  counts.num_suspended = num_suspended_;
   counts.num_used_blocks = ledger_.has_value() ? ledger_->num_used() : 0;
   counts.num_total_blocks = ledger_.has_value() ? ledger_->num_blocks() : 0;
   counts.num_preemptions = num_preemptions_;
   counts.num_pauses = num_pauses_;
+  counts.num_suspensions = num_suspensions_;
   counts.prefix_lookups = prefix_lookups_;
   counts.num_evicted_blocks =
       num_evicted_blocks_ + (ledger_.has_value() ? ledger_->num_evicted() : 0);

@@ -76,7 +76,10 @@ class Sequence final {
     kWaiting,  // in the queue; the stages do not know it
     kRunning,  // holds blocks and a place
     kPaused,   // holds blocks, but gave its place to another key; no step takes it
-    kEnding,   // over, but a step in flight still writes its blocks
+    // Its caller does not take its tokens: no step takes it, and it has no place. It holds blocks
+    // until others need them; then the stages do not know it.
+    kSuspended,
+    kEnding,  // over, but a step in flight still writes its blocks
   };
 
   Sequence(SequenceRequest request, uint64_t arrival);

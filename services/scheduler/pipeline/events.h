@@ -29,6 +29,11 @@ struct CancelEvent {
   SequenceId id = 0;
 };
 
+// Its caller has taken what waited for it, after its sink was full.
+struct ReaderCaughtUpEvent {
+  SequenceId id = 0;
+};
+
 // A stage-worker spoke.
 struct StageMessageEvent {
   std::shared_ptr<StageLink> link;
@@ -46,7 +51,7 @@ struct DrainEvent {
   absl::Duration patience;
 };
 
-using Event =
-    std::variant<SubmitEvent, CancelEvent, StageMessageEvent, StageClosedEvent, DrainEvent>;
+using Event = std::variant<SubmitEvent, CancelEvent, ReaderCaughtUpEvent, StageMessageEvent,
+                           StageClosedEvent, DrainEvent>;
 
 }  // namespace baton::scheduler

@@ -30,6 +30,7 @@ StepEngine::StepEngine(StepEngineOptions options, MonotonicTime now)
       registry_(options_.plans, options_.heartbeat_timeout, options_.nonce),
       reports_(registry_.num_stages()),
       progress_(registry_.num_stages(), options_.step_timeout),
+      readers_(options_.reader_stall_timeout),
       unready_since_(now),
       last_heartbeat_(now),
       last_advance_(now),
@@ -43,6 +44,9 @@ void StepEngine::Take(Event event, MonotonicTime now) {
   } else if (auto* cancel = std::get_if<CancelEvent>(&event)) {
     schedule_.Cancel(cancel->id);
     FinishRequest(cancel->id, absl::CancelledError("cancelled by its caller"));
+  } else if (auto* caught_up = std::get_if<ReaderCaughtUpEvent>(&event)) {
+    readers_.Forget(caught_up->id);
+    schedule_.Continue(caught_up->id);
   } else if (auto* message = std::get_if<StageMessageEvent>(&event)) {
     TakeStageMessage(std::move(*message), now);
   } else if (auto* closed = std::get_if<StageClosedEvent>(&event)) {
@@ -281,7 +285,7 @@ absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, Monot
 MonotonicTime StepEngine::Advance(MonotonicTime now) {
   Expire(now);
   SendSteps(now);
-  SendNews();
+  SendNews(now);
   CheckTimeouts(now);
   AdvanceDrain(now);
   SendSteps(now);  // what ended just now is to be forgotten
@@ -318,27 +322,27 @@ void StepEngine::SendSteps(MonotonicTime now) {
   }
 }
 
-void StepEngine::SendNews() {
+void StepEngine::SendNews(MonotonicTime now) {
   std::vector<PendingNews> news = std::exchange(news_, {});
   uint64_t num_tokens = 0;
   for (PendingNews& pending : news) {
     if (pending.news.token.has_value()) ++num_tokens;
-    Deliver(std::move(pending));
+    Deliver(std::move(pending), now);
   }
   if (num_tokens > 0 && options_.observer != nullptr) options_.observer->OnTokens(num_tokens);
 }
 
-void StepEngine::Deliver(PendingNews pending) {
+void StepEngine::Deliver(PendingNews pending, MonotonicTime now) {
   const SequenceId id = pending.news.id;
   const auto found = live_.find(id);
   if (found == live_.end()) return;
   LiveRequest& live = found->second;
-  const bool taken = live.sink->Push(
+  const PushResult pushed = live.sink->Push(
       MakeResponse(pending.news, pending.has_logprobs ? &pending.logprobs : nullptr, &live));
   const std::optional<Ending>& ending = pending.news.ending;
-  if (!taken) {
+  if (pushed == PushResult::kGone) {
     schedule_.Cancel(id);
-    FinishRequest(id, absl::ResourceExhaustedError("the reader of the tokens is too slow"));
+    FinishRequest(id, absl::CancelledError("its caller is gone"));
   } else if (ending.has_value() && ending->cause == FinishCause::kFailed) {
     // A failure without a token ever computed is the cache's: the prompt does not fit.
     FinishRequest(id, live.started ? absl::InternalError(ending->message)
@@ -353,6 +357,8 @@ void StepEngine::Deliver(PendingNews pending) {
                   absl::Microseconds(schedule_.RetryTime(id)));
   } else if (ending.has_value()) {
     FinishRequest(id, absl::OkStatus());
+  } else if (pushed == PushResult::kFull) {
+    SuspendReader(id, now);
   }
 }
 
@@ -361,6 +367,7 @@ void StepEngine::FinishRequest(SequenceId id, const absl::Status& status,
   const auto found = live_.find(id);
   if (found == live_.end()) return;
   found->second.sink->Finish(status, retry_after);
+  readers_.Forget(id);
   live_.erase(found);
 }
 

@@ -22,6 +22,7 @@
 #include "services/scheduler/pipeline/live_request.h"
 #include "services/scheduler/pipeline/monotonic_time.h"
 #include "services/scheduler/pipeline/progress_watch.h"
+#include "services/scheduler/pipeline/reader_watch.h"
 #include "services/scheduler/pipeline/report_collector.h"
 #include "services/scheduler/pipeline/stage_registry.h"
 #include "services/scheduler/pipeline/step_observer.h"
@@ -36,6 +37,8 @@ struct StepEngineOptions {
   absl::Duration heartbeat_timeout = absl::Seconds(1);
   // A stage that has work and finishes no step for this long is lost, whatever it says.
   absl::Duration step_timeout = absl::Seconds(60);
+  // A caller that is behind and takes nothing for this long loses its sequence.
+  absl::Duration reader_stall_timeout = absl::Seconds(60);
   // The group may be incomplete for this long before requests are refused.
   absl::Duration unready_grace = absl::Seconds(30);
   GroupWatch* watch = nullptr;       // must outlive this object
@@ -85,14 +88,18 @@ class StepEngine final {
   void SendSteps(MonotonicTime now);
   void SendToStages(const v1::SchedulerMessage& message);
   // Tells the callers; done after SendSteps, so that the stages do not wait for it.
-  void SendNews();
-  void Deliver(PendingNews pending);
+  void SendNews(MonotonicTime now);
+  void Deliver(PendingNews pending, MonotonicTime now);
+  // The caller is behind: its sequence is not computed on until it has caught up.
+  void SuspendReader(SequenceId id, MonotonicTime now);
   // Ends a request that got its last response, or never gets one.
   void FinishRequest(SequenceId id, const absl::Status& status,
                      absl::Duration retry_after = absl::ZeroDuration());
   void AbortAll(const absl::Status& status, v1::FinishReason reason);
   void SendHeartbeats(MonotonicTime now);
   void CheckTimeouts(MonotonicTime now);
+  // Ends the sequences of callers that have stalled.
+  void CheckReaders(MonotonicTime now);
   void AdvanceDrain(MonotonicTime now);
   MonotonicTime NextDue(MonotonicTime now) const;
 
@@ -102,6 +109,7 @@ class StepEngine final {
   ReportCollector reports_;
   ProgressWatch progress_;
   std::unordered_map<SequenceId, LiveRequest> live_;
+  ReaderWatch readers_;
   std::vector<PendingNews> news_;
   std::unordered_map<StepId, SentStep> sent_steps_;  // of the open epoch
   StepId last_sent_step_ = 0;

@@ -1,8 +1,10 @@
 // What StepEngine does because time passes: heartbeats, timeouts, the drain.
 #include <algorithm>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 
+#include "common/log/log.h"
 #include "services/scheduler/pipeline/step_engine.h"
 
 namespace baton::scheduler {
@@ -39,10 +41,13 @@ void StepEngine::SendToStages(const v1::SchedulerMessage& message) {
 
 void StepEngine::CheckTimeouts(MonotonicTime now) {
   // Whoever was asleep cannot say that others were silent.
-  if (ElapsedSince(last_advance_, now) > options_.heartbeat_timeout / 2) {
+  const absl::Duration asleep = ElapsedSince(last_advance_, now);
+  if (asleep > options_.heartbeat_timeout / 2) {
     registry_.HeardAll(now);
     progress_.Forgive(now);
+    readers_.Forgive(asleep);
   }
+  CheckReaders(now);
   for (uint32_t index : registry_.Silent(now)) {
     LoseStage(index,
               absl::UnavailableError(absl::StrCat(
@@ -59,6 +64,23 @@ void StepEngine::CheckTimeouts(MonotonicTime now) {
   if (registry_.ready() || live_.empty() || phase_ != Phase::kServing) return;
   if (absl::Status status = CheckAccepting(now); !status.ok()) {
     AbortAll(status, v1::FINISH_REASON_ERROR);
+  }
+}
+
+void StepEngine::SuspendReader(SequenceId id, MonotonicTime now) {
+  if (!readers_.Wait(id, now)) return;
+  schedule_.Suspend(id);
+}
+
+void StepEngine::CheckReaders(MonotonicTime now) {
+  for (const SequenceId id : readers_.Stalled(now)) {
+    const std::string taken_nothing = absl::StrCat("the caller has taken none of its tokens for ",
+                                                   absl::FormatDuration(readers_.patience()));
+    BATON_LOG(INFO) << "request " << live_.at(id).name << ": " << taken_nothing
+                    << "; its sequence is cancelled";
+    if (options_.observer != nullptr) options_.observer->OnStalledReader();
+    schedule_.Cancel(id);
+    FinishRequest(id, absl::ResourceExhaustedError(taken_nothing));
   }
 }
 
@@ -85,8 +107,8 @@ void StepEngine::AdvanceDrain(MonotonicTime now) {
 }
 
 MonotonicTime StepEngine::NextDue(MonotonicTime now) const {
-  MonotonicTime due =
-      std::min(last_heartbeat_ + options_.heartbeat_interval, reporter_.next_due(now));
+  MonotonicTime due = std::min({last_heartbeat_ + options_.heartbeat_interval,
+                                reporter_.next_due(now), readers_.next_due()});
   if (schedule_.next_deadline() != kNever) {
     const TimeUs left = schedule_.next_deadline() - ToCoreTime(now);
     due = std::min(due, now + absl::Microseconds(left + 1));

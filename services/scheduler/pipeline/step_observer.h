@@ -23,6 +23,8 @@ class StepObserver {
   virtual void OnRefused(absl::string_view reason) = 0;
   // Requests ended because their deadline passed.
   virtual void OnExpired(uint64_t num_requests) = 0;
+  // A request ended because its caller took none of its tokens for too long.
+  virtual void OnStalledReader() = 0;
   // What steps are predicted to cost by now.
   virtual void OnStepCost(const StepCost& cost) = 0;
   // A stage was lost, or refused to go on, while the scheduler serves.

@@ -31,6 +31,7 @@ class DecodePolicy : public testing::Test {
 
   std::deque<Sequence> sequences_;
   RunningSet running_;
+  const RunningSet none_;
 };
 
 TEST_F(DecodePolicy, WithoutPricesSharesByNumber) {
@@ -111,21 +112,28 @@ TEST_F(DecodePolicy, VictimIsTheLastServedThatIsNotInFlight) {
   Sequence* first = Add(1);
   Sequence* second = Add(1);
   Sequence* third = Add(1);
-  EXPECT_EQ(PickVictim(running_, {}, *first), third);
+  EXPECT_EQ(PickVictim({running_, none_, none_}, *first), third);
   third->Advance(1, 2);
-  EXPECT_EQ(PickVictim(running_, {}, *first), second);
-  EXPECT_EQ(PickVictim(running_, {}, *second), nullptr);
-  EXPECT_EQ(PickVictim(running_, {}, *third), nullptr);
+  EXPECT_EQ(PickVictim({running_, none_, none_}, *first), second);
+  EXPECT_EQ(PickVictim({running_, none_, none_}, *second), nullptr);
+  EXPECT_EQ(PickVictim({running_, none_, none_}, *third), nullptr);
 }
 
-TEST_F(DecodePolicy, WhatIsPausedGivesWayFirst) {
+TEST_F(DecodePolicy, WhatIsSuspendedOrPausedGivesWayFirst) {
+  Sequence* suspended = Add(1);
   Sequence* paused = Add(1);
   Sequence* needy = Add(1);
   Sequence* last = Add(1);
+  running_.erase(suspended);
   running_.erase(paused);
-  EXPECT_EQ(PickVictim(running_, {paused}, *needy), paused);
+  const RunningSet paused_set{paused};
+  const RunningSet suspended_set{suspended};
+  const Holders holders{running_, paused_set, suspended_set};
+  EXPECT_EQ(PickVictim(holders, *needy), suspended);
+  suspended->Advance(1, 2);
+  EXPECT_EQ(PickVictim(holders, *needy), paused);
   paused->Advance(1, 2);
-  EXPECT_EQ(PickVictim(running_, {paused}, *needy), last);
+  EXPECT_EQ(PickVictim(holders, *needy), last);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // The whole core under random loads on a virtual clock: arrivals, refusals, deadlines,
-// cancellations, losses of stages, preemptions, cached prefixes, drafts, steps of modelled lengths,
-// all by a seed. Whatever happens, every sequence ends once with the tokens that the reference
-// gives it, nobody starves, and nothing is left behind.
+// cancellations, callers that do not read, losses of stages, preemptions, cached prefixes, drafts,
+// steps of modelled lengths, all by a seed. Whatever happens, every sequence ends once with the
+// tokens that the reference gives it, nobody starves, and nothing is left behind.
 //
 // A failure prints its seed; `schedule_property_test --seed=N` plays it alone.
 #include <algorithm>
@@ -32,6 +32,9 @@ constexpr uint32_t kBlockTokens = 8;
 // Steps that the oldest sequence may go without a row: others end meanwhile and free their blocks.
 constexpr uint64_t kPatience = 1000;
 
+// Sequences whose callers do not take their tokens, at a time.
+constexpr size_t kMostSuspended = 4;
+
 uint64_t g_only_seed = 0;  // set once by main
 
 class Story final {
@@ -59,7 +62,12 @@ class Story final {
       const double reach =
           num_reached_ < steps_.size() ? steps_[num_reached_].reached_last : HUGE_VAL;
       const double arrival = num_submitted_ < num_requests_ ? next_arrival : HUGE_VAL;
-      if (report == HUGE_VAL && arrival == HUGE_VAL) break;
+      if (report == HUGE_VAL && arrival == HUGE_VAL) {
+        if (suspended_.empty()) break;
+        ContinueOne();  // nothing else is left to do
+        SendSteps();
+        continue;
+      }
       if (std::min({report, reach, arrival}) > next_mishap) {
         now_ = next_mishap;
         next_mishap += mean_gap_ * (1 + Below(8));
@@ -164,7 +172,8 @@ class Story final {
     Admission admission;
     const auto added = schedule_.Add(std::move(request), Micros(), &admission);
     Take(admission.displaced);
-    ASSERT_LE(schedule_.counts().num_waiting, options_.max_waiting + options_.max_running);
+    ASSERT_LE(schedule_.counts().num_waiting,
+              options_.max_waiting + options_.max_running + kMostSuspended);
     if (added.ok()) {
       ASSERT_TRUE(has_room || !admission.displaced.empty()) << "sequence " << id;
       callers_[id] = std::move(caller);
@@ -185,6 +194,10 @@ class Story final {
       const bool live = found != callers_.end() && !found->second.ended;
       ASSERT_EQ(schedule_.Cancel(id), live) << "sequence " << id;
       if (live) found->second.ended = found->second.cancelled = true;
+    } else if (dice >= 50 && dice < 60 && suspended_.size() < kMostSuspended) {
+      SuspendOne();
+    } else if (dice >= 60 && dice < 70 && !suspended_.empty()) {
+      ContinueOne();
     } else if (dice < 24 && loses_stages_) {
       LoseStage();
       steps_.clear();
@@ -194,6 +207,26 @@ class Story final {
       ASSERT_EQ(schedule_.ledger(), nullptr);
       Take(schedule_.OpenEpoch(num_blocks_));
     }
+  }
+
+  // A caller that has tokens takes no more of them.
+  void SuspendOne() {
+    const auto from = callers_.lower_bound(1 + Below(static_cast<uint32_t>(num_submitted_)));
+    const auto found = std::find_if(from, callers_.end(), [this](const auto& entry) {
+      const Caller& caller = entry.second;
+      return !caller.ended && caller.tokens.size() > caller.num_prompt &&
+             !suspended_.contains(entry.first);
+    });
+    if (found == callers_.end()) return;
+    schedule_.Suspend(found->first);
+    suspended_.insert(found->first);
+  }
+
+  void ContinueOne() {
+    const SequenceId id = *suspended_.begin();
+    suspended_.erase(id);
+    schedule_.Continue(id);
+    callers_.at(id).last_row = num_steps_;
   }
 
   // What fails is what was in flight at two losses in a row, alone at the last one; all of it.
@@ -221,6 +254,7 @@ class Story final {
       std::vector<SequenceId> ids;
       for (const BatchRow& row : batch->rows) {
         CheckOrder(row);
+        ASSERT_FALSE(suspended_.contains(row.id)) << "sequence " << row.id;
         ids.push_back(row.id);
         AddWork(row, &work);
       }
@@ -258,7 +292,7 @@ class Story final {
 
   void CheckPatience() {
     for (auto& [id, caller] : callers_) {
-      if (caller.ended) continue;
+      if (caller.ended || suspended_.contains(id)) continue;
       ASSERT_LE(num_steps_ - caller.last_row, kPatience) << "sequence " << id << " starves";
       return;
     }
@@ -314,6 +348,7 @@ class Story final {
     }
     const ScheduleCounts counts = schedule_.counts();
     EXPECT_EQ(counts.num_running + counts.num_waiting + counts.num_paused, 0u);
+    EXPECT_EQ(counts.num_suspended, 0u);
     EXPECT_EQ(counts.num_used_blocks, 0u);
     EXPECT_EQ(memory_->num_sequences(), 0u);
     EXPECT_TRUE(schedule_.idle());
@@ -331,6 +366,7 @@ class Story final {
   std::optional<StageMemory> memory_;
   simulate::PipelineClock clock_;
   std::map<SequenceId, Caller> callers_;  // that were taken
+  std::set<SequenceId> suspended_;        // of these; they may have ended since
   std::deque<Sent> steps_;
   size_t num_reached_ = 0;  // of these steps, the last stage
   std::set<SequenceId> due_to_fail_;

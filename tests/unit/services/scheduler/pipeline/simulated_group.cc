@@ -8,14 +8,15 @@
 
 namespace baton::scheduler {
 
-bool SimulatedCaller::Push(v1::SubmitResponse response) {
-  if (too_slow) return false;
+PushResult SimulatedCaller::Push(v1::SubmitResponse response) {
+  if (gone) return PushResult::kGone;
+  num_unread += static_cast<size_t>(response.tokens_size());
   for (const v1::GeneratedToken& token : response.tokens()) tokens.push_back(token.token_id());
   for (const auto& logprobs : response.prompt_logprobs()) prompt_logprobs.push_back(logprobs);
   if (response.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) reason = response.finish_reason();
   num_cached += response.cached_prompt_tokens();
   if (response.has_stop_token_id()) stop_token = response.stop_token_id();
-  return true;
+  return num_unread > most_unread ? PushResult::kFull : PushResult::kTaken;
 }
 
 void SimulatedCaller::Finish(const absl::Status& end, absl::Duration retry) {
@@ -177,6 +178,15 @@ SequenceId SimulatedGroup::Submit(v1::SubmitRequest request, MonotonicTime deadl
 
 void SimulatedGroup::Cancel(SequenceId id) {
   engine_->Take(CancelEvent{id}, now_);
+  Advance();
+}
+
+void SimulatedGroup::Read(SequenceId id) {
+  SimulatedCaller& caller = *callers_.at(id);
+  const bool was_behind = caller.num_unread > caller.most_unread;
+  caller.num_unread = 0;
+  if (!was_behind) return;
+  engine_->Take(ReaderCaughtUpEvent{id}, now_);
   Advance();
 }
 

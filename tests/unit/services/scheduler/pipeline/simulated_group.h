@@ -2,6 +2,8 @@
 // processes happens here in an order that a seed decides.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
@@ -23,6 +25,7 @@ class QuietObserver : public StepObserver {
   void OnTokens(uint64_t) override {}
   void OnRefused(absl::string_view) override {}
   void OnExpired(uint64_t) override {}
+  void OnStalledReader() override {}
   void OnStepCost(const StepCost&) override {}
   void OnStageLost() override {}
   void OnRecovery(absl::Duration) override {}
@@ -48,7 +51,7 @@ struct SimulatedGroupOptions {
 // What a caller saw of its request.
 class SimulatedCaller final : public TokenSink {
  public:
-  bool Push(v1::SubmitResponse response) override;
+  PushResult Push(v1::SubmitResponse response) override;
   void Finish(const absl::Status& status, absl::Duration retry_after) override;
 
   v1::SubmitRequest request;
@@ -60,7 +63,10 @@ class SimulatedCaller final : public TokenSink {
   std::optional<absl::Status> status;
   absl::Duration retry_after;
   int num_finishes = 0;
-  bool too_slow = false;  // Push refuses
+  bool gone = false;  // it takes nothing any more
+  // Tokens that it may leave unread; with more it is behind, until SimulatedGroup::Read.
+  size_t most_unread = SIZE_MAX;
+  size_t num_unread = 0;
 };
 
 // One stage-worker's end of its stream.
@@ -110,6 +116,8 @@ class SimulatedGroup final {
                                        std::optional<uint64_t> text = std::nullopt);
   SequenceId Submit(v1::SubmitRequest request, MonotonicTime deadline = MonotonicTime::max());
   void Cancel(SequenceId id);
+  // The caller of `id` reads all that there is, and the engine hears of it if it was behind.
+  void Read(SequenceId id);
   SimulatedCaller& caller(SequenceId id) { return *callers_.at(id); }
   const std::map<SequenceId, std::shared_ptr<SimulatedCaller>>& callers() const { return callers_; }
   // What the model answers to `request` if nothing goes wrong.

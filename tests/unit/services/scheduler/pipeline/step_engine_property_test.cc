@@ -94,14 +94,17 @@ class StepEngineProperty : public testing::TestWithParam<uint32_t> {
       v1::SubmitRequest request =
           SimulatedGroup::MakeRequest(prompt, 1 + random() % 40, seed, text);
       request.set_priority(random() % 8 == 0 ? -1 : 0);
-      group->Submit(std::move(request));
+      const SequenceId id = group->Submit(std::move(request));
+      if (random() % 4 == 0) group->caller(id).most_unread = random() % 10;
     } else if (dice < 8 && !group->callers().empty()) {
       const SequenceId id = 1 + random() % group->callers().size();
       if (group->caller(id).num_finishes == 0) cancelled_.insert(id);
       group->Cancel(id);
-    } else if (dice < 9) {
+    } else if (dice < 8 + 4 && !group->callers().empty()) {
+      group->Read(1 + random() % group->callers().size());
+    } else if (dice < 13) {
       group->Pass(absl::Milliseconds(random() % 300));
-    } else if (dice == 9 && story.lose_stages && random() % 10 == 0) {
+    } else if (dice == 13 && story.lose_stages && random() % 10 == 0) {
       const uint32_t lost = random() % story.options.num_stages;
       losses_.Count(group, story.options.num_stages);
       group->KillStage(lost);
@@ -109,6 +112,16 @@ class StepEngineProperty : public testing::TestWithParam<uint32_t> {
     } else {
       group->StepRandomStage();
     }
+  }
+
+  // Everybody reads until all is done.
+  static void ReadAndSettle(SimulatedGroup* group) {
+    for (const auto& [id, caller] : group->callers()) {
+      caller->most_unread = SIZE_MAX - 1;
+      group->engine().Take(ReaderCaughtUpEvent{id}, group->now());
+    }
+    group->Pass(absl::ZeroDuration());
+    group->Settle();
   }
 
   void CheckCallers(SimulatedGroup* group, const Story& story) {
@@ -141,7 +154,7 @@ TEST_P(StepEngineProperty, EverySequenceEndsOnceWithItsOwnTokens) {
   SimulatedGroup group(story.options);
   for (uint32_t i = 0; i < story.options.num_stages; ++i) group.AddStage(i);
   for (int i = 0; i < kActions; ++i) Act(&group, story);
-  group.Settle();
+  ReadAndSettle(&group);
   CheckCallers(&group, story);
   for (uint32_t i = 0; i < story.options.num_stages; ++i) {
     EXPECT_EQ(group.stage(i)->state.num_sequences(), 0u);
@@ -169,7 +182,7 @@ TEST_P(StepEngineProperty, ADeadlyTokenHarmsOnlyThoseWhoHaveIt) {
     deadly.set_prompt_token_ids(static_cast<int>(group.random()() % 5), kDeadly);
     group.Submit(std::move(deadly));
   }
-  group.Settle();
+  ReadAndSettle(&group);
   int num_failed = 0;
   for (const auto& [id, caller] : group.callers()) {
     ASSERT_EQ(caller->num_finishes, 1) << "sequence " << id;

@@ -180,12 +180,12 @@ TEST_F(StepEngineTest, EndsAFaultySequenceAlone) {
   ExpectAnswered(good);
 }
 
-TEST_F(StepEngineTest, EndsTheSequenceOfASlowReader) {
+TEST_F(StepEngineTest, EndsTheSequenceOfACallerThatIsGone) {
   Complete();
   const SequenceId id = SubmitSmall();
-  group_.caller(id).too_slow = true;
+  group_.caller(id).gone = true;
   group_.Settle();
-  EXPECT_TRUE(absl::IsResourceExhausted(*group_.caller(id).status));
+  EXPECT_TRUE(absl::IsCancelled(*group_.caller(id).status));
   EXPECT_EQ(group_.stage(0)->state.num_sequences(), 0u);
 }
 

@@ -20,7 +20,7 @@ StepEngineOptions MakeOptions(GroupWatch* watch) {
 // Ends with a status; perhaps holds the step loop up first.
 class EndedSink final : public TokenSink {
  public:
-  bool Push(v1::SubmitResponse) override { return true; }
+  PushResult Push(v1::SubmitResponse) override { return PushResult::kTaken; }
   void Finish(const absl::Status& end, absl::Duration) override {
     ended.Notify();
     if (hold != nullptr) hold->WaitForNotification();

@@ -1,0 +1,206 @@
+// Sequences whose callers do not take their tokens: nothing is computed of them meanwhile, and they
+// are in nobody's way.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "tests/unit/services/scheduler/core/place.h"
+
+namespace baton::scheduler {
+namespace {
+
+constexpr uint32_t kBlocks = 24;
+
+ScheduleOptions SuspensionOptions(uint32_t max_running, uint32_t lookahead = 0) {
+  ScheduleOptions options = PlaceOptions(max_running, lookahead);
+  options.prefix_caching = false;
+  return options;
+}
+
+TEST(ScheduleSuspension, NoFurtherStepHasTheSequence) {
+  for (const uint32_t lookahead : {0u, 1u}) {
+    Place place(SuspensionOptions(4, lookahead));
+    place.Add(1, "a", 8, 100);
+    place.Add(2, "a", 8, 100);
+    for (int step = 0; step < 5; ++step) place.Step();
+    place.schedule.Suspend(1);
+    EXPECT_EQ(place.schedule.counts().num_suspended, 1u);
+    EXPECT_EQ(place.schedule.counts().num_running, 1u);
+    for (int step = 0; step < 10; ++step) {
+      const std::optional<Batch> batch = place.Step();
+      EXPECT_FALSE(Place::RowOf(batch, 1).has_value());
+      EXPECT_TRUE(Place::RowOf(batch, 2).has_value());
+    }
+    const uint32_t num_generated = place.schedule.Find(1)->num_generated();
+    place.schedule.Continue(1);
+    EXPECT_EQ(place.schedule.counts().num_suspended, 0u);
+    const std::optional<BatchRow> row = Place::RowOf(place.Step(), 1);
+    ASSERT_TRUE(row.has_value());
+    EXPECT_FALSE(row->begins) << "it kept its blocks";
+    EXPECT_EQ(row->begin, 8 + num_generated - 1);
+    while (place.ended.size() < 2) place.Step();
+    EXPECT_EQ(place.schedule.counts().num_used_blocks, 0u);
+    EXPECT_EQ(place.schedule.counts().num_suspensions, 1u);
+  }
+}
+
+TEST(ScheduleSuspension, TokensInFlightStillComeAndMayEndIt) {
+  Place place(SuspensionOptions(4, 1));
+  place.Add(1, "a", 8, 2);
+  place.schedule.ReachLastStage(place.schedule.NextBatch()->step_id);
+  const std::optional<Batch> ahead = place.schedule.NextBatch();
+  ASSERT_TRUE(Place::RowOf(ahead, 1).has_value());
+  const auto first = place.schedule.Complete({.step_id = 1, .tokens = {{1, 8, 7}}});
+  ASSERT_TRUE(first.ok()) << first.status();
+  place.schedule.Suspend(1);
+  const auto second = place.schedule.Complete({.step_id = 2, .tokens = {{1, 9, 7}}});
+  ASSERT_TRUE(second.ok()) << second.status();
+  ASSERT_EQ(second->size(), 1u);
+  EXPECT_TRUE(second->front().ending.has_value());
+  EXPECT_EQ(place.schedule.counts().num_suspended, 0u);
+  EXPECT_EQ(place.schedule.counts().num_used_blocks, 0u);
+}
+
+TEST(ScheduleSuspension, ItsPlaceIsFree) {
+  Place place(SuspensionOptions(1));
+  place.Add(1, "a", 8, 100);
+  place.Add(2, "a", 8, 4);
+  place.Step();
+  place.schedule.Suspend(1);
+  EXPECT_TRUE(Place::RowOf(place.Step(), 2).has_value());
+  place.schedule.Continue(1);
+  EXPECT_FALSE(Place::RowOf(place.Step(), 1).has_value()) << "there is one place";
+  while (place.ended.empty()) place.Step();
+  EXPECT_TRUE(Place::RowOf(place.Step(), 1).has_value());
+}
+
+TEST(ScheduleSuspension, ItsBlocksAreForWhoNeedsThem) {
+  Place place(SuspensionOptions(4), kBlocks);
+  place.Add(1, "a", 640, 100);
+  place.Add(2, "a", 600, 100);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(1);
+  place.schedule.Suspend(2);
+  // Of a newcomer: the latest gives way, and no more than is needed.
+  place.Add(3, "a", 640, 3);
+  EXPECT_TRUE(Place::RowOf(place.Step(), 3).has_value());
+  EXPECT_EQ(place.schedule.counts().num_preemptions, 1u);
+  EXPECT_EQ(place.schedule.counts().num_suspended, 2u);
+  EXPECT_EQ(place.schedule.counts().num_waiting, 0u) << "it asks for none while it is suspended";
+  while (place.schedule.Find(3) != nullptr) place.Step();
+  place.schedule.Continue(1);
+  const std::optional<BatchRow> first = Place::RowOf(place.Step(), 1);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_FALSE(first->begins);
+  place.schedule.Continue(2);
+  const std::optional<BatchRow> second = Place::RowOf(place.Step(), 2);
+  ASSERT_TRUE(second.has_value());
+  EXPECT_TRUE(second->begins) << "it is computed anew";
+  while (place.ended.size() < 3) place.Step();
+  EXPECT_EQ(place.schedule.counts().num_used_blocks, 0u);
+}
+
+TEST(ScheduleSuspension, ItsBlocksAreForOneThatGrows) {
+  ScheduleOptions options = SuspensionOptions(4);
+  options.block_tokens = 8;
+  Place place(options, 8);
+  place.Add(1, "a", 8, 50);
+  place.Add(2, "a", 30, 30);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(2);
+  while (place.ended.empty()) ASSERT_TRUE(place.Step().has_value());
+  EXPECT_EQ(place.schedule.counts().num_preemptions, 1u);
+  EXPECT_EQ(place.ended, std::vector<SequenceId>{1});
+  place.schedule.Continue(2);
+  while (place.ended.size() < 2) ASSERT_TRUE(place.Step().has_value());
+}
+
+TEST(ScheduleSuspension, AClaimOfAnotherKeyIsMet) {
+  Place place(SuspensionOptions(2), kBlocks);
+  place.Add(1, "a", 640, 100);
+  place.Add(2, "a", 640, 100);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(1);
+  place.Add(3, "b", 700, 4);
+  EXPECT_TRUE(Place::RowOf(place.Step(), 3).has_value());
+  EXPECT_EQ(place.schedule.Find(2)->state(), Sequence::State::kRunning);
+}
+
+TEST(ScheduleSuspension, ALostStageCostsNoToken) {
+  Place place(SuspensionOptions(4));
+  place.Add(1, "a", 8, 6);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(1);
+  const std::vector<TokenId> tokens = place.schedule.Find(1)->tokens();
+  ASSERT_TRUE(place.schedule.CloseEpoch().empty());
+  EXPECT_EQ(place.schedule.counts().num_suspended, 1u);
+  place.schedule.OpenEpoch(kBlocks);
+  EXPECT_FALSE(place.schedule.NextBatch().has_value());
+  place.schedule.Continue(1);
+  EXPECT_EQ(place.schedule.Find(1)->tokens(), tokens);
+  const std::optional<BatchRow> row = Place::RowOf(place.Step(), 1);
+  ASSERT_TRUE(row.has_value());
+  EXPECT_TRUE(row->begins);
+  EXPECT_EQ(row->num_tokens, tokens.size());
+  while (place.ended.empty()) place.Step();
+}
+
+TEST(ScheduleSuspension, WithoutAGroupItWaitsForNone) {
+  Place place(SuspensionOptions(4));
+  place.Add(1, "a", 8, 6);
+  for (int step = 0; step < 3; ++step) place.Step();
+  ASSERT_TRUE(place.schedule.CloseEpoch().empty());
+  place.schedule.Suspend(1);  // its last tokens were handed over late
+  EXPECT_EQ(place.schedule.counts().num_waiting, 0u);
+  place.schedule.OpenEpoch(kBlocks);
+  EXPECT_FALSE(place.schedule.NextBatch().has_value());
+  place.schedule.Continue(1);
+  EXPECT_TRUE(Place::RowOf(place.Step(), 1).has_value());
+}
+
+TEST(ScheduleSuspension, MayBeCancelledOrExpireWithOrWithoutItsBlocks) {
+  for (const bool loses_blocks : {false, true}) {
+    for (const bool expires : {false, true}) {
+      Place place(SuspensionOptions(4), kBlocks);
+      SequenceRequest request = MakeRequest(1, 900, 100);
+      request.fairness_key = "a";
+      request.deadline = kSecond;
+      ASSERT_TRUE(place.schedule.Add(std::move(request)).ok());
+      for (int step = 0; step < 3; ++step) place.Step();
+      place.schedule.Suspend(1);
+      place.Add(2, "a", loses_blocks ? 900 : 8, 2);
+      while (place.schedule.Find(2) != nullptr) place.Step();
+      EXPECT_EQ(place.schedule.counts().num_preemptions, loses_blocks ? 1u : 0u);
+      if (expires) {
+        EXPECT_EQ(place.schedule.Expire(kSecond).size(), 1u);
+      } else {
+        EXPECT_TRUE(place.schedule.Cancel(1));
+      }
+      place.Step();
+      EXPECT_EQ(place.schedule.counts().num_suspended, 0u);
+      EXPECT_EQ(place.schedule.counts().num_used_blocks, 0u);
+      EXPECT_TRUE(place.schedule.idle());
+      place.schedule.Continue(1);  // too late
+      EXPECT_FALSE(place.Step().has_value());
+    }
+  }
+}
+
+TEST(ScheduleSuspension, GuessesAreOfUseWhenItGoesOn) {
+  ScheduleOptions options = SuspensionOptions(4);
+  options.num_speculative_tokens = 2;
+  Place place(options);
+  place.Add(1, "a", 8, 50);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(1);
+  EXPECT_FALSE(place.Step().has_value());
+  place.schedule.Continue(1);
+  const std::optional<BatchRow> row = Place::RowOf(place.Step(), 1);
+  ASSERT_TRUE(row.has_value());
+  EXPECT_EQ(row->drafts.size(), 2u);
+}
+
+}  // namespace
+}  // namespace baton::scheduler

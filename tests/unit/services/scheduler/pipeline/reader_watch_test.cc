@@ -1,0 +1,48 @@
+#include "services/scheduler/pipeline/reader_watch.h"
+
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace baton::scheduler {
+namespace {
+
+using Ids = std::vector<SequenceId>;
+
+MonotonicTime After(int seconds) { return MonotonicTime() + absl::Seconds(seconds); }
+
+TEST(ReaderWatch, NamesThoseThatAreBehindForTooLong) {
+  ReaderWatch watch(absl::Seconds(60));
+  EXPECT_EQ(watch.next_due(), MonotonicTime::max());
+  EXPECT_TRUE(watch.Wait(7, After(1)));
+  EXPECT_TRUE(watch.Wait(3, After(2)));
+  EXPECT_EQ(watch.next_due(), After(61));
+  EXPECT_EQ(watch.Stalled(After(60)), Ids());
+  EXPECT_EQ(watch.Stalled(After(61)), Ids{7});
+  EXPECT_EQ(watch.Stalled(After(62)), (Ids{7, 3}));
+}
+
+TEST(ReaderWatch, CountsFromWhenOneFellBehind) {
+  ReaderWatch watch(absl::Seconds(60));
+  EXPECT_TRUE(watch.Wait(7, After(1)));
+  EXPECT_FALSE(watch.Wait(7, After(50)));
+  EXPECT_EQ(watch.Stalled(After(61)), Ids{7});
+  watch.Forget(7);
+  EXPECT_EQ(watch.Stalled(After(61)), Ids());
+  watch.Forget(7);
+  EXPECT_TRUE(watch.Wait(7, After(70)));
+  EXPECT_EQ(watch.Stalled(After(129)), Ids());
+}
+
+TEST(ReaderWatch, TimeThatItSleptDoesNotCount) {
+  ReaderWatch watch(absl::Seconds(60));
+  watch.Wait(7, After(1));
+  watch.Wait(3, After(2));
+  watch.Forgive(absl::Seconds(100));
+  EXPECT_EQ(watch.Stalled(After(160)), Ids());
+  EXPECT_EQ(watch.Stalled(After(161)), Ids{7});
+  EXPECT_EQ(watch.next_due(), After(161));
+}
+
+}  // namespace
+}  // namespace baton::scheduler
