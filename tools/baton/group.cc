@@ -188,30 +188,6 @@ absl::Status Group::Watch(absl::Time until) {
   return absl::OkStatus();
 }
 
-// Kills the processes that hang.
-void Group::CheckLiveness() {
-  const absl::Time now = awake_.now();
-  for (Member& member : members_) {
-    member.probe.Advance(now);
-    if (!member.probe.hangs(now)) continue;
-    member.probe.Stop();
-    PrintLine("baton",
-              absl::StrCat(member.name, " (pid ", member.child->pid(),
-                           ") has not answered /health/live for ",
-                           absl::FormatDuration(options_.liveness_timeout), "; killing it"));
-    member.child->Signal(SIGKILL);
-  }
-}
-
-absl::Time Group::NextDue() const {
-  absl::Time due = absl::InfiniteFuture();
-  for (const Member& member : members_) {
-    due = std::min(due, SteadyNow() + (member.probe.next_due() - awake_.now()));
-    if (member.start_at.has_value()) due = std::min(due, *member.start_at);
-  }
-  return due;
-}
-
 // Takes in every child that has ended; the error is about the first whose death ends the group.
 absl::Status Group::CheckChildren() {
   absl::Status status;

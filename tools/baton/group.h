@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -26,6 +27,7 @@
 #include "tools/baton/progress_line.h"
 #include "tools/baton/restart_budget.h"
 #include "tools/baton/serve_options.h"
+#include "tools/baton/starvation.h"
 
 namespace baton {
 
@@ -54,6 +56,9 @@ class Group final {
     std::unique_ptr<Child> child;
     RestartBudget budget;
     LivenessProbe probe;
+    // While its answer is late: what its threads had at that time of the steady clock.
+    std::optional<std::pair<absl::Time, ThreadUses>> late_since = std::nullopt;
+    bool starves = false;                               // said so in this silence
     bool listens = false;                               // has written its ports in this life
     std::optional<absl::Time> start_at = std::nullopt;  // dead, and to be started again then
   };
@@ -68,6 +73,8 @@ class Group final {
   std::string FinalBecause(const Child& child, bool unheard) const;
   absl::Status StartDueMembers();
   void CheckLiveness();
+  // The member, which hangs, lacks a processor, and has for no longer than it may.
+  bool IsExcused(Member* member);
   absl::Time NextDue() const;
   absl::Status Advance();
   absl::Status Watch(absl::Time until);

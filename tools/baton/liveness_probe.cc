@@ -22,6 +22,8 @@ constexpr absl::string_view kQuestion =
 constexpr absl::string_view kGoodAnswer = "HTTP/1.1 200";
 constexpr size_t kMaxReplyBytes = 4096;
 constexpr int kLooksPerPatience = 10;
+// As many times the patience, at most, for one that has a reason.
+constexpr int kMostPatience = 10;
 
 }  // namespace
 
@@ -32,6 +34,7 @@ LivenessProbe::LivenessProbe(LivenessProbe&& other) noexcept
       sent_(other.sent_),
       reply_(std::move(other.reply_)),
       last_good_(other.last_good_),
+      excused_until_(other.excused_until_),
       next_question_(other.next_question_),
       last_look_(other.last_look_) {}
 
@@ -39,6 +42,7 @@ void LivenessProbe::Start(int port, absl::Time now) {
   Stop();
   port_ = port;
   last_good_ = now;
+  excused_until_ = absl::InfinitePast();
   last_look_ = now;
   next_question_ = now + patience_ / 3;
 }
@@ -52,12 +56,23 @@ int16_t LivenessProbe::events() const { return static_cast<int16_t>(sent_ ? POLL
 
 absl::Time LivenessProbe::next_due() const {
   if (!started()) return absl::InfiniteFuture();
-  const absl::Time verdict = last_good_ + patience_;
+  const absl::Time verdict = std::max(last_good_ + patience_, excused_until_);
   return std::min(verdict, fd_ >= 0 ? last_look_ + patience_ / kLooksPerPatience : next_question_);
 }
 
+bool LivenessProbe::late(absl::Time now) const {
+  // It was asked a third of the patience after the last good answer.
+  return started() && now - last_good_ >= patience_ / 2;
+}
+
 bool LivenessProbe::hangs(absl::Time now) const {
-  return started() && now - last_good_ >= patience_;
+  return started() && now - last_good_ >= patience_ && now >= excused_until_;
+}
+
+bool LivenessProbe::Excuse(absl::Time now) {
+  if (now - last_good_ >= kMostPatience * patience_) return false;
+  excused_until_ = now + patience_ / 3;
+  return true;
 }
 
 void LivenessProbe::Advance(absl::Time now) {

@@ -32,8 +32,13 @@ class LivenessProbe final {
   absl::Time next_due() const;
   // Goes on as far as is possible without waiting.
   void Advance(absl::Time now);
-  // The process hangs: no good answer for too long. Always false while stopped.
+  // An answer is overdue. Always false while stopped; so below.
+  bool late(absl::Time now) const;
+  // The process hangs: no good answer for too long.
   bool hangs(absl::Time now) const;
+  // It has a reason not to answer, for which it gets a third of the patience more. False: it has
+  // had so much that it is of no use.
+  bool Excuse(absl::Time now);
 
  private:
   void Ask(absl::Time now);
@@ -47,6 +52,7 @@ class LivenessProbe final {
   bool sent_ = false;
   std::string reply_;
   absl::Time last_good_;
+  absl::Time excused_until_ = absl::InfinitePast();
   absl::Time next_question_;
   absl::Time last_look_;  // of Advance
 };

@@ -73,6 +73,26 @@ TEST_F(Answering, RecoversWhenItAnswersInTime) {
   EXPECT_FALSE(probe.hangs(kStart + kPatience));
 }
 
+TEST(LivenessProbe, OneWithAReasonGetsTimeButNotForEver) {
+  LivenessProbe probe(kPatience);
+  probe.Start(1, kStart);
+  EXPECT_FALSE(probe.late(kStart + kPatience / 3));
+  EXPECT_TRUE(probe.late(kStart + kPatience / 2));
+  absl::Time now = kStart + kPatience;
+  for (int i = 0; i < 27; ++i) {
+    ASSERT_TRUE(probe.hangs(now)) << i;
+    ASSERT_TRUE(probe.Excuse(now)) << i;
+    ASSERT_FALSE(probe.hangs(now)) << i;
+    ASSERT_FALSE(probe.hangs(now + kPatience / 3 - absl::Milliseconds(1))) << i;
+    now += kPatience / 3;
+  }
+  EXPECT_TRUE(probe.hangs(now));
+  EXPECT_FALSE(probe.Excuse(now)) << "ten times the patience";
+  probe.Start(1, now);
+  EXPECT_FALSE(probe.late(now));
+  EXPECT_FALSE(probe.hangs(now));
+}
+
 // A machine that stands still for `standstill`, `phase` after the watcher's last good answer: the
 // watcher sleeps until something is due, and overslept if the standstill fell into that.
 bool HangsAfterStandstill(LivenessProbe* probe, absl::Duration phase, absl::Duration standstill) {
