@@ -140,6 +140,10 @@ void StageRegistry::HeardAll(MonotonicTime now) {
   for (StageSlot& stage : stages_) stage.last_heard = now;
 }
 
+void StageRegistry::Forgive(absl::Duration late, MonotonicTime now) {
+  for (StageSlot& stage : stages_) stage.last_heard = std::min(now, stage.last_heard + late);
+}
+
 std::vector<uint32_t> StageRegistry::Silent(MonotonicTime now) const {
   std::vector<uint32_t> silent;
   for (uint32_t index = 0; index < num_stages(); ++index) {

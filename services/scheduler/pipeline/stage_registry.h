@@ -55,6 +55,8 @@ class StageRegistry final {
   void Heard(uint32_t index, MonotonicTime now) { stages_[index].last_heard = now; }
   // Every attached stage counts as heard at `now`: the listener itself was asleep.
   void HeardAll(MonotonicTime now);
+  // The listener was late by so much: that counts against nobody.
+  void Forgive(absl::Duration late, MonotonicTime now);
   // Stages that were silent for too long.
   std::vector<uint32_t> Silent(MonotonicTime now) const;
   // The worker is gone; the epoch rises.

@@ -34,6 +34,7 @@ StepEngine::StepEngine(StepEngineOptions options, MonotonicTime now)
       unready_since_(now),
       last_heartbeat_(now),
       last_advance_(now),
+      next_advance_(now),
       reporter_(options_.watch, options_.observer) {
   BATON_CHECK(!options_.plans.empty() && options_.watch != nullptr) << "a group without stages";
 }
@@ -292,7 +293,8 @@ MonotonicTime StepEngine::Advance(MonotonicTime now) {
   SendHeartbeats(now);
   reporter_.Report(registry_, schedule_, phase_ == Phase::kServing, now);
   last_advance_ = now;
-  return NextDue(now);
+  next_advance_ = std::max(now, NextDue(now));
+  return next_advance_;
 }
 
 void StepEngine::SendSteps(MonotonicTime now) {

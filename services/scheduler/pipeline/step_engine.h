@@ -120,6 +120,7 @@ class StepEngine final {
   bool has_served_ = false;  // an epoch has begun
   MonotonicTime last_heartbeat_;
   MonotonicTime last_advance_;
+  MonotonicTime next_advance_;  // as planned then, at the latest
   GroupReporter reporter_;
 };
 

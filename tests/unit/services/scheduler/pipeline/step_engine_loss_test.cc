@@ -84,6 +84,20 @@ TEST_F(StepEngineTest, LosesASilentStage) {
   ExpectAnswered(id);
 }
 
+// On a machine that has too much to do the loop comes late, each time by less than a stage may be
+// silent for, and takes in late what stages have said.
+TEST_F(StepEngineTest, ItsOwnLatenessCountsAgainstNobody) {
+  Complete();
+  const auto frozen = group_.stage(0);
+  frozen->frozen = true;
+  const absl::Duration planned = absl::Milliseconds(250);
+  const absl::Duration late = absl::Milliseconds(240);
+  for (int i = 0; i < 4; ++i) group_.Pass(planned + late);
+  EXPECT_FALSE(frozen->closed.has_value()) << "silent for a second of the loop's own";
+  group_.Pass(planned);
+  EXPECT_TRUE(frozen->closed.has_value()) << "and no longer";
+}
+
 TEST_F(StepEngineTest, LosesAStageThatBeatsButFinishesNothing) {
   Complete();
   const auto stalled = group_.stage(1);
