@@ -214,7 +214,7 @@ void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wa
 
 void BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget, bool can_wait) {
   const bool begins = sequence->num_told() == 0;
-  if (full() || (can_wait && long_enough()) || (begins && !CanTell(*sequence))) {
+  if (full() || (can_wait && !HasTimeForChunk(*sequence)) || (begins && !CanTell(*sequence))) {
     prompts_wait_ = true;
     return;
   }

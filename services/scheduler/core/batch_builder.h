@@ -141,6 +141,9 @@ class BatchBuilder final {
   size_t MoveUrgentFirst(size_t share, std::vector<Sequence*>* decodes) const;
   // False: the step is long enough without one more decode that can wait.
   bool HasTimeFor(const Sequence& decode) const;
+  // Likewise, without the next tokens of a prompt that can wait. What it takes of them is at least
+  // one, beside prompts that cannot wait only if there is time for that.
+  bool HasTimeForChunk(const Sequence& prompt) const;
   // What the step does with the prompts that cannot wait.
   double SecondsWithUrgent(StepWork more = {}) const;
   void AddBegunPrompts();

@@ -89,6 +89,14 @@ bool BatchBuilder::HasTimeFor(const Sequence& decode) const {
   return SecondsWithUrgent(row) <= decode_seconds_;
 }
 
+bool BatchBuilder::HasTimeForChunk(const Sequence& prompt) const {
+  if (long_enough()) return false;
+  if (most_seconds_ <= 0 || urgent_.tokens == 0) return true;
+  StepWork with = work_;
+  with.Add(prompt.num_scheduled(), 1, prompt.num_to_compute() == 1);
+  return state_.cost->Seconds(with) <= most_seconds_;
+}
+
 uint64_t BatchBuilder::NumInTime(uint64_t most, const StepWork& others) const {
   if (most_seconds_ <= 0) return most;
   for (most = std::min<uint64_t>(most, other_tokens_); most > 0; --most) {

@@ -20,7 +20,7 @@ namespace {
 
 struct AggressorSetting {
   const char* name;
-  uint32_t prompt_tokens;  // of both keys
+  uint32_t prompt_tokens;
   uint32_t max_step_tokens;
   uint32_t lookahead_steps;
   double max_step_seconds;  // 0: prompts are not cut for it
@@ -30,7 +30,8 @@ struct AggressorSetting {
   CostTerms prices = {};
   uint32_t max_running = 64;
   uint32_t num_blocks = 20000;
-  uint32_t num_flood = 0;  // live sequences of the aggressor; 0: one waits for each place
+  uint32_t num_flood = 0;     // live sequences of the aggressor; 0: one waits for each place
+  uint32_t flood_tokens = 0;  // of its prompts; 0: as the victim's
 };
 
 // A small model on a few cores, where tokens cost the more the more there are: in milliseconds, a
@@ -99,23 +100,25 @@ class Contest {
     return options;
   }
 
-  void Add(const char* key, uint32_t max_tokens) {
-    SequenceRequest request = MakeRequest(++last_id_, setting_.prompt_tokens, max_tokens);
+  void Add(const char* key, uint32_t prompt_tokens, uint32_t max_tokens) {
+    SequenceRequest request = MakeRequest(++last_id_, prompt_tokens, max_tokens);
     request.fairness_key = key;
     ASSERT_TRUE(schedule_.Add(std::move(request), Micros()).ok());
   }
   void Flood() {
     const uint32_t least = IsR1(setting_) ? 128 : 16;
+    const uint32_t prompt_tokens =
+        setting_.flood_tokens > 0 ? setting_.flood_tokens : setting_.prompt_tokens;
     const auto wants_more = [this] {
       return setting_.num_flood > 0 ? num_asked_ - num_done_ < setting_.num_flood
                                     : schedule_.counts().num_waiting < setting_.max_running;
     };
     for (; wants_more() && !testing::Test::HasFatalFailure(); ++num_asked_) {
-      Add("aggressor", least + last_id_ % least);
+      Add("aggressor", prompt_tokens, least + last_id_ % least);
     }
   }
   void Ask() {
-    Add("victim", 4);
+    Add("victim", setting_.prompt_tokens, 4);
     victim_ = last_id_;
     asked_ = now_;
   }
@@ -234,7 +237,11 @@ INSTANTIATE_TEST_SUITE_P(
         AggressorSetting{"FewCoresByBlocks", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 24, 60},
         AggressorSetting{"FewCoresByTime", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 40},
         AggressorSetting{"FewCoresTwelve", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 12},
-        AggressorSetting{"FewCoresFour", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 4}),
+        AggressorSetting{"FewCoresFour", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 4},
+        // What every step pays anew is half of what the victim takes alone.
+        AggressorSetting{"LongFlood", 200, 2048, 1, 0, 1.75, 1.45, {}, 64, 20000, 0, 8192},
+        AggressorSetting{"FewCoresLongFlood", 32, 2048, 1, 0, 1.5, 1.8, kFewCores, 16, 20000, 0,
+                         1024}),
     [](const auto& setting) { return std::string(setting.param.name); });
 
 }  // namespace

@@ -100,6 +100,28 @@ TEST(ScheduleShortSteps, AVictimIsHardlyHeldUp) {
   }
 }
 
+// A token far on in a long prompt costs as much as a decode: no first step of a victim has one.
+TEST(ScheduleShortSteps, AVictimIsNotHeldUpByOneTokenOfALongPrompt) {
+  const StepCostOptions prices = Prices(1e-6);
+  ScheduleOptions options = ShortStepOptions();
+  options.step_cost = prices;
+  Place place(options);
+  for (SequenceId id = 1; id <= kPlaces; ++id) place.Add(id, "aggressor", 4000, 100);
+  VictimComesAndGoes(&place);
+  for (int step = 0; step < 200; ++step) place.Step();
+  Place alone(options);
+  for (SequenceId id = 1000; id < 1010; ++id) {
+    place.Add(id, "victim", 32, 1);
+    alone.Add(id, "victim", 32, 1);
+    const std::optional<Batch> shared = place.Step();
+    ASSERT_TRUE(Place::RowOf(shared, id).has_value());
+    EXPECT_LE(SecondsOf(*shared, prices), kFirstLonger * SecondsOf(*alone.Step(), prices));
+    const std::optional<Batch> next = place.Step();
+    ASSERT_TRUE(next.has_value());
+    EXPECT_GE(next->rows.front().begin, 1000u) << "the prompt goes on";
+  }
+}
+
 TEST(ScheduleShortSteps, PromptsOfTheOthersGoOn) {
   Place place(ShortStepOptions());
   for (SequenceId id = 1; id <= 8; ++id) place.Add(id, "aggressor", 32, 4000);
