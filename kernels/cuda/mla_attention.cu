@@ -421,9 +421,6 @@ __global__ void __launch_bounds__(128) MlaCombineKernel(const __grid_constant__ 
   CombineSplits<Tile>(args);
 }
 
-// 32 columns where one row's heads fill them or rows share tiles, else 16.
-int TileColumns(int heads, bool share_tiles) { return heads % 32 == 0 || share_tiles ? 32 : 16; }
-
 template <class Tile>
 cudaError_t Launch(const MlaArgs& args, MlaSchedule schedule, int multiprocessors,
                    cudaStream_t stream) {

@@ -27,9 +27,9 @@ __device__ __forceinline__ void PrefetchMap(const CUtensorMap* map) {
 }
 
 // Before the first use of a map in global memory that the host or another kernel wrote there: each
-// thread that copies through it.
+// thread that copies through it. The host's writes are in the system's scope, not the device's.
 __device__ __forceinline__ void AcquireMap(const CUtensorMap* map) {
-  asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(map) : "memory");
+  asm volatile("fence.proxy.tensormap::generic.acquire.sys [%0], 128;" ::"l"(map) : "memory");
 }
 
 // Starts the copy of the map's box at (column, row) to `destination`; its bytes, those outside the

@@ -15,7 +15,10 @@ inline constexpr int kMlaSplitTokens = 512;
 inline constexpr int kBlocksPerSplit = kMlaSplitTokens / kMlaBlockTokens;
 inline constexpr int kMlaConsumerThreads = 256;                // two warpgroups
 inline constexpr int kMlaThreads = kMlaConsumerThreads + 128;  // and one for copies
-// Registers per thread: a multiprocessor's 65536 hold 256 consumers and 128 copying threads.
+// Registers per thread: when the kernel starts (a multiprocessor's 65536 for 384 threads, in
+// eights), and of each role after they have traded them: no more in all, or who grows waits for
+// ever.
+inline constexpr int kMlaFirstRegisters = 65536 / kMlaThreads / 8 * 8;  // 168
 inline constexpr int kMlaConsumerRegisters = 232;
 inline constexpr int kMlaCopyRegisters = 40;
 inline constexpr int kMaxSplitRows = 1024;  // rows of a step whose splits run side by side
@@ -67,6 +70,11 @@ BATON_HOST_DEVICE constexpr int HeadsPerTile(int heads, int columns) {
     if (heads % h == 0) best = h;
   }
   return best;
+}
+
+// Columns of a tile: 32 where one row's heads fill them or rows share tiles, else 16.
+BATON_HOST_DEVICE constexpr int TileColumns(int heads, bool share_tiles) {
+  return heads % 32 == 0 || share_tiles ? 32 : 16;
 }
 
 // Column c of a tile is query row c / heads_per_tile of the tile, head c % heads_per_tile of the

@@ -24,6 +24,49 @@ PLAIN_KERNELS = {
 }
 
 
+# Kernels whose roles trade registers (setmaxnreg), and what a thread has of them when it starts: of a multiprocessor's
+# 65536 for 384 threads, in eights, 65536 / 384 = 170 -> 168. The roles share out just these: 256 x 232 + 128 x 40 =
+# 384 x 168. With less to begin with, a role that grows would wait for ever for the rest.
+TRADING_REGISTERS = 168
+USED = re.compile(r"Used (\d+) registers")
+ENTRY = re.compile(r"\.entry (\w+)")
+# Maps of tensors are written by the host, whose writes only a fence in the system's scope sees.
+MAP_FENCE = re.compile(r"fence\.proxy\.tensormap::generic\.acquire\.(\w+)")
+READS_MAPS_FROM_MEMORY = {"bf16_gemm.cu", "expert_gemm.cu"}
+
+
+def entries(ptx):
+    """{kernel: its PTX, for all targets}"""
+    starts = list(ENTRY.finditer(ptx))
+    ends = [start.start() for start in starts[1:]] + [len(ptx)]
+    bodies = {}
+    for start, end in zip(starts, ends):
+        bodies[start[1]] = bodies.get(start[1], "") + ptx[start.start():end]
+    return bodies
+
+
+def check_for_hopper(source, kernels, text, ptx):
+    """Complaints about one object's kernels for sm_90a: their tensor maps, stacks and registers. `kernels`: name,
+    architecture."""
+    complaints = []
+    scopes = set(MAP_FENCE.findall(ptx))
+    if scopes != ({"sys"} if source in READS_MAPS_FROM_MEMORY else set()):
+        complaints.append(f"{source}: fences of tensor maps in the scopes {sorted(scopes)}")
+    bodies = entries(ptx)
+    if set(bodies) != {kernel for kernel, _ in kernels}:
+        complaints.append(f"{source}: PTX and report name different kernels")
+    for (kernel, architecture), figures, registers in zip(kernels, SPILLS.findall(text), USED.findall(text)):
+        if architecture != "sm_90a":
+            continue
+        if source in WITH_WGMMA and int(figures[0]) > 0:
+            complaints.append(f"{source}: {kernel} has {figures[0]} bytes of stack")
+        if "setmaxnreg" in bodies.get(kernel, "") and int(registers) != TRADING_REGISTERS:
+            complaints.append(f"{source}: {kernel} starts with {registers} registers, not {TRADING_REGISTERS}")
+    if source == "mla_attention.cu" and sum("setmaxnreg" in body for body in bodies.values()) != 4:
+        complaints.append(f"{source}: not four kernels whose roles trade registers")
+    return complaints
+
+
 def check(resources, for_hopper):
     """Complaints about one object; `resources` is its report."""
     source = resources.name.removesuffix(".o.resources")
@@ -41,6 +84,8 @@ def check(resources, for_hopper):
     ptx = resources.with_name(f"{source}.o.ptx").read_text()
     if for_hopper and source in WITH_WGMMA and "wgmma.mma_async" not in ptx:
         complaints.append(f"{source}: no wgmma in its PTX")
+    if for_hopper:
+        complaints += check_for_hopper(source, kernels, text, ptx)
     return complaints
 
 
