@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -101,7 +102,21 @@ class Ops {
 
 // A team of devices for one stage: the ranks 0..N-1 spread over `devices` in contiguous runs.
 struct Team {
+  // With a device first its graphs go, which may name what its collectives hold, then these, which
+  // may use the operations' stream.
   struct Device {
+    Device() = default;
+    Device(int first, int count, std::unique_ptr<Ops> own_ops, std::unique_ptr<Collectives> own_end)
+        : first_rank(first),
+          num_ranks(count),
+          ops(std::move(own_ops)),
+          collectives(std::move(own_end)) {}
+    Device(Device&&) = default;
+    Device& operator=(Device&&) = delete;
+    ~Device() {
+      if (ops != nullptr) ops->ForgetGraphs();
+    }
+
     int first_rank = 0;
     int num_ranks = 0;
     std::unique_ptr<Ops> ops;

@@ -143,6 +143,7 @@ class GraphTape {
     return true;
   }
   void Forget() { graphs_.clear(); }
+  bool HoldsGraphs() const { return !graphs_.empty(); }
 
  private:
   const std::optional<int> most_graphs_;
@@ -306,6 +307,9 @@ class SeparateCollectives final : public kernels::Collectives {
   SeparateCollectives(std::unique_ptr<kernels::Collectives> inner,
                       std::shared_ptr<OwnMemory> memory, std::shared_ptr<GraphTape> tape)
       : inner_(std::move(inner)), memory_(std::move(memory)), tape_(std::move(tape)) {}
+  ~SeparateCollectives() override {
+    BATON_CHECK(!tape_->HoldsGraphs()) << "collectives go before the graphs that call them";
+  }
 
   void AllReduceSum(std::span<const TensorView> local_partials, TensorView out) override {
     std::vector<TensorView> parts(local_partials.begin(), local_partials.end());

@@ -21,7 +21,8 @@ struct SeparateDeviceOptions {
   uint64_t others_bytes = 0;  // of it, that somebody else holds
   // Devices keep graphs, as a GPU does: MakeGraph writes down what is called, and from then on that
   // runs, with the arguments of then. It ends the process if that is a copy or a draw, RunGraph if
-  // memory that the graph names is gone. Null: they keep none. Must outlive the devices.
+  // memory that the graph names is gone, the end of collectives if graphs of their device stand.
+  // Null: they keep none. Must outlive the devices.
   GraphCounts* graphs = nullptr;
   // How many graphs each device has room for; of those behind the list's end any number.
   std::vector<int> most_graphs;

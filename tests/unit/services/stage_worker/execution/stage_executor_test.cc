@@ -345,6 +345,21 @@ TEST(SeparateDevicesDeathTest, EndTheProcessIfAGraphNamesMemoryThatIsGone) {
   EXPECT_DEATH(ops.RunGraph(1, [] {}), "1 x 16 is not in the device's memory");
 }
 
+TEST(SeparateDevicesDeathTest, HaveGraphsGoBeforeTheCollectivesThatTheyCall) {
+  const auto host = kernels::CreateReferenceBackend();
+  fakes::GraphCounts counts;
+  const auto backend = fakes::SeparateDevices(host.get(), {.graphs = &counts});
+  kernels::Team team = *backend->CreateTeam(2, 1);
+  kernels::Team::Device& device = team.devices[0];
+  const auto memory = *device.ops->Allocate(64);
+  const TensorView view = {memory->data(), DataType::kFloat32, 1, 16, 16};
+  const std::vector<TensorView> parts = {view, view};
+  const auto work = [&] { device.collectives->AllReduceSum(parts, view); };
+  ASSERT_TRUE(device.ops->MakeGraph(1, work).ok());
+  EXPECT_DEATH(device.collectives.reset(), "collectives go before the graphs");
+  // And here the team goes, as it should.
+}
+
 TEST_F(StageExecutorTest, MakesGraphsAnewForAnotherCache) {
   fakes::GraphCounts counts;
   UseSeparateDevices({.graphs = &counts});
