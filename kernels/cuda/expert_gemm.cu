@@ -194,8 +194,17 @@ cudaError_t LaunchWidth(bool down, const ExpertGemmArgs& args, cudaStream_t stre
 
 cudaError_t LaunchProduct(bool down, const ExpertGemmArgs& args, cudaStream_t stream) {
   if (args.rows.tokens == 0) return cudaSuccess;
-  if (args.hidden % kScaleBlock != 0 || args.intermediate % kScaleBlock != 0 ||
-      args.x_stride % 16 != 0 || args.pair_stride % 4 != 0 || args.pair_stride < args.hidden ||
+  const ExpertRows& rows = args.rows;
+  if (!CanLaunchExperts({.tokens = rows.tokens,
+                         .slots = rows.slots(),
+                         .num_experts = rows.num_experts + (rows.shared ? 1 : 0),
+                         .width = rows.width,
+                         .hidden = args.hidden,
+                         .intermediate = args.intermediate,
+                         .x_stride = args.x_stride,
+                         .x_scale_stride = args.x_scale_stride,
+                         .inner_scale_stride = args.inner_scale_stride,
+                         .pair_stride = args.pair_stride}) ||
       reinterpret_cast<uintptr_t>(args.x) % 16 != 0 ||
       reinterpret_cast<uintptr_t>(args.inner) % 16 != 0 ||
       reinterpret_cast<uintptr_t>(args.pair_out) % 16 != 0) {

@@ -24,14 +24,17 @@ struct ExpertRows {
   int slots() const { return top_k + (shared ? 1 : 0); }
 };
 
-// Fills `rows` from the routed experts [tokens * top_k]; -1 is an empty slot. Order of rows fixed.
+// Fills `rows` from the routed experts [tokens * top_k]; -1 is an empty slot, an expert that is not
+// there ends the kernel with an error. Order of rows fixed.
 cudaError_t LaunchExpertSchedule(const int32_t* experts, const ExpertRows& rows, bool programmatic,
                                  cudaStream_t stream);
 
 // One expert's weights, in device memory: gate and up [intermediate, hidden], down [hidden,
 // intermediate], E4M3 behind maps by WeightForCopy; scales float32, one per 128 x 128, rows
-// gate_up_scale_stride and down_scale_stride floats apart.
-struct ExpertWeights {
+// gate_up_scale_stride and down_scale_stride floats apart. Toolkits differ in the alignment of
+// CUtensorMap (64, 128): the kernel's and the host's compiler agree on the size of an entry by
+// this.
+struct alignas(128) ExpertWeights {
   CUtensorMap gate;
   CUtensorMap up;
   CUtensorMap down;
@@ -41,6 +44,7 @@ struct ExpertWeights {
   int64_t gate_up_scale_stride;
   int64_t down_scale_stride;
 };
+static_assert(sizeof(CUtensorMap) == 128 && sizeof(ExpertWeights) == 512);
 
 // One rank's experts, the shared one last, and working memory. hidden and intermediate are
 // multiples of 128.

@@ -33,6 +33,7 @@ __device__ __forceinline__ void ForEachChoice(const ScheduleArgs& args, Visit vi
   for (const int first : rounds) {
     const int choice = first + threadIdx.x % 32;
     const int expert = choice < rounds.limit ? args.experts[choice] : -1;
+    if (expert >= args.rows.num_experts) __trap();  // its counts would be another's
     visit(choice, expert, __match_any_sync(0xffffffffu, expert));
     __syncwarp();
   }
@@ -149,8 +150,9 @@ cudaError_t LaunchExpertSchedule(const int32_t* experts, const ExpertRows& rows,
   if (rows.tokens == 0) return cudaSuccess;
   const int num_experts = rows.num_experts + (rows.shared ? 1 : 0);
   if (num_experts > kMaxExperts || rows.width <= 0) return cudaErrorInvalidValue;
-  return LaunchAny(ExpertScheduleKernel, PlannedShape(ScheduleLaunch(num_experts), programmatic),
-                   stream, ScheduleArgs{experts, rows});
+  KernelShape shape = PlannedShape(ScheduleLaunch(num_experts), programmatic);
+  shape.most_shared_bytes = static_cast<int>(ScheduleLaunch(kMaxExperts).shared_bytes);
+  return LaunchAny(ExpertScheduleKernel, shape, stream, ScheduleArgs{experts, rows});
 }
 
 cudaError_t LaunchExpertCombine(const ExpertCombineArgs& args, cudaStream_t stream) {

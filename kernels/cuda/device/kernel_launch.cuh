@@ -11,8 +11,11 @@ namespace baton::kernels::cuda {
 struct KernelShape {
   dim3 grid;
   dim3 block;
-  int cluster = 1;  // blocks along x
-  int shared_bytes = 0;
+  int cluster = 1;       // blocks along x
+  int shared_bytes = 0;  // dynamic
+  // The most of it that any launch of the kernel has; 0: every launch has as much as this one. The
+  // kernel's limit is set to this alone: lower, it would break captured launches of larger ones.
+  int most_shared_bytes = 0;
   // The kernel may start before its predecessor in the stream is done; it waits itself where it
   // must (WaitForPredecessor).
   bool programmatic = false;
@@ -58,8 +61,9 @@ cudaError_t LaunchAny(void (*kernel)(Args), const KernelShape& shape, cudaStream
   int capability = 0;
   cudaError_t error = DeviceCapability(&capability);
   if (error != cudaSuccess) return error;
-  error =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shape.shared_bytes);
+  const int most = shape.most_shared_bytes == 0 ? shape.shared_bytes : shape.most_shared_bytes;
+  if (most < shape.shared_bytes) return cudaErrorInvalidValue;
+  error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
   if (error != cudaSuccess) return error;
   cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config = {};

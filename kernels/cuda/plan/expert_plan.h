@@ -142,6 +142,32 @@ BATON_HOST_DEVICE constexpr RowColumn CombinedAt(const LaunchThread& thread) {
   return {thread.block_x, (thread.block_y * kCombineThreads + thread.index) * kCombineColumns};
 }
 
+// Sizes and strides of a launch of the grouped products (ExpertGemmArgs).
+struct ExpertProductShape {
+  int64_t tokens = 0;
+  int64_t slots = 0;        // of a token, with the shared expert's
+  int64_t num_experts = 0;  // with the shared one
+  int64_t width = 0;        // of tiles
+  int64_t hidden = 0;
+  int64_t intermediate = 0;
+  int64_t x_stride = 0;
+  int64_t x_scale_stride = 0;
+  int64_t inner_scale_stride = 0;
+  int64_t pair_stride = 0;
+};
+// Whether the kernels find all that they read and write where it belongs.
+constexpr bool CanLaunchExperts(const ExpertProductShape& shape) {
+  const bool has_tiles =
+      shape.width == 8 || shape.width == 16 || shape.width == 32 || shape.width == 64;
+  return has_tiles && shape.tokens >= 0 && shape.slots > 0 && shape.num_experts > 0 &&
+         shape.num_experts <= kMaxExperts && shape.hidden > 0 && shape.hidden % kScaleBlock == 0 &&
+         shape.intermediate > 0 && shape.intermediate % kScaleBlock == 0 &&
+         shape.x_stride % 16 == 0 && shape.x_stride >= shape.hidden &&
+         shape.x_scale_stride >= shape.tokens &&
+         shape.inner_scale_stride >= shape.tokens * shape.slots && shape.pair_stride % 4 == 0 &&
+         shape.pair_stride >= shape.hidden;
+}
+
 // What the schedule's kernel leaves in device memory.
 struct ExpertSchedule {
   std::vector<int32_t> pair_of_row;

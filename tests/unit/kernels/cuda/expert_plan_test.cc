@@ -198,5 +198,53 @@ TEST(ExpertPlan, LaunchesFitTheDevice) {
   }
 }
 
+constexpr ExpertProductShape kR1Products = {.tokens = 64,
+                                            .slots = 9,
+                                            .num_experts = 257,
+                                            .width = 16,
+                                            .hidden = 7168,
+                                            .intermediate = 2048,
+                                            .x_stride = 7168,
+                                            .x_scale_stride = 64,
+                                            .inner_scale_stride = 64 * 9,
+                                            .pair_stride = 7168};
+
+TEST(ExpertPlan, ProductsTakeStridesThatHoldEveryRow) {
+  EXPECT_TRUE(CanLaunchExperts(kR1Products));
+  for (int64_t ExpertProductShape::*stride :
+       {&ExpertProductShape::x_stride, &ExpertProductShape::x_scale_stride,
+        &ExpertProductShape::inner_scale_stride, &ExpertProductShape::pair_stride}) {
+    ExpertProductShape shape = kR1Products;
+    shape.*stride += 16;
+    EXPECT_TRUE(CanLaunchExperts(shape));
+    shape.*stride -= 32;
+    EXPECT_FALSE(CanLaunchExperts(shape));
+  }
+  ExpertProductShape apart = kR1Products;
+  apart.x_stride += 8;  // copies move 16 bytes
+  EXPECT_FALSE(CanLaunchExperts(apart));
+  apart = kR1Products;
+  apart.pair_stride += 2;  // and stores four floats
+  EXPECT_FALSE(CanLaunchExperts(apart));
+}
+
+TEST(ExpertPlan, ProductsTakeWholeScaleBlocksOfExpertsThatTheScheduleKnows) {
+  const auto with = [](int64_t ExpertProductShape::*size, int64_t value) {
+    ExpertProductShape shape = kR1Products;
+    shape.*size = value;
+    return CanLaunchExperts(shape);
+  };
+  EXPECT_FALSE(with(&ExpertProductShape::num_experts, 0));
+  EXPECT_TRUE(with(&ExpertProductShape::num_experts, kMaxExperts));
+  EXPECT_FALSE(with(&ExpertProductShape::num_experts, kMaxExperts + 1));
+  EXPECT_FALSE(with(&ExpertProductShape::slots, 0));
+  EXPECT_FALSE(with(&ExpertProductShape::hidden, 7104));
+  EXPECT_FALSE(with(&ExpertProductShape::intermediate, 2000));
+  for (const int64_t width : {0, 4, 12, 24, 128}) {
+    EXPECT_FALSE(with(&ExpertProductShape::width, width));
+  }
+  EXPECT_TRUE(with(&ExpertProductShape::width, 64));
+}
+
 }  // namespace
 }  // namespace baton::kernels::cuda
