@@ -50,9 +50,10 @@ struct KvWriteArgs {
 // q_latent [tokens, heads * latent_dims]; q_rope: head h is the rope_dims columns from h *
 // q_rope_head_stride on; out as q_latent; compute type. Numerics: scores, softmax and sums in
 // float32; splits of kAttentionSplitTokens positions counted from position 0, combined in order: a
-// row's result does not depend on other rows, on chunking or on threads. In bfloat16 the
-// probabilities may be rounded to bfloat16 before the second product. Tolerance against
-// kernels/reference: 1e-5 relative (float32), 1 % of the row's largest element (bfloat16).
+// row's result does not depend on other rows, on chunking or on threads, while the cache is finite
+// up to the last row of its sequence in the call (a weight of 0 does not silence an infinity). In
+// bfloat16 the probabilities may be rounded to bfloat16 before the second product. Tolerance
+// against kernels/reference: 1e-5 relative (float32), 1 % of the row's largest element (bfloat16).
 struct MlaAttentionArgs {
   TensorView q_latent;
   TensorView q_rope;

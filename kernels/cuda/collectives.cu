@@ -184,11 +184,12 @@ absl::Status ConnectPeers(const std::vector<TeamDevice>& devices) {
             "CUDA device ", reader.device, " cannot read the memory of device ", owner.device));
       }
       const cudaError_t error = cudaDeviceEnablePeerAccess(owner.device, 0);
-      if (error == cudaErrorPeerAccessAlreadyEnabled) {
-        cudaGetLastError();
-      } else if (error != cudaSuccess) {
-        return ToStatus(error, absl::StrCat("peer access of CUDA device ", reader.device,
-                                            " to device ", owner.device));
+      if (error == cudaSuccess) continue;
+      cudaGetLastError();  // the next launch would find it
+      if (error != cudaErrorPeerAccessAlreadyEnabled) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("CUDA device ", reader.device, " is refused the memory of device ",
+                         owner.device, ": ", cudaGetErrorString(error)));
       }
     }
   }

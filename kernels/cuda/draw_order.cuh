@@ -40,7 +40,6 @@ struct DrawShared {
   uint32_t equal;
   uint32_t last_id;
   unsigned long long before;
-  double limit;
   uint32_t num_top;
 };
 

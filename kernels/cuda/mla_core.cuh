@@ -182,12 +182,11 @@ __device__ __forceinline__ void WeighScores(const MlaShared<Tile>& shared, int w
   const uint32_t weights = SharedAddress(shared.weights(warpgroup));
 #pragma unroll
   for (int j = 0; j < Tile::kColumns / 8; j += 2) {
-    const int column = (j + lane / 16) * 8 + lane % 8;
-    const int chunk = 2 * warp + lane / 8 % 2;
+    const WeightChunk to = StoredWeights(warp, lane, j);
     StoreTransposed(
-        weights + SwizzledOffset(column, chunk * 16), PackBf16(score[4 * j], score[4 * j + 1]),
-        PackBf16(score[4 * j + 2], score[4 * j + 3]), PackBf16(score[4 * j + 4], score[4 * j + 5]),
-        PackBf16(score[4 * j + 6], score[4 * j + 7]));
+        weights + SwizzledOffset(to.column, to.chunk * 16),
+        PackBf16(score[4 * j], score[4 * j + 1]), PackBf16(score[4 * j + 2], score[4 * j + 3]),
+        PackBf16(score[4 * j + 4], score[4 * j + 5]), PackBf16(score[4 * j + 6], score[4 * j + 7]));
   }
   FenceAsyncProxy();
   if (__any_sync(0xffffffffu, rescale)) {  // times 1 changes nothing
