@@ -1,7 +1,10 @@
 #include "kernels/cuda/plan/peer_exchange.h"
 
+#include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <memory>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -55,6 +58,7 @@ class HostTeam {
   }
 
   int num_ranks() const { return views_[0].num_ranks; }
+  const std::vector<ExchangeView>& views() const { return views_; }
 
   // One call of body(view, block) on all devices at once.
   template <typename Body>
@@ -205,6 +209,154 @@ TEST(PeerExchange, GathersColumnsOfUnevenDevices) { ExpectGathers(5, Width::kOne
 TEST(PeerExchange, GathersColumnsInFours) {
   ExpectGathers(8, Width::kFours);
   ExpectGathers(8, Width::kEachItsOwn);
+}
+
+// One block of one device as a thread of its own. It yields at random, and with `holds` it is late:
+// before it reads what a ticket brought, it waits until all others have published their parts of
+// the next one.
+class LateLane {
+ public:
+  LateLane(const ExchangeView& view, int block, unsigned seed)
+      : view_(view), block_(block), random_(seed) {}
+
+  void Hold(bool holds) { holds_ = holds; }
+  static int index() { return 0; }
+  static int count() { return 1; }
+  void SyncBlock() const {
+    Yield();
+    if (!awaited_) return;
+    awaited_ = false;
+    if (!holds_) return;
+    for (int peer = 0; peer < view_.num_devices; ++peer) {
+      if (peer == view_.me) continue;
+      HostLane::AwaitPeer(&view_.flags[view_.me][block_ * kMostDevices + peer], ticket_ + 1);
+    }
+  }
+  void TellPeer(uint32_t* flag, uint32_t ticket) const {
+    Yield();
+    HostLane::TellPeer(flag, ticket);
+  }
+  void AwaitPeer(uint32_t* flag, uint32_t ticket) const {
+    HostLane::AwaitPeer(flag, ticket);
+    awaited_ = true;
+    ticket_ = ticket;
+  }
+
+ private:
+  void Yield() const {
+    for (unsigned i = random_() % 4; i > 0; --i) std::this_thread::yield();
+  }
+
+  const ExchangeView& view_;
+  const int block_;
+  bool holds_ = false;
+  // The bodies take their lanes as constant.
+  mutable std::minstd_rand random_;
+  mutable bool awaited_ = false;
+  mutable uint32_t ticket_ = 0;
+};
+
+enum class CallKind { kOneShot, kTwoShots, kGather };
+
+struct ExchangeCall {
+  CallKind kind = CallKind::kOneShot;
+  int64_t count = 0;  // of a part
+};
+
+constexpr int64_t kCallColumns = 12;
+
+template <typename Unit>
+void RunCall(const LateLane& lane, const ExchangeView& view, int block, const ExchangeCall& call,
+             const std::vector<std::vector<float>>& parts, std::vector<float>& out) {
+  const auto local = LocalOf<Unit>(view, parts, kCallColumns);
+  const int64_t columns = kCallColumns / kUnitElements<Unit>;
+  Unit* data = reinterpret_cast<Unit*>(out.data());
+  if (call.kind == CallKind::kGather) {
+    GatherPartsBody(lane, view, local, data, view.num_ranks * columns, columns, 0, call.count,
+                    block);
+  } else {
+    SumPartsBody(lane, view, local, PartRows<Unit>{data, columns, columns}, 0, call.count, block,
+                 call.kind == CallKind::kTwoShots);
+  }
+}
+
+std::vector<float> ResultOf(const ExchangeCall& call,
+                            const std::vector<std::vector<float>>& parts) {
+  std::vector<float> result;
+  if (call.kind == CallKind::kGather) {
+    for (int64_t first = 0; first < call.count; first += kCallColumns) {
+      for (const std::vector<float>& part : parts) {
+        result.insert(result.end(), part.begin() + first, part.begin() + first + kCallColumns);
+      }
+    }
+    return result;
+  }
+  result = parts[0];
+  for (size_t rank = 1; rank < parts.size(); ++rank) {
+    for (int64_t e = 0; e < call.count; ++e) result[e] += parts[rank][e];
+  }
+  return result;
+}
+
+// All calls back to back on every device, each block a thread, nothing but the protocol between
+// the devices. As in a stream, a device's call begins when its last one has ended in all blocks.
+// Call by call another device is late. The results are compared at the end.
+void ExpectCallsBackToBack(const std::vector<int>& ranks_of_devices,
+                           const std::vector<ExchangeCall>& calls) {
+  const HostTeam team(ranks_of_devices, 0xffffffe0u);
+  const auto num_devices = static_cast<int>(ranks_of_devices.size());
+  std::vector<std::vector<std::vector<float>>> parts;              // [call][rank]
+  std::vector<std::vector<float>> expected;                        // [call]
+  std::vector<std::vector<std::vector<float>>> outs(num_devices);  // [device][call]
+  for (size_t call = 0; call < calls.size(); ++call) {
+    parts.push_back(PartsOf(team.num_ranks(), calls[call].count, static_cast<int>(call)));
+    expected.push_back(ResultOf(calls[call], parts.back()));
+    for (auto& out : outs) out.emplace_back(expected.back().size());
+  }
+  std::vector<std::unique_ptr<std::barrier<>>> streams;
+  for (int d = 0; d < num_devices; ++d) {
+    streams.push_back(std::make_unique<std::barrier<>>(kExchangeBlocks));
+  }
+  std::vector<std::thread> blocks;
+  for (const ExchangeView& view : team.views()) {
+    for (int block = 0; block < kExchangeBlocks; ++block) {
+      blocks.emplace_back([&, block] {
+        LateLane lane(view, block, static_cast<unsigned>(view.me * kExchangeBlocks + block + 1));
+        for (size_t call = 0; call < calls.size(); ++call) {
+          // Nothing is published behind the last call.
+          lane.Hold(static_cast<int>(call) % num_devices == view.me && call + 1 < calls.size());
+          std::vector<float>& out = outs[view.me][call];
+          if (view.me % 2 == 1) {
+            RunCall<Quad<float>>(lane, view, block, calls[call], parts[call], out);
+          } else {
+            RunCall<float>(lane, view, block, calls[call], parts[call], out);
+          }
+          streams[view.me]->arrive_and_wait();
+        }
+      });
+    }
+  }
+  for (std::thread& block : blocks) block.join();
+  for (int d = 0; d < num_devices; ++d) {
+    for (size_t call = 0; call < calls.size(); ++call) {
+      EXPECT_EQ(outs[d][call], expected[call]) << "device " << d << ", call " << call;
+    }
+  }
+}
+
+// What a late device still reads stays as it is while the others go on to the next call.
+TEST(PeerExchange, KeepsWhatALateDeviceHasYetToRead) {
+  std::vector<ExchangeCall> calls;
+  for (const int64_t count : {1200, 12, 3072, 240, 12, 1200, 768, 6144, 60, 768, 768}) {
+    for (const CallKind kind : {CallKind::kOneShot, CallKind::kTwoShots, CallKind::kGather}) {
+      calls.push_back({kind, count});
+    }
+  }
+  ExpectCallsBackToBack({1, 1}, calls);
+  // Neighbours of one kind, and other lengths for each kind.
+  std::stable_sort(calls.begin() + 6, calls.end(),
+                   [](const ExchangeCall& a, const ExchangeCall& b) { return a.kind < b.kind; });
+  ExpectCallsBackToBack({2, 1, 1}, calls);
 }
 
 TEST(PeerExchange, CutsEveryElementOnce) {
