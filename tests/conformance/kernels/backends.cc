@@ -54,6 +54,7 @@ std::vector<BackendCase> AllBackends() {
     for (const bool quantises : {false, true}) {
       cases.push_back({quantises ? "cuda" : "cuda_plain", Cuda});
       cases.back().quantises_activations = quantises;
+      cases.back().on_gpu = true;
       cases.back().most_devices = MostDevices(cases.back());
     }
     BackendCase cublas = cases.back();

@@ -19,6 +19,7 @@ struct BackendCase {
   int variant = 0;
   int num_threads = 1;
   int most_devices = 8;
+  bool on_gpu = false;
   bool through_nccl = false;           // sums and gathers
   bool quantises_activations = false;  // of products with FP8 weights, where shapes allow
   bool through_cublas = false;         // products of many rows: a row's bits depend on how many

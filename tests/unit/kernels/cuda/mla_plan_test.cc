@@ -1,13 +1,16 @@
 #include "kernels/cuda/plan/mla_plan.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 
 #include "kernels/cuda/plan/launch_shape.h"
+#include "tests/conformance/kernels/latent_attention_cases.h"
 
 namespace baton::kernels::cuda {
 namespace {
@@ -118,15 +121,138 @@ void CheckShared() {
 TEST(MlaPlan, SharedMemoryFitsTheDevice) {
   CheckShared<MlaTile<16>>();
   CheckShared<MlaTile<32>>();
-  EXPECT_LE(kMlaConsumerThreads * kMlaConsumerRegisters +
+}
+
+TEST(MlaPlan, RolesShareOutTheRegistersThatTheKernelStartsWith) {
+  EXPECT_EQ(kMlaFirstRegisters, 168);  // compiled_kernels_test.py holds the kernels to it
+  EXPECT_EQ(kMlaConsumerThreads * kMlaConsumerRegisters +
                 (kMlaThreads - kMlaConsumerThreads) * kMlaCopyRegisters,
-            65536);
+            kMlaThreads * kMlaFirstRegisters);
 }
 
 TEST(MlaPlan, ResultsOfASplitHaveAPlaceEach) {
   EXPECT_EQ(PartialFloats(16), 512 * 16 + 2 * 16);
   EXPECT_EQ(PartialFloats(32), 512 * 32 + 2 * 32);
   EXPECT_EQ(SequenceFloats(32), 512 * 32 + 2 * 8 * 128);
+}
+
+using Ways = std::set<std::string>;
+
+// What a tile of `rows` rows from `first` on makes the kernels do.
+void NoteTile(const LatentAttentionCase& step, int first, int rows, int rows_per_tile, Ways& ways) {
+  const int32_t sequence = step.sequence_rows[first];
+  if (sequence < 0) {
+    ways.insert(rows > 1 ? "padding of several rows" : "padding of one row");
+    ways.insert(first == 0                    ? "padding in front"
+                : first + rows == step.rows() ? "padding at the end"
+                                              : "padding in between");
+    return;
+  }
+  if (rows == rows_per_tile) {
+    ways.insert(rows > 1 ? "full tile of several rows" : "tile of one row");
+  } else {
+    ways.insert(first % rows_per_tile != 0 ? "tile that begins late" : "tile that ends early");
+  }
+  const int last = step.positions[first + rows - 1];
+  for (int row = first; row < first + rows; ++row) {
+    const int position = step.positions[row];
+    if (position / kMlaBlockTokens < last / kMlaBlockTokens) ways.insert("row without last block");
+    if (KeySplits(position) < KeySplits(last)) ways.insert("row without last split");
+  }
+  if (last % kMlaBlockTokens == 0) ways.insert("last block of one key");
+  if (last % kMlaBlockTokens == kMlaBlockTokens - 1) ways.insert("last block full");
+  ways.insert("splits " + std::to_string(KeySplits(last)));
+  for (int split = 0; split < KeySplits(last); ++split) {
+    ways.insert("blocks " + std::to_string(SplitBlocks(last, split)));
+  }
+}
+
+void NoteStep(const LatentAttentionCase& step, Ways& ways) {
+  const bool sequential = step.rows() > kMaxSplitRows;
+  const std::string schedule = sequential ? "sequential" : "side by side";
+  const int columns = TileColumns(step.heads, sequential);
+  const int rows_per_tile = RowsPerTile(step.heads, columns);
+  ways.insert(schedule + ", " + std::to_string(columns) + " columns");
+  ways.insert(schedule + (step.heads > columns ? ", groups of heads" : ", one group of heads"));
+  ways.insert(schedule + ", tiles of " + std::to_string(rows_per_tile));
+  if (RowsPerTile(step.heads, columns) * HeadsPerTile(step.heads, columns) < columns) {
+    ways.insert("columns without a query");
+  }
+  int work = 0;
+  for (int row = 0; row < step.rows(); ++row) {
+    if (!BeginsTile(step.sequence_rows.data(), row, rows_per_tile)) continue;
+    const int rows = TileRows(step.sequence_rows.data(), step.rows(), row, rows_per_tile);
+    NoteTile(step, row, rows, rows_per_tile, ways);
+    if (!sequential && step.sequence_rows[row] >= 0) {
+      work += KeySplits(step.positions[row + rows - 1]);
+    }
+  }
+  if (sequential) work = (step.rows() + rows_per_tile - 1) / rows_per_tile;
+  ways.insert(schedule + (work > kHopper.num_multiprocessors ? ", blocks work several times"
+                                                             : ", blocks without work"));
+}
+
+// No GPU has run the kernels yet: what the conformance tests will make them do when one does.
+TEST(MlaPlan, ConformanceCasesTakeEveryWay) {
+  Ways ways;
+  for (const LatentAttentionCase& step : LatentAttentionCases()) {
+    ASSERT_EQ(step.positions.size(), step.sequence_rows.size());
+    NoteStep(step, ways);
+  }
+  const Ways expected = {"side by side, 16 columns",
+                         "side by side, 32 columns",
+                         "sequential, 32 columns",
+                         "side by side, one group of heads",
+                         "side by side, groups of heads",
+                         "sequential, one group of heads",
+                         "sequential, groups of heads",
+                         "side by side, tiles of 1",
+                         "side by side, tiles of 2",
+                         "side by side, tiles of 4",
+                         "side by side, tiles of 8",
+                         "sequential, tiles of 1",
+                         "sequential, tiles of 4",
+                         "sequential, tiles of 16",
+                         "side by side, blocks work several times",
+                         "side by side, blocks without work",
+                         "sequential, blocks work several times",
+                         "sequential, blocks without work",
+                         "columns without a query",
+                         "full tile of several rows",
+                         "tile of one row",
+                         "tile that begins late",
+                         "tile that ends early",
+                         "row without last block",
+                         "row without last split",
+                         "last block of one key",
+                         "last block full",
+                         "padding of several rows",
+                         "padding of one row",
+                         "padding in front",
+                         "padding in between",
+                         "padding at the end",
+                         "splits 1",
+                         "splits 2",
+                         "splits 3",
+                         "splits 4",
+                         "splits 5",
+                         "blocks 1",
+                         "blocks 2",
+                         "blocks 3",
+                         "blocks 4",
+                         "blocks 8"};
+  for (const std::string& way : expected) EXPECT_TRUE(ways.contains(way)) << way;
+}
+
+TEST(MlaPlan, CasesThatEveryBackendRunsTakeBothSchedules) {
+  Ways ways;
+  for (const LatentAttentionCase& step : LatentAttentionCases()) {
+    if (!step.for_gpus) NoteStep(step, ways);
+  }
+  for (const char* way : {"side by side, 16 columns", "side by side, 32 columns",
+                          "sequential, 32 columns", "splits 5", "row without last split"}) {
+    EXPECT_TRUE(ways.contains(way)) << way;
+  }
 }
 
 }  // namespace
