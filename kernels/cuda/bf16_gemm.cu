@@ -61,15 +61,8 @@ __global__ void __launch_bounds__(kGemmThreads, 2)
 template <int kTokens>
 cudaError_t Launch(const Bf16GemmArgs& args, cudaStream_t stream) {
   using Tile = Bf16Tile<kTokens>;
-  const int row_tiles = CeilDiv(args.n, Tile::kRows);
-  const int splits = NumSplits(row_tiles, CeilDiv(args.k, Tile::kBlockElements));
-  KernelShape shape;
-  shape.grid = dim3(row_tiles * splits, CeilDiv(args.m, kTokens), args.heads);
-  shape.block = dim3(kGemmThreads);
-  shape.cluster = splits;
-  shape.shared_bytes = Tile::kSharedBytes;
-  shape.programmatic = args.programmatic;
-  return LaunchHopper(Bf16GemmKernel<Tile>, shape, stream, args);
+  const LaunchShape shape = DenseLaunch<Tile>(args.m, args.n, args.k, args.heads);
+  return LaunchHopper(Bf16GemmKernel<Tile>, PlannedShape(shape, args.programmatic), stream, args);
 }
 
 }  // namespace

@@ -67,16 +67,10 @@ __global__ void __launch_bounds__(kGemmThreads, 2)
 template <int kTokens>
 cudaError_t Launch(const BlockGemmArgs& args, cudaStream_t stream) {
   using Tile = DenseTile<kTokens>;
-  const int row_tiles = CeilDiv(args.n, Tile::kRows);
-  const int splits = NumSplits(row_tiles, args.k / kScaleBlock);
+  const int splits = DenseSplits<Tile>(args.n, args.k);
   if (CeilDiv(args.k / kScaleBlock, splits) > kMaxSplitBlocks) return cudaErrorInvalidValue;
-  KernelShape shape;
-  shape.grid = dim3(row_tiles * splits, CeilDiv(args.m, kTokens));
-  shape.block = dim3(kGemmThreads);
-  shape.cluster = splits;
-  shape.shared_bytes = Tile::kSharedBytes;
-  shape.programmatic = args.programmatic;
-  return LaunchHopper(BlockGemmKernel<Tile>, shape, stream, args);
+  const LaunchShape shape = DenseLaunch<Tile>(args.m, args.n, args.k, /*heads=*/1);
+  return LaunchHopper(BlockGemmKernel<Tile>, PlannedShape(shape, args.programmatic), stream, args);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/plan/launch_shape.h"
 #include "kernels/cuda/plan/tile_layout.h"
 
 namespace baton::kernels::cuda {
@@ -92,6 +93,23 @@ using DenseTile = GemmTile<kTokens, 1, kTokens <= 16 ? 5 : 4>;
 // Dense products in bfloat16.
 template <int kTokens>
 using Bf16Tile = GemmTile<kTokens, 1, kTokens <= 16 ? 5 : 4, 2>;
+
+// Launches of dense products [m, k] x [n, k]^T of `heads` weights: clusters of splits per tile of
+// rows along x, tiles of tokens along y, heads along z.
+template <class Tile>
+constexpr int DenseSplits(int n, int k) {
+  return NumSplits(CeilDiv(n, Tile::kRows), CeilDiv(k, Tile::kBlockElements));
+}
+template <class Tile>
+constexpr LaunchShape DenseLaunch(int m, int n, int k, int heads) {
+  const int splits = DenseSplits<Tile>(n, k);
+  return {.grid_x = int64_t{CeilDiv(n, Tile::kRows)} * splits,
+          .grid_y = CeilDiv(m, Tile::kTokens),
+          .grid_z = heads,
+          .block = kGemmThreads,
+          .shared_bytes = Tile::kSharedBytes,
+          .cluster = splits};
+}
 
 // Products of experts (gate and up side by side; down): 256 rows.
 template <int kTokens>

@@ -1,6 +1,7 @@
 #include "kernels/cuda/plan/block_gemm_plan.h"
 
 #include <set>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -70,17 +71,46 @@ TEST(BlockGemmPlan, EverySplitHasWork) {
   }
 }
 
-TEST(BlockGemmPlan, LaunchesFitTheDevice) {
-  for (const GemmCase& c : kR1Weights) {
-    for (int tokens = 1; tokens <= 256; ++tokens) {
-      const LaunchShape shape = {.grid_x = CeilDiv(c.n, DenseTile<8>::kRows) * c.splits,
-                                 .grid_y = CeilDiv(tokens, TokenTile(tokens)),
-                                 .block = kGemmThreads,
-                                 .shared_bytes = DenseTile<64>::kSharedBytes,
-                                 .cluster = c.splits};
-      EXPECT_TRUE(CheckLaunch(c.name, shape, kHopper).ok()) << c.name;
-    }
+// The launch of a step of m tokens, in tiles of its width.
+template <template <int> class TileOf>
+LaunchShape DenseLaunchOf(int m, int n, int k, int heads) {
+  switch (TokenTile(m)) {
+    case 8:
+      return DenseLaunch<TileOf<8>>(m, n, k, heads);
+    case 16:
+      return DenseLaunch<TileOf<16>>(m, n, k, heads);
+    case 32:
+      return DenseLaunch<TileOf<32>>(m, n, k, heads);
+    default:
+      return DenseLaunch<TileOf<64>>(m, n, k, heads);
   }
+}
+
+TEST(BlockGemmPlan, LaunchesFitTheDevice) {
+  std::vector<int> steps = {1000, 1024, 2047, 2048, 8191, 8192, 1000000};
+  for (int tokens = 1; tokens <= 256; ++tokens) steps.push_back(tokens);
+  for (const int tokens : steps) {
+    for (const GemmCase& c : kR1Weights) {
+      const LaunchShape shape = DenseLaunchOf<DenseTile>(tokens, c.n, c.k, 1);
+      EXPECT_TRUE(CheckLaunch(c.name, shape, kHopper).ok()) << c.name;
+      EXPECT_EQ(shape.cluster, c.splits) << c.name;
+      // Blocks that cover the weight's rows and the tokens, none of them without either.
+      EXPECT_EQ(shape.grid_x, CeilDiv(c.n, DenseTile<8>::kRows) * c.splits) << c.name;
+      EXPECT_GE(shape.grid_y * TokenTile(tokens), tokens) << c.name;
+      EXPECT_LT((shape.grid_y - 1) * TokenTile(tokens), tokens) << c.name;
+    }
+    for (const int heads : {16, 128}) {
+      EXPECT_TRUE(
+          CheckLaunch("W_UK", DenseLaunchOf<Bf16Tile>(tokens, 512, 128, heads), kHopper).ok());
+      EXPECT_TRUE(
+          CheckLaunch("W_UV", DenseLaunchOf<Bf16Tile>(tokens, 128, 512, heads), kHopper).ok());
+    }
+    EXPECT_TRUE(CheckLaunch("head", DenseLaunchOf<Bf16Tile>(tokens, 16160, 7168, 1), kHopper).ok());
+    EXPECT_TRUE(
+        CheckLaunch("head, TP 1", DenseLaunchOf<Bf16Tile>(tokens, 129280, 7168, 1), kHopper).ok());
+  }
+  EXPECT_TRUE((DenseLaunchOf<DenseTile>(0, 2112, 7168, 1)).empty());
+  EXPECT_TRUE((DenseLaunchOf<DenseTile>(5, 0, 7168, 1)).empty());
 }
 
 TEST(BlockGemmPlan, TwoBlocksShareAMultiprocessor) {
