@@ -37,12 +37,14 @@ struct KvPages {
 
 // Writes each row's latent and rotary key to the cache slot of its position.
 // Shapes: latent [tokens, latent_dims], rope_key [tokens, rope_dims] in the compute type; rows may
-// be strided.
+// be strided. With a table (RopeArgs::table, rope_dims wide) the rotary key is turned on its way:
+// the cache gets bit for bit what Rope would have made of it, and `rope_key` stays as it is.
 struct KvWriteArgs {
   TensorView latent;
   TensorView rope_key;
   StepLayout layout;
   KvPages cache;
+  TensorView rotary_table = {};  // no data: the key is written as it is
 };
 
 // For each row and head: out = sum_j softmax_j(scale * (q_latent . latent_j + q_rope . rope_key_j))

@@ -3,6 +3,7 @@
 
 #include "common/log/check.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/rotate_head.h"
 
 namespace baton::kernels::cpu {
 namespace {
@@ -55,6 +56,9 @@ void CpuOps::KvWrite(const KvWriteArgs& args) {
   const KvPages& cache = args.cache;
   BATON_CHECK(args.latent.type == cache.pages.type && args.rope_key.type == cache.pages.type);
   BATON_CHECK(args.latent.columns == cache.latent_dims && args.rope_key.columns == cache.rope_dims);
+  const TensorView& table = args.rotary_table;
+  BATON_CHECK(table.data == nullptr ||
+              (table.columns == cache.rope_dims && cache.rope_dims % 2 == 0));
   const int64_t element = static_cast<int64_t>(SizeOf(cache.pages.type));
   for (int64_t token = 0; token < args.latent.rows; ++token) {
     if (args.layout.sequence_rows[token] < 0) continue;
@@ -65,6 +69,14 @@ void CpuOps::KvWrite(const KvWriteArgs& args) {
     std::memcpy(At(cache.pages, row, 0), At(args.latent, token, 0), cache.latent_dims * element);
     std::memcpy(At(cache.pages, row, cache.latent_dims), At(args.rope_key, token, 0),
                 cache.rope_dims * element);
+    if (table.data == nullptr) continue;
+    if (cache.pages.type == DataType::kBFloat16) {
+      RotateHead(table.Row<float>(position), cache.rope_dims,
+                 cache.pages.Row<BFloat16>(row) + cache.latent_dims);
+    } else {
+      RotateHead(table.Row<float>(position), cache.rope_dims,
+                 cache.pages.Row<float>(row) + cache.latent_dims);
+    }
   }
 }
 

@@ -1,20 +1,9 @@
 #include "common/log/check.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/rotate_head.h"
 
 namespace baton::kernels::cpu {
 namespace {
-
-template <typename T>
-void RotateHead(const float* table, int64_t dims, T* x) {
-  for (int64_t i = 0; i < dims; i += 2) {
-    const float cosine = table[i];
-    const float sine = table[i + 1];
-    const float a = ToFloat(x[i]);
-    const float b = ToFloat(x[i + 1]);
-    x[i] = FromFloat<T>(a * cosine - b * sine);
-    x[i + 1] = FromFloat<T>(a * sine + b * cosine);
-  }
-}
 
 template <typename T>
 void RotateRows(DeviceContext& device, const RopeArgs& args) {

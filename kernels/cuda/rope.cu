@@ -7,6 +7,23 @@
 namespace baton::kernels::cuda {
 namespace {
 
+// A pair turned by an angle: one rounding per element. Whoever turns pairs calls this, so that the
+// bits are the same.
+template <typename T>
+struct TurnedPair {
+  __device__ TurnedPair(const T* pair, const float* angle) {
+    const float cosine = angle[0];
+    const float sine = angle[1];
+    const float a = Widen(pair[0]);
+    const float b = Widen(pair[1]);
+    first = Narrow<T>(a * cosine - b * sine);
+    second = Narrow<T>(a * sine + b * cosine);
+  }
+
+  T first;
+  T second;
+};
+
 // One block per row (plan/row_plan.h), the pairs of all heads spread over its threads.
 template <typename T>
 __global__ void __launch_bounds__(kRopeThreads)
@@ -18,30 +35,39 @@ __global__ void __launch_bounds__(kRopeThreads)
   for (const int64_t i : RopePairs(thread, heads, dims)) {
     const RopePair at = RopePairAt(i, dims, head_stride);
     T* pair = row + at.column;
-    const float cosine = angles[at.angle];
-    const float sine = angles[at.angle + 1];
-    const float a = Widen(pair[0]);
-    const float b = Widen(pair[1]);
-    pair[0] = Narrow<T>(a * cosine - b * sine);
-    pair[1] = Narrow<T>(a * sine + b * cosine);
+    const TurnedPair<T> turned(pair, angles + at.angle);
+    pair[0] = turned.first;
+    pair[1] = turned.second;
   }
 }
 
-// One block per row: [latent | rotary key] to the slot of its position.
-template <typename T>
+// One block per row: [latent | rotary key] to the slot of its position. With a table both threads
+// of a pair turn it, and each writes its element: `rope_key` is not written, nobody waits.
+template <typename T, bool kTurns>
 __global__ void __launch_bounds__(kRopeThreads)
     KvWriteKernel(const T* latent, int64_t latent_stride, int64_t latent_dims, const T* rope_key,
                   int64_t rope_stride, int64_t rope_dims, const int32_t* positions,
                   const int32_t* sequence_rows, const int32_t* block_tables, int64_t max_blocks,
-                  T* pages, int64_t page_stride) {
+                  const float* table, int64_t table_stride, T* pages, int64_t page_stride) {
   const LaunchThread thread = ThisThread();
   const int64_t row = thread.block_x;
   const int32_t sequence = sequence_rows[row];
   if (sequence < 0) return;
   T* slot = pages + CacheRow(block_tables + sequence * max_blocks, positions[row]) * page_stride;
   for (const int64_t i : KvColumns(thread, latent_dims + rope_dims)) {
-    slot[i] = i < latent_dims ? latent[row * latent_stride + i]
-                              : rope_key[row * rope_stride + i - latent_dims];
+    if (i < latent_dims) {
+      slot[i] = latent[row * latent_stride + i];
+      continue;
+    }
+    const T* key = rope_key + row * rope_stride;
+    const int64_t column = i - latent_dims;
+    if constexpr (kTurns) {
+      const int64_t pair = column / 2 * 2;
+      const TurnedPair<T> turned(key + pair, table + positions[row] * table_stride + pair);
+      slot[i] = column == pair ? turned.first : turned.second;
+    } else {
+      slot[i] = key[column];
+    }
   }
 }
 
@@ -56,12 +82,14 @@ void Rotate(const RopeArgs& args, cudaStream_t stream) {
 template <typename T>
 void WriteRows(const KvWriteArgs& args, cudaStream_t stream) {
   const KvPages& cache = args.cache;
-  LaunchPlanned("KvWrite", KvWriteKernel<T>,
+  const bool turns = args.rotary_table.data != nullptr;
+  LaunchPlanned("KvWrite", turns ? KvWriteKernel<T, true> : KvWriteKernel<T, false>,
                 KvWriteLaunch(args.latent.rows, cache.latent_dims + cache.rope_dims), stream,
                 static_cast<const T*>(args.latent.data), args.latent.row_stride, cache.latent_dims,
                 static_cast<const T*>(args.rope_key.data), args.rope_key.row_stride,
                 cache.rope_dims, args.layout.positions.data(), args.layout.sequence_rows.data(),
                 args.layout.block_tables.data(), args.layout.max_blocks,
+                static_cast<const float*>(args.rotary_table.data), args.rotary_table.row_stride,
                 static_cast<T*>(cache.pages.data), cache.pages.row_stride);
 }
 
@@ -81,6 +109,8 @@ void LaunchKvWrite(const KvWriteArgs& args, cudaStream_t stream) {
   BATON_CHECK(args.latent.columns == args.cache.latent_dims &&
               args.rope_key.columns == args.cache.rope_dims &&
               args.latent.type == args.cache.pages.type);
+  BATON_CHECK(args.rotary_table.data == nullptr ||
+              (args.rotary_table.columns == args.cache.rope_dims && args.cache.rope_dims % 2 == 0));
   if (args.latent.type == DataType::kBFloat16) {
     WriteRows<__nv_bfloat16>(args, stream);
   } else {

@@ -10,7 +10,8 @@ namespace baton::kernels::cuda {
 
 // As kernels/api says; spans and views are in device memory.
 void LaunchRope(const RopeArgs& args, cudaStream_t stream);
-// A row whose sequence row is negative is padding and writes nothing.
+// With a table in one launch, the same bits as of two. A row whose sequence row is negative is
+// padding and writes nothing.
 void LaunchKvWrite(const KvWriteArgs& args, cudaStream_t stream);
 
 }  // namespace baton::kernels::cuda

@@ -72,9 +72,16 @@ void ReferenceOps::KvWrite(const KvWriteArgs& args) {
     if (args.layout.sequence_rows[token] < 0) continue;
     const int64_t row = CacheRow(args.layout, token, args.layout.positions[token]);
     const TensorView& pages = args.cache.pages;
+    const TensorView key = pages.Columns(args.cache.latent_dims, args.cache.rope_dims);
     StoreRow(LoadRow(args.latent, token), pages.Columns(0, args.cache.latent_dims), row);
-    StoreRow(LoadRow(args.rope_key, token),
-             pages.Columns(args.cache.latent_dims, args.cache.rope_dims), row);
+    StoreRow(LoadRow(args.rope_key, token), key, row);
+    if (args.rotary_table.data == nullptr) continue;
+    Rope({.x = key.Rows(row, 1),
+          .heads = 1,
+          .head_stride = args.cache.rope_dims,
+          .dims = args.cache.rope_dims,
+          .positions = args.layout.positions.subspan(static_cast<size_t>(token), 1),
+          .table = args.rotary_table});
   }
 }
 

@@ -135,9 +135,9 @@ void MeasureAttention(Ops& ops) {
     PrintRow("rope of queries", rows, measured, RopeFloor(rows, kRank.heads));
     measured = MeasureCalls(ops, [&](size_t) {
       ops.KvWrite({kv.view.Columns(0, kRank.latent), kv.view.Columns(kRank.latent, kRank.rope),
-                   step.layout(), step.cache()});
+                   step.layout(), step.cache(), table.view});
     });
-    PrintRow("cache write", rows, measured, KvWriteFloor(rows));
+    PrintRow("rope and cache write", rows, measured, KvWriteFloor(rows));
     MlaAttentionArgs args;
     args.q_latent = q_latent.view;
     args.q_rope = q_rope;

@@ -224,7 +224,7 @@ class SeparateOps final : public Ops {
   }
   void KvWrite(const kernels::KvWriteArgs& args) override {
     tape_->Call([this, args] {
-      Check(args.latent, args.rope_key, args.layout, args.cache.pages);
+      Check(args.latent, args.rope_key, args.layout, args.cache.pages, args.rotary_table);
       inner_->KvWrite(args);
     });
   }

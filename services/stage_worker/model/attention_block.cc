@@ -17,14 +17,11 @@ void WriteCache(const DeviceContext& context, const StepRows& rows, const LayerW
                         .weight = layer.kv_a_norm,
                         .epsilon = static_cast<float>(config.rms_norm_epsilon),
                         .out = latent});
-  context.ops->Rope({.x = rope_key,
-                     .heads = 1,
-                     .head_stride = config.qk_rope_head_dim,
-                     .dims = config.qk_rope_head_dim,
-                     .positions = rows.layout.positions,
-                     .table = space.rotary_table});
-  context.ops->KvWrite(
-      {.latent = latent, .rope_key = rope_key, .layout = rows.layout, .cache = cache});
+  context.ops->KvWrite({.latent = latent,
+                        .rope_key = rope_key,
+                        .layout = rows.layout,
+                        .cache = cache,
+                        .rotary_table = space.rotary_table});
 }
 
 // What q is projected from: normed, or its normalised low-rank image.

@@ -232,6 +232,33 @@ TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAreAndTouchesNoth
   }
 }
 
+TEST_P(AttentionConformance, KvWriteTurnsTheRotaryKeyBitForBitAsRopeDoes) {
+  for (DataType type : kAttentionComputeTypes) {
+    Random random(9);
+    const Cache at_once(random, {}, type, {128, 128});
+    const Tensor before = CopyOf(at_once.pages.pages);
+    const std::vector<int32_t> positions = {0, 63, 64, 127, 5, 0};
+    const std::vector<int32_t> sequences = {0, 0, 0, 0, 1, -1};
+    const Tensor latent = RandomTensor(random, type, 6, 64, 1.0f, 7);
+    const Tensor rope_key = RandomTensor(random, type, 6, 16, 3.0f, 5);
+    const Tensor table = RandomTensor(random, DataType::kFloat32, 128, 16, 1.0f, 2);
+    const StepLayout layout = at_once.Layout(positions, sequences);
+    const Tensor key = CopyOf(rope_key.view);
+    ops().KvWrite({latent.view, key.view, layout, at_once.pages, table.view});
+    EXPECT_TRUE(SameBits(key.view, rope_key.view)) << "the key itself was turned";
+
+    Tensor one_by_one = CopyOf(before.view);
+    ops().Rope({key.view, 1, 16, 16, positions, table.view});
+    ops().KvWrite({latent.view, key.view, layout, {one_by_one.view, 64, 16}});
+    EXPECT_TRUE(SameBits(at_once.pages.pages, one_by_one.view));
+    EXPECT_FALSE(SameBits(one_by_one.view, before.view));
+
+    Tensor expected = CopyOf(before.view);
+    reference().KvWrite({latent.view, rope_key.view, layout, {expected.view, 64, 16}, table.view});
+    EXPECT_TRUE(SameBits(at_once.pages.pages, expected.view));
+  }
+}
+
 TEST_P(AttentionConformance, RowsOfPaddingTouchNoCacheAndNoOtherRow) {
   for (DataType type : kAttentionComputeTypes) {
     Random random(8);

@@ -133,6 +133,7 @@ class StagedOps final : public Ops {
     staged.rope_key = call.In(args.rope_key);
     staged.layout = call.In(args.layout);
     staged.cache.pages = call.Out(args.cache.pages);
+    staged.rotary_table = call.In(args.rotary_table);
     inner_->KvWrite(staged);
   }
   void MlaAttention(const MlaAttentionArgs& args) override {
