@@ -10,6 +10,8 @@ namespace {
 // As many times its share of the time a key has when it begins to flood the group; until it has no
 // more than its share.
 constexpr double kTimeShares = 1.5;
+// Beside one sequence of another key as many would have no more of the time than that.
+constexpr uint32_t kFewSequences = 3;
 
 }  // namespace
 
@@ -48,10 +50,8 @@ Flooded FairShares::WhatFloods(const KeyAccount& key, const GroupCapacity& capac
   const double tokens =
       key.live_tokens + key.waiting_tokens + key.num_live * capacity.block_tokens / 2;
   if (tokens > share * capacity.num_tokens) return Flooded::kBlocks;
-  // Alone, it has all the time, for nobody else wants any: what counts then is the part that its
-  // sequences would have beside one of another key.
-  const double beside_one = key.num_live / (key.num_live + 1.0);
-  if (num_live_keys_ == 1 && beside_one <= kTimeShares * share) return Flooded::kNothing;
+  // Alone, it has all the time, for nobody else wants any.
+  if (num_live_keys_ == 1 && key.num_live <= kFewSequences) return Flooded::kNothing;
   const double most = key.floods == Flooded::kTime ? share : kTimeShares * share;
   double prompt_tokens = 0;
   for (const auto& [priority, line] : key.lines) prompt_tokens += line.work.prompt_tokens;

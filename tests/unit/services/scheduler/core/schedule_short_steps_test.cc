@@ -367,6 +367,18 @@ TEST(ScheduleShortSteps, BeginWithAFlood) {
   EXPECT_LE(SecondsOf(*batch), kShortSeconds + kRowSeconds);
 }
 
+// Its weight gives a key a larger share, and no leave to flood.
+TEST(ScheduleShortSteps, BeginWithAFloodOfAHeavyKeyAlone) {
+  ScheduleOptions options = ShortStepOptions();
+  options.max_running = 256;
+  Place place(options);
+  place.Add(1, "aggressor", 32, 4000, 2);
+  place.Step();
+  VictimComesAndGoes(&place);
+  for (SequenceId id = 100; id < 250; ++id) place.Add(id, "aggressor", 32, 4000, 2);
+  EXPECT_LE(SecondsOf(*place.Step()), kShortSeconds + kRowSeconds);
+}
+
 TEST(ScheduleShortSteps, AreCountedByWhatIsFlooded) {
   Place place(ShortStepOptions());
   Fill(&place, 10);
