@@ -85,7 +85,7 @@ class FakeScheduler final : public v1::Scheduling::Service {
   bool WaitWhileHeld(grpc::ServerContext* context, size_t num_sent);
   // Hands `response` to gRPC, and waits while it takes no more: nothing is made up for a caller
   // that does not read. CANCELLED: the caller is gone; RESOURCE_EXHAUSTED: it took nothing for too
-  // long.
+  // long, which it hears when it reads on.
   grpc::Status Write(const v1::SubmitResponse& response,
                      grpc::ServerWriter<v1::SubmitResponse>* writer) const;
   // `index`: its place in requests().

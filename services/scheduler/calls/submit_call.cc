@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -23,6 +24,22 @@ MonotonicTime DeadlineOf(const grpc::CallbackServerContext& context) {
   const absl::Duration left = absl::FromChrono(context.deadline()) - absl::Now();
   if (left > kLongestDeadline) return MonotonicTime::max();
   return std::chrono::steady_clock::now() + left;
+}
+
+// The next message of what waits. What comes with the first token leaves with it, what comes with
+// the last stays.
+v1::SubmitResponse TakeMessage(v1::SubmitResponse* pending) {
+  if (pending->tokens_size() <= kMaxMessageTokens) return std::exchange(*pending, {});
+  v1::SubmitResponse message;
+  std::vector<v1::GeneratedToken*> tokens(kMaxMessageTokens);
+  pending->mutable_tokens()->ExtractSubrange(0, kMaxMessageTokens, tokens.data());
+  for (v1::GeneratedToken* token : tokens) message.mutable_tokens()->AddAllocated(token);
+  message.mutable_prompt_logprobs()->Swap(pending->mutable_prompt_logprobs());
+  message.set_cached_prompt_tokens(pending->cached_prompt_tokens());
+  message.set_queue_us(pending->queue_us());
+  pending->clear_cached_prompt_tokens();
+  pending->clear_queue_us();
+  return message;
 }
 
 }  // namespace
@@ -96,13 +113,21 @@ SubmitCall::Action SubmitCall::NextLocked() {
   if (writing_ || finished_) return Action::kNone;
   if (cancelled_) has_pending_ = false;
   if (!has_pending_ && !finishing_) return Action::kNone;
-  finished_ = finishing_;
-  if (!has_pending_) return Action::kFinish;
-  current_ = std::exchange(pending_, {});
+  if (!has_pending_) {
+    finished_ = true;
+    return Action::kFinish;
+  }
+  current_ = TakeMessage(&pending_);
   current_.set_sequence_number(next_number_++);
-  has_pending_ = false;
+  has_pending_ = pending_.tokens_size() > 0;
   writing_ = true;
-  return finishing_ ? Action::kWriteAndFinish : Action::kWrite;
+  finished_ = finishing_ && !has_pending_;
+  return finished_ ? Action::kWriteAndFinish : Action::kWrite;
+}
+
+MonotonicTime SubmitCall::last_taken() const {
+  absl::MutexLock lock(&mutex_);
+  return last_taken_;
 }
 
 void SubmitCall::Do(Action action) {
@@ -132,6 +157,7 @@ void SubmitCall::OnWriteDone(bool ok) {
   {
     absl::MutexLock lock(&mutex_);
     writing_ = false;
+    last_taken_ = std::chrono::steady_clock::now();
     if (!ok) cancelled_ = true;  // OnCancel follows
     action = NextLocked();
     caught_up = full_ && pending_.tokens_size() < kMaxUnreadTokens / 4;

@@ -25,8 +25,8 @@ struct SubmitContext {
   uint32_t vocab_size = 0;
 };
 
-// Tokens that wait for a write in progress are joined into one message; at kMaxUnreadTokens the
-// sink is full, until all but a quarter of them are written.
+// Tokens that wait for a write in progress are joined into messages of at most kMaxMessageTokens;
+// at kMaxUnreadTokens the sink is full, until all but a quarter of them are written.
 class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>, public TokenSink {
  public:
   // The reactor of a new call; it frees itself when the call is over.
@@ -37,6 +37,7 @@ class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>, pu
   // TokenSink, for the step loop.
   PushResult Push(v1::SubmitResponse response) override;
   void Finish(const absl::Status& status, absl::Duration retry_after) override;
+  MonotonicTime last_taken() const override;
 
   // gRPC's callbacks.
   void OnWriteDone(bool ok) override;
@@ -61,11 +62,12 @@ class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>, pu
   bool entered_ = false;              // counted in live_calls
   std::shared_ptr<SubmitCall> self_;  // until OnDone
   v1::SubmitResponse current_;        // being written; touched only while none is
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   v1::SubmitResponse pending_ ABSL_GUARDED_BY(mutex_);
   bool has_pending_ ABSL_GUARDED_BY(mutex_) = false;
   bool full_ ABSL_GUARDED_BY(mutex_) = false;  // and the step loop is to hear when it is not
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  MonotonicTime last_taken_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;

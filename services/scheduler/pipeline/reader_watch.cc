@@ -10,6 +10,15 @@ bool ReaderWatch::Wait(SequenceId id, MonotonicTime now) {
   return true;
 }
 
+bool ReaderWatch::Renew(SequenceId id, MonotonicTime taken) {
+  const auto found = since_.find(id);
+  if (found == since_.end() || taken <= found->second) return false;
+  order_.erase({found->second, id});
+  found->second = taken;
+  order_.insert({taken, id});
+  return true;
+}
+
 void ReaderWatch::Forget(SequenceId id) {
   const auto found = since_.find(id);
   if (found == since_.end()) return;

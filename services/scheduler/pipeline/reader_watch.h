@@ -21,6 +21,8 @@ class ReaderWatch final {
 
   // The caller of `id` is behind, from `now` on. False: it was already.
   bool Wait(SequenceId id, MonotonicTime now);
+  // It took something at `taken`: its time begins anew then. False: it had begun later before.
+  bool Renew(SequenceId id, MonotonicTime taken);
   // It has caught up, or its sequence has ended. No effect if it was not behind.
   void Forget(SequenceId id);
   // Who watches was asleep for `duration`: it counts against nobody.
@@ -28,6 +30,7 @@ class ReaderWatch final {
 
   // Callers that have stalled by `now`, the longest first.
   std::vector<SequenceId> Stalled(MonotonicTime now) const;
+  bool stalled(SequenceId id, MonotonicTime now) const { return since_.at(id) + patience_ <= now; }
   // When the next one will have; the end of time if none is behind.
   MonotonicTime next_due() const;
   absl::Duration patience() const { return patience_; }

@@ -76,6 +76,8 @@ void StepEngine::SuspendReader(SequenceId id, MonotonicTime now) {
 
 void StepEngine::CheckReaders(MonotonicTime now) {
   for (const SequenceId id : readers_.Stalled(now)) {
+    // Slow, but reading.
+    if (readers_.Renew(id, live_.at(id).sink->last_taken()) && !readers_.stalled(id, now)) continue;
     const std::string taken_nothing = absl::StrCat("the caller has taken none of its tokens for ",
                                                    absl::FormatDuration(readers_.patience()));
     BATON_LOG(INFO) << "request " << live_.at(id).name << ": " << taken_nothing

@@ -5,6 +5,7 @@
 #include "absl/time/time.h"
 
 #include "protos/baton/v1/scheduling.pb.h"
+#include "services/scheduler/pipeline/monotonic_time.h"
 
 namespace baton::scheduler {
 
@@ -22,6 +23,8 @@ class TokenSink {
   virtual ~TokenSink() = default;
   // Hands over what is new; the sink sets `sequence_number`.
   virtual PushResult Push(v1::SubmitResponse response) = 0;
+  // When the reader last took a message.
+  virtual MonotonicTime last_taken() const = 0;
   // Ends the stream after what was pushed. `retry_after`, if positive, tells the caller when to try
   // again. Call once.
   virtual void Finish(const absl::Status& status, absl::Duration retry_after) = 0;

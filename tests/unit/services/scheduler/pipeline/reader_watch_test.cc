@@ -34,6 +34,18 @@ TEST(ReaderWatch, CountsFromWhenOneFellBehind) {
   EXPECT_EQ(watch.Stalled(After(129)), Ids());
 }
 
+TEST(ReaderWatch, WhoTakesSomethingHasAllItsTimeAgain) {
+  ReaderWatch watch(absl::Seconds(60));
+  watch.Wait(7, After(1));
+  watch.Wait(3, After(2));
+  EXPECT_TRUE(watch.Renew(7, After(50)));
+  EXPECT_FALSE(watch.Renew(7, After(40))) << "that was before";
+  EXPECT_FALSE(watch.Renew(9, After(40))) << "it is not behind";
+  EXPECT_EQ(watch.Stalled(After(109)), Ids{3});
+  EXPECT_EQ(watch.Stalled(After(110)), (Ids{3, 7}));
+  EXPECT_EQ(watch.next_due(), After(62));
+}
+
 TEST(ReaderWatch, TimeThatItSleptDoesNotCount) {
   ReaderWatch watch(absl::Seconds(60));
   watch.Wait(7, After(1));

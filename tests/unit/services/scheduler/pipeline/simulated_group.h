@@ -64,6 +64,8 @@ class SimulatedCaller final : public TokenSink {
   absl::Duration retry_after;
   int num_finishes = 0;
   bool gone = false;  // it takes nothing any more
+  MonotonicTime last_taken() const override { return taken_at; }
+  MonotonicTime taken_at;
   // Tokens that it may leave unread; with more it is behind, until SimulatedGroup::Read.
   size_t most_unread = SIZE_MAX;
   size_t num_unread = 0;

@@ -103,6 +103,21 @@ TEST_P(StepEngineReader, AReaderThatTakesNowAndThenIsNotCutOff) {
   EXPECT_EQ(observer_.num_stalled, 0);
 }
 
+// It has not caught up for minutes, but takes a message now and then.
+TEST_P(StepEngineReader, AReaderThatTakesLittleIsNotCutOff) {
+  const SequenceId slow = SubmitUnread();
+  group_.Settle();
+  for (int i = 0; i < 5; ++i) {
+    PassFor(absl::Seconds(50));
+    ASSERT_EQ(group_.caller(slow).num_finishes, 0) << i;
+    group_.caller(slow).taken_at = group_.now();
+  }
+  PassFor(absl::Seconds(59));
+  EXPECT_EQ(group_.caller(slow).num_finishes, 0);
+  PassFor(absl::Seconds(2));
+  EXPECT_EQ(group_.caller(slow).num_finishes, 1);
+}
+
 TEST_P(StepEngineReader, TimeThatTheLoopSleptDoesNotCount) {
   const SequenceId slow = SubmitUnread();
   group_.Settle();

@@ -21,6 +21,7 @@ StepEngineOptions MakeOptions(GroupWatch* watch) {
 class EndedSink final : public TokenSink {
  public:
   PushResult Push(v1::SubmitResponse) override { return PushResult::kTaken; }
+  MonotonicTime last_taken() const override { return {}; }
   void Finish(const absl::Status& end, absl::Duration) override {
     ended.Notify();
     if (hold != nullptr) hold->WaitForNotification();
