@@ -1,6 +1,7 @@
 #include "services/scheduler/core/batch_builder.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 #include "common/log/check.h"
@@ -246,9 +247,21 @@ CachedPrefix BatchBuilder::MakeRoomFor(Sequence* sequence) {
     CachedPrefix prefix = state_.ledger->FindPrefix(sequence);
     if (FitsNow(*sequence, prefix, *state_.ledger, NumReserved(*sequence))) return prefix;
     Sequence* const unread = LastIdle(*state_.suspended);
-    if (unread == nullptr) return prefix;
+    if (unread == nullptr || !FitsWithSuspended(*sequence, prefix)) return prefix;
     state_.preempt(unread);
   }
+}
+
+bool BatchBuilder::FitsWithSuspended(const Sequence& sequence, const CachedPrefix& prefix) const {
+  uint64_t num_free = state_.ledger->num_free();
+  std::unordered_map<BlockId, uint32_t> holders;  // of those that could give them up
+  for (const Sequence* unread : *state_.suspended) {
+    if (unread->num_steps_in_flight() > 0) continue;
+    for (const BlockId block : state_.ledger->Table(unread->id())) {
+      if (++holders[block] == state_.ledger->num_holders(block)) ++num_free;
+    }
+  }
+  return BlocksNeeded(sequence, prefix, *state_.ledger) + NumReserved(sequence) <= num_free;
 }
 
 uint32_t BatchBuilder::NumReserved(const Sequence& sequence) const {

@@ -156,7 +156,10 @@ class BatchBuilder final {
   bool Begin(Sequence* sequence);
   // What is cached of `sequence`, which waits and may begin. If blocks are wanting for the rest,
   // sequences that are suspended give up theirs, one after the other.
+  // None does if that is not enough.
   CachedPrefix MakeRoomFor(Sequence* sequence);
+  // Whether `sequence` fits, once those that are suspended have given up theirs.
+  bool FitsWithSuspended(const Sequence& sequence, const CachedPrefix& prefix) const;
   // It has a place and blocks from now on; it fits.
   void Place(Sequence* sequence, const CachedPrefix& prefix);
   // Blocks that stay free when `sequence` begins.

@@ -52,7 +52,7 @@ bool BatchBuilder::IsOwedBlocks(const Sequence& sequence) const {
 bool BatchBuilder::BlocksAreOwed() {
   Sequence* const next = state_.waiting->Front();
   return next != nullptr && IsOwedBlocks(*next) &&
-         !FitsNow(*next, state_.ledger->FindPrefix(next), *state_.ledger, NumReserved(*next));
+         !FitsWithSuspended(*next, state_.ledger->FindPrefix(next));
 }
 
 void BatchBuilder::AnswerClaims(uint32_t most) {

@@ -32,7 +32,7 @@ const KeyAccount* FairShares::Find(const std::string& name) const {
 
 void FairShares::Enter(KeyAccount* key, double weight) {
   if (key->num_live++ == 0) {
-    idle_.erase({key->served, key});
+    if (key->num_suspended == 0) idle_.erase({key->served, key});
     ++num_live_keys_;
   } else {
     live_weight_ -= key->weight;
@@ -75,8 +75,20 @@ void FairShares::Leave(KeyAccount* key) {
   if (--key->num_live > 0) return;
   --num_live_keys_;
   live_weight_ -= key->weight;
+  if (key->num_suspended > 0) return;
   idle_.insert({key->served, key});
   ForgetIdle();
+}
+
+void FairShares::Suspend(KeyAccount* key) {
+  ++key->num_suspended;
+  Leave(key);
+}
+
+void FairShares::Continue(KeyAccount* key) {
+  BATON_CHECK(key->num_suspended > 0) << "key without suspended sequences";
+  Enter(key, key->weight);
+  --key->num_suspended;
 }
 
 void FairShares::Activate(KeyAccount* key) {

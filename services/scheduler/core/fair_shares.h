@@ -69,7 +69,8 @@ struct KeyAccount {
   double credit = 0;                 // tokens
   uint64_t activation = 0;           // grows with each time that a key begins to wait
   uint32_t num_live = 0;             // sequences that wait or run
-  uint32_t num_places = 0;           // of them, those that hold a place among the running
+  uint32_t num_suspended = 0;        // and suspended ones, which want nothing
+  uint32_t num_places = 0;           // of num_live, those that hold a place among the running
   std::map<int32_t, KeyLine> lines;  // by priority; none is empty
   double waiting_tokens = 0;         // of these
   double backlog = 0;                // waiting_tokens / weight
@@ -94,6 +95,9 @@ class FairShares final {
   void Enter(KeyAccount* key, double weight);
   // It has ended.
   void Leave(KeyAccount* key);
+  // It is suspended: it counts in no share until it goes on. Only then it may leave.
+  void Suspend(KeyAccount* key);
+  void Continue(KeyAccount* key);
   // The key gets its first newcomer: the time that it did not wait gives it no claim.
   void Activate(KeyAccount* key);
   // Nobody waits: whoever used what nobody wanted owes nothing.
@@ -106,7 +110,7 @@ class FairShares final {
   // What a key has that comes new.
   double floor() const { return floor_; }
   size_t num_keys() const { return keys_.size(); }
-  // Keys that have live sequences, and the sum of their weights.
+  // Keys that have sequences which wait or run, and the sum of their weights.
   size_t num_live_keys() const { return num_live_keys_; }
   // What `key`, which is live, floods; the first, in the order above.
   Flooded WhatFloods(const KeyAccount& key, const GroupCapacity& capacity, TimeUs now) const;

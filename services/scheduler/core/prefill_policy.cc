@@ -44,11 +44,15 @@ uint32_t SpareTokens(uint64_t num_tokens, uint32_t budget) {
   return static_cast<uint32_t>(budget - chunk);
 }
 
+uint64_t BlocksNeeded(const Sequence& sequence, const CachedPrefix& prefix,
+                      const BlockLedger& ledger) {
+  const uint64_t num_shared = prefix.blocks.size() - prefix.num_free;
+  return ledger.BlocksFor(uint64_t{sequence.num_tokens()} + 1) - num_shared;
+}
+
 bool FitsNow(const Sequence& sequence, const CachedPrefix& prefix, const BlockLedger& ledger,
              uint32_t num_reserved) {
-  const uint64_t num_shared = prefix.blocks.size() - prefix.num_free;
-  const uint64_t num_blocks = ledger.BlocksFor(uint64_t{sequence.num_tokens()} + 1);
-  return num_blocks - num_shared + num_reserved <= ledger.num_free();
+  return BlocksNeeded(sequence, prefix, ledger) + num_reserved <= ledger.num_free();
 }
 
 uint32_t AdmissionShare(uint64_t num_waiting, uint64_t num_places, uint32_t num_free_steps) {

@@ -32,6 +32,10 @@ uint32_t ChunkTokens(const Sequence& sequence, const ChunkLimits& limits, const 
 // left of the last step.
 uint32_t SpareTokens(uint64_t num_tokens, uint32_t budget);
 
+// Free blocks that `sequence` needs to begin behind `prefix`, as FitsNow says.
+uint64_t BlocksNeeded(const Sequence& sequence, const CachedPrefix& prefix,
+                      const BlockLedger& ledger);
+
 // True if blocks for every known token of `sequence` and the next one are free, and `num_reserved`
 // more: a prompt that began never stops half way for want of blocks. Of `prefix`, what others hold
 // costs nothing; what nobody holds is taken from the free ones.

@@ -208,6 +208,19 @@ void RequestQueue::SetHoldsBlocks(Ticket* ticket, bool holds_blocks) {
 
 void RequestQueue::LeavePlace(Sequence* sequence) { SetPlace(&tickets_.at(sequence), false); }
 
+void RequestQueue::Suspend(Sequence* sequence) {
+  Ticket* const ticket = &tickets_.at(sequence);
+  SetPlace(ticket, false);
+  ticket->is_suspended = true;
+  shares_.Suspend(ticket->key);
+}
+
+void RequestQueue::Continue(Sequence* sequence) {
+  Ticket* const ticket = &tickets_.at(sequence);
+  ticket->is_suspended = false;
+  shares_.Continue(ticket->key);
+}
+
 void RequestQueue::LoseBlocks(Sequence* sequence) {
   Ticket* const ticket = &tickets_.at(sequence);
   SetPlace(ticket, false);
@@ -267,6 +280,7 @@ void RequestQueue::Leave(Sequence* sequence) {
       << "sequence " << sequence->id() << " cannot leave";
   SetPlace(&found->second, false);
   SetHoldsBlocks(&found->second, false);
+  if (found->second.is_suspended) shares_.Continue(found->second.key);
   const Ticket ticket = found->second;
   tickets_.erase(found);
   ticket.key->live_tokens -= ticket.charged;

@@ -87,6 +87,10 @@ class RequestQueue final {
   // `sequence`, which runs, gives up its place; or has one again.
   void LeavePlace(Sequence* sequence);
   void TakePlace(Sequence* sequence);
+  // `sequence`, which is not in the queue, gives up its place and counts in no share until it goes
+  // on; then it has no place, or is pushed again.
+  void Suspend(Sequence* sequence);
+  void Continue(Sequence* sequence);
   // `sequence`, which is not in the queue, holds no blocks any more, and will not ask for them
   // before it is pushed again.
   void LoseBlocks(Sequence* sequence);
@@ -137,6 +141,7 @@ class RequestQueue final {
     double charged = 0;  // tokens; 0: it never ran
     double cached = 0;   // tokens that its key did not have to pay for
     bool has_place = false;
+    bool is_suspended = false;
     bool holds_blocks = false;
     bool waits = false;
     bool returned = false;

@@ -306,8 +306,8 @@ void Schedule::Suspend(SequenceId id) {
     running_.erase(sequence);
     paused_.erase(sequence);
     suspended_.insert(sequence);
-    waiting_.LeavePlace(sequence);
   }
+  waiting_.Suspend(sequence);
   sequence->set_state(Sequence::State::kSuspended);
   ++num_suspended_;
   ++num_suspensions_;
@@ -319,6 +319,7 @@ void Schedule::Continue(SequenceId id) {
   Sequence* const sequence = found->second.get();
   if (sequence->state() != Sequence::State::kSuspended) return;
   --num_suspended_;
+  waiting_.Continue(sequence);
   may_have_suspects_ |= sequence->num_losses() >= kLossesToSuspect;
   if (suspended_.erase(sequence) == 0) return Enqueue(sequence);
   paused_.insert(sequence);

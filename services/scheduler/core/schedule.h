@@ -4,7 +4,8 @@
 // Life of a sequence: Add -> waiting -> (NextBatch) running -> ... Complete ... -> ended.
 //   running <-> paused    it gave its place to a key that had fewer than its share; it keeps its
 //                         blocks and goes on when a place is free
-//   running <-> suspended  its caller does not take its tokens: no further step has it until it
+//   any but ending <-> suspended
+//                         its caller does not take its tokens: no further step has it until it
 //                         does; it keeps its blocks until others need them, and has no place
 //   running -> waiting    preempted for want of blocks, or the group lost a stage: its tokens stay,
 //                         its KV is computed anew

@@ -102,6 +102,33 @@ TEST(ScheduleSuspension, ItsBlocksAreForWhoNeedsThem) {
   EXPECT_EQ(place.schedule.counts().num_used_blocks, 0u);
 }
 
+TEST(ScheduleSuspension, KeepsItsBlocksIfTheyAreNotEnough) {
+  Place place(SuspensionOptions(4), kBlocks);
+  place.Add(1, "a", 640, 100);
+  place.Add(2, "a", 300, 100);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(2);
+  place.Add(3, "a", 1000, 3);  // 16 blocks, beside 11 that are in use
+  for (int step = 0; step < 5; ++step) place.Step();
+  EXPECT_EQ(place.schedule.Find(3)->state(), Sequence::State::kWaiting);
+  EXPECT_EQ(place.schedule.counts().num_preemptions, 0u);
+}
+
+TEST(ScheduleSuspension, ItsBlocksAreForOneThatIsOverdueAndForOthersClaims) {
+  Place place(SuspensionOptions(4), kBlocks);
+  place.Add(1, "a", 640, 100);
+  place.Add(2, "a", 640, 100);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(1);
+  place.schedule.Suspend(2);
+  place.Add(3, "b", 700, 4);
+  place.now += 11 * kSecond;
+  place.Add(4, "c", 8, 4);
+  const std::optional<Batch> batch = place.Step();
+  EXPECT_TRUE(Place::RowOf(batch, 3).has_value());
+  EXPECT_TRUE(Place::RowOf(batch, 4).has_value());
+}
+
 TEST(ScheduleSuspension, ItsBlocksAreForOneThatGrows) {
   ScheduleOptions options = SuspensionOptions(4);
   options.block_tokens = 8;
@@ -186,6 +213,50 @@ TEST(ScheduleSuspension, MayBeCancelledOrExpireWithOrWithoutItsBlocks) {
       EXPECT_FALSE(place.Step().has_value());
     }
   }
+}
+
+// Steps of 0.6 s if they are full, short ones of 5 ms; somebody's request has come and gone.
+ScheduleOptions LongStepOptions(uint32_t max_running) {
+  ScheduleOptions options = SuspensionOptions(max_running);
+  options.step_cost = {.prior = {CostTerms{.values = {1e-3, 0, 0.3e-3, 1e-9, 1e-9, 0, 0.5e-3}}}};
+  return options;
+}
+void LetANewcomerComeAndGo(Place* place) {
+  place->Add(51, "other", 32, 4000);
+  place->Step();
+  place->Add(52, "newcomer", 32, 1);
+  for (int step = 0; step < 10; ++step) place->Step();
+}
+
+// Two prompts of one key are no flood while nobody else wants anything.
+TEST(ScheduleSuspension, AKeyWantsNothingWhileAllOfItIsSuspended) {
+  Place place(LongStepOptions(16));
+  LetANewcomerComeAndGo(&place);
+  place.Add(1, "a", 1500, 4000);
+  place.Add(2, "a", 1500, 4000);
+  for (int step = 0; step < 4; ++step) place.Step();
+  EXPECT_GT(place.schedule.counts().short_step_seconds, 0);
+  place.schedule.Suspend(51);
+  place.Step();
+  EXPECT_EQ(place.schedule.counts().short_step_seconds, 0);
+  place.schedule.Continue(51);
+  place.Step();
+  EXPECT_GT(place.schedule.counts().short_step_seconds, 0);
+}
+
+TEST(ScheduleSuspension, WhatIsSuspendedFloodsNothing) {
+  Place place(LongStepOptions(8));
+  LetANewcomerComeAndGo(&place);
+  for (SequenceId id = 1; id <= 5; ++id) place.Add(id, "a", 32, 4000);
+  for (int step = 0; step < 60; ++step) place.Step();
+  EXPECT_GT(place.schedule.counts().short_step_seconds, 0);
+  for (SequenceId id = 2; id <= 5; ++id) place.schedule.Suspend(id);
+  place.Step();
+  EXPECT_EQ(place.schedule.counts().short_step_seconds, 0);
+  for (SequenceId id = 1; id <= 5; ++id) place.schedule.Cancel(id);
+  place.schedule.Cancel(51);
+  place.Step();
+  EXPECT_EQ(place.schedule.counts().num_used_blocks, 0u);
 }
 
 TEST(ScheduleSuspension, GuessesAreOfUseWhenItGoesOn) {
