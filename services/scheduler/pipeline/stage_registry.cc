@@ -144,6 +144,15 @@ void StageRegistry::Forgive(absl::Duration late, MonotonicTime now) {
   for (StageSlot& stage : stages_) stage.last_heard = std::min(now, stage.last_heard + late);
 }
 
+MonotonicTime StageRegistry::next_silence() const {
+  MonotonicTime next = MonotonicTime::max();
+  for (const StageSlot& stage : stages_) {
+    if (stage.link == nullptr) continue;
+    next = std::min(next, stage.last_heard + heartbeat_timeout_ + absl::Microseconds(1));
+  }
+  return next;
+}
+
 std::vector<uint32_t> StageRegistry::Silent(MonotonicTime now) const {
   std::vector<uint32_t> silent;
   for (uint32_t index = 0; index < num_stages(); ++index) {

@@ -59,6 +59,8 @@ class StageRegistry final {
   void Forgive(absl::Duration late, MonotonicTime now);
   // Stages that were silent for too long.
   std::vector<uint32_t> Silent(MonotonicTime now) const;
+  // When the next of them will have been; the end of time if none is attached.
+  MonotonicTime next_silence() const;
   // The worker is gone; the epoch rises.
   void Leave(uint32_t index);
 

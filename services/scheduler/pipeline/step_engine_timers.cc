@@ -111,8 +111,9 @@ void StepEngine::AdvanceDrain(MonotonicTime now) {
 }
 
 MonotonicTime StepEngine::NextDue(MonotonicTime now) const {
-  MonotonicTime due = std::min({last_heartbeat_ + options_.heartbeat_interval,
-                                reporter_.next_due(now), readers_.next_due()});
+  MonotonicTime due =
+      std::min({last_heartbeat_ + options_.heartbeat_interval, reporter_.next_due(now),
+                readers_.next_due(), registry_.next_silence()});
   if (schedule_.next_deadline() != kNever) {
     const TimeUs left = schedule_.next_deadline() - ToCoreTime(now);
     due = std::min(due, now + absl::Microseconds(left + 1));

@@ -84,6 +84,20 @@ TEST_F(StepEngineTest, LosesASilentStage) {
   ExpectAnswered(id);
 }
 
+// Not at the next heartbeat behind it.
+TEST_F(StepEngineTest, LooksForASilentStageWhenItsTimeIsOver) {
+  Complete();
+  const MonotonicTime heard = group_.now();
+  const auto frozen = group_.stage(0);
+  frozen->frozen = true;
+  for (int turn = 0; turn < 20 && !frozen->closed.has_value(); ++turn) {
+    const MonotonicTime due = group_.engine().Advance(group_.now());
+    group_.Pass(ElapsedSince(group_.now(), due));
+  }
+  ASSERT_TRUE(frozen->closed.has_value());
+  EXPECT_LE(ElapsedSince(heard, group_.now()), absl::Milliseconds(1001));
+}
+
 // On a machine that has too much to do the loop comes late, each time by less than a stage may be
 // silent for, and takes in late what stages have said.
 TEST_F(StepEngineTest, ItsOwnLatenessCountsAgainstNobody) {
