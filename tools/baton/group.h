@@ -56,7 +56,7 @@ class Group final {
     std::unique_ptr<Child> child;
     RestartBudget budget;
     LivenessProbe probe;
-    // While its answer is late: what its threads had at that time of the steady clock.
+    // While its answer is late: what its threads had at that time of awake_.
     std::optional<std::pair<absl::Time, ThreadUses>> late_since = std::nullopt;
     bool starves = false;                               // said so in this silence
     bool listens = false;                               // has written its ports in this life
@@ -73,8 +73,8 @@ class Group final {
   std::string FinalBecause(const Child& child, bool unheard) const;
   absl::Status StartDueMembers();
   void CheckLiveness();
-  // The member, which hangs, lacks a processor, and has for no longer than it may.
-  bool IsExcused(Member* member);
+  // True: the member, which seems to hang, lacks a processor, and is given more time for that.
+  bool ExcuseIfItStarves(Member* member);
   absl::Time NextDue() const;
   absl::Status Advance();
   absl::Status Watch(absl::Time until);

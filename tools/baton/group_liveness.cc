@@ -21,9 +21,9 @@ void Group::CheckLiveness() {
       continue;
     }
     if (!member.late_since.has_value()) {
-      member.late_since.emplace(SteadyNow(), ReadThreadUses(TasksFolder(member.child->pid())));
+      member.late_since.emplace(now, ReadThreadUses(TasksFolder(member.child->pid())));
     }
-    if (!member.probe.hangs(now) || IsExcused(&member)) continue;
+    if (!member.probe.hangs(now) || ExcuseIfItStarves(&member)) continue;
     member.probe.Stop();
     PrintLine("baton",
               absl::StrCat(member.name, " (pid ", member.child->pid(),
@@ -33,11 +33,11 @@ void Group::CheckLiveness() {
   }
 }
 
-bool Group::IsExcused(Member* member) {
-  const absl::Time now = SteadyNow();
+bool Group::ExcuseIfItStarves(Member* member) {
+  const absl::Time now = awake_.now();
   ThreadUses uses = ReadThreadUses(TasksFolder(member->child->pid()));
   if (!LackedProcessor(member->late_since->second, uses, now - member->late_since->first) ||
-      !member->probe.Excuse(awake_.now())) {
+      !member->probe.Excuse(now)) {
     return false;
   }
   member->late_since.emplace(now, std::move(uses));

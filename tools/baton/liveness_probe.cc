@@ -35,6 +35,7 @@ LivenessProbe::LivenessProbe(LivenessProbe&& other) noexcept
       reply_(std::move(other.reply_)),
       last_good_(other.last_good_),
       excused_until_(other.excused_until_),
+      says_it_hangs_(other.says_it_hangs_),
       next_question_(other.next_question_),
       last_look_(other.last_look_) {}
 
@@ -43,6 +44,7 @@ void LivenessProbe::Start(int port, absl::Time now) {
   port_ = port;
   last_good_ = now;
   excused_until_ = absl::InfinitePast();
+  says_it_hangs_ = false;
   last_look_ = now;
   next_question_ = now + patience_ / 3;
 }
@@ -70,7 +72,7 @@ bool LivenessProbe::hangs(absl::Time now) const {
 }
 
 bool LivenessProbe::Excuse(absl::Time now) {
-  if (now - last_good_ >= kMostPatience * patience_) return false;
+  if (says_it_hangs_ || now - last_good_ >= kMostPatience * patience_) return false;
   excused_until_ = now + patience_ / 3;
   return true;
 }
@@ -111,7 +113,9 @@ void LivenessProbe::Read(absl::Time now) {
     if (reply_.size() > kMaxReplyBytes) return Close();
   }
   if (n < 0 && errno == EAGAIN) return;
-  if (absl::StartsWith(reply_, kGoodAnswer)) last_good_ = now;
+  const bool is_good = absl::StartsWith(reply_, kGoodAnswer);
+  if (is_good) last_good_ = now;
+  if (is_good || !reply_.empty()) says_it_hangs_ = !is_good;
   Close();
 }
 

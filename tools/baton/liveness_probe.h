@@ -37,7 +37,7 @@ class LivenessProbe final {
   // The process hangs: no good answer for too long.
   bool hangs(absl::Time now) const;
   // It has a reason not to answer, for which it gets a third of the patience more. False: it has
-  // had so much that it is of no use.
+  // had so much that it is of no use, or has answered meanwhile that it hangs.
   bool Excuse(absl::Time now);
 
  private:
@@ -53,6 +53,7 @@ class LivenessProbe final {
   std::string reply_;
   absl::Time last_good_;
   absl::Time excused_until_ = absl::InfinitePast();
+  bool says_it_hangs_ = false;  // since the last good answer
   absl::Time next_question_;
   absl::Time last_look_;  // of Advance
 };

@@ -52,11 +52,19 @@ bool LackedProcessor(const ThreadUses& before, const ThreadUses& now, absl::Dura
     return entry.second.state == 'T' || entry.second.state == 't';
   };
   if (std::any_of(now.begin(), now.end(), is_stopped)) return false;
+  // One that has a processor for half of the time has enough: its threads wait for each other.
+  absl::Duration ran;
+  for (const auto& [thread, is] : now) {
+    const auto found = before.find(thread);
+    if (found != before.end()) ran += is.ran - found->second.ran;
+  }
+  if (ran >= elapsed / 2) return false;
   return std::any_of(now.begin(), now.end(), [&](const auto& entry) {
     const auto found = before.find(entry.first);
     if (found == before.end()) return false;
     const ThreadUse& was = found->second;
     const ThreadUse& is = entry.second;
+    if (is.num_turns == 0) return false;  // a kernel that does not count
     // What it waits at this moment is not in its sum before it gets its turn.
     const bool waited_throughout =
         was.state == 'R' && is.state == 'R' && was.num_turns == is.num_turns && was.ran == is.ran;

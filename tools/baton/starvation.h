@@ -24,7 +24,8 @@ using ThreadUses = std::map<std::string, ThreadUse>;
 ThreadUses ReadThreadUses(const std::string& tasks_folder);
 
 // The process lacked a processor: in `elapsed` from `before` to `now` one of its threads was ready
-// to run, while others ran, for half of the time or more. Never of one that is stopped.
+// to run, while others ran, for half of the time or more, and all of them together ran for less
+// than that. Never of one that is stopped.
 bool LackedProcessor(const ThreadUses& before, const ThreadUses& now, absl::Duration elapsed);
 
 // The tasks folder of a process.

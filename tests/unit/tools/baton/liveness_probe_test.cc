@@ -63,6 +63,17 @@ TEST_F(Answering, HangsIfItSaysSoForTooLong) {
   EXPECT_TRUE(probe.hangs(kStart + kPatience));
 }
 
+TEST_F(Answering, HasNoExcuseIfItSaysSo) {
+  LivenessProbe probe(kPatience);
+  code_ = 503;
+  probe.Start(server_->port(), kStart);
+  AskOnce(&probe, kStart + kPatience / 2);
+  EXPECT_FALSE(probe.Excuse(kStart + kPatience));
+  code_ = 200;
+  AskOnce(&probe, kStart + kPatience);
+  EXPECT_TRUE(probe.Excuse(kStart + kPatience));
+}
+
 TEST_F(Answering, RecoversWhenItAnswersInTime) {
   LivenessProbe probe(kPatience);
   code_ = 503;

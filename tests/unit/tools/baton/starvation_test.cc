@@ -35,6 +35,17 @@ TEST(Starvation, OneThatNeverGotItsTurnWaitsThroughout) {
   EXPECT_FALSE(LackedProcessor(before, runs_on, kElapsed)) << "in one turn";
 }
 
+TEST(Starvation, WhoseThreadsWaitForEachOtherHasAProcessor) {
+  const ThreadUses before{{"1", Use('R', 5, 5, 10)}, {"2", Use('R', 100, 70, 20)}};
+  const ThreadUses now{{"1", Use('R', 305, 705, 50)}, {"2", Use('R', 400, 770, 60)}};
+  EXPECT_FALSE(LackedProcessor(before, now, kElapsed));
+}
+
+TEST(Starvation, OfAKernelThatDoesNotCountNothingIsKnown) {
+  const ThreadUses uses{{"1", Use('R', 0, 0, 0)}};
+  EXPECT_FALSE(LackedProcessor(uses, uses, kElapsed));
+}
+
 TEST(Starvation, WhatSleepsHangs) {
   const ThreadUses before{{"1", Use('S', 5, 5, 10)}, {"2", Use('D', 100, 70, 20)}};
   EXPECT_FALSE(LackedProcessor(before, before, kElapsed));
