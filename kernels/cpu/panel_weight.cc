@@ -1,9 +1,12 @@
 #include "kernels/cpu/panel_weight.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <type_traits>
 
 #include "common/log/check.h"
+#include "kernels/cpu/turn_rows.h"
 
 namespace baton::kernels::cpu {
 namespace {
@@ -11,12 +14,18 @@ namespace {
 // Weights without scales are summed in blocks of this size too, which keeps rounding errors small.
 constexpr int64_t kUnscaledBlock = 128;
 
+// Eight codes at a time: adding 1 to the seven bits below a code's sign carries if all are set.
 bool HasNan(const TensorView& values) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
   for (int64_t row = 0; row < values.rows; ++row) {
     const Float8E4M3* codes = values.Row<Float8E4M3>(row);
-    for (int64_t i = 0; i < values.columns; ++i) {
-      if ((codes[i].bits & 0x7fu) == 0x7fu) return true;
+    uint64_t carries = 0;
+    for (int64_t i = 0; i < values.columns; i += 8) {
+      uint64_t eight = 0;
+      std::memcpy(&eight, codes + i, std::min<int64_t>(values.columns - i, 8));
+      carries |= (eight & (0x7f * kOnes)) + kOnes;
     }
+    if ((carries & (0x80 * kOnes)) != 0) return true;
   }
   return false;
 }
@@ -82,23 +91,58 @@ void Convert(BFloat16 value, BFloat16* out) { *out = value; }
 void Convert(Float8E4M3 value, BFloat16* out) { *out = ToBFloat16(ToFloat(value)); }
 void Convert(Float8E4M3 value, Float8E4M3* out) { *out = value; }
 
+// Elements [first, length) of one segment of a row.
 template <typename From, typename To>
-void PlaceRow(PanelLayout layout, bool interleaved, const From* row, const Segments& segments,
-              int64_t column, To* panel) {
+void PlaceRow(PanelLayout layout, bool interleaved, const From* row, int64_t first, int64_t length,
+              int64_t column, To* segment) {
   const ColumnPlaces places = PlacesOf(layout, interleaved, column);
   // Pairs of FP8: two runs of a step of four k stand 8 apart, steps 64.
   const bool fours = layout == PanelLayout::kPairsFloat8;
+  // What was turned before is whole steps.
+  To* to = segment + first * kPanelColumns + places.first;
+  for (int64_t k = first; k < length; k += places.run) {
+    Convert(row[k], to);
+    if (places.run == 2 && k + 1 < length) Convert(row[k + 1], to + 1);
+    to += fours && k % 4 == 2 ? 64 - places.stride : places.stride;
+  }
+}
+
+// Rows of a weight that are the columns of a panel, into it. Rows of the panel's own type are
+// turned sixteen at a time, the rest goes element by element.
+template <typename From, typename To>
+void PlaceRows(PanelLayout layout, bool interleaved, const From* const* rows, int64_t num_rows,
+               const Segments& segments, To* panel) {
+  int64_t k = 0;
   for (size_t s = 0; s < segments.lengths.size(); ++s) {
     const int64_t length = segments.lengths[s];
-    To* to = panel + places.first;
-    for (int64_t k = 0; k < length; k += places.run) {
-      Convert(row[k], to);
-      if (places.run == 2 && k + 1 < length) Convert(row[k + 1], to + 1);
-      to += fours && k % 4 == 2 ? 64 - places.stride : places.stride;
+    int64_t turned = 0;
+    if constexpr (std::is_same_v<From, To>) {
+      if (num_rows == kPanelColumns) {
+        const std::byte* from[kPanelColumns];
+        for (int64_t r = 0; r < kPanelColumns; ++r) {
+          from[r] = reinterpret_cast<const std::byte*>(rows[r] + k);
+        }
+        turned = TurnRows(layout, interleaved, from, length * static_cast<int64_t>(sizeof(To)),
+                          reinterpret_cast<std::byte*>(panel)) /
+                 static_cast<int64_t>(sizeof(To));
+      }
     }
-    row += length;
+    if (turned < length) {
+      for (int64_t r = 0; r < num_rows; ++r) {
+        PlaceRow(layout, interleaved, rows[r] + k, turned, length, r, panel);
+      }
+    }
+    k += length;
     panel += segments.padded[s] * kPanelColumns;
   }
+}
+
+template <typename Element>
+std::array<const Element*, kPanelColumns> RowsFrom(const TensorView& values, int64_t first,
+                                                   int64_t count) {
+  std::array<const Element*, kPanelColumns> rows = {};
+  for (int64_t r = 0; r < count; ++r) rows[r] = values.Row<Element>(first + r);
+  return rows;
 }
 
 }  // namespace
@@ -140,24 +184,21 @@ void PanelWeight::CutSegments(int64_t block_size, int64_t column_offset, int64_t
 
 void PanelWeight::PackPanel(const WeightMatrix& weight, int64_t panel) {
   std::byte* base = panels_.get() + panel * panel_bytes_;
-  const int64_t columns = std::min(kPanelColumns, n() - panel * kPanelColumns);
-  for (int64_t column = 0; column < columns; ++column) {
-    const int64_t row = panel * kPanelColumns + column;
-    const auto place = [&](auto from, auto to) {
-      PlaceRow(layout_, interleaved_, from, segments_, column, to);
-    };
-    const bool wide = layout_ == PanelLayout::kColumnsFloat32;
-    if (weight.values.type == DataType::kFloat32) {
-      const float* from = weight.values.Row<float>(row);
-      wide ? place(from, reinterpret_cast<float*>(base))
-           : place(from, reinterpret_cast<BFloat16*>(base));
-    } else if (weight.values.type == DataType::kBFloat16) {
-      place(weight.values.Row<BFloat16>(row), reinterpret_cast<BFloat16*>(base));
-    } else if (ElementBytes(layout_) == 1) {
-      place(weight.values.Row<Float8E4M3>(row), reinterpret_cast<Float8E4M3*>(base));
-    } else {
-      place(weight.values.Row<Float8E4M3>(row), reinterpret_cast<BFloat16*>(base));
-    }
+  const int64_t first = panel * kPanelColumns;
+  const int64_t count = std::min(kPanelColumns, n() - first);
+  const auto place = [&](const auto& rows, auto to) {
+    PlaceRows(layout_, interleaved_, rows.data(), count, segments_, to);
+  };
+  if (weight.values.type == DataType::kFloat32) {
+    const auto rows = RowsFrom<float>(weight.values, first, count);
+    layout_ == PanelLayout::kColumnsFloat32 ? place(rows, reinterpret_cast<float*>(base))
+                                            : place(rows, reinterpret_cast<BFloat16*>(base));
+  } else if (weight.values.type == DataType::kBFloat16) {
+    place(RowsFrom<BFloat16>(weight.values, first, count), reinterpret_cast<BFloat16*>(base));
+  } else {
+    const auto rows = RowsFrom<Float8E4M3>(weight.values, first, count);
+    ElementBytes(layout_) == 1 ? place(rows, reinterpret_cast<Float8E4M3*>(base))
+                               : place(rows, reinterpret_cast<BFloat16*>(base));
   }
 }
 

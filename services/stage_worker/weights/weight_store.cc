@@ -98,8 +98,9 @@ absl::Status WeightStore::CheckOpen(size_t slice_index) const {
 absl::StatusOr<std::span<std::byte>> WeightStore::Destination(size_t slice_index) {
   RETURN_IF_ERROR(CheckOpen(slice_index));
   Reception& reception = receptions_[slice_index];
-  if (reception.bytes.size() == 0) reception.bytes = AlignedBuffer(slices_[slice_index].bytes());
-  return reception.bytes.span();
+  const size_t bytes = slices_[slice_index].bytes();
+  if (reception.bytes.size() == 0) reception.bytes = buffers_.Take(bytes);
+  return reception.bytes.span().first(bytes);
 }
 
 absl::Status WeightStore::MarkComplete(size_t slice_index) {
@@ -115,6 +116,7 @@ absl::Status WeightStore::MarkComplete(size_t slice_index) {
   received_bytes_ += needed.bytes();
   if (!receptions_[reception.partner].complete) return absl::OkStatus();
   const absl::Status installed = Install(is_scale ? reception.partner : slice_index);
+  if (received_bytes_ == total_bytes_) buffers_.Clear();
   if (installed.ok()) return installed;
   // Both must come again: Install has dropped their bytes.
   for (const size_t lost : std::set<size_t>{slice_index, reception.partner}) {
@@ -137,8 +139,8 @@ absl::Status WeightStore::Install(size_t values_index) {
     tensor.matrix.column_offset = needed.slice.column_begin % block_size_;
   }
   const absl::Status installed = builder_.Install(tensor);
-  values.bytes = AlignedBuffer();
-  scales.bytes = AlignedBuffer();
+  buffers_.Give(std::exchange(values.bytes, AlignedBuffer()));
+  buffers_.Give(std::exchange(scales.bytes, AlignedBuffer()));
   return installed;
 }
 

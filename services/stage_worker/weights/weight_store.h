@@ -11,7 +11,8 @@
 //   RETURN_IF_ERROR(store.Finish());
 //
 // Raw bytes live from the first Destination of a slice until its tensor (values and scales) is
-// packed, so memory stays near the packed size when slices arrive in order.
+// packed, so memory stays near the packed size when slices arrive in order; then their memory
+// receives other slices.
 #pragma once
 
 #include <cstddef>
@@ -29,6 +30,7 @@
 #include "common/tensor/aligned_buffer.h"
 #include "common/tensor/data_type.h"
 #include "kernels/api/ops.h"
+#include "services/stage_worker/weights/receive_buffers.h"
 #include "services/stage_worker/weights/stage_weights.h"
 #include "services/stage_worker/weights/weight_builder.h"
 
@@ -78,7 +80,7 @@ class WeightStore final {
 
   // Threads: one caller at a time, standing in for the device's thread until the device runs steps;
   // but Destination of one slice may run at the same time as MarkComplete of another (bytes arrive
-  // while others are packed): they touch nothing in common. Stores of different devices are
+  // while others are packed): they have only buffers_ in common. Stores of different devices are
   // independent.
 
  private:
@@ -100,6 +102,7 @@ class WeightStore final {
   std::vector<Reception> receptions_;
   uint64_t total_bytes_ = 0;
   uint64_t received_bytes_ = 0;
+  ReceiveBuffers buffers_;
   WeightBuilder builder_;
 };
 

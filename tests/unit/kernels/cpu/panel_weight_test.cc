@@ -1,5 +1,6 @@
 #include "kernels/cpu/panel_weight.h"
 
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -112,6 +113,61 @@ TEST_F(PanelWeightTest, InterleavesPairsOfFloat8AsTheLookUpNeedsThem) {
   }
 }
 
+// Where the layout's description has element (k of a segment, column of a panel).
+int64_t PlaceOf(PanelLayout layout, bool interleaved, int64_t k, int64_t n) {
+  if (layout == PanelLayout::kPairsBFloat16) return k / 2 * 32 + n * 2 + k % 2;
+  if (layout == PanelLayout::kPairsFloat8) {
+    return k / 4 * 64 + n / 4 * 16 + k % 4 / 2 * 8 + n % 4 * 2 + k % 2;
+  }
+  if (!interleaved) return k * 16 + n;
+  if (layout == PanelLayout::kColumnsBFloat16) return k * 16 + n % 8 * 2 + n / 8;
+  return k / 2 * 32 + n % 8 * 4 + n / 8 * 2 + k % 2;
+}
+
+template <typename Element>
+void ExpectPlaces(const PanelWeight& weight, const PanelProduct& product, bool interleaved,
+                  const std::vector<Element>& values) {
+  const Segments& segments = weight.segments();
+  int64_t k0 = 0;
+  int64_t padded0 = 0;
+  for (size_t s = 0; s < segments.lengths.size(); ++s) {
+    for (int64_t k = 0; k < segments.padded[s]; ++k) {
+      for (int64_t n = 0; n < weight.num_panels() * 16; ++n) {
+        const auto* panel =
+            reinterpret_cast<const Element*>(product.panels + n / 16 * product.panel_bytes);
+        const int64_t place = padded0 * 16 + PlaceOf(product.layout, interleaved, k, n % 16);
+        const bool inside = k < segments.lengths[s] && n < weight.n();
+        const Element expected = inside ? values[n * weight.k() + k0 + k] : Element{};
+        ASSERT_EQ(panel[place].bits, expected.bits) << "k " << k0 + k << ", column " << n;
+      }
+    }
+    k0 += segments.lengths[s];
+    padded0 += segments.padded[s];
+  }
+}
+
+TEST_F(PanelWeightTest, PlacesEveryElementInEveryLayout) {
+  VariantKernels interleaved = Columns();
+  interleaved.interleaved = true;
+  interleaved.float8_step = 2;
+  const VariantKernels variants[] = {Columns(), interleaved, Pairs(4), Pairs(32)};
+  // Whole panels and a cut one; segments of whole vectors, of vectors and a rest, and of a rest.
+  for (const auto& [k, offset] :
+       {std::pair<int64_t, int64_t>{256, 0}, {300, 0}, {283, 101}, {7, 0}}) {
+    const int64_t n = 53;
+    const WeightMatrix float8 = MakeFloat8(n, k, 0, offset);
+    std::vector<BFloat16> values(n * k);
+    for (int64_t i = 0; i < n * k; ++i) values[i].bits = static_cast<uint16_t>(i * 7 % 30'000);
+    const WeightMatrix bfloat16 = {.values = View(values.data(), n, k)};
+    for (const VariantKernels& kernels : variants) {
+      const PanelWeight narrow(float8, DataType::kBFloat16, kernels, pool_, arena_);
+      ExpectPlaces(narrow, Describe(narrow), kernels.interleaved, codes_);
+      const PanelWeight wide(bfloat16, DataType::kBFloat16, kernels, pool_, arena_);
+      ExpectPlaces(wide, Describe(wide), kernels.interleaved, values);
+    }
+  }
+}
+
 TEST_F(PanelWeightTest, HasOneScalePerPanelUnlessABlockEdgeCutsOne) {
   const PanelWeight whole(MakeFloat8(144, 128, 0, 0), DataType::kBFloat16, Pairs(4), pool_, arena_);
   EXPECT_FALSE(Describe(whole).lane_scales);
@@ -131,6 +187,21 @@ TEST_F(PanelWeightTest, HoldsWeightsWithNanAsBFloat16UnderColumns) {
   EXPECT_EQ(columns.layout(), PanelLayout::kColumnsBFloat16);
   const PanelWeight pairs(matrix, DataType::kBFloat16, Pairs(4), pool_, arena_);
   EXPECT_EQ(pairs.layout(), PanelLayout::kPairsFloat8);
+}
+
+TEST_F(PanelWeightTest, FindsANanAnywhere) {
+  for (const size_t place : {0u, 7u, 8u, 18u, 19u, 151u}) {
+    for (const uint8_t code : {0x7f, 0xff}) {
+      const WeightMatrix matrix = MakeFloat8(8, 19, 0, 0);
+      codes_[place].bits = code;
+      const PanelWeight columns(matrix, DataType::kFloat32, Columns(), pool_, arena_);
+      EXPECT_EQ(columns.layout(), PanelLayout::kColumnsBFloat16) << place;
+    }
+  }
+  const WeightMatrix matrix = MakeFloat8(8, 19, 0, 0);
+  for (Float8E4M3& code : codes_) code.bits |= 0x80u;  // the largest: -98, no NaN
+  const PanelWeight columns(matrix, DataType::kFloat32, Columns(), pool_, arena_);
+  EXPECT_EQ(columns.layout(), PanelLayout::kColumnsFloat8);
 }
 
 TEST_F(PanelWeightTest, PacksTheSameBytesWithAnyNumberOfThreads) {
