@@ -271,7 +271,11 @@ class Vllm(Engine):
         script = pathlib.Path(__file__).with_name("compare_vllm.py")
         text = run([self.venv / "bin/python", script, self.model], self.log / f"{self.name}.log",
                    env={**os.environ, **self.environment()})
-        return json.loads(text.strip().splitlines()[-1])
+        # Messages of the engine's end may follow the figures.
+        figures = [line for line in text.splitlines() if line.startswith("{")]
+        if not figures:
+            raise Failed(f"compare_vllm.py printed no figures: {text.strip().splitlines()[-1][:300]}")
+        return json.loads(figures[-1])
 
     def server(self):
         return [self.venv / "bin/vllm", "serve", self.model, "--served-model-name", "mini-r1", "--dtype", "bfloat16",

@@ -31,7 +31,10 @@ struct PairScratch {
         scores(args.scratch + kMaxAttendQueries * args.q_stride / 2),
         weights(reinterpret_cast<uint32_t*>(scores + kSplitTokens * kMaxAttendQueries)),
         sums(scores + kSplitTokens * kMaxAttendQueries * 3 / 2),
-        running(sums + kMaxAttendQueries * sums_stride) {}
+        running(sums + kMaxAttendQueries * sums_stride) {
+    const float* end = running + kMaxAttendQueries * sums_stride;
+    if (end - args.scratch > AttendScratchFloats(args.latent_dims, args.q_stride)) __builtin_trap();
+  }
 
   int64_t sums_stride;
   uint32_t* queries;  // [q_stride / 2 pairs][queries, whole vectors]; many queries only
@@ -176,13 +179,11 @@ inline void WeighPairs(int64_t count, int64_t begin, __m512i lengths, int64_t st
     most = _mm512_mask_max_ps(most, valid(j), most, _mm512_loadu_ps(scores + j * stride));
   }
   _mm512_storeu_ps(largest, most);
-  const __m512 origin =
-      _mm512_mask_mov_ps(most, _mm512_cmp_ps_mask(most, none, _CMP_EQ_OQ), _mm512_setzero_ps());
   __m512 parts[kTotalParts];
   for (__m512& part : parts) part = _mm512_setzero_ps();
   const auto weight_of = [&](int64_t j) {
     if (j >= count) return _mm512_setzero_ps();
-    const F32x16 score = {_mm512_sub_ps(_mm512_loadu_ps(scores + j * stride), origin)};
+    const F32x16 score = {_mm512_sub_ps(_mm512_loadu_ps(scores + j * stride), most)};
     const __m512 weight = _mm512_maskz_mov_ps(valid(j), ExpOf(score).v);
     parts[j % kTotalParts] = _mm512_add_ps(parts[j % kTotalParts], weight);
     return weight;
@@ -253,7 +254,7 @@ inline void WeighQueryPairs(int64_t count, int64_t own, int64_t stride, float* s
     most = _mm512_mask_max_ps(most, valid(j), most, _mm512_loadu_ps(scores + j));
   }
   *largest = ReduceMax({most});
-  const F32x16 origin = Set(own > 0 ? *largest : 0.0f);
+  const F32x16 origin = Set(*largest);
   F32x16 parts = Zero();
   for (int64_t j = 0; j < count; j += 16) {
     const F32x16 weight = {_mm512_maskz_mov_ps(valid(j), ExpOf(Load(scores + j) - origin).v)};

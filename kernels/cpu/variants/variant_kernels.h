@@ -40,9 +40,9 @@ inline constexpr int64_t kProductPackedRows = 384 * 1024;
 inline constexpr int64_t kProductScratchFloats = kProductTotals + kProductPackedRows;
 
 // out[r][c] = sum over segments s of scale(s, c) * sum over k of x[r][k] * W[c][k], for
-// `num_panels` panels. Within a segment the columns layouts have one sum in order of k, the pairs
-// layouts one each for even and odd pairs of k, added at its end: whatever the tile, an element's
-// order of summation is the same.
+// `num_panels` panels. Within a segment the columns layouts and AMX tiles have one sum in order of
+// k, vdpbf16ps one each for even and odd pairs of k, added at its end: whatever the tile, an
+// element's order of summation is the same.
 struct PanelProduct {
   PanelLayout layout;
   OutType out_type;

@@ -204,6 +204,64 @@ TEST_P(AttentionConformance, AHeadDoesNotDependOnTheOthers) {
   }
 }
 
+// Queries of a call: few, one vector of sixteen and less than two; an odd width, odd latents.
+TEST_P(AttentionConformance, AHeadHasTheSameBitsAmongAnyNumberOfHeads) {
+  constexpr int64_t kLatent = 100;
+  constexpr int64_t kRope = 5;
+  constexpr int64_t kMostHeads = 33;
+  for (DataType type : kAttentionComputeTypes) {
+    Random random(15);
+    const Cache cache(random, {1, kLatent, kRope}, type, {531});
+    const std::vector<int32_t> positions = {530};
+    const std::vector<int32_t> sequences = {0};
+    const Tensor q_latent = RandomTensor(random, type, 1, kMostHeads * kLatent);
+    const Tensor q_rope = RandomTensor(random, type, 1, kMostHeads * kRope);
+    const StepLayout layout = cache.Layout(positions, sequences);
+    const auto attend = [&](int64_t first, int64_t heads) {
+      Tensor out(type, 1, heads * kLatent);
+      ops().MlaAttention(
+          Args({heads, kLatent, kRope}, q_latent.view.Columns(first * kLatent, heads * kLatent),
+               q_rope.view.Columns(first * kRope, heads * kRope), layout, cache.pages, out.view));
+      return out;
+    };
+    const Tensor all = attend(0, kMostHeads);
+    for (int64_t heads : {1, 2, 8, 9, 16, 17, 31}) {
+      for (int64_t first = 0; first + heads <= kMostHeads; first += heads) {
+        const Tensor some = attend(first, heads);
+        EXPECT_TRUE(SameBits(some.view, 0, all.view.Columns(first * kLatent, heads * kLatent), 0))
+            << heads << " heads from " << first;
+      }
+    }
+  }
+}
+
+// Rows of many lengths share a call when a rank has one head; they cross a page and a split.
+TEST_P(AttentionConformance, ARowHasTheSameBitsAmongRowsOfOtherLengths) {
+  const AttentionSizes sizes = {1, 64, 16};
+  for (DataType type : kAttentionComputeTypes) {
+    Random random(16);
+    const Cache cache(random, sizes, type, {640});
+    std::vector<int32_t> positions;
+    for (int32_t position = 0; position < 130; ++position) positions.push_back(position);
+    for (int32_t position = 450; position < 600; ++position) positions.push_back(position);
+    const int64_t rows = static_cast<int64_t>(positions.size());
+    const std::vector<int32_t> sequences(rows, 0);
+    const Tensor q_latent = RandomTensor(random, type, rows, 64);
+    const Tensor q_rope = RandomTensor(random, type, rows, 16);
+    Tensor all(type, rows, 64);
+    ops().MlaAttention(Args(sizes, q_latent.view, q_rope.view, cache.Layout(positions, sequences),
+                            cache.pages, all.view));
+    for (int64_t row = 0; row < rows; row += 3) {
+      const std::vector<int32_t> position = {positions[row]};
+      const std::vector<int32_t> sequence = {0};
+      Tensor alone(type, 1, 64);
+      ops().MlaAttention(Args(sizes, q_latent.view.Rows(row, 1), q_rope.view.Rows(row, 1),
+                              cache.Layout(position, sequence), cache.pages, alone.view));
+      ASSERT_TRUE(SameBits(alone.view, 0, all.view, row)) << "position " << positions[row];
+    }
+  }
+}
+
 TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAreAndTouchesNothingElse) {
   for (DataType type : kAttentionComputeTypes) {
     Random random(6);
