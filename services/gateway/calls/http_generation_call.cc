@@ -229,10 +229,14 @@ void HttpGenerationCall::SetPaused(bool paused) {
   } else {
     context_.metrics.EndPause(paused_bytes_);
   }
-  // Resuming delivers what has waited at once, which may pause again or end the call.
-  for (auto& sequence : sequences_) {
+  // Resuming delivers what has waited at once, which may pause again or end the call. Who made it
+  // pause is last in turn the next time: it may always have more than the client takes.
+  const size_t first = paused ? 0 : next_resumed_;
+  for (size_t i = 0; i < sequences_.size(); ++i) {
     if (ended_ || paused_ != paused) return;
-    sequence->SetPaused(paused);
+    const size_t index = (first + i) % sequences_.size();
+    if (!paused) next_resumed_ = (index + 1) % sequences_.size();
+    sequences_[index]->SetPaused(paused);
   }
 }
 

@@ -107,6 +107,7 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   bool stream_started_ = false;
   bool paused_ = false;
   size_t paused_bytes_ = 0;  // unsent when it was last paused
+  size_t next_resumed_ = 0;  // of sequences_
   bool ended_ = false;
   bool wrote_ = false;                         // since the keep-alive was last looked at
   std::shared_ptr<HttpGenerationCall*> self_;  // of timers; null inside once this is gone

@@ -1,4 +1,5 @@
 // Clients that do not take their stream.
+#include <algorithm>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -26,8 +27,9 @@ class SlowReaderContract : public GatewayFixture {
   };
 
   // Each token is some 400 bytes for the scheduler to send, and 2 KiB for the client to take.
-  static std::string LongRequest() {
+  static std::string LongRequest(int n = 1) {
     json body = ChatBody();
+    body["n"] = n;
     body["max_tokens"] = kTokens;
     body["seed"] = 1;
     body["ignore_eos"] = true;
@@ -91,6 +93,40 @@ TEST_F(SlowReaderContract, PausesItsOwnSequenceAloneAndLosesNothing) {
   EXPECT_EQ(Metric("baton_gateway_paused_requests"), 0);
   EXPECT_EQ(Metric("baton_gateway_paused_bytes"), 0);
   EXPECT_EQ(Metric("baton_gateway_stalled_clients_total"), 0);
+}
+
+// One that always has more than the client takes would keep the others back until it ends, longer
+// than the scheduler waits for a reader.
+TEST_F(SlowReaderContract, ChoicesTakeTurns) {
+  StartGateway();
+  AwaitReady(200);
+  SlowClient slow(http_port());
+  slow.SendRequest("POST", "/v1/chat/completions", LongRequest(/*n=*/2));
+  AwaitMetric("baton_gateway_paused_requests", 1);
+  const TestHttpResponse response = slow.Receive();
+  ASSERT_EQ(response.status, 200) << response.body;
+  ASSERT_TRUE(response.complete);
+  size_t tokens[2] = {};
+  size_t run = 0;  // tokens of one choice behind each other
+  size_t longest_run = 0;
+  int last = -1;
+  for (const std::string& event : response.Events()) {
+    if (event == "[DONE]") continue;
+    const json chunk = json::parse(event);
+    for (const json& choice : chunk["choices"]) {
+      if (!choice.contains("logprobs") || !choice["logprobs"].is_object()) continue;
+      const int index = choice["index"];
+      const size_t count = choice["logprobs"]["content"].size();
+      tokens[index] += count;
+      run = (index == last ? run : 0) + count;
+      last = index;
+      // Who is left when the other is through has no turns to take.
+      if (tokens[1 - index] < kTokens) longest_run = std::max(longest_run, run);
+    }
+  }
+  EXPECT_EQ(tokens[0], kTokens);
+  EXPECT_EQ(tokens[1], kTokens);
+  EXPECT_LT(longest_run, kTokens / 2);
 }
 
 TEST_F(SlowReaderContract, IsDroppedAtTheLimitAndItsSequenceCancelled) {
