@@ -62,7 +62,8 @@ class CudaBackend final : public Backend {
   const std::optional<cuda::CublasLibrary> cublas_;
 };
 
-// What options ask for. A machine without it gives the same answers, more slowly.
+// What options ask for. A machine without it takes Baton's own kernels, whose sums have another
+// order.
 std::optional<cuda::CublasLibrary> CublasFor(const CudaOptions& options) {
   if (!options.through_cublas || options.plain_kernels) return std::nullopt;
   absl::StatusOr<cuda::CublasLibrary> cublas = cuda::LoadCublas();
