@@ -26,8 +26,8 @@ constexpr absl::Duration kStandingSilence = absl::Seconds(5);
 // closed an older connection, two met nobody.
 constexpr int kMaxBroken = 2;
 // Connections that are made up for at a time, if a partner is ahead: each costs an endpoint that is
-// opened and closed. Who is further ahead says hello again.
-constexpr uint64_t kMaxAhead = 128;
+// opened and closed. Few, so that few sockets do so at once. Who is further ahead says hello again.
+constexpr uint64_t kMaxAhead = 8;
 
 // A hello's payload: length of the address (u16), address, name.
 std::string EncodeHello(absl::string_view address, absl::string_view name) {

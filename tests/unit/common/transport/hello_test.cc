@@ -145,7 +145,11 @@ TEST_P(HelloOver, CatchesUpWithManyThatWereNotHeard) {
     const auto b = Make("bob", [&deaf](const FrameHeader& header) {
       return header.kind == FrameKind::kHello && deaf;
     });
-    for (int i = 0; i < 200; ++i) EXPECT_FALSE(a->Connect(b->address(), absl::Now()).ok());
+    // Each lasts until its socket stands: UCX 1.13 may end the process over many that are closed
+    // while they connect.
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_FALSE(a->Connect(b->address(), absl::Now() + absl::Milliseconds(10)).ok());
+    }
     deaf = false;
     Transport& from = from_behind ? *b : *a;
     Transport& to = from_behind ? *a : *b;
