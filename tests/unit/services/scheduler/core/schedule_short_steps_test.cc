@@ -3,62 +3,21 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <string>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
-#include "services/scheduler/core/step_cost.h"
-#include "services/scheduler/core/step_work.h"
-#include "tests/unit/services/scheduler/core/place.h"
+#include "tests/unit/services/scheduler/core/short_steps.h"
 
 namespace baton::scheduler {
 namespace {
 
-constexpr uint32_t kPlaces = 16;
-constexpr double kShortSeconds = 0.005;
 // A newcomer waits for this part of what it takes alone.
 constexpr double kWaitPart = 0.375;
 // What can wait adds this part to a newcomer's first step.
 constexpr double kFirstLonger = 1.016;
-constexpr double kRowSeconds = 0.8e-3;
 // And this part to those behind it.
 constexpr double kLonger = 0.125;
-
-// Prices that no measurement moves, because none comes: in milliseconds, a step 1, a token 0.3, a
-// token that samples 0.5 more.
-StepCostOptions Prices(double decode_position = 1e-9) {
-  return {.prior = {CostTerms{.values = {1e-3, 0, 0.3e-3, decode_position, 1e-9, 0, 0.5e-3}}}};
-}
-
-ScheduleOptions ShortStepOptions(uint32_t lookahead = 0) {
-  ScheduleOptions options = PlaceOptions(kPlaces, lookahead);
-  options.step_cost = Prices();
-  options.prefix_caching = false;
-  return options;
-}
-
-double SecondsOf(const Batch& batch, const StepCostOptions& prices = Prices()) {
-  StepWork work;
-  for (const BatchRow& row : batch.rows) AddWork(row, &work);
-  return StepCost(prices).Seconds(work);
-}
-
-// A request of another key comes, and is answered.
-void VictimComesAndGoes(Place* place) {
-  place->Add(50, "victim", 32, 1);
-  for (int step = 0; step < 1000 && place->ended.empty(); ++step) place->Step();
-  ASSERT_EQ(place->ended, std::vector<SequenceId>{50});
-}
-
-// All places are the aggressor's, and decode; a victim has come and gone.
-void Fill(Place* place, uint32_t num_more) {
-  for (SequenceId id = 1; id <= kPlaces; ++id) place->Add(id, "aggressor", 32, 4000);
-  place->Step();
-  for (SequenceId id = 100; id < 100 + num_more; ++id) place->Add(id, "aggressor", 32, 4000);
-  VictimComesAndGoes(place);
-}
 
 TEST(ScheduleShortSteps, DecodesTakeTurns) {
   Place place(ShortStepOptions());
@@ -353,83 +312,6 @@ TEST(ScheduleShortSteps, WhatIsOwedIsBounded) {
   EXPECT_GE(others, 0.9 * full_step) << "what it is owed it gets";
 }
 
-// A flood is one before its first step is done: its prompts do not come all at once.
-TEST(ScheduleShortSteps, BeginWithAFlood) {
-  ScheduleOptions options = ShortStepOptions();
-  options.max_running = 256;
-  Place place(options);
-  place.Add(1, "aggressor", 32, 4000);
-  place.Step();
-  VictimComesAndGoes(&place);
-  place.now += kSecond;
-  for (SequenceId id = 100; id < 200; ++id) place.Add(id, "aggressor", 32, 4000);
-  const std::optional<Batch> batch = place.Step();
-  EXPECT_LE(SecondsOf(*batch), kShortSeconds + kRowSeconds);
-}
-
-// Its weight gives a key a larger share, and no leave to flood.
-TEST(ScheduleShortSteps, BeginWithAFloodOfAHeavyKeyAlone) {
-  ScheduleOptions options = ShortStepOptions();
-  options.max_running = 256;
-  Place place(options);
-  place.Add(1, "aggressor", 32, 4000, 2);
-  place.Step();
-  VictimComesAndGoes(&place);
-  for (SequenceId id = 100; id < 250; ++id) place.Add(id, "aggressor", 32, 4000, 2);
-  EXPECT_LE(SecondsOf(*place.Step()), kShortSeconds + kRowSeconds);
-}
-
-TEST(ScheduleShortSteps, AreCountedByWhatIsFlooded) {
-  Place place(ShortStepOptions());
-  Fill(&place, 10);
-  const auto before = place.schedule.counts().num_short_steps;
-  for (int step = 0; step < 10; ++step) place.Step();
-  const auto after = place.schedule.counts().num_short_steps;
-  EXPECT_EQ(after[0] - before[0], 10u) << "places";
-  EXPECT_EQ(after[1] + after[2], 0u);
-}
-
-// A user with two or three requests, alone, has all the time, which is no flood: somebody else's
-// request of a moment ago does not cut its prompts.
-TEST(ScheduleShortSteps, AFewRequestsOfAKeyAloneHaveLongOnes) {
-  for (const uint32_t num_requests : {2u, 3u, 4u}) {
-    Place place(ShortStepOptions());
-    for (SequenceId id = 1; id <= num_requests; ++id) place.Add(id, "user", 1500, 4000);
-    VictimComesAndGoes(&place);
-    for (SequenceId id = 11; id <= 10 + num_requests; ++id) {
-      place.schedule.Cancel(id - 10);
-      place.Add(id, "user", 1500, 4000);
-    }
-    const std::optional<Batch> batch = place.Step();
-    ASSERT_TRUE(batch.has_value());
-    if (num_requests < 4) {
-      EXPECT_GE(batch->num_tokens(), 2048u - 64u) << num_requests;
-    } else {
-      EXPECT_LE(SecondsOf(*batch), kShortSeconds + kRowSeconds) << "more are";
-    }
-  }
-}
-
-TEST(ScheduleShortSteps, AKeyAloneHasLongOnes) {
-  Place place(ShortStepOptions());
-  Fill(&place, 10);
-  place.now += 11 * kSecond;
-  const std::optional<Batch> batch = place.Step();
-  EXPECT_EQ(batch->rows.size(), kPlaces);
-}
-
-// Nobody floods: what one key has, another need not wait for.
-TEST(ScheduleShortSteps, ManyKeysOfFewRequestsHaveLongOnes) {
-  for (const uint32_t num_keys : {8u, kPlaces, 3 * kPlaces}) {
-    Place place(ShortStepOptions());
-    for (SequenceId id = 1; id <= num_keys; ++id) place.Add(id, absl::StrCat("key", id), 32, 4000);
-    for (int step = 0; step < 20; ++step) place.Step();
-    const std::optional<Batch> batch = place.Step();
-    ASSERT_TRUE(batch.has_value());
-    EXPECT_EQ(batch->rows.size(), std::min(num_keys, kPlaces));
-  }
-}
-
 // What waits finds no blocks: the decodes have the whole of a short step.
 TEST(ScheduleShortSteps, WhatCannotBeginTakesNoTimeFromDecodes) {
   Place place(ShortStepOptions(), 8);
@@ -470,24 +352,6 @@ TEST(ScheduleShortSteps, BlocksForNewcomersShutNobodyOut) {
   place.Add(52, "victim", 32, 1);
   EXPECT_EQ(place.StepsUntilRowOf(52, 10), 1u);
   EXPECT_EQ(place.schedule.Find(2)->state(), Sequence::State::kRunning);
-}
-
-// Each key has more than it can run: nobody comes that could begin at once.
-TEST(ScheduleShortSteps, BusyKeysHaveLongOnesAndSomeAhead) {
-  Place place(ShortStepOptions(1));
-  SequenceId next = 1;
-  for (const std::string key : {"a", "b"}) {
-    for (int i = 0; i < 20; ++i) place.Add(next++, key, 32, 4000);
-  }
-  for (int step = 0; step < 100; ++step) place.Step();
-  place.now += 11 * kSecond;
-  place.Add(next++, "a", 32, 4000);
-  place.Add(next++, "b", 32, 4000);
-  for (int step = 0; step < 4; ++step) {
-    const std::optional<Batch> batch = place.Step();
-    ASSERT_TRUE(batch.has_value()) << "it is ordered while the one before is in flight";
-    EXPECT_EQ(batch->rows.size(), kPlaces);
-  }
 }
 
 }  // namespace
