@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Do API keys get their shares of a busy group?
 
-  tests/bench/fairness.py [--seconds 20] [--shape 1x1] [--keys 4]
+  tests/bench/fairness.py [--seconds 20] [--shape 1x1] [--keys 4] [--prompt-tokens 256]
 
-Three loads. A victim alone, a request at a time: its time to the first token. The same victim beside an
-aggressor that offers ten times what the group can do: the same figure again, and their ratio. Then
+A victim alone, a request at a time: its time to the first token. The same victim beside ten times what the
+group can do of requests with a key that nobody has, which are turned away: what a flood takes of the machine,
+whatever the scheduler does. Beside an aggressor that offers as much: the figure again, and its ratio to the first. Then
 `--keys` equal keys, each with more callers than its share: Jain's index of the tokens that they got (1:
 all the same; 1/keys: one got everything), and the spread.
+
+Where there are several cores one is left to this load, the gateway and the scheduler, which are on other machines
+than a stage in a cluster: the stage has the others (--flag --cpu-threads --flag N says otherwise).
 """
 
 import argparse
@@ -57,13 +61,15 @@ def main():
     parser.add_argument("--seconds", type=float, default=20, help="of each load")
     parser.add_argument("--shape", default="1x1", help="stages x ranks")
     parser.add_argument("--keys", type=int, default=4)
-    parser.add_argument("--prompt-tokens", type=int, default=32)
+    parser.add_argument("--prompt-tokens", type=int, default=256)
     parser.add_argument("--max-tokens", type=int, default=16)
     parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve")
     arguments = parser.parse_args()
     stages, ranks = (int(part) for part in arguments.shape.split("x"))
     keys = ["victim", "aggressor"] + [f"equal-{i}" for i in range(arguments.keys)]
-    flags = arguments.flag or ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s"]
+    num_cores = len(os.sched_getaffinity(0))
+    flags = arguments.flag or ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s",
+                               "--cpu-threads", str(max(1, num_cores - 1))]
     with tempfile.TemporaryDirectory() as folder:
         group = load_client.start(folder, "--no-log-requests", "--api-key", *keys, *flags,
                                   stages=stages, ranks=ranks)
@@ -76,6 +82,14 @@ def main():
             show_first("victim alone", solo_first, *steps)
             full, began, _ = run(group, arguments, lambda load: load.closed(32, seconds / 2, "aggressor"))
             capacity = sum(r.complete for r in full) / (seconds / 2)
+
+            async def unknown(load):
+                await asyncio.gather(load.closed(1, seconds, "victim"),
+                                     load.poisson(10 * capacity, seconds, "nobody's"))
+
+            turned_away, _, steps = run(group, arguments, unknown)
+            show_first(f"victim beside {10 * capacity:.0f} requests/s with no valid key",
+                       first_token(turned_away, "victim"), *steps)
 
             async def both(load):
                 await asyncio.gather(load.closed(1, seconds, "victim"),

@@ -11,8 +11,10 @@ namespace {
 // Where a full step is longer, steps are kept short while another key may come. They are short if
 // they take no longer: what is lost between them, some hundred microseconds each, is little then.
 constexpr double kLongStepSeconds = 0.005;
-// Or by this part of what the first token of such a key takes alone: a newcomer waits for one of
-// them, and then for its own.
+// But not if that is more than this part of what the first token of such a key takes alone: a
+// newcomer waits for one of them, and then for its own.
+constexpr double kMostWaitPart = 0.4375;
+// And they are short in any case by this part of it.
 constexpr double kWaitPart = 0.375;
 // Or by as many times what every step pays anew, for the weights: with it, some rows cost little.
 constexpr double kFixedParts = 1.25;
@@ -79,8 +81,9 @@ double Schedule::FullStepSeconds() const {
 
 double Schedule::ShortStepSeconds() const {
   if (!others_may_come()) return 0;
-  return std::max(
-      {kLongStepSeconds, kFixedParts * cost_.FixedSeconds(), kWaitPart * newcomers_.seconds()});
+  const double alone = newcomers_.seconds();
+  return std::max({std::min(kLongStepSeconds, kMostWaitPart * alone),
+                   kFixedParts * cost_.FixedSeconds(), kWaitPart * alone});
 }
 
 uint32_t Schedule::NewcomerBlocks() const {

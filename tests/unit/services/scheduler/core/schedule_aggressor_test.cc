@@ -37,6 +37,8 @@ struct AggressorSetting {
 // A small model on a few cores, where tokens cost the more the more there are: in milliseconds, a
 // step 1, its experts 0.5, a token 0.3, one that samples 0.4 more.
 constexpr CostTerms kFewCores{.values = {1e-3, 0.5e-3, 0.3e-3, 1e-6, 1e-7, 5e-9, 0.4e-3}};
+// The same on cores four times as fast.
+constexpr CostTerms kFastCores{.values = {0.25e-3, 0.125e-3, 75e-6, 0.25e-6, 25e-9, 1.25e-9, 1e-4}};
 
 constexpr uint32_t kNumStages = 2;
 constexpr uint32_t kVictims = 200;
@@ -233,6 +235,7 @@ INSTANTIATE_TEST_SUITE_P(
         AggressorSetting{"Prompts8192", 8192, 2048, 1, 0, 1.35, 2.8},
         AggressorSetting{"FewCores", 32, 2048, 1, 0, 1.5, 23, kFewCores, 16},
         AggressorSetting{"FewCores256", 256, 2048, 1, 0, 1.45, 7.3, kFewCores, 16},
+        AggressorSetting{"FastCores", 32, 2048, 1, 0, 1.5, 86, kFastCores, 16},
         AggressorSetting{"ByBlocks", 1024, 2048, 1, 0, 1.5, 5.8, {}, 256, 600, 80},
         AggressorSetting{"FewCoresByBlocks", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 24, 60},
         AggressorSetting{"FewCoresByTime", 32, 2048, 1, 0, 1.5, 23, kFewCores, 256, 20000, 40},

@@ -317,7 +317,7 @@ TEST(ScheduleShortSteps, WhatCannotBeginTakesNoTimeFromDecodes) {
   Place place(ShortStepOptions(), 8);
   for (SequenceId id = 1; id <= 8; ++id) place.Add(id, "aggressor", 20, 40);
   place.Step();
-  place.Add(50, "victim", 20, 4);
+  place.Add(50, "victim", 32, 4);
   for (SequenceId id = 100; id < 140; ++id) place.Add(id, "aggressor", 20, 40);
   for (int step = 0; step < 4; ++step) place.Step();
   int most = 0;

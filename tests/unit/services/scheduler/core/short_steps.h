@@ -13,7 +13,8 @@
 namespace baton::scheduler {
 
 inline constexpr uint32_t kPlaces = 16;
-inline constexpr double kShortSeconds = 0.005;
+// 7/16 of what the first token of a prompt of 32 takes alone, less than 5 ms.
+inline constexpr double kShortSeconds = 0.4375 * 11.1e-3;
 inline constexpr double kRowSeconds = 0.8e-3;
 
 // Prices that no measurement moves, because none comes: in milliseconds, a step 1, a token 0.3, a
