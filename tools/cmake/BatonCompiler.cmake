@@ -18,9 +18,14 @@ option(BATON_UNITY "Compile several sources of a target as one, and the tests of
 option(BATON_CUDA "Build the CUDA backend, for which nvcc, cuBLAS and NCCL must be there" OFF)
 set(BATON_CUDA_ARCHITECTURES "90a" CACHE STRING "Compute capabilities that kernels are compiled for")
 
+# Precompiled headers are cached only if their macros, times too, are taken for what they were; no source asks for a time.
 find_program(BATON_CCACHE ccache)
 if(BATON_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${BATON_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros ${BATON_CCACHE})
+endif()
+set(BATON_PCH_OPTIONS "")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(BATON_PCH_OPTIONS -fpch-preprocess)
 endif()
 find_program(BATON_MOLD mold)
 if(BATON_MOLD)

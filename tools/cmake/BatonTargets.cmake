@@ -13,8 +13,8 @@
 # A name in DEPS without `::` is a target of the project: `common_log` links `baton::common_log`.
 #
 # With BATON_UNITY (the default of most presets) the sources of a target are compiled a few at a time as one, and the
-# tests of a service, or of another area, share one program; build/<preset>/tests/<name> then is a script that runs the tests of that
-# one file. The presets debug, clang and tidy compile every file by itself, which proves its include lines.
+# tests of a service, or of another area, share one program and a precompiled header (tests/CMakeLists.txt);
+# build/<preset>/tests/<name> then is a script that runs the tests of that one file. The presets debug, clang and tidy compile every file by itself, which proves its include lines.
 
 set_property(GLOBAL PROPERTY BATON_RECORDS "")
 
@@ -165,7 +165,7 @@ function(baton_configure_test target)
   target_link_libraries(${target} PRIVATE ${ARGN} baton_warnings)
   target_compile_definitions(${target} PRIVATE BATON_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                              BATON_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_compile_options(${target} PRIVATE -pthread $<$<CONFIG:Release>:-Og>)
 endfunction()
 
 # The program that this folder's tests share with others, one per service and per area elsewhere, and the object
@@ -196,7 +196,7 @@ function(baton_test)
   else()
     baton_test_group(group folder)
     if(NOT TARGET ${group})
-      add_executable(${group} ${CMAKE_SOURCE_DIR}/tests/one_file_main.cc)
+      add_executable(${group} $<TARGET_OBJECTS:baton_one_file_main>)
       baton_configure_test(${group} third_party::gtest)
       baton_link_sanitizer(${group})
     endif()
@@ -204,6 +204,8 @@ function(baton_test)
       add_library(${folder} OBJECT)
       baton_configure_test(${folder} third_party::gtest)
       set_target_properties(${folder} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+      target_precompile_headers(${folder} REUSE_FROM baton_one_file_main)
+      target_compile_options(${folder} PRIVATE ${BATON_PCH_OPTIONS})
       target_link_libraries(${group} PRIVATE ${folder})
     endif()
     set(files ${ARG_SRCS})
