@@ -19,7 +19,7 @@ absl::StatusOr<AdmittedChat> AppendChat(const GatewayContext& context, const Cha
   ASSIGN_OR_RETURN(chat.prompt, EncodeChat(model, request.input,
                                            context.validator.NumPromptTokensUsed(chat.params)));
   if (RequestValidator::TruncatePrompt(chat.params, &chat.prompt.token_ids)) {
-    chat.prompt.opens_reasoning = false;
+    chat.prompt.reasoning = PromptReasoning::kNone;
   }
   ASSIGN_OR_RETURN(
       prepared->max_tokens,

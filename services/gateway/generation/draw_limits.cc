@@ -35,7 +35,8 @@ absl::Status FillBannedSequences(const Tokenizer& tokenizer, absl::Span<const st
 
 void FillReasoningBudget(const ReasoningTokens& reasoning, uint32_t budget,
                          const EncodedPrompt& prompt, v1::SamplingParams* sampling) {
-  const bool begun = prompt.opens_reasoning || EndsInReasoning(reasoning, prompt.token_ids);
+  const bool begun =
+      prompt.reasoning == PromptReasoning::kOpen || EndsInReasoning(reasoning, prompt.token_ids);
   if (!begun && !reasoning.begin) return;
   v1::ReasoningBudget* out = sampling->mutable_reasoning_budget();
   out->set_num_tokens(budget);

@@ -100,7 +100,7 @@ TextOptions MakeTextOptions(const ServedModel& model, const AdmittedParams& para
   text.include_stop = params.include_stop;
   text.skip_special_tokens = params.skip_special_tokens;
   if (context.split_reasoning) text.reasoning = model.reasoning;
-  text.starts_in_reasoning = prompt.opens_reasoning;
+  text.starts_in_reasoning = prompt.reasoning == PromptReasoning::kOpen;
   if (context.find_tool_calls) text.tools = model.tool_calls;
   text.parallel_tool_calls = context.parallel_tool_calls;
   if (!params.ignore_eos) text.terminal_token_ids = model.eos_token_ids;
@@ -133,7 +133,8 @@ absl::Status AppendSequences(const ServedModel& model, const AdmittedParams& par
     submit.mutable_sampling()->set_seed(params.seed ? *params.seed + choice
                                                     : absl::Uniform<uint64_t>(random));
     if (params.constraint != nullptr) {
-      const bool in_reasoning = context.split_reasoning && prompt.opens_reasoning &&
+      const bool in_reasoning = context.split_reasoning &&
+                                prompt.reasoning == PromptReasoning::kOpen &&
                                 model.reasoning != ReasoningFormat::kNone;
       FillStructured(model, *params.constraint, in_reasoning,
                      submit.mutable_sampling()->mutable_structured_output());

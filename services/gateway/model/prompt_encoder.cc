@@ -7,6 +7,7 @@
 #include "absl/random/random.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
@@ -133,6 +134,30 @@ absl::Status CheckTools(const ServedModel& model, const Json& tools) {
   return absl::OkStatus();
 }
 
+// What the last tag of the turn that the answer belongs to says: earlier turns end with an
+// end-of-sequence token.
+PromptReasoning ReasoningAtEnd(const ServedModel& model, const ChatInput& input,
+                               absl::Span<const uint32_t> token_ids) {
+  // Tags that are no tokens of this model cannot be told from a content's.
+  if (!model.limits.reasoning || !model.limits.reasoning->begin) {
+    return input.add_generation_prompt && model.template_traits.opens_reasoning
+               ? PromptReasoning::kOpen
+               : PromptReasoning::kNone;
+  }
+  const ReasoningTokens& tags = *model.limits.reasoning;
+  for (auto token = token_ids.rbegin(); token != token_ids.rend(); ++token) {
+    if (*token == tags.end) return PromptReasoning::kNone;
+    if (tags.begin == *token) return PromptReasoning::kOpen;
+    if (model.eos_token_ids.contains(*token)) break;
+  }
+  // A message that is continued has begun the answer. So has a prompt whose template writes tags
+  // for a question and none here: after a tool's result, that is.
+  if (input.continue_final_message || model.template_traits.writes_reasoning_tags) {
+    return PromptReasoning::kNone;
+  }
+  return PromptReasoning::kLeftToModel;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput& input) {
@@ -164,7 +189,6 @@ absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInp
                                          size_t max_tokens) {
   ASSIGN_OR_RETURN(std::string rendered, RenderChat(model, input));
   EncodedPrompt prompt;
-  prompt.opens_reasoning = PromptOpensReasoning(rendered);
   std::vector<ByteRange> plain_ranges;
   if (const std::optional<MarkedChat> marked = MarkContents(model, input); marked.has_value()) {
     ASSIGN_OR_RETURN(const std::string with_marks, RenderChat(model, marked->input));
@@ -180,6 +204,7 @@ absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInp
                                          rendered, {.add_special_tokens = input.add_special_tokens,
                                                     .plain_ranges = plain_ranges,
                                                     .max_tokens = max_tokens}));
+  prompt.reasoning = ReasoningAtEnd(model, input, prompt.token_ids);
   prompt.text = std::move(rendered);
   return prompt;
 }

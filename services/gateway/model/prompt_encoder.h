@@ -23,10 +23,17 @@ struct ChatInput {
   Json template_arguments = Json::object();  // further variables of the template
 };
 
+// Where a prompt leaves the model's reasoning.
+enum class PromptReasoning {
+  kNone,         // over, or there is none
+  kOpen,         // the answer begins inside it
+  kLeftToModel,  // the prompt says nothing: the model writes the opening tag itself
+};
+
 struct EncodedPrompt {
   std::vector<uint32_t> token_ids;
-  std::string text;              // of a conversation
-  bool opens_reasoning = false;  // the model continues inside its reasoning
+  std::string text;                                    // of a conversation
+  PromptReasoning reasoning = PromptReasoning::kNone;  // of a conversation
 };
 
 // The text of a conversation. Errors: InvalidArgument (no template, or what the template refuses,
@@ -37,7 +44,8 @@ absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput
 // Token ids of a conversation. Text of control tokens inside a message's content is encoded as
 // plain text, but for the assistant's turns: a user cannot speak for the template. `max_tokens`: as
 // in EncodeOptions. Errors: as RenderChat, and InvalidArgument when the template changes such a
-// content other than by trimming white space.
+// content other than by trimming white space. Tags decide about the reasoning where they are
+// tokens of the prompt: in a content that is no assistant's they are plain text.
 absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInput& input,
                                          size_t max_tokens);
 

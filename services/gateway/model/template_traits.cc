@@ -62,7 +62,10 @@ ToolCallFormat FormatOf(const std::string& text) {
 TemplateTraits ProbeTemplate(const ChatTemplate& chat_template) {
   TemplateTraits traits;
   const Json question = Json::array({Question()});
-  traits.opens_reasoning = PromptOpensReasoning(TextOf(chat_template, question, nullptr));
+  const std::string asked = TextOf(chat_template, question, nullptr);
+  traits.opens_reasoning = PromptOpensReasoning(asked);
+  traits.writes_reasoning_tags =
+      absl::StrContains(asked, "<think>") || absl::StrContains(asked, "</think>");
   traits.shows_tools = absl::StrContains(TextOf(chat_template, question, Tools()), kToolName);
   std::string calls = TextOf(chat_template, CallMessages(kArguments), nullptr);
   if (!absl::StrContains(calls, kArguments)) {

@@ -7,8 +7,9 @@
 namespace baton::gateway {
 
 struct TemplateTraits {
-  bool opens_reasoning = false;  // a prompt for an answer ends inside the reasoning
-  bool shows_tools = false;      // the list of tools is part of the prompt
+  bool opens_reasoning = false;        // a prompt for an answer ends inside the reasoning
+  bool writes_reasoning_tags = false;  // it opens or closes the reasoning, so the model does not
+  bool shows_tools = false;            // the list of tools is part of the prompt
   // Arguments of earlier calls are to be given as text; else as the JSON value that they are.
   bool takes_argument_text = true;
   ToolCallFormat calls = ToolCallFormat::kNone;  // how it writes calls of earlier turns
