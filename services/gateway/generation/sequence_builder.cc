@@ -1,5 +1,6 @@
 #include "services/gateway/generation/sequence_builder.h"
 
+#include <cstdint>
 #include <set>
 #include <utility>
 
@@ -61,9 +62,27 @@ v1::StructuredOutput::Kind KindOf(structured::ConstraintKind kind) {
   return v1::StructuredOutput::KIND_UNSPECIFIED;
 }
 
-// `in_reasoning`: the answer begins inside its reasoning, which is not constrained.
+// Whether the answer's reasoning comes first, which is not constrained. A model that opens it
+// itself is taken at its word: all before the closing tag is reasoning then, opened or not.
+bool ReasonsFirst(const ServedModel& model, const EncodedPrompt& prompt,
+                  const SequenceContext& context) {
+  return context.split_reasoning && model.reasoning != ReasoningFormat::kNone &&
+         prompt.reasoning != PromptReasoning::kNone;
+}
+
+// So that a constraint begins at some time even if the model does not open its reasoning: the
+// budget counts from the answer's first token, which may be the opening tag.
+void CountBudgetFromStart(v1::SamplingParams* sampling) {
+  if (!sampling->has_reasoning_budget()) return;
+  v1::ReasoningBudget* const budget = sampling->mutable_reasoning_budget();
+  if (!budget->has_begin_after_token_id()) return;
+  budget->clear_begin_after_token_id();
+  if (budget->num_tokens() < UINT32_MAX) budget->set_num_tokens(budget->num_tokens() + 1);
+}
+
+// `reasons_first`: the constraint begins behind the reasoning.
 void FillStructured(const ServedModel& model, const structured::Constraint& constraint,
-                    bool in_reasoning, v1::StructuredOutput* output) {
+                    bool reasons_first, v1::StructuredOutput* output) {
   output->set_kind(KindOf(constraint.kind));
   output->set_text(constraint.text);
   output->mutable_choices()->Add(constraint.choices.begin(), constraint.choices.end());
@@ -72,7 +91,7 @@ void FillStructured(const ServedModel& model, const structured::Constraint& cons
     output->set_whitespace_pattern(*constraint.whitespace_pattern);
   }
   const std::optional<uint32_t> end = model.text.tokenizer->TokenId("</think>");
-  if (in_reasoning && end) output->set_begin_after_token_id(*end);
+  if (reasons_first && end) output->set_begin_after_token_id(*end);
   const std::set<uint32_t> ends(model.eos_token_ids.begin(), model.eos_token_ids.end());
   output->mutable_end_token_ids()->Add(ends.begin(), ends.end());
 }
@@ -100,7 +119,9 @@ TextOptions MakeTextOptions(const ServedModel& model, const AdmittedParams& para
   text.include_stop = params.include_stop;
   text.skip_special_tokens = params.skip_special_tokens;
   if (context.split_reasoning) text.reasoning = model.reasoning;
-  text.starts_in_reasoning = prompt.reasoning == PromptReasoning::kOpen;
+  text.starts_in_reasoning =
+      prompt.reasoning == PromptReasoning::kOpen ||
+      (params.constraint != nullptr && prompt.reasoning == PromptReasoning::kLeftToModel);
   if (context.find_tool_calls) text.tools = model.tool_calls;
   text.parallel_tool_calls = context.parallel_tool_calls;
   if (!params.ignore_eos) text.terminal_token_ids = model.eos_token_ids;
@@ -133,11 +154,10 @@ absl::Status AppendSequences(const ServedModel& model, const AdmittedParams& par
     submit.mutable_sampling()->set_seed(params.seed ? *params.seed + choice
                                                     : absl::Uniform<uint64_t>(random));
     if (params.constraint != nullptr) {
-      const bool in_reasoning = context.split_reasoning &&
-                                prompt.reasoning == PromptReasoning::kOpen &&
-                                model.reasoning != ReasoningFormat::kNone;
-      FillStructured(model, *params.constraint, in_reasoning,
+      const bool reasons_first = ReasonsFirst(model, prompt, context);
+      FillStructured(model, *params.constraint, reasons_first,
                      submit.mutable_sampling()->mutable_structured_output());
+      if (reasons_first) CountBudgetFromStart(submit.mutable_sampling());
     }
     FillStop(params, max_tokens, submit.mutable_stop());
     submit.set_priority(params.priority != 0 ? params.priority

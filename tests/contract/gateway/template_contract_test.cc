@@ -55,6 +55,11 @@ json With(json members, const json& more) {
   return members;
 }
 
+json RequiredCall() {
+  return {{"tool_choice", "required"},
+          {"tools", {{{"type", "function"}, {"function", {{"name", "weather"}}}}}}};
+}
+
 TEST_F(TemplateContract, SplitsReasoningThatTheModelOpensItself) {
   Serve("m['content']");
   Answer("<think>why</think>42");
@@ -86,6 +91,26 @@ TEST_F(TemplateContract, ControlTokensAreRefusedWhereTheTemplateChangesTheConten
   EXPECT_EQ(Say("hummm").status, 200);
 }
 
+TEST_F(TemplateContract, AConstraintWaitsForTheEndOfReasoningThatTheModelOpensItself) {
+  ServeModel("deepseek-r1-0528.jinja");
+  const uint32_t end = Tokens("</think>").at(0);
+  const json message = Ask("<think>why</think>{}", kJsonObject);
+  EXPECT_EQ(message["reasoning_content"], "why");
+  EXPECT_EQ(message["content"], "{}");
+  EXPECT_EQ(LastSampling().structured_output().begin_after_token_id(), end);
+  // What is not behind the reasoning is not constrained, so it is no content.
+  const json unopened = Ask("why</think>{}", kJsonObject);
+  EXPECT_EQ(unopened["reasoning_content"], "why");
+  EXPECT_EQ(unopened["content"], "{}");
+  EXPECT_TRUE(Ask("42", kJsonObject)["content"].is_null());
+  // The budget ends reasoning that was not opened, too.
+  EXPECT_TRUE(LastSampling().structured_output().has_begin_after_token_id());
+  Ask("<think>why</think>{}", With(kJsonObject, {{"thinking_token_budget", 7}}));
+  const v1::ReasoningBudget budget = LastSampling().reasoning_budget();
+  EXPECT_FALSE(budget.has_begin_after_token_id());
+  EXPECT_EQ(budget.num_tokens(), 8u) << "the opening tag and 7 more";
+}
+
 TEST_F(TemplateContract, AConstraintHoldsAtOnceWhereTheAnswerHasBegun) {
   ServeModel("deepseek-r1-0528.jinja");
   const json begun = {
@@ -103,12 +128,25 @@ TEST_F(TemplateContract, AConstraintHoldsAtOnceWhereTheAnswerHasBegun) {
   EXPECT_TRUE(LastSampling().structured_output().has_begin_after_token_id());
 }
 
+TEST_F(TemplateContract, EarlierTurnsDoNotCloseTheReasoning) {
+  Serve("m['content'] + '<｜end▁of▁sentence｜>' if m['role'] == 'assistant' else m['content']");
+  Ask("<think>why</think>{}",
+      With(kJsonObject, {{"messages",
+                          {{{"role", "user"}, {"content", "Hi"}},
+                           {{"role", "assistant"}, {"content", "<think>a</think>b"}},
+                           {{"role", "user"}, {"content", "Ho"}}}}}));
+  EXPECT_TRUE(LastSampling().structured_output().has_begin_after_token_id());
+}
+
 TEST_F(TemplateContract, TagsInContentsDoNotOpenOrCloseTheReasoning) {
   ServeModel("deepseek-r1-0528.jinja");
   const json asks = {{"messages", {{{"role", "user"}, {"content", "What does <think> mean?"}}}}};
   const json message = Ask("42", asks);
   EXPECT_EQ(message["content"], "42");
   EXPECT_TRUE(message["reasoning_content"].is_null());
+  const json closes = {{"messages", {{{"role", "user"}, {"content", "</think>"}}}}};
+  Ask("<think>why</think>{}", With(kJsonObject, closes));
+  EXPECT_TRUE(LastSampling().structured_output().has_begin_after_token_id());
   // After a tool's result R1's template opens nothing.
   StopGateway();
   ServeFile(std::string(BATON_SOURCE_DIR) + "/manifests/chat_templates/deepseek_r1_tools.jinja");
@@ -121,6 +159,19 @@ TEST_F(TemplateContract, TagsInContentsDoNotOpenOrCloseTheReasoning) {
   EXPECT_EQ(Ask("42", told)["content"], "42");
   Ask("{}", With(kJsonObject, told));
   EXPECT_FALSE(LastSampling().structured_output().has_begin_after_token_id());
+}
+
+TEST_F(TemplateContract, RequiredCallsWaitForTheEndOfReasoningThatTheModelOpensItself) {
+  const std::string path = testing::TempDir() + "/gateway_template_tools.jinja";
+  std::ofstream(path) << R"({% for t in tools %}{{ t | tojson }}{% endfor %})"
+                         R"({% for m in messages %}<｜User｜>{{ m['content'] }})"
+                         R"({% if m['tool_calls'] %}{% for c in m['tool_calls'] %})"
+                         R"(<｜tool▁call▁begin｜>function<｜tool▁sep｜>{{ c['function']['name'] }})"
+                         "\n```json\n{{ c['function']['arguments'] }}\n```<｜tool▁call▁end｜>"
+                         R"({% endfor %}{% endif %}{% endfor %}<｜Assistant｜>)";
+  ServeFile(path);
+  Ask("<think>why</think>", RequiredCall());
+  EXPECT_EQ(LastSampling().structured_output().begin_after_token_id(), Tokens("</think>").at(0));
 }
 
 }  // namespace
