@@ -1,6 +1,7 @@
 // What one stage-worker is told when it starts.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -28,6 +29,8 @@ struct StageOptions {
   std::string ucx_transports;  // UCX_TLS
   std::string ucx_net_devices;
   absl::Duration ucx_spin = absl::ZeroDuration();
+  // Slices of weights asked for in one call, at least one tensor's: keeps a call's message small.
+  size_t max_slices_per_load = 16384;
   // Below the 250 ms that the protocol asks for, with room for a late wake-up.
   absl::Duration heartbeat_interval = absl::Milliseconds(200);
   // A scheduler silent for longer is gone.

@@ -82,6 +82,35 @@ int FakeModelLoader::num_loads() const {
   return static_cast<int>(loads_.size());
 }
 
+std::vector<LoadShare> FakeModelLoader::shares() const {
+  const absl::MutexLock lock(&mutex_);
+  return shares_;
+}
+
+void FakeModelLoader::HoldVocabulary() {
+  const absl::MutexLock lock(&mutex_);
+  vocabulary_held_ = true;
+}
+
+bool FakeModelLoader::AwaitVocabularyCall() {
+  const absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithDeadline(absl::Condition(&vocabulary_asked_), Soon());
+}
+
+void FakeModelLoader::ReleaseVocabulary() {
+  const absl::MutexLock lock(&mutex_);
+  vocabulary_held_ = false;
+}
+
+grpc::Status FakeModelLoader::GetVocabulary(grpc::ServerContext*, const v1::GetVocabularyRequest*,
+                                            v1::GetVocabularyResponse*) {
+  const absl::MutexLock lock(&mutex_);
+  vocabulary_asked_ = true;
+  const auto free = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !vocabulary_held_; };
+  mutex_.AwaitWithDeadline(absl::Condition(&free), Soon());
+  return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "an older loader");
+}
+
 grpc::Status FakeModelLoader::GetModel(grpc::ServerContext*, const v1::GetModelRequest*,
                                        v1::GetModelResponse* response) {
   response->set_config_json(config_json_);
@@ -99,8 +128,14 @@ grpc::Status FakeModelLoader::Load(grpc::ServerContext*, const v1::LoadRequest* 
   {
     const absl::MutexLock lock(&mutex_);
     std::vector<std::string>& slices = loads_.emplace_back();
+    LoadShare& share = shares_.emplace_back();
+    share.stage_bytes = request->stage_bytes();
+    share.held_bytes = request->held_bytes();
     for (const v1::LoadTarget& target : request->targets()) {
-      for (const v1::TensorSlice& slice : target.slices()) slices.push_back(WordsOf(slice));
+      for (const v1::TensorSlice& slice : target.slices()) {
+        slices.push_back(WordsOf(slice));
+        share.asked_bytes += BytesOf(slice).value_or(std::vector<std::byte>()).size();
+      }
     }
     const auto free = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !held_; };
     mutex_.AwaitWithDeadline(absl::Condition(&free), Soon());

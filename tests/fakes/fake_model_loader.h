@@ -1,6 +1,7 @@
 // A model-loader that serves a checkpoint from memory over gRPC and UCX, and fails when told to.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,13 @@
 #include "tests/fakes/memory_checkpoint.h"
 
 namespace baton::fakes {
+
+// What one load says of the stage, and asks for.
+struct LoadShare {
+  uint64_t stage_bytes = 0;
+  uint64_t held_bytes = 0;
+  uint64_t asked_bytes = 0;
+};
 
 // Any thread.
 class FakeModelLoader final : private v1::Loading::Service {
@@ -38,10 +46,18 @@ class FakeModelLoader final : private v1::Loading::Service {
   int num_loads() const;
   // The slices that each load asked for, in words.
   std::vector<std::vector<std::string>> loads() const;
+  std::vector<LoadShare> shares() const;
+  // GetVocabulary, which is refused as an older loader does, waits for ReleaseVocabulary first.
+  void HoldVocabulary();
+  // Waits until it is asked for. False: it is not within 20 s.
+  bool AwaitVocabularyCall();
+  void ReleaseVocabulary();
 
  private:
   grpc::Status GetModel(grpc::ServerContext* context, const v1::GetModelRequest* request,
                         v1::GetModelResponse* response) override;
+  grpc::Status GetVocabulary(grpc::ServerContext* context, const v1::GetVocabularyRequest* request,
+                             v1::GetVocabularyResponse* response) override;
   grpc::Status Load(grpc::ServerContext* context, const v1::LoadRequest* request,
                     grpc::ServerWriter<v1::LoadEvent>* writer) override;
   absl::Status SendTarget(const v1::LoadTarget& target, int max_slices);
@@ -62,6 +78,9 @@ class FakeModelLoader final : private v1::Loading::Service {
   int damage_ ABSL_GUARDED_BY(mutex_) = -1;
   grpc::Status failure_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::vector<std::string>> loads_ ABSL_GUARDED_BY(mutex_);
+  std::vector<LoadShare> shares_ ABSL_GUARDED_BY(mutex_);
+  bool vocabulary_held_ ABSL_GUARDED_BY(mutex_) = false;
+  bool vocabulary_asked_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace baton::fakes

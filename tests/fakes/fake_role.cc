@@ -3,10 +3,13 @@
 // FAKE_ROLE_DIES=scheduler: the program of that name exits with status 7 on SIGUSR1;
 // FAKE_ROLE_FAILS=gateway: exits with status 3 at the start; FAKE_ROLE_CRASHES=scheduler: is killed
 // once it listens; FAKE_ROLE_UNHEARD=scheduler: finds every port taken that it is told.
+// FAKE_ROLE_LOADS=file: stage-workers have a quarter of their weights and make the file when they
+// are asked for their metrics; the gateway is not ready before it is there.
 
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <string>
 #include <unistd.h>
@@ -32,6 +35,18 @@ bool Named(const char* variable, const std::string& program) {
   return value != nullptr && program == absl::StrCat("baton-", value);
 }
 
+baton::SmallHttpReply Answer(const std::string& program, const std::string& path) {
+  const char* const loads = std::getenv("FAKE_ROLE_LOADS");
+  if (loads != nullptr && program == "baton-stage-worker" && path == "/metrics") {
+    std::ofstream(loads).flush();
+    return {200, "text/plain", "baton_stage_loaded_bytes 25\nbaton_stage_load_total_bytes 100\n"};
+  }
+  if (loads != nullptr && program == "baton-gateway" && path == "/health/ready" &&
+      !std::filesystem::exists(loads))
+    return {503, "text/plain", "not ready\n"};
+  return {200, "text/plain", "ok\n"};
+}
+
 void Die(int) {
   constexpr char kWords[] = "the last words\n";
   if (write(STDERR_FILENO, kWords, sizeof kWords - 1) > 0) _exit(7);
@@ -55,9 +70,8 @@ int main(int argc, char** argv) {
   }
   if (Named("FAKE_ROLE_DIES", program)) std::signal(SIGUSR1, Die);
   auto events = baton::ShutdownEvents::Create();
-  auto http = baton::SmallHttpServer::Create(address, [&](const std::string&) {
-    return baton::SmallHttpReply{200, "text/plain", "ok\n"};
-  });
+  auto http = baton::SmallHttpServer::Create(
+      address, [&](const std::string& path) { return Answer(program, path); });
   if (!events.ok() || !http.ok()) return 1;
   const int port = (*http)->port();
   const absl::Status written = baton::WritePortsFile(

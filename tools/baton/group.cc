@@ -296,9 +296,12 @@ std::string Group::DescribeProgress() {
   for (const Member& member : members_)
     if (!member.listens) missing.push_back(member.child->name());
   if (!missing.empty()) return absl::StrCat("waiting for ", absl::StrJoin(missing, ", "));
-  const int port = PortOf(First(Role::kModelLoader).place.ports, "metrics");
-  const auto metrics = LocalHttpGet("127.0.0.1", port, "/metrics", kProbeTimeout);
-  if (metrics.ok()) load_progress_.Update(*metrics, SteadyNow());
+  for (const Member& member : members_) {
+    if (member.role != Role::kStageWorker) continue;
+    const int port = PortOf(member.place.ports, "metrics");
+    const auto metrics = LocalHttpGet("127.0.0.1", port, "/metrics", kProbeTimeout);
+    if (metrics.ok()) load_progress_.Update(member.index, *metrics, SteadyNow());
+  }
   return load_progress_.Describe();
 }
 

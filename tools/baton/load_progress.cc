@@ -1,43 +1,78 @@
 #include "tools/baton/load_progress.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 
 namespace baton {
+namespace {
 
-void LoadProgress::Update(absl::string_view metrics, absl::Time now) {
+constexpr double kGiB = 1 << 30;
+
+}  // namespace
+
+void LoadProgress::Update(int stage, absl::string_view metrics, absl::Time now) {
+  Stage& read = stages_[static_cast<size_t>(stage)];
+  const double before = read.loaded_bytes;
   for (const absl::string_view line : absl::StrSplit(metrics, '\n')) {
     const std::pair<absl::string_view, absl::string_view> parts =
         absl::StrSplit(line, absl::MaxSplits(' ', 1));
-    absl::string_view name = parts.first;
     double value = 0;
     if (!absl::SimpleAtod(parts.second, &value)) continue;
-    if (name == "baton_loader_sent_bytes_total") sent_bytes_ = value;
-    if (absl::ConsumePrefix(&name, "baton_loader_load_fraction{"))
-      fraction_by_stage_[std::string(name)] = value;
+    if (parts.first == "baton_stage_loaded_bytes") read.loaded_bytes = value;
+    if (parts.first == "baton_stage_load_total_bytes") read.total_bytes = value;
   }
-  seen_ = now;
-  if (sent_bytes_ > 0) began_ = std::min(began_, now);
+  read.seen = now;
+  if (read.loaded_bytes < before) read.began = absl::InfiniteFuture();
+  if (read.loaded_bytes > 0 && read.began > now) {
+    read.began = now;
+    read.bytes_then = read.loaded_bytes;
+  }
+}
+
+double LoadProgress::loaded_bytes() const {
+  double sum = 0;
+  for (const Stage& stage : stages_) sum += stage.loaded_bytes;
+  return sum;
+}
+
+double LoadProgress::total_bytes() const {
+  double sum = 0;
+  double num_known = 0;
+  for (const Stage& stage : stages_) {
+    sum += stage.total_bytes;
+    if (stage.total_bytes > 0) ++num_known;
+  }
+  return num_known == 0 ? 0 : sum / num_known * static_cast<double>(stages_.size());
+}
+
+double LoadProgress::bytes_per_second() const {
+  double sum = 0;
+  for (const Stage& stage : stages_) {
+    if (stage.loaded_bytes >= stage.total_bytes || stage.seen <= stage.began) continue;
+    sum +=
+        (stage.loaded_bytes - stage.bytes_then) / absl::ToDoubleSeconds(stage.seen - stage.began);
+  }
+  return sum;
 }
 
 double LoadProgress::fraction() const {
-  double sum = 0;
-  for (const auto& [stage, fraction] : fraction_by_stage_) sum += fraction;
-  return std::min(1.0, sum / num_stages_);
+  const double total = total_bytes();
+  return total <= 0 ? 0 : std::min(1.0, loaded_bytes() / total);
 }
 
 std::string LoadProgress::Describe() const {
-  if (sent_bytes_ <= 0) return "loading weights";
-  const double elapsed = absl::ToDoubleSeconds(seen_ - began_);
-  std::string text = absl::StrFormat("loading weights: %.0f %%, %.3g GiB", fraction() * 100,
-                                     sent_bytes_ / (1 << 30));
-  if (elapsed > 0 && fraction() > 0)
-    absl::StrAppendFormat(&text, " at %.3g GiB/s, %.0f s left", sent_bytes_ / (1 << 30) / elapsed,
-                          elapsed * (1 - fraction()) / fraction());
+  const double loaded = loaded_bytes();
+  const double left = total_bytes() - loaded;
+  if (loaded <= 0) return "loading weights";
+  std::string text =
+      absl::StrFormat("loading weights: %.0f %%, %.3g GiB", fraction() * 100, loaded / kGiB);
+  const double rate = bytes_per_second();
+  if (rate > 0 && left > 0)
+    absl::StrAppendFormat(&text, " at %.3g GiB/s, %.0f s left", rate / kGiB, left / rate);
   return text;
 }
 

@@ -1,8 +1,9 @@
-// How far the weights are, from the model-loader's metrics.
+// How far the weights are, from the metrics of the stage-workers.
 #pragma once
 
-#include <map>
+#include <cstddef>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -11,24 +12,36 @@ namespace baton {
 
 class LoadProgress final {
  public:
-  explicit LoadProgress(int num_stages) : num_stages_(num_stages) {}
+  explicit LoadProgress(int num_stages) : stages_(static_cast<size_t>(num_stages)) {}
 
-  // Takes the text of the loader's /metrics, read at `now`.
-  void Update(absl::string_view metrics, absl::Time now);
+  // Takes the text of a stage-worker's /metrics, read at `now`. A stage that is not heard stays as
+  // it was.
+  void Update(int stage, absl::string_view metrics, absl::Time now);
 
   // "loading weights: 37 %, 241 GiB at 5.1 GiB/s, 80 s left"; "loading weights" while none has
-  // moved.
+  // moved. The rate is that of the stages that still load, each in the mean since its first bytes
+  // were seen.
   std::string Describe() const;
 
-  // Part of all stages' weights that has arrived, 0 to 1.
+  // Part of all stages' weights that has arrived, 0 to 1. A stage that does not know yet what it
+  // needs counts like the mean of those that do.
   double fraction() const;
 
  private:
-  const int num_stages_;
-  std::map<std::string, double> fraction_by_stage_;
-  double sent_bytes_ = 0;
-  absl::Time began_ = absl::InfiniteFuture();  // when bytes were first seen to move
-  absl::Time seen_ = absl::InfinitePast();
+  struct Stage {
+    double loaded_bytes = 0;
+    double total_bytes = 0;  // 0: not known yet
+    // When its first bytes were seen, and how many; again when it lost some: a new process loads.
+    absl::Time began = absl::InfiniteFuture();
+    double bytes_then = 0;
+    absl::Time seen = absl::InfinitePast();
+  };
+
+  double loaded_bytes() const;
+  double total_bytes() const;
+  double bytes_per_second() const;
+
+  std::vector<Stage> stages_;
 };
 
 }  // namespace baton

@@ -19,15 +19,26 @@ namespace {
 constexpr absl::Duration kEventInterval = absl::Milliseconds(100);
 constexpr absl::Duration kLogInterval = absl::Seconds(5);
 
-std::string DescribeProgress(uint64_t sent, uint64_t total, absl::Duration elapsed) {
+// Where the whole stage stands, which asks in several calls, when this one has sent so much.
+struct StageShare {
+  double held = 0;
+  double total = 0;
+};
+
+StageShare ShareOf(const CheckedLoad& load, const ReadPlan& plan, uint64_t sent) {
+  const auto held = static_cast<double>(load.held_bytes);
+  return {held + static_cast<double>(sent), std::max(static_cast<double>(load.stage_bytes),
+                                                     held + static_cast<double>(plan.slice_bytes))};
+}
+
+// The rate is that of this call.
+std::string DescribeProgress(const StageShare& share, uint64_t sent, absl::Duration elapsed) {
   const double seconds = std::max(absl::ToDoubleSeconds(elapsed), 1e-3);
   const double rate = static_cast<double>(sent) / seconds;
-  std::string text =
-      absl::StrFormat("%.2f of %.2f GB (%.0f %%), %.2f GB/s", static_cast<double>(sent) / 1e9,
-                      static_cast<double>(total) / 1e9,
-                      100.0 * static_cast<double>(sent) / static_cast<double>(total), rate / 1e9);
-  if (sent > 0 && sent < total) {
-    absl::StrAppendFormat(&text, ", %.0f s left", static_cast<double>(total - sent) / rate);
+  std::string text = absl::StrFormat("%.2f of %.2f GB (%.0f %%), %.2f GB/s", share.held / 1e9,
+                                     share.total / 1e9, 100 * share.held / share.total, rate / 1e9);
+  if (sent > 0 && share.held < share.total) {
+    absl::StrAppendFormat(&text, ", %.0f s left", (share.total - share.held) / rate);
   }
   return text;
 }
@@ -61,9 +72,11 @@ absl::Status LoadCall::Serve(const v1::LoadRequest& request) {
   RETURN_IF_ERROR(Connect(load));
   RETURN_IF_ERROR(Transfer(load, plan));
   const absl::Duration elapsed = SteadyNow() - start_;
+  const StageShare share = ShareOf(load, plan, plan.slice_bytes);
   BATON_LOG(INFO) << "stage " << load.stage_index
-                  << " loaded: " << DescribeProgress(plan.slice_bytes, plan.slice_bytes, elapsed)
-                  << "; bytes read / needed "
+                  << (share.held < share.total ? " has " : " loaded: ")
+                  << DescribeProgress(share, plan.slice_bytes, elapsed)
+                  << "; bytes read / needed in this call "
                   << absl::StrFormat("%.4f", static_cast<double>(plan.read_bytes) /
                                                  static_cast<double>(plan.needed_bytes));
   v1::LoadEvent done;
@@ -156,7 +169,7 @@ void LoadCall::Watch(const CheckedLoad& load, const ReadPlan& plan, SliceTransfe
     if (SteadyNow() >= next_log) {
       next_log = SteadyNow() + kLogInterval;
       BATON_LOG(INFO) << "stage " << load.stage_index << " loads: "
-                      << DescribeProgress(sent, plan.slice_bytes, SteadyNow() - start_);
+                      << DescribeProgress(ShareOf(load, plan, sent), sent, SteadyNow() - start_);
     }
   }
 }
@@ -164,10 +177,10 @@ void LoadCall::Watch(const CheckedLoad& load, const ReadPlan& plan, SliceTransfe
 void LoadCall::ReportMetrics(const CheckedLoad& load, const ReadPlan& plan) {
   const uint64_t read = progress_.read_bytes.load();
   const uint64_t sent = progress_.sent_bytes.load();
+  const StageShare share = ShareOf(load, plan, sent);
   resources_.metrics->LoadAdvanced(
       load.stage_index, read - std::exchange(reported_read_bytes_, read),
-      sent - std::exchange(reported_sent_bytes_, sent),
-      static_cast<double>(sent) / static_cast<double>(plan.slice_bytes));
+      sent - std::exchange(reported_sent_bytes_, sent), share.held / share.total);
 }
 
 bool LoadCall::Send(v1::LoadEvent event) {

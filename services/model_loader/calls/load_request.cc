@@ -1,5 +1,7 @@
 #include "services/model_loader/calls/load_request.h"
 
+#include <algorithm>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
@@ -88,6 +90,8 @@ absl::StatusOr<CheckedLoad> CheckLoadRequest(const ServedModel& model,
   }
   CheckedLoad load;
   load.stage_index = request.stage_index();
+  load.stage_bytes = request.stage_bytes();
+  load.held_bytes = std::min(request.held_bytes(), request.stage_bytes());
   load.chunk_bytes = request.chunk_bytes();
   for (int i = 0; i < request.targets_size(); ++i) {
     RETURN_IF_ERROR(

@@ -20,6 +20,9 @@ struct CheckedTarget {
 
 struct CheckedLoad {
   uint32_t stage_index = 0;
+  // Of the whole stage, for who reads logs and metrics. held_bytes <= stage_bytes.
+  uint64_t stage_bytes = 0;  // of all its calls; 0: unknown
+  uint64_t held_bytes = 0;   // before this call
   uint64_t chunk_bytes = 0;
   std::vector<CheckedTarget> targets;
   std::vector<std::vector<CheckedSlice>> slices;  // per target

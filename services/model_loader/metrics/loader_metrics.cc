@@ -30,7 +30,7 @@ LoaderMetrics::LoaderMetrics(prometheus::Registry* registry)
                              "Bytes that receivers have taken.")),
       fraction_(prometheus::BuildGauge()
                     .Name("baton_loader_load_fraction")
-                    .Help("Part of the stage's latest load that has been taken, 0 to 1.")
+                    .Help("Part of all of the stage's weights that it has, 0 to 1.")
                     .Register(*registry)),
       loads_(prometheus::BuildCounter()
                  .Name("baton_loader_loads_total")

@@ -22,6 +22,7 @@ class LoaderMetrics final {
 
   void SetModel(uint64_t total_bytes, uint64_t num_tensors, uint64_t num_files);
   void LoadStarted();
+  // `fraction`: part of all of the stage's weights that it has, 0 to 1.
   void LoadAdvanced(uint32_t stage, uint64_t new_read_bytes, uint64_t new_sent_bytes,
                     double fraction);
   void LoadEnded(const absl::Status& status, absl::Duration elapsed);

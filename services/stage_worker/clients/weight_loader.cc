@@ -109,6 +109,8 @@ absl::Status WeightLoader::BeginTransfers(size_t first, size_t last, v1::LoadReq
   request->set_model_fingerprint(options_.fingerprint);
   request->set_chunk_bytes(options_.chunk_bytes);
   request->set_stage_index(options_.stage_index);
+  request->set_stage_bytes(total_bytes_);
+  request->set_held_bytes(loaded_bytes());
   for (size_t device = 0; device < receptions_.size(); ++device) {
     std::vector<size_t> missing = receptions_[device]->MissingSlices(first, last);
     if (missing.empty()) continue;

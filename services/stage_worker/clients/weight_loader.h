@@ -25,7 +25,7 @@ struct WeightLoaderOptions {
   std::string fingerprint;
   uint32_t stage_index = 0;
   uint32_t chunk_bytes = 4 << 20;
-  // Slices asked for in one call, at least one tensor's: keeps a call's message small.
+  // Slices asked for in one call, at least one tensor's.
   size_t max_slices_per_call = 16384;
   // A loader that cannot be reached, or whose bytes come with a wrong checksum, is asked again this
   // often; what is packed is not asked for again.
@@ -42,7 +42,7 @@ class WeightLoader final {
   // Ends Run. Any thread.
   void Cancel();
 
-  // Any thread.
+  // Of all slices of the stage, in all calls. Any thread.
   uint64_t loaded_bytes() const;
   uint64_t total_bytes() const { return total_bytes_; }
 

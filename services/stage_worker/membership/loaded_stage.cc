@@ -133,6 +133,7 @@ absl::Status LoadedStage::Load(LoaderClient* client) {
   }
   options.fingerprint = fingerprint_;
   options.stage_index = plan_.stage_index();
+  options.max_slices_per_call = options_.max_slices_per_load;
   WeightLoader* loader = nullptr;
   {
     const absl::MutexLock lock(&load_mutex_);
@@ -146,6 +147,7 @@ absl::Status LoadedStage::Load(LoaderClient* client) {
   {
     const absl::MutexLock lock(&load_mutex_);
     finished = std::move(loader_);
+    loaded_bytes_ = finished->loaded_bytes();
   }
   RETURN_IF_ERROR(status);
   if (plan_.stage_index() + 1 == plan_.num_stages()) RETURN_IF_ERROR(LoadVocabulary(client));
@@ -259,8 +261,7 @@ void LoadedStage::Describe(StageSnapshot* snapshot) const {
   snapshot->transport = transport_->counters();
   const absl::MutexLock lock(&load_mutex_);
   snapshot->load_total_bytes = total_bytes_;
-  snapshot->loaded_bytes = loaded_ ? total_bytes_ : 0;
-  if (loader_ != nullptr) snapshot->loaded_bytes = loader_->loaded_bytes();
+  snapshot->loaded_bytes = loader_ != nullptr ? loader_->loaded_bytes() : loaded_bytes_;
   snapshot->num_total_blocks = num_blocks_;
   snapshot->num_graphs = num_graphs_;
   snapshot->num_refused_graphs = num_refused_graphs_;

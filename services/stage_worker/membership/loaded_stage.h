@@ -86,6 +86,7 @@ class LoadedStage final {
   std::unique_ptr<WeightLoader> loader_ ABSL_GUARDED_BY(load_mutex_);  // while Load runs
   bool load_cancelled_ ABSL_GUARDED_BY(load_mutex_) = false;
   uint64_t total_bytes_ ABSL_GUARDED_BY(load_mutex_) = 0;
+  uint64_t loaded_bytes_ ABSL_GUARDED_BY(load_mutex_) = 0;  // while no Load runs
   bool loaded_ ABSL_GUARDED_BY(load_mutex_) = false;
   uint32_t num_blocks_ ABSL_GUARDED_BY(load_mutex_) = 0;  // of the epoch
   size_t num_graphs_ ABSL_GUARDED_BY(load_mutex_) = 0;    // likewise

@@ -114,6 +114,32 @@ TEST(Load, RefusesWhatItCannotTrust) {
                 Code::INVALID_ARGUMENT, "ucx_address");
 }
 
+// A stage loads in several calls; what is shown of it is of all of them.
+TEST(Load, FractionIsOfTheWholeStage) {
+  LoaderHarness harness;
+  for (const double held_share : {0.0, 0.5}) {
+    LoadingWorker worker(harness, 1);
+    const Outcome planned = Load(harness, worker.request());
+    ASSERT_TRUE(planned.status.ok()) << planned.status.error_message();
+    EXPECT_DOUBLE_EQ(harness.load_fraction(), 1) << "of a call that says nothing of its stage";
+    const uint64_t bytes = planned.events.front().planned().slice_bytes();
+    LoadingWorker half(harness, 1);
+    half.request().set_stage_bytes(2 * bytes);
+    half.request().set_held_bytes(static_cast<uint64_t>(held_share * 2) * bytes);
+    ASSERT_TRUE(Load(harness, half.request()).status.ok());
+    EXPECT_DOUBLE_EQ(harness.load_fraction(), 0.5 + held_share);
+  }
+}
+
+TEST(Load, FractionStaysOneWhenAStageHoldsMoreThanItSays) {
+  LoaderHarness harness;
+  LoadingWorker worker(harness, 1);
+  worker.request().set_stage_bytes(1);
+  worker.request().set_held_bytes(UINT64_MAX);
+  ASSERT_TRUE(Load(harness, worker.request()).status.ok());
+  EXPECT_DOUBLE_EQ(harness.load_fraction(), 1);
+}
+
 TEST(Load, ServesOnAfterARefusal) {
   LoaderHarness harness;
   LoadingWorker worker(harness, 1);

@@ -72,6 +72,13 @@ LoaderHarness::LoaderHarness(const HarnessOptions& options) : folder_("loader_co
                                              "model-loader", *RpcIdentity::Plaintext()));
 }
 
+double LoaderHarness::load_fraction() const {
+  for (const prometheus::MetricFamily& family : runtime_->registry()->Collect())
+    if (family.name == "baton_loader_load_fraction" && !family.metric.empty())
+      return family.metric.front().gauge.value;
+  return -1;
+}
+
 LoaderHarness::~LoaderHarness() {
   service_->Drain(absl::Now());
   source_->Release();

@@ -34,6 +34,8 @@ class LoaderHarness {
   // Makes reads hang or fail on command.
   FakeByteSource& source() { return *source_; }
   loader::LoadingService& service() { return *service_; }
+  // baton_loader_load_fraction of stage 0; -1 before it has one.
+  double load_fraction() const;
   // A tensor's bytes as they were written.
   const WrittenTensor& tensor(const std::string& name) const;
 

@@ -119,6 +119,37 @@ TEST_F(StageWorker, EndsWhenTheKvCacheDoesNotFit) {
   EXPECT_TRUE(absl::StrContains(end.message(), "8388608")) << end;
 }
 
+// Who shows how far a load is must not take one call for all of it.
+TEST_F(StageWorker, SaysInEachCallHowMuchTheStageNeedsAndHas) {
+  options().max_slices_per_load = 40;
+  StartWorker();
+  Register(Plan(0, 1));
+  const auto shares = loader().shares();
+  ASSERT_GE(shares.size(), 2u);
+  uint64_t held = 0;
+  for (const fakes::LoadShare& share : shares) {
+    EXPECT_EQ(share.held_bytes, held);
+    EXPECT_EQ(share.stage_bytes, shares[0].stage_bytes);
+    held += share.asked_bytes;
+  }
+  EXPECT_EQ(held, shares[0].stage_bytes);
+  EXPECT_EQ(membership().snapshot().loaded_bytes, held);
+  EXPECT_EQ(membership().snapshot().load_total_bytes, held);
+}
+
+TEST_F(StageWorker, HasItsWeightsWhileItGetsReady) {
+  loader().HoldVocabulary();
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  scheduler().Send(Plan(0, 1));
+  EXPECT_TRUE(loader().AwaitVocabularyCall());
+  const StageSnapshot snapshot = membership().snapshot();
+  EXPECT_GT(snapshot.load_total_bytes, 0u);
+  EXPECT_EQ(snapshot.loaded_bytes, snapshot.load_total_bytes);
+  loader().ReleaseVocabulary();
+  EXPECT_TRUE(scheduler().Next(v1::WorkerMessage::kReady).ok());
+}
+
 TEST_F(StageWorker, LoadsTheRestAfterALostLoader) {
   loader().FailNextLoad(40, grpc::Status(grpc::StatusCode::UNAVAILABLE, "the loader died"));
   StartWorker();

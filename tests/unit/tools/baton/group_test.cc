@@ -35,6 +35,7 @@ class GroupOfFakes : public ::testing::Test {
     unsetenv("FAKE_ROLE_FAILS");
     unsetenv("FAKE_ROLE_CRASHES");
     unsetenv("FAKE_ROLE_UNHEARD");
+    unsetenv("FAKE_ROLE_LOADS");
   }
 
   // Runs a group, with `when_ready` called once its state file is there; what it wrote is in log_.
@@ -102,6 +103,13 @@ TEST_F(GroupOfFakes, BecomesReadyAndStopsInOrder) {
             Place("[stage-worker-0] baton-stage-worker stops"));
   EXPECT_LT(Place("[stage-worker-1] baton-stage-worker stops"),
             Place("[model-loader] baton-model-loader stops"));
+}
+
+// Takes five seconds: the time after which a log gets its first line of progress.
+TEST_F(GroupOfFakes, SaysHowManyOfTheirWeightsTheStagesHave) {
+  setenv("FAKE_ROLE_LOADS", (folder_ / "asked").c_str(), 1);
+  EXPECT_TRUE(Run([](const nlohmann::json&) { kill(getpid(), SIGTERM); }).ok());
+  EXPECT_THAT(output_, HasSubstr(": loading weights: 25 %"));
 }
 
 TEST_F(GroupOfFakes, TellsEachWhereItsPeersAre) {

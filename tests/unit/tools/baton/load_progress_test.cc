@@ -1,36 +1,80 @@
 #include "tools/baton/load_progress.h"
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
 
 namespace baton {
 namespace {
 
+constexpr uint64_t kGiB = uint64_t{1} << 30;
+
+std::string Metrics(uint64_t loaded, uint64_t total) {
+  return absl::StrCat("# TYPE baton_stage_loaded_bytes gauge\nbaton_stage_loaded_bytes ", loaded,
+                      "\nbaton_stage_load_total_bytes ", total, "\n");
+}
+
+absl::Time At(int seconds) { return absl::UnixEpoch() + absl::Seconds(seconds); }
+
 TEST(LoadProgress, SaysLittleBeforeBytesMove) {
   LoadProgress progress(2);
   EXPECT_EQ(progress.Describe(), "loading weights");
-  progress.Update("baton_loader_sent_bytes_total 0\nnonsense\n\n", absl::UnixEpoch());
+  progress.Update(0, Metrics(0, 100) + "nonsense\n\n", At(0));
   EXPECT_EQ(progress.Describe(), "loading weights");
 }
 
-TEST(LoadProgress, AveragesStagesAndTellsRateAndRest) {
+TEST(LoadProgress, TellsShareRateAndRestOfAllStages) {
   LoadProgress progress(2);
-  progress.Update("baton_loader_sent_bytes_total 1\n", absl::UnixEpoch());
-  progress.Update(
-      "# TYPE baton_loader_load_fraction gauge\n"
-      "baton_loader_load_fraction{stage=\"0\"} 0.5\n"
-      "baton_loader_load_fraction{stage=\"1\"} 0.3\n"
-      "baton_loader_sent_bytes_total 4294967296\n",
-      absl::UnixEpoch() + absl::Seconds(2));
-  EXPECT_DOUBLE_EQ(progress.fraction(), 0.4);
-  EXPECT_EQ(progress.Describe(), "loading weights: 40 %, 4 GiB at 2 GiB/s, 3 s left");
+  progress.Update(0, Metrics(1 * kGiB, 4 * kGiB), At(0));
+  progress.Update(1, Metrics(1 * kGiB, 16 * kGiB), At(0));
+  EXPECT_EQ(progress.Describe(), "loading weights: 10 %, 2 GiB");
+  progress.Update(0, Metrics(2 * kGiB, 4 * kGiB), At(2));
+  progress.Update(1, Metrics(4 * kGiB, 16 * kGiB), At(2));
+  EXPECT_DOUBLE_EQ(progress.fraction(), 0.3);
+  EXPECT_EQ(progress.Describe(), "loading weights: 30 %, 6 GiB at 2 GiB/s, 7 s left");
+}
+
+TEST(LoadProgress, AStageThatIsDoneBringsNothingForward) {
+  LoadProgress progress(2);
+  progress.Update(0, Metrics(1 * kGiB, 9 * kGiB), At(0));
+  progress.Update(1, Metrics(1 * kGiB, 11 * kGiB), At(0));
+  progress.Update(0, Metrics(9 * kGiB, 9 * kGiB), At(2));
+  progress.Update(1, Metrics(3 * kGiB, 11 * kGiB), At(2));
+  EXPECT_EQ(progress.Describe(), "loading weights: 60 %, 12 GiB at 1 GiB/s, 8 s left");
+}
+
+// A stage's bytes are those of all its calls to the model-loader, so nothing falls between them.
+TEST(LoadProgress, GrowsFromCallToCall) {
+  LoadProgress progress(1);
+  double last = 0;
+  for (int second = 1; second <= 21; ++second) {
+    progress.Update(0, Metrics(static_cast<uint64_t>(second) * kGiB, 21 * kGiB), At(second));
+    EXPECT_GT(progress.fraction(), last);
+    last = progress.fraction();
+    if (second > 1 && second < 21) {
+      EXPECT_EQ(progress.Describe(),
+                absl::StrCat("loading weights: ", absl::StrFormat("%.0f", last * 100), " %, ",
+                             second, " GiB at 1 GiB/s, ", 21 - second, " s left"));
+    }
+  }
+  EXPECT_EQ(progress.Describe(), "loading weights: 100 %, 21 GiB");
 }
 
 TEST(LoadProgress, CountsStagesThatHaveNotBegun) {
   LoadProgress progress(4);
-  progress.Update(
-      "baton_loader_load_fraction{stage=\"0\"} 1\nbaton_loader_sent_bytes_total 1073741824\n",
-      absl::UnixEpoch());
+  progress.Update(0, Metrics(kGiB, kGiB), At(0));
   EXPECT_DOUBLE_EQ(progress.fraction(), 0.25);
+}
+
+TEST(LoadProgress, ALostProcessTakesItsBytesAlong) {
+  LoadProgress progress(2);
+  progress.Update(0, Metrics(8 * kGiB, 10 * kGiB), At(0));
+  progress.Update(1, Metrics(8 * kGiB, 10 * kGiB), At(0));
+  progress.Update(1, Metrics(0, 0), At(10));
+  EXPECT_EQ(progress.Describe(), "loading weights: 40 %, 8 GiB");
+  progress.Update(1, Metrics(1 * kGiB, 10 * kGiB), At(11));
+  progress.Update(1, Metrics(3 * kGiB, 10 * kGiB), At(13));
+  EXPECT_EQ(progress.Describe(), "loading weights: 55 %, 11 GiB at 1 GiB/s, 9 s left");
 }
 
 }  // namespace
