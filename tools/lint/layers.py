@@ -40,6 +40,7 @@ class Rules:
         parsed = tomllib.loads(text)
         self.layers = {layer["folder"]: layer for layer in parsed["layer"]}
         self.headers = parsed["headers"]
+        self.system = {name for names in parsed["system"].values() for name in names}
 
     def layer(self, path):
         """The rule with the longest folder that `path` begins with, or None."""
@@ -154,6 +155,8 @@ class Checker:
     def check_third_party(self, layer, linked, place, header):
         package = self.rules.package(header)
         if package is None:
+            if header not in self.rules.system:
+                self.complaints.append(f"{place}: layers.toml does not say whose {header} is")
             return
         if not allowed([package], layer["third_party"]):
             self.complaints.append(f"{place}: {layer['folder']} must not include {header}")

@@ -135,6 +135,24 @@ class Layers(unittest.TestCase):
         self.tree.add("common_tensor", "common/tensor", {"t.h": '#include "absl/time/time.h"\n'})
         self.expect("t.h:1", "needs third_party::absl_time")
 
+    def test_finds_headers_of_nobody(self):
+        for header in ('"absl/log/log.h"', "<absl/debugging/stacktrace.h>", "<liburing.h>", "<zlib.h>",
+                       "<bits/stdc++.h>", "<experimental/simd>"):
+            with self.subTest(header), tempfile.TemporaryDirectory() as folder:
+                self.tree = Tree(folder)
+                self.tree.add("scheduler_core", "services/scheduler/core",
+                              {"a.h": f"#include <string>\n#include {header}\n"})
+                self.expect("a.h:2", "does not say whose", header.strip('<">'))
+
+    def test_every_header_has_one_owner(self):
+        for header in RULES.system:
+            self.assertIsNone(RULES.package(header), header)
+
+    def test_accepts_headers_of_the_system(self):
+        self.tree.add("common_tensor", "common/tensor",
+                      {"t.h": "#include <vector>\n#include <sys/mman.h>\n#include <immintrin.h>\n"})
+        self.assertEqual(self.tree.complaints(), [])
+
     def test_finds_files_without_and_with_two_owners(self):
         (self.tree.root / "common/log/lost.cc").write_text("")
         self.tree.add("common_log_again", "common/log", {"log.h": ""})
