@@ -9,13 +9,19 @@ whatever the scheduler does. Beside an aggressor that offers as much: the figure
 `--keys` equal keys, each with more callers than its share: Jain's index of the tokens that they got (1:
 all the same; 1/keys: one got everything), and the spread.
 
+Exits 1 unless the ratio of the 99th percentiles of the victim's first tokens, beside the aggressor and alone, is at
+most 1.5, where a refusal counts as a first token that never comes; no request of the victim was refused; and Jain's
+index is at least 0.98. With --no-check, for machines on which others run, it only says so.
+
 Where there are several cores one is left to this load, the gateway and the scheduler, which are on other machines
 than a stage in a cluster: the stage has the others (--flag --cpu-threads --flag N says otherwise).
 """
 
 import argparse
 import asyncio
+import math
 import os
+import sys
 import tempfile
 import time
 
@@ -23,8 +29,31 @@ import load_client
 import open_loop
 
 
+MOST_RATIO = 1.5   # of the victim's p99, beside an aggressor and alone
+LEAST_JAIN = 0.98  # of equal keys
+
+
 def first_token(results, key):
-    return [r.first - r.sent for r in results if r.key == key and r.complete]
+    """Seconds of each request; infinite if it was not answered."""
+    return [r.first - r.sent if r.complete else math.inf for r in results if r.key == key]
+
+
+def jain_index(shares):
+    return sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares)) if any(shares) else 0.0
+
+
+def failures(alone, beside, jain):
+    """What is wrong: first tokens of the victim alone and beside the aggressor, Jain's index of equal keys."""
+    wrong = []
+    ratio = open_loop.percentile(beside, .99) / open_loop.percentile(alone, .99)
+    if not ratio <= MOST_RATIO:
+        wrong.append(f"the victim's p99 is {ratio:.2f} times its own, not {MOST_RATIO}")
+    refused = sum(math.isinf(seconds) for seconds in alone + beside)
+    if refused:
+        wrong.append(f"{refused} requests of the victim were not answered")
+    if not jain >= LEAST_JAIN:
+        wrong.append(f"Jain's index is {jain:.4f}, not {LEAST_JAIN}")
+    return wrong
 
 
 def run(group, arguments, body):
@@ -49,7 +78,7 @@ def mean(before, after, name):
 
 
 def show_first(name, values, before, after):
-    print(f"{name}: {len(values)} answers, first token p50 {open_loop.percentile(values, .5) * 1000:.0f} ms, "
+    print(f"{name}: {sum(map(math.isfinite, values))} answers, first token p50 {open_loop.percentile(values, .5) * 1000:.0f} ms, "
           f"p99 {open_loop.percentile(values, .99) * 1000:.0f} ms; a step has "
           f"{mean(before, after, 'baton_scheduler_step_sequences'):.1f} sequences and takes "
           f"{mean(before, after, 'baton_scheduler_step_seconds') * 1000:.1f} ms; load average "
@@ -64,6 +93,7 @@ def main():
     parser.add_argument("--prompt-tokens", type=int, default=256)
     parser.add_argument("--max-tokens", type=int, default=16)
     parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve")
+    parser.add_argument("--no-check", action="store_true", help="exit 0 whatever came: others use the machine")
     arguments = parser.parse_args()
     stages, ranks = (int(part) for part in arguments.shape.split("x"))
     keys = ["victim", "aggressor"] + [f"equal-{i}" for i in range(arguments.keys)]
@@ -111,10 +141,14 @@ def main():
             results, began, _ = run(group, arguments, equal)
             tokens = [sum(r.tokens for r in results if r.key == key and r.end - began <= seconds)
                       for key in keys[2:]]
-            jain = sum(tokens) ** 2 / (len(tokens) * sum(count * count for count in tokens))
+            jain = jain_index(tokens)
             print(f"{arguments.keys} equal keys: tokens {tokens}, Jain's index {jain:.4f}")
         finally:
             group.stop()
+    wrong = failures(solo_first, beside, jain)
+    for text in wrong:
+        print("WRONG " + text)
+    sys.exit(1 if wrong and not arguments.no_check else 0)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,65 @@ Two shares of the knee are printed. The first is of the answers in a second: wha
 strangers take from the stage-workers lowers it. The second is of the answers for a second of processor time in
 the stage-workers: whether refusals, and the bounds of the queue, make their work worse. The first is below the
 second by what the stage-workers did not get; who did is in the lines of the processor.
+
+Exits 1 unless, at each overload: the second share is at least 95 %; 99 of 100 refusals take the gateway at most
+5 ms; 99 of 100 first tokens of what was accepted come within --max-queue-wait, beyond which a predicted wait is
+refused; nothing but answers and refusals came; no process has grown by more than 10 %; and what was offered is 95 %
+of the multiple that was asked for (else the line says what it was). With --no-check, for machines on which others
+run, it only says so.
 """
 
 import argparse
 import asyncio
 import os
+import re
+import sys
 import tempfile
 import time
 
 import load_client
 import open_loop
+
+
+# What is checked of an overload.
+LEAST_SHARE = 0.95  # of the knee, for a second of the stage-workers' processors; of the load that was asked for
+MOST_GATEWAY_SECONDS = 0.005
+MOST_GROWTH = 1.10
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+def queue_bound(flags):
+    """Seconds of --max-queue-wait: a request is refused if its first step is predicted to begin later."""
+    text = " ".join(flags)
+    found = re.findall(r"--max-queue-wait[ =]([0-9.]+)(ms|s|m)\b", text)
+    return float(found[-1][0]) * UNITS[found[-1][1]] if found else 60.0
+
+
+def failures(times, outcome, knee, bound):
+    """What is wrong with an overload of so many times the knee; `bound`: on first tokens, seconds."""
+    wrong = []
+    share = per_compute(outcome) / per_compute(knee)
+    if not share >= LEAST_SHARE:
+        wrong.append(f"{share * 100:.1f} % of the knee for a second of the stage-workers' processors, "
+                     f"not {LEAST_SHARE * 100:.0f} %")
+    if outcome["offered"] < LEAST_SHARE * times * knee["goodput"]:
+        wrong.append(f"{outcome['offered'] / knee['goodput']:.1f} times the knee was offered, not {times:g}")
+    if outcome["refused"] and not outcome["gateway_p99"] <= MOST_GATEWAY_SECONDS:
+        wrong.append(f"refusals take the gateway up to {outcome['gateway_p99'] * 1000:g} ms")
+    if not outcome["refused"] and times > 1.5:
+        wrong.append("nothing was refused")
+    first = open_loop.percentile(outcome["first"], .99)
+    if not first <= bound:
+        wrong.append(f"first tokens after up to {first * 1000:.0f} ms, not {bound * 1000:.0f} (--max-queue-wait)")
+    if outcome["other"]:
+        wrong.append(f"{outcome['other']} neither answered nor refused")
+    return wrong
+
+
+def grown(before, after):
+    """Processes whose memory has grown by too much, in words; MiB by name."""
+    return [f"{name} has grown from {before[name]:.1f} to {after[name]:.1f} MiB"
+            for name in before if not after[name] <= MOST_GROWTH * before[name]]
 
 
 def gateway_quantile(before, after, share):
@@ -125,25 +174,33 @@ def main():
     parser.add_argument("--nice", type=int, default=5, help="of the generator")
     parser.add_argument("--times", default="2,5,10", help="of the knee")
     parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve")
+    parser.add_argument("--no-check", action="store_true", help="exit 0 whatever came: others use the machine")
     arguments = parser.parse_args()
     stages, ranks = (int(part) for part in arguments.shape.split("x"))
     flags = arguments.flag or ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s"]
+    bound, wrong = queue_bound(flags), []
     with tempfile.TemporaryDirectory() as folder:
         group = load_client.start(folder, "--no-log-requests", *flags, stages=stages, ranks=ranks)
         try:
             group.wait_ready()
             os.nice(arguments.nice)
             knee = find_knee(group, arguments)
-            print(f"knee: {knee['goodput']:.1f} requests/s ({' '.join(flags)})")
+            print(f"knee: {knee['goodput']:.1f} requests/s ({' '.join(flags)}: first tokens within {bound:g} s)")
             before = {name: load_client.rss_mib(pid) for name, pid in group.pids.items()}
             for times in (float(part) for part in arguments.times.split(",")):
-                show(f"{times:g}x", offer(group, knee["goodput"] * times, arguments, arguments.seconds), knee)
+                outcome = offer(group, knee["goodput"] * times, arguments, arguments.seconds)
+                name = f"{outcome['offered'] / knee['goodput']:.1f}x (of {times:g}x)"
+                show(name, outcome, knee)
+                wrong += [f"{name}: {text}" for text in failures(times, outcome, knee, bound)]
             time.sleep(1)
-            print("memory, MiB: " + ", ".join(
-                f"{name} {before[name]:.1f} -> {load_client.rss_mib(pid):.1f}"
-                for name, pid in group.pids.items()))
+            after = {name: load_client.rss_mib(pid) for name, pid in group.pids.items()}
+            print("memory, MiB: " + ", ".join(f"{name} {before[name]:.1f} -> {after[name]:.1f}" for name in after))
+            wrong += grown(before, after)
         finally:
             group.stop()
+    for text in wrong:
+        print("WRONG " + text)
+    sys.exit(1 if wrong and not arguments.no_check else 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""What tests/bench/overload.py and fairness.py find wrong with figures that were made up."""
+
+import math
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "bench"))
+
+import fairness  # noqa: E402
+import overload  # noqa: E402
+
+KNEE = {"goodput": 100.0, "used": {"stage-worker-0": 1.0, "gateway": 0.3}}
+BOUND = 2.0
+
+
+def outcome(**changes):
+    return {"goodput": 80.0, "offered": 990.0, "used": {"stage-worker-0": 0.8, "gateway": 0.9}, "served": 800,
+            "refused": 8000, "other": 0, "first": [0.5] * 100, "gateway_p99": 0.002, **changes}
+
+
+def found(**changes):
+    return overload.failures(10, outcome(**changes), KNEE, BOUND)
+
+
+def test_an_overload_that_only_takes_processors_from_the_stages_is_good():
+    assert found() == []
+
+
+@pytest.mark.parametrize("changes,words", [
+    ({"goodput": 75.9}, "94.9 % of the knee"),
+    ({"goodput": 0.0}, "0.0 % of the knee"),
+    ({"offered": 949.0}, "9.5 times the knee was offered, not 10"),
+    ({"gateway_p99": 0.01}, "up to 10 ms"),
+    ({"gateway_p99": math.nan}, "refusals take the gateway"),
+    ({"refused": 0}, "nothing was refused"),
+    ({"first": [0.5] * 98 + [2.1] * 2}, "after up to 2100 ms, not 2000"),
+    ({"first": []}, "first tokens"),
+    ({"other": 1}, "1 neither answered nor refused"),
+])
+def test_each_promise_can_be_broken(changes, words):
+    wrong = found(**changes)
+    assert len(wrong) == 1 and words in wrong[0], wrong
+
+
+def test_memory_may_grow_by_a_tenth():
+    before = {"gateway": 50.0, "scheduler": 20.0}
+    assert overload.grown(before, {"gateway": 54.9, "scheduler": 19.0}) == []
+    assert overload.grown(before, {"gateway": 50.0, "scheduler": 22.1}) == ["scheduler has grown from 20.0 to 22.1 MiB"]
+
+
+def test_the_bound_on_first_tokens_is_what_the_flags_say():
+    assert overload.queue_bound(["--max-num-seqs", "16", "--max-queue-wait", "2s"]) == 2.0
+    assert overload.queue_bound(["--max-queue-wait=1500ms"]) == 1.5
+    assert overload.queue_bound(["--max-queue-wait", "2s", "--max-queue-wait", "1m"]) == 60.0
+    assert overload.queue_bound([]) == 60.0
+
+
+def test_shares_are_fair_only_if_the_victim_is_served_and_all_keys_get_alike():
+    alone, jain = [0.1] * 100, 0.99
+    assert fairness.failures(alone, [0.15] * 100, jain) == []
+    assert "1.60 times" in fairness.failures(alone, [0.16] * 100, jain)[0]
+    assert "1 requests of the victim" in fairness.failures(alone, [0.1] * 199 + [math.inf], jain)[0]
+    assert "inf times" in fairness.failures(alone, [0.1] * 95 + [math.inf] * 5, jain)[0]
+    assert "0.9700" in fairness.failures(alone, alone, 0.97)[0]
+
+
+def test_jain_index():
+    assert fairness.jain_index([5, 5, 5, 5]) == 1.0
+    assert fairness.jain_index([9, 0, 0]) == pytest.approx(1 / 3)
+    assert fairness.jain_index([0, 0]) == 0.0
