@@ -6,7 +6,8 @@
 Prompts of 1 to 1,500 tokens, answers of 1 to 256, greedy and seeded, streamed and not, some with
 log-probabilities; every eighth shares a long beginning with the others of its kind. Each question is
 first asked alone. Prints answers per second, tokens per second, preemptions and prefix cache hits; exits 1
-if an answer differs or is lost, or if a sequence or a used KV block is left.
+if an answer differs or is lost, if a client had to ask again for whatever reason, or if a sequence or a used
+KV block is left.
 """
 
 import argparse
@@ -78,15 +79,15 @@ def main():
         finally:
             group.stop()
     print(f"{arguments.clients} clients, {seconds:.0f} s: {load.answered} answers, {load.lost} lost, "
-          f"{load.different} different, {load.asked_again} asked again, "
-          f"{load.answered / seconds:.1f} answers/s")
+          f"{load.different} different, {load.asked_again} asked again after a broken stream, "
+          f"{load.retried} after a refusal or broken connection, {load.answered / seconds:.1f} answers/s")
     for name, value in sorted(after.items()):
         if any(word in name for word in ("preempt", "prefix", "generation_tokens", "prompt_tokens")) \
                 and value != before.get(name) and "bucket" not in name:
             print(f"  {name} {value - before.get(name, 0):g}")
     for problem in load.problems:
         print("  " + problem)
-    sys.exit(1 if load.lost or load.different or load.asked_again or not load.answered else 0)
+    sys.exit(1 if load.lost or load.different or load.asked_again or load.retried or not load.answered else 0)
 
 
 if __name__ == "__main__":

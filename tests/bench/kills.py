@@ -5,8 +5,9 @@
 
 Every answer is compared with the one that its question got alone. After each kill it waits until the
 group is whole and tokens flow (after a gateway's until no client is in a retry any more), and then for up
-to 0.3 s. Prints, per role, the time from the kill to the next token, and for the gateway to the first
-connection that it accepts. Exits 1 if an answer was lost or differs, or something is left behind.
+to 0.3 s. Prints, per role, the time from the kill until the group says that it is not ready, and to the next
+token; for the gateway, to the first connection that it accepts. Exits 1 if an answer was lost or differs, if a
+client had to ask again though it was not the gateway that died, or if something is left behind.
 """
 
 import argparse
@@ -23,11 +24,6 @@ import running_group  # on the path since load_client
 import steady_load
 
 
-def percentile(values, share):
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
 def time_to_accept(port, killed):
     """Seconds until the port takes a connection again."""
     while True:
@@ -42,13 +38,16 @@ def kill_one(group, load, name, times):
     pid = group.pids[name]
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
+    noticed = steady_load.time_to_notice(group, name, killed)
+    if noticed is not None:
+        times.setdefault(f"{name}: noticed", []).append(noticed)
     group.wait_replaced(name, pid)
     if name == "gateway":  # the old one is wholly gone: nobody else accepts
-        times.setdefault("gateway accepts", []).append(time_to_accept(group.port, killed))
+        times.setdefault("gateway: accepts", []).append(time_to_accept(group.port, killed))
     running_group.wait_until(group.ready, f"ready after {name}")
     time.sleep(0.3)
     running_group.wait_until(lambda: load.arrivals(max(killed + 0.3, time.monotonic() - 0.05)), "a token")
-    times.setdefault(name, []).append(steady_load.pause_after(load.arrivals(killed), killed))
+    times.setdefault(f"{name}: next token", []).append(steady_load.pause_after(load.arrivals(killed), killed))
     if name == "gateway":
         steady_load.wait_fresh(load, running_group.wait_until)
 
@@ -56,10 +55,10 @@ def kill_one(group, load, name, times):
 def report(times, done, seconds, load):
     print(f"{done} kills in {seconds:.0f} s; answers: {load.answered} whole, {load.lost} lost, "
           f"{load.different} different, {load.error_events} with an error event; "
-          f"asked again after a broken stream: {load.asked_again}")
-    for name, values in sorted(times.items()):
-        print(f"  {name:16} {len(values):5} times  p50 {percentile(values, 0.5) * 1000:6.0f} ms  "
-              f"p99 {percentile(values, 0.99) * 1000:6.0f} ms  most {max(values) * 1000:6.0f} ms")
+          f"asked again after a broken stream: {load.asked_again}, after a refusal or broken connection: "
+          f"{load.retried}")
+    for line in steady_load.describe_times(times):
+        print(line)
     for problem in load.problems:
         print("  " + problem)
 
@@ -99,20 +98,27 @@ def main():
             roles = arguments.roles or list(group.pids)
             bodies = steady_load.questions(group.model, 8)
             answers = steady_load.solo(group.port, bodies)
-            times, done = {}, 0
+            times, done, harmed = {}, 0, []
             began = time.monotonic()
             with steady_load.SteadyLoad(group.port, bodies, answers, arguments.clients) as load:
+                harm = load.harm()
                 while done < arguments.kills and time.monotonic() < began + arguments.seconds:
                     time.sleep(generator.random() * 0.3)
-                    kill_one(group, load, generator.choice(roles), times)
+                    name = generator.choice(roles)
+                    kill_one(group, load, name, times)
                     done += 1
+                    if load.harm() != harm and name != "gateway":
+                        harmed.append((done, name, harm, load.harm()))
+                    harm = load.harm()
             leftovers = left_behind(group)
         finally:
             group.stop()
     report(times, done, time.monotonic() - began, load)
     if leftovers:
         print(f"  left behind: {leftovers}")
-    sys.exit(1 if load.lost or load.different or load.error_events or leftovers else 0)
+    for number, name, before, after in harmed:
+        print(f"  kill {number}, of {name}: clients asked again, {before} -> {after} times")
+    sys.exit(1 if load.lost or load.different or load.error_events or leftovers or harmed else 0)
 
 
 if __name__ == "__main__":

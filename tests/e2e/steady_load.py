@@ -2,8 +2,9 @@
 question got alone; for tests and benchmarks that kill processes meanwhile.
 
 They do what an OpenAI SDK does: retry connection errors and answers of 5xx or 429, at most a few
-times and with its pauses. A stream that breaks after its first byte is an error to them; they ask
-again, as a user would, and count it.
+times and with its pauses, and count it. A stream that breaks after its first byte is an error to them;
+they ask again, as a user would, and count that, too. Whoever uses them says which of it may happen: the
+death of a gateway costs its clients either, that of any other process neither.
 """
 
 import http.client
@@ -113,8 +114,8 @@ def ask_once(port, body, on_tokens, timeout=60):
         connection.close()
 
 
-def ask(port, body, on_tokens=lambda when, count: None):
-    """As an SDK: retries what may be retried before the first byte."""
+def ask(port, body, on_tokens, on_retry):
+    """As an SDK: retries what may be retried before the first byte; `on_retry` is called with each error that is."""
     pause = FIRST_PAUSE
     for attempt in range(SDK_RETRIES + 1):
         try:
@@ -123,10 +124,12 @@ def ask(port, body, on_tokens=lambda when, count: None):
             if not error.retry or attempt == SDK_RETRIES:
                 raise
             wait = error.pause or pause
+            on_retry(error)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if attempt == SDK_RETRIES:
                 raise Refused(repr(error)) from error
             wait = pause
+            on_retry(error)
         time.sleep(wait * (1 - 0.25 * random.random()))
         pause *= 2
     raise AssertionError("not reached")
@@ -135,8 +138,9 @@ def ask(port, body, on_tokens=lambda when, count: None):
 class SteadyLoad:
     """`clients` threads that ask `bodies` in turn from entering the context to leaving it.
 
-    answered, different, lost, asked_again (after a stream broke), error_events (of the latter): counts;
-    problems: a few words on each of the first ones.
+    answered, different, lost, asked_again (after a stream broke), error_events (of the latter), retried
+    (refusals and connections that broke before the first byte): counts; problems: a few words on each of
+    the first ones.
     """
 
     def __init__(self, port, bodies, expected, clients):
@@ -147,7 +151,7 @@ class SteadyLoad:
         self._stop = threading.Event()
         self._arrivals = []  # times at which tokens came
         self._finished = [0] * clients  # questions, answered or not, of each client
-        self.answered = self.different = self.lost = self.asked_again = self.error_events = 0
+        self.answered = self.different = self.lost = self.asked_again = self.error_events = self.retried = 0
         self.problems = []
         self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True)
                          for number in range(clients)]
@@ -179,6 +183,11 @@ class SteadyLoad:
         retry that began before."""
         return list(self._finished)
 
+    def harm(self):
+        """What clients had to do again so far: (after a broken stream, after a refusal or broken connection)."""
+        with self._lock:
+            return self.asked_again, self.retried
+
     def _problem(self, text):
         if len(self.problems) < 10:
             self.problems.append(text)
@@ -198,9 +207,14 @@ class SteadyLoad:
             raise
 
     def _answer(self, index):
+        def retry(error):
+            with self._lock:
+                self.retried += 1
+                self._problem(f"question {index} asked again: {error!r}")
+
         for _ in range(5):
             try:
-                story = ask(self._port, self._bodies[index], self._came)
+                story = ask(self._port, self._bodies[index], self._came, retry)
                 break
             except Broken as error:
                 with self._lock:
@@ -234,8 +248,34 @@ def wait_fresh(load, wait_until):
 
 
 def solo(port, bodies):
-    """What each question gets with nobody else around."""
-    return [ask(port, body) for body in bodies]
+    """What each question gets with nobody else around, at the first try."""
+    return [ask_once(port, body, lambda when, count: None) for body in bodies]
+
+
+# Whose death makes the group not ready; a model-loader that has served is missed by nobody.
+NOTICED = ("scheduler", "stage-worker")
+
+
+def time_to_notice(group, name, killed):
+    """Seconds from `killed` until the gateway says that the group is not ready; None if that need not be."""
+    if not name.startswith(NOTICED):
+        return None
+    while group.ready():
+        if time.monotonic() > killed + 10:
+            raise AssertionError(f"{name} is not missed")
+        time.sleep(0.002)
+    return time.monotonic() - killed
+
+
+def describe_times(times):
+    """Lines with the spread of seconds by name."""
+    lines = []
+    for name, values in sorted(times.items()):
+        values = sorted(values)
+        middle, late = (values[min(len(values) - 1, int(share * len(values)))] for share in (0.5, 0.99))
+        lines.append(f"  {name:30} {len(values):5} times  p50 {middle * 1000:6.0f} ms  "
+                     f"p99 {late * 1000:6.0f} ms  most {values[-1] * 1000:6.0f} ms")
+    return lines
 
 
 def pause_after(arrivals, killed):
