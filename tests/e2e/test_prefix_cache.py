@@ -56,6 +56,9 @@ def test_shared_system_prompt(pair):
         answers = list(pool.map(lambda prompt: ask(group, prompt), prompts * 2))
     assert {cached(usage) for _, usage in answers} == {192}
     assert [choices for choices, _ in answers] == [ask(uncached, prompt)[0] for prompt in prompts] * 2
+    # Each of the eight looks its 202 tokens up once, and finds three blocks; two at a time take none twice.
+    wait_counts(group, (4 + 8) * 202, (3 + 8) * 192, 0)
+    wait_counts(uncached, 0, 0, 0)
     # Cached blocks are free ones.
     wait_until(lambda: group.metrics("scheduler")["baton_scheduler_kv_blocks_used"] == 0, "no block used")
 
