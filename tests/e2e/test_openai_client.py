@@ -9,6 +9,7 @@ import pytest
 from running_group import ROOT, wait_until
 
 QUESTION = [{"role": "user", "content": "What is 17 + 25?"}]
+CHINESE = "十七加二十五等于四十二。🎉👩‍👩‍👧‍👦🇨🇳好的！"
 ORACLE = pathlib.Path(ROOT / "tests/data/tiny-r1/oracle/fp8.jsonl")
 
 
@@ -79,13 +80,33 @@ def test_text_survives_token_boundaries(client, group, text):
     assert echoed.usage.completion_tokens == 0
 
 
-def test_streamed_text_has_no_broken_characters(client, group):
-    # Random tokens of a hot sampler hold parts of characters; whole and streamed text must agree.
+def test_streamed_pieces_make_the_whole_text(client, group):
+    # Random tokens of a hot sampler hold parts of characters.
     options = {"model": group.model, "prompt": "你", "max_tokens": 200, "temperature": 2.0, "seed": 5,
                "extra_body": {"ignore_eos": True}}
     whole = client.completions.create(**options).choices[0].text
     pieces = [chunk.choices[0].text for chunk in client.completions.create(stream=True, **options)]
     assert "".join(pieces) == whole
+
+
+@pytest.mark.parametrize("field", [{"guided_choice": [CHINESE]}, {"structured_outputs": {"choice": [CHINESE]}}])
+def test_chinese_and_emoji_stream_in_whole_characters(client, group, field):
+    # The demo model writes no Chinese of its own: it is made to. Each of these characters takes several tokens.
+    stream = chat(client, group, max_tokens=400, temperature=0, stream=True, extra_body=field,
+                  stream_options={"include_usage": True})
+    pieces, finish, usage = [], None, None
+    for chunk in stream:
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            finish = choice.finish_reason or finish
+            if choice.delta.content:
+                pieces.append(choice.delta.content)
+    assert "".join(pieces) == CHINESE
+    assert finish == "stop"
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert len(pieces) > 10, "characters must not be held back until the end"
+    num_tokens = usage.completion_tokens - usage.completion_tokens_details.reasoning_tokens
+    assert num_tokens > 2 * len(CHINESE), "the test needs characters of several tokens"
 
 
 def test_stop_string(client, group):
