@@ -65,6 +65,23 @@ def test_custom_prompts_are_counted_by_the_server(group, tmp_path):
     assert result["input_lens"][0] > 3
 
 
+def test_conversations_are_sent_and_results_are_collected(group, tmp_path):
+    turns = [{"from": "human", "value": "What is the sum of 17 and 25?"},
+             {"from": "gpt", "value": "The sum of 17 and 25 is 42."}]
+    (tmp_path / "chats.json").write_text(json.dumps([{"id": "1", "conversations": turns},
+                                                     {"id": "2", "conversations": turns[:1]}]))
+    for _ in range(2):
+        result = run_baton("bench", "serve", "--base-url", group.base_url, "--dataset-name", "sharegpt",
+                           "--dataset-path", tmp_path / "chats.json", "--tokenizer", running_group.DEMO_MODEL,
+                           "--sharegpt-output-len", 3, "--num-prompts", 2, "--ignore-eos", "--append-result",
+                           "--result-dir", tmp_path, "--result-filename", "all.json", "--profile",
+                           "--probe-request-rate", 1)
+        assert result.returncode == 0, result.stderr
+        assert "--profile is ignored" in result.stderr and "--probe-request-rate is ignored" in result.stderr
+    results = [json.loads(line) for line in (tmp_path / "all.json").read_text().splitlines()]
+    assert [(one["completed"], one["total_output_tokens"]) for one in results] == [(2, 6), (2, 6)]
+
+
 def test_refused_requests_are_failures_with_a_reason(group):
     result = run_baton("bench", "serve", "--base-url", group.base_url, "--num-prompts", 2,
                        "--model", "no-such-model", "--random-input-len", 8)

@@ -1,14 +1,16 @@
 """HTTP through TLS, as the flags of vLLM's names say it."""
 
 import http.client
+import http.server
 import os
 import socket
 import ssl
 import subprocess
+import threading
 
 import openai
 import pytest
-from running_group import wait_until
+from running_group import BIN, wait_until
 
 
 def make_certificate(folder, name, *more):
@@ -105,6 +107,52 @@ def test_ends_are_said_and_refusals_are_heard(start_group, folder):
     for connection in held:
         connection.close()
     wait_until(lambda: read_to_the_end(context, group, last).startswith(b"HTTP/1.1 200"), "a place")
+
+
+def bench(url, trusted=None, *arguments):
+    """`baton bench serve` against `url`; trusts nobody but the authority in `trusted`."""
+    return subprocess.run(
+        [BIN / "baton", "bench", "serve", "--base-url", url, "--num-prompts", "2", "--random-input-len", "8",
+         "--random-output-len", "2", *arguments], capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"SSL_CERT_FILE": str(trusted or "/dev/null"), "SSL_CERT_DIR": "/nonexistent"})
+
+
+def test_bench_serve_checks_certificates(start_group, folder):
+    certificate, key = make_certificate(folder, "bench")
+    group = start_group("--ssl-certfile", certificate, "--ssl-keyfile", key)
+    for name in ("localhost", "127.0.0.1"):
+        result = bench(f"https://{name}:{group.port}", certificate)
+        assert result.returncode == 0, result.stderr
+        assert "Successful requests:                     2" in result.stdout
+    unknown = bench(f"https://localhost:{group.port}")
+    assert unknown.returncode == 1
+    assert "self-signed certificate" in unknown.stderr or "self signed certificate" in unknown.stderr
+    assert bench(f"https://localhost:{group.port}", None, "--insecure").returncode == 0
+
+
+def test_bench_serve_wants_the_certificate_of_its_host(folder):
+    certificate, key = folder / "other.pem", folder / "other.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "1", "-subj", "/CN=elsewhere", "-addext", "subjectAltName=DNS:elsewhere", "-keyout",
+                    key, "-out", certificate], check=True, capture_output=True)
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server.handle_error = lambda *_: None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"https://127.0.0.1:{server.server_port}"
+        result = bench(url, certificate)
+        assert result.returncode == 1
+        assert "certificate verify failed" in result.stderr
+        # The same server is spoken to if nobody checks: it has an answer, though no good one.
+        assert "certificate" not in bench(url, certificate, "--insecure").stderr
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_clients_may_need_a_certificate(start_group, folder):

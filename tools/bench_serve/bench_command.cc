@@ -1,7 +1,5 @@
 #include "tools/bench_serve/bench_command.h"
 
-#include <filesystem>
-#include <fstream>
 #include <ostream>
 #include <sys/resource.h>
 
@@ -24,24 +22,14 @@ void AllowManyDescriptors() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-absl::Status Save(const std::string& path, const nlohmann::ordered_json& json) {
-  std::error_code ignored;  // the file that cannot be written is what is told
-  const auto folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
-  std::ofstream file(path);
-  file << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
-  file.close();
-  if (file) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("cannot write ", path));
-}
-
 absl::Status Serve(const bench::BenchOptions& options, std::ostream& out, std::ostream& err) {
   AllowManyDescriptors();
   bench::BenchSession session(options, err);
   if (absl::Status prepared = session.Prepare(); !prepared.ok()) return prepared;
   const auto result = session.Run();
   if (!result.ok()) return result.status();
-  const bench::RunSummary summary = bench::Summarize(*result, options.goodput);
+  bench::RunSummary summary = bench::Summarize(*result, options.goodput);
+  summary.spec_decode = session.spec_decode();
   out << bench::TextReport(options, summary);
   out.flush();
   for (const bench::RequestRecord& record : result->records) {
@@ -49,11 +37,12 @@ absl::Status Serve(const bench::BenchOptions& options, std::ostream& out, std::o
     err << "baton: first failure: " << record.error << "\n";
     break;
   }
-  if (options.save_result || options.save_detailed) {
+  if (options.save_result || options.save_detailed || options.append_result) {
     const std::string date = absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone());
     const std::string path = bench::ResultPath(options, session.model(), date);
-    const absl::Status saved =
-        Save(path, bench::JsonReport(options, session.model(), *result, summary, date));
+    const absl::Status saved = bench::WriteResult(
+        path, bench::JsonReport(options, session.model(), *result, summary, date),
+        options.append_result);
     if (!saved.ok()) return saved;
     err << "baton: wrote " << path << "\n";
   }
@@ -82,6 +71,7 @@ int RunBench(const std::vector<std::string>& words, std::ostream& out, std::ostr
     out << bench::BenchHelp();
     return 0;
   }
+  for (const std::string& warning : options->warnings) err << "baton: " << warning << "\n";
   const absl::Status status = Serve(*options, out, err);
   if (status.ok()) return 0;
   err << "baton: " << status.message() << "\n";

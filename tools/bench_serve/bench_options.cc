@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "nlohmann/json.hpp"
@@ -26,7 +27,8 @@ const std::vector<FlagRow>& Table() {
   using enum FlagKind;
   static const auto* table = new std::vector<FlagRow>{
       {"backend", kValue, "openai", "openai or vllm (text completions), openai-chat"},
-      {"base-url", kValue, "", "http://HOST:PORT[/PATH], instead of --host and --port"},
+      {"base-url", kValue, "", "http[s]://HOST[:PORT][/PATH], instead of --host and --port"},
+      {"insecure", kSwitch, "", "with https:// any certificate is good"},
       {"host", kValue, "127.0.0.1", ""},
       {"port", kValue, "8000", ""},
       {"endpoint", kValue, "/v1/completions", "with openai-chat /v1/chat/completions"},
@@ -45,8 +47,10 @@ const std::vector<FlagRow>& Table() {
       {"request-timeout-sec", kValue, "21600", "of one request"},
       {"seed", kValue, "0", "of prompts and gaps"},
       {"ignore-eos", kSwitch, "", "answers have their full length"},
-      {"dataset-name", kValue, "random", "random, custom or prefix_repetition"},
-      {"dataset-path", kValue, "", "JSON lines with \"prompt\" and perhaps \"output_tokens\""},
+      {"dataset-name", kValue, "random", "random, custom, prefix_repetition or sharegpt"},
+      {"dataset-path", kValue, "",
+       "custom: JSON lines with \"prompt\" and perhaps \"output_tokens\"; "
+       "sharegpt: JSON array of \"conversations\""},
       {"input-len", kValue, "", "of every data set, as --random-input-len"},
       {"output-len", kValue, "", "of every data set, as --random-output-len"},
       {"random-input-len", kValue, "1024", "tokens"},
@@ -54,6 +58,7 @@ const std::vector<FlagRow>& Table() {
       {"random-range-ratio", kValue, "0", "lengths vary by this part, up and down"},
       {"random-prefix-len", kValue, "0", "tokens that all prompts begin with, on top"},
       {"custom-output-len", kValue, "256", "where a line does not say"},
+      {"sharegpt-output-len", kValue, "the answer's", ""},
       {"prefix-repetition-prefix-len", kValue, "256", ""},
       {"prefix-repetition-suffix-len", kValue, "256", ""},
       {"prefix-repetition-num-prefixes", kValue, "10", ""},
@@ -75,6 +80,7 @@ const std::vector<FlagRow>& Table() {
       {"goodput", kList, "", "KEY:MS of ttft, tpot, e2el: counts requests that meet all"},
       {"save-result", kSwitch, "", "writes a JSON file"},
       {"save-detailed", kSwitch, "", "with the figures of every request"},
+      {"append-result", kSwitch, "", "adds a line to the JSON file"},
       {"result-dir", kValue, ".", ""},
       {"result-filename", kValue, "", "named after backend, rate, model and time"},
       {"label", kValue, "--backend", "begin of the result file's name"},
@@ -85,6 +91,43 @@ const std::vector<FlagRow>& Table() {
   return *table;
 }
 
+// Flags of vLLM's client that mean nothing here; `help` says why.
+const std::vector<FlagRow>& IgnoredTable() {
+  using enum FlagKind;
+  static const auto* table = new std::vector<FlagRow>{
+      {"profile", kSwitch, "", "no profiler is started"},
+      {"plot-timeline", kSwitch, "", "nothing is drawn; --save-detailed has the times"},
+      {"timeline-itl-thresholds", kValue, "", "nothing is drawn"},
+      {"plot-dataset-stats", kSwitch, "", "nothing is drawn"},
+      {"lora-modules", kList, "", "all requests name one model"},
+      {"lora-assignment", kValue, "", "all requests name one model"},
+      {"probe-request-rate", kValue, "", "no probes are sent beside the requests"},
+      {"trust-remote-code", kSwitch, "", "no code of a model is run"},
+      {"tokenizer-mode", kValue, "", "there is one kind of tokenizer"},
+  };
+  return *table;
+}
+
+// Both tables.
+const std::vector<FlagRow>& KnownFlags() {
+  static const auto* flags = [] {
+    auto* all = new std::vector<FlagRow>(Table());
+    all->insert(all->end(), IgnoredTable().begin(), IgnoredTable().end());
+    return all;
+  }();
+  return *flags;
+}
+
+std::vector<std::string> IgnoredFlagWarnings(const GivenFlags& flags) {
+  std::vector<std::string> warnings;
+  for (const FlagRow& row : IgnoredTable()) {
+    if (flags.Has(row.name)) {
+      warnings.push_back(absl::StrCat("--", row.name, " is ignored: ", row.help));
+    }
+  }
+  return warnings;
+}
+
 absl::Status ReadBaseUrl(const GivenFlags& flags, BenchOptions& options) {
   std::string url;
   RETURN_IF_ERROR(flags.Read("base-url", &url));
@@ -92,18 +135,20 @@ absl::Status ReadBaseUrl(const GivenFlags& flags, BenchOptions& options) {
   RETURN_IF_ERROR(flags.Read("port", int64_t{1}, int64_t{65535}, &options.port));
   if (url.empty()) return absl::OkStatus();
   absl::string_view rest = url;
-  if (!absl::ConsumePrefix(&rest, "http://")) {
+  options.tls = absl::ConsumePrefix(&rest, "https://");
+  if (!options.tls && !absl::ConsumePrefix(&rest, "http://")) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--base-url is \"", url, "\"; wanted http://HOST:PORT (TLS is not spoken)"));
+        absl::StrCat("--base-url is \"", url, "\"; wanted http://HOST:PORT or https://HOST:PORT"));
   }
   const size_t slash = rest.find('/');
   absl::string_view authority = rest.substr(0, slash);
   if (slash != absl::string_view::npos) {
-    options.endpoint = absl::StrCat(absl::StripSuffix(rest.substr(slash), "/"), options.endpoint);
+    options.base_path = std::string(absl::StripSuffix(rest.substr(slash), "/"));
+    options.endpoint = absl::StrCat(options.base_path, options.endpoint);
   }
   const size_t colon = authority.rfind(':');
   options.host = std::string(authority.substr(0, colon));
-  options.port = 80;
+  options.port = options.tls ? 443 : 80;
   if (colon != absl::string_view::npos &&
       !absl::SimpleAtoi(authority.substr(colon + 1), &options.port)) {
     return absl::InvalidArgumentError(absl::StrCat("--base-url has no port: ", url));
@@ -125,6 +170,7 @@ absl::Status ReadTarget(const GivenFlags& flags, BenchOptions& options) {
     return absl::InvalidArgumentError("--endpoint begins with /");
   }
   RETURN_IF_ERROR(ReadBaseUrl(flags, options));
+  RETURN_IF_ERROR(flags.Read("insecure", &options.insecure));
   RETURN_IF_ERROR(flags.Read("model", &options.model));
   RETURN_IF_ERROR(flags.Read("served-model-name", &options.served_model_name));
   return flags.Read("tokenizer", &options.tokenizer);
@@ -164,13 +210,17 @@ absl::Status ReadPrompts(const GivenFlags& flags, PromptOptions& prompts) {
     prompts.dataset = Dataset::kCustom;
   } else if (name == "prefix_repetition") {
     prompts.dataset = Dataset::kPrefixRepetition;
+  } else if (name == "sharegpt") {
+    prompts.dataset = Dataset::kShareGpt;
   } else {
     return absl::InvalidArgumentError(absl::StrCat(
-        "--dataset-name is \"", name, "\"; wanted random, custom or prefix_repetition"));
+        "--dataset-name is \"", name, "\"; wanted random, custom, prefix_repetition or sharegpt"));
   }
   RETURN_IF_ERROR(flags.Read("dataset-path", &prompts.path));
-  if (prompts.dataset == Dataset::kCustom && prompts.path.empty()) {
-    return absl::InvalidArgumentError("--dataset-name custom wants --dataset-path");
+  if ((prompts.dataset == Dataset::kCustom || prompts.dataset == Dataset::kShareGpt) &&
+      prompts.path.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--dataset-name ", name, " wants --dataset-path"));
   }
   const struct {
     const char* general;
@@ -182,6 +232,7 @@ absl::Status ReadPrompts(const GivenFlags& flags, PromptOptions& prompts) {
       {"output-len", "random-output-len", 1, &prompts.output_len},
       {"", "random-prefix-len", 0, &prompts.prefix_len},
       {"output-len", "custom-output-len", 1, &prompts.custom_output_len},
+      {"output-len", "sharegpt-output-len", 1, &prompts.sharegpt_output_len},
       {"", "prefix-repetition-prefix-len", 0, &prompts.repetition_prefix_len},
       {"", "prefix-repetition-suffix-len", 1, &prompts.repetition_suffix_len},
       {"", "prefix-repetition-num-prefixes", 1, &prompts.num_prefixes},
@@ -276,6 +327,7 @@ absl::Status ReadOutput(const GivenFlags& flags, BenchOptions& options) {
   RETURN_IF_ERROR(ReadGoodput(flags, options));
   RETURN_IF_ERROR(flags.Read("save-result", &options.save_result));
   RETURN_IF_ERROR(flags.Read("save-detailed", &options.save_detailed));
+  RETURN_IF_ERROR(flags.Read("append-result", &options.append_result));
   RETURN_IF_ERROR(flags.Read("disable-tqdm", &options.disable_progress));
   RETURN_IF_ERROR(flags.Read("result-dir", &options.result_dir));
   RETURN_IF_ERROR(flags.Read("result-filename", &options.result_filename));
@@ -286,8 +338,9 @@ absl::Status ReadOutput(const GivenFlags& flags, BenchOptions& options) {
 }  // namespace
 
 absl::StatusOr<BenchOptions> ParseBenchOptions(const std::vector<std::string>& words) {
-  ASSIGN_OR_RETURN(const GivenFlags flags, ParseFlags(words, Table()));
+  ASSIGN_OR_RETURN(const GivenFlags flags, ParseFlags(words, KnownFlags()));
   BenchOptions options;
+  options.warnings = IgnoredFlagWarnings(flags);
   RETURN_IF_ERROR(flags.Read("help", &options.help));
   if (!flags.positional().empty()) {
     return absl::InvalidArgumentError(
@@ -310,6 +363,8 @@ absl::StatusOr<BenchOptions> ParseBenchOptions(const std::vector<std::string>& w
 }
 
 std::string BenchHelp() {
+  std::vector<std::string> ignored;
+  for (const FlagRow& row : IgnoredTable()) ignored.push_back(absl::StrCat("--", row.name));
   return absl::StrCat(
       "baton bench serve [flags]: loads an OpenAI endpoint and reports what `vllm bench serve` "
       "does,\n"
@@ -318,7 +373,8 @@ std::string BenchHelp() {
       "  baton bench serve --port 8000 --num-prompts 200 --request-rate 4 --ignore-eos \\\n"
       "      --random-input-len 512 --random-output-len 128 --save-result\n\n"
       "flags:\n",
-      FlagHelp(Table()));
+      FlagHelp(Table()), "\naccepted with a warning and ignored: ", absl::StrJoin(ignored, ", "),
+      "\n");
 }
 
 }  // namespace baton::bench

@@ -14,14 +14,14 @@
 namespace baton::bench {
 
 enum class Api { kCompletions, kChat };
-enum class Dataset { kRandom, kCustom, kPrefixRepetition };
+enum class Dataset { kRandom, kCustom, kPrefixRepetition, kShareGpt };
 
 // "ttft", "tpot", "itl", "e2el".
 using MetricName = std::string;
 
 struct PromptOptions {
   Dataset dataset = Dataset::kRandom;
-  std::string path;  // of a custom data set
+  std::string path;  // of a custom data set or of conversations
   int64_t input_len = 1024;
   int64_t output_len = 128;
   double range_ratio = 0;
@@ -31,8 +31,9 @@ struct PromptOptions {
   int64_t repetition_suffix_len = 256;
   int64_t num_prefixes = 10;
   int64_t repetition_output_len = 128;
-  int64_t vocab_size = 1000;  // token ids of prompts are below it, if there is no tokenizer
-  bool as_text = false;       // prompts travel as text, not as token ids
+  int64_t sharegpt_output_len = 0;  // 0: as long as the answer in the conversation
+  int64_t vocab_size = 1000;        // token ids of prompts are below it, if there is no tokenizer
+  bool as_text = false;             // prompts travel as text, not as token ids
 };
 
 struct BenchOptions {
@@ -40,7 +41,10 @@ struct BenchOptions {
   std::string backend = "openai";  // as it was given
   std::string host = "127.0.0.1";
   int64_t port = 8000;
-  std::string endpoint = "/v1/completions";  // with the base URL's path before it
+  bool tls = false;
+  bool insecure = false;                     // with TLS any certificate is good
+  std::string base_path;                     // of the base URL, without a / at its end
+  std::string endpoint = "/v1/completions";  // with base_path before it
   std::string model;                         // empty: the first that the server names
   std::string served_model_name;             // empty: `model`
   std::string tokenizer;                     // a folder, or empty
@@ -66,12 +70,14 @@ struct BenchOptions {
 
   bool save_result = false;
   bool save_detailed = false;
+  bool append_result = false;  // to the file, if there is one
   bool disable_progress = false;
   std::string result_dir;
   std::string result_filename;
   std::string label;
   std::vector<std::pair<std::string, std::string>> metadata;
   bool help = false;
+  std::vector<std::string> warnings;  // lines for the user
 };
 
 // Errors: InvalidArgument with a line for the user.

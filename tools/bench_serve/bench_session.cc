@@ -58,6 +58,10 @@ absl::Status BenchSession::Resolve() {
     return absl::NotFoundError(absl::StrCat("cannot find ", options_.host, ": ", error.message()));
   }
   target_.host = absl::StrCat(options_.host, ":", options_.port);
+  if (options_.tls) {
+    target_.tls = MakeTlsContext(/*check=*/!options_.insecure);
+    target_.server_name = options_.host;
+  }
   if (const char* key = std::getenv("OPENAI_API_KEY"); key != nullptr && *key != '\0') {
     target_.headers.emplace_back("Authorization", absl::StrCat("Bearer ", key));
   }
@@ -79,18 +83,29 @@ absl::Status BenchSession::FindTokenizer() {
 absl::Status BenchSession::FindModel() {
   model_ = options_.served_model_name.empty() ? options_.model : options_.served_model_name;
   if (!model_.empty()) return absl::OkStatus();
-  std::string body;
   std::string failure;
-  HttpStream::Start(context_, target_,
-                    {.method = "GET", .path = ModelsPath(options_.endpoint), .timeout_sec = 30},
+  const std::string path = ModelsPath(options_.endpoint);
+  model_ = FirstModel(Get(path, &failure));
+  if (!model_.empty()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(options_.tls ? "https://" : "http://", target_.host,
+                                             path, " names no model (give --model): ", failure));
+}
+
+std::string BenchSession::Get(const std::string& path, std::string* failure) {
+  std::string body;
+  HttpStream::Start(context_, target_, {.method = "GET", .path = path, .timeout_sec = 30},
                     {.on_piece = [&](absl::string_view piece) { absl::StrAppend(&body, piece); },
-                     .on_end = [&](int, const std::string& error) { failure = error; }});
+                     .on_end = [&](int, const std::string& error) { *failure = error; }});
   context_.restart();
   context_.run();
-  model_ = FirstModel(body);
-  if (!model_.empty()) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("http://", target_.host, ModelsPath(options_.endpoint),
-                                             " names no model (give --model): ", failure));
+  return body;
+}
+
+std::optional<SpecDecodeCounts> BenchSession::CountDrafts() {
+  std::string failure;
+  const std::string metrics = Get(absl::StrCat(options_.base_path, "/metrics"), &failure);
+  if (!failure.empty()) return std::nullopt;  // endpoints need not have it
+  return ReadSpecDecodeCounts(metrics);
 }
 
 LoadRequest BenchSession::MakeRequest(const Prompt& prompt, size_t index) const {
@@ -152,10 +167,12 @@ absl::StatusOr<LoadResult> BenchSession::Run() {
   }
   std::vector<LoadRequest> requests;
   for (const Prompt& prompt : prompts_) requests.push_back(MakeRequest(prompt, requests.size()));
+  const std::optional<SpecDecodeCounts> before = CountDrafts();
   LoadResult result = Send(
       requests,
       ArrivalTimes(options_.arrivals, options_.num_prompts, static_cast<uint64_t>(options_.seed)),
       !options_.disable_progress && isatty(STDERR_FILENO) == 1);
+  spec_decode_ = SpecDecodeBetween(before, CountDrafts());
   CountMissingTokens(&result);
   return result;
 }

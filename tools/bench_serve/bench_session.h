@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "tools/bench_serve/bench_options.h"
 #include "tools/bench_serve/load_run.h"
 #include "tools/bench_serve/prompts.h"
+#include "tools/bench_serve/spec_decode.h"
 
 namespace baton::bench {
 
@@ -31,9 +33,14 @@ class BenchSession final {
 
   // Once prepared: the model's name in the requests.
   const std::string& model() const { return model_; }
+  // Once run: what the server's /metrics says of its speculative decoding in that time.
+  const std::optional<SpecDecodeFigures>& spec_decode() const { return spec_decode_; }
 
  private:
   absl::Status Resolve();
+  // Body of the answer to a GET, as far as it came; `failure` is empty if it is whole.
+  std::string Get(const std::string& path, std::string* failure);
+  std::optional<SpecDecodeCounts> CountDrafts();
   absl::Status FindModel();
   absl::Status FindTokenizer();
   LoadRequest MakeRequest(const Prompt& prompt, size_t index) const;
@@ -49,6 +56,7 @@ class BenchSession final {
   std::string model_;
   std::unique_ptr<const Tokenizer> tokenizer_;
   std::vector<Prompt> prompts_;
+  std::optional<SpecDecodeFigures> spec_decode_;
 };
 
 }  // namespace baton::bench

@@ -1,5 +1,5 @@
-// One HTTP request whose answer is taken piece by piece. Everything happens on the io_context's
-// thread.
+// One HTTP request, plain or through TLS, whose answer is taken piece by piece. Everything happens
+// on the io_context's thread.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,22 @@
 #include "absl/strings/string_view.h"
 #include "boost/asio/io_context.hpp"
 #include "boost/asio/ip/tcp.hpp"
+#include "boost/asio/ssl/context.hpp"
 
 namespace baton::bench {
 
 using Endpoints = boost::asio::ip::tcp::resolver::results_type;
+using TlsContext = boost::asio::ssl::context;
+
+// What OpenSSL's defaults trust, or SSL_CERT_FILE and SSL_CERT_DIR of the environment. With `check`
+// false any certificate is good.
+std::shared_ptr<TlsContext> MakeTlsContext(bool check);
 
 struct HttpTarget {
   Endpoints endpoints;
-  std::string host;  // for the Host header
+  std::string host;                 // for the Host header
+  std::shared_ptr<TlsContext> tls;  // null: plain
+  std::string server_name;          // with `tls`: name or address that the certificate must have
   std::vector<std::pair<std::string, std::string>> headers;
 };
 

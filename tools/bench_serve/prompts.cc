@@ -9,6 +9,7 @@
 
 #include "common/status/status_macros.h"
 #include "tools/bench_serve/random_tokens.h"
+#include "tools/bench_serve/sharegpt.h"
 
 namespace baton::bench {
 namespace {
@@ -114,6 +115,7 @@ absl::StatusOr<std::vector<Prompt>> MakePrompts(const PromptOptions& options,
                                                 const Tokenizer* tokenizer, int64_t count,
                                                 uint64_t seed) {
   if (options.dataset == Dataset::kCustom) return ReadCustom(options, tokenizer, count);
+  if (options.dataset == Dataset::kShareGpt) return ReadShareGpt(options, tokenizer, count, seed);
   if (options.as_text && tokenizer == nullptr) {
     return absl::InvalidArgumentError("random text needs a tokenizer: --tokenizer DIR");
   }

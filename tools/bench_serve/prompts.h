@@ -20,8 +20,8 @@ struct Prompt {
 };
 
 // `count` prompts; the same for the same seed. `tokenizer` may be null unless the options want
-// text made of random tokens. Errors: InvalidArgument, NotFound (a custom data set that cannot be
-// read, a line that is not as it must be).
+// text made of random tokens. Errors: NotFound (a data set that cannot be read),
+// InvalidArgument (one that is not as it must be, no tokenizer).
 absl::StatusOr<std::vector<Prompt>> MakePrompts(const PromptOptions& options,
                                                 const Tokenizer* tokenizer, int64_t count,
                                                 uint64_t seed);

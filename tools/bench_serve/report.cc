@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -96,6 +97,31 @@ void AddLatencies(const BenchOptions& options, const RunSummary& summary,
   }
 }
 
+std::string SpecDecodeLines(const SpecDecodeFigures& figures) {
+  std::string text = Rule("Speculative Decoding", '-');
+  absl::StrAppend(&text, Decimal("Acceptance rate (%):", figures.acceptance_rate),
+                  Decimal("Acceptance length:", figures.acceptance_length),
+                  Whole("Drafts:", figures.num_drafts),
+                  Whole("Draft tokens:", figures.num_draft_tokens),
+                  Whole("Accepted tokens:", figures.num_accepted_tokens));
+  if (figures.rate_by_position.empty()) return text;
+  absl::StrAppend(&text, "Per-position acceptance (%):\n");
+  for (size_t i = 0; i < figures.rate_by_position.size(); ++i) {
+    absl::StrAppend(
+        &text, Decimal(absl::StrCat("  Position ", i, ":"), figures.rate_by_position[i] * 100));
+  }
+  return text;
+}
+
+void AddSpecDecode(const SpecDecodeFigures& figures, nlohmann::ordered_json* json) {
+  (*json)["spec_decode_acceptance_rate"] = figures.acceptance_rate;
+  (*json)["spec_decode_acceptance_length"] = figures.acceptance_length;
+  (*json)["spec_decode_num_drafts"] = figures.num_drafts;
+  (*json)["spec_decode_draft_tokens"] = figures.num_draft_tokens;
+  (*json)["spec_decode_accepted_tokens"] = figures.num_accepted_tokens;
+  (*json)["spec_decode_per_position_acceptance_rates"] = figures.rate_by_position;
+}
+
 void AddRequests(const LoadResult& result, nlohmann::ordered_json* json) {
   for (const char* key :
        {"input_lens", "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors"}) {
@@ -141,6 +167,9 @@ std::string TextReport(const BenchOptions& options, const RunSummary& summary) {
     if (!IsReported(options, metric.name)) continue;
     absl::StrAppend(&text, MetricLines(options, metric, summary.latencies.at(metric.name)));
   }
+  if (summary.spec_decode.has_value()) {
+    absl::StrAppend(&text, SpecDecodeLines(*summary.spec_decode));
+  }
   return absl::StrCat(text, Rule("", '='));
 }
 
@@ -172,6 +201,7 @@ nlohmann::ordered_json JsonReport(const BenchOptions& options, const std::string
   json["max_concurrent_requests"] = summary.peak_concurrent_requests;
   if (options.save_detailed) AddRequests(result, &json);
   AddLatencies(options, summary, &json);
+  if (summary.spec_decode.has_value()) AddSpecDecode(*summary.spec_decode, &json);
   return json;
 }
 
@@ -186,6 +216,17 @@ std::string ResultPath(const BenchOptions& options, const std::string& model,
         "-", std::filesystem::path(model).filename().string(), "-", date, ".json");
   }
   return (std::filesystem::path(options.result_dir) / name).string();
+}
+
+absl::Status WriteResult(const std::string& path, const nlohmann::ordered_json& json, bool append) {
+  std::error_code ignored;  // the file that cannot be written is what is told
+  const auto folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+  std::ofstream file(path, append ? std::ios::app : std::ios::trunc);
+  file << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  file.close();
+  if (file) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("cannot write ", path));
 }
 
 }  // namespace baton::bench

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "absl/status/status.h"
 #include "nlohmann/json.hpp"
 
 #include "tools/bench_serve/bench_options.h"
@@ -20,5 +21,9 @@ nlohmann::ordered_json JsonReport(const BenchOptions& options, const std::string
 // Path of the result file.
 std::string ResultPath(const BenchOptions& options, const std::string& model,
                        const std::string& date);
+
+// Writes `json` as one line; with `append` after the lines that the file has. Makes the folder.
+// Errors: Unavailable.
+absl::Status WriteResult(const std::string& path, const nlohmann::ordered_json& json, bool append);
 
 }  // namespace baton::bench

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tools/bench_serve/load_run.h"
+#include "tools/bench_serve/spec_decode.h"
 
 namespace baton::bench {
 
@@ -25,10 +27,11 @@ struct RunSummary {
   // Seconds, over requests (over chunks for "itl"), by "ttft", "tpot", "itl", "e2el". A request
   // with fewer than two tokens has no tpot.
   std::map<std::string, std::vector<double>> latencies;
+  std::optional<SpecDecodeFigures> spec_decode;  // not of the requests: of the server's counters
 };
 
 // `goodput`: milliseconds by "ttft", "tpot", "e2el"; a request with fewer than two tokens has a
-// tpot of 0 here.
+// tpot of 0 here. `spec_decode` is left out.
 RunSummary Summarize(const LoadResult& result, const std::map<std::string, double>& goodput);
 
 }  // namespace baton::bench

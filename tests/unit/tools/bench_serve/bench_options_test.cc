@@ -42,7 +42,41 @@ TEST(BenchOptions, FindTheEndpointOfABaseUrl) {
   EXPECT_EQ(options.endpoint, "/proxy/v1/chat/completions");
   EXPECT_EQ(options.api, Api::kChat);
   EXPECT_EQ(Parsed({"--base-url=http://example.com"}).port, 80);
-  EXPECT_THAT(Refusal({"--base-url", "https://example.com"}), HasSubstr("TLS"));
+  EXPECT_FALSE(options.tls);
+  EXPECT_EQ(options.base_path, "/proxy");
+  EXPECT_THAT(Refusal({"--base-url", "ftp://example.com"}), HasSubstr("https://HOST:PORT"));
+}
+
+TEST(BenchOptions, FindTheEndpointOfABaseUrlWithTls) {
+  const BenchOptions options = Parsed({"--base-url", "https://example.com/v2"});
+  EXPECT_TRUE(options.tls);
+  EXPECT_FALSE(options.insecure);
+  EXPECT_EQ(options.host, "example.com");
+  EXPECT_EQ(options.port, 443);
+  EXPECT_EQ(options.endpoint, "/v2/v1/completions");
+  EXPECT_EQ(Parsed({"--base-url=https://example.com:8443"}).port, 8443);
+  EXPECT_TRUE(Parsed({"--base-url=https://example.com", "--insecure"}).insecure);
+}
+
+TEST(BenchOptions, TakeFlagsThatMeanNothingWithAWarning) {
+  const BenchOptions options = Parsed({"--profile", "--plot-timeline", "--lora-modules", "a", "b",
+                                       "--probe-request-rate", "2", "--num-prompts", "3"});
+  EXPECT_THAT(options.warnings,
+              ElementsAre(HasSubstr("--profile is ignored: "), HasSubstr("--plot-timeline"),
+                          HasSubstr("--lora-modules"), HasSubstr("--probe-request-rate")));
+  EXPECT_EQ(options.num_prompts, 3);
+  EXPECT_THAT(Parsed({"--num-prompts", "3"}).warnings, testing::IsEmpty());
+  EXPECT_THAT(BenchHelp(), HasSubstr("--probe-request-rate"));
+}
+
+TEST(BenchOptions, TakeConversations) {
+  const BenchOptions options =
+      Parsed({"--dataset-name", "sharegpt", "--dataset-path", "x.json", "--append-result"});
+  EXPECT_EQ(options.prompts.dataset, Dataset::kShareGpt);
+  EXPECT_EQ(options.prompts.sharegpt_output_len, 0);
+  EXPECT_TRUE(options.append_result);
+  EXPECT_EQ(Parsed({"--sharegpt-output-len", "7"}).prompts.sharegpt_output_len, 7);
+  EXPECT_THAT(Refusal({"--dataset-name", "sharegpt"}), HasSubstr("--dataset-path"));
 }
 
 TEST(BenchOptions, TakeOneLengthForEveryDataSet) {

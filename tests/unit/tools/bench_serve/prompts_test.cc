@@ -113,6 +113,85 @@ TEST(MakePrompts, NamesTheLineThatIsWrong) {
   EXPECT_FALSE(MakePrompts({.dataset = Dataset::kCustom, .path = "/no/such"}, nullptr, 1, 1).ok());
 }
 
+// `count` words, each of at least one token.
+std::string Words(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) absl::StrAppend(&text, "word ");
+  return text;
+}
+
+Json Conversation(const std::string& question, const std::string& answer) {
+  return {{"id", "x"},
+          {"conversations",
+           {{{"from", "human"}, {"value", question}}, {{"from", "gpt"}, {"value", answer}}}}};
+}
+
+TEST(MakePrompts, TakesTheFittingConversationsOfAFile) {
+  const std::string question = "What is the sum of seventeen and twenty five?";
+  const std::string answer = "The sum of both is forty two, of course.";
+  Json rows = Json::array({Conversation(question, answer), Conversation(Words(1100), answer),
+                           Conversation(question, Words(2048)), Conversation("", answer),
+                           Conversation(question, "")});
+  rows.push_back({{"conversations", {{{"value", "alone"}}}}});
+  rows.push_back({{"text", "no conversation"}});
+  const std::string path = WriteLines(rows.dump());
+  const auto tokenizer = DemoTokenizer();
+  PromptOptions options{.dataset = Dataset::kShareGpt, .path = path};
+  const auto prompts = MakePrompts(options, tokenizer.get(), 3, 1);
+  ASSERT_TRUE(prompts.ok()) << prompts.status();
+  ASSERT_EQ(prompts->size(), 3);
+  for (const Prompt& prompt : *prompts) {
+    EXPECT_EQ(prompt.text, question);
+    EXPECT_EQ(prompt.num_tokens, tokenizer->Encode(question)->size());
+    EXPECT_EQ(prompt.output_len, static_cast<int64_t>(tokenizer->Encode(answer)->size()));
+  }
+  // A given length does without the file's answers.
+  options.sharegpt_output_len = 2;
+  const auto given = MakePrompts(options, tokenizer.get(), 3, 1);
+  ASSERT_TRUE(given.ok()) << given.status();
+  for (const Prompt& prompt : *given) {
+    EXPECT_EQ(prompt.text, question);
+    EXPECT_EQ(prompt.output_len, 2);
+  }
+}
+
+TEST(MakePrompts, DrawsTheOrderOfConversations) {
+  Json rows = Json::array();
+  for (int i = 0; i < 30; ++i) {
+    rows.push_back(
+        Conversation(absl::StrCat("What is number ", i, " of them?"), "It is a number."));
+  }
+  const PromptOptions options{.dataset = Dataset::kShareGpt, .path = WriteLines(rows.dump())};
+  const auto tokenizer = DemoTokenizer();
+  const auto texts = [&](uint64_t seed) {
+    std::vector<std::string> all;
+    const auto prompts = MakePrompts(options, tokenizer.get(), 10, seed);
+    for (const Prompt& prompt : *prompts) all.push_back(prompt.text);
+    return all;
+  };
+  EXPECT_EQ(texts(1), texts(1));
+  EXPECT_NE(texts(1), texts(2));
+  const std::vector<std::string> drawn = texts(1);
+  EXPECT_EQ(std::set<std::string>(drawn.begin(), drawn.end()).size(), 10);
+}
+
+TEST(MakePrompts, NamesWhatIsNoFileOfConversations) {
+  const auto tokenizer = DemoTokenizer();
+  const auto refusal = [&](const std::string& text) {
+    return std::string(MakePrompts({.dataset = Dataset::kShareGpt, .path = WriteLines(text)},
+                                   tokenizer.get(), 1, 1)
+                           .status()
+                           .message());
+  };
+  EXPECT_THAT(refusal("{}"), HasSubstr("no JSON array"));
+  EXPECT_THAT(refusal("[1"), HasSubstr("no JSON array"));
+  EXPECT_THAT(refusal("[]"), HasSubstr("no conversation of a fitting length"));
+  EXPECT_THAT(refusal(R"([{"conversations": [{"value": "a"}, {"text": "b"}]}])"),
+              HasSubstr("element 0"));
+  const PromptOptions options{.dataset = Dataset::kShareGpt, .path = WriteLines("[]")};
+  EXPECT_THAT(MakePrompts(options, nullptr, 1, 1).status().message(), HasSubstr("--tokenizer"));
+}
+
 TEST(RequestBody, IsACompletionOfTokenIds) {
   BenchOptions options;
   options.ignore_eos = true;

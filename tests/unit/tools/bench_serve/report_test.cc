@@ -1,5 +1,8 @@
 #include "tools/bench_serve/report.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -72,6 +75,57 @@ TEST(JsonReport, HasEveryRequestIfAsked) {
   EXPECT_EQ(json["output_lens"][1], 0);
   EXPECT_EQ(json["errors"][1], "refused");
   EXPECT_EQ(json["generated_texts"][0], "ab");
+}
+
+TEST(TextReport, HasTheSpeculativeDecodingOfVllm) {
+  const BenchOptions options;
+  const LoadResult result = TwoRequests();
+  RunSummary summary = Summarize(result, {});
+  EXPECT_THAT(TextReport(options, summary), Not(HasSubstr("Speculative")));
+  EXPECT_FALSE(
+      JsonReport(options, "m", result, summary, "D").contains("spec_decode_acceptance_rate"));
+  summary.spec_decode = {.acceptance_rate = 62.5,
+                         .acceptance_length = 2.25,
+                         .num_drafts = 4,
+                         .num_draft_tokens = 8,
+                         .num_accepted_tokens = 5,
+                         .rate_by_position = {0.75, 0.5}};
+  const std::string text = TextReport(options, summary);
+  EXPECT_THAT(text, HasSubstr("---------------Speculative Decoding---------------\n"
+                              "Acceptance rate (%):                     62.50     \n"
+                              "Acceptance length:                       2.25      \n"
+                              "Drafts:                                  4         \n"
+                              "Draft tokens:                            8         \n"
+                              "Accepted tokens:                         5         \n"
+                              "Per-position acceptance (%):\n"
+                              "  Position 0:                            75.00     \n"
+                              "  Position 1:                            50.00     \n"
+                              "=================================================="));
+  const auto json = JsonReport(options, "m", result, summary, "D");
+  EXPECT_EQ(json["spec_decode_acceptance_rate"], 62.5);
+  EXPECT_EQ(json["spec_decode_acceptance_length"], 2.25);
+  EXPECT_EQ(json["spec_decode_num_drafts"], 4);
+  EXPECT_EQ(json["spec_decode_draft_tokens"], 8);
+  EXPECT_EQ(json["spec_decode_accepted_tokens"], 5);
+  EXPECT_EQ(json["spec_decode_per_position_acceptance_rates"],
+            nlohmann::ordered_json::array({0.75, 0.5}));
+}
+
+TEST(WriteResult, AppendsLinesIfAsked) {
+  const std::string path = testing::TempDir() + "/write_result/run.json";
+  std::filesystem::remove(path);
+  const auto lines = [&path] {
+    std::ifstream file(path);
+    std::vector<std::string> all;
+    for (std::string line; std::getline(file, line);) all.push_back(line);
+    return all;
+  };
+  ASSERT_TRUE(WriteResult(path, {{"run", 1}}, /*append=*/true).ok());
+  ASSERT_TRUE(WriteResult(path, {{"run", 2}}, /*append=*/true).ok());
+  EXPECT_THAT(lines(), testing::ElementsAre("{\"run\":1}", "{\"run\":2}"));
+  ASSERT_TRUE(WriteResult(path, {{"run", 3}}, /*append=*/false).ok());
+  EXPECT_THAT(lines(), testing::ElementsAre("{\"run\":3}"));
+  EXPECT_THAT(WriteResult("/proc/none/x.json", {}, false).message(), HasSubstr("cannot write"));
 }
 
 TEST(ResultPath, NamesBackendRateModelAndTime) {
