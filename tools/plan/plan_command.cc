@@ -39,8 +39,9 @@ constexpr absl::string_view kHelp =
     "  --max-model-len (default: config.json's)    a sequence of this length must fit\n"
     "  --dtype (default: auto)    auto, bfloat16 or float32: computation and KV cache\n"
     "  --speculative-config    as of baton serve: the last stage has the MTP module too\n"
-    "  --scheduler-metrics (default: http://127.0.0.1:9092/metrics)    of a running group, whose\n"
-    "      measured times of steps are then printed; without one, floors\n"
+    "  --scheduler-metrics (default: none)    of a running group of this model, such as\n"
+    "      http://127.0.0.1:9092/metrics: its measured times of steps are then printed, not "
+    "floors\n"
     "  --json    for programs\n";
 
 const std::vector<std::string>& FlagNames() {
@@ -62,7 +63,7 @@ struct Command {
   std::string folder;
   PlanOptions options;
   std::string speculative_config;  // empty: none
-  std::string scheduler_metrics;   // empty: the default, if it answers
+  std::string scheduler_metrics;   // empty: none is asked
   bool json = false;
   bool help = false;
 };
@@ -180,21 +181,18 @@ absl::Status CheckIndex(const std::string& folder, const ModelConfig& config) {
       "\", which does not belong to the model of config.json"));
 }
 
-constexpr char kDefaultMetrics[] = "http://127.0.0.1:9092/metrics";
-
 struct Report {
   DeploymentPlan plan;
   StepCostReport cost;
 };
 
-// What a group that runs has measured; without one, unless it was asked for by name, the floor.
+// What the group that was named has measured; the floor if none was.
 absl::StatusOr<StepCostReport> StepCostOf(const Command& command, const ModelConfig& config,
                                           const DeploymentPlan& plan) {
-  const bool asked = !command.scheduler_metrics.empty();
+  if (command.scheduler_metrics.empty()) return StepCostFloor(config, plan);
   absl::StatusOr<StepCostReport> measured =
-      FetchStepCost(asked ? command.scheduler_metrics : kDefaultMetrics, plan.stages.size());
+      FetchStepCost(command.scheduler_metrics, plan.stages.size());
   if (measured.ok()) return measured;
-  if (!asked) return StepCostFloor(config, plan);
   return absl::Status(measured.status().code(),
                       absl::StrCat(command.scheduler_metrics, ": ", measured.status().message()));
 }

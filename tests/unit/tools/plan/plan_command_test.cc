@@ -1,12 +1,15 @@
 #include "tools/plan/plan_command.h"
 
+#include <atomic>
 #include <sstream>
 
 #include <gtest/gtest.h>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 
+#include "common/metrics/small_http_server.h"
 #include "tests/fakes/checkpoint_writer.h"
 
 namespace baton {
@@ -84,6 +87,32 @@ TEST(PlanCommand, RefusesWrongCommandLines) {
   const Outcome typo = Plan({"a", "--tensor-paralel-size", "8"});
   EXPECT_EQ(typo.code, 2);
   EXPECT_TRUE(absl::StrContains(typo.err, "--tensor-parallel-size?")) << typo.err;
+}
+
+// A group that happens to run here need not be the one that is planned.
+TEST(PlanCommand, AsksOnlyTheSchedulerThatItIsTold) {
+  std::atomic<int> num_asked{0};
+  const auto scheduler = SmallHttpServer::Create("127.0.0.1:0", [&](const std::string&) {
+    ++num_asked;
+    return SmallHttpReply{.body =
+                              "baton_scheduler_step_cost_seconds{stage=\"0\",term=\"step\"} 0.001\n"
+                              "baton_scheduler_step_cost_measured_steps 120\n"};
+  });
+  ASSERT_TRUE(scheduler.ok()) << scheduler.status();
+  const std::string url = absl::StrCat("http://127.0.0.1:", (*scheduler)->port(), "/metrics");
+  const Outcome told = Plan({Data("tiny-r1"), "--scheduler-metrics", url});
+  EXPECT_EQ(told.code, 0) << told.err;
+  EXPECT_TRUE(absl::StrContains(told.out, "120")) << told.out;
+  EXPECT_EQ(num_asked, 1);
+  const Outcome untold = Plan({Data("tiny-r1")});
+  EXPECT_TRUE(absl::StrContains(untold.out, "floor")) << untold.out;
+  EXPECT_TRUE(absl::StrContains(Plan({"--help"}).out, "--scheduler-metrics (default: none)"));
+}
+
+TEST(PlanCommand, SaysWhichSchedulerDoesNotAnswer) {
+  const Outcome outcome = Plan({Data("tiny-r1"), "--scheduler-metrics", "http://127.0.0.1:1/m"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_TRUE(absl::StrContains(outcome.err, "http://127.0.0.1:1/m: ")) << outcome.err;
 }
 
 TEST(PlanCommand, NamesAFolderWithoutAModel) {
