@@ -12,6 +12,7 @@ constexpr absl::string_view kOwnLoader = "baton-model-loader reads safetensors i
 constexpr absl::string_view kOwnGroup = "processes are found by flag or registration";
 constexpr absl::string_view kNoOffload = "the KV cache is not moved out of the stage's memory";
 constexpr absl::string_view kAlways = "that is not a choice here";
+constexpr absl::string_view kOwnMetrics = "metrics are those of METRICS.md";
 constexpr absl::string_view kNotYet = "there is nothing like it here yet";
 
 constexpr FlagShape kSwitch = FlagShape::kSwitch;
@@ -171,8 +172,8 @@ std::vector<ServeFlag> IgnoredFlags() {
   };
   add(kSwitch, kNoPython, {"trust-remote-code", "trust-request-chat-template"});
   add(kValue, kOwnGraphs,
-      {"compilation-config", "cudagraph-capture-sizes", "max-cudagraph-capture-size",
-       "max-seq-len-to-capture", "performance-mode"});
+      {"compilation-config", "optimization-level", "cudagraph-capture-sizes",
+       "max-cudagraph-capture-size", "max-seq-len-to-capture", "performance-mode"});
   add(kValue, kOneBackend,
       {"attention-backend", "moe-backend", "linear-backend", "all2all-backend", "quantization",
        "kv-cache-dtype", "block-size"});
@@ -184,17 +185,32 @@ std::vector<ServeFlag> IgnoredFlags() {
        "rope-scaling"});
   add(kValue, kOwnGroup,
       {"distributed-executor-backend", "nnodes", "node-rank", "master-addr", "master-port",
-       "distributed-timeout-seconds", "data-parallel-size", "api-server-count"});
-  add(kSwitch, kOwnGroup, {"headless", "disable-frontend-multiprocessing"});
+       "distributed-timeout-seconds", "data-parallel-size", "data-parallel-size-local",
+       "data-parallel-rank", "data-parallel-start-rank", "data-parallel-address",
+       "data-parallel-rpc-port", "data-parallel-backend", "api-server-count"});
+  add(kSwitch, kOwnGroup,
+      {"headless", "disable-frontend-multiprocessing", "data-parallel-hybrid-lb",
+       "data-parallel-external-lb"});
   add(kValue, kNoOffload, {"swap-space", "cpu-offload-gb", "kv-offloading-size"});
   add(kSwitch, kAlways,
       {"enable-chunked-prefill", "async-scheduling", "enable-reasoning", "disable-log-stats",
-       "enable-prompt-tokens-details", "disable-async-output-proc"});
+       "enable-prompt-tokens-details", "disable-async-output-proc", "scheduler-reserve-full-isl"});
   add(kSwitch, "use --no-log-requests", {"disable-log-requests"});
   add(kSwitch, "on by default; --no-log-requests turns it off", {"enable-log-requests"});
   add(kSwitch, "/load is always on", {"enable-server-load-tracking"});
   add(kSwitch, "X-Request-Id always comes back", {"enable-request-id-headers"});
   add(kSwitch, "off by default; see --access-log", {"disable-uvicorn-access-log"});
+  add(kValue, "there is no access log by default; see --access-log",
+      {"disable-access-log-for-endpoints"});
+  add(kSwitch, "certificates are always read again when they change", {"enable-ssl-refresh"});
+  add(kSwitch, "the gRPC API is always served; see --grpc-port", {"grpc"});
+  add(kValue, "the HTTP server has limits of its own",
+      {"h11-max-incomplete-event-size", "h11-max-header-count"});
+  add(kValue, "use --drain-timeout", {"shutdown-timeout"});
+  add(kSwitch, kOwnMetrics,
+      {"kv-cache-metrics", "cudagraph-metrics", "enable-mfu-metrics",
+       "enable-per-request-metrics"});
+  add(kValue, kOwnMetrics, {"kv-cache-metrics-sample", "show-hidden-metrics-for-version"});
   add(kValue, "use --speculative-config", {"speculative-model", "num-speculative-tokens"});
   add(kValue, kOneBackend, {"guided-decoding-backend"});
   add(kValue, kAlways,
@@ -209,13 +225,31 @@ std::vector<ServeFlag> IgnoredFlags() {
   return flags;
 }
 
+// To leave these out with a warning would change answers, or who may ask.
+std::vector<ServeFlag> RefusedFlags() {
+  return {
+      {"config", kValue, kRefused,
+       "flags are read from the command line and the environment, not from a file"},
+      {"override-generation-config", kValue, kRefused,
+       "defaults are those of the model's generation_config.json; requests may say others"},
+      {"default-chat-template-kwargs", kValue, kRefused,
+       "requests say it with chat_template_kwargs"},
+      {"middleware", kValue, kRefused,
+       "it is Python code, which may decide who may ask; put a proxy in front"},
+      {"root-path", kValue, kRefused,
+       "paths begin at /; a proxy in front must take its prefix away"},
+      {"uds", kValue, kRefused, "the API listens on TCP: --host and --port"},
+      {"ssl-ciphers", kValue, kRefused, "ciphers are those of the TLS library's own default"},
+  };
+}
+
 }  // namespace
 
 const std::vector<ServeFlag>& ServeFlags() {
   static const auto* flags = [] {
     auto* all = new std::vector<ServeFlag>();
-    for (const auto& part :
-         {GroupFlags(), StageFlags(), SupervisorFlags(), GatewayFlags(), IgnoredFlags()}) {
+    for (const auto& part : {GroupFlags(), StageFlags(), SupervisorFlags(), GatewayFlags(),
+                             IgnoredFlags(), RefusedFlags()}) {
       all->insert(all->end(), part.begin(), part.end());
     }
     return all;
@@ -234,7 +268,8 @@ const ServeFlag* FindServeFlag(absl::string_view name) {
 std::vector<std::string> MeaningfulServeFlags() {
   std::vector<std::string> names{"help"};
   for (const ServeFlag& flag : ServeFlags())
-    if (flag.destinations != kIgnored) names.emplace_back(flag.name);
+    if (flag.destinations != kIgnored && flag.destinations != kRefused)
+      names.emplace_back(flag.name);
   return names;
 }
 

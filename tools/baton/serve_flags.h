@@ -17,12 +17,14 @@ inline constexpr unsigned kToStageWorker = 4;
 inline constexpr unsigned kToModelLoader = 8;
 inline constexpr unsigned kToSupervisor = 16;
 inline constexpr unsigned kIgnored = 0;
+// A flag of vLLM that would mean something here and is not served: nobody must believe that it is.
+inline constexpr unsigned kRefused = 32;
 
 struct ServeFlag {
   absl::string_view name;  // without dashes: "max-model-len"
   FlagShape shape;
   unsigned destinations;
-  absl::string_view help;  // for an ignored flag: why it means nothing here
+  absl::string_view help;  // for an ignored or a refused flag: why
 };
 
 // In the order of the help text.

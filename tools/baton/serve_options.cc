@@ -31,10 +31,21 @@ absl::Status Unknown(absl::string_view word, absl::string_view name) {
                    nearest.empty() ? "" : absl::StrCat("; did you mean --", nearest, "?")));
 }
 
+// vLLM's level of optimisation: -O2, -O=2, -O 2. Consumes its value.
+bool ReadOptimizationLevel(const std::vector<std::string>& words, size_t* next, Given* given) {
+  absl::string_view value = words[*next - 1];
+  if (!absl::ConsumePrefix(&value, "-O")) return false;
+  if (value.empty() && *next < words.size() && !absl::StartsWith(words[*next], "-"))
+    value = words[(*next)++];
+  (*given)["optimization-level"] = {std::string(value)};
+  return true;
+}
+
 bool IsFlag(const std::string& word) { return word.size() > 1 && absl::StartsWith(word, "-"); }
 
 // Reads the flag at words[*next - 1] and its values.
 absl::Status ReadFlag(const std::vector<std::string>& words, size_t* next, Given* given) {
+  if (ReadOptimizationLevel(words, next, given)) return absl::OkStatus();
   const std::string& word = words[*next - 1];
   const size_t equals = word.find('=');
   const bool has_value = equals != std::string::npos;
@@ -46,6 +57,9 @@ absl::Status ReadFlag(const std::vector<std::string>& words, size_t* next, Given
   const bool short_form = !absl::StartsWith(word, "--") && name != "tp" && name != "pp";
   if (flag == nullptr || short_form || (negated && flag->shape != FlagShape::kSwitch))
     return Unknown(word.substr(0, equals), name);
+  if (flag->destinations == kRefused)
+    return absl::InvalidArgumentError(
+        absl::StrCat("--", name, " of vLLM is not served here: ", flag->help));
   std::vector<std::string>& values = (*given)[std::string(flag->name)];
   if (flag->shape != FlagShape::kList) values.clear();
   const size_t before = values.size();
@@ -224,13 +238,14 @@ std::string ServeHelp() {
       "example:\n  baton serve /models/DeepSeek-R1 --pipeline-parallel-size 2 "
       "--tensor-parallel-size 8\n\nflags:\n";
   for (const ServeFlag& flag : ServeFlags())
-    if (flag.destinations != kIgnored)
+    if (flag.destinations != kIgnored && flag.destinations != kRefused)
       absl::StrAppend(&text, "  --", flag.name, "\n      ", flag.help, "\n");
   absl::StrAppend(
       &text,
       "\nEach flag also from the environment: --max-num-seqs is BATON_MAX_NUM_SEQS; so are the\n"
       "flags of single programs that are not named here (baton-stage-worker --help).\n"
-      "Other flags of vLLM are accepted with a warning and ignored.\n");
+      "Other flags of vLLM are accepted with a warning and ignored; a few, which would change\n"
+      "answers or who may ask, are refused with a reason.\n");
   return text;
 }
 

@@ -1,0 +1,229 @@
+// What becomes of each flag of `vllm serve`, of old and new releases, in `baton serve`.
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "tools/baton/serve_options.h"
+
+namespace baton {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+using Words = std::vector<std::string>;
+
+absl::StatusOr<ServeOptions> ParseWords(Words words) {
+  words.insert(words.begin(), BATON_SOURCE_DIR "/tests/data/tiny-r1");
+  return ParseServeOptions(words);
+}
+
+class WorkingVllmFlag : public ::testing::TestWithParam<Words> {};
+
+TEST_P(WorkingVllmFlag, IsTakenWithoutAWarning) {
+  const auto options = ParseWords(GetParam());
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_THAT(options->warnings, IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Guide, WorkingVllmFlag,
+    ::testing::Values(Words{"--tensor-parallel-size", "8"}, Words{"-tp", "8"},
+                      Words{"--pipeline-parallel-size", "2"}, Words{"-pp", "2"},
+                      Words{"--max-model-len", "2K"}, Words{"--max-model-len", "auto"},
+                      Words{"--served-model-name", "a", "b"}, Words{"--enforce-eager"},
+                      Words{"--gpu-memory-utilization", "0.92"}, Words{"--port", "8000"},
+                      Words{"--host", "0.0.0.0"}, Words{"--dtype", "bfloat16"}));
+INSTANTIATE_TEST_SUITE_P(
+    Engine, WorkingVllmFlag,
+    ::testing::Values(
+        Words{"--disable-custom-all-reduce"}, Words{"--kv-cache-memory-bytes", "16GiB"},
+        Words{"--enable-prefix-caching"}, Words{"--no-enable-prefix-caching"},
+        Words{"--num-gpu-blocks-override", "100"}, Words{"--max-num-batched-tokens", "2048"},
+        Words{"--max-num-seqs", "64"}, Words{"--long-prefill-token-threshold", "512"},
+        Words{"--watermark", "0.01"}, Words{"--max-num-queued-reqs", "100"},
+        Words{"--max-num-queued-tokens", "100000"},
+        Words{"--speculative-config", R"({"method":"mtp","num_speculative_tokens":1})"}));
+INSTANTIATE_TEST_SUITE_P(
+    Server, WorkingVllmFlag,
+    ::testing::Values(Words{"--reasoning-parser", "deepseek_r1"},
+                      Words{"--enable-auto-tool-choice"},
+                      Words{"--tool-call-parser", "deepseek_v3"}, Words{"--chat-template", "file"},
+                      Words{"--api-key", "a", "b"}, Words{"--ssl-keyfile", "f"},
+                      Words{"--ssl-certfile", "f"}, Words{"--ssl-ca-certs", "f"},
+                      Words{"--ssl-cert-reqs", "2"}, Words{"--allowed-origins", R"(["*"])"},
+                      Words{"--allowed-methods", R"(["*"])"},
+                      Words{"--allowed-headers", R"(["*"])"}, Words{"--allow-credentials"}));
+
+class IgnoredVllmFlag : public ::testing::TestWithParam<Words> {};
+
+// The flag behind it is still read: it has neither taken too many words nor too few.
+TEST_P(IgnoredVllmFlag, IsTakenWithAWarning) {
+  Words words = GetParam();
+  words.insert(words.end(), {"--max-num-seqs", "7"});
+  const auto options = ParseWords(words);
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_THAT(options->warnings, ElementsAre(HasSubstr(absl::StrCat(words[0], " is ignored: "))));
+  EXPECT_EQ(options->passed_on.at("max-num-seqs"), Words{"7"});
+}
+
+std::vector<Words> Switches(const Words& names) {
+  std::vector<Words> all;
+  for (const std::string& name : names) all.push_back({"--" + name});
+  return all;
+}
+
+std::vector<Words> WithValues(const Words& names) {
+  std::vector<Words> all;
+  for (const std::string& name : names) all.push_back({"--" + name, "1"});
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Switches, IgnoredVllmFlag,
+                         ::testing::ValuesIn(Switches({
+                             "trust-remote-code",
+                             "headless",
+                             "enable-expert-parallel",
+                             "enable-eplb",
+                             "enable-dbo",
+                             "numa-bind",
+                             "async-scheduling",
+                             "scheduler-reserve-full-isl",
+                             "trust-request-chat-template",
+                             "enable-ssl-refresh",
+                             "grpc",
+                             "disable-uvicorn-access-log",
+                             "enable-request-id-headers",
+                             "disable-log-stats",
+                             "enable-log-requests",
+                             "enable-log-outputs",
+                             "kv-cache-metrics",
+                             "cudagraph-metrics",
+                             "enable-mfu-metrics",
+                             "enable-prompt-tokens-details",
+                             "enable-per-request-metrics",
+                             "enable-server-load-tracking",
+                             "enable-force-include-usage",
+                             "data-parallel-hybrid-lb",
+                             "data-parallel-external-lb",
+                             "enable-chunked-prefill",
+                         })));
+INSTANTIATE_TEST_SUITE_P(Values, IgnoredVllmFlag,
+                         ::testing::ValuesIn(WithValues({
+                             "tokenizer",
+                             "revision",
+                             "quantization",
+                             "seed",
+                             "hf-overrides",
+                             "generation-config",
+                             "max-logprobs",
+                             "logprobs-mode",
+                             "load-format",
+                             "download-dir",
+                             "model-loader-extra-config",
+                             "safetensors-load-strategy",
+                             "safetensors-prefetch-num-threads",
+                             "safetensors-prefetch-block-size",
+                             "distributed-executor-backend",
+                             "nnodes",
+                             "node-rank",
+                             "master-addr",
+                             "master-port",
+                             "distributed-timeout-seconds",
+                             "data-parallel-size",
+                             "data-parallel-size-local",
+                             "data-parallel-rank",
+                             "data-parallel-start-rank",
+                             "data-parallel-address",
+                             "data-parallel-rpc-port",
+                             "data-parallel-backend",
+                             "all2all-backend",
+                             "decode-context-parallel-size",
+                             "block-size",
+                             "kv-cache-dtype",
+                             "prefix-caching-hash-algo",
+                             "kv-offloading-size",
+                             "cpu-offload-gb",
+                             "scheduling-policy",
+                             "stream-interval",
+                             "compilation-config",
+                             "cudagraph-capture-sizes",
+                             "max-cudagraph-capture-size",
+                             "attention-backend",
+                             "moe-backend",
+                             "linear-backend",
+                             "performance-mode",
+                             "optimization-level",
+                             "kv-transfer-config",
+                             "kv-events-config",
+                             "chat-template-content-format",
+                             "api-server-count",
+                             "disable-access-log-for-endpoints",
+                             "h11-max-incomplete-event-size",
+                             "h11-max-header-count",
+                             "shutdown-timeout",
+                             "max-log-len",
+                             "otlp-traces-endpoint",
+                             "kv-cache-metrics-sample",
+                             "show-hidden-metrics-for-version",
+                         })));
+INSTANTIATE_TEST_SUITE_P(OfOldReleasesSwitches, IgnoredVllmFlag,
+                         ::testing::ValuesIn(Switches({
+                             "enable-reasoning",
+                             "disable-log-requests",
+                             "enable-prompt-adapter",
+                             "disable-async-output-proc",
+                             "disable-frontend-multiprocessing",
+                         })));
+INSTANTIATE_TEST_SUITE_P(OfOldReleasesValues, IgnoredVllmFlag,
+                         ::testing::ValuesIn(WithValues({
+                             "guided-decoding-backend",
+                             "swap-space",
+                             "num-scheduler-steps",
+                             "preemption-mode",
+                             "scheduler-delay-factor",
+                             "max-seq-len-to-capture",
+                             "rope-scaling",
+                             "speculative-model",
+                             "num-speculative-tokens",
+                             "task",
+                         })));
+
+TEST(VllmFlags, AnOptimizationLevelIsIgnoredInAllItsForms) {
+  for (const Words& form : {Words{"-O2"}, Words{"-O", "2"}, Words{"-O=2"}, Words{"-O3"}}) {
+    Words words = form;
+    words.insert(words.end(), {"--max-num-seqs", "7"});
+    const auto options = ParseWords(words);
+    ASSERT_TRUE(options.ok()) << absl::StrJoin(form, " ") << ": " << options.status();
+    EXPECT_THAT(options->warnings, ElementsAre(HasSubstr("--optimization-level is ignored: ")));
+    EXPECT_EQ(options->passed_on.at("max-num-seqs"), Words{"7"});
+  }
+}
+
+TEST(VllmFlags, TheSwitchesMayBeTurnedOff) {
+  const auto options = ParseWords({"--no-scheduler-reserve-full-isl", "--no-async-scheduling"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->warnings.size(), 2u);
+}
+
+TEST(VllmFlags, WhatWouldChangeAnswersOrWhoMayAskIsRefusedWithAReason) {
+  for (const char* name : {"config", "override-generation-config", "default-chat-template-kwargs",
+                           "middleware", "root-path", "uds", "ssl-ciphers"}) {
+    const std::string flag = absl::StrCat("--", name);
+    for (const Words& words : {Words{flag, "x"}, Words{flag + "=x"}}) {
+      const std::string refusal(ParseWords(words).status().message());
+      EXPECT_THAT(refusal, HasSubstr(flag + " of vLLM is not served here: ")) << refusal;
+      EXPECT_THAT(refusal, Not(HasSubstr("unknown")));
+    }
+    EXPECT_THAT(ServeHelp(), Not(HasSubstr(flag + "\n")));
+  }
+}
+
+}  // namespace
+}  // namespace baton
