@@ -185,6 +185,7 @@ StageMembership::Ending StageMembership::ApplyPlan(const v1::StagePlan& plan) {
       static_cast<uint64_t>(absl::ToInt64Milliseconds(SteadyNow() - begin)));
   BATON_LOG(INFO) << "stage " << plan.stage_index() << " is ready: layers ["
                   << plan.layers().begin() << ", " << plan.layers().end() << "), "
+                  << options_.num_ranks << " ranks on " << options_.num_devices << " devices, "
                   << message.ready().weight_bytes() << " bytes of weights, "
                   << message.ready().num_blocks() << " KV blocks, " << message.ready().load_ms()
                   << " ms";
