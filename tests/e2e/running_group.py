@@ -38,6 +38,15 @@ def complete(group, prompt, **fields):
     return fetch(request, timeout=60)
 
 
+def alive(pid):
+    """Whether the process runs: not one that has ended and waits for its parent."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def wait_until(condition, what, timeout=60):
     """Polls until `condition()` is truthy and returns its value; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout

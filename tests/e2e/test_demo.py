@@ -1,9 +1,14 @@
 """The command of the README: a question, streamed reasoning and an answer, and nothing left behind."""
 
+import json
 import os
+import pathlib
+import re
+import signal
 import subprocess
 
 import running_group
+from running_group import wait_until
 
 
 def run_demo(*arguments):
@@ -27,7 +32,60 @@ def test_shows_four_kinds_of_processes_and_their_transport():
     log = result.stderr + result.stdout
     for name in ("gateway", "scheduler", "stage-worker-0", "stage-worker-1", "model-loader"):
         assert f"[{name}]" in log
-    assert "UCX" in log
+    # What stage 0 says of the way to stage 1 as it joins the group.
+    assert re.search(r"^.*\[stage-worker-0\].*epoch \d+: hidden states of .+ \(UCX\)$", log, re.MULTILINE), log
+
+
+def children(pid):
+    """Of `pid`, and theirs."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = folder.read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid:
+            child = int(folder.parent.name)
+            found += [child, *children(child)]
+    return found
+
+
+def takes_interrupts():
+    """For a test run in the background, whose children would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_serves_the_command_that_it_prints_until_ctrl_c(tmp_path):
+    output, errors = tmp_path / "output", tmp_path / "errors"
+    with output.open("wb") as to_output, errors.open("wb") as to_errors:
+        demo = subprocess.Popen([running_group.ROOT / "tools/demo", "--port", "0", "--tensor-parallel-size", "2"],
+                                stdout=to_output, stderr=to_errors, preexec_fn=takes_interrupts,
+                                env=dict(os.environ, BATON_PRESET=running_group.BIN.parent.name))
+    try:
+        def serves():
+            assert demo.poll() is None, errors.read_text()
+            return "serving until Ctrl-C" in output.read_text()
+
+        wait_until(serves, "a demo that serves", timeout=300)
+        text = output.read_text()
+        endpoint = re.search(r"^endpoint: (http://127\.0\.0\.1:\d+/v1)$", text, re.MULTILINE)[1]
+        assert "answer:" in text
+        command = re.search(r"^curl .*\\\n .*$", text, re.MULTILINE)[0]
+        assert endpoint in command
+        curl = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+        assert curl.returncode == 0, curl.stderr
+        answer = json.loads(curl.stdout)  # drawn, so its sum may be wrong
+        assert answer["choices"][0]["message"]["role"] == "assistant"
+        assert answer["usage"]["completion_tokens"] > 0
+        started = children(demo.pid)
+        assert len(started) >= 6  # `baton serve` and the group's five
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 130
+        wait_until(lambda: not any(running_group.alive(pid) for pid in started), "nothing runs on")
+    finally:
+        if demo.poll() is None:
+            demo.terminate()
+            demo.wait(60)
 
 
 def test_refuses_what_it_does_not_know():

@@ -14,14 +14,6 @@ def serve(*arguments, timeout=60):
                           text=True, timeout=timeout, check=False)
 
 
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_is_ready_with_all_roles(group):
     assert set(group.pids) == {"gateway", "scheduler", "model-loader", "stage-worker-0",
                                "stage-worker-1"}
@@ -38,7 +30,7 @@ def test_stops_in_order_and_leaves_nothing(start_group):
     running = start_group(ranks=1)
     pids = list(running.pids.values())
     assert running.stop() == 0
-    assert not any(alive(pid) for pid in pids)
+    assert not any(running_group.alive(pid) for pid in pids)
     log = running.log.read_text()
     order = [log.index(f"[{name}]", log.index("[baton] stopping"))
              for name in ("gateway", "scheduler", "stage-worker-0", "model-loader")]
@@ -50,7 +42,7 @@ def test_reports_a_child_that_dies(start_group):
     pids = list(running.pids.values())
     os.kill(running.pids["stage-worker-1"], signal.SIGKILL)
     assert running.process.wait(60) == 1
-    assert not any(alive(pid) for pid in pids)
+    assert not any(running_group.alive(pid) for pid in pids)
     assert "stage-worker-1 (pid " in running.log.read_text()
     assert "died: killed by SIGKILL; its last lines:" in running.log.read_text()
 
@@ -72,7 +64,7 @@ def test_leaves_no_orphans_when_killed(start_group):
     pids = list(running.pids.values())
     running.process.kill()
     running.process.wait(10)
-    running_group.wait_until(lambda: not any(alive(pid) for pid in pids), "all children are gone")
+    running_group.wait_until(lambda: not any(running_group.alive(pid) for pid in pids), "all children are gone")
 
 
 def test_names_a_port_that_is_taken():
