@@ -60,8 +60,11 @@ ABSL_FLAG(int, max_requests_per_minute_per_key, 0,
           "generation requests per minute of one API key; more are answered 429; 0: no bound");
 ABSL_FLAG(int, max_tokens_per_minute_per_key, 0,
           "tokens of prompts and answers per minute of one API key; likewise");
-ABSL_FLAG(int, max_num_requests, 1024,
-          "generation sequences at a time, one per choice of each prompt; more are answered 503");
+ABSL_FLAG(
+    int, max_num_requests, 2048,
+    "generation sequences at a time, one per choice of each prompt; more are answered 503. An "
+    "eighth is for API keys that have few. Give it more than the scheduler's --max-num-seqs "
+    "and --max-num-queued-reqs together, which share out what there is fairly.");
 ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
 ABSL_FLAG(int, max_body_mib, 4, "MiB of the largest HTTP request body");
 ABSL_FLAG(absl::Duration, request_timeout, absl::Seconds(600), "time that one request may take");

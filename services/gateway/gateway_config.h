@@ -20,7 +20,7 @@ struct GatewayConfig {
   ServedModelOptions model;
   std::string scheduler_address;
   ApiKeys::Options api_keys;
-  size_t max_num_requests = 1024;
+  size_t max_num_requests = 2048;  // more than a scheduler runs and lets wait: it decides
   absl::Duration early_refusal_time = absl::Milliseconds(100);
   absl::Duration request_timeout = absl::Seconds(600);
   size_t max_whole_answer_bytes = 64 << 20;  // of an answer that is not streamed

@@ -22,7 +22,7 @@ constexpr FlagShape kList = FlagShape::kList;
 std::vector<ServeFlag> GatewayFlags() {
   return {
       {"max-num-requests", kValue, kToGateway,
-       "sequences at a time, one per choice of each prompt; more are answered 503"},
+       "sequences at a time, one per choice of each prompt; more are answered 503 (2048)"},
       {"early-refusal-time", kValue, kToGateway,
        "most time for which a key's requests are refused unparsed after the scheduler refused one"},
       {"max-num-requests-per-key", kValue, kToGateway,

@@ -1,6 +1,7 @@
 #include "services/gateway/admission/request_slots.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 
@@ -10,22 +11,18 @@
 namespace baton::gateway {
 namespace {
 
+// Whoever is refused is told to come back after so long, and up to as long again.
 constexpr absl::Duration kOverloadRetry = absl::Seconds(1);
+// The golden ratio: multiples of it lie spread in [0, 1), however many there are.
+constexpr double kSpread = 0.6180339887498949;
+// This part of the slots is for keys with few of them.
+constexpr size_t kKeptParts = 8;
 constexpr absl::Duration kDrainRetry = absl::Seconds(5);
 
 absl::Status Draining() {
   return WithRetryAfter(
       WithReason(absl::UnavailableError("the gateway is shutting down"), "server_is_draining"),
       kDrainRetry);
-}
-
-absl::Status AtLimit(size_t most) {
-  return WithRetryAfter(
-      WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                     "this API key has ", most,
-                     " sequences running or waiting already, the most that one key may have")),
-                 kRateLimitExceeded),
-      kOverloadRetry);
 }
 
 }  // namespace
@@ -40,7 +37,7 @@ absl::StatusOr<RequestSlots::Slot> RequestSlots::Acquire(const std::string& call
 
 absl::Status RequestSlots::Slot::Extend(size_t num_sequences) {
   if (num_sequences <= num_places_) return absl::OkStatus();
-  const size_t most = std::min(most_, owner_->capacity_);
+  const size_t most = std::min(most_, owner_->MostOf(caller_));
   if (num_sequences > most) {
     return InvalidField(
         "n", absl::StrCat("makes ", num_sequences,
@@ -54,12 +51,28 @@ absl::Status RequestSlots::Slot::Extend(size_t num_sequences) {
   return absl::OkStatus();
 }
 
-absl::Status RequestSlots::Overloaded() const {
-  return WithRetryAfter(WithReason(absl::UnavailableError(absl::StrCat(
-                                       "not enough of the ", capacity_,
-                                       " sequence slots of the gateway are free for this request")),
-                                   "server_is_overloaded"),
-                        kOverloadRetry);
+size_t RequestSlots::MostOf(const std::string& caller) const {
+  return caller.empty() ? capacity_ : capacity_ - capacity_ / kKeptParts;
+}
+
+absl::Status RequestSlots::RefuseLocked(absl::Status refusal) {
+  const double turns = static_cast<double>(++num_refused_) * kSpread;
+  return WithRetryAfter(std::move(refusal), kOverloadRetry * (1 + turns - std::floor(turns)));
+}
+
+absl::Status RequestSlots::AtLimitLocked(size_t most) {
+  return RefuseLocked(
+      WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                     "this API key has ", most,
+                     " sequences running or waiting already, the most that one key may have")),
+                 kRateLimitExceeded));
+}
+
+absl::Status RequestSlots::OverloadedLocked() {
+  return RefuseLocked(WithReason(absl::UnavailableError(absl::StrCat(
+                                     "not enough of the ", capacity_,
+                                     " sequence slots of the gateway are free for this request")),
+                                 kServerIsOverloaded));
 }
 
 // A request that was admitted before the drain may grow during it.
@@ -71,8 +84,12 @@ absl::Status RequestSlots::Take(const std::string& caller, size_t most, size_t c
 absl::Status RequestSlots::TakeLocked(const std::string& caller, size_t most, size_t count) {
   const auto found = taken_by_.find(caller);
   const size_t taken = found == taken_by_.end() ? 0 : found->second;
-  if (most < capacity_ && taken + count > most) return AtLimit(most);
-  if (count > capacity_ - num_taken_) return Overloaded();
+  if (most < capacity_ && taken + count > most) return AtLimitLocked(most);
+  // Each key's share if one more came. Whoever would have more leaves some slots to the others.
+  const size_t num_callers = taken_by_.size() + (taken == 0 ? 1 : 0);
+  const size_t share = capacity_ / (num_callers + 1);
+  const size_t kept = caller.empty() || taken + count <= share ? 0 : capacity_ / kKeptParts;
+  if (count + kept > capacity_ - num_taken_) return OverloadedLocked();
   taken_by_[caller] += count;
   num_taken_ += count;
   return absl::OkStatus();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
@@ -15,6 +16,11 @@
 
 namespace baton::gateway {
 
+// Who comes first is served first, but no key has them all: an eighth of the slots is for keys that
+// have no more than would be their share if one key more came. Requests of nobody's key may have
+// all. Meant to be more than the scheduler runs and lets wait, so that who waits, and who is
+// refused, is decided there, where keys have their shares.
+//
 // Shared by HTTP and gRPC. Any thread.
 class RequestSlots {
  public:
@@ -48,9 +54,10 @@ class RequestSlots {
   explicit RequestSlots(size_t capacity) : capacity_(capacity) {}
 
   // One place for `caller`, who may have `most`; 0: no bound. Errors, with RetryAfter: Unavailable
-  // when all are taken (reason "server_is_overloaded") or the service drains (reason
-  // "server_is_draining"); ResourceExhausted when the caller has all that it may have (reason
-  // "rate_limit_exceeded").
+  // when all are taken but those for others (reason "server_is_overloaded") or the service drains
+  // (reason "server_is_draining"); ResourceExhausted when the caller has all that it may have
+  // (reason "rate_limit_exceeded"). Refusals for lack of places name times of 1 to 2 s, no two
+  // alike.
   absl::StatusOr<Slot> Acquire(const std::string& caller = "", size_t most = 0)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -65,7 +72,12 @@ class RequestSlots {
   size_t num_taken() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  absl::Status Overloaded() const;
+  // Places that `caller` can ever have.
+  size_t MostOf(const std::string& caller) const;
+  // `refusal` with when to retry.
+  absl::Status RefuseLocked(absl::Status refusal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AtLimitLocked(size_t most) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status OverloadedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Take(const std::string& caller, size_t most, size_t count)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status TakeLocked(const std::string& caller, size_t most, size_t count)
@@ -77,6 +89,7 @@ class RequestSlots {
   mutable SteadyMutex mutex_;
   size_t num_taken_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, size_t> taken_by_ ABSL_GUARDED_BY(mutex_);  // callers with places
+  uint64_t num_refused_ ABSL_GUARDED_BY(mutex_) = 0;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -1,7 +1,10 @@
 #include "services/gateway/admission/request_slots.h"
 
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
@@ -51,6 +54,62 @@ TEST(RequestSlots, BoundsWhatOneCallerTakes) {
   first.reset();
   EXPECT_TRUE(slots.Acquire("a", 2).ok());
   EXPECT_EQ(slots.num_taken(), 1u);
+}
+
+// Takes slots for `caller` until it is refused, at most `most`. How many it got.
+size_t TakeAll(RequestSlots* slots, const std::string& caller, size_t most,
+               std::vector<RequestSlots::Slot>* taken) {
+  for (size_t count = 0; count < most; ++count) {
+    auto slot = slots->Acquire(caller);
+    if (!slot.ok()) return count;
+    taken->push_back(*std::move(slot));
+  }
+  return most;
+}
+
+TEST(RequestSlots, AnEighthIsForKeysWithFewOfThem) {
+  RequestSlots slots(64);
+  std::vector<RequestSlots::Slot> taken;
+  EXPECT_EQ(TakeAll(&slots, "flood", 100, &taken), 56u);
+  EXPECT_EQ(RefusalReason(slots.Acquire("flood").status()), kServerIsOverloaded);
+  EXPECT_EQ(TakeAll(&slots, "b", 3, &taken), 3u);
+  EXPECT_EQ(TakeAll(&slots, "c", 3, &taken), 3u);
+  EXPECT_EQ(TakeAll(&slots, "flood", 100, &taken), 0u);
+  EXPECT_EQ(TakeAll(&slots, "d", 100, &taken), 2u);
+  EXPECT_EQ(slots.num_taken(), 64u);
+}
+
+TEST(RequestSlots, KeysThatComeTogetherHaveAllBetweenThem) {
+  RequestSlots slots(64);
+  std::vector<RequestSlots::Slot> taken;
+  EXPECT_EQ(TakeAll(&slots, "a", 100, &taken), 56u);
+  EXPECT_EQ(TakeAll(&slots, "b", 100, &taken), 8u);
+  EXPECT_EQ(slots.num_taken(), 64u);
+}
+
+TEST(RequestSlots, WithoutKeysAllMayBeTaken) {
+  RequestSlots slots(64);
+  std::vector<RequestSlots::Slot> taken;
+  EXPECT_EQ(TakeAll(&slots, "", 100, &taken), 64u);
+}
+
+TEST(RequestSlots, SaysOfARequestThatNeverFitsBesideTheEighth) {
+  RequestSlots slots(64);
+  std::optional<RequestSlots::Slot> slot(std::move(*slots.Acquire("a")));
+  EXPECT_EQ(slot->Extend(57).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(slot->Extend(56).ok());
+}
+
+TEST(RequestSlots, TellsThoseRefusedToComeBackAtDifferentTimes) {
+  RequestSlots slots(1);
+  const std::optional<RequestSlots::Slot> slot(std::move(*slots.Acquire()));
+  std::set<absl::Duration> times;
+  for (int i = 0; i < 100; ++i) times.insert(*RetryAfter(slots.Acquire().status()));
+  EXPECT_EQ(times.size(), 100u);
+  EXPECT_GE(*times.begin(), absl::Seconds(1));
+  EXPECT_LE(*times.rbegin(), absl::Seconds(2));
+  EXPECT_LT(*times.begin(), absl::Milliseconds(1100));
+  EXPECT_GT(*times.rbegin(), absl::Milliseconds(1900));
 }
 
 TEST(RequestSlots, DrainRefusesAndWaitsForTheRest) {
