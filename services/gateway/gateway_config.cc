@@ -52,14 +52,18 @@ ABSL_FLAG(absl::Duration, early_refusal_time, absl::Milliseconds(100),
           "key's next ones are refused unparsed for as long, at most for this long. 0: never.");
 ABSL_FLAG(std::string, api_key_file, "",
           "file of more keys, a line each: NAME, SHA-256 of the key, and what it may: weight=2, "
-          "requests-per-minute=60, tokens-per-minute=100000, max-num-requests=4; read again when "
-          "it changes. Example: printf %s KEY | sha256sum");
+          "requests-per-minute=60, tokens-per-minute=100000, max-num-requests=4, "
+          "best-priority=-1; read again when it changes. Example: printf %s KEY | sha256sum");
 ABSL_FLAG(int, max_num_requests_per_key, 0,
           "generation sequences at a time of one API key; more are answered 429; 0: no bound");
 ABSL_FLAG(int, max_requests_per_minute_per_key, 0,
           "generation requests per minute of one API key; more are answered 429; 0: no bound");
 ABSL_FLAG(int, max_tokens_per_minute_per_key, 0,
           "tokens of prompts and answers per minute of one API key; likewise");
+ABSL_FLAG(int, best_priority_per_key, 0,
+          "best, lowest, priority that requests of an API key have, whatever they ask for: they go "
+          "before those of all keys with a higher number, whatever their shares. Without keys "
+          "requests have what they ask for.");
 ABSL_FLAG(
     int, max_num_requests, 2048,
     "generation sequences at a time, one per choice of each prompt; more are answered 503. An "
@@ -129,7 +133,8 @@ absl::StatusOr<ApiKeys::Options> ReadApiKeys() {
           static_cast<uint32_t>(absl::GetFlag(FLAGS_max_requests_per_minute_per_key)),
       .tokens_per_minute =
           static_cast<uint32_t>(absl::GetFlag(FLAGS_max_tokens_per_minute_per_key)),
-      .num_requests = static_cast<uint32_t>(absl::GetFlag(FLAGS_max_num_requests_per_key))};
+      .num_requests = static_cast<uint32_t>(absl::GetFlag(FLAGS_max_num_requests_per_key)),
+      .best_priority = absl::GetFlag(FLAGS_best_priority_per_key)};
   options.share_cache = absl::GetFlag(FLAGS_share_prefix_cache);
   return options;
 }

@@ -27,6 +27,8 @@ std::vector<ServeFlag> GatewayFlags() {
        "most time for which a key's requests are refused unparsed after the scheduler refused one"},
       {"max-num-requests-per-key", kValue, kToGateway,
        "sequences at a time of one API key; more are answered 429"},
+      {"best-priority-per-key", kValue, kToGateway,
+       "best (lowest) priority that requests of an API key have; default: 0"},
       {"share-prefix-cache", kSwitch, kToGateway, "API keys share cached prompts; default: no"},
       {"api-key-weight", kList, kToGateway, "shares of the API keys when the service is busy"},
       {"api-key-file", kValue, kToGateway,

@@ -28,6 +28,10 @@ bool IsKeyName(absl::string_view name) {
 
 absl::Status ReadSetting(absl::string_view setting, ApiKey* key) {
   const std::vector<absl::string_view> parts = absl::StrSplit(setting, absl::MaxSplits('=', 1));
+  if (parts.size() == 2 && parts[0] == "best-priority") {
+    if (absl::SimpleAtoi(parts[1], &key->limits.best_priority)) return absl::OkStatus();
+    return absl::InvalidArgumentError("best-priority must be a whole number of 32 bits");
+  }
   uint32_t value = 0;
   if (parts.size() != 2 || !absl::SimpleAtoi(parts[1], &value)) {
     return absl::InvalidArgumentError(
@@ -48,7 +52,7 @@ absl::Status ReadSetting(absl::string_view setting, ApiKey* key) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", parts[0],
                      "\" is unknown; known: weight, requests-per-minute, tokens-per-minute, "
-                     "max-num-requests"));
+                     "max-num-requests, best-priority"));
   }
   return absl::OkStatus();
 }

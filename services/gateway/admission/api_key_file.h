@@ -5,7 +5,7 @@
 //   bob   2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90
 //
 // `printf %s KEY | sha256sum` gives a key's line. What it may, each at most once: weight,
-// requests-per-minute, tokens-per-minute, max-num-requests (0: no bound).
+// requests-per-minute, tokens-per-minute, max-num-requests (0: no bound), best-priority.
 #pragma once
 
 #include <cstddef>
@@ -20,11 +20,13 @@
 
 namespace baton::gateway {
 
-// Most that one key may ask for; 0: no bound.
+// What one key may ask for.
 struct KeyLimits {
-  uint32_t requests_per_minute = 0;
-  uint32_t tokens_per_minute = 0;  // of prompts and answers
-  uint32_t num_requests = 0;       // sequences at a time
+  uint32_t requests_per_minute = 0;  // 0: no bound; likewise the next two
+  uint32_t tokens_per_minute = 0;    // of prompts and answers
+  uint32_t num_requests = 0;         // sequences at a time
+  // The lowest number of a priority, which goes before all keys with a higher one.
+  int32_t best_priority = 0;
 };
 
 struct ApiKey {

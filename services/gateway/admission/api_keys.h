@@ -1,6 +1,7 @@
 // Bearer keys of the APIs, and whose requests they name.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,12 @@ struct ApiCaller {
   // time to the first token what others asked. Made of the key alone; empty: shared by all.
   std::string cache_owner;
   KeyLimits limits;
+
+  // The priority of a request that asks for `asked`: a key's are no better than it may have, for
+  // classes go before the keys' shares.
+  int32_t PriorityOf(int32_t asked) const {
+    return name.empty() ? asked : std::max(asked, limits.best_priority);
+  }
 };
 
 // Any thread.

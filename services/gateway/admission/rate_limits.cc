@@ -40,7 +40,8 @@ absl::Duration RateLimits::Bucket::TimeTo(double wanted, uint32_t per_minute) co
 }
 
 absl::Status RateLimits::TakeRequest(const ApiCaller& caller, absl::Time now) {
-  const auto [requests_limit, tokens_limit, ignored] = caller.limits;
+  const uint32_t requests_limit = caller.limits.requests_per_minute;
+  const uint32_t tokens_limit = caller.limits.tokens_per_minute;
   if (requests_limit == 0 && tokens_limit == 0) return absl::OkStatus();
   auto& [requests, tokens] = usage_[caller.name];
   if (tokens_limit > 0) {

@@ -52,11 +52,15 @@ absl::Status HttpGenerationCall::ReadHeaders() {
   return absl::OkStatus();
 }
 
+int32_t HttpGenerationCall::HeaderPriority() const {
+  return scope_.caller.PriorityOf(scope_.priority.value_or(0));
+}
+
 absl::Status HttpGenerationCall::CheckGate() {
   // A body may say another priority than the header; what it says is not known yet.
   gated_ = !absl::StrContains(exchange_.request().body, "\"priority\"");
   if (!gated_) return absl::OkStatus();
-  return context_.gate.Check(scope_.caller.name, scope_.priority.value_or(0), scope_.arrival_tick);
+  return context_.gate.Check(scope_.caller.name, HeaderPriority(), scope_.arrival_tick);
 }
 
 absl::Status HttpGenerationCall::TakePlace() {
@@ -255,7 +259,7 @@ void HttpGenerationCall::Complete() {
 void HttpGenerationCall::OnFailure(size_t, const absl::Status& status) {
   if (ended_) return;
   if (gated_) {
-    context_.gate.Learn(scope_.caller.name, scope_.priority.value_or(0), status,
+    context_.gate.Learn(scope_.caller.name, HeaderPriority(), status,
                         std::chrono::steady_clock::now());
   }
   Fail(status);

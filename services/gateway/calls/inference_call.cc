@@ -63,7 +63,7 @@ absl::StatusOr<ApiCaller> InferenceCall::TakePlace() {
   ASSIGN_OR_RETURN(ApiCaller caller, IdentifyCaller(context_.api_keys, *server_context_));
   caller_ = caller;
   const absl::Status refused =
-      context_.gate.Check(caller.name, request_->priority(), arrival_tick_);
+      context_.gate.Check(caller.name, caller.PriorityOf(request_->priority()), arrival_tick_);
   if (!refused.ok()) {
     context_.metrics.CountEarlyRefusal();
     return refused;
@@ -154,7 +154,8 @@ void InferenceCall::ChargeNewTokens() {
 }
 
 void InferenceCall::OnFailure(size_t, const absl::Status& status) {
-  context_.gate.Learn(caller_.name, request_->priority(), status, std::chrono::steady_clock::now());
+  context_.gate.Learn(caller_.name, caller_.PriorityOf(request_->priority()), status,
+                      std::chrono::steady_clock::now());
   End(status);
 }
 

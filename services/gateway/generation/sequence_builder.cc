@@ -160,8 +160,8 @@ absl::Status AppendSequences(const ServedModel& model, const AdmittedParams& par
       if (reasons_first) CountBudgetFromStart(submit.mutable_sampling());
     }
     FillStop(params, max_tokens, submit.mutable_stop());
-    submit.set_priority(params.priority != 0 ? params.priority
-                                             : context.scope.priority.value_or(0));
+    submit.set_priority(context.scope.caller.PriorityOf(
+        params.priority != 0 ? params.priority : context.scope.priority.value_or(0)));
     submit.set_fairness_key(context.scope.caller.name);
     submit.set_fairness_weight(context.scope.caller.weight);
     submit.set_cache_salt(CacheSalt(context.scope.caller, params.cache_salt));

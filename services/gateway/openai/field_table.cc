@@ -139,7 +139,8 @@ constexpr FieldRow kRows[] = {
      R"({"return_tokens_as_token_ids":true})", "", ""},
     {"return_prompt_text", true, false, kWorks, kBoolean, R"({"return_prompt_text":true})", "", ""},
     {"priority", true, true, kWorks, kInteger, R"({"priority":5})", "",
-     "lower first; X-Vllm-Priority says the same"},
+     "lower first; X-Vllm-Priority says the same; of an API key not below "
+     "--best-priority-per-key (0)"},
     {"request_id", true, true, kWorks, kString, R"({"request_id":"r-1"})", "",
      "at most 128 plain characters; X-Request-Id goes before it"},
     {"cache_salt", true, true, kWorks, kString, R"({"cache_salt":"s"})", "", "1 to 256 bytes"},

@@ -165,6 +165,7 @@ TEST_F(ApiKeysContract, TheSchedulerHearsOfKeyWeightAndPriority) {
   StartGateway([](GatewayConfig& config) {
     config.api_keys.keys = {"first", "second"};
     config.api_keys.weights = {1, 4};
+    config.api_keys.limits.best_priority = -3;
   });
   AwaitReady(200);
   const auto send = [this](json body, const std::string& headers) {
@@ -183,6 +184,9 @@ TEST_F(ApiKeysContract, TheSchedulerHearsOfKeyWeightAndPriority) {
   body["priority"] = 9;
   EXPECT_EQ(send(body, "X-Vllm-Priority: -3\r\n").priority(), 9);
   EXPECT_EQ(send(ChatBody(), "").priority(), 0);
+  EXPECT_EQ(send(ChatBody(), "X-Vllm-Priority: -4\r\n").priority(), -3) << "no better";
+  body["priority"] = -4;
+  EXPECT_EQ(send(body, "").priority(), -3);
 }
 
 TEST_F(ApiKeysContract, CachedPromptsAreSaltedByKeyAndByRequest) {

@@ -91,6 +91,7 @@ class EarlyRefusals : public OverloadContract {
     StartGateway([](GatewayConfig& config) {
       config.api_keys.keys = {"flood", "other"};
       config.early_refusal_time = absl::Hours(1);
+      config.api_keys.limits.best_priority = -1;
     });
     AwaitReady(200);
     scheduler().PushAnswer({.status = absl::ResourceExhaustedError("9 requests wait already"),
@@ -107,10 +108,11 @@ class EarlyRefusals : public OverloadContract {
     return body;
   }
 
-  TestHttpResponse Send(const std::string& key, const std::string& body) {
+  TestHttpResponse Send(const std::string& key, const std::string& body,
+                        const std::string& headers = "") {
     TestHttpClient client(http_port());
     client.SendRequest("POST", "/v1/chat/completions", body,
-                       absl::StrCat("Authorization: Bearer ", key, "\r\n"));
+                       absl::StrCat("Authorization: Bearer ", key, "\r\n", headers));
     return client.Receive();
   }
 };
@@ -150,6 +152,17 @@ TEST_F(EarlyRefusals, AreNotForOtherKeysNorForBetterPriorities) {
   urgent["priority"] = -1;
   EXPECT_EQ(Send("flood", urgent.dump()).status, 200);
   EXPECT_EQ(scheduler().requests().size(), 3u);
+}
+
+TEST_F(EarlyRefusals, AreForPrioritiesThatTheKeyMayNotHave) {
+  scheduler().PushAnswer({.status = absl::ResourceExhaustedError("9 requests wait already"),
+                          .retry_after_ms = 7400,
+                          .closed_for_us = 3'600'000'000});
+  const std::string body = ShortBody().dump();
+  EXPECT_EQ(Send("flood", body, "X-Vllm-Priority: -1\r\n").status, 503);
+  EXPECT_EQ(scheduler().requests().size(), 2u);
+  EXPECT_EQ(Send("flood", body, "X-Vllm-Priority: -2\r\n").status, 503);
+  EXPECT_EQ(scheduler().requests().size(), 2u) << "it is no better than the last";
 }
 
 }  // namespace

@@ -42,6 +42,17 @@ TEST(ApiKeys, NamesTheCallerWithoutTheKey) {
   EXPECT_EQ(ApiKeys(ApiKeys::Options()).Identify("Bearer alpha")->name, "");
 }
 
+TEST(ApiKeys, AKeyHasNoBetterPriorityThanItMay) {
+  const ApiKeys keys({.keys = {"alpha"}, .limits = {.best_priority = -2}});
+  const ApiCaller caller = *keys.Identify("Bearer alpha");
+  EXPECT_EQ(caller.PriorityOf(-5), -2);
+  EXPECT_EQ(caller.PriorityOf(-1), -1);
+  EXPECT_EQ(caller.PriorityOf(7), 7);
+  EXPECT_EQ(ApiKeys({.keys = {"alpha"}}).Identify("Bearer alpha")->PriorityOf(-1), 0);
+  EXPECT_EQ(ApiKeys(ApiKeys::Options()).Identify("")->PriorityOf(-5), -5)
+      << "without keys nobody is to be protected from another";
+}
+
 TEST(ApiKeys, CachedPromptsBelongToTheKeyWhereverItStands) {
   const ApiKeys keys({.keys = {"alpha", "beta"}});
   const std::string owner = keys.Identify("Bearer alpha")->cache_owner;
@@ -67,16 +78,19 @@ std::string Hash(const std::string& key) {
 }
 
 TEST(ApiKeyFile, SaysNamesAndLimits) {
-  const auto keys = ParseApiKeyFile(
-      absl::StrCat("# who\n\nalice ", Hash("a"), " requests-per-minute=60 weight=3 # hers\r\n",
-                   "bob.2\t", Hash("b")),
-      {.requests_per_minute = 5, .tokens_per_minute = 100});
+  const auto keys =
+      ParseApiKeyFile(absl::StrCat("# who\n\nalice ", Hash("a"),
+                                   " requests-per-minute=60 weight=3 best-priority=-1 # hers\r\n",
+                                   "bob.2\t", Hash("b")),
+                      {.requests_per_minute = 5, .tokens_per_minute = 100});
   ASSERT_TRUE(keys.ok()) << keys.status();
   ASSERT_EQ(keys->size(), 2u);
   EXPECT_EQ((*keys)[0].name, "alice");
   EXPECT_EQ((*keys)[0].weight, 3u);
   EXPECT_EQ((*keys)[0].limits.requests_per_minute, 60u);
   EXPECT_EQ((*keys)[0].limits.tokens_per_minute, 100u);
+  EXPECT_EQ((*keys)[0].limits.best_priority, -1);
+  EXPECT_EQ((*keys)[1].limits.best_priority, 0);
   EXPECT_EQ((*keys)[1].name, "bob.2");
   EXPECT_EQ((*keys)[1].digest, Sha256("b"));
   EXPECT_EQ((*keys)[1].limits.requests_per_minute, 5u);
@@ -87,7 +101,9 @@ TEST(ApiKeyFile, RefusesByLine) {
   for (const std::string& bad :
        {std::string("b"), std::string("b 123"), absl::StrCat("b c ", Hash("b")),
         absl::StrCat("b ", Hash("b"), " weight=0"), absl::StrCat("b ", Hash("b"), " weight"),
-        absl::StrCat("b ", Hash("b"), " wait=1"), absl::StrCat("a ", Hash("b")),
+        absl::StrCat("b ", Hash("b"), " wait=1"),
+        absl::StrCat("b ", Hash("b"), " max-num-requests=-1"),
+        absl::StrCat("b ", Hash("b"), " best-priority=2147483648"), absl::StrCat("a ", Hash("b")),
         absl::StrCat("b ", Hash("a")), absl::StrCat("b ", Hash("b"), " weight=1 weight=2")}) {
     const auto keys = ParseApiKeyFile(good + bad, {});
     EXPECT_THAT(std::string(keys.status().message()), testing::HasSubstr("line 2: ")) << bad;
