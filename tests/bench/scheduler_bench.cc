@@ -32,6 +32,13 @@ constexpr uint32_t kMaxLen = 4096;
 std::atomic<uint64_t> g_num_allocations = 0;
 std::atomic<int64_t> g_live_bytes = 0;
 
+// Prices of two stages that are like DeepSeek-R1's.
+StepCostOptions PriorOfTwoStages() {
+  return {
+      .prior = std::vector<CostTerms>(2, {.values = {3e-4, 9e-3, 3e-6, 8e-9, 9e-8, 4e-10, 3e-7}}),
+      .expert_share = 1.0 / 32};
+}
+
 // One decode step of `range` sequences.
 void CoreDecodeStep(benchmark::State& state) {
   const uint32_t num_sequences = static_cast<uint32_t>(state.range(0));
@@ -61,27 +68,39 @@ void CoreDecodeStep(benchmark::State& state) {
 }
 BENCHMARK(CoreDecodeStep)->Arg(1)->Arg(32)->Arg(256)->Unit(benchmark::kMicrosecond);
 
-// Forming and completing one step of 256 sequences while `range` wait, of 64 keys; their arrival is
-// not part of the time.
-void CoreStepBesideAQueue(benchmark::State& state) {
+// How a queue stands beside 256 places.
+struct QueueShape {
+  uint32_t num_waiting = 0;
+  uint32_t num_keys = 64;
+  uint32_t num_blocks = 256 * kMaxLen / 64;
+  bool has_prior = false;  // the stages' times are known
+};
+
+// Forming and completing one step of 256 sequences beside a queue; their arrival is not part of the
+// time.
+void StepBesideAQueue(benchmark::State& state, const QueueShape& shape) {
   constexpr uint32_t kRunning = 256;
-  const auto num_waiting = static_cast<uint32_t>(state.range(0));
   ScheduleOptions options;
   options.max_model_len = kMaxLen;
   options.vocab_size = 1024;
   options.max_running = kRunning;
-  options.max_waiting = num_waiting + kRunning;
+  options.max_waiting = shape.num_waiting + kRunning;
+  if (shape.has_prior) options.step_cost = PriorOfTwoStages();
   Schedule schedule(options);
-  schedule.OpenEpoch(kRunning * kMaxLen / 64);
+  schedule.OpenEpoch(shape.num_blocks);
   SequenceId next_id = 1;
   TimeUs now = 0;
   for (auto _ : state) {
-    while (schedule.counts().num_running + schedule.counts().num_waiting < kRunning + num_waiting) {
+    const auto num_live = [&schedule] {
+      const ScheduleCounts counts = schedule.counts();
+      return counts.num_running + counts.num_waiting + counts.num_paused;
+    };
+    while (num_live() < kRunning + shape.num_waiting) {
       SequenceRequest request;
       request.id = next_id;
       request.prompt = {2, 3, 4};
       request.stop.max_tokens = 64 + static_cast<uint32_t>(next_id % 64);
-      request.fairness_key = std::to_string(next_id % 64);
+      request.fairness_key = std::to_string(next_id % shape.num_keys);
       request.deadline = now + 1'000'000'000;
       ++next_id;
       benchmark::DoNotOptimize(schedule.Add(std::move(request), now));
@@ -100,7 +119,31 @@ void CoreStepBesideAQueue(benchmark::State& state) {
     state.SetIterationTime(std::chrono::duration<double>(end - done + formed - begin).count());
   }
 }
-BENCHMARK(CoreStepBesideAQueue)->Arg(0)->Arg(4096)->UseManualTime()->Unit(benchmark::kMicrosecond);
+void StepBesideNobody(benchmark::State& state) { StepBesideAQueue(state, {}); }
+void StepBesideSixtyFourKeys(benchmark::State& state) {
+  StepBesideAQueue(state, {.num_waiting = 4096});
+}
+// More keys than places.
+void StepBesideManyKeys(benchmark::State& state) {
+  StepBesideAQueue(state, {.num_waiting = 4096, .num_keys = 1024});
+}
+void StepBesideManyKeysWithPrior(benchmark::State& state) {
+  StepBesideAQueue(state, {.num_waiting = 4096, .num_keys = 1024, .has_prior = true});
+}
+// The blocks are for three quarters of the places.
+void StepBesideManyKeysShortOfBlocks(benchmark::State& state) {
+  StepBesideAQueue(state, {.num_waiting = 4096, .num_keys = 1024, .num_blocks = 256});
+}
+// Likewise, with fewer keys than blocks: each has a share of them.
+void StepBesideSixtyFourKeysShortOfBlocks(benchmark::State& state) {
+  StepBesideAQueue(state, {.num_waiting = 4096, .num_blocks = 256});
+}
+BENCHMARK(StepBesideNobody)->UseManualTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(StepBesideSixtyFourKeys)->UseManualTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(StepBesideManyKeys)->UseManualTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(StepBesideManyKeysWithPrior)->UseManualTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(StepBesideManyKeysShortOfBlocks)->UseManualTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(StepBesideSixtyFourKeysShortOfBlocks)->UseManualTime()->Unit(benchmark::kMicrosecond);
 
 // What a newcomer costs that is refused for its wait, with `range` waiting of as many keys.
 void CoreRefusal(benchmark::State& state) {
@@ -135,8 +178,7 @@ void FormStep(benchmark::State& state) {
   options.max_running = kRunning;
   options.max_waiting = kRunning + kWaiting;
   options.max_steps_in_flight = 2;
-  options.step_cost.expert_share = 1.0 / 32;
-  options.step_cost.prior.assign(2, {.values = {3e-4, 9e-3, 3e-6, 8e-9, 9e-8, 4e-10, 3e-7}});
+  options.step_cost = PriorOfTwoStages();
   Schedule schedule(options);
   schedule.OpenEpoch(1 << 20);
   for (SequenceId id = 1; id <= kRunning + kWaiting; ++id) {

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "services/scheduler/core/admitted_order.h"
 #include "services/scheduler/core/block_ledger.h"
 #include "services/scheduler/core/decode_policy.h"
 #include "services/scheduler/core/request_queue.h"
@@ -172,22 +173,28 @@ class BatchBuilder final {
   bool IsWithinShare(const Sequence& sequence) const;
   // Answers claims, then gives what is free to those that are paused.
   void SharePlaces();
+  // Linear in the number of keys that wait, and for each claim answered, of those that run.
   void AnswerClaims(uint32_t most);
   // `sequence` has waited too long, beside other keys; and its key does not have its share of the
   // blocks, so that it would have to wait for its own.
   bool IsOwedBlocks(const Sequence& sequence) const;
   // The next in order of service is owed blocks that are not free: nobody takes any before it.
   bool BlocksAreOwed();
-  Sequence* FirstPaused(const ClassFilter& admitted) const;
+  struct ClaimRound;
+  struct BlockUsage;
+  Sequence* FirstPaused(const ClassFilter& admitted, ClaimRound* round) const;
   // False: the claim cannot be met now.
   bool ResumeClaim(Sequence* sequence);
-  bool BeginClaim(Sequence* sequence);
+  bool BeginClaim(Sequence* sequence, ClaimRound* round);
   // Whose place a claimant gets: one of the latest of the key that is most over its share. Null if
   // it gets a free one, nullopt if there is none for it.
   std::optional<Sequence*> FindPlaceFor(const Sequence& claimant) const;
   bool FreePlaceFor(const Sequence& claimant);
-  // True if blocks became free, or will once steps in flight are done.
-  bool TakeBlocksFor(const Sequence& claimant, const CachedPrefix& prefix);
+  // FindPlaceFor, once for all claims of a class.
+  std::optional<Sequence*> PlaceFor(const Sequence& claimant, ClaimRound* round) const;
+  const BlockUsage& UsageOf(ClaimRound* round) const;
+  // True if blocks became free, or will once steps in flight are done, so that `num_needed` are.
+  bool TakeBlocksFor(const Sequence& claimant, uint64_t num_needed, ClaimRound* round);
   void Yield(Sequence* sequence);
   void Pause(Sequence* sequence);
   void Resume(Sequence* sequence);

@@ -170,30 +170,6 @@ Sequence* RequestQueue::Front() {
   }
 }
 
-Sequence* RequestQueue::FrontOf(const ClassFilter& admitted) const {
-  if (empty()) return nullptr;
-  const auto turn = NextClass();
-  Sequence* const found = FrontOf(turn, admitted);
-  if (found != nullptr || turn == classes_.begin()) return found;
-  return FrontOf(classes_.begin(), admitted);
-}
-
-Sequence* RequestQueue::FrontOf(Classes::const_iterator line, const ClassFilter& admitted) const {
-  const auto& [priority, entry] = *line;
-  for (Sequence* sequence : entry.returned) {
-    if (admitted(KeyOf(*sequence), priority)) return sequence;
-  }
-  const KeyAccount* first = nullptr;
-  for (const Ranked& turn : entry.turns) {
-    const KeyAccount* key = std::get<KeyAccount*>(turn);
-    // A turn may be out of date: what is served by now counts.
-    const bool before = first == nullptr || key->served < first->served ||
-                        (key->served == first->served && key->activation < first->activation);
-    if (before && admitted(*key, priority)) first = key;
-  }
-  return first == nullptr ? nullptr : *first->lines.at(priority).sequences.begin();
-}
-
 void RequestQueue::SetPlace(Ticket* ticket, bool has_place) {
   if (ticket->has_place == has_place) return;
   ticket->has_place = has_place;

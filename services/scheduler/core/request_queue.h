@@ -35,9 +35,6 @@ struct QueueLimits {
   TimeUs aging = 10'000'000;         // a class waits no longer than this for a turn
 };
 
-// Whether what a key has in a class, by its priority, is wanted.
-using ClassFilter = std::function<bool(const KeyAccount& key, int32_t priority)>;
-
 // Holds borrowed sequences, which must outlive their stay; keys are charged for them until Leave.
 // The bounds are for newcomers: a sequence that ran before always finds a place again.
 class RequestQueue final {
@@ -71,12 +68,8 @@ class RequestQueue final {
 
   // Takes in a sequence that is to wait. `expected_answer`: tokens that it may still generate.
   void Push(Sequence* sequence, uint32_t expected_answer);
-  // The one to be served next; null if none waits.
+  // The one to be served next; null if none waits. Of some keys only: AdmittedOrder.
   Sequence* Front();
-  // Likewise, of the keys and classes that are `admitted`; null if none of them has one in the
-  // class whose turn it is, nor in the best class: one that had to wait too long does not close it.
-  // Linear in the number of keys, and of those that ran before.
-  Sequence* FrontOf(const ClassFilter& admitted) const;
   // Whether `sequence`, which waits, has done so for longer than a class may wait for a turn.
   bool IsOverdue(const Sequence& sequence) const {
     return now_ - tickets_.at(&sequence).waits_since >= limits_.aging;
@@ -125,6 +118,8 @@ class RequestQueue final {
   Sequence* FindReturned(const std::function<bool(const Sequence*)>& matches) const;
 
  private:
+  friend class AdmittedOrder;
+
   // By a number, the least first; then by activation. What was served may be out of date in a turn,
   // then it is less than the account's: Front corrects it.
   using Ranked = std::tuple<double, uint64_t, KeyAccount*>;
@@ -153,7 +148,6 @@ class RequestQueue final {
 
   Classes::iterator OpenClass(int32_t priority);
   Classes::const_iterator NextClass() const;
-  Sequence* FrontOf(Classes::const_iterator line, const ClassFilter& admitted) const;
   void SetWaitsSince(Classes::iterator entry, TimeUs time);
   void AddToLine(Sequence* sequence, Ticket* ticket, Class* entry);
   void RemoveFromLine(Sequence* sequence, Ticket* ticket, Class* entry);
