@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 
@@ -20,6 +21,9 @@ std::unique_ptr<FakeStageWorker> FakeStageWorker::Start(FakeStageOptions options
   std::unique_ptr<FakeStageWorker> worker(new FakeStageWorker(std::move(options)));
   worker->stub_ = v1::Stage::NewStub(
       grpc::CreateChannel(worker->options_.scheduler_address, grpc::InsecureChannelCredentials()));
+  if (const absl::Duration time = worker->options_.time_to_live; time != absl::InfiniteDuration()) {
+    worker->context_.set_deadline(absl::ToChronoTime(absl::Now() + time));
+  }
   worker->stream_ = worker->stub_->Attach(&worker->context_);
   v1::WorkerMessage message;
   v1::RegisterStage* registration = message.mutable_register_();

@@ -28,6 +28,7 @@ struct FakeStageOptions {
   uint32_t num_blocks = 64;
   uint32_t vocab_size = 1024;
   uint32_t protocol_major = kProtocolMajor;
+  absl::Duration time_to_live = absl::InfiniteDuration();  // then comes the stream's deadline
   std::optional<uint32_t> deadly_token;  // it dies of a step that brings a sequence with this token
 };
 

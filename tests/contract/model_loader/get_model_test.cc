@@ -21,16 +21,5 @@ TEST(GetModel, TellsConfigFingerprintAndSize) {
   EXPECT_EQ(response.peer().role(), "model-loader");
 }
 
-TEST(GetModel, RefusesAnotherProtocolVersion) {
-  testing::LoaderHarness harness;
-  grpc::ClientContext context;
-  v1::GetModelRequest request;
-  *request.mutable_peer() = MakePeerInfo("stage-worker");
-  request.mutable_peer()->mutable_version()->set_major(kProtocolMajor + 1);
-  v1::GetModelResponse response;
-  EXPECT_EQ(harness.stub().GetModel(&context, request, &response).error_code(),
-            grpc::StatusCode::FAILED_PRECONDITION);
-}
-
 }  // namespace
 }  // namespace baton

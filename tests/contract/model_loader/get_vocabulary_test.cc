@@ -1,4 +1,5 @@
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -39,6 +40,16 @@ TEST(GetVocabulary, IsNotFoundWithoutATokenizer) {
   testing::LoaderHarness harness;
   v1::GetVocabularyResponse response;
   EXPECT_EQ(Ask(harness, &response).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST(GetVocabulary, NamesTheFileOfABrokenTokenizer) {
+  testing::LoaderHarness harness;
+  std::ofstream(harness.model().checkpoint->folder().path() + "/tokenizer.json") << "{\"model\": 1";
+  v1::GetVocabularyResponse response;
+  const grpc::Status status = Ask(harness, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_NE(status.error_message().find("tokenizer.json"), std::string::npos)
+      << status.error_message();
 }
 
 }  // namespace

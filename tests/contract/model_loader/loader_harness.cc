@@ -79,7 +79,9 @@ double LoaderHarness::load_fraction() const {
   return -1;
 }
 
-LoaderHarness::~LoaderHarness() {
+LoaderHarness::~LoaderHarness() { Die(); }
+
+void LoaderHarness::Die() {
   service_->Drain(absl::Now());
   source_->Release();
   runtime_.reset();

@@ -36,6 +36,8 @@ class LoaderHarness {
   loader::LoadingService& service() { return *service_; }
   // baton_loader_load_fraction of stage 0; -1 before it has one.
   double load_fraction() const;
+  // As if the process had ended; nothing but stub() may be used after it.
+  void Die();
   // A tensor's bytes as they were written.
   const WrittenTensor& tensor(const std::string& name) const;
 

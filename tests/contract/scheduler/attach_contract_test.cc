@@ -1,4 +1,4 @@
-// Stage.Attach: registration, order of messages, refusals, heartbeats, death, shutdown.
+// Stage.Attach: registration, order of messages, refusals, heartbeats, deadline, death, shutdown.
 #include <algorithm>
 #include <atomic>
 #include <memory>
@@ -139,6 +139,35 @@ TEST_F(AttachContract, TakesAStageBackAfterItsWorkerGaveUp) {
   ExpectEnd(*stages_[1], absl::StatusCode::kAborted, "out of memory");
   stages_[1] = StartStage(1);
   EXPECT_TRUE(WaitForReady(true));
+}
+
+// Takes silence for no sign of death.
+class PatientScheduler : public AttachContract {
+ protected:
+  static scheduler::SchedulerConfig Patient() {
+    scheduler::SchedulerConfig config = MakeConfig();
+    config.heartbeat_timeout = absl::Hours(1);
+    config.step_timeout = absl::Hours(1);
+    return config;
+  }
+  PatientScheduler() : AttachContract(Patient()) {}
+};
+
+TEST_F(PatientScheduler, TakesAStageBackAtTheDeadlineOfItsStream) {
+  bool registered = false;
+  for (absl::Duration time = absl::Milliseconds(200); !registered; time *= 2) {
+    FakeStageOptions options;
+    options.stage_index = 0;
+    options.time_to_live = time;
+    const auto stage = StartStage(options);
+    ExpectEnd(*stage, absl::StatusCode::kDeadlineExceeded, "");
+    registered = stage->plan().has_value();
+  }
+  ASSERT_TRUE(WaitForState([](const v1::GroupState& state) {
+    return state.stages(0).phase() == v1::STAGE_PHASE_ABSENT;
+  }));
+  CompleteGroup();
+  EXPECT_TRUE(Submit(MakeRequest(10, 3)).status.ok());
 }
 
 // Starts stages again as they die of a token, until the end of the test's requests.

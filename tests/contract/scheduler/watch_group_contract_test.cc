@@ -1,4 +1,5 @@
-// Scheduling.WatchGroup: the state now and at every change; cancel; other version; shutdown.
+// Scheduling.WatchGroup: the state now and at every change; deadline; cancel; other version;
+// shutdown.
 #include <memory>
 
 #include "absl/time/clock.h"
@@ -70,6 +71,14 @@ TEST_F(WatchGroupContract, RefusesAnotherProtocolVersion) {
   reader_ = stub_->WatchGroup(&context_, request_);
   EXPECT_FALSE(reader_->Read(&state_));
   EXPECT_TRUE(absl::IsFailedPrecondition(FromGrpcStatus(reader_->Finish())));
+}
+
+TEST_F(WatchGroupContract, EndsAtTheCallersDeadline) {
+  context_.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
+  reader_ = stub_->WatchGroup(&context_, request_);
+  EXPECT_FALSE(ReadUntil([](const v1::GroupState&) { return false; }));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(FromGrpcStatus(reader_->Finish())));
+  CompleteGroup();  // whose state is told to the next one
 }
 
 TEST_F(WatchGroupContract, EndsWhenItsCallerCancels) {

@@ -1,0 +1,74 @@
+// What Loading's unary RPCs, GetModel and GetVocabulary, have in common.
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "gtest/gtest.h"
+
+#include "common/rpc/peer.h"
+#include "tests/contract/callers/impatient_callers.h"
+#include "tests/contract/model_loader/loader_harness.h"
+
+namespace baton {
+namespace {
+
+struct LoadingCase {
+  const char* name;
+  std::function<grpc::Status(v1::Loading::Stub&, grpc::ClientContext*, const v1::PeerInfo&)> call;
+};
+
+const LoadingCase kLoadingCases[] = {
+    {"GetModel",
+     [](v1::Loading::Stub& stub, grpc::ClientContext* context, const v1::PeerInfo& peer) {
+       v1::GetModelRequest request;
+       *request.mutable_peer() = peer;
+       v1::GetModelResponse response;
+       return stub.GetModel(context, request, &response);
+     }},
+    {"GetVocabulary",
+     [](v1::Loading::Stub& stub, grpc::ClientContext* context, const v1::PeerInfo& peer) {
+       v1::GetVocabularyRequest request;
+       *request.mutable_peer() = peer;
+       v1::GetVocabularyResponse response;
+       return stub.GetVocabulary(context, request, &response);
+     }}};
+
+class LoadingUnaryCall : public ::testing::TestWithParam<LoadingCase> {
+ protected:
+  LoadingUnaryCall() {
+    std::filesystem::copy_file(
+        BATON_SOURCE_DIR "/tests/data/tiny-r1/tokenizer.json",
+        std::filesystem::path(harness_.model().checkpoint->folder().path()) / "tokenizer.json");
+  }
+  grpc::Status Call(grpc::ClientContext* context,
+                    const v1::PeerInfo& peer = MakePeerInfo("stage-worker")) {
+    return GetParam().call(harness_.stub(), context, peer);
+  }
+
+  testing::LoaderHarness harness_;
+};
+
+TEST_P(LoadingUnaryCall, OutlivesImpatientCallers) {
+  ExpectOutlivesImpatientCallers([this](grpc::ClientContext* context) { return Call(context); });
+}
+
+TEST_P(LoadingUnaryCall, RefusesAnotherProtocolVersion) {
+  v1::PeerInfo peer = MakePeerInfo("stage-worker");
+  peer.mutable_version()->set_major(kProtocolMajor + 1);
+  grpc::ClientContext context;
+  EXPECT_EQ(Call(&context, peer).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+}
+
+TEST_P(LoadingUnaryCall, IsUnavailableOnceTheLoaderIsGone) {
+  grpc::ClientContext before;
+  EXPECT_TRUE(Call(&before).ok());
+  harness_.Die();
+  grpc::ClientContext context;
+  EXPECT_EQ(Call(&context).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+INSTANTIATE_TEST_SUITE_P(Rpcs, LoadingUnaryCall, ::testing::ValuesIn(kLoadingCases),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+}  // namespace
+}  // namespace baton
