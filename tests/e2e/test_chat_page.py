@@ -9,12 +9,21 @@ import socket
 import struct
 import subprocess
 import urllib.parse
+import zlib
 
 import pytest
 from running_group import fetch, wait_until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUESTION = "What is 17 + 25?"
+ACCENT = (0x3b, 0x6f, 0xd4)  # of the page's button
+
+# Answers to what is asked from now on do not end by themselves.
+ENDLESS = """
+const real = window.fetch;
+window.fetch = (url, options) => real(url, !options.body ? options : {...options, body: JSON.stringify(
+    {...JSON.parse(options.body), ignore_eos: true, max_tokens: 3500})});
+"""
 
 
 class DevTools:
@@ -53,8 +62,77 @@ class DevTools:
         return message
 
 
+def pixels_of(png):
+    """Rows of colours (red, green, blue) of a PNG of 8 bits without interlacing."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    packed, at = b"", 8
+    while at < len(png):
+        length, kind = struct.unpack_from("!I4s", png, at)
+        if kind == b"IHDR":
+            width, _, depth, colour, *_, interlaced = struct.unpack_from("!IIBBBBB", png, at + 8)
+            assert depth == 8 and colour in (2, 6) and not interlaced
+        if kind == b"IDAT":
+            packed += png[at + 8:at + 8 + length]
+        at += length + 12
+    size = 3 if colour == 2 else 4
+    data, row_bytes = zlib.decompress(packed), size * width
+    above, rows = bytearray(row_bytes), []
+    for begin in range(0, len(data), row_bytes + 1):
+        method, row = data[begin], bytearray(data[begin + 1:begin + 1 + row_bytes])
+        for i in range(row_bytes):
+            left = row[i - size] if i >= size else 0
+            corner = above[i - size] if i >= size else 0
+            guess = left + above[i] - corner
+            nearest = min((left, above[i], corner), key=lambda value: abs(guess - value))
+            row[i] = row[i] + (0, left, above[i], (left + above[i]) // 2, nearest)[method] & 0xff
+        rows.append([tuple(row[i:i + 3]) for i in range(0, row_bytes, size)])
+        above = row
+    return rows
+
+
+class ChatPage:
+    """The page as its user has it."""
+
+    def __init__(self, tools):
+        self.tools = tools
+
+    def look(self, expression):
+        answer = self.tools.call("Runtime.evaluate", expression=expression)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def ask(self, question):
+        self.look(f"document.getElementById('text').value = {json.dumps(question)}")
+        self.press()
+
+    def press(self):
+        """The button: Send or Stop."""
+        self.look("document.getElementById('send').click()")
+
+    def button(self):
+        return self.look("document.getElementById('send').textContent")
+
+    def turn(self, index, part=""):
+        """What can be read in the turn; with a selector, in that part of it."""
+        found = f"document.querySelectorAll('.turn')[{index}]"
+        found = f"{found}?.querySelector({json.dumps(part)})" if part else found
+        return self.look(f"{found}?.innerText || ''")
+
+    def ink_of(self, selector):
+        """(most common colour of the element as it is drawn, share of pixels far from that)."""
+        box = json.loads(self.look(
+            f"JSON.stringify(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"))
+        clip = {key: box[key] for key in ("x", "y", "width", "height")}
+        png = self.tools.call("Page.captureScreenshot", format="png", clip={**clip, "scale": 1})["data"]
+        pixels = [pixel for row in pixels_of(base64.b64decode(png)) for pixel in row]
+        ground = max(set(pixels), key=pixels.count)
+        far = sum(max(abs(a - b) for a, b in zip(pixel, ground)) > 96 for pixel in pixels)
+        return ground, far / len(pixels)
+
+
 @pytest.fixture
 def page(group, tmp_path):
+    assert CHROMIUM, "chromium is not installed: tools/setup installs tools/packages.txt"
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
                "--remote-debugging-port=0", "--remote-allow-origins=*",
                f"--user-data-dir={tmp_path}/profile", "--window-size=900,640",
@@ -70,27 +148,58 @@ def page(group, tmp_path):
             pages = [entry for entry in json.loads(fetch(base + "/json")[1]) if entry["type"] == "page"]
             return pages and pages[0]["webSocketDebuggerUrl"]
 
-        yield DevTools(wait_until(target, "its page"))
+        shown = ChatPage(DevTools(wait_until(target, "its page")))
+        wait_until(lambda: shown.look("document.readyState === 'complete' && !!window.ask"), "all of it")
+        yield shown
     finally:
         browser.terminate()
         browser.wait(30)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian package chromium)")
-def test_a_question_is_answered_in_the_page(group, page, tmp_path):
-    def look(expression):
-        return page.call("Runtime.evaluate", expression=expression)["result"].get("value")
+def await_answer(page, index):
+    return wait_until(lambda: page.button() == "Send" and page.turn(index), "an answer")
 
-    def answered():
-        return look("document.getElementById('send').textContent === 'Send' && "
-                    "(document.querySelectorAll('.turn')[1] || {}).innerText || ''")
 
-    turn = wait_until(answered, "an answer")
+def await_running(group, number):
+    wait_until(lambda: group.metrics("scheduler")["baton_scheduler_running_sequences"] == number,
+               f"{number} running sequences")
+
+
+def test_a_question_is_answered_in_the_page(group, page):
+    turn = await_answer(page, 1)
     assert re.search(r"Thought for [\d.]+ s", turn), turn
     assert "42" in turn and re.search(r"\d+ tokens", turn)
-    assert look("document.querySelector('.turn.user').innerText") == QUESTION
-    assert look("document.getElementById('model').textContent") == group.model
-    assert look("document.querySelectorAll('.error').length") == 0
-    picture = base64.b64decode(page.call("Page.captureScreenshot", format="png")["data"])
-    (tmp_path / "chat_page.png").write_bytes(picture)
-    assert picture.startswith(b"\x89PNG") and len(picture) > 5000
+    assert page.turn(0) == QUESTION
+    assert page.look("document.getElementById('model').textContent") == group.model
+    assert page.look("document.querySelectorAll('.error').length") == 0
+    # What is written is drawn, too: words on their ground, the button in its own colour.
+    for words in (".turn.user", ".turn:not(.user) > div", "header"):
+        assert 0.001 < page.ink_of(words)[1] < 0.5, words
+    colour, share = page.ink_of("#send")
+    assert colour == ACCENT
+    assert 0.01 < share < 0.5
+
+
+def test_an_answer_is_read_while_it_is_written_and_can_be_stopped(group, page):
+    await_answer(page, 1)
+    page.look(ENDLESS)
+    page.ask("And 1 + 1?")
+    text = wait_until(lambda: page.turn(3, ":scope > div"), "the beginning of an answer")
+    assert page.button() == "Stop"
+    assert page.turn(3, "summary").startswith("Thought for")
+    assert not page.look("document.querySelectorAll('details')[1].open"), "reasoning is folded"
+    reasoning = "document.querySelectorAll('details')[1].querySelector('div')"
+    assert page.look(f"{reasoning}.textContent")
+    assert not page.look(f"{reasoning}.checkVisibility()")
+    wait_until(lambda: len(page.turn(3, ":scope > div")) > len(text), "more of it")
+    await_running(group, 1)
+
+    page.press()
+    await_running(group, 0)
+    wait_until(lambda: page.button() == "Send", "the end of the stream")
+    assert page.turn(3).endswith("stopped")
+    assert page.look("document.querySelectorAll('.error').length") == 0
+
+    page.look("window.fetch = real")
+    page.ask("And 2 + 2?")
+    assert re.search(r"\d+ tokens", await_answer(page, 5)), "the conversation goes on"
