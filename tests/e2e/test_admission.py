@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import time
 
+import httpx
 import openai
 import pytest
 from running_group import wait_until
@@ -68,6 +70,33 @@ def test_a_full_queue_refuses_its_own_key_and_makes_room_for_another(busy_group)
     metrics = busy_group.metrics("scheduler")
     assert metrics['baton_scheduler_refused_total{reason="queue_requests"}'] == 1
     assert metrics['baton_scheduler_refused_total{reason="displaced"}'] == 1
+
+
+def test_the_official_client_waits_as_it_is_told_and_asks_again(busy_group):
+    first = Call(busy_group, "two", max_tokens=4)
+    await_sequences(busy_group, 1, 1)
+    second = Call(busy_group, "two", max_tokens=4)
+    await_sequences(busy_group, 1, 2)
+    asked, answered = [], []
+
+    def note(response):
+        answered.append((time.monotonic(), response))
+        busy_group.running.close()  # there is room from the first refusal on
+
+    hooks = {"request": [lambda _: asked.append(time.monotonic())], "response": [note]}
+    with httpx.Client(event_hooks=hooks) as connections, \
+            openai.OpenAI(base_url=busy_group.endpoint, api_key="two", max_retries=5,
+                          http_client=connections) as client:
+        answer = client.completions.create(**{key: BODY[key] for key in ("model", "prompt")},
+                                           max_tokens=4)
+    assert answer.usage.completion_tokens == 4
+    *refusals, (_, last) = answered
+    assert last.status_code == 200
+    assert refusals
+    for (at, refusal), again in zip(refusals, asked[1:], strict=True):
+        assert refusal.status_code == 503
+        assert again - at >= int(refusal.headers["retry-after-ms"]) / 1000
+    assert first.answer()[0] == second.answer()[0] == 200
 
 
 def test_what_waits_past_its_deadline_is_answered_504_and_never_runs(busy_group):

@@ -1,5 +1,7 @@
 """Client libraries that people use with vLLM, against a running group: nothing but the URL differs."""
 
+import json
+
 import anthropic
 import openai
 import pytest
@@ -89,6 +91,39 @@ def test_anthropic_messages(claude, group):
     assert final.usage.output_tokens == whole.usage.output_tokens
     count = claude.messages.count_tokens(model=group.model, messages=QUESTION)
     assert count.input_tokens == whole.usage.input_tokens + whole.usage.cache_read_input_tokens
+
+
+def test_anthropic_tools(start_group):
+    group = start_group("--chat-template", ROOT / "manifests/chat_templates/deepseek_r1_tools.jinja",
+                        stages=1, ranks=1)
+    cities = {"type": "object", "properties": {"city": {"enum": ["Köln", "Rome"]}},
+              "required": ["city"]}
+    options = {"model": group.model, "max_tokens": 400, "messages": QUESTION,
+               "tools": [{"name": "weather", "description": "Weather of a city.",
+                          "input_schema": cities}],
+               "thinking": {"type": "enabled", "budget_tokens": 20},
+               "extra_body": {"temperature": 0}}
+    forced = {**options, "tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+    with anthropic.Anthropic(base_url=group.base_url, api_key="none", max_retries=0,
+                             timeout=60) as made:
+        with made.messages.stream(**forced) as stream:
+            pieces = [event.partial_json for event in stream if event.type == "input_json"]
+            final = stream.get_final_message()
+        assert final.stop_reason == "tool_use"
+        assert [block.type for block in final.content] == ["thinking", "tool_use"]
+        call = final.content[1]
+        assert call.name == "weather"
+        assert call.input == json.loads("".join(pieces))
+        assert call.input["city"] in ("Köln", "Rome")
+        whole = made.messages.create(**forced)
+        assert whole.content[1].input == call.input
+        result = {"type": "tool_result", "tool_use_id": call.id, "content": "12 degrees"}
+        turns = [*QUESTION, {"role": "assistant", "content": final.content},
+                 {"role": "user", "content": [result]}]
+        second = made.messages.create(**{**options, "messages": turns})
+    assert second.usage.input_tokens + second.usage.cache_read_input_tokens > \
+        whole.usage.input_tokens + whole.usage.cache_read_input_tokens
+    assert second.usage.output_tokens > 0
 
 
 def test_anthropic_errors_are_its_exceptions(claude, group):
