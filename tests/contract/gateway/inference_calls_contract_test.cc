@@ -87,6 +87,32 @@ TEST_F(InferenceContract, AbortEndsOnesOwnRequestsByName) {
   EXPECT_EQ(ErrorOf(http.Receive(), 499)["code"], "request_aborted");
 }
 
+TEST_F(InferenceContract, TokenizeAndAbortRefuseWhatCannotBe) {
+  Start();
+  v1::TokenizeResponse tokens;
+  grpc::ClientContext without_prompt;
+  EXPECT_EQ(stub_->Tokenize(&without_prompt, v1::TokenizeRequest(), &tokens).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  v1::TokenizeRequest wrong_role;
+  *wrong_role.mutable_chat() = ChatRequest().chat();
+  wrong_role.mutable_chat()->mutable_messages(0)->set_role("wizard");
+  grpc::ClientContext with_wizard;
+  const grpc::Status refused = stub_->Tokenize(&with_wizard, wrong_role, &tokens);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(refused.error_message(), testing::HasSubstr("chat.messages.role"));
+
+  v1::AbortRequest names;
+  for (int i = 0; i < 1024; ++i) names.add_request_ids(absl::StrCat("job-", i));
+  v1::AbortResponse aborted;
+  grpc::ClientContext full;
+  EXPECT_TRUE(stub_->Abort(&full, names, &aborted).ok());
+  names.add_request_ids("one more");
+  grpc::ClientContext too_many;
+  const grpc::Status over = stub_->Abort(&too_many, names, &aborted);
+  EXPECT_EQ(over.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(over.error_message(), testing::HasSubstr("request_ids"));
+}
+
 TEST_F(InferenceContract, ModelInfoSaysWhatIsServed) {
   Start();
   grpc::ClientContext context;
