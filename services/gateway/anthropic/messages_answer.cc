@@ -126,7 +126,8 @@ std::string MessagesAnswer::Body(const RequestUsage& usage) {
   if (!collected_.content.empty()) content.push_back(TextBlock(std::move(collected_.content)));
   for (const CollectedCall& call : collected_.calls) {
     auto input = ParseStrictJson(call.arguments);
-    // A model may write what is no object; the client sees what it was.
+    // A model may write nothing, or what is no object; the client sees what it was.
+    if (call.arguments.empty()) input = Json::object();
     if (!input.ok() || !input->is_object()) input = Json{{"arguments", call.arguments}};
     content.push_back(ToolUseBlock(call.name, std::move(*input)));
   }

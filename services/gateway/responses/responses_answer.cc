@@ -53,7 +53,7 @@ Json ResponsesAnswer::PartJson() const {
 }
 
 Json ResponsesAnswer::OpenItemJson(bool complete) const {
-  const char* status = complete ? "completed" : "in_progress";
+  const char* status = complete ? FinalStatus() : "in_progress";
   const Json content = complete ? Json::array({PartJson()}) : Json::array();
   switch (open_) {
     case Item::kReasoning:

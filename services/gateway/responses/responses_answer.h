@@ -41,12 +41,13 @@ class ResponsesAnswer final : public AnswerWriter {
   void CloseItem(std::string* events);
   void AppendText(absl::string_view text, std::string* events);
   void Take(const SequenceUpdate& update, std::string* events);
-  // The item that is open, as it is now.
+  // The item that is open, as it is now; complete: as it ends, "incomplete" if the tokens did.
   Json OpenItemJson(bool complete) const;
   Json PartJson() const;
   // `events` null: the answer is not streamed.
   void AppendEvent(const char* type, Json members, std::string* events);
   Json Response(const char* status, const RequestUsage* usage) const;
+  // Of the response, and of the item that ends now.
   const char* FinalStatus() const { return ended_by_length_ ? "incomplete" : "completed"; }
 
   const Options options_;

@@ -5,7 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "tests/contract/gateway/gateway_fixture.h"
+#include "tests/contract/gateway/tools_fixture.h"
 
 namespace baton::gateway {
 namespace {
@@ -13,17 +13,6 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-constexpr char kToolTemplate[] = "/manifests/chat_templates/deepseek_r1_tools.jinja";
-
-std::string ToolCallText(const std::string& name, const std::string& arguments) {
-  return "<｜tool▁call▁begin｜>function<｜tool▁sep｜>" + name + "\n```json\n" + arguments +
-         "\n```<｜tool▁call▁end｜>";
-}
-
-const std::string kTwoCalls = "Look both up.</think>\n\n<｜tool▁calls▁begin｜>" +
-                              ToolCallText("weather", R"({"city": "Köln"})") + "\n" +
-                              ToolCallText("time", R"({"zone": "CET"})") + "<｜tool▁calls▁end｜>";
 
 json ToolBody() {
   const json parameters = {{"type", "object"}, {"properties", {{"city", {{"type", "string"}}}}}};
@@ -34,23 +23,10 @@ json ToolBody() {
             {{"type", "function"}, {"function", {{"name", "time"}}}}}}};
 }
 
-class ToolsContract : public GatewayFixture {
+class ToolsContract : public ToolsFixture {
  protected:
-  void Serve(const std::function<void(GatewayConfig&)>& adjust = nullptr) {
-    StartGateway([&](GatewayConfig& config) {
-      config.model.chat_template_path = std::string(BATON_SOURCE_DIR) + kToolTemplate;
-      if (adjust) adjust(config);
-    });
-    AwaitReady(200);
-  }
   json PostTools(const json& body, int status = 200) {
-    const TestHttpResponse response = Post("/v1/chat/completions", body);
-    EXPECT_EQ(response.status, status) << response.body;
-    return json::parse(response.body);
-  }
-  std::string Prompt(size_t index) {
-    const v1::SubmitRequest ids = scheduler().requests()[index];
-    return Text({ids.prompt_token_ids().begin(), ids.prompt_token_ids().end()});
+    return PostJson("/v1/chat/completions", body, status);
   }
 };
 
