@@ -35,6 +35,24 @@ v1::GeneratedToken MakeToken(uint32_t token_id, const v1::SamplingParams& sampli
   return token;
 }
 
+// The token itself has rank 2, behind the one that is preferred.
+v1::PositionLogprobs MakePromptLogprobs(uint32_t token_id, uint32_t num_top) {
+  v1::PositionLogprobs logprobs;
+  const auto fill = [](uint32_t id, float logprob, uint32_t rank, v1::TokenLogprob* token) {
+    token->set_token_id(id);
+    token->set_logprob(logprob);
+    token->set_rank(rank);
+  };
+  fill(token_id, -2.0f, 2, logprobs.mutable_token());
+  const uint32_t best = FakeScheduler::PreferredOver(token_id);
+  for (uint32_t rank = 1; rank <= num_top; ++rank) {
+    if (rank == 1) fill(best, -0.25f, rank, logprobs.add_top());
+    if (rank == 2) fill(token_id, -2.0f, rank, logprobs.add_top());
+    if (rank > 2) fill(best + rank, -1.0f - static_cast<float>(rank), rank, logprobs.add_top());
+  }
+  return logprobs;
+}
+
 }  // namespace
 
 std::unique_ptr<FakeScheduler> FakeScheduler::Start(FakeSchedulerOptions options) {
@@ -192,6 +210,12 @@ grpc::Status FakeScheduler::SendAnswer(grpc::ServerContext* context,
   }
   v1::SubmitResponse response;
   response.set_cached_prompt_tokens(answer.num_cached);
+  const v1::SamplingParams& sampling = request.sampling();
+  for (int i = 1; i < request.prompt_token_ids_size(); ++i) {
+    if (!sampling.has_num_prompt_logprobs()) break;
+    *response.add_prompt_logprobs() =
+        MakePromptLogprobs(request.prompt_token_ids(i), sampling.num_prompt_logprobs());
+  }
   uint64_t sequence_number = 0;
   size_t num_sent = 0;
   for (uint32_t token_id : answer.token_ids) {

@@ -47,6 +47,8 @@ class FakeScheduler final : public v1::Scheduling::Service {
 
   std::string address() const;
   int port() const { return port_; }
+  // What it would rather have had at the place of a prompt's token: first of its log-probabilities.
+  static uint32_t PreferredOver(uint32_t token_id) { return token_id < 500 ? 1000 : 10; }
 
   // The next Submit without an answer of its own takes this one, in order. Without any, a Submit
   // gets max_tokens hashed tokens (FakeContinuation of prompt and resumed tokens) and LENGTH.

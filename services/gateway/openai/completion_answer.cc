@@ -142,7 +142,8 @@ void CompletionAnswer::Collect(size_t index, const SequenceUpdate& update) {
     for (const auto& token : update.tokens) choice.token_ids.push_back(token.token_id());
     collected_bytes_ += update.tokens.size() * sizeof(uint32_t);
   }
-  if (options_.prompt_logprobs && !update.prompt_logprobs.empty()) {
+  // They come with the first token; of a prompt of one there are none.
+  if (options_.prompt_logprobs && update.first && !update.tokens.empty()) {
     choice.prompt_logprobs = PromptLogprobsJson(tokenizer_, update.prompt_logprobs);
     collected_bytes_ += choice.prompt_logprobs.size();
   }

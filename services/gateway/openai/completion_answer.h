@@ -28,7 +28,7 @@ struct CompletionAnswerOptions {
   bool echo = false;
   bool echo_only = false;  // generated tokens are not shown
   bool logprobs = false;
-  bool prompt_logprobs = false;  // asked for under that name
+  bool prompt_logprobs = false;  // under that name; vLLM shows echoed ones there, too
 };
 
 class CompletionAnswer final : public AnswerWriter {
