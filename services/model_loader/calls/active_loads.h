@@ -22,7 +22,8 @@ class ActiveLoads final {
   absl::Status Enter();
   void Leave();
 
-  // `transfer` runs until Detach and is cancelled by CancelAll; at once if that came before.
+  // `transfer` runs until Detach and is cancelled at the deadline of Drain; at once if that has
+  // passed.
   void Attach(SliceTransfer* transfer);
   void Detach(SliceTransfer* transfer);
 
