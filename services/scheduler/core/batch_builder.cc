@@ -223,11 +223,15 @@ void BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget, bool can_wait) 
          begins ? state_.ledger->Table(sequence->id()) : std::vector<BlockId>());
 }
 
-void BatchBuilder::AddNewPrompts() {
+uint32_t BatchBuilder::NumNewcomers() const {
   const size_t num_running = state_.running->size();
   const size_t num_places =
       limits_.max_running - std::min<size_t>(limits_.max_running, num_running);
-  uint32_t share = AdmissionShare(state_.waiting->size(), num_places, limits_.num_free_steps);
+  return AdmissionShare(state_.waiting->size(), num_places, limits_.num_free_steps);
+}
+
+void BatchBuilder::AddNewPrompts() {
+  uint32_t share = NumNewcomers();
   for (; share > 0 && !full() && !long_enough(); --share) {
     if (!Begin(state_.waiting->Front())) return;
   }

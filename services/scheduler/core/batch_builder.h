@@ -153,6 +153,8 @@ class BatchBuilder final {
   // At most `budget` of its tokens, if there is room.
   void AddChunk(Sequence* sequence, uint32_t budget, bool can_wait);
   void AddNewPrompts();
+  // How many of those that wait may begin in this step, so that each step begins as many.
+  uint32_t NumNewcomers() const;
   // `sequence`, which waits, begins. False: it has to wait on.
   bool Begin(Sequence* sequence);
   // What is cached of `sequence`, which waits and may begin. If blocks are wanting for the rest,
@@ -171,8 +173,13 @@ class BatchBuilder final {
   // Of several keys, that of `sequence` has no more places than its part, nor, where steps are
   // kept short, does it flood the group.
   bool IsWithinShare(const Sequence& sequence) const;
-  // Answers claims, then gives what is free to those that are paused.
+  // Answers claims, then gives what is free to those that are paused. Where one of a better class
+  // waits and fits, it begins before them, unless they have waited too long.
   void SharePlaces();
+  // The next that waits, if it goes before `paused`, which is; null if not.
+  Sequence* FindBetter(const Sequence& paused) const;
+  // False: there is none, or it finds no place or no blocks.
+  bool BeginBetter(const Sequence& paused);
   // Linear in the number of keys that wait, and for each claim answered, of those that run.
   void AnswerClaims(uint32_t most);
   // `sequence` has waited too long, beside other keys; and its key does not have its share of the

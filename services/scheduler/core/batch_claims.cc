@@ -72,10 +72,16 @@ void BatchBuilder::AnswerClaims(uint32_t most) {
     if (!round.waiting.has_value()) round.waiting.emplace(*state_.waiting, claims);
     if (round.placeless.has_value()) round.waiting->CloseFrom(*round.placeless);
     Sequence* const paused = FirstPaused(claims, &round);
-    Sequence* const next = paused != nullptr ? paused : round.waiting->Front();
+    Sequence* next = paused;
+    if (paused == nullptr || !state_.waiting->IsOverdue(*paused)) {
+      Sequence* const first = round.waiting->Front();
+      const bool is_better =
+          first != nullptr && paused != nullptr && first->priority() < paused->priority();
+      if (paused == nullptr || is_better) next = first;
+    }
     if (next == nullptr) return;
     const KeyAccount* const key = &state_.waiting->KeyOf(*next);
-    if (paused != nullptr ? ResumeClaim(next) : BeginClaim(next, &round)) {
+    if (next == paused ? ResumeClaim(next) : BeginClaim(next, &round)) {
       if (!next->decoding()) round.begun[key] += next->num_to_compute();
       ++num_answered;
       round.ForgetAnswer();

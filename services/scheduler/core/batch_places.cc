@@ -27,11 +27,32 @@ void BatchBuilder::SharePlaces() {
   if (num_candidates > 0 && state_.waiting->num_live_keys() > 1 && !BlocksAreOwed()) {
     AnswerClaims(AdmissionShare(num_candidates, limits_.max_running, limits_.num_free_steps));
   }
+  uint32_t num_better = NumNewcomers();
   for (auto next = state_.paused->begin(); next != state_.paused->end();) {
-    if (state_.running->size() >= limits_.max_running) return;
     Sequence* const sequence = *next++;
-    if (!yielding_.contains(sequence)) Resume(sequence);
+    if (yielding_.contains(sequence)) continue;
+    while (num_better > 0 && BeginBetter(*sequence)) --num_better;
+    if (state_.running->size() >= limits_.max_running) return;
+    // The next steps have places for others that are better, too.
+    if (num_better > 0 || !FindBetter(*sequence)) Resume(sequence);
   }
+}
+
+Sequence* BatchBuilder::FindBetter(const Sequence& paused) const {
+  if (state_.waiting->IsOverdue(paused)) return nullptr;
+  Sequence* const next = state_.waiting->Front();
+  const bool is_better = next != nullptr && next->priority() < paused.priority();
+  return is_better && state_.may_begin(*next) ? next : nullptr;
+}
+
+bool BatchBuilder::BeginBetter(const Sequence& paused) {
+  if (state_.running->size() >= limits_.max_running) return false;
+  Sequence* const next = FindBetter(paused);
+  if (next == nullptr) return false;
+  const CachedPrefix prefix = MakeRoomFor(next);
+  if (!FitsNow(*next, prefix, *state_.ledger, NumReserved(*next))) return false;
+  Place(next, prefix);
+  return true;
 }
 
 bool BatchBuilder::IsOwedBlocks(const Sequence& sequence) const {

@@ -182,7 +182,11 @@ void RequestQueue::SetHoldsBlocks(Ticket* ticket, bool holds_blocks) {
   ticket->key->held_tokens += holds_blocks ? ticket->charged : -ticket->charged;
 }
 
-void RequestQueue::LeavePlace(Sequence* sequence) { SetPlace(&tickets_.at(sequence), false); }
+void RequestQueue::LeavePlace(Sequence* sequence) {
+  Ticket* const ticket = &tickets_.at(sequence);
+  SetPlace(ticket, false);
+  ticket->waits_since = now_;
+}
 
 void RequestQueue::Suspend(Sequence* sequence) {
   Ticket* const ticket = &tickets_.at(sequence);
@@ -194,6 +198,7 @@ void RequestQueue::Suspend(Sequence* sequence) {
 void RequestQueue::Continue(Sequence* sequence) {
   Ticket* const ticket = &tickets_.at(sequence);
   ticket->is_suspended = false;
+  ticket->waits_since = now_;
   shares_.Continue(ticket->key);
 }
 

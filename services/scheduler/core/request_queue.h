@@ -70,14 +70,15 @@ class RequestQueue final {
   void Push(Sequence* sequence, uint32_t expected_answer);
   // The one to be served next; null if none waits. Of some keys only: AdmittedOrder.
   Sequence* Front();
-  // Whether `sequence`, which waits, has done so for longer than a class may wait for a turn.
+  // Whether `sequence`, which waits, in the queue or paused, has done so for longer than a class
+  // may wait for a turn.
   bool IsOverdue(const Sequence& sequence) const {
     return now_ - tickets_.at(&sequence).waits_since >= limits_.aging;
   }
   // `sequence`, which is in the queue, begins to run, in a place. Its key is charged for what is to
   // be computed, which the first `num_cached` tokens are not; unless it was before.
   void Take(Sequence* sequence, uint32_t num_cached = 0);
-  // `sequence`, which runs, gives up its place; or has one again.
+  // `sequence`, which runs, gives up its place, and waits for one from now on; or has one again.
   void LeavePlace(Sequence* sequence);
   void TakePlace(Sequence* sequence);
   // `sequence`, which is not in the queue, gives up its place and counts in no share until it goes

@@ -101,6 +101,21 @@ TEST(SchedulePlaces, APreemptedSequenceIsNotStarvedByClaims) {
   EXPECT_EQ(state(), Sequence::State::kRunning);
 }
 
+TEST(SchedulePlaces, AClaimOfABetterClassGoesBeforeOneThatIsPaused) {
+  Place place(PlaceOptions(2, 0));
+  place.Add(1, "paused", 8, 1000, /*weight=*/1, /*priority=*/5);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(1);
+  for (SequenceId id = 2; id <= 3; ++id) place.Add(id, "large", 8, 1000, 1, /*priority=*/5);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Continue(1);
+  place.Add(4, "better", 8, 4);
+  const std::optional<Batch> batch = place.Step();
+  EXPECT_TRUE(Place::RowOf(batch, 4).has_value());
+  EXPECT_FALSE(Place::RowOf(batch, 1).has_value());
+  EXPECT_GT(place.StepsUntilRowOf(1, 10), 0u) << "the next place is its own";
+}
+
 TEST(SchedulePlaces, ThePlaceIsTheLatestOfTheKeyMostOverItsShare) {
   Place place(PlaceOptions(6));
   for (SequenceId id = 1; id <= 4; ++id) place.Add(id, "large", 8, 1000);

@@ -273,5 +273,56 @@ TEST(ScheduleSuspension, GuessesAreOfUseWhenItGoesOn) {
   EXPECT_EQ(row->drafts.size(), 2u);
 }
 
+// Sequence 1, of class 5, was suspended while 2 had the one place, and may go on when 2 is done.
+class OneOfAWorseClass : public testing::Test {
+ protected:
+  explicit OneOfAWorseClass(uint32_t prompt_tokens = 8, uint32_t num_blocks = 100)
+      : place_(PlaceOptions(1, 0), num_blocks) {
+    place_.Add(1, "a", prompt_tokens, 1000, /*weight=*/1, /*priority=*/5);
+    for (int step = 0; step < 3; ++step) place_.Step();
+    place_.schedule.Suspend(1);
+    place_.Add(2, "a", 8, 4, /*weight=*/1, /*priority=*/5);
+    place_.Step();
+    place_.schedule.Continue(1);
+  }
+  bool HasRow(SequenceId id) { return Place::RowOf(place_.Step(), id).has_value(); }
+
+  Place place_;
+};
+
+TEST_F(OneOfAWorseClass, GoesOnBehindABetterOneThatWaits) {
+  place_.Add(3, "a", 8, 4);
+  std::vector<SequenceId> order;
+  for (int step = 0; step < 20; ++step) {
+    const std::optional<Batch> batch = place_.Step();
+    for (const BatchRow& row : batch->rows) {
+      if (order.empty() || order.back() != row.id) order.push_back(row.id);
+    }
+  }
+  EXPECT_EQ(order, (std::vector<SequenceId>{2, 3, 1}));
+}
+
+TEST_F(OneOfAWorseClass, GoesOnOnceItHasWaitedTooLong) {
+  SequenceId last = 2;
+  TimeUs waited = 0;
+  for (; waited < 60 * kSecond && !HasRow(1); waited += kSecond / 4) {
+    while (place_.schedule.counts().num_waiting < 2) place_.Add(++last, "a", 8, 2);
+    place_.now += kSecond / 4;
+  }
+  EXPECT_GE(waited, 9 * kSecond) << "better ones have come all the time";
+  EXPECT_LE(waited, 11 * kSecond);
+}
+
+class OneThatHoldsMostBlocks : public OneOfAWorseClass {
+ protected:
+  OneThatHoldsMostBlocks() : OneOfAWorseClass(500, 10) {}
+};
+
+TEST_F(OneThatHoldsMostBlocks, GoesOnIfABetterOneDoesNotFitBesideIt) {
+  place_.Add(3, "a", 300, 4);
+  EXPECT_GT(place_.StepsUntilRowOf(1, 10), 0u);
+  EXPECT_EQ(place_.schedule.counts().num_preemptions, 0u);
+}
+
 }  // namespace
 }  // namespace baton::scheduler
