@@ -10,8 +10,6 @@
 namespace baton::scheduler {
 namespace {
 
-// Calls may be open that neither run nor wait yet, or are being refused.
-constexpr uint32_t kSpareCalls = 256;
 // Room in the inbox for messages of stages, beside what every call may have in it: that it begins,
 // that it is cancelled, that its reader has caught up.
 constexpr size_t kStageEvents = 4096;
@@ -62,7 +60,7 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Create(
   server->watch_.Add(server->readiness_);
 
   const uint32_t vocab_size = group.schedule.vocab_size;
-  const uint32_t max_calls = group.schedule.max_waiting + group.schedule.max_running + kSpareCalls;
+  const uint32_t max_calls = MostCalls(group.schedule.max_running, group.schedule.max_waiting);
   server->live_calls_ = std::make_unique<LiveCalls>(max_calls);
   StepEngineOptions engine;
   engine.schedule = std::move(group.schedule);

@@ -6,6 +6,15 @@
 
 namespace baton::scheduler {
 
+// Calls may be open that neither run nor wait yet, or are being refused.
+inline constexpr uint32_t kSpareCalls = 256;
+
+// How many calls may be open where so many sequences run and so many wait. Those that are suspended
+// do neither, and their calls stay open: as many as run may be.
+constexpr uint32_t MostCalls(uint32_t max_running, uint32_t max_waiting) {
+  return max_waiting + 2 * max_running + kSpareCalls;
+}
+
 // Any thread.
 class LiveCalls final {
  public:

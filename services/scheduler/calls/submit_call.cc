@@ -10,11 +10,13 @@
 #include "common/rpc/reader_limits.h"
 #include "common/rpc/status_conversion.h"
 #include "services/scheduler/calls/submit_limits.h"
+#include "services/scheduler/core/admission_policy.h"
 #include "services/scheduler/pipeline/closed_for.h"
 
 namespace baton::scheduler {
 namespace {
 
+// Whoever finds too many calls open may try again after so long, and up to as long again.
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 // A deadline beyond it is none.
 constexpr absl::Duration kLongestDeadline = absl::Hours(24 * 365);
@@ -65,7 +67,8 @@ void SubmitCall::Begin(const v1::SubmitRequest& request) {
   if (submit_.loop->stopped()) {
     return Finish(absl::UnavailableError("the scheduler is shutting down"), absl::ZeroDuration());
   }
-  Finish(absl::ResourceExhaustedError("too many requests are open; try again later"), kRetryAfter);
+  Finish(absl::ResourceExhaustedError("too many requests are open; try again later"),
+         kRetryAfter * (1 + Spread(id_)));
 }
 
 PushResult SubmitCall::Push(v1::SubmitResponse response) {

@@ -11,14 +11,6 @@ constexpr TimeUs kSecond = 1'000'000;
 // Official clients of the HTTP API give up, or do as they like, when told of more.
 constexpr TimeUs kMostRetry = 60 * kSecond;
 
-// Bits that look drawn at random (the finalizer of SplitMix64).
-uint64_t Mix(uint64_t bits) {
-  bits += 0x9e3779b97f4a7c15;
-  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;
-  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
-  return bits ^ (bits >> 31);
-}
-
 std::string Seconds(TimeUs time) { return absl::StrCat((time + kSecond / 2) / kSecond, " s"); }
 
 // When room for the smallest newcomer of the key of `request`, which would wait for `wait`, is
@@ -53,10 +45,18 @@ absl::string_view RefusalName(RefusalReason reason) {
   return "unknown";
 }
 
+double Spread(SequenceId id) {
+  // The finalizer of SplitMix64.
+  uint64_t bits = id + 0x9e3779b97f4a7c15;
+  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;
+  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
+  bits = bits ^ (bits >> 31);
+  return static_cast<double>(bits % 1024) / 1024;
+}
+
 TimeUs RetryAfter(const RequestQueue& queue, const ServiceRate& rate, SequenceId id) {
   const auto drain = static_cast<double>(rate.TimeFor(queue.work()));
-  const double share = static_cast<double>(Mix(id) % 1024) / 1024;  // of the spread
-  return std::clamp(static_cast<TimeUs>(std::max(drain, 1.0 * kSecond) * (0.75 + 0.5 * share)),
+  return std::clamp(static_cast<TimeUs>(std::max(drain, 1.0 * kSecond) * (0.75 + 0.5 * Spread(id))),
                     kSecond, kMostRetry);
 }
 

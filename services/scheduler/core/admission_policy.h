@@ -45,6 +45,9 @@ Verdict JudgeNewcomer(const SequenceRequest& request, uint32_t expected_answer,
                       const RequestQueue& queue, const ServiceRate& rate, TimeUs max_wait,
                       TimeUs now);
 
+// A number in [0, 1) that looks drawn at random; of one id always the same.
+double Spread(SequenceId id);
+
 // When a refused caller may try again: when what waits is done, more or less a quarter by `id` so
 // that those that are refused together do not come back together; 1 to 60 seconds.
 TimeUs RetryAfter(const RequestQueue& queue, const ServiceRate& rate, SequenceId id);
