@@ -22,7 +22,7 @@ ACCENT = (0x3b, 0x6f, 0xd4)  # of the page's button
 ENDLESS = """
 const real = window.fetch;
 window.fetch = (url, options) => real(url, !options.body ? options : {...options, body: JSON.stringify(
-    {...JSON.parse(options.body), ignore_eos: true, max_tokens: 3500})});
+    {...JSON.parse(options.body), min_tokens: 3400, max_tokens: 3500})});
 """
 
 
