@@ -77,6 +77,8 @@ class RequestValidator {
   void SetMaxModelLen(int64_t max_model_len) { max_model_len_.store(max_model_len); }
   int64_t max_model_len() const { return max_model_len_.load(); }
   int64_t vocab_size() const { return vocab_size_; }
+  // Whether the model reasons, as far as is known, and its reasoning can be ended.
+  bool reasons() const { return reasons_; }
 
  private:
   absl::Status AdmitSampling(const RequestedParams& requested, AdmittedParams* admitted) const;

@@ -8,6 +8,7 @@
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
 #include "services/gateway/json/field_reader.h"
+#include "services/gateway/json/strict_json.h"
 
 namespace baton::gateway {
 namespace {
@@ -17,6 +18,20 @@ constexpr std::pair<const char*, const char*> kSameFields[] = {
     {"model", "model"},   {"max_tokens", "max_tokens"},   {"stop_sequences", "stop"},
     {"stream", "stream"}, {"temperature", "temperature"}, {"top_p", "top_p"},
     {"top_k", "top_k"},
+};
+
+constexpr UnsupportedField kUnsupported[] = {
+    {"mcp_servers", "", "it runs no tools of its own"},
+    {"container", "", "it runs no tools of its own"},
+    {"context_management", R"({"edits":[]})", "a conversation is taken as it is"},
+    {"inference_geo", R"("global")", "it does not choose where it runs"},
+    {"speed", R"("standard")"},
+    {"max_completion_tokens", "", "use max_tokens"},
+    {"stream_options", "", "usage is always there"},
+};
+
+constexpr UnsupportedField kUnsupportedOutput[] = {
+    {"task_budget", "", "use max_tokens and thinking.budget_tokens"},
 };
 
 std::string TypeOfBlock(const Json& block) {
@@ -97,23 +112,31 @@ absl::Status AppendAssistantBlock(const Json& block, const std::string& field, J
   return absl::OkStatus();
 }
 
-absl::Status AppendAssistantTurn(const Json& content, const std::string& field, Json* messages) {
+absl::Status AppendAssistantTurn(const Json& content, const std::string& field,
+                                 ChatTranslation* out) {
+  Json& messages = out->chat["messages"];
+  const std::string ours = absl::StrCat("messages[", messages.size(), "]");
   Json message = {{"role", "assistant"}, {"content", nullptr}};
   if (content.is_string()) {
     message["content"] = content;
   } else if (content.is_array()) {
     for (size_t i = 0; i < content.size(); ++i) {
-      RETURN_IF_ERROR(AppendAssistantBlock(content[i], absl::StrCat(field, "[", i, "]"), &message));
+      const std::string name = absl::StrCat(field, "[", i, "]");
+      RETURN_IF_ERROR(AppendAssistantBlock(content[i], name, &message));
+      if (TypeOfBlock(content[i]) != "tool_use") continue;
+      const size_t index = message["tool_calls"].size() - 1;
+      out->names.emplace_back(absl::StrCat(ours, ".tool_calls[", index, "].function"), name);
     }
     if (message["content"].is_null() && !message.contains("tool_calls")) message["content"] = "";
   } else {
     return InvalidField(field, "must be a string or a list of blocks");
   }
-  messages->push_back(std::move(message));
+  messages.push_back(std::move(message));
   return absl::OkStatus();
 }
 
-absl::Status ReadTurns(FieldReader& reader, Json* messages) {
+absl::Status ReadTurns(FieldReader& reader, ChatTranslation* out) {
+  Json& messages = out->chat["messages"];
   const Json* turns = reader.FindSet("messages");
   if (turns == nullptr || !turns->is_array() || turns->empty()) {
     return InvalidField("messages", "must be a list of at least one message");
@@ -125,22 +148,26 @@ absl::Status ReadTurns(FieldReader& reader, Json* messages) {
       return InvalidField(field + ".content", "must be a string or a list of blocks");
     }
     const Json role = turn.contains("role") ? turn["role"] : Json(nullptr);
+    const size_t first = messages.size();
     if (role == "user") {
-      RETURN_IF_ERROR(AppendUserTurn(turn["content"], field + ".content", messages));
+      RETURN_IF_ERROR(AppendUserTurn(turn["content"], field + ".content", &messages));
     } else if (role == "assistant") {
-      RETURN_IF_ERROR(AppendAssistantTurn(turn["content"], field + ".content", messages));
+      RETURN_IF_ERROR(AppendAssistantTurn(turn["content"], field + ".content", out));
     } else {
       return InvalidField(field + ".role", "must be user or assistant");
+    }
+    for (size_t k = first; k < messages.size(); ++k) {
+      out->names.emplace_back(absl::StrCat("messages[", k, "]"), field);
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadTools(FieldReader& reader, Json* chat) {
+absl::Status ReadTools(FieldReader& reader, ChatTranslation* out) {
   const Json* tools = reader.FindSet("tools");
   if (tools == nullptr || (tools->is_array() && tools->empty())) return absl::OkStatus();
   if (!tools->is_array()) return InvalidField("tools", "must be a list");
-  Json& list = (*chat)["tools"] = Json::array();
+  Json& list = out->chat["tools"] = Json::array();
   for (size_t i = 0; i < tools->size(); ++i) {
     const std::string field = absl::StrCat("tools[", i, "]");
     const Json& tool = (*tools)[i];
@@ -151,22 +178,24 @@ absl::Status ReadTools(FieldReader& reader, Json* chat) {
     Json function = {{"name", tool.value("name", Json())}};
     if (tool.contains("description")) function["description"] = tool["description"];
     if (tool.contains("input_schema")) function["parameters"] = tool["input_schema"];
+    out->names.emplace_back(field + ".function", field);
+    out->names.emplace_back(field + ".function.parameters", field + ".input_schema");
     list.push_back({{"type", "function"}, {"function", std::move(function)}});
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadToolUse(FieldReader& reader, Json* chat) {
+absl::Status ReadToolUse(FieldReader& reader, ChatTranslation* out) {
   const Json* choice = reader.FindSet("tool_choice");
   if (choice == nullptr) return absl::OkStatus();
   const std::string type = TypeOfBlock(*choice);
   if (type == "auto" || type == "none") {
-    (*chat)["tool_choice"] = type;
+    out->chat["tool_choice"] = type;
   } else if (type == "any") {
-    (*chat)["tool_choice"] = "required";
+    out->chat["tool_choice"] = "required";
   } else if (type == "tool") {
     ASSIGN_OR_RETURN(std::string name, TextMember(*choice, "name", "tool_choice"));
-    (*chat)["tool_choice"] = {{"type", "function"}, {"function", {{"name", std::move(name)}}}};
+    out->chat["tool_choice"] = {{"type", "function"}, {"function", {{"name", std::move(name)}}}};
   } else {
     return InvalidField("tool_choice.type", "must be auto, any, tool or none");
   }
@@ -174,54 +203,95 @@ absl::Status ReadToolUse(FieldReader& reader, Json* chat) {
   bool one_only = false;
   inner.Read("disable_parallel_tool_use", &one_only);
   RETURN_IF_ERROR(Annotate(inner.status(), "tool_choice"));
-  if (one_only) (*chat)["parallel_tool_calls"] = false;
+  if (one_only) out->Set("parallel_tool_calls", "tool_choice.disable_parallel_tool_use", false);
   return absl::OkStatus();
 }
 
-absl::Status ReadThinking(FieldReader& reader, Json* chat) {
+absl::Status ReadThinking(FieldReader& reader, ChatTranslation* out) {
   const Json* thinking = reader.FindSet("thinking");
   if (thinking == nullptr) return absl::OkStatus();
   const std::string type = TypeOfBlock(*thinking);
-  if (type == "disabled") {
-    (*chat)["include_reasoning"] = false;
-  } else if (type == "enabled") {
-    if (thinking->contains("budget_tokens")) {
-      (*chat)["thinking_token_budget"] = (*thinking)["budget_tokens"];
-    }
-  } else if (type != "adaptive") {
+  if (type != "enabled" && type != "disabled" && type != "adaptive") {
     return InvalidField("thinking.type", "must be enabled, disabled or adaptive");
   }
+  if (type == "disabled") {
+    out->without_reasoning = true;
+    out->names.emplace_back("thinking_token_budget", "thinking");
+    out->names.emplace_back("include_reasoning", "thinking");
+    return absl::OkStatus();
+  }
+  if (type == "enabled" && thinking->contains("budget_tokens")) {
+    out->Set("thinking_token_budget", "thinking.budget_tokens", (*thinking)["budget_tokens"]);
+  }
+  const Json display = thinking->value("display", Json());
+  if (display == "omitted") {
+    out->Set("include_reasoning", "thinking.display", false);
+  } else if (!display.is_null() && display != "summarized") {
+    return InvalidField("thinking.display", "must be summarized or omitted");
+  }
   return absl::OkStatus();
+}
+
+absl::Status ReadFormat(const Json& format, const std::string& field, ChatTranslation* out) {
+  if (TypeOfBlock(format) != "json_schema") {
+    return InvalidField(field + ".type", "must be json_schema");
+  }
+  const Json schema = format.value("schema", Json());
+  if (!schema.is_object()) return InvalidField(field + ".schema", "must be a JSON schema");
+  if (out->chat.contains("response_format")) {
+    return InvalidField(field, "cannot be given together with output_format");
+  }
+  out->Set("response_format", field,
+           {{"type", "json_schema"}, {"json_schema", {{"name", "output"}, {"schema", schema}}}});
+  return absl::OkStatus();
+}
+
+// `output_format` is the former name of `output_config.format`.
+absl::Status ReadOutput(FieldReader& reader, ChatTranslation* out) {
+  if (const Json* format = reader.FindSet("output_format"); format != nullptr) {
+    RETURN_IF_ERROR(ReadFormat(*format, "output_format", out));
+  }
+  const Json* config = reader.FindSet("output_config");
+  if (config == nullptr) return absl::OkStatus();
+  if (!config->is_object()) return InvalidField("output_config", "must be an object");
+  FieldReader inner(*config);
+  if (const Json* effort = inner.FindSet("effort"); effort != nullptr) {
+    out->Set("reasoning_effort", "output_config.effort", *effort);
+  }
+  if (const Json* format = inner.FindSet("format"); format != nullptr) {
+    RETURN_IF_ERROR(ReadFormat(*format, "output_config.format", out));
+  }
+  return RefuseFields(inner, kUnsupportedOutput, "output_config.");
 }
 
 }  // namespace
 
-absl::StatusOr<Json> ChatBodyOfMessages(absl::string_view body, MessagesUse use) {
+absl::StatusOr<ChatTranslation> ChatOfMessages(absl::string_view body, MessagesUse use) {
   ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
   FieldReader reader(json);
-  Json chat = Json::object();
+  ChatTranslation out;
   for (const auto& [theirs, ours] : kSameFields) {
-    if (const Json* value = reader.FindSet(theirs); value != nullptr) chat[ours] = *value;
+    if (const Json* value = reader.FindSet(theirs); value != nullptr) out.Set(ours, theirs, *value);
   }
-  if (use == MessagesUse::kAnswer && !chat.contains("max_tokens")) {
+  if (use == MessagesUse::kAnswer && !out.chat.contains("max_tokens")) {
     return InvalidField("max_tokens", "is required");
   }
-  Json messages = Json::array();
+  Json& messages = out.chat["messages"] = Json::array();
   if (const Json* system = reader.FindSet("system"); system != nullptr) {
     ASSIGN_OR_RETURN(std::string text, ReadTextBlocks(*system, "system"));
     messages.push_back({{"role", "system"}, {"content", std::move(text)}});
+    out.names.emplace_back("messages[0]", "system");
   }
-  RETURN_IF_ERROR(ReadTurns(reader, &messages));
-  chat["messages"] = std::move(messages);
-  RETURN_IF_ERROR(ReadTools(reader, &chat));
-  RETURN_IF_ERROR(ReadToolUse(reader, &chat));
-  RETURN_IF_ERROR(ReadThinking(reader, &chat));
-  for (const char* field : {"mcp_servers", "container"}) {
-    const Json* value = reader.FindSet(field);
-    if (value == nullptr || value->empty()) continue;
-    return InvalidField(field, "is not supported by this server");
-  }
-  return chat;
+  RETURN_IF_ERROR(ReadTurns(reader, &out));
+  RETURN_IF_ERROR(ReadTools(reader, &out));
+  RETURN_IF_ERROR(ReadToolUse(reader, &out));
+  RETURN_IF_ERROR(ReadThinking(reader, &out));
+  RETURN_IF_ERROR(ReadOutput(reader, &out));
+  reader.Find("cache_control");  // the beginnings of prompts are kept anyway
+  RETURN_IF_ERROR(RefuseFields(reader, kUnsupported));
+  RETURN_IF_ERROR(RefuseFields(reader, FieldsOfChatAnswers()));
+  RETURN_IF_ERROR(TakeChatFields(reader, "/v1/messages", &out));
+  return out;
 }
 
 }  // namespace baton::gateway

@@ -4,7 +4,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-#include "services/gateway/json/strict_json.h"
+#include "services/gateway/openai/chat_translation.h"
 
 namespace baton::gateway {
 
@@ -12,8 +12,9 @@ namespace baton::gateway {
 enum class MessagesUse { kAnswer, kCount };
 
 // The chat completion that asks for the same. System prompt, text, thinking, tool calls and their
-// results, tools, stop sequences and sampling have counterparts; what has none is refused. Errors:
-// InvalidArgument naming the field.
-absl::StatusOr<Json> ChatBodyOfMessages(absl::string_view body, MessagesUse use);
+// results, tools, output format, stop sequences and sampling have counterparts; what else a chat
+// completion takes is taken here, too. What has no counterpart is refused; what nobody knows is
+// named in the debug log. Errors: InvalidArgument naming the client's field.
+absl::StatusOr<ChatTranslation> ChatOfMessages(absl::string_view body, MessagesUse use);
 
 }  // namespace baton::gateway

@@ -15,14 +15,20 @@
 namespace baton::gateway {
 namespace {
 
+constexpr char kMessageIdPrefix[] = "msg_";
+
 absl::StatusOr<PreparedGeneration> PrepareMessages(const GatewayContext& context,
                                                    const HttpRequest& http_request,
-                                                   const RequestScope& scope) {
+                                                   const RequestScope& given_scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
-  ASSIGN_OR_RETURN(const Json body, ChatBodyOfMessages(http_request.body, MessagesUse::kAnswer));
-  ASSIGN_OR_RETURN(const ChatRequest request, ReadChatRequest(body, context.validator));
+  ASSIGN_OR_RETURN(const ChatTranslation translation,
+                   ChatOfMessages(http_request.body, MessagesUse::kAnswer));
+  ASSIGN_OR_RETURN(const ChatRequest request, ReadTranslatedChat(translation, context.validator));
+  const RequestScope scope =
+      NamedScope(given_scope, http_request, kMessageIdPrefix, request.request_id);
   PreparedGeneration prepared;
-  RETURN_IF_ERROR(AppendChat(context, request, scope, &prepared).status());
+  const auto chat = AppendChat(context, request, scope, &prepared);
+  if (!chat.ok()) return InClientsWords(translation, chat.status());
   prepared.writer = std::make_unique<MessagesAnswer>(
       MessagesAnswer::Options{.head = MakeAnswerHead(context.model, scope.id, scope.arrival),
                               .include_reasoning = request.include_reasoning});
@@ -32,11 +38,13 @@ absl::StatusOr<PreparedGeneration> PrepareMessages(const GatewayContext& context
 absl::StatusOr<std::string> ComputeCount(const GatewayContext& context,
                                          const HttpRequest& http_request) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
-  ASSIGN_OR_RETURN(const Json body, ChatBodyOfMessages(http_request.body, MessagesUse::kCount));
-  ASSIGN_OR_RETURN(const ChatRequest request, ReadChatRequest(body, context.validator));
+  ASSIGN_OR_RETURN(const ChatTranslation translation,
+                   ChatOfMessages(http_request.body, MessagesUse::kCount));
+  ASSIGN_OR_RETURN(const ChatRequest request, ReadTranslatedChat(translation, context.validator));
   RETURN_IF_ERROR(CheckModelName(context.model, request.model));
-  ASSIGN_OR_RETURN(const EncodedPrompt prompt, EncodeChat(context.model, request.input, SIZE_MAX));
-  return DumpJson({{"input_tokens", prompt.token_ids.size()}});
+  const auto prompt = EncodeChat(context.model, request.input, SIZE_MAX);
+  if (!prompt.ok()) return InClientsWords(translation, prompt.status());
+  return DumpJson({{"input_tokens", prompt->token_ids.size()}});
 }
 
 }  // namespace
@@ -45,7 +53,7 @@ std::unique_ptr<HttpCall> MakeMessagesCall(const GatewayContext& context, HttpEx
   return std::make_unique<HttpGenerationCall>(
       context, exchange,
       HttpGenerationCall::Options{.route = "/v1/messages",
-                                  .id_prefix = "msg_",
+                                  .id_prefix = kMessageIdPrefix,
                                   .prepare = PrepareMessages,
                                   .errors = kAnthropicErrors});
 }

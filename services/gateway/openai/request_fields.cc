@@ -160,6 +160,11 @@ void LogIgnoredFields(FieldReader& reader, const std::string& api) {
   for (const FieldRow& row : FieldTable()) {
     if (row.outcome == FieldOutcome::kIgnored) reader.Find(row.name);
   }
+  LogUnknownFields(reader, api);
+}
+
+void LogUnknownFields(const FieldReader& reader, const std::string& api) {
+  if (!LogEnabled(LogLevel::kDebug)) return;
   const std::vector<std::string> unknown = reader.UnknownFields();
   if (unknown.empty()) return;
   BATON_LOG(DEBUG) << api << ": ignored fields: " << absl::StrJoin(unknown, ", ").substr(0, 512);

@@ -32,5 +32,7 @@ std::string ReadRequestId(FieldReader& reader);
 void RefuseUnsupportedFields(FieldReader& reader, FieldApi api);
 // Fields without meaning here are accepted; they are named in the debug log.
 void LogIgnoredFields(FieldReader& reader, const std::string& api);
+// Those that nobody has asked `reader` for.
+void LogUnknownFields(const FieldReader& reader, const std::string& api);
 
 }  // namespace baton::gateway

@@ -14,29 +14,36 @@ namespace {
 
 // Fields with the same meaning and type in both APIs.
 constexpr std::pair<const char*, const char*> kSameFields[] = {
-    {"model", "model"},
-    {"max_output_tokens", "max_completion_tokens"},
-    {"stream", "stream"},
-    {"temperature", "temperature"},
-    {"top_p", "top_p"},
-    {"top_k", "top_k"},
-    {"seed", "seed"},
-    {"parallel_tool_calls", "parallel_tool_calls"},
-    {"user", "user"},
-    {"priority", "priority"},
-    {"cache_salt", "cache_salt"},
+    {"model", "model"},   {"max_output_tokens", "max_completion_tokens"},
+    {"stream", "stream"}, {"temperature", "temperature"},
+    {"top_p", "top_p"},   {"parallel_tool_calls", "parallel_tool_calls"},
 };
 
-// Fields that ask for what is not here, with the value that asks for nothing.
-constexpr std::pair<const char*, const char*> kRefusedFields[] = {
-    {"previous_response_id", ""},
-    {"conversation", ""},
-    {"background", "false"},
-    {"prompt", ""},
-    {"include", "[]"},
-    {"top_logprobs", "0"},
-    {"max_tool_calls", ""},
-    {"truncation", "\"disabled\""},
+constexpr char kNothingIsStored[] = "nothing is stored";
+constexpr UnsupportedField kUnsupported[] = {
+    {"previous_response_id", "", kNothingIsStored},
+    {"conversation", "", kNothingIsStored},
+    {"prompt", "", kNothingIsStored},
+    {"background", "false", kNothingIsStored},
+    {"include", ""},
+    {"max_tool_calls", "", "it runs no tools of its own"},
+    {"truncation", R"("disabled")", "a conversation is taken as it is"},
+    {"context_management", "", "a conversation is taken as it is"},
+    {"stream_options", R"({"include_obfuscation":false})", "events are sent as they are"},
+    {"include_reasoning", "true", "reasoning is an item of its own"},
+    {"enable_response_messages", "false"},
+    {"previous_input_messages", ""},
+    {"messages", "", "use input"},
+    {"max_tokens", "", "use max_output_tokens"},
+    {"max_completion_tokens", "", "use max_output_tokens"},
+};
+
+constexpr UnsupportedField kUnsupportedText[] = {{"verbosity", R"("medium")"}};
+
+// "auto" is what there is: none.
+constexpr UnsupportedField kUnsupportedReasoning[] = {
+    {"summary", R"("auto")", "reasoning is shown as it is"},
+    {"generate_summary", R"("auto")", "reasoning is shown as it is"},
 };
 
 std::string TypeOfItem(const Json& item) {
@@ -83,12 +90,17 @@ absl::Status AppendMessage(const Json& item, const std::string& field, Json* mes
   return absl::OkStatus();
 }
 
-absl::Status AppendItem(const Json& item, const std::string& field, Json* messages) {
+absl::Status AppendItem(const Json& item, const std::string& field, ChatTranslation* out) {
   if (!item.is_object()) return InvalidField(field, "must be an object");
+  Json* const messages = &out->chat["messages"];
   const std::string type = TypeOfItem(item);
   if (type == "message") return AppendMessage(item, field, messages);
   if (type == "function_call") {
-    AssistantTurn(messages)["tool_calls"].push_back(
+    Json& calls = AssistantTurn(messages)["tool_calls"];
+    out->names.emplace_back(absl::StrCat("messages[", messages->size() - 1, "].tool_calls[",
+                                         calls.size(), "].function"),
+                            field);
+    calls.push_back(
         {{"id", item.value("call_id", Json())},
          {"type", "function"},
          {"function",
@@ -114,21 +126,26 @@ absl::Status AppendItem(const Json& item, const std::string& field, Json* messag
                       "must be message, function_call, function_call_output or reasoning");
 }
 
-absl::Status ReadInput(FieldReader& reader, Json* messages) {
+absl::Status ReadInput(FieldReader& reader, ChatTranslation* out) {
   const Json* input = reader.FindSet("input");
   if (input == nullptr) return InvalidField("input", "is required");
+  Json& messages = out->chat["messages"];
   if (input->is_string()) {
-    messages->push_back({{"role", "user"}, {"content", *input}});
+    messages.push_back({{"role", "user"}, {"content", *input}});
     return absl::OkStatus();
   }
   if (!input->is_array() || input->empty()) {
     return InvalidField("input", "must be a string or a list of at least one item");
   }
   for (size_t i = 0; i < input->size(); ++i) {
-    RETURN_IF_ERROR(AppendItem((*input)[i], absl::StrCat("input[", i, "]"), messages));
+    const std::string field = absl::StrCat("input[", i, "]");
+    const size_t next = messages.size();
+    RETURN_IF_ERROR(AppendItem((*input)[i], field, out));
+    if (messages.size() == next) continue;  // it belongs to the turn before
+    out->names.emplace_back(absl::StrCat("messages[", next, "]"), field);
   }
   // Reasoning alone is no turn.
-  for (Json& message : *messages) {
+  for (Json& message : messages) {
     const bool empty = message["content"].is_null() && !message.contains("tool_calls");
     if (empty) message["content"] = "";
   }
@@ -136,20 +153,23 @@ absl::Status ReadInput(FieldReader& reader, Json* messages) {
 }
 
 // Functions stand one level deeper in a chat completion.
-absl::Status ReadTools(FieldReader& reader, Json* chat) {
+absl::Status ReadTools(FieldReader& reader, ChatTranslation* out) {
+  Json* const chat = &out->chat;
   const Json* tools = reader.FindSet("tools");
   if (tools != nullptr && !tools->is_array()) return InvalidField("tools", "must be a list");
   if (tools != nullptr && !tools->empty()) {
     Json& list = (*chat)["tools"] = Json::array();
     for (size_t i = 0; i < tools->size(); ++i) {
       const Json& tool = (*tools)[i];
+      const std::string field = absl::StrCat("tools[", i, "]");
       if (!tool.is_object() || TypeOfItem(tool) != "function") {
-        return InvalidField(absl::StrCat("tools[", i, "].type"),
+        return InvalidField(field + ".type",
                             "must be \"function\": this server runs no tools of its own");
       }
       Json function = tool;
       function.erase("type");
       list.push_back({{"type", "function"}, {"function", std::move(function)}});
+      out->names.emplace_back(field + ".function", field);
     }
   }
   const Json* choice = reader.FindSet("tool_choice");
@@ -164,38 +184,34 @@ absl::Status ReadTools(FieldReader& reader, Json* chat) {
   return absl::OkStatus();
 }
 
-absl::Status ReadText(FieldReader& reader, Json* chat) {
+absl::Status ReadText(FieldReader& reader, ChatTranslation* out) {
   const Json* text = reader.FindSet("text");
   if (text == nullptr) return absl::OkStatus();
   if (!text->is_object()) return InvalidField("text", "must be an object");
-  const Json format = text->value("format", Json());
-  if (format.is_null()) return absl::OkStatus();
-  if (format.is_object() && TypeOfItem(format) == "json_schema") {
-    Json schema = format;
+  FieldReader inner(*text);
+  RETURN_IF_ERROR(RefuseFields(inner, kUnsupportedText, "text."));
+  const Json* format = inner.FindSet("format");
+  if (format == nullptr) return absl::OkStatus();
+  if (format->is_object() && TypeOfItem(*format) == "json_schema") {
+    Json schema = *format;
     schema.erase("type");
-    (*chat)["response_format"] = {{"type", "json_schema"}, {"json_schema", std::move(schema)}};
+    if (!schema.contains("schema")) return InvalidField("text.format.schema", "is required");
+    out->Set("response_format", "text.format",
+             {{"type", "json_schema"}, {"json_schema", std::move(schema)}});
   } else {
-    (*chat)["response_format"] = format;
+    out->Set("response_format", "text.format", *format);
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadReasoning(FieldReader& reader, Json* chat) {
+absl::Status ReadReasoning(FieldReader& reader, ChatTranslation* out) {
   const Json* reasoning = reader.FindSet("reasoning");
   if (reasoning == nullptr) return absl::OkStatus();
   if (!reasoning->is_object()) return InvalidField("reasoning", "must be an object");
-  if (const Json effort = reasoning->value("effort", Json()); !effort.is_null()) {
-    (*chat)["reasoning_effort"] = effort;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status RefuseFields(FieldReader& reader) {
-  for (const auto& [name, neutral] : kRefusedFields) {
-    const Json* value = reader.FindSet(name);
-    if (value == nullptr) continue;
-    if (*neutral != '\0' && *value == Json::parse(neutral)) continue;
-    return InvalidField(name, "is not supported by this server");
+  FieldReader inner(*reasoning);
+  RETURN_IF_ERROR(RefuseFields(inner, kUnsupportedReasoning, "reasoning."));
+  if (const Json* effort = inner.FindSet("effort"); effort != nullptr) {
+    out->Set("reasoning_effort", "reasoning.effort", *effort);
   }
   return absl::OkStatus();
 }
@@ -229,23 +245,26 @@ absl::StatusOr<ResponsesRequest> ParseResponsesRequest(absl::string_view body) {
   ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
   FieldReader reader(json);
   ResponsesRequest request;
-  Json& chat = request.chat = Json::object();
+  ChatTranslation& out = request.translation;
   for (const auto& [theirs, ours] : kSameFields) {
-    if (const Json* value = reader.FindSet(theirs); value != nullptr) chat[ours] = *value;
+    if (const Json* value = reader.FindSet(theirs); value != nullptr) out.Set(ours, theirs, *value);
   }
-  Json messages = Json::array();
+  out.chat["messages"] = Json::array();
+  out.names.emplace_back("messages", "input");
   std::string instructions;
   reader.Read("instructions", &instructions);
   RETURN_IF_ERROR(reader.status());
   if (!instructions.empty()) {
-    messages.push_back({{"role", "system"}, {"content", std::move(instructions)}});
+    out.chat["messages"].push_back({{"role", "system"}, {"content", std::move(instructions)}});
+    out.names.emplace_back("messages[0]", "instructions");
   }
-  RETURN_IF_ERROR(ReadInput(reader, &messages));
-  chat["messages"] = std::move(messages);
-  RETURN_IF_ERROR(ReadTools(reader, &chat));
-  RETURN_IF_ERROR(ReadText(reader, &chat));
-  RETURN_IF_ERROR(ReadReasoning(reader, &chat));
-  RETURN_IF_ERROR(RefuseFields(reader));
+  RETURN_IF_ERROR(ReadInput(reader, &out));
+  RETURN_IF_ERROR(ReadTools(reader, &out));
+  RETURN_IF_ERROR(ReadText(reader, &out));
+  RETURN_IF_ERROR(ReadReasoning(reader, &out));
+  RETURN_IF_ERROR(RefuseFields(reader, kUnsupported));
+  RETURN_IF_ERROR(RefuseFields(reader, FieldsOfChatAnswers()));
+  RETURN_IF_ERROR(TakeChatFields(reader, "/v1/responses", &out));
   request.echoed = EchoedFields(json);
   return request;
 }

@@ -5,16 +5,18 @@
 #include "absl/strings/string_view.h"
 
 #include "services/gateway/json/strict_json.h"
+#include "services/gateway/openai/chat_translation.h"
 
 namespace baton::gateway {
 
 struct ResponsesRequest {
-  Json chat;    // the chat completion that asks for the same
+  ChatTranslation translation;
   Json echoed;  // what the answer says again of the request, by name
 };
 
-// Nothing is stored: a request brings its whole conversation. What has no counterpart is refused.
-// Errors: InvalidArgument naming the field.
+// Nothing is stored: a request brings its whole conversation. What else a chat completion takes is
+// taken here, too. What has no counterpart is refused; what nobody knows is named in the debug log.
+// Errors: InvalidArgument naming the client's field.
 absl::StatusOr<ResponsesRequest> ParseResponsesRequest(absl::string_view body);
 
 }  // namespace baton::gateway

@@ -20,13 +20,13 @@ std::string MessagesText(const Json& members) {
 }
 
 Json ChatOf(const Json& members) {
-  const auto chat = ChatBodyOfMessages(MessagesText(members), MessagesUse::kAnswer);
+  const auto chat = ChatOfMessages(MessagesText(members), MessagesUse::kAnswer);
   EXPECT_TRUE(chat.ok()) << chat.status();
-  return chat.ok() ? *chat : Json();
+  return chat.ok() ? chat->chat : Json();
 }
 
 std::string FieldRefusedIn(const Json& members) {
-  const auto chat = ChatBodyOfMessages(MessagesText(members), MessagesUse::kAnswer);
+  const auto chat = ChatOfMessages(MessagesText(members), MessagesUse::kAnswer);
   EXPECT_FALSE(chat.ok()) << members;
   return RefusedField(chat.status());
 }
@@ -35,9 +35,9 @@ Json TurnsOf(const Json& turns) { return ChatOf({{"messages", turns}})["messages
 
 TEST(MessagesRequest, OnlyAnAnswerNeedsABound) {
   const std::string body = DumpJson({{"messages", Json::array({kQuestion})}});
-  const auto answer = ChatBodyOfMessages(body, MessagesUse::kAnswer);
+  const auto answer = ChatOfMessages(body, MessagesUse::kAnswer);
   EXPECT_EQ(RefusedField(answer.status()), "max_tokens");
-  EXPECT_TRUE(ChatBodyOfMessages(body, MessagesUse::kCount).ok());
+  EXPECT_TRUE(ChatOfMessages(body, MessagesUse::kCount).ok());
 }
 
 TEST(MessagesRequest, TheSystemPromptIsTheFirstMessage) {

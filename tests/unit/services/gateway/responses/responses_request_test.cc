@@ -18,7 +18,7 @@ ResponsesRequest ParsedOf(const Json& members) {
   return request.ok() ? *std::move(request) : ResponsesRequest();
 }
 
-Json ChatOfResponses(const Json& members) { return ParsedOf(members).chat; }
+Json ChatOfResponses(const Json& members) { return ParsedOf(members).translation.chat; }
 Json TurnsOfInput(const Json& input) { return ChatOfResponses({{"input", input}})["messages"]; }
 
 std::string FieldRefusedInResponses(const Json& members) {
