@@ -23,8 +23,9 @@ struct SchemaOptions {
   JsonStyle style;
   // As the standard says: objects take properties that the schema does not name, and keywords for
   // one type leave the others alone. Otherwise, as those who ask a model for JSON mean it: an
-  // object with `properties` has no others unless additionalProperties says so, and a schema
-  // without `type` is for the types that its keywords are for.
+  // object with `properties` has no others unless additionalProperties says so, a list with
+  // `prefixItems` ends behind them unless items says so, and a schema without `type` is for the
+  // types that its keywords are for. Requests get the latter; tests compare both.
   bool literal = false;
 };
 

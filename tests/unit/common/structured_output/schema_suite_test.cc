@@ -4,14 +4,15 @@
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "common/structured_output/constraint.h"
 #include "common/structured_output/schema_compiler.h"
 #include "tests/unit/common/structured_output/text_matching.h"
 
@@ -62,6 +63,11 @@ absl::StatusOr<Automaton> CompileLiterally(const Json& schema) {
   return CompileGrammar(grammar);
 }
 
+// The way of a request.
+absl::StatusOr<Automaton> CompileAsServed(const Json& schema) {
+  return CompileConstraint({.kind = ConstraintKind::kJsonSchema, .text = schema.dump()});
+}
+
 // Valid instances that we do not write, and why: a bounded number has no exponent and an integer no
 // fraction.
 bool IsWrittenOtherwise(const Json& value) {
@@ -72,38 +78,73 @@ bool IsWrittenOtherwise(const Json& value) {
 struct Counts {
   int schemas = 0;
   int taken = 0;
-  int instances = 0;
+  int without_texts = 0;  // no text matches: refused, too
+  int instances = 0;      // of schemas that are taken
   int written_otherwise = 0;
+  int wrong = 0;  // an instance matches that is not valid
+  // Valid instances that do not match: "file: schema", and how many.
+  std::map<std::string, int> narrower;
+
+  void Add(const Counts& other) {
+    schemas += other.schemas;
+    taken += other.taken;
+    without_texts += other.without_texts;
+    instances += other.instances;
+    written_otherwise += other.written_otherwise;
+    wrong += other.wrong;
+    narrower.insert(other.narrower.begin(), other.narrower.end());
+  }
+  std::string Line() const {
+    return absl::StrCat(taken, " of ", schemas, " schemas taken, ", without_texts,
+                        " match no text, ", instances, " instances, ", written_otherwise,
+                        " of them written otherwise, ", wrong, " wrong");
+  }
 };
 
-void RunFile(const std::filesystem::path& path, Counts* counts) {
+using Compiler = absl::StatusOr<Automaton> (*)(const Json& schema);
+
+Counts RunFile(const std::filesystem::path& path, Compiler compile) {
+  Counts counts;
   std::ifstream file(path);
   for (const Json& suite : Json::parse(file)) {
-    ++counts->schemas;
-    const auto automaton = CompileLiterally(suite["schema"]);
-    const bool nothing =
-        !automaton.ok() && automaton.status().message().find("no text") != std::string::npos;
-    if (!automaton.ok() && !nothing) continue;
-    ++counts->taken;
+    ++counts.schemas;
+    const auto automaton = compile(suite["schema"]);
+    if (!automaton.ok()) {
+      EXPECT_EQ(automaton.status().code(), absl::StatusCode::kInvalidArgument) << suite["schema"];
+      const bool nothing = automaton.status().message().find("no text") != std::string::npos;
+      if (!nothing) continue;
+      ++counts.without_texts;
+      const auto& tests = suite["tests"];
+      EXPECT_TRUE(std::none_of(tests.begin(), tests.end(),
+                               [](const Json& test) { return test["valid"] == true; }))
+          << path.filename() << ": " << suite["description"];
+      continue;
+    }
+    ++counts.taken;
     for (const Json& test : suite["tests"]) {
       const std::vector<std::string> texts = TextsInEveryOrder(test["data"]);
-      const bool matches =
-          !nothing && std::any_of(texts.begin(), texts.end(),
-                                  [&](const auto& text) { return Matches(*automaton, text); });
-      ++counts->instances;
-      if (test["valid"] == true && !matches && IsWrittenOtherwise(test["data"])) {
-        ++counts->written_otherwise;
-        continue;
+      const bool matches = std::any_of(texts.begin(), texts.end(),
+                                       [&](const auto& text) { return Matches(*automaton, text); });
+      ++counts.instances;
+      if (matches == test["valid"].get<bool>()) continue;
+      if (!matches && IsWrittenOtherwise(test["data"])) {
+        ++counts.written_otherwise;
+      } else if (!matches) {
+        ++counts.narrower[absl::StrCat(path.stem().string(), ": ",
+                                       suite["description"].get<std::string>())];
+      } else {
+        ++counts.wrong;
+        ADD_FAILURE() << path.filename() << ": " << suite["description"] << ": "
+                      << test["description"] << " is not valid and matches\n"
+                      << suite["schema"] << "\n"
+                      << texts.front();
       }
-      EXPECT_EQ(matches, test["valid"].get<bool>())
-          << path.filename() << ": " << suite["description"] << ": " << test["description"] << "\n"
-          << suite["schema"] << "\n"
-          << texts.front();
     }
   }
+  return counts;
 }
 
-TEST(SchemaSuite, TakenSchemasMatchTheirValidInstancesOnly) {
+Counts RunSuite(Compiler compile) {
   Counts all;
   std::vector<std::filesystem::path> paths;
   for (const auto& entry :
@@ -112,21 +153,57 @@ TEST(SchemaSuite, TakenSchemasMatchTheirValidInstancesOnly) {
   }
   std::sort(paths.begin(), paths.end());
   for (const std::filesystem::path& path : paths) {
-    Counts counts;
-    RunFile(path, &counts);
-    std::cout << path.stem().string() << ": " << counts.taken << " of " << counts.schemas
-              << " schemas, " << counts.instances << " instances, " << counts.written_otherwise
-              << " of them written otherwise\n";
-    all.schemas += counts.schemas;
-    all.taken += counts.taken;
-    all.instances += counts.instances;
-    all.written_otherwise += counts.written_otherwise;
+    const Counts counts = RunFile(path, compile);
+    std::cout << path.stem().string() << ": " << counts.Line() << "\n";
+    all.Add(counts);
   }
-  std::cout << "all: " << all.taken << " of " << all.schemas << " schemas, " << all.instances
-            << " instances, " << all.written_otherwise << " of them written otherwise\n";
-  // What was taken when this was written; more is better.
-  EXPECT_GE(all.taken, 100);
-  EXPECT_LE(all.written_otherwise, 20);
+  std::cout << "all: " << all.Line() << "\n";
+  return all;
+}
+
+TEST(SchemaSuite, LiterallyTakenSchemasMatchTheirValidInstancesOnly) {
+  const Counts all = RunSuite(CompileLiterally);
+  EXPECT_THAT(all.narrower, testing::IsEmpty());
+  EXPECT_EQ(all.Line(),
+            "130 of 237 schemas taken, 6 match no text, 438 instances, 8 of them written "
+            "otherwise, 0 wrong");
+}
+
+// Where a request's schema means less than the standard says, and for how many instances: objects
+// with `properties` have no others, lists with `prefixItems` end behind them, and keywords without
+// a type are for the type that they are for, so that values of others do not match.
+const std::map<std::string, int> kNarrowerAsServed = {
+    {"additionalProperties: additionalProperties are allowed by default", 1},  // closed object
+    {"anyOf: anyOf complex types", 1},                                         // closed object
+    {"exclusiveMaximum: exclusiveMaximum validation", 1},
+    {"exclusiveMinimum: exclusiveMinimum validation", 1},
+    {"items: a schema given for items", 2},
+    {"maxItems: maxItems validation", 1},
+    {"maxLength: maxLength validation", 1},
+    {"maxProperties: maxProperties validation", 3},
+    {"maximum: maximum validation", 1},
+    {"minItems: minItems validation", 1},
+    {"minLength: minLength validation", 1},
+    {"minProperties: minProperties validation", 3},
+    {"minimum: minimum validation", 1},
+    {"minimum: minimum validation with signed integer", 1},
+    {"pattern: pattern validation", 5},
+    {"prefixItems: a schema given for prefixItems", 2},
+    {"prefixItems: additional items are allowed by default", 1},  // closed list
+    {"properties: object properties validation", 3},              // one: closed object
+    {"properties: properties whose names are Javascript object property names", 2},
+    {"ref: root pointer ref", 2},
+    {"required: required properties whose names are Javascript object property names", 2},
+    {"required: required validation", 3},
+};
+
+// The folder's README.md says these numbers.
+TEST(SchemaSuite, AsServedNoInvalidInstanceMatchesAndWhatElseDoesNotIsKnown) {
+  const Counts all = RunSuite(CompileAsServed);
+  EXPECT_EQ(all.narrower, kNarrowerAsServed);
+  EXPECT_EQ(all.Line(),
+            "130 of 237 schemas taken, 6 match no text, 438 instances, 9 of them written "
+            "otherwise, 0 wrong");
 }
 
 }  // namespace
