@@ -82,7 +82,8 @@ constexpr FieldRow kRows[] = {
      R"({"response_format":{"type":"json_object"}})", "", "text, json_object, json_schema"},
     {"structured_outputs", true, true, kWorks, kObject,
      R"({"structured_outputs":{"choice":["x"]}})", "",
-     "one of json, regex, choice, grammar, json_object"},
+     "one of json, regex, choice, grammar, json_object; whitespace_pattern, disable_any_whitespace "
+     "and disable_additional_properties with JSON only"},
     {"guided_json", true, true, kWorks, kAny, R"({"guided_json":{}})", "", ""},
     {"guided_regex", true, true, kWorks, kString, R"({"guided_regex":"x"})", "", ""},
     {"guided_choice", true, true, kWorks, kList, R"({"guided_choice":["x"]})", "", ""},
@@ -91,7 +92,7 @@ constexpr FieldRow kRows[] = {
     {"guided_decoding_backend", true, true, kIgnored, kString, R"({"guided_decoding_backend":"x"})",
      "", "there is one"},
     {"guided_whitespace_pattern", true, true, kWorks, kString,
-     R"({"guided_json":{},"guided_whitespace_pattern":" ?"})", "", "with guided_json"},
+     R"({"guided_json":{},"guided_whitespace_pattern":" ?"})", "", "with guided_json or another demand for JSON"},
     {"tools", true, false, kWorks, R"({"type":"array","items":{"type":"object"},"minItems":1})",
      R"({"tools":[{"type":"function","function":{"name":"f"}}]})", "",
      "1 to 256 functions; the chat template must show them"},

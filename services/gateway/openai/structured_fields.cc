@@ -108,20 +108,49 @@ class StructuredReader {
     if (inner.FindSet("structural_tag") != nullptr) {
       reader_.Fail(name("structural_tag"), "is not supported by this server");
     }
-    bool compact = false;
-    inner.Read("disable_any_whitespace", &compact);
-    bool no_others = false;  // the way it is unless a schema says otherwise
-    inner.Read("disable_additional_properties", &no_others);
-    std::string whitespace;
-    inner.Read("whitespace_pattern", &whitespace);
+    JsonStyleFields style;
+    inner.Read("disable_any_whitespace", &style.compact);
+    inner.Read("disable_additional_properties", &style.closed);
+    if (inner.FindSet("whitespace_pattern") != nullptr) {
+      inner.Read("whitespace_pattern", &style.whitespace.emplace());
+    }
     if (!inner.status().ok())
       reader_.Fail(kField, absl::StrCat("is wrong: ", inner.status().message()));
     if (!params_.constraint) {
       return reader_.Fail(kField, "must hold one of json, regex, choice, grammar and json_object");
     }
-    if (had_one) return;
-    params_.constraint->constraint.compact = compact;
-    if (!whitespace.empty()) params_.constraint->constraint.whitespace_pattern = whitespace;
+    if (!had_one) SetStyle(style, name(""));
+  }
+
+  struct JsonStyleFields {
+    bool compact = false;
+    bool closed = false;
+    std::optional<std::string> whitespace;
+  };
+
+  // How JSON is written has no meaning for other texts. `prefix`: of the fields' names.
+  void SetStyle(const JsonStyleFields& style, const std::string& prefix) {
+    const bool schema =
+        params_.constraint && params_.constraint->constraint.kind == ConstraintKind::kJsonSchema;
+    const bool json = schema || (params_.constraint && params_.constraint->constraint.kind ==
+                                                           ConstraintKind::kJsonObject);
+    if (style.closed && !schema) {
+      return reader_.Fail(prefix + "disable_additional_properties", "needs a JSON schema");
+    }
+    if (style.compact && !json) {
+      return reader_.Fail(prefix + "disable_any_whitespace", "needs a JSON schema or json_object");
+    }
+    if (style.whitespace && !json) {
+      return reader_.Fail(prefix + "whitespace_pattern", "needs a JSON schema or json_object");
+    }
+    if (style.whitespace && style.compact) {
+      return reader_.Fail(prefix + "whitespace_pattern",
+                          "cannot be given together with disable_any_whitespace");
+    }
+    // `closed` is how it is: an object has other properties only if its schema says so, or names
+    // none.
+    if (style.compact) params_.constraint->constraint.compact = true;
+    if (style.whitespace) params_.constraint->constraint.whitespace_pattern = style.whitespace;
   }
 
   // vLLM's names of old.
@@ -139,11 +168,10 @@ class StructuredReader {
     if (json_object) Set("guided_json_object", {.kind = ConstraintKind::kJsonObject});
     std::string backend;
     reader_.Read("guided_decoding_backend", &backend);
-    std::string whitespace;
-    reader_.Read("guided_whitespace_pattern", &whitespace);
-    if (!whitespace.empty() && params_.constraint) {
-      params_.constraint->constraint.whitespace_pattern = whitespace;
-    }
+    if (reader_.FindSet("guided_whitespace_pattern") == nullptr) return;
+    JsonStyleFields style;
+    reader_.Read("guided_whitespace_pattern", &style.whitespace.emplace());
+    SetStyle(style, "guided_");
   }
 
   FieldReader& reader_;

@@ -72,6 +72,33 @@ TEST(StructuredFields, NamesWhatIsWrong) {
             "guided_json");
 }
 
+TEST(StructuredFields, HowJsonIsWrittenIsForJsonOnly) {
+  const auto refused = [](const std::string& constraint, const std::string& style) {
+    return RefusedBy(R"({"structured_outputs": {)" + constraint + ", " + style + "}}");
+  };
+  for (const std::string constraint :
+       {R"("regex": "a")", R"("choice": ["a"])", R"("grammar": "root ::= [a]")"}) {
+    EXPECT_EQ(refused(constraint, R"("disable_any_whitespace": true)"),
+              "structured_outputs.disable_any_whitespace");
+    EXPECT_EQ(refused(constraint, R"("whitespace_pattern": " ")"),
+              "structured_outputs.whitespace_pattern");
+    EXPECT_EQ(refused(constraint, R"("disable_additional_properties": true)"),
+              "structured_outputs.disable_additional_properties");
+    EXPECT_EQ(refused(constraint, R"("disable_any_whitespace": false)"), "");
+  }
+  EXPECT_EQ(refused(R"("json_object": true)", R"("disable_additional_properties": true)"),
+            "structured_outputs.disable_additional_properties");
+  EXPECT_EQ(refused(R"("json": {})", R"("disable_additional_properties": true)"), "");
+  EXPECT_EQ(refused(R"("json": {})", R"("whitespace_pattern": "", "disable_any_whitespace": true)"),
+            "structured_outputs.whitespace_pattern");
+  EXPECT_EQ(*ReadFields(R"({"structured_outputs": {"json": {}, "whitespace_pattern": ""}})")
+                 ->constraint->constraint.whitespace_pattern,
+            "");
+  EXPECT_EQ(RefusedBy(R"({"guided_regex": "a", "guided_whitespace_pattern": " "})"),
+            "guided_whitespace_pattern");
+  EXPECT_EQ(RefusedBy(R"({"guided_whitespace_pattern": " "})"), "guided_whitespace_pattern");
+}
+
 TEST(StructuredFields, WhatDoesNotCompileIsRefusedWithTheReason) {
   const RequestValidator validator({}, {.max_model_len = 100, .vocab_size = 50});
   const auto refused = validator.Admit(*ReadFields(R"({"guided_json": {"items": {"not": {}}}})"));
