@@ -26,6 +26,7 @@ absl::StatusOr<AdmittedChat> AppendChat(const GatewayContext& context, const Cha
       context.validator.ResolveMaxTokens(chat.params, "messages", chat.prompt.token_ids.size()));
   prepared->choices_per_prompt = chat.params.num_choices;
   prepared->stream = request.stream.stream;
+  prepared->stream_interval = static_cast<uint64_t>(request.stream.interval);
   prepared->id = scope.id;
   RETURN_IF_ERROR(AppendSequences(model, chat.params, chat.prompt, prepared->max_tokens,
                                   {.scope = scope,

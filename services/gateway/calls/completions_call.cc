@@ -62,6 +62,7 @@ absl::StatusOr<PreparedGeneration> PrepareCompletion(const GatewayContext& conte
   prepared.id = scope.id;
   prepared.choices_per_prompt = params.num_choices;
   prepared.stream = request.stream.stream;
+  prepared.stream_interval = static_cast<uint64_t>(request.stream.interval);
   const auto stops = MakeStops(params);
   CompletionAnswerOptions options;
   for (const CompletionPrompt& prompt : request.prompts) {

@@ -14,6 +14,7 @@
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
 #include "services/gateway/admission/request_headers.h"
+#include "services/gateway/answers/interval_writer.h"
 #include "services/gateway/answers/random_id.h"
 #include "services/gateway/calls/request_checks.h"
 #include "services/gateway/http/sse.h"
@@ -159,6 +160,10 @@ void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
   if (absl::Status paid = TakePrompts(*prepared); !paid.ok()) return Fail(paid);
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   prepared_ = std::move(*prepared);
+  if (prepared_.stream && prepared_.stream_interval > 1) {
+    prepared_.writer = std::make_unique<IntervalWriter>(
+        std::move(prepared_.writer), prepared_.sequences.size(), prepared_.stream_interval);
+  }
   if (!prepared_.id.empty() && prepared_.id != scope_.id) {
     scope_.id = prepared_.id;
     NameRequest();

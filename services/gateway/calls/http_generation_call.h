@@ -31,7 +31,8 @@ struct PreparedGeneration {
   uint32_t max_tokens = 0;  // of each, for metrics
   std::unique_ptr<AnswerWriter> writer;
   bool stream = false;
-  std::string id;  // replaces that of the scope; empty: none was given in the body
+  uint64_t stream_interval = 1;  // tokens of an event
+  std::string id;                // replaces that of the scope; empty: none was given in the body
 };
 
 // Body to sequences and answer writer: everything that can be refused with 400 or 404. Runs on any

@@ -119,19 +119,28 @@ absl::Status EndWithFinalMessage(const Json& messages, std::string* rendered) {
   return absl::OkStatus();
 }
 
+// Templates write these in ways of their own, so that their text cannot be told from the template's
+// afterwards.
+absl::Status CheckPlain(const ServedModel& model, const Json& value, absl::string_view field) {
+  if (!model.text.tokenizer->ContainsAddedToken(DumpJson(value))) return absl::OkStatus();
+  return InvalidField(field, "hold the text of a control token; it could act as a control token");
+}
+
 absl::Status CheckTools(const ServedModel& model, const Json& tools) {
   if (!model.template_traits.shows_tools) {
     return InvalidField("tools",
                         "cannot be used: the chat template does not tell the model of tools; serve "
                         "with --chat-template FILE and one that does");
   }
-  // Templates write them in ways of their own, so that their text cannot be told from the
-  // template's afterwards.
-  if (model.text.tokenizer->ContainsAddedToken(DumpJson(tools))) {
-    return InvalidField("tools",
-                        "hold the text of a control token; it could act as a control token");
+  return CheckPlain(model, tools, "tools");
+}
+
+absl::Status CheckDocuments(const ServedModel& model, const Json& documents) {
+  if (!model.template_traits.shows_documents) {
+    return InvalidField("documents",
+                        "cannot be used: the chat template does not show them to the model");
   }
-  return absl::OkStatus();
+  return CheckPlain(model, documents, "documents");
 }
 
 // What the last tag of the turn that the answer belongs to says: earlier turns end with an
@@ -170,6 +179,10 @@ absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput
   if (!input.tools.is_null()) {
     RETURN_IF_ERROR(CheckTools(model, input.tools));
     context["tools"] = input.tools;
+  }
+  if (!input.documents.is_null()) {
+    RETURN_IF_ERROR(CheckDocuments(model, input.documents));
+    context["documents"] = input.documents;
   }
   context["add_generation_prompt"] = input.add_generation_prompt;
   context["bos_token"] = model.text.config.bos_token;

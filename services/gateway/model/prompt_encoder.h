@@ -15,8 +15,9 @@ namespace baton::gateway {
 
 // A conversation for the chat template.
 struct ChatInput {
-  Json messages;  // list of objects with "role" and "content" (string or null)
-  Json tools;     // list of what the model may call; null: none
+  Json messages;   // list of objects with "role" and "content" (string or null)
+  Json tools;      // list of what the model may call; null: none
+  Json documents;  // list of objects, for the template; null: none
   bool add_generation_prompt = true;
   bool continue_final_message = false;       // the answer goes on with the last message's content
   bool add_special_tokens = false;           // in addition to those that the template writes
@@ -37,8 +38,8 @@ struct EncodedPrompt {
 };
 
 // The text of a conversation. Errors: InvalidArgument (no template, or what the template refuses,
-// tools that it would not show, a last message that it would not show as it is and that is to be
-// continued).
+// tools or documents that it would not show, a last message that it would not show as it is and
+// that is to be continued).
 absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput& input);
 
 // Token ids of a conversation. Text of control tokens inside a message's content is encoded as

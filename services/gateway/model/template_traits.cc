@@ -14,6 +14,7 @@ namespace baton::gateway {
 namespace {
 
 constexpr char kToolName[] = "baton_probe_tool";
+constexpr char kDocumentText[] = "baton_probe_document";
 constexpr char kArguments[] = R"({"probe":1})";
 
 Json Tools() {
@@ -23,6 +24,16 @@ Json Tools() {
       {"parameters", {{"type", "object"}, {"properties", Json::object()}}},
   };
   return Json::array({{{"type", "function"}, {"function", function}}});
+}
+
+Json Documents() {
+  Json documents = Json::array();
+  Json& document = documents.emplace_back(Json::object());
+  // What templates call the text of a document.
+  for (const char* name : {"title", "text", "content", "contents", "doc_id"}) {
+    document[name] = kDocumentText;
+  }
+  return documents;
 }
 
 Json Question() { return {{"role", "user"}, {"content", "Hello"}}; }
@@ -38,12 +49,14 @@ Json CallMessages(const Json& arguments) {
 }
 
 // Empty where the template refuses.
-std::string TextOf(const ChatTemplate& chat_template, const Json& messages, const Json& tools) {
+std::string TextOf(const ChatTemplate& chat_template, const Json& messages, const Json& tools,
+                   const Json& documents = nullptr) {
   Json context = {{"messages", messages},
                   {"add_generation_prompt", true},
                   {"bos_token", ""},
                   {"eos_token", ""}};
   if (!tools.is_null()) context["tools"] = tools;
+  if (!documents.is_null()) context["documents"] = documents;
   return chat_template.Render(context).value_or("");
 }
 
@@ -67,6 +80,8 @@ TemplateTraits ProbeTemplate(const ChatTemplate& chat_template) {
   traits.writes_reasoning_tags =
       absl::StrContains(asked, "<think>") || absl::StrContains(asked, "</think>");
   traits.shows_tools = absl::StrContains(TextOf(chat_template, question, Tools()), kToolName);
+  traits.shows_documents =
+      absl::StrContains(TextOf(chat_template, question, nullptr, Documents()), kDocumentText);
   std::string calls = TextOf(chat_template, CallMessages(kArguments), nullptr);
   if (!absl::StrContains(calls, kArguments)) {
     std::string values = TextOf(chat_template, CallMessages(Json::parse(kArguments)), nullptr);

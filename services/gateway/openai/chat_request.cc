@@ -105,6 +105,16 @@ void ReadLogprobs(FieldReader& reader, RequestedParams* params) {
   }
 }
 
+void ReadDocuments(FieldReader& reader, ChatInput* input) {
+  const Json* documents = reader.FindSet("documents");
+  if (documents == nullptr || (documents->is_array() && documents->empty())) return;
+  const bool objects =
+      documents->is_array() && std::all_of(documents->begin(), documents->end(),
+                                           [](const Json& item) { return item.is_object(); });
+  if (!objects) return reader.Fail("documents", "must be a list of objects");
+  input->documents = *documents;
+}
+
 void ReadTemplateFields(FieldReader& reader, ChatInput* input) {
   std::optional<bool> add_generation_prompt;
   reader.Read("add_generation_prompt", &add_generation_prompt);
@@ -121,6 +131,7 @@ void ReadTemplateFields(FieldReader& reader, ChatInput* input) {
     }
     input->template_arguments["reasoning_effort"] = *effort;
   }
+  ReadDocuments(reader, input);
   const Json* arguments = reader.FindSet("chat_template_kwargs");
   if (arguments == nullptr) return;
   if (!arguments->is_object()) {

@@ -19,6 +19,8 @@ namespace baton::gateway {
 namespace {
 
 constexpr size_t kMaxRequestIdBytes = 128;
+// What a stream holds back is bounded by it.
+constexpr int64_t kMaxStreamInterval = 1024;
 
 void ReadStop(FieldReader& reader, RequestedParams* params) {
   const Json* stop = reader.FindSet("stop");
@@ -104,6 +106,11 @@ void ReadSamplingFields(FieldReader& reader, RequestedParams* params) {
 StreamFields ReadStreamFields(FieldReader& reader) {
   StreamFields fields;
   reader.Read("stream", &fields.stream);
+  reader.Read("stream_interval", &fields.interval);
+  if (fields.interval < 1 || fields.interval > kMaxStreamInterval) {
+    reader.Fail("stream_interval",
+                absl::StrCat("must be from 1 to ", kMaxStreamInterval, ", got ", fields.interval));
+  }
   const Json* options = reader.FindSet("stream_options");
   if (options == nullptr) return fields;
   if (!options->is_object()) {

@@ -1,6 +1,7 @@
 // Fields that chat and text completion requests share.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "services/gateway/admission/generation_params.h"
@@ -14,6 +15,7 @@ struct StreamFields {
   bool stream = false;
   bool include_usage = false;
   bool continuous_usage = false;
+  int64_t interval = 1;  // tokens of an event, but for the first and the last of a choice
 };
 
 // How the answer is to be written.

@@ -106,7 +106,8 @@ class StructuredReader {
     inner.Read("json_object", &json_object);
     if (json_object) Set(name("json_object"), {.kind = ConstraintKind::kJsonObject});
     if (inner.FindSet("structural_tag") != nullptr) {
-      reader_.Fail(name("structural_tag"), "is not supported by this server");
+      reader_.Fail(name("structural_tag"),
+                   "is not supported by this server: use tools, or structured_outputs.grammar");
     }
     JsonStyleFields style;
     inner.Read("disable_any_whitespace", &style.compact);

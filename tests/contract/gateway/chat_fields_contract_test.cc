@@ -132,6 +132,29 @@ TEST_F(ChatFieldsContract, TheThinkingBudgetBoundsTheReasoningOfThisPrompt) {
       scheduler().requests().back().sampling().reasoning_budget().has_begin_after_token_id());
 }
 
+TEST_F(ChatFieldsContract, AStreamMayHaveAnEventForSeveralTokens) {
+  json request = ChatBody();
+  request.update({{"stream", true}, {"stream_interval", 4}, {"return_token_ids", true}});
+  Answer("</think>one two three four five six seven eight nine ten");
+  const TestHttpResponse response = Post("/v1/chat/completions", request);
+  ASSERT_EQ(response.status, 200) << response.body;
+  std::vector<size_t> sizes;
+  std::string text;
+  for (const std::string& event : response.Events()) {
+    if (event == "[DONE]") continue;
+    const json choice = json::parse(event)["choices"][0];
+    text += choice["delta"].value("content", "");
+    if (choice.contains("token_ids")) sizes.push_back(choice["token_ids"].size());
+  }
+  EXPECT_EQ(text, "one two three four five six seven eight nine ten");
+  ASSERT_GT(sizes.size(), 1u);
+  for (size_t i = 1; i + 1 < sizes.size(); ++i) EXPECT_GE(sizes[i], 4u);
+  for (const int wrong : {0, 1025}) {
+    EXPECT_EQ(Ask({{"stream", true}, {"stream_interval", wrong}}, 400)["error"]["param"],
+              "stream_interval");
+  }
+}
+
 TEST_F(ChatFieldsContract, ReasoningEffortIsOneOfTheKnown) {
   Answer("x");
   Ask({{"reasoning_effort", "low"}});
