@@ -19,8 +19,7 @@ namespace baton::scheduler {
 
 // As given by flags; 0 means "from the model" or "from the others" where it says so.
 struct SchedulerConfig {
-  std::string model;              // directory with config.json
-  std::string served_model_name;  // for metrics
+  std::string model;  // directory with config.json
   int64_t pipeline_parallel_size = 1;
   int64_t tensor_parallel_size = 1;
   int64_t max_model_len = 0;  // 0: the model's

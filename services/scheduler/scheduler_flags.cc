@@ -15,8 +15,6 @@
 #include "common/rpc/reader_limits.h"
 
 ABSL_FLAG(std::string, model, "", "Directory of the model: its config.json gives every size.");
-ABSL_FLAG(std::vector<std::string>, served_model_name, {},
-          "Names of the model; the first labels vLLM's metrics. Default: --model.");
 ABSL_FLAG(int64_t, pipeline_parallel_size, 0,
           "Number of stages, one stage-worker each; 0: as many as the LeaderWorkerSet's group has "
           "pods for (LWS_GROUP_SIZE), 1 without one.");
@@ -113,8 +111,6 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   SchedulerConfig config;
   config.pipeline_parallel_size = NumStages();
   config.model = absl::GetFlag(FLAGS_model);
-  const std::vector<std::string> names = absl::GetFlag(FLAGS_served_model_name);
-  config.served_model_name = names.empty() ? config.model : names.front();
   config.tensor_parallel_size = absl::GetFlag(FLAGS_tensor_parallel_size);
   config.max_model_len = absl::GetFlag(FLAGS_max_model_len);
   config.dtype = absl::GetFlag(FLAGS_dtype);

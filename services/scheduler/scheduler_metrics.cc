@@ -25,8 +25,7 @@ prometheus::Histogram& AddHistogram(const std::shared_ptr<prometheus::Registry>&
 
 }  // namespace
 
-SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registry,
-                                   const std::string& model_name, uint32_t block_tokens)
+SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registry)
     : registry_(std::move(registry)),
       running_(AddGauge(registry_, "baton_scheduler_running_sequences", "Sequences that run.")),
       waiting_(AddGauge(registry_, "baton_scheduler_waiting_sequences", "Sequences that wait.")),
@@ -106,8 +105,7 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
       recovery_seconds_(AddHistogram(
           registry_, "baton_scheduler_recovery_seconds",
           "From the loss of a stage to the group's being complete again.",
-          Buckets{0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30, 60, 300, 1800})),
-      vllm_(*registry_, model_name, block_tokens) {
+          Buckets{0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30, 60, 300, 1800})) {
   auto& short_steps = prometheus::BuildCounter()
                           .Name("baton_scheduler_short_steps_total")
                           .Help(
@@ -127,10 +125,7 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
 void SchedulerMetrics::OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) {
   steps_.Increment();
   computed_tokens_.Increment(num_tokens);
-  if (num_rows > 0) {
-    step_rows_.Observe(num_rows);
-    vllm_.OnStep(num_tokens);
-  }
+  if (num_rows > 0) step_rows_.Observe(num_rows);
   step_seconds_.Observe(absl::ToDoubleSeconds(duration));
 }
 
@@ -183,7 +178,6 @@ void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bo
   short_step_.Set(counts.short_step_seconds);
   used_blocks_.Set(counts.num_used_blocks);
   total_blocks_.Set(counts.num_total_blocks);
-  vllm_.SetNumBlocks(counts.num_total_blocks);
   epoch_.Set(static_cast<double>(epoch));
   group_ready_.Set(ready ? 1 : 0);
   const auto grow = [](prometheus::Counter& counter, uint64_t now, uint64_t before) {
@@ -200,7 +194,6 @@ void SchedulerMetrics::OnCounts(const ScheduleCounts& counts, uint64_t epoch, bo
   grow(prefix_hits_, counts.prefix_lookups.num_hit_tokens,
        last_counts_.prefix_lookups.num_hit_tokens);
   grow(evicted_blocks_, counts.num_evicted_blocks, last_counts_.num_evicted_blocks);
-  vllm_.SetDrafts(counts.drafts);
   last_counts_ = counts;
 }
 

@@ -1,10 +1,9 @@
-// The scheduler's metrics: baton_scheduler_*, and what it knows of vLLM's.
+// The scheduler's metrics, baton_scheduler_*.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "prometheus/counter.h"
 #include "prometheus/family.h"
@@ -13,15 +12,13 @@
 #include "prometheus/registry.h"
 
 #include "services/scheduler/pipeline/step_observer.h"
-#include "services/scheduler/vllm_step_metrics.h"
 
 namespace baton::scheduler {
 
 class SchedulerMetrics final : public StepObserver {
  public:
-  // Registers the metrics in `registry` and keeps it. `model_name` labels vLLM's.
-  SchedulerMetrics(std::shared_ptr<prometheus::Registry> registry, const std::string& model_name,
-                   uint32_t block_tokens);
+  // Registers the metrics in `registry` and keeps it.
+  explicit SchedulerMetrics(std::shared_ptr<prometheus::Registry> registry);
 
   void OnStep(uint32_t num_rows, uint32_t num_tokens, absl::Duration duration) override;
   void OnStart(absl::Duration waited) override;
@@ -69,7 +66,6 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Gauge& step_cost_steps_;
   prometheus::Counter& stage_losses_;
   prometheus::Histogram& recovery_seconds_;
-  VllmStepMetrics vllm_;
   ScheduleCounts last_counts_;
 };
 

@@ -54,8 +54,7 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Create(
     return (*loop)->CheckAlive(std::chrono::steady_clock::now());
   };
   ASSIGN_OR_RETURN(server->runtime_, ServerRuntime::Create(std::move(options)));
-  server->metrics_ = std::make_unique<SchedulerMetrics>(
-      server->runtime_->registry(), config.served_model_name, group.schedule.block_tokens);
+  server->metrics_ = std::make_unique<SchedulerMetrics>(server->runtime_->registry());
   server->readiness_ = std::make_shared<Readiness>(server->runtime_.get());
   server->watch_.Add(server->readiness_);
 

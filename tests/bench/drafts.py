@@ -48,7 +48,7 @@ class Side:
         scheduler = self.group.metrics("scheduler")
         values = {"steps": scheduler["baton_scheduler_step_seconds_count"],
                   "seconds": scheduler["baton_scheduler_step_seconds_sum"]}
-        for name, value in scheduler.items():
+        for name, value in self.group.metrics("gateway").items():
             if name.startswith("vllm:spec_decode_num_drafts_total"):
                 values["runs"] = value
             elif name.startswith("vllm:spec_decode_num_accepted_tokens_per_pos_total"):

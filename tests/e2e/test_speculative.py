@@ -70,8 +70,8 @@ def answers(group, ways=WAYS, prompts=PROMPTS, **more):
 
 
 def counters(group):
-    """(checked, right, {position: right}) of the scheduler's guessed tokens."""
-    samples = group.metrics("scheduler")
+    """(checked, right, {position: right}) of guessed tokens, by the gateway."""
+    samples = group.metrics("gateway")
     at = {name.split('position="')[1].split('"')[0]: value for name, value in samples.items()
           if name.startswith("vllm:spec_decode_num_accepted_tokens_per_pos_total{")}
     label = f'{{engine="0",model_name="{group.model}"}}'
@@ -83,6 +83,26 @@ def expect_no_blocks_left(group):
     running_group.wait_until(
         lambda: all(group.metrics(name)["baton_stage_kv_blocks_used"] == 0
                     for name in group.pids if name.startswith("stage-worker")), "free blocks")
+
+
+def test_bench_serve_reports_what_the_endpoint_counts(start_group, tmp_path):
+    running = start_group("--speculative-config", ONE, stages=1, ranks=1)
+    before = counters(running)
+    # Long enough for several of the reports with which the scheduler tells the gateway what it counts.
+    result = subprocess.run(
+        [running_group.BIN / "baton", "bench", "serve", "--base-url", running.base_url, "--num-prompts", "60",
+         "--max-concurrency", "1", "--random-input-len", "8", "--random-output-len", "60", "--ignore-eos",
+         "--save-result", "--result-dir", tmp_path, "--result-filename", "run.json"],
+        capture_output=True, text=True, timeout=120, check=True)
+    assert "---------------Speculative Decoding---------------" in result.stdout
+    assert "  Position 0:" in result.stdout
+    figures = json.loads((tmp_path / "run.json").read_text())
+    checked, right = figures["spec_decode_draft_tokens"], figures["spec_decode_accepted_tokens"]
+    assert checked == figures["spec_decode_num_drafts"] > 0
+    assert figures["spec_decode_acceptance_rate"] == pytest.approx(100 * right / checked)
+    assert figures["spec_decode_acceptance_length"] == pytest.approx(1 + right / checked)
+    assert figures["spec_decode_per_position_acceptance_rates"] == pytest.approx([right / checked])
+    assert checked <= counters(running)[0] - before[0]
 
 
 @pytest.mark.parametrize("stages,ranks", [(1, 2), (2, 1), (2, 2)])

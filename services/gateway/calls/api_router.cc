@@ -112,7 +112,7 @@ std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
   const HttpRequest& request = exchange.request();
   const auto answer = [&](absl::string_view route,
                           HttpResponse response) -> std::unique_ptr<HttpCall> {
-    context_.metrics.CountHttpAnswer(route, response.status);
+    context_.metrics.CountHttpAnswer(route, request.method, response.status);
     return std::make_unique<ImmediateCall>(exchange, std::move(response));
   };
   if (CorsPolicy::IsPreflight(request)) {
@@ -167,7 +167,7 @@ void ApiRouter::OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& 
 }
 
 HttpResponse ApiRouter::Refuse(int status, absl::string_view message) {
-  context_.metrics.CountHttpAnswer("other", status);
+  context_.metrics.CountHttpAnswer("other", "other", status);
   return ErrorResponse(status, message, status == 413 ? "request_too_large" : "bad_request");
 }
 

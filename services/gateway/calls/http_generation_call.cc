@@ -322,7 +322,7 @@ void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
     long_request_.reset();
   }
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
-  context_.metrics.CountHttpAnswer(options_.route, http_status);
+  context_.metrics.CountHttpAnswer(options_.route, "POST", http_status);
   if (!context_.log_requests) return;
   BATON_LOG(INFO) << options_.route << " " << scope_.id << " " << http_status << " "
                   << (prepared_.stream ? "stream " : "") << "prompt=" << usage.num_prompt_tokens

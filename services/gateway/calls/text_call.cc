@@ -51,7 +51,7 @@ void TextCall::Answer(absl::StatusOr<std::string> body) {
   } else {
     response = options_.errors.response(body.status());
   }
-  context_.metrics.CountHttpAnswer(options_.route, response.status);
+  context_.metrics.CountHttpAnswer(options_.route, "POST", response.status);
   exchange_.Send(std::move(response));
 }
 

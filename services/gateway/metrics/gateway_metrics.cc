@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "prometheus/text_serializer.h"
 
@@ -11,6 +12,21 @@ namespace {
 const std::vector<double> kRefusalSeconds = {.00005, .0001, .0002, .0005, .001, .002, .003, .005,
                                              .01,    .02,   .05,   .1,    .5,   1,    5,    30};
 
+// Routes that vLLM does not count, for they would be most of the requests.
+bool IsProbe(absl::string_view route) {
+  return absl::StartsWith(route, "/health") || route == "/ping" || route == "/metrics" ||
+         route == "/load" || route == "/version";
+}
+
+// Words that anybody may make up would be series without end.
+absl::string_view KnownMethod(absl::string_view method) {
+  for (const absl::string_view known :
+       {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}) {
+    if (method == known) return known;
+  }
+  return "other";
+}
+
 }  // namespace
 
 GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
@@ -18,10 +34,15 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
     : registry_(std::move(registry)),
       adder_(registry_, {{"model_name", model_name}, {"engine", "0"}}),
       vllm_(registry_, model_name, max_model_len),
+      vllm_steps_(registry_, model_name),
       http_answers_(prometheus::BuildCounter()
                         .Name("baton_gateway_http_answers_total")
                         .Help("HTTP answers by route and status code")
                         .Register(*registry_)),
+      http_requests_(prometheus::BuildCounter()
+                         .Name("http_requests_total")
+                         .Help("HTTP requests by route, method and class of status code")
+                         .Register(*registry_)),
       refusals_(prometheus::BuildCounter()
                     .Name("baton_gateway_refusals_total")
                     .Help("Generation requests refused or failed, by reason")
@@ -51,8 +72,15 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
       evicted_blocks_(adder_.Counter("baton_gateway_evicted_blocks_total",
                                      "Cached KV blocks given to other sequences")) {}
 
-void GatewayMetrics::CountHttpAnswer(absl::string_view route, int status) {
+void GatewayMetrics::CountHttpAnswer(absl::string_view route, absl::string_view method,
+                                     int status) {
   http_answers_.Add({{"route", std::string(route)}, {"code", absl::StrCat(status)}}).Increment();
+  if (IsProbe(route)) return;
+  http_requests_
+      .Add({{"handler", route == "other" ? "none" : std::string(route)},
+            {"method", std::string(KnownMethod(method))},
+            {"status", absl::StrCat(status / 100, "xx")}})
+      .Increment();
 }
 
 void GatewayMetrics::CountRefusal(absl::string_view reason) {
@@ -91,6 +119,7 @@ void GatewayMetrics::SetGroupState(const v1::GroupState& state, bool ready) {
   waiting_tokens_.Set(static_cast<double>(state.num_waiting_tokens()));
   evicted_blocks_.Follow(state.num_evicted_blocks());
   vllm_.SetGroupState(state);
+  vllm_steps_.SetGroupState(state);
 }
 
 std::string GatewayMetrics::Render() const {

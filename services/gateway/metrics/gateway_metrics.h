@@ -12,6 +12,7 @@
 #include "protos/baton/v1/scheduling.pb.h"
 #include "services/gateway/metrics/metric_adder.h"
 #include "services/gateway/metrics/vllm_metrics.h"
+#include "services/gateway/metrics/vllm_step_metrics.h"
 
 namespace baton::gateway {
 
@@ -23,8 +24,8 @@ class GatewayMetrics {
   GatewayMetrics(std::shared_ptr<prometheus::Registry> registry, const std::string& model_name,
                  int64_t max_model_len);
 
-  // `route` must be one of the routes of the API or "other".
-  void CountHttpAnswer(absl::string_view route, int status);
+  // `route` must be one of the routes of the API or "other"; `method` may be any word.
+  void CountHttpAnswer(absl::string_view route, absl::string_view method, int status);
   void CountRefusal(absl::string_view reason);
   // One of them was refused before its body was looked at.
   void CountEarlyRefusal();
@@ -53,7 +54,9 @@ class GatewayMetrics {
   const std::shared_ptr<prometheus::Registry> registry_;
   const MetricAdder adder_;
   VllmMetrics vllm_;
+  VllmStepMetrics vllm_steps_;
   prometheus::Family<prometheus::Counter>& http_answers_;
+  prometheus::Family<prometheus::Counter>& http_requests_;
   prometheus::Family<prometheus::Counter>& refusals_;
   prometheus::Counter& early_refusals_;
   prometheus::Histogram& refusal_seconds_;

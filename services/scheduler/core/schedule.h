@@ -201,6 +201,7 @@ class Schedule final {
            forgotten_.empty();
   }
   ScheduleCounts counts() const;
+  uint32_t block_tokens() const { return options_.block_tokens; }
   // What steps cost, as learned from their results.
   const StepCost& cost() const { return cost_; }
   // Null if it is not live, or ending.

@@ -1,6 +1,8 @@
 // Tells watchers and metrics how the group stands: membership at once, counts a few times a second.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <string>
 
 #include "absl/time/time.h"
@@ -21,6 +23,8 @@ class GroupReporter final {
 
   // Membership, epoch or readiness may have changed: the next Report publishes.
   void MarkChanged() { changed_ = true; }
+  // A step that had sequences is done; it computed `num_tokens`.
+  void CountStep(uint32_t num_tokens);
   // Publishes if something changed and it is time. `serving`: false makes the group not ready.
   void Report(const StageRegistry& registry, const Schedule& schedule, bool serving,
               MonotonicTime now);
@@ -34,6 +38,10 @@ class GroupReporter final {
   bool held_back_ = false;
   MonotonicTime last_report_;
   ScheduleCounts last_counts_;
+  // Steps by their number of tokens, as in v1::StepTokenState, and their tokens.
+  std::array<uint64_t, 14> num_steps_ = {};
+  uint64_t num_step_tokens_ = 0;
+  bool has_new_steps_ = false;
 };
 
 }  // namespace baton::scheduler

@@ -275,6 +275,7 @@ absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, Monot
   }
   const auto sent = sent_steps_.find(done->result.step_id);
   BATON_CHECK(sent != sent_steps_.end()) << "step " << done->result.step_id << " was not sent";
+  if (sent->second.num_rows > 0) reporter_.CountStep(sent->second.num_tokens);
   if (options_.observer != nullptr) {
     options_.observer->OnStep(sent->second.num_rows, sent->second.num_tokens,
                               ElapsedSince(sent->second.time, now));

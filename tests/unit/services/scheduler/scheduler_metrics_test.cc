@@ -23,7 +23,7 @@ std::map<std::string, double> StepCostGauges(const prometheus::Registry& registr
 
 TEST(SchedulerMetrics, ExportsWhatStepsCost) {
   const auto registry = std::make_shared<prometheus::Registry>();
-  SchedulerMetrics metrics(registry, "model", 64);
+  SchedulerMetrics metrics(registry);
   StepCostOptions options{.expert_share = 0.25};
   options.prior.assign(2, {.values = {1, 2, 3, 4, 5, 6, 7}});
   StepCost cost(options);
@@ -47,7 +47,7 @@ TEST(SchedulerMetrics, ExportsWhatStepsCost) {
 
 TEST(SchedulerMetrics, CountsShortStepsByWhatIsFlooded) {
   const auto registry = std::make_shared<prometheus::Registry>();
-  SchedulerMetrics metrics(registry, "model", 64);
+  SchedulerMetrics metrics(registry);
   ScheduleCounts counts;
   counts.num_short_steps = {5, 0, 2};
   metrics.OnCounts(counts, 1, true);
@@ -66,7 +66,7 @@ TEST(SchedulerMetrics, CountsShortStepsByWhatIsFlooded) {
 
 TEST(SchedulerMetrics, ExportsNoCostsWhereNoneAreLearned) {
   const auto registry = std::make_shared<prometheus::Registry>();
-  SchedulerMetrics metrics(registry, "model", 64);
+  SchedulerMetrics metrics(registry);
   metrics.OnStepCost(StepCost({}));
   EXPECT_EQ(StepCostGauges(*registry).count("seconds 0 token"), 0u);
 }

@@ -1,5 +1,7 @@
 #include "services/scheduler/pipeline/step_engine.h"
 
+#include <numeric>
+
 #include "gtest/gtest.h"
 
 #include "tests/unit/services/scheduler/pipeline/step_engine_fixture.h"
@@ -145,6 +147,23 @@ TEST_F(StepEngineTest, TellsCallersAndWatchersWhatWasCached) {
   EXPECT_EQ(state_->last.num_evicted_blocks(), 0u);
   EXPECT_EQ(state_->last.num_used_blocks(), 0u);
   EXPECT_TRUE(group_.violations().empty());
+}
+
+TEST_F(StepEngineTest, TellsWatchersTheSizesOfSteps) {
+  Complete();
+  // One step has the prompt of 10 tokens, each of the others one token.
+  const SequenceId id = SubmitSmall();
+  group_.Settle();
+  ExpectAnswered(id);
+  group_.Pass(absl::Milliseconds(300));
+  const v1::StepTokenState& steps = state_->last.step_tokens();
+  ASSERT_EQ(steps.num_steps_size(), 14);
+  EXPECT_EQ(steps.num_steps(0), 5u);  // of 1
+  EXPECT_EQ(steps.num_steps(2), 1u);  // of 9 to 16
+  EXPECT_EQ(std::accumulate(steps.num_steps().begin(), steps.num_steps().end(), uint64_t{0}), 6u);
+  EXPECT_EQ(steps.num_tokens(), 15u);
+  EXPECT_EQ(state_->last.block_tokens(), 8u);
+  EXPECT_EQ(state_->last.drafts().num_runs(), 0u);
 }
 
 TEST_F(StepEngineTest, GivesAllPromptLogprobsOfACachedPrompt) {
