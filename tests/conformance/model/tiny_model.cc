@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 
 #include "common/log/check.h"
+#include "kernels/api/attention.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/cpu_variant.h"
 #include "kernels/cuda/cuda_backend.h"
@@ -51,6 +52,21 @@ bool IsTopTwoTie(const fakes::OracleTop& top) {
   return top.logprobs[0] - top.logprobs[1] < kTopTwoTie;
 }
 
+// `tokens`: prompt and answer. As FirstWrongGreedyTokens.
+int64_t FirstWrongToken(const std::vector<uint32_t>& tokens,
+                        const fakes::OracleSequence& sequence) {
+  for (size_t i = 0; i < sequence.greedy_ids.size(); ++i) {
+    const size_t position = sequence.prompt_ids.size() + i;
+    if (tokens[position] == sequence.greedy_ids[i]) continue;
+    // Another continuation from here on.
+    for (const fakes::OracleTop& top : sequence.top) {
+      if (top.position == position - 1 && IsTopTwoTie(top)) return -1;
+    }
+    return static_cast<int64_t>(i);
+  }
+  return -1;
+}
+
 }  // namespace
 
 const TinyModel& TinyModelOf(const std::string& form) {
@@ -78,6 +94,10 @@ std::vector<std::string> BackendNames() {
 bool IsSlow(const std::string& backend) {
   return backend == "reference" ||
          backend == absl::StrCat(kCpuPrefix, kernels::Name(kernels::CpuVariant::kPortable));
+}
+
+bool TakesWholeOracle(const std::string& backend) {
+  return !BATON_SANITIZED && backend == BackendNames().back();
 }
 
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name) {
@@ -137,7 +157,8 @@ double Distance::rms() const {
   return std::sqrt(sum_of_squares / static_cast<double>(std::max<int64_t>(num_logprobs, 1)));
 }
 
-Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence) {
+uint64_t ComputeOracleSequence(fakes::SequenceDriver& driver,
+                               const fakes::OracleSequence& sequence) {
   stage::SamplingSettings sampling;
   sampling.logprobs = true;
   // All of them: in bfloat16 a token of the oracle's best may be far down here.
@@ -146,9 +167,14 @@ Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSeq
   sampling.num_prompt_logprobs = vocab_size;
   const uint64_t id = driver.Add(sequence.AllIds(), sampling);
   BATON_CHECK_OK(driver.Prefill(id, kLargestStep));
+  return id;
+}
+
+Distance DistanceFromOracle(const fakes::SequenceDriver& driver, uint64_t computed,
+                            const fakes::OracleSequence& sequence) {
   Distance distance;
   for (const fakes::OracleTop& top : sequence.top) {
-    const stage::PositionScores& scores = driver.at(id).scores.at(top.position + 1);
+    const stage::PositionScores& scores = driver.at(computed).scores.at(top.position + 1);
     for (size_t i = 0; i < top.ids.size(); ++i) {
       const double error = std::abs(LogprobOf(scores, top.ids[i]) - top.logprobs[i]);
       if (!(error <= distance.worst)) {  // NaN too
@@ -165,26 +191,42 @@ Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSeq
       distance.first_wrong_top = top.position;
     }
   }
+  return distance;
+}
+
+Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence) {
+  const uint64_t id = ComputeOracleSequence(driver, sequence);
+  const Distance distance = DistanceFromOracle(driver, id, sequence);
   driver.Finish(id);
   return distance;
 }
 
-int64_t FirstWrongGreedyToken(fakes::SequenceDriver& driver,
-                              const fakes::OracleSequence& sequence) {
+Continuation BeginContinuation(fakes::SequenceDriver& driver, uint64_t computed,
+                               const fakes::OracleSequence& sequence) {
   const uint64_t id = driver.Add(sequence.prompt_ids, {});
-  const uint32_t count = static_cast<uint32_t>(sequence.greedy_ids.size());
-  BATON_CHECK_OK(driver.Generate(id, count, kLargestStep));
-  std::map<uint32_t, const fakes::OracleTop*> top_at;
-  for (const fakes::OracleTop& top : sequence.top) top_at[top.position] = &top;
-  int64_t wrong = -1;
-  for (uint32_t i = 0; i < count; ++i) {
-    const uint32_t position = static_cast<uint32_t>(sequence.prompt_ids.size()) + i;
-    if (driver.at(id).tokens[position] == sequence.greedy_ids[i]) continue;
-    const auto top = top_at.find(position - 1);
-    if (top == top_at.end() || !IsTopTwoTie(*top->second)) wrong = i;
-    break;  // another continuation from here on
+  // The last token is computed here, whatever it is: it draws the first of the answer.
+  const uint32_t num_before = static_cast<uint32_t>(sequence.prompt_ids.size()) - 1;
+  driver.Share(id, computed, num_before - num_before % kernels::kBlockTokens);
+  BATON_CHECK_OK(driver.Prefill(id, kLargestStep));
+  return {&sequence, id};
+}
+
+std::vector<int64_t> FirstWrongGreedyTokens(fakes::SequenceDriver& driver,
+                                            const std::vector<Continuation>& continuations) {
+  std::vector<fakes::SequenceDriver::Part> parts;
+  do {
+    parts.clear();
+    for (const Continuation& continuation : continuations) {
+      if (driver.num_drawn(continuation.id) == continuation.sequence->greedy_ids.size()) continue;
+      parts.push_back({continuation.id, 1});
+    }
+    if (!parts.empty()) BATON_CHECK_OK(driver.Step(parts));
+  } while (!parts.empty());
+  std::vector<int64_t> wrong;
+  for (const Continuation& continuation : continuations) {
+    wrong.push_back(FirstWrongToken(driver.at(continuation.id).tokens, *continuation.sequence));
+    driver.Finish(continuation.id);
   }
-  driver.Finish(id);
   return wrong;
 }
 

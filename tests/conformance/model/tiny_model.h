@@ -39,6 +39,9 @@ bool IsCuda(const std::string& backend);
 // Whether it is one for reading or for any machine, not for speed: tests give it a share of the
 // oracle.
 bool IsSlow(const std::string& backend);
+// Whether every cell of the backend is held against the whole oracle: the best CPU variant's, but
+// under sanitizers, where that would take an hour.
+bool TakesWholeOracle(const std::string& backend);
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name);
 
 // One cell of the test matrix.
@@ -78,11 +81,31 @@ struct Distance {
 // Two best tokens nearer than this may swap when log-probabilities may differ by half of it.
 inline constexpr double kTopTwoTie = 4e-3;
 
-// Runs prompt and greedy continuation as one prompt and compares every oracle position.
+// Runs prompt and greedy continuation as one prompt. Returns the id of the sequence, which the
+// caller finishes.
+uint64_t ComputeOracleSequence(fakes::SequenceDriver& driver,
+                               const fakes::OracleSequence& sequence);
+// Of the sequence that ComputeOracleSequence returned, at every oracle position.
+Distance DistanceFromOracle(const fakes::SequenceDriver& driver, uint64_t computed,
+                            const fakes::OracleSequence& sequence);
+// Both, and finishes the sequence.
 Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence);
 
-// Generates greedily from the prompt: the first index at which the continuation leaves the oracle's
-// other than at a top-two tie; -1: none.
-int64_t FirstWrongGreedyToken(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence);
+// An oracle's prompt with a greedy answer that grows.
+struct Continuation {
+  const fakes::OracleSequence* sequence = nullptr;
+  uint64_t id = 0;  // with the driver
+};
+
+// Runs the prompt and draws the first token. The prompt's full blocks are those of `computed`,
+// which ComputeOracleSequence returned for the same sequence and which is not finished yet.
+Continuation BeginContinuation(fakes::SequenceDriver& driver, uint64_t computed,
+                               const fakes::OracleSequence& sequence);
+
+// Generates all of them to the end of the oracle's answers, each step with a row of each that has
+// not ended, and finishes them. Returns for each the first index at which it leaves the oracle's
+// answer other than at a top-two tie; -1: none.
+std::vector<int64_t> FirstWrongGreedyTokens(fakes::SequenceDriver& driver,
+                                            const std::vector<Continuation>& continuations);
 
 }  // namespace baton::conformance
