@@ -40,7 +40,9 @@ SEEDS = [
         {"type": "function", "function": {"name": "f", "parameters": {
             "type": "object", "properties": {"a": {"enum": [1, "x"]}, "b": {"type": "array", "items": {}}}}}}]}),
     ("/v1/completions", {"prompt": "x", "max_tokens": 1, "structured_outputs": {
-        "grammar": 'root ::= <[2034]> %json {"type": "string"} | [a-z]{2,3}', "whitespace_pattern": " ?"}}),
+        "grammar": 'root ::= <[2034]> %json {"type": "string"} | [a-z]{2,3}'}}),
+    ("/v1/completions", {"prompt": "x", "max_tokens": 1, "stream": True, "stream_interval": 3, "structured_outputs": {
+        "json": {"type": "object", "properties": {"a": {"type": "string"}}}, "whitespace_pattern": " ?"}}),
     ("/v1/chat/completions", {**CHAT, "response_format": {"type": "json_schema", "json_schema": {
         "name": "n", "schema": {"anyOf": [{"type": "integer", "minimum": 3}, {"const": None}]}}}}),
     ("/v1/chat/completions", {"max_tokens": 1, "messages": [
@@ -56,9 +58,11 @@ SEEDS = [
     ("/v1/completions", {"prompt": "text", "max_tokens": 1, "truncate_prompt_tokens": 2,
                          "prompt_logprobs": 1, "priority": 1, "cache_salt": "s"}),
     ("/v1/responses", {"input": [{"role": "user", "content": "Hi"}], "max_output_tokens": 1,
-                       "reasoning": {"effort": "low"}, "text": {"format": {"type": "text"}}}),
+                       "reasoning": {"effort": "low"}, "text": {"format": {"type": "text"}}, "stop": ["x"]}),
     ("/v1/messages", {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
-                      "max_tokens": 1, "system": "s", "thinking": {"type": "disabled"}}),
+                      "max_tokens": 1, "system": "s", "thinking": {"type": "disabled"},
+                      "output_config": {"effort": "low", "format": {
+                          "type": "json_schema", "schema": {"type": "integer"}}}}),
     ("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": "Hi"}]}),
     ("/tokenize", {"prompt": "text", "return_token_strs": True}),
     ("/detokenize", {"tokens": [1, 2, 3]}),
