@@ -105,6 +105,8 @@ def random_json(rng, depth=0):
 
 def random_tool_call(rng):
     arguments = json.dumps(random_json(rng), ensure_ascii=False)
+    if rng.random() < 0.2:  # as a template gets it where it wants an object
+        arguments = {name: random_text(rng) for name in rng.sample(NAMES, rng.randrange(3))}
     call = {"function": {"name": rng.choice(NAMES), "arguments": arguments}, "id": "call_1"}
     if rng.random() < 0.95:
         call["type"] = "function"
@@ -131,6 +133,14 @@ def random_message(rng):
     return message
 
 
+def random_tools(rng):
+    return [
+        {"type": "function", "function": {"name": rng.choice(NAMES), "description": random_text(rng),
+                                          "parameters": random_json(rng)}}
+        for _ in range(rng.randrange(3))
+    ]
+
+
 def random_context(rng):
     context = {"messages": [random_message(rng) for _ in range(rng.randrange(8))]}
     context["bos_token"] = "<｜begin▁of▁sentence｜>"
@@ -140,11 +150,17 @@ def random_context(rng):
     if rng.random() < 0.3:
         context["thinking"] = rng.random() < 0.5
     if rng.random() < 0.3:
-        context["tools"] = [
-            {"type": "function", "function": {"name": rng.choice(NAMES), "description": random_text(rng),
-                                              "parameters": random_json(rng)}}
-            for _ in range(rng.randrange(3))
-        ]
+        context["enable_thinking"] = rng.random() < 0.5
+    if rng.random() < 0.3:
+        context["tools"] = random_tools(rng)
+    if rng.random() < 0.1:
+        context["custom_tools"] = random_tools(rng)
+    if rng.random() < 0.2:
+        context["builtin_tools"] = rng.sample(NAMES + ["code_interpreter"], rng.randrange(4))
+    if rng.random() < 0.3:
+        context["tools_in_user_message"] = rng.random() < 0.5
+    if rng.random() < 0.9:  # otherwise today's, of both
+        context["date_string"] = random_text(rng)
     return context
 
 

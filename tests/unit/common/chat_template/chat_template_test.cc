@@ -48,6 +48,35 @@ TEST(ChatTemplate, RendersAConversationOfR1) {
             "<｜end▁of▁sentence｜><｜User｜>What is 17 + 25?<｜Assistant｜><think>\n");
 }
 
+// The template asks for either name, and prints no tools.
+TEST(ChatTemplate, RendersAConversationOfV31) {
+  const std::string source = ReadAll(kData + "chat_templates/deepseek-v3.1.jinja");
+  Json context = {{"bos_token", "<b>"},
+                  {"add_generation_prompt", true},
+                  {"tools", {{{"function", {{"name", "f"}, {"parameters", Json::object()}}}}}},
+                  {"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
+  EXPECT_EQ(Render(source, context), "<b><｜User｜>Hi<｜Assistant｜></think>");
+  context["enable_thinking"] = true;
+  EXPECT_EQ(Render(source, context), "<b><｜User｜>Hi<｜Assistant｜><think>");
+  context["thinking"] = false;
+  EXPECT_EQ(Render(source, context), "<b><｜User｜>Hi<｜Assistant｜></think>");
+}
+
+// As Llama 3.1 writes calls of its own tools.
+TEST(ChatTemplate, RendersACallOfABuiltInToolOfLlama31) {
+  const Json call = {{"function", {{"name", "search"}, {"arguments", {{"q", "a"}, {"n", "b"}}}}}};
+  const Json context = {
+      {"bos_token", "<b>"},
+      {"date_string", "today"},
+      {"builtin_tools", {"search", "code_interpreter"}},
+      {"messages", {{{"role", "assistant"}, {"content", nullptr}, {"tool_calls", {call}}}}}};
+  EXPECT_EQ(Render(ReadAll(kData + "chat_templates/llama-3.1.jinja"), context),
+            "<b><|start_header_id|>system<|end_header_id|>\n\nEnvironment: test\n"
+            "Tools: search\n\nDate: today\n\n<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n"
+            "<|python_tag|>search.call(q=\"a\", n=\"b\")<|eom_id|>");
+}
+
 TEST(ChatTemplate, FollowsJinjasWhitespaceControl) {
   EXPECT_EQ(Render("a\n  {% if true %}\n  b\n  {% endif %}\nc"), "a\n  b\nc");
   EXPECT_EQ(Render("a  {%- if true -%}  b  {%- endif %} c"), "ab c");
