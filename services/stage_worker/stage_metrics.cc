@@ -40,7 +40,7 @@ StageMetrics::StageMetrics(RegistryPtr registry)
                                "Handing hidden states to the transport.")),
       gap_seconds_(AddSeconds(registry_, "baton_stage_gap_seconds",
                               "From the end of a step to the start of the next one's work while "
-                              "sequences ran: the stage had nothing to compute.")),
+                              "sequences ran or waited: the stage had nothing to compute.")),
       index_(AddGauge(registry_, "baton_stage_index", "Which stage this is, from 0.")),
       layers_(AddGauge(registry_, "baton_stage_layers", "Layers of the stage; 0: no plan yet.")),
       ranks_(AddGauge(registry_, "baton_stage_ranks", "Tensor-parallel ranks.")),

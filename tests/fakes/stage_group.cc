@@ -130,13 +130,17 @@ absl::Status StageGroup::Submit(stage::StepWork work) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<stage::StepOutput> StageGroup::Take() {
-  stage::StepOutput output;
+absl::StatusOr<stage::StepResult> StageGroup::TakeResult() {
+  stage::StepResult last;
   for (Stage& stage : stages_) {
-    ASSIGN_OR_RETURN(stage::StepResult result, stage.results->Take());
-    output = std::move(result.output);
+    ASSIGN_OR_RETURN(last, stage.results->Take());
   }
-  return output;
+  return last;
+}
+
+absl::StatusOr<stage::StepOutput> StageGroup::Take() {
+  ASSIGN_OR_RETURN(stage::StepResult result, TakeResult());
+  return std::move(result.output);
 }
 
 absl::StatusOr<stage::StepOutput> StageGroup::Run(stage::StepWork work) {

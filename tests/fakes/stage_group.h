@@ -45,7 +45,9 @@ class StageGroup {
 
   // Submits the step to all stages with the next step id; does not wait.
   absl::Status Submit(stage::StepWork work);
-  // The last stage's output of the oldest step submitted and not yet taken.
+  // The last stage's result of the oldest step submitted and not yet taken.
+  absl::StatusOr<stage::StepResult> TakeResult();
+  // Its output.
   absl::StatusOr<stage::StepOutput> Take();
   // Submit and Take.
   absl::StatusOr<stage::StepOutput> Run(stage::StepWork work);

@@ -49,6 +49,9 @@ struct Batch {
   StepId step_id = 0;
   std::vector<BatchRow> rows;
   std::vector<SequenceId> finished;  // forgotten before the step
+  // Since the step before it was formed, there was always something that ran, was paused or waited:
+  // if a stage had nothing to do in between, that was not for lack of requests.
+  bool work_waited = false;
 
   // The newest step whose tokens it begins with; 0: all are known.
   StepId feedback_step() const {

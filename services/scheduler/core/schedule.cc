@@ -123,6 +123,7 @@ std::vector<SequenceNews> Schedule::OpenEpoch(uint32_t num_blocks) {
   ledger_.emplace(num_blocks, options_.block_tokens, std::move(hasher));
   last_step_id_ = 0;
   last_stage_step_ = 0;
+  work_waited_ = false;
   std::vector<SequenceNews> news;
   for (SequenceId id : LiveIds()) {
     const Sequence& sequence = *sequences_.at(id);
@@ -242,6 +243,8 @@ std::optional<Batch> Schedule::NextBatch(TimeUs now) {
   if (batch.rows.empty() && !release_due) return std::nullopt;
   batch.finished = std::exchange(forgotten_, {});
   last_step_id_ = batch.step_id;
+  batch.work_waited = work_waited_;
+  work_waited_ |= !batch.rows.empty();
   steps_.push_back(Describe(batch, now));
   AddTimes(batch, steps_.back().work);
   if (others_may_come()) ++num_short_steps_[static_cast<size_t>(flooded_) - 1];
@@ -311,6 +314,7 @@ void Schedule::Suspend(SequenceId id) {
   sequence->set_state(Sequence::State::kSuspended);
   ++num_suspended_;
   ++num_suspensions_;
+  NoteIdleness();
 }
 
 void Schedule::Continue(SequenceId id) {
@@ -326,6 +330,12 @@ void Schedule::Continue(SequenceId id) {
   sequence->set_state(Sequence::State::kPaused);
 }
 
+void Schedule::NoteIdleness() {
+  if (running_.empty() && paused_.empty() && waiting_.empty() && steps_.empty()) {
+    work_waited_ = false;
+  }
+}
+
 void Schedule::End(Sequence* sequence) {
   if (sequence->deadline() != kNever) deadlines_.erase({sequence->deadline(), sequence->id()});
   if (sequence->num_generated() > 0) rate_.AddAnswer(sequence->num_generated());
@@ -334,6 +344,7 @@ void Schedule::End(Sequence* sequence) {
   waiting_.Leave(sequence);
   size_t num_sets = 0;
   for (RunningSet* set : {&running_, &paused_, &suspended_}) num_sets += set->erase(sequence);
+  NoteIdleness();
   if (num_sets == 0) {  // it holds no blocks
     sequences_.erase(sequence->id());
     return;

@@ -281,6 +281,8 @@ class Schedule final {
   // It has nothing to do but the step that it is at, as far as is known: the stages between it and
   // the last are taken to be at one each.
   bool FirstStageIsFree() const;
+  // To be called when something may have ended, or was suspended.
+  void NoteIdleness();
   // Ends `sequence` now, or once the steps that it is in are done.
   void End(Sequence* sequence);
   // The sequence of a row of a finished step; null if there is no news to expect of it.
@@ -307,6 +309,8 @@ class Schedule final {
   Flooded flooded_ = Flooded::kNothing;
   std::array<uint64_t, kNumFloodable> num_short_steps_ = {};
   std::optional<double> owed_seconds_;  // see BatchLimits; of the newest step
+  // For the next batch. What is suspended is no work.
+  bool work_waited_ = false;
   bool may_have_suspects_ = false;
   uint64_t num_arrivals_ = 0;
   uint64_t num_preemptions_ = 0;

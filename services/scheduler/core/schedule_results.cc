@@ -152,6 +152,7 @@ absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& r
     const auto found = sequences_.find(drafts.id);
     if (found != sequences_.end()) found->second->SetDrafts(drafts.tokens);
   }
+  NoteIdleness();
   return news;
 }
 

@@ -9,6 +9,7 @@ v1::StepCommand EncodeStep(const Batch& batch, uint64_t epoch, const Schedule& s
   v1::StepCommand command;
   command.set_epoch(epoch);
   command.set_step_id(batch.step_id);
+  command.set_work_waited(batch.work_waited);
   for (const BatchRow& row : batch.rows) {
     if (row.begins) {
       const Sequence* sequence = schedule.Find(row.id);

@@ -109,6 +109,7 @@ absl::StatusOr<StepWork> DecodeStep(const v1::StepCommand& command) {
   StepWork work;
   work.epoch = command.epoch();
   work.step_id = command.step_id();
+  work.work_waited = command.work_waited();
   for (const v1::NewSequence& sequence : command.new_sequences()) {
     RETURN_IF_ERROR(Annotate(CheckSamplingRanges(sequence.sampling()),
                              absl::StrCat("sequence ", sequence.sequence_id())));

@@ -262,7 +262,7 @@ void DeviceRunner::Run(const QueuedStep& step) {
   }
   timing.sent = Clock::now();
   if (has_tokens) {
-    if (step.had_sequences && last_end_.has_value()) {
+    if (step.work_waited && last_end_.has_value()) {
       result.gap_us = MicrosBetween(*last_end_, timing.agreed);
     }
     last_end_ = timing.sent;

@@ -41,7 +41,7 @@ struct QueuedStep {
   std::unique_ptr<const StepBatch> batch;
   std::shared_ptr<EpochState> epoch;
   std::chrono::steady_clock::time_point submitted;
-  bool had_sequences = false;  // the stage knew some before it
+  bool work_waited = false;  // see StepWork
 };
 
 }  // namespace baton::stage

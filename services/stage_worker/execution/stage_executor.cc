@@ -318,14 +318,13 @@ absl::Status StageExecutor::Submit(const StepWork& work) {
   for (const TokenFeedback::Token& token : impl_->epoch->feedback.TakeNew()) {
     impl_->sequences.LearnToken(token.sequence_id, token.position, token.token_id);
   }
-  const bool had_sequences = impl_->sequences.num_sequences() > 0;
   ASSIGN_OR_RETURN(std::unique_ptr<StepBatch> batch, impl_->sequences.Apply(work));
   impl_->last_step_id = work.step_id;
   auto step = std::make_shared<QueuedStep>();
   step->batch = std::move(batch);
   step->epoch = impl_->epoch;
   step->submitted = std::chrono::steady_clock::now();
-  step->had_sequences = had_sequences;
+  step->work_waited = work.work_waited;
   // There was room and only this thread pushes.
   for (const std::unique_ptr<DeviceLoop>& loop : impl_->loops) {
     BATON_CHECK(loop->TrySubmit(step)) << "step " << work.step_id;

@@ -21,7 +21,7 @@ struct StepResult {
   uint32_t compute_us = 0;
   uint32_t send_us = 0;
   // From the end of the device's previous step to the start of this one's work; nothing if the
-  // stage knew no sequence in between, or the step has no rows.
+  // group had no work in between, or the step has no rows.
   std::optional<uint32_t> gap_us;
 };
 

@@ -89,6 +89,7 @@ struct StepWork {
   std::vector<NewSequenceWork> new_sequences;
   std::vector<ChunkWork> chunks;  // rows of the batch in this order
   std::vector<uint64_t> finished_sequence_ids;
+  bool work_waited = false;  // sequences ran or waited since the step before it was formed
 };
 
 }  // namespace baton::stage

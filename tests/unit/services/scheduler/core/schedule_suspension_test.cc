@@ -273,6 +273,25 @@ TEST(ScheduleSuspension, GuessesAreOfUseWhenItGoesOn) {
   EXPECT_EQ(row->drafts.size(), 2u);
 }
 
+TEST(ScheduleSuspension, StepsBehindATimeWithoutWorkSaySo) {
+  Place place(PlaceOptions(2, 0));
+  place.Add(1, "a", 8, 1000);
+  EXPECT_FALSE(place.Step()->work_waited) << "the first";
+  EXPECT_TRUE(place.Step()->work_waited);
+  place.schedule.Suspend(1);
+  place.schedule.Continue(1);
+  EXPECT_FALSE(place.Step()->work_waited) << "the stages still know it";
+  EXPECT_TRUE(place.Step()->work_waited);
+  place.Add(2, "a", 8, 1000);
+  EXPECT_TRUE(place.Step()->work_waited);
+  place.schedule.Suspend(1);
+  EXPECT_TRUE(place.Step()->work_waited) << "another went on";
+  EXPECT_TRUE(place.schedule.Cancel(2));
+  place.Step();
+  place.Add(3, "a", 8, 4);
+  EXPECT_FALSE(place.Step()->work_waited) << "the last step only told the stages to forget one";
+}
+
 // Sequence 1, of class 5, was suspended while 2 had the one place, and may go on when 2 is done.
 class OneOfAWorseClass : public testing::Test {
  protected:

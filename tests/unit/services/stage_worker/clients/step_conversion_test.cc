@@ -14,6 +14,7 @@ v1::StepCommand ExampleStep() {
   v1::StepCommand command;
   command.set_epoch(3);
   command.set_step_id(9);
+  command.set_work_waited(true);
   v1::NewSequence* sequence = command.add_new_sequences();
   sequence->set_sequence_id(7);
   sequence->add_token_ids(11);
@@ -61,6 +62,7 @@ TEST(DecodeStep, KeepsEveryField) {
   ASSERT_TRUE(work.ok()) << work.status();
   EXPECT_EQ(work->epoch, 3u);
   EXPECT_EQ(work->step_id, 9u);
+  EXPECT_TRUE(work->work_waited);
   ASSERT_EQ(work->new_sequences.size(), 1u);
   const NewSequenceWork& sequence = work->new_sequences[0];
   EXPECT_EQ(sequence.sequence_id, 7u);

@@ -50,6 +50,20 @@ TEST_F(StageExecutorTest, KeepsSeveralStepsUnderWay) {
   }
 }
 
+TEST_F(StageExecutorTest, CountsTheTimeBetweenStepsWhileWorkWaited) {
+  const auto group = Group(1, 2, 1);
+  const auto gap_before = [&group](uint64_t id, bool work_waited) {
+    StepWork work = OneToken(id);
+    work.chunks[0].new_block_ids = {static_cast<uint32_t>(id)};
+    work.work_waited = work_waited;
+    EXPECT_TRUE(group->Submit(work).ok());
+    return group->TakeResult()->gap_us;
+  };
+  EXPECT_FALSE(gap_before(1, false).has_value());
+  EXPECT_FALSE(gap_before(2, false).has_value()) << "nobody wanted anything of what it knows";
+  EXPECT_TRUE(gap_before(3, true).has_value());
+}
+
 TEST_F(StageExecutorTest, RefusesStepsOutOfOrderOrOfAnotherEpoch) {
   const auto group = Group(1, 1, 1);
   StageExecutor& executor = group->executor(0);
