@@ -1,10 +1,12 @@
 // The whole core under random loads on a virtual clock: arrivals, refusals, deadlines,
 // cancellations, callers that do not read, losses of stages, preemptions, cached prefixes, drafts,
 // steps of modelled lengths, all by a seed. Whatever happens, every sequence ends once with the
-// tokens that the reference gives it, nobody starves, and nothing is left behind.
+// tokens that the reference gives it, nobody starves, and nothing is left behind. In a third of the
+// stories somebody refills one key, or a better class, until all others are done.
 //
 // A failure prints its seed; `schedule_property_test --seed=N` plays it alone.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <deque>
@@ -31,9 +33,18 @@ constexpr TokenId kEos = 1;
 constexpr uint32_t kBlockTokens = 8;
 // Steps that the oldest sequence may go without a row: others end meanwhile and free their blocks.
 constexpr uint64_t kPatience = 1000;
+// And beside what is refilled: in a small cache each turn waits until blocks are free.
+constexpr uint64_t kPatienceBesideRefill = 8000;
+// Whatever the steps, it waits for so many turns of a class: each is for one sequence.
+constexpr TimeUs kMostTurns = 100;
+// Steps of a story: what is computed anew again and again would never end beside what is refilled.
+constexpr uint64_t kMostSteps = 100'000;
 
 // Sequences whose callers do not take their tokens, at a time.
 constexpr size_t kMostSuspended = 4;
+// The key, and the better class, of which there is always more in some stories.
+constexpr char kFlood[] = "flood";
+constexpr int32_t kBetterClass = -2;
 
 uint64_t g_only_seed = 0;  // set once by main
 
@@ -45,12 +56,14 @@ class Story final {
         num_blocks_(8 + Below(40)),
         loses_stages_(Below(2) == 0),
         num_drafts_(seed % 3 == 0 ? 1 + seed / 3 % 4 : 0),
+        refill_(static_cast<Refill>(Below(6))),
         options_(MakeOptions()),
         schedule_(options_),
         memory_(std::in_place, num_blocks_, kBlockTokens, options_.num_speculative_tokens),
         clock_(MakeStages(), {}) {
     num_requests_ = 20 + Below(40);
     mean_gap_ = std::pow(10.0, -3.5 + 0.01 * Below(250));
+    for (uint32_t& weight : weights_) weight = Below(2) == 0 ? 1 : 1 + Below(5);
     schedule_.OpenEpoch(num_blocks_);
   }
 
@@ -61,7 +74,7 @@ class Story final {
       const double report = steps_.empty() ? HUGE_VAL : steps_.front().reported;
       const double reach =
           num_reached_ < steps_.size() ? steps_[num_reached_].reached_last : HUGE_VAL;
-      const double arrival = num_submitted_ < num_requests_ ? next_arrival : HUGE_VAL;
+      const double arrival = num_others_ < num_requests_ ? next_arrival : HUGE_VAL;
       if (report == HUGE_VAL && arrival == HUGE_VAL) {
         if (suspended_.empty()) break;
         ContinueOne();  // nothing else is left to do
@@ -80,7 +93,7 @@ class Story final {
         TakeReport();
       } else {
         now_ = arrival;
-        Submit();
+        SubmitOther();
         next_arrival += mean_gap_ * 0.02 * Below(100);
       }
       SendSteps();
@@ -89,6 +102,7 @@ class Story final {
   }
 
  private:
+  enum class Refill { kKey, kClass };  // anything else: none
   struct Caller {
     std::vector<TokenId> tokens;  // prompt, then what came
     uint32_t num_prompt = 0;
@@ -101,6 +115,7 @@ class Story final {
     bool cancelled = false;
     uint32_t num_losses = 0;  // of a stage, with it in flight, since its last token
     uint64_t last_row = 0;    // steps sent when it had its last one
+    TimeUs last_time = 0;     // the time then
   };
   struct Sent {
     double reached_last;
@@ -109,6 +124,7 @@ class Story final {
     std::vector<SequenceId> ids;  // of its rows
   };
 
+  bool refills() const { return refill_ == Refill::kKey || refill_ == Refill::kClass; }
   uint32_t Below(uint32_t bound) { return static_cast<uint32_t>(random_() % bound); }
 
   ScheduleOptions MakeOptions() {
@@ -123,6 +139,9 @@ class Story final {
     options.max_chunk_tokens = Below(2) == 0 ? 0 : 1 + Below(64);
     options.max_step_seconds = Below(2) == 0 ? 0 : 0.001 * (1 + Below(100));
     options.max_model_len = 20 + Below(150);
+    options.max_wait = Below(3) == 0 ? 1000 * (1 + Below(5000)) : kNever;
+    options.max_waiting_tokens = Below(3) == 0 ? 50 + Below(2000) : UINT64_MAX;
+    options.priority_aging = 1000 * (1 + Below(100));
     options.prefix_caching = Below(3) > 0;
     options.watermark = Below(2) == 0 ? 0 : 0.01 * Below(20);
     options.vocab_size = StageMemory::kVocabSize;
@@ -146,10 +165,40 @@ class Story final {
 
   uint32_t MaxLen() const { return std::min(options_.max_model_len, num_blocks_ * kBlockTokens); }
 
-  void Submit() {
-    const SequenceId id = ++num_submitted_;
+  // One of those that come to an end.
+  void SubmitOther() {
+    SequenceRequest request = MakeRequest();
+    request.fairness_key = std::string(1, static_cast<char>('a' + Below(3)));
+    request.priority = Below(10) == 0 ? -1 : 0;
+    if (Below(10) == 0) request.deadline = Micros() + 1 + Below(1000000);
+    request.fairness_weight = weights_[request.fairness_key[0] - 'a'];
+    ++num_others_;
+    if (Submit(std::move(request))) others_.insert(num_submitted_);
+  }
+
+  // As long as others run or wait, there is more of the key or the class than can run.
+  void RefillUp() {
+    if (!refills()) return;
+    std::erase_if(refilled_, [this](SequenceId id) { return callers_.at(id).ended; });
+    const bool is_wanted = num_others_ < num_requests_ ||
+                           std::any_of(others_.begin(), others_.end(),
+                                       [this](SequenceId id) { return !suspended_.contains(id); });
+    while (is_wanted && refilled_.size() < options_.max_running + 2) {
+      SequenceRequest request = MakeRequest();
+      request.fairness_key = kFlood;
+      if (refill_ == Refill::kClass) {
+        request.fairness_key += static_cast<char>('a' + Below(3));
+        request.priority = kBetterClass;
+      }
+      request.fairness_weight = weights_.back();
+      if (!Submit(std::move(request))) return;
+      refilled_.insert(num_submitted_);
+    }
+  }
+
+  SequenceRequest MakeRequest() {
     SequenceRequest request;
-    request.id = id;
+    request.id = ++num_submitted_;
     const uint32_t longest = MaxLen() - 1;
     const uint32_t length = 1 + Below(Below(4) == 0 ? longest : std::min(longest, 24u));
     const uint32_t family = Below(4);  // prompts of a family begin alike
@@ -157,31 +206,41 @@ class Story final {
       request.prompt.push_back(i < 20 ? 2 + family * 50 + i : 2 + Below(500));
     }
     request.stop.max_tokens = 1 + Below(40);
-    request.fairness_key = std::string(1, static_cast<char>('a' + Below(3)));
-    request.priority = Below(10) == 0 ? -1 : 0;
     request.reads_cache = Below(5) > 0;
-    if (Below(10) == 0) request.deadline = Micros() + 1 + Below(1000000);
+    return request;
+  }
+
+  // Whether it was taken.
+  bool Submit(SequenceRequest request) {
+    const SequenceId id = request.id;
     Caller caller{.tokens = request.prompt,
-                  .num_prompt = length,
+                  .num_prompt = static_cast<uint32_t>(request.prompt.size()),
                   .max_tokens = request.stop.max_tokens,
                   .key = request.fairness_key,
                   .priority = request.priority,
                   .deadline = request.deadline,
-                  .last_row = num_steps_};
-    const bool has_room = schedule_.counts().num_waiting < options_.max_waiting;
+                  .last_row = num_steps_,
+                  .last_time = Micros()};
+    const ScheduleCounts before = schedule_.counts();
+    const bool has_room =
+        before.num_waiting == 0 ||
+        (before.num_waiting < options_.max_waiting &&
+         before.num_waiting_tokens + caller.num_prompt <= options_.max_waiting_tokens);
     Admission admission;
     const auto added = schedule_.Add(std::move(request), Micros(), &admission);
     Take(admission.displaced);
-    ASSERT_LE(schedule_.counts().num_waiting,
+    EXPECT_LE(schedule_.counts().num_waiting,
               options_.max_waiting + options_.max_running + kMostSuspended);
     if (added.ok()) {
-      ASSERT_TRUE(has_room || !admission.displaced.empty()) << "sequence " << id;
+      EXPECT_TRUE(has_room || !admission.displaced.empty()) << "sequence " << id;
       callers_[id] = std::move(caller);
     } else {
-      // One that would wait past its deadline is refused though there is room.
-      ASSERT_TRUE(absl::IsResourceExhausted(added.status())) << added.status();
-      ASSERT_TRUE(!has_room || caller.deadline != kNever) << added.status();
+      EXPECT_TRUE(absl::IsResourceExhausted(added.status())) << added.status();
+      // One that would wait too long, or past its deadline, is refused though there is room.
+      const bool may_be_late = caller.deadline != kNever || options_.max_wait != kNever;
+      EXPECT_TRUE(!has_room || may_be_late) << added.status();
     }
+    return added.ok();
   }
 
   TimeUs Micros() const { return static_cast<TimeUs>(now_ * 1e6); }
@@ -227,6 +286,7 @@ class Story final {
     suspended_.erase(id);
     schedule_.Continue(id);
     callers_.at(id).last_row = num_steps_;
+    callers_.at(id).last_time = Micros();
   }
 
   // What fails is what was in flight at two losses in a row, alone at the last one; all of it.
@@ -245,8 +305,9 @@ class Story final {
 
   void SendSteps() {
     Take(schedule_.Expire(Micros()));
+    RefillUp();
     while (std::optional<Batch> batch = schedule_.NextBatch(Micros())) {
-      ++num_steps_;
+      ASSERT_LE(++num_steps_, kMostSteps);
       ASSERT_LE(batch->num_tokens(), options_.max_step_tokens);
       ASSERT_LE(batch->rows.size(), options_.max_running);
       ASSERT_LE(schedule_.counts().num_running, options_.max_running);
@@ -277,6 +338,7 @@ class Story final {
   void CheckOrder(const BatchRow& row) {
     Caller& caller = callers_.at(row.id);
     caller.last_row = num_steps_;
+    caller.last_time = Micros();
     // Behind the last token that it may have, nothing is computed.
     ASSERT_LT(row.begin + row.num_tokens, std::min(MaxLen(), caller.num_prompt + caller.max_tokens))
         << "sequence " << row.id;
@@ -291,9 +353,16 @@ class Story final {
   }
 
   void CheckPatience() {
-    for (auto& [id, caller] : callers_) {
-      if (caller.ended || suspended_.contains(id)) continue;
-      ASSERT_LE(num_steps_ - caller.last_row, kPatience) << "sequence " << id << " starves";
+    std::erase_if(others_, [this](SequenceId id) { return callers_.at(id).ended; });
+    for (const SequenceId id : others_) {
+      if (suspended_.contains(id)) continue;
+      const Caller& caller = callers_.at(id);
+      const uint64_t num_steps = num_steps_ - caller.last_row;
+      const TimeUs time = Micros() - caller.last_time;
+      ASSERT_TRUE(num_steps <= (refills() ? kPatienceBesideRefill : kPatience) ||
+                  time <= kMostTurns * options_.priority_aging)
+          << "sequence " << id << " of key " << caller.key << " and class " << caller.priority
+          << " starves for " << num_steps << " steps, " << time << " us";
       return;
     }
   }
@@ -361,6 +430,7 @@ class Story final {
   const uint32_t num_blocks_;
   const bool loses_stages_;
   const uint32_t num_drafts_;  // behind each token that is sampled
+  const Refill refill_;
   const ScheduleOptions options_;
   Schedule schedule_;
   std::optional<StageMemory> memory_;
@@ -371,6 +441,10 @@ class Story final {
   size_t num_reached_ = 0;  // of these steps, the last stage
   std::set<SequenceId> due_to_fail_;
   uint64_t num_submitted_ = 0;
+  uint64_t num_others_ = 0;          // of these, that are not refilled
+  std::set<SequenceId> others_;      // of those taken, that have not ended
+  std::set<SequenceId> refilled_;    // likewise, of the others
+  std::array<uint32_t, 4> weights_;  // of the keys a, b and c, and of what is refilled
   uint64_t num_requests_ = 0;
   uint64_t num_steps_ = 0;
   double mean_gap_ = 0;
