@@ -56,6 +56,10 @@ struct PartKey {
   size_t rank = 0;
 };
 
+// Bytes a second that a link must carry at least: UCX does not tell how much of a payload has
+// landed.
+inline constexpr double kSlowestLinkBytes = 16e6;
+
 class SlotReceiver {
  public:
   // Becomes `transport`'s receiver of the content; it must outlive this object. Errors:
@@ -84,6 +88,11 @@ class SlotReceiver {
 
   // Ends all waits of this epoch with `reason`, present and later ones.
   virtual void Abort(const absl::Status& reason) = 0;
+
+  // Since when nothing has come: when the last payload had landed; while some land, when a link of
+  // kSlowestLinkBytes a second would be done with them, which may be a time to come. InfinitePast:
+  // nothing came in this epoch. Any thread.
+  virtual absl::Time quiet_since() const = 0;
 };
 
 class SlotSender {

@@ -53,6 +53,10 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
                                                absl::Time deadline) override;
   void Release(const PartKey& key) override;
   void Abort(const absl::Status& reason) override;
+  absl::Time quiet_since() const override {
+    const SteadyMutexLock lock(&mutex_);
+    return quiet_since_;
+  }
 
   absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader& header) override;
   void Complete(const FrameHeader& header, const absl::Status& status) override;
@@ -78,6 +82,9 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckSlot(const FrameHeader& header) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEpoch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A payload has begun to land, or has ended.
+  void CountLanding(uint64_t begun_bytes, uint64_t ended_bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Breaks these connections. Their names.
   std::string CutOff(const Senders& senders);
 
@@ -94,6 +101,8 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   bool is_dropped_ ABSL_GUARDED_BY(mutex_) = true;
   uint64_t released_ ABSL_GUARDED_BY(mutex_) = 0;  // all objects up to it are released
   size_t num_landing_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t landing_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time quiet_since_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   std::vector<std::optional<uint64_t>> source_of_rank_ ABSL_GUARDED_BY(mutex_);  // of this epoch
   Senders senders_ ABSL_GUARDED_BY(mutex_);                                      // of this epoch
   absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
@@ -106,10 +115,18 @@ void UcxSlotReceiver::DropEpoch() {
     std::fill(slot.parts.begin(), slot.parts.end(), ReceivedPart::kAbsent);
   }
   released_ = 0;
+  quiet_since_ = absl::InfinitePast();
   senders_.clear();
   std::fill(source_of_rank_.begin(), source_of_rank_.end(), std::nullopt);
   aborted_ = absl::OkStatus();
   is_dropped_ = true;
+}
+
+void UcxSlotReceiver::CountLanding(uint64_t begun_bytes, uint64_t ended_bytes) {
+  landing_bytes_ += begun_bytes;
+  landing_bytes_ -= ended_bytes;
+  quiet_since_ =
+      SteadyNow() + absl::Seconds(static_cast<double>(landing_bytes_) / kSlowestLinkBytes);
 }
 
 std::string UcxSlotReceiver::CutOff(const Senders& senders) {
@@ -219,12 +236,14 @@ absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& 
   slot.total_bytes = header.total_bytes;
   senders_[header.source] = std::move(sender);
   ++num_landing_;
+  CountLanding(header.payload_bytes, 0);
   return std::span(MemoryOf(header.sequence) + header.offset, header.payload_bytes);
 }
 
 void UcxSlotReceiver::Complete(const FrameHeader& header, const absl::Status& status) {
   const SteadyMutexLock lock(&mutex_);
   --num_landing_;
+  CountLanding(0, header.payload_bytes);
   if (header.epoch != epoch_) return;
   ReceiverSlot& slot = SlotOf(header.sequence);
   if (!status.ok()) {

@@ -144,6 +144,12 @@ class Transport {
   virtual std::shared_ptr<Peer> FindPeer(uint64_t source) = 0;
 
   virtual TransportCounters counters() const = 0;
+
+  // When the transport's thread last had nothing left to do: all that had come by then was taken
+  // in, and what could be sent was. A sleeping thread does not look; AskToLook wakes it. Any
+  // thread.
+  virtual absl::Time last_look() const = 0;
+  virtual void AskToLook() = 0;
 };
 
 }  // namespace baton

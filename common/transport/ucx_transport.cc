@@ -50,6 +50,7 @@ UcxTransport::UcxTransport(TransportOptions options, std::unique_ptr<UcxWorker> 
   core_->worker = std::move(worker);
   core_->name = options_.name;
   core_->source = RandomSource();
+  last_look_ns_ = absl::ToUnixNanos(SteadyNow());
 }
 
 absl::Status UcxTransport::Start() {
@@ -154,6 +155,7 @@ void UcxTransport::Run() {
         if (options_.spin > absl::ZeroDuration()) spin_until = SteadyNow() + options_.spin;
         continue;
       }
+      last_look_ns_ = absl::ToUnixNanos(SteadyNow());
       if (options_.spin > absl::ZeroDuration() && SteadyNow() < spin_until) continue;
       if (!ArmOrRetry()) continue;
     }

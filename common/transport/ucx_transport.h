@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <set>
@@ -12,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "ucp/api/ucp.h"
 
 #include "common/transport/transport.h"
@@ -39,6 +42,8 @@ class UcxTransport final : public Transport {
                                                 absl::Time deadline) override;
   std::shared_ptr<Peer> FindPeer(uint64_t source) override;
   TransportCounters counters() const override;
+  absl::Time last_look() const override { return absl::FromUnixNanos(last_look_ns_.load()); }
+  void AskToLook() override { ucp_worker_signal(core_->worker->get()); }
 
  private:
   // A rendezvous payload that is being fetched.
@@ -133,6 +138,7 @@ class UcxTransport final : public Transport {
   std::vector<void*> closing_;  // UCX's requests of endpoints that are being closed
   std::condition_variable_any changed_;
   bool stopping_ = false;
+  std::atomic<int64_t> last_look_ns_{0};  // of SteadyNow
   std::thread thread_;
 };
 

@@ -2,9 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "absl/time/time.h"
+
 #include "common/transport/transport.h"
+#include "services/stage_worker/execution/neighbour_waits.h"
 
 namespace baton::stage {
 
@@ -28,6 +32,8 @@ struct StageSnapshot {
   uint64_t loaded_bytes = 0;      // of the checkpoint
   uint64_t load_total_bytes = 0;  // 0: no plan yet
   TransportCounters transport;
+  absl::Time last_look;               // of the transport's thread, before `wait` was seen
+  std::optional<NeighbourWait> wait;  // `since` is not before the last frames of that kind
 };
 
 }  // namespace baton::stage

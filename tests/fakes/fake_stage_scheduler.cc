@@ -51,8 +51,9 @@ grpc::Status FakeStageScheduler::Attach(grpc::ServerContext* context, Stream* st
       const absl::MutexLock lock(&mutex_);
       ++num_early_messages_;
     }
-    if (IsChatter(message)) continue;
     const absl::MutexLock lock(&mutex_);
+    if (message.has_heartbeat()) last_heartbeat_ = message.heartbeat();
+    if (IsChatter(message)) continue;
     received_.push_back(message);
   }
   const absl::MutexLock lock(&mutex_);
@@ -77,6 +78,14 @@ absl::StatusOr<v1::WorkerMessage> FakeStageScheduler::Next(v1::WorkerMessage::Me
         absl::StrCat("wanted kind ", kind, ", got ", message.ShortDebugString()));
   }
   return message;
+}
+
+std::optional<v1::Heartbeat> FakeStageScheduler::WaitForHeartbeat(
+    const std::function<bool(const v1::Heartbeat&)>& condition) {
+  const absl::MutexLock lock(&mutex_);
+  const auto holds = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return condition(last_heartbeat_); };
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&holds), kPatience)) return std::nullopt;
+  return last_heartbeat_;
 }
 
 void FakeStageScheduler::Send(v1::SchedulerMessage message) {

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -28,6 +30,9 @@ class FakeStageScheduler final : private v1::Stage::Service {
   // The next message of the kind that has not been taken yet, over all sessions; heartbeats and
   // progress are passed over. DeadlineExceeded; FailedPrecondition if another kind came.
   absl::StatusOr<v1::WorkerMessage> Next(v1::WorkerMessage::MessageCase kind);
+  // Waits for a heartbeat of which `condition` is true, the last one first; unset if none comes.
+  std::optional<v1::Heartbeat> WaitForHeartbeat(
+      const std::function<bool(const v1::Heartbeat&)>& condition);
   // Sends to the worker of the current session, under the next sequence number.
   void Send(v1::SchedulerMessage message);
   // Ends the current session with `status`.
@@ -52,6 +57,7 @@ class FakeStageScheduler final : private v1::Stage::Service {
 
   mutable absl::Mutex mutex_;
   std::deque<v1::WorkerMessage> received_ ABSL_GUARDED_BY(mutex_);
+  v1::Heartbeat last_heartbeat_ ABSL_GUARDED_BY(mutex_);
   Stream* stream_ ABSL_GUARDED_BY(mutex_) = nullptr;
   grpc::ServerContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
   grpc::Status ending_ ABSL_GUARDED_BY(mutex_);

@@ -66,6 +66,8 @@ class WedgedTransport final : public Transport {
   }
   std::shared_ptr<Peer> FindPeer(uint64_t) override { return peer; }
   TransportCounters counters() const override { return {}; }
+  absl::Time last_look() const override { return absl::InfinitePast(); }
+  void AskToLook() override {}
 
   std::map<FrameKind, FrameReceiver*> receivers;
   std::shared_ptr<WedgedPeer> peer = std::make_shared<WedgedPeer>();

@@ -30,6 +30,7 @@ StepEngine::StepEngine(StepEngineOptions options, MonotonicTime now)
       registry_(options_.plans, options_.heartbeat_timeout, options_.nonce),
       reports_(registry_.num_stages()),
       progress_(registry_.num_stages(), options_.step_timeout),
+      links_(registry_.num_stages(), options_.heartbeat_timeout),
       readers_(options_.reader_stall_timeout),
       unready_since_(now),
       last_heartbeat_(now),
@@ -163,7 +164,7 @@ absl::Status StepEngine::TakeFromStage(uint32_t index, v1::WorkerMessage message
                                        MonotonicTime now) {
   switch (message.message_case()) {
     case v1::WorkerMessage::kHeartbeat:
-      return absl::OkStatus();
+      return TakeHeartbeat(index, message.heartbeat(), now);
     case v1::WorkerMessage::kReport:
       return TakeReport(index, std::move(*message.mutable_report()), now);
     case v1::WorkerMessage::kLoadProgress:
@@ -209,6 +210,7 @@ void StepEngine::StartEpoch(MonotonicTime now) {
   }
   reports_.Reset();
   progress_.Reset();
+  links_.Reset();
   sent_steps_.clear();
   last_sent_step_ = 0;
   for (SequenceNews& news : schedule_.OpenEpoch(registry_.num_blocks())) {
@@ -253,6 +255,7 @@ absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, Monot
   const StepId step_id = report.step_id();
   ASSIGN_OR_RETURN(std::optional<CollectedStep> done, reports_.Add(index, std::move(report)));
   progress_.Finished(index, step_id, now);
+  links_.Finished(index, step_id, now);
   schedule_.ReachLastStage(reports_.last_at_last_stage());
   if (!done.has_value()) return absl::OkStatus();
   absl::StatusOr<std::vector<SequenceNews>> news =

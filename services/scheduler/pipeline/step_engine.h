@@ -19,6 +19,7 @@
 #include "services/scheduler/pipeline/events.h"
 #include "services/scheduler/pipeline/group_reporter.h"
 #include "services/scheduler/pipeline/group_watch.h"
+#include "services/scheduler/pipeline/link_watch.h"
 #include "services/scheduler/pipeline/live_request.h"
 #include "services/scheduler/pipeline/monotonic_time.h"
 #include "services/scheduler/pipeline/progress_watch.h"
@@ -34,6 +35,7 @@ struct StepEngineOptions {
   std::vector<v1::StagePlan> plans;  // one per stage
   uint32_t nonce = 0;                // keeps this process's epochs apart from another's
   absl::Duration heartbeat_interval = absl::Milliseconds(250);
+  // A stage that is silent for this long is lost; so is one that a neighbour's frames do not reach.
   absl::Duration heartbeat_timeout = absl::Seconds(1);
   // A stage that has work and finishes no step for this long is lost, whatever it says.
   absl::Duration step_timeout = absl::Seconds(60);
@@ -82,6 +84,8 @@ class StepEngine final {
   void Register(const std::shared_ptr<StageLink>& link, const v1::RegisterStage& request,
                 MonotonicTime now);
   absl::Status TakeReport(uint32_t index, v1::StepReport report, MonotonicTime now);
+  // Unavailable if it shows that the stage hears nothing of a neighbour any more.
+  absl::Status TakeHeartbeat(uint32_t index, const v1::Heartbeat& heartbeat, MonotonicTime now);
   void LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now);
   void FormGroup(MonotonicTime now);
   void StartEpoch(MonotonicTime now);
@@ -108,6 +112,7 @@ class StepEngine final {
   StageRegistry registry_;
   ReportCollector reports_;
   ProgressWatch progress_;
+  LinkWatch links_;
   std::unordered_map<SequenceId, LiveRequest> live_;
   ReaderWatch readers_;
   std::vector<PendingNews> news_;

@@ -51,6 +51,10 @@ class StageLink final : public HiddenStateSource, public HiddenStateSink {
   HiddenStateSink* sink() { return sender_ != nullptr ? this : nullptr; }
   // "8 ranks to stage-1 over tcp/lo", for logs.
   const std::string& description() const { return description_; }
+  // As SlotReceiver::quiet_since; InfinitePast on the first stage. Any thread.
+  absl::Time quiet_since() const {
+    return receiver_ != nullptr ? receiver_->quiet_since() : absl::InfinitePast();
+  }
 
   absl::StatusOr<TensorView> Receive(const HiddenStateKey& key, int64_t num_tokens,
                                      absl::Time deadline) override;

@@ -49,6 +49,10 @@ class TokenLink final : public TokenSource, public TokenSink {
 
   TokenSource* source() { return receiver_ != nullptr ? this : nullptr; }
   TokenSink* sink() { return sender_ != nullptr ? this : nullptr; }
+  // As SlotReceiver::quiet_since; InfinitePast where no tokens come. Any thread.
+  absl::Time quiet_since() const {
+    return receiver_ != nullptr ? receiver_->quiet_since() : absl::InfinitePast();
+  }
 
   absl::StatusOr<std::vector<uint32_t>> Receive(const TokenKey& key, size_t num_tokens,
                                                 absl::Time deadline) override;

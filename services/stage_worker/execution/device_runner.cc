@@ -112,6 +112,8 @@ void DeviceRunner::Break(const QueuedStep& step, const absl::Status& status) {
 bool DeviceRunner::ReceiveSlices(const QueuedStep& step) {
   HiddenStateSource* source = step.epoch->source;
   const absl::Time deadline = SteadyNow() + options_.step_timeout;
+  const NeighbourWaits::Scope wait(options_.waits, device_.first_rank, AwaitedFrames::kHiddenStates,
+                                   step.batch->step_id);
   for (int i = 0; i < device_.num_ranks; ++i) {
     const HiddenStateKey key = KeyOf(step, i);
     absl::StatusOr<TensorView> slice = source->Receive(key, step.batch->num_tokens(), deadline);
@@ -140,11 +142,15 @@ void DeviceRunner::SendStream(const QueuedStep& step) {
                                               " from rank ", key.rank)));
   };
   std::vector<TensorView> slots;
-  for (int i = 0; i < device_.num_ranks; ++i) {
-    const HiddenStateKey key = KeyOf(step, i);
-    absl::StatusOr<TensorView> slot = sink->Acquire(key, step.batch->num_tokens(), deadline);
-    if (!slot.ok()) return fail(slot.status(), key);
-    slots.push_back(*slot);
+  {
+    const NeighbourWaits::Scope wait(options_.waits, device_.first_rank, AwaitedFrames::kCredit,
+                                     step.batch->step_id);
+    for (int i = 0; i < device_.num_ranks; ++i) {
+      const HiddenStateKey key = KeyOf(step, i);
+      absl::StatusOr<TensorView> slot = sink->Acquire(key, step.batch->num_tokens(), deadline);
+      if (!slot.ok()) return fail(slot.status(), key);
+      slots.push_back(*slot);
+    }
   }
   model_->WriteStream(slots);
   for (int i = 0; i < device_.num_ranks; ++i) {
@@ -165,7 +171,10 @@ bool DeviceRunner::ReceiveTokens(const QueuedStep& step) {
     const uint64_t step_id = step.batch->step_id;
     const uint64_t done = step_id > in_flight ? step_id - in_flight : 0;
     reader->Expect(*step.batch);
-    if (absl::Status status = reader->TakeUpTo(std::max(done, newest), deadline); !status.ok()) {
+    const uint64_t last = std::max(done, newest);
+    const NeighbourWaits::Scope wait(options_.waits, device_.first_rank, AwaitedFrames::kTokens,
+                                     last);
+    if (absl::Status status = reader->TakeUpTo(last, deadline); !status.ok()) {
       Break(step, Annotate(status, absl::StrCat("tokens for step ", step_id)));
       return false;
     }
@@ -199,6 +208,8 @@ void DeviceRunner::SendTokens(const QueuedStep& step, const StepOutput& output) 
   }
   step.epoch->feedback.Put(step.batch->step_id, std::move(tokens));
   if (step.epoch->token_sink == nullptr) return;
+  const NeighbourWaits::Scope wait(options_.waits, device_.first_rank, AwaitedFrames::kCredit,
+                                   step.batch->step_id);
   const absl::Status sent = step.epoch->token_sink->Send({step.batch->epoch, step.batch->step_id},
                                                          ids, SteadyNow() + options_.step_timeout);
   if (sent.ok()) return;

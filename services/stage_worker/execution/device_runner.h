@@ -14,6 +14,7 @@
 #include "common/structured_output/vocabulary_trie.h"
 #include "kernels/api/ops.h"
 #include "services/stage_worker/execution/draw_exchange.h"
+#include "services/stage_worker/execution/neighbour_waits.h"
 #include "services/stage_worker/execution/queued_step.h"
 #include "services/stage_worker/execution/step_result.h"
 #include "services/stage_worker/execution/step_vote.h"
@@ -33,6 +34,7 @@ struct DeviceRunnerOptions {
   bool feeds_back = true;  // what is drawn is handed on to later steps
   ActivationTap* tap = nullptr;
   StepVote* vote = nullptr;          // must outlive the runner
+  NeighbourWaits* waits = nullptr;   // likewise
   DrawExchange* draws = nullptr;     // likewise; of a stage with the MTP module
   StepObserver* observer = nullptr;  // must outlive the runner
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -59,6 +60,7 @@ struct StageExecutor::Impl {
         backend_name(team.name),
         vote(static_cast<int>(team.devices.size())),
         draws(static_cast<int>(team.devices.size())),
+        waits(stage_options.num_ranks),
         sequences({stage_options.config.vocab_size, stage_options.max_model_len,
                    stage_options.max_step_tokens, stage_options.max_step_sequences,
                    stage_options.stage.has_head, stage_options.num_speculative_tokens}) {}
@@ -74,6 +76,7 @@ struct StageExecutor::Impl {
   const std::string backend_name;
   StepVote vote;
   DrawExchange draws;
+  NeighbourWaits waits;
   SequenceTable sequences;
   std::shared_ptr<EpochState> NewEpoch(const EpochOptions& epoch_options) const;
   absl::Status Rehearse();
@@ -224,6 +227,7 @@ absl::StatusOr<std::unique_ptr<StageExecutor>> StageExecutor::Create(
   runner_options.tap = options.tap;
   runner_options.vote = &impl->vote;
   runner_options.draws = &impl->draws;
+  runner_options.waits = &impl->waits;
   runner_options.observer = observer;
   for (kernels::Team::Device& device : team.devices) {
     ASSIGN_OR_RETURN(std::unique_ptr<DeviceRunner> runner,
@@ -341,6 +345,8 @@ void StageExecutor::Stop() {
   if (impl_->epoch != nullptr) impl_->epoch->End(absl::CancelledError("the stage ends"));
   for (const std::unique_ptr<DeviceLoop>& loop : impl_->loops) loop->Stop();
 }
+
+std::optional<NeighbourWait> StageExecutor::neighbour_wait() const { return impl_->waits.Oldest(); }
 
 const GraphSummary& StageExecutor::graphs() const { return impl_->graphs; }
 

@@ -19,6 +19,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@
 #include "kernels/api/ops.h"
 #include "services/stage_worker/execution/hidden_states.h"
 #include "services/stage_worker/execution/memory_plan.h"
+#include "services/stage_worker/execution/neighbour_waits.h"
 #include "services/stage_worker/execution/step_result.h"
 #include "services/stage_worker/execution/token_channel.h"
 #include "services/stage_worker/kv_cache/sequence_table.h"
@@ -127,6 +129,8 @@ class StageExecutor final {
   // sink first. Idempotent.
   void Stop();
 
+  // What the stage waits for that a neighbour sends. Any thread.
+  std::optional<NeighbourWait> neighbour_wait() const;
   const GraphSummary& graphs() const;
   const std::string& backend_name() const;  // "cpu/avx512_bf16"
   int64_t num_sequences() const;

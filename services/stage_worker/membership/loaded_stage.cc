@@ -259,6 +259,14 @@ void LoadedStage::Describe(StageSnapshot* snapshot) const {
   snapshot->num_ranks = plan_.num_ranks();
   snapshot->backend = executor_->backend_name();
   snapshot->transport = transport_->counters();
+  snapshot->last_look = transport_->last_look();
+  snapshot->wait = executor_->neighbour_wait();
+  if (snapshot->wait.has_value() && snapshot->wait->frames != AwaitedFrames::kCredit) {
+    const absl::Time quiet = snapshot->wait->frames == AwaitedFrames::kTokens
+                                 ? links_->tokens().quiet_since()
+                                 : links_->states().quiet_since();
+    snapshot->wait->since = std::max(snapshot->wait->since, quiet);
+  }
   const absl::MutexLock lock(&load_mutex_);
   snapshot->load_total_bytes = total_bytes_;
   snapshot->loaded_bytes = loader_ != nullptr ? loader_->loaded_bytes() : loaded_bytes_;

@@ -60,6 +60,8 @@ class LoadedStage final {
 
   StageExecutor& executor() { return *executor_; }
   StageLink& link() { return links_->states(); }
+  // Has the transport's thread look for work, so that Describe's last_look moves. Any thread.
+  void AskToLook() { transport_->AskToLook(); }
   // Fills in what this object knows. Any thread.
   void Describe(StageSnapshot* snapshot) const;
 

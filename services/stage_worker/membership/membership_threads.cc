@@ -11,6 +11,47 @@
 #include "services/stage_worker/membership/stage_membership.h"
 
 namespace baton::stage {
+namespace {
+
+// A wait that lasts is told of so often, by heartbeat intervals: the scheduler goes by what it was
+// told.
+constexpr int kBeatsOfLongWait = 8;
+
+v1::AwaitedFrames EncodeFrames(AwaitedFrames frames) {
+  switch (frames) {
+    case AwaitedFrames::kHiddenStates:
+      return v1::AWAITED_FRAMES_HIDDEN_STATES;
+    case AwaitedFrames::kTokens:
+      return v1::AWAITED_FRAMES_TOKENS;
+    case AwaitedFrames::kCredit:
+      return v1::AWAITED_FRAMES_CREDIT;
+  }
+  return v1::AWAITED_FRAMES_UNSPECIFIED;
+}
+
+uint32_t MillisBetween(absl::Time begin, absl::Time end) {
+  const int64_t millis = absl::ToInt64Milliseconds(end - begin);
+  return static_cast<uint32_t>(std::clamp<int64_t>(millis, 0, UINT32_MAX));
+}
+
+// What a process slept through, up to `awake_since`, was no waiting.
+v1::WorkerMessage MakeHeartbeat(const StageSnapshot& stage, absl::Time now,
+                                absl::Time awake_since) {
+  v1::WorkerMessage message;
+  v1::Heartbeat* heartbeat = message.mutable_heartbeat();
+  heartbeat->set_epoch(stage.epoch);
+  heartbeat->set_step_id(stage.last_step_id);
+  heartbeat->set_looked_ms(MillisBetween(stage.last_look, now));
+  if (!stage.wait.has_value()) return message;
+  v1::NeighbourWait* wait = heartbeat->mutable_wait();
+  wait->set_frames(EncodeFrames(stage.wait->frames));
+  wait->set_step_id(stage.wait->step_id);
+  // What has come since that look is for the next one to say.
+  wait->set_waited_ms(MillisBetween(std::max(stage.wait->since, awake_since), stage.last_look));
+  return message;
+}
+
+}  // namespace
 
 void StageMembership::OpenStream() {
   SchedulerListener* listener = this;
@@ -116,17 +157,31 @@ absl::Status StageMembership::CheckAlive(absl::Time now) const {
                    " while it had work"));
 }
 
+void StageMembership::AskToLook() {
+  const absl::MutexLock lock(&submit_mutex_);
+  if (stage_ != nullptr) stage_->AskToLook();
+}
+
 void StageMembership::Pulse() {
   absl::Time beat = SteadyNow();
-  while (!ended_.WaitForNotificationWithTimeout(options_.heartbeat_interval)) {
+  absl::Duration pause = options_.heartbeat_interval;
+  uint64_t last_step_id = 0;
+  absl::Time last_step = absl::InfinitePast();
+  absl::Time awake_since = absl::InfinitePast();
+  while (!ended_.WaitForNotificationWithTimeout(pause)) {
     // Whoever was asleep cannot say that others were silent.
-    const absl::Time due = std::exchange(beat, SteadyNow()) + options_.heartbeat_interval;
+    const absl::Time due = std::exchange(beat, SteadyNow()) + pause;
     const bool overslept = beat - due > options_.scheduler_timeout / 2;
+    if (overslept) awake_since = beat;
     const StageSnapshot now = snapshot();
     metrics_->Update(now);
-    v1::WorkerMessage heartbeat;
-    heartbeat.mutable_heartbeat()->set_epoch(now.epoch);
-    heartbeat.mutable_heartbeat()->set_step_id(now.last_step_id);
+    v1::WorkerMessage heartbeat = MakeHeartbeat(now, beat, awake_since);
+    if (std::exchange(last_step_id, now.last_step_id) != now.last_step_id) last_step = beat;
+    // Whether the link or this process is slow is asked only while there are steps.
+    if (now.wait.has_value() || beat - last_step < 4 * options_.scheduler_timeout) AskToLook();
+    const bool waits_long =
+        now.wait.has_value() && beat - now.wait->since > options_.heartbeat_interval;
+    pause = options_.heartbeat_interval / (waits_long ? kBeatsOfLongWait : 1);
     v1::WorkerMessage progress;
     progress.mutable_load_progress()->set_loaded_bytes(now.loaded_bytes);
     progress.mutable_load_progress()->set_total_bytes(now.load_total_bytes);

@@ -98,6 +98,7 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   void Send(v1::WorkerMessage message) ABSL_LOCKS_EXCLUDED(stream_mutex_);
   void Push(Event event);
   void Pulse();
+  void AskToLook() ABSL_LOCKS_EXCLUDED(submit_mutex_);
 
   const StageOptions options_;
   kernels::Backend* const backend_;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -54,6 +55,28 @@ TEST_F(StageNeighbours, SendsHiddenStatesToTheNextStage) {
   const auto report = scheduler().Next(v1::WorkerMessage::kReport);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->report().tokens_size(), 0);
+}
+
+TEST_F(StageNeighbours, TellsThatItWaitsForLeaveToSend) {
+  const auto next = *Transport::Create({.name = "next"});
+  const auto slots = *SlotReceiver::Create(next.get(), kShape);
+  EXPECT_TRUE(slots->BeginEpoch(1).ok());
+  StartWorker();
+  Register(Plan(0, 2));
+  Join(1, next->address());
+  for (const uint64_t step_id : {1u, 2u, 3u}) {
+    v1::SchedulerMessage step = PromptStep(1, step_id);
+    step.mutable_step()->mutable_chunks(0)->set_sample(false);  // no token is to come back
+    scheduler().Send(std::move(step));
+    if (step_id == 3) break;  // both slots are taken
+    ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kReport).ok());
+  }
+  const auto waiting =
+      scheduler().WaitForHeartbeat([](const v1::Heartbeat& beat) { return beat.has_wait(); });
+  ASSERT_TRUE(waiting.has_value());
+  EXPECT_EQ(waiting->wait().frames(), v1::AWAITED_FRAMES_CREDIT);
+  EXPECT_EQ(waiting->wait().step_id(), 3u);
+  EXPECT_EQ(waiting->step_id(), 2u);
 }
 
 TEST_F(StageNeighbours, KeepsItsPlaceWhenTheNextStageIsLost) {
@@ -163,6 +186,24 @@ TEST_F(LastStageWorker, TakesHiddenStatesAndSamples) {
   scheduler().Send(PromptStep(1, 1));
   SendStates(1);
   TakeToken(1, 1);
+}
+
+TEST_F(LastStageWorker, TellsHowLongItHasWaitedForHiddenStates) {
+  EXPECT_TRUE(scheduler().WaitForHeartbeat([](const v1::Heartbeat& beat) {
+    return beat.epoch() == 1 && !beat.has_wait();
+  })) << "it waits before there is a step";
+  scheduler().Send(PromptStep(1, 1));
+  const auto waiting = scheduler().WaitForHeartbeat(
+      [](const v1::Heartbeat& beat) { return beat.wait().waited_ms() > 400; });
+  ASSERT_TRUE(waiting.has_value());
+  EXPECT_EQ(waiting->epoch(), 1u);
+  EXPECT_EQ(waiting->step_id(), 0u);
+  EXPECT_EQ(waiting->wait().frames(), v1::AWAITED_FRAMES_HIDDEN_STATES);
+  EXPECT_EQ(waiting->wait().step_id(), 1u);
+  SendStates(1);
+  TakeToken(1, 1);
+  EXPECT_TRUE(scheduler().WaitForHeartbeat(
+      [](const v1::Heartbeat& beat) { return beat.step_id() == 1 && !beat.has_wait(); }));
 }
 
 TEST_F(LastStageWorker, ReportsHiddenStatesWithAFlippedBit) {

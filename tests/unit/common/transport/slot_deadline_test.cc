@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/transport/chunk_receiver.h"
 #include "common/transport/chunk_sender.h"
 #include "common/transport/slot_channel.h"
@@ -88,6 +89,40 @@ TEST(SlotReceiver, CutsOffTheConnectionThatAFrameCameOverAndNoOther) {
   EXPECT_FALSE(old->status().ok());
   EXPECT_TRUE(transport.peer->status().ok());
   receiver->Complete(header, absl::UnavailableError("at last"));
+}
+
+// UCX does not tell how much of a payload has come, and a slow link may be at it for long.
+TEST(SlotReceiver, IsNotQuietWhileAPayloadMayBeLanding) {
+  constexpr size_t kBytes = 32'000'000;
+  WedgedTransport transport;
+  auto slots =
+      SlotReceiver::Create(&transport, {.num_slots = 2, .num_ranks = 1, .max_part_bytes = kBytes});
+  ASSERT_TRUE(slots.ok());
+  ASSERT_TRUE((*slots)->BeginEpoch(1).ok());
+  EXPECT_EQ((*slots)->quiet_since(), absl::InfinitePast());
+  FrameReceiver* receiver = transport.receivers[FrameKind::kHiddenState];
+  const auto header = [](uint64_t number) {
+    return FrameHeader{.kind = FrameKind::kHiddenState,
+                       .source = WedgedPeer::kSource,
+                       .epoch = 1,
+                       .stream_id = number,
+                       .sequence = number,
+                       .total_bytes = kBytes,
+                       .payload_bytes = kBytes,
+                       .slot = static_cast<uint32_t>(number % 2)};
+  };
+  const absl::Duration each = absl::Seconds(kBytes / kSlowestLinkBytes);
+  const absl::Time begin = SteadyNow();
+  ASSERT_TRUE(receiver->Accept(header(1)).ok());
+  ASSERT_TRUE(receiver->Accept(header(2)).ok());
+  EXPECT_GE((*slots)->quiet_since(), begin + 2 * each);
+  receiver->Complete(header(1), absl::OkStatus());
+  EXPECT_GE((*slots)->quiet_since(), begin + each);
+  receiver->Complete(header(2), absl::OkStatus());
+  EXPECT_GE((*slots)->quiet_since(), begin);
+  EXPECT_LE((*slots)->quiet_since(), SteadyNow());
+  ASSERT_TRUE((*slots)->EndEpoch(absl::Now()).ok());
+  EXPECT_EQ((*slots)->quiet_since(), absl::InfinitePast());
 }
 
 TEST(SlotReceiver, TakesNothingBeforeItsFirstEpoch) {

@@ -130,6 +130,46 @@ TEST_F(StepEngineTest, LosesAStageThatBeatsButFinishesNothing) {
   ExpectAnswered(id);
 }
 
+// Both hear the scheduler; what stage 0 sends does not reach stage 1. Neither is at fault: the
+// epoch ends within 1.1 s, and the same workers begin the next.
+TEST_F(StepEngineTest, LosesAStageThatItsNeighboursFramesDoNotReach) {
+  Complete();
+  const auto cut_off = group_.stage(1);
+  const auto sender = group_.stage(0);
+  const SequenceId id = SubmitSmall();
+  group_.StepStage(0);
+  const MonotonicTime sent = group_.now();
+  const auto beat = [&](const std::shared_ptr<SimulatedStage>& stage, uint64_t finished,
+                        std::optional<absl::Duration> waited) {
+    v1::WorkerMessage message;
+    message.mutable_heartbeat()->set_epoch(1);
+    message.mutable_heartbeat()->set_step_id(finished);
+    if (waited.has_value()) {
+      v1::NeighbourWait* wait = message.mutable_heartbeat()->mutable_wait();
+      wait->set_frames(v1::AWAITED_FRAMES_HIDDEN_STATES);
+      wait->set_step_id(1);
+      wait->set_waited_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(*waited)));
+    }
+    group_.engine().Take(StageMessageEvent{stage, std::move(message)}, group_.now());
+  };
+  while (!cut_off->closed.has_value() && ElapsedSince(sent, group_.now()) < absl::Seconds(30)) {
+    group_.Pass(absl::Milliseconds(25));
+    beat(sender, 1, std::nullopt);
+    beat(cut_off, 0, ElapsedSince(sent, group_.now()));
+  }
+  EXPECT_LE(ElapsedSince(sent, group_.now()), absl::Milliseconds(1100));
+  ASSERT_TRUE(cut_off->closed.has_value());
+  EXPECT_TRUE(absl::IsUnavailable(*cut_off->closed));
+  EXPECT_FALSE(sender->closed.has_value());
+  group_.Pass(absl::Milliseconds(1));
+  EXPECT_EQ(state_->last.epoch(), 2u);
+  group_.AddStage(1);
+  group_.Settle();
+  beat(group_.stage(1), 0, absl::Seconds(5));  // of the epoch before this one
+  EXPECT_FALSE(group_.stage(1)->closed.has_value());
+  ExpectAnswered(id);
+}
+
 TEST_F(StepEngineTest, LosesAStageThatCannotBeToldItsNeighbours) {
   group_.AddStage(0);
   group_.Settle();
