@@ -75,6 +75,7 @@ constexpr RouteEntry kRoutes[] = {
      [](const GatewayContext&) { return Page("application/json", OpenApiDocument()); }},
 };
 constexpr absl::string_view kModelPrefix = "/v1/models/";
+constexpr ServedRoute kModelRoute = {"/v1/models/{model}", "GET, HEAD"};
 
 // An answer that is known at once.
 class ImmediateCall final : public HttpCall {
@@ -108,6 +109,13 @@ bool Allows(absl::string_view methods, absl::string_view method) {
 
 }  // namespace
 
+std::vector<ServedRoute> ServedRoutes() {
+  std::vector<ServedRoute> routes;
+  for (const RouteEntry& entry : kRoutes) routes.push_back({entry.path, entry.methods});
+  routes.push_back(kModelRoute);
+  return routes;
+}
+
 std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
   const HttpRequest& request = exchange.request();
   const auto answer = [&](absl::string_view route,
@@ -140,7 +148,7 @@ std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
 
 HttpResponse ApiRouter::AnswerOther(const HttpRequest& request, absl::string_view* route) const {
   const bool model = absl::StartsWith(request.path, kModelPrefix);
-  if (model) *route = "/v1/models/{model}";
+  if (model) *route = kModelRoute.path;
   if (absl::StartsWith(request.path, "/v1/")) {
     const absl::Status allowed = context_.api_keys.Check(CredentialsOf(request));
     if (!allowed.ok()) return ErrorResponse(allowed);
@@ -149,7 +157,7 @@ HttpResponse ApiRouter::AnswerOther(const HttpRequest& request, absl::string_vie
     return ErrorResponse(404, absl::StrCat("Unknown path ", request.path.substr(0, 256)),
                          "unknown_path");
   }
-  if (request.method != "GET") return MethodNotAllowed(request, "GET, HEAD");
+  if (request.method != "GET") return MethodNotAllowed(request, kModelRoute.methods);
   return DescribeModel(context_, request.path.substr(kModelPrefix.size()));
 }
 

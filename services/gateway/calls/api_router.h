@@ -2,11 +2,22 @@
 #pragma once
 
 #include <memory>
+#include <vector>
+
+#include "absl/strings/string_view.h"
 
 #include "services/gateway/calls/gateway_context.h"
 #include "services/gateway/http/http_exchange.h"
 
 namespace baton::gateway {
+
+struct ServedRoute {
+  absl::string_view path;     // "/v1/models/{model}" stands for any name
+  absl::string_view methods;  // "GET, HEAD"
+};
+
+// Every path that is not a 404.
+std::vector<ServedRoute> ServedRoutes();
 
 // Paths match byte for byte. All but probes, figures and pages need an API key if any are
 // configured. Unknown paths are 404, known ones with another method 405. Preflights of browsers are

@@ -1,5 +1,14 @@
 #include "services/gateway/openai/field_table.h"
 
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+#include "services/gateway/admission/request_validator.h"
+
 namespace baton::gateway {
 namespace {
 
@@ -14,19 +23,34 @@ constexpr char kList[] = R"({"type":"array"})";
 constexpr char kIds[] = R"({"type":"array","items":{"type":"integer"}})";
 constexpr char kFromZero[] = R"({"type":"integer","minimum":0})";
 constexpr char kFromOne[] = R"({"type":"integer","minimum":1})";
-constexpr char kToTwenty[] = R"({"type":"integer","minimum":0,"maximum":20})";
+constexpr char kLogprobs[] = R"({"type":"integer","minimum":0,"maximum":$num_top_logprobs})";
 constexpr char kShare[] = R"({"type":"number","minimum":0,"maximum":1})";
 constexpr char kPenalty[] = R"({"type":"number","minimum":-2,"maximum":2})";
 constexpr char kAny[] = "{}";
 constexpr char kTextOnly[] = "this model reads and writes text";
 
-constexpr FieldRow kRows[] = {
+constexpr char kTransfer[] = "this server moves the model's state between its own stages alone";
+
+// As FieldRow; $NAME in `schema` and `note` is that member of RequestCaps.
+struct RowText {
+  const char* name;
+  bool chat;
+  bool completion;
+  FieldOutcome outcome;
+  const char* schema;
+  const char* example;
+  const char* neutral;
+  const char* note;
+};
+
+constexpr RowText kRows[] = {
     {"model", true, true, kWorks, kString, R"({"model":"m"})", "",
      "default: what is served; another name is a 404"},
-    {"messages", true, false, kWorks, R"({"type":"array","items":{"type":"object"},"minItems":1})",
-     "{}", "", "at most 2048; text only"},
+    {"messages", true, false, kWorks,
+     R"({"type":"array","items":{"type":"object"},"minItems":1,"maxItems":$messages})", "{}", "",
+     "at most $messages; text only"},
     {"prompt", false, true, kWorks, R"({"anyOf":[{"type":"string"},{"type":"array"}]})", "{}", "",
-     "a text, token ids, or a list of at most 64 of either"},
+     "a text, token ids, or a list of at most $prompts of either"},
     {"max_completion_tokens", true, false, kWorks, kFromOne, R"({"max_completion_tokens":5})", "",
      "default: what the context leaves; goes before max_tokens"},
     {"max_tokens", true, false, kWorks, kFromOne, R"({"max_tokens":5})", "",
@@ -46,40 +70,42 @@ constexpr FieldRow kRows[] = {
      "[-2, 2]"},
     {"repetition_penalty", true, true, kWorks, kNumber, R"({"repetition_penalty":1.5})", "",
      "more than 0"},
-    {"n", true, true, kWorks, R"({"type":"integer","minimum":1,"maximum":8})",
-     R"({"n":2,"temperature":1})", "", "1 to 8; 1 with temperature 0"},
+    {"n", true, true, kWorks, R"({"type":"integer","minimum":1,"maximum":$num_choices})",
+     R"({"n":2,"temperature":1})", "", "1 to $num_choices; 1 with temperature 0"},
     {"best_of", true, true, kWorks, kInteger, R"({"best_of":1})", "", "only as large as n"},
     {"seed", true, true, kWorks, kInteger, R"({"seed":5})", "", "-1: none"},
     {"stop", true, true, kWorks,
      R"({"anyOf":[{"type":"string"},{"type":"array","items":{"type":"string"}}]})",
-     R"({"stop":["x"]})", "", "at most 4 of at most 256 bytes"},
-    {"stop_token_ids", true, true, kWorks, kIds, R"({"stop_token_ids":[5]})", "", "at most 1024"},
+     R"({"stop":["x"]})", "", "at most $stop_strings of at most $stop_string_bytes bytes"},
+    {"stop_token_ids", true, true, kWorks, kIds, R"({"stop_token_ids":[5]})", "",
+     "at most $stop_token_ids"},
     {"include_stop_str_in_output", true, true, kWorks, kBoolean,
      R"({"include_stop_str_in_output":true})", "", ""},
     {"ignore_eos", true, true, kWorks, kBoolean, R"({"ignore_eos":true})", "", ""},
     {"min_tokens", true, true, kWorks, kFromZero, R"({"min_tokens":2})", "", "at most max_tokens"},
     {"logprobs", true, false, kWorks, kBoolean, R"({"logprobs":true})", "", ""},
-    {"top_logprobs", true, false, kWorks, kToTwenty, R"({"logprobs":true,"top_logprobs":2})", "",
-     "0 to 20, with logprobs"},
-    {"logprobs", false, true, kWorks, kToTwenty, R"({"logprobs":2})", "", "0 to 20"},
-    {"prompt_logprobs", true, true, kWorks, kToTwenty, R"({"prompt_logprobs":2})", "",
-     "0 to 20; not with stream"},
+    {"top_logprobs", true, false, kWorks, kLogprobs, R"({"logprobs":true,"top_logprobs":2})", "",
+     "0 to $num_top_logprobs, with logprobs"},
+    {"logprobs", false, true, kWorks, kLogprobs, R"({"logprobs":2})", "", "0 to $num_top_logprobs"},
+    {"prompt_logprobs", true, true, kWorks, kLogprobs, R"({"prompt_logprobs":2})", "",
+     "0 to $num_top_logprobs; not with stream"},
     {"logprob_token_ids", true, true, kRefused, kIds, R"({"logprob_token_ids":[1]})", "",
      "log-probabilities are of the drawn and the likeliest tokens; use top_logprobs"},
     {"logit_bias", true, true, kWorks, kObject, R"({"logit_bias":{"5":10}})", "",
-     "at most 1024 tokens; clamped to [-100, 100]"},
+     "at most $logit_biases tokens; clamped to [-100, 100]"},
     {"allowed_token_ids", true, true, kWorks, kIds, R"({"allowed_token_ids":[5]})", "",
-     "1 to 65536"},
+     "1 to $allowed_token_ids"},
     {"bad_words", true, true, kWorks, R"({"type":"array","items":{"type":"string"}})",
      R"({"bad_words":["x"]})", "",
-     "at most 128 of at most 256 bytes, with and without a blank before"},
+     "at most $bad_words of at most $bad_word_bytes bytes, with and without a blank before"},
     {"stream", true, true, kWorks, kBoolean, R"({"stream":true})", "", ""},
     {"stream_options", true, true, kWorks, kObject,
      R"({"stream":true,"stream_options":{"include_usage":true}})", "",
      "include_usage, continuous_usage_stats; with stream"},
-    {"stream_interval", true, true, kWorks, R"({"type":"integer","minimum":1,"maximum":1024})",
+    {"stream_interval", true, true, kWorks,
+     R"({"type":"integer","minimum":1,"maximum":$stream_interval})",
      R"({"stream":true,"stream_interval":5})", "",
-     "tokens of an event, 1 to 1024; the first and the last come at once"},
+     "tokens of an event, 1 to $stream_interval; the first and the last come at once"},
     {"response_format", true, true, kWorks, kObject,
      R"({"response_format":{"type":"json_object"}})", "", "text, json_object, json_schema"},
     {"structured_outputs", true, true, kWorks, kObject,
@@ -92,14 +118,16 @@ constexpr FieldRow kRows[] = {
     {"guided_choice", true, true, kWorks, kList, R"({"guided_choice":["x"]})", "", ""},
     {"guided_grammar", true, true, kWorks, kString, R"({"guided_grammar":"root ::= \"x\""})", "",
      ""},
+    {"guided_json_object", true, true, kWorks, kBoolean, R"({"guided_json_object":true})", "", ""},
     {"guided_decoding_backend", true, true, kIgnored, kString, R"({"guided_decoding_backend":"x"})",
      "", "there is one"},
     {"guided_whitespace_pattern", true, true, kWorks, kString,
      R"({"guided_json":{},"guided_whitespace_pattern":" ?"})", "",
      "with guided_json or another demand for JSON"},
-    {"tools", true, false, kWorks, R"({"type":"array","items":{"type":"object"},"minItems":1})",
+    {"tools", true, false, kWorks,
+     R"({"type":"array","items":{"type":"object"},"minItems":1,"maxItems":$tools})",
      R"({"tools":[{"type":"function","function":{"name":"f"}}]})", "",
-     "1 to 256 functions; the chat template must show them"},
+     "1 to $tools functions; the chat template must show them"},
     {"tool_choice", true, false, kWorks, R"({"anyOf":[{"type":"string"},{"type":"object"}]})",
      R"({"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"auto"})", "",
      "none, auto, required, or a function by name"},
@@ -117,7 +145,8 @@ constexpr FieldRow kRows[] = {
     {"echo", true, false, kWorks, kBoolean, R"({"echo":true})", "",
      "the content begins with that of a last message of the assistant"},
     {"echo", false, true, kWorks, kBoolean, R"({"echo":true})", "", ""},
-    {"suffix", false, true, kRefused, kString, R"({"suffix":"x"})", R"("")", ""},
+    {"suffix", false, true, kRefused, kString, R"({"suffix":"x"})", R"("")",
+     "the model continues texts, it does not fill them in"},
     {"add_generation_prompt", true, false, kWorks, kBoolean, R"({"add_generation_prompt":false})",
      "", "default true, but with continue_final_message"},
     {"continue_final_message", true, false, kWorks, kBoolean, R"({"continue_final_message":true})",
@@ -148,31 +177,39 @@ constexpr FieldRow kRows[] = {
      "lower first; X-Vllm-Priority says the same; of an API key not below "
      "--best-priority-per-key (0)"},
     {"request_id", true, true, kWorks, kString, R"({"request_id":"r-1"})", "",
-     "at most 128 plain characters; X-Request-Id goes before it"},
-    {"cache_salt", true, true, kWorks, kString, R"({"cache_salt":"s"})", "", "1 to 256 bytes"},
+     "at most $request_id_bytes plain characters; X-Request-Id goes before it"},
+    {"cache_salt", true, true, kWorks, kString, R"({"cache_salt":"s"})", "",
+     "1 to $cache_salt_bytes bytes"},
     {"user", true, true, kIgnored, kString, R"({"user":"u"})", "", ""},
     {"session_id", true, true, kIgnored, kString, R"({"session_id":"s"})", "", ""},
-    {"use_beam_search", true, true, kRefused, kBoolean, R"({"use_beam_search":true})", "false", ""},
+    {"use_beam_search", true, true, kRefused, kBoolean, R"({"use_beam_search":true})", "false",
+     "answers are sampled; n gives several"},
     {"length_penalty", true, true, kRefused, kNumber, R"({"length_penalty":0.5})", "1.0",
      "it belongs to beam search"},
-    {"logits_processors", true, true, kRefused, kAny, R"({"logits_processors":[]})", "", ""},
+    {"logits_processors", true, true, kRefused, kAny, R"({"logits_processors":[]})", "",
+     "no code of a request is run"},
     {"repetition_detection", true, true, kRefused, kObject, R"({"repetition_detection":{}})", "",
      "nothing looks for patterns in answers; use frequency_penalty or repetition_penalty"},
-    {"prompt_embeds", true, true, kRefused, kAny, R"({"prompt_embeds":"x"})", "", ""},
+    {"prompt_embeds", true, true, kRefused, kAny, R"({"prompt_embeds":"x"})", "",
+     "prompts are texts or token ids"},
     {"vllm_xargs", true, true, kRefused, kObject, R"({"vllm_xargs":{}})", "",
      "arguments of vLLM's plug-ins, of which there are none"},
-    {"kv_transfer_params", true, true, kRefused, kObject, R"({"kv_transfer_params":{}})", "", ""},
-    {"ec_transfer_params", true, true, kRefused, kObject, R"({"ec_transfer_params":{}})", "", ""},
+    {"kv_transfer_params", true, true, kRefused, kObject, R"({"kv_transfer_params":{}})", "",
+     kTransfer},
+    {"ec_transfer_params", true, true, kRefused, kObject, R"({"ec_transfer_params":{}})", "",
+     kTransfer},
     {"routed_experts_prompt_start", true, true, kRefused, kInteger,
-     R"({"routed_experts_prompt_start":1})", "", ""},
+     R"({"routed_experts_prompt_start":1})", "", "which experts were chosen is not reported"},
     {"audio", true, false, kRefused, kObject, R"({"audio":{}})", "", kTextOnly},
     {"modalities", true, false, kRefused, kList, R"({"modalities":["audio"]})", R"(["text"])",
      kTextOnly},
     {"mm_processor_kwargs", true, false, kRefused, kObject, R"({"mm_processor_kwargs":{}})", "",
      kTextOnly},
     {"media_io_kwargs", true, false, kRefused, kObject, R"({"media_io_kwargs":{}})", "", kTextOnly},
-    {"prediction", true, false, kRefused, kObject, R"({"prediction":{}})", "", ""},
-    {"web_search_options", true, false, kRefused, kObject, R"({"web_search_options":{}})", "", ""},
+    {"prediction", true, false, kRefused, kObject, R"({"prediction":{}})", "",
+     "the model guesses by itself, with --speculative-config"},
+    {"web_search_options", true, false, kRefused, kObject, R"({"web_search_options":{}})", "",
+     "this server runs no tools of its own"},
     {"store", true, true, kIgnored, kBoolean, R"({"store":true})", "", "nothing is kept"},
     {"metadata", true, true, kIgnored, kObject, R"({"metadata":{}})", "", ""},
     {"service_tier", true, true, kIgnored, kString, R"({"service_tier":"auto"})", "", ""},
@@ -182,8 +219,47 @@ constexpr FieldRow kRows[] = {
      "", ""},
 };
 
+// Each $NAME and the number that stands for it.
+std::vector<std::pair<std::string, std::string>> CapNumbers() {
+  constexpr RequestCaps kCaps;
+  const std::pair<const char*, size_t> caps[] = {
+      {"$num_choices", static_cast<size_t>(kCaps.num_choices)},
+      {"$num_top_logprobs", static_cast<size_t>(kCaps.num_top_logprobs)},
+      {"$stop_strings", kCaps.stop_strings},
+      {"$stop_string_bytes", kCaps.stop_string_bytes},
+      {"$stop_token_ids", kCaps.stop_token_ids},
+      {"$logit_biases", kCaps.logit_biases},
+      {"$allowed_token_ids", kCaps.allowed_token_ids},
+      {"$bad_words", kCaps.bad_words},
+      {"$bad_word_bytes", kCaps.bad_word_bytes},
+      {"$prompts", kCaps.prompts},
+      {"$messages", kCaps.messages},
+      {"$cache_salt_bytes", kCaps.cache_salt_bytes},
+      {"$tools", kCaps.tools},
+      {"$stream_interval", static_cast<size_t>(kCaps.stream_interval)},
+      {"$request_id_bytes", kCaps.request_id_bytes},
+  };
+  std::vector<std::pair<std::string, std::string>> numbers;
+  for (const auto& [name, value] : caps) numbers.emplace_back(name, absl::StrCat(value));
+  return numbers;
+}
+
+std::vector<FieldRow> MakeRows() {
+  const auto numbers = CapNumbers();
+  std::vector<FieldRow> rows;
+  for (const RowText& row : kRows) {
+    rows.push_back({row.name, row.chat, row.completion, row.outcome,
+                    absl::StrReplaceAll(row.schema, numbers), row.example, row.neutral,
+                    absl::StrReplaceAll(row.note, numbers)});
+  }
+  return rows;
+}
+
 }  // namespace
 
-absl::Span<const FieldRow> FieldTable() { return kRows; }
+absl::Span<const FieldRow> FieldTable() {
+  static const auto* const rows = new std::vector<FieldRow>(MakeRows());
+  return *rows;
+}
 
 }  // namespace baton::gateway

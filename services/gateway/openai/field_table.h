@@ -2,6 +2,8 @@
 // what is refused, what the OpenAPI document says and what API.md says come from here.
 #pragma once
 
+#include <string>
+
 #include "absl/types/span.h"
 
 namespace baton::gateway {
@@ -19,15 +21,16 @@ struct FieldRow {
   bool chat;
   bool completion;
   FieldOutcome outcome;
-  const char* schema;   // JSON schema of its values
+  std::string schema;   // JSON schema of its values
   const char* example;  // JSON: members of a body that use it; refused if the field is
   const char* neutral;  // kRefused: JSON of the value that asks for nothing; empty if there is none
-  const char* note;     // range, default, or why it is refused
+  std::string note;     // range, default, or why it is refused: what is refused has a reason
 
   bool BelongsTo(FieldApi api) const { return api == FieldApi::kChat ? chat : completion; }
 };
 
-// A field that the APIs know with different types has a row for each.
+// A field that the APIs know with different types has a row for each. Limits are those of
+// RequestCaps.
 absl::Span<const FieldRow> FieldTable();
 
 }  // namespace baton::gateway

@@ -13,14 +13,15 @@
 #include "absl/strings/str_join.h"
 
 #include "common/log/log.h"
+#include "services/gateway/admission/request_validator.h"
 #include "services/gateway/openai/structured_fields.h"
 
 namespace baton::gateway {
 namespace {
 
-constexpr size_t kMaxRequestIdBytes = 128;
+constexpr size_t kMaxRequestIdBytes = RequestCaps().request_id_bytes;
 // What a stream holds back is bounded by it.
-constexpr int64_t kMaxStreamInterval = 1024;
+constexpr int64_t kMaxStreamInterval = RequestCaps().stream_interval;
 
 void ReadStop(FieldReader& reader, RequestedParams* params) {
   const Json* stop = reader.FindSet("stop");
@@ -157,8 +158,7 @@ void RefuseUnsupportedFields(FieldReader& reader, FieldApi api) {
     const Json* value = reader.FindSet(row.name);
     if (value == nullptr) continue;
     if (*row.neutral != '\0' && *value == Json::parse(row.neutral)) continue;
-    reader.Fail(row.name,
-                absl::StrCat("is not supported by this server", *row.note ? ": " : "", row.note));
+    reader.Fail(row.name, absl::StrCat("is not supported by this server: ", row.note));
   }
 }
 

@@ -12,12 +12,13 @@
 
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
+#include "services/gateway/admission/request_validator.h"
 #include "services/gateway/text/tool_call_grammar.h"
 
 namespace baton::gateway {
 namespace {
 
-constexpr size_t kMaxTools = 256;
+constexpr size_t kMaxTools = RequestCaps().tools;
 constexpr size_t kMaxNameBytes = 128;
 // The schema of a function that declares none.
 constexpr char kNoArguments[] = R"({"type":"object","properties":{}})";

@@ -145,9 +145,8 @@ Json RequestSchema(FieldApi api, const char* required) {
     if (!row.BelongsTo(api)) continue;
     Json schema = Json::parse(row.schema);
     if (row.outcome == FieldOutcome::kRefused) {
-      schema["description"] =
-          absl::StrCat("not supported", *row.note != '\0' ? ": " : "", row.note);
-    } else if (*row.note != '\0') {
+      schema["description"] = absl::StrCat("not supported: ", row.note);
+    } else if (!row.note.empty()) {
       schema["description"] = row.note;
     }
     properties[row.name] = std::move(schema);

@@ -1,11 +1,18 @@
 // The table of fields against what the parsers do, and against API.md.
 #include "services/gateway/openai/field_table.h"
 
+#include <algorithm>
 #include <fstream>
+#include <regex>
+#include <set>
 #include <sstream>
 #include <string>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "services/gateway/admission/refusal.h"
@@ -14,6 +21,17 @@
 
 namespace baton::gateway {
 namespace {
+
+using testing::ElementsAreArray;
+using testing::HasSubstr;
+
+// A file of the sources.
+std::string ReadText(const std::string& path) {
+  std::ifstream file(BATON_SOURCE_DIR + path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
 
 // What becomes of a body with `members` beside what every body needs.
 absl::Status Judge(FieldApi api, const Json& members) {
@@ -62,10 +80,89 @@ TEST(FieldTable, AFieldThatWorksIsRead) {
   }
 }
 
+TEST(FieldTable, WhatIsRefusedHasAReason) {
+  for (const FieldRow& row : FieldTable()) {
+    if (row.outcome != FieldOutcome::kRefused) continue;
+    EXPECT_FALSE(row.note.empty()) << row.name << " is refused without a reason";
+    const FieldApi api = row.chat ? FieldApi::kChat : FieldApi::kCompletion;
+    EXPECT_THAT(Judge(api, Json::parse(row.example)).message(), HasSubstr(row.note)) << row.name;
+  }
+}
+
+// Every field that a parser asks for by name is in the table.
+TEST(FieldTable, HasAllFieldsThatAreRead) {
+  std::set<std::string> names;
+  for (const FieldRow& row : FieldTable()) names.insert(row.name);
+  const std::regex reads(R"re(\breader_?\.(?:Read|Find|FindSet)\("([a-z_]+)")re");
+  size_t num_reads = 0;
+  for (const char* file : {"chat_request", "completion_request", "request_fields",
+                           "structured_fields", "tool_fields"}) {
+    const std::string text = ReadText(absl::StrCat("/services/gateway/openai/", file, ".cc"));
+    for (auto found = std::sregex_iterator(text.begin(), text.end(), reads);
+         found != std::sregex_iterator(); ++found) {
+      ++num_reads;
+      EXPECT_TRUE(names.contains((*found)[1])) << file << ".cc reads " << (*found)[1];
+    }
+  }
+  EXPECT_GT(num_reads, 40) << "the parsers read fields in another way";
+}
+
+// A list or a text of `count`.
+using MakeValue = Json (*)(size_t count);
+
+TEST(FieldTable, LimitsAreThoseOfTheCaps) {
+  const auto text = [](size_t count) -> Json { return std::string(count, 'x'); };
+  const auto ids = [](size_t count) -> Json { return std::vector<int>(count, 1); };
+  const auto texts = [](size_t count) -> Json { return std::vector<std::string>(count, "x"); };
+  const auto number = [](size_t count) -> Json { return count; };
+  const auto one_text = [](size_t count) -> Json { return {std::string(count, 'x')}; };
+  const auto messages = [](size_t count) -> Json {
+    return std::vector<Json>(count, {{"role", "user"}, {"content", "x"}});
+  };
+  constexpr RequestCaps kCaps;
+  const auto choices = static_cast<size_t>(kCaps.num_choices);
+  const auto logprobs = static_cast<size_t>(kCaps.num_top_logprobs);
+  const struct {
+    FieldApi api;
+    const char* name;
+    size_t cap;
+    MakeValue make;
+  } limits[] = {
+      {FieldApi::kChat, "messages", kCaps.messages, messages},
+      {FieldApi::kCompletion, "prompt", kCaps.prompts, texts},
+      {FieldApi::kChat, "n", choices, number},
+      {FieldApi::kChat, "stop", kCaps.stop_strings, texts},
+      {FieldApi::kChat, "stop", kCaps.stop_string_bytes, one_text},
+      {FieldApi::kChat, "stop_token_ids", kCaps.stop_token_ids, ids},
+      {FieldApi::kCompletion, "logprobs", logprobs, number},
+      {FieldApi::kChat, "prompt_logprobs", logprobs, number},
+      {FieldApi::kChat, "allowed_token_ids", kCaps.allowed_token_ids, ids},
+      {FieldApi::kChat, "bad_words", kCaps.bad_words, texts},
+      {FieldApi::kChat, "bad_words", kCaps.bad_word_bytes, one_text},
+      {FieldApi::kChat, "cache_salt", kCaps.cache_salt_bytes, text},
+      {FieldApi::kChat, "request_id", kCaps.request_id_bytes, text},
+  };
+  for (const auto& limit : limits) {
+    const absl::Status most = Judge(limit.api, {{limit.name, limit.make(limit.cap)}});
+    EXPECT_TRUE(most.ok()) << limit.name << ": " << most;
+    const absl::Status more = Judge(limit.api, {{limit.name, limit.make(limit.cap + 1)}});
+    EXPECT_EQ(RefusedField(more).substr(0, std::string(limit.name).size()), limit.name) << more;
+    // The table, which writes the numbers of the caps, names it.
+    const bool named =
+        std::any_of(FieldTable().begin(), FieldTable().end(), [&limit](const FieldRow& row) {
+          return row.name == std::string(limit.name) && row.BelongsTo(limit.api) &&
+                 absl::StrContains(row.note, absl::StrCat(limit.cap));
+        });
+    EXPECT_TRUE(named) << limit.name << " " << limit.cap;
+  }
+  for (const FieldRow& row : FieldTable()) {
+    EXPECT_FALSE(absl::StrContains(row.note, "$")) << row.note;
+    EXPECT_TRUE(Json::accept(row.schema)) << row.schema;
+  }
+}
+
 TEST(FieldTable, IsTheTableOfTheDocument) {
-  std::ifstream file(std::string(BATON_SOURCE_DIR) + "/services/gateway/API.md");
-  std::stringstream text;
-  text << file.rdbuf();
+  std::vector<std::string> expected;
   for (const FieldRow& row : FieldTable()) {
     const char* becomes = row.outcome == FieldOutcome::kWorks     ? "works"
                           : row.outcome == FieldOutcome::kRefused ? "400"
@@ -74,11 +171,16 @@ TEST(FieldTable, IsTheTableOfTheDocument) {
     if (*row.neutral != '\0') {
       note = absl::StrCat("but for `", row.neutral, "`", note.empty() ? "" : "; ", note);
     }
-    const std::string line =
-        absl::StrCat("| `", row.name, "` | ", row.chat ? "x" : "", " | ", row.completion ? "x" : "",
-                     " | ", becomes, " | ", note, " |\n");
-    EXPECT_NE(text.str().find(line), std::string::npos) << "API.md lacks: " << line;
+    expected.push_back(absl::StrCat("| `", row.name, "` | ", row.chat ? "x" : "", " | ",
+                                    row.completion ? "x" : "", " | ", becomes, " | ", note, " |"));
   }
+  std::vector<std::string> rows;
+  bool in_table = false;
+  for (absl::string_view line : absl::StrSplit(ReadText("/services/gateway/API.md"), '\n')) {
+    if (absl::StartsWith(line, "## ")) in_table = line == "## Fields of chat and text completions";
+    if (in_table && absl::StartsWith(line, "| `")) rows.emplace_back(line);
+  }
+  EXPECT_THAT(rows, ElementsAreArray(expected));
 }
 
 }  // namespace

@@ -1,0 +1,181 @@
+// The endpoints that API.md lists against the server: every row is asked for.
+#include <fstream>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "services/gateway/calls/api_router.h"
+#include "tests/contract/gateway/gateway_fixture.h"
+
+namespace baton::gateway {
+namespace {
+
+using testing::IsEmpty;
+
+struct Row {
+  std::set<std::string> endpoints;  // "POST /v1/completions"
+  std::string becomes;              // "works" or "404"
+};
+
+// The rows of the first table of API.md. A cell is a list of methods and paths in backticks.
+std::vector<Row> DocumentedRows() {
+  std::ifstream file(std::string(BATON_SOURCE_DIR) + "/services/gateway/API.md");
+  const std::regex cell(R"re(`((?:GET|POST) /[^` ]*)`)re");
+  std::vector<Row> rows;
+  bool in_table = false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("## ")) in_table = line == "## Endpoints";
+    if (!in_table || !line.starts_with("| `")) continue;
+    const std::vector<std::string> cells = absl::StrSplit(line, " | ");
+    Row row{.becomes = cells.size() > 1 ? cells[1] : ""};
+    std::vector<std::string> listed;
+    for (auto found = std::sregex_iterator(cells[0].begin(), cells[0].end(), cell);
+         found != std::sregex_iterator(); ++found) {
+      listed.push_back((*found)[0]);
+      row.endpoints.insert((*found)[1]);
+    }
+    EXPECT_EQ(cells[0], absl::StrCat("| ", absl::StrJoin(listed, ", ")))
+        << "not a list of endpoints";
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+// vLLM's, as far as they are there without its developer's mode, and its own caches' and sleep's.
+constexpr const char* kOfVllm[] = {
+    "POST /v1/chat/completions",
+    "POST /v1/chat/completions/batch",
+    "POST /v1/completions",
+    "POST /v1/responses",
+    "GET /v1/responses/{id}",
+    "POST /v1/responses/{id}/cancel",
+    "POST /v1/messages",
+    "POST /v1/messages/count_tokens",
+    "GET /v1/models",
+    "POST /tokenize",
+    "POST /detokenize",
+    "GET /tokenizer_info",
+    "GET /health",
+    "GET /ping",
+    "POST /ping",
+    "GET /version",
+    "GET /metrics",
+    "GET /load",
+    "POST /invocations",
+    "POST /v1/load_lora_adapter",
+    "POST /v1/unload_lora_adapter",
+    "POST /v1/chat/completions/render",
+    "POST /v1/completions/render",
+    "POST /v1/chat/completions/derender",
+    "POST /v1/completions/derender",
+    "POST /inference/v1/generate",
+    "POST /abort_requests",
+    "POST /generative_scoring",
+    "POST /v1/embeddings",
+    "POST /v2/embed",
+    "POST /pooling",
+    "POST /classify",
+    "POST /score",
+    "POST /v1/score",
+    "POST /rerank",
+    "POST /v1/rerank",
+    "POST /v2/rerank",
+    "POST /v1/audio/transcriptions",
+    "POST /v1/audio/translations",
+    "GET /v1/realtime",
+    "POST /cohere/v2/chat",
+    "POST /scale_elastic_ep",
+    "POST /is_scaling_elastic_ep",
+    "POST /fault_tolerance/apply",
+    "GET /fault_tolerance/status",
+    "POST /start_profile",
+    "POST /stop_profile",
+    "POST /sleep",
+    "POST /wake_up",
+    "GET /is_sleeping",
+    "POST /pause",
+    "POST /resume",
+    "GET /is_paused",
+    "POST /reset_prefix_cache",
+    "POST /reset_mm_cache",
+    "POST /reset_encoder_cache",
+    "POST /collective_rpc",
+    "GET /server_info",
+    "GET /docs",
+    "GET /redoc",
+    "GET /openapi.json",
+};
+
+class DocumentedEndpointsContract : public GatewayFixture {
+ protected:
+  void SetUp() override {
+    GatewayFixture::SetUp();
+    StartGateway([](GatewayConfig& config) { config.tokenizer_info = true; });
+    AwaitReady(200);
+  }
+  int StatusOf(const std::string& endpoint) {
+    const std::vector<std::string> parts = absl::StrSplit(endpoint, ' ');
+    const std::string path = absl::StrReplaceAll(parts[1], {{"{model}", "tiny-r1"}, {"{id}", "x"}});
+    return parts[0] == "GET" ? Get(path).status : PostText(path, "{}").status;
+  }
+};
+
+// Every method and path that the router knows but HEAD, which goes with each GET.
+std::set<std::string> ServedEndpoints() {
+  std::set<std::string> endpoints;
+  for (const ServedRoute& route : ServedRoutes()) {
+    for (const absl::string_view method : absl::StrSplit(route.methods, ", ")) {
+      if (method != "HEAD") endpoints.insert(absl::StrCat(method, " ", route.path));
+    }
+  }
+  return endpoints;
+}
+
+std::set<std::string> Documented(const std::string& becomes) {
+  std::set<std::string> endpoints;
+  for (const Row& row : DocumentedRows()) {
+    if (row.becomes == becomes) endpoints.insert(row.endpoints.begin(), row.endpoints.end());
+  }
+  return endpoints;
+}
+
+TEST_F(DocumentedEndpointsContract, RowsAreWhatTheServerDoes) {
+  const std::vector<Row> rows = DocumentedRows();
+  ASSERT_GT(rows.size(), 20u);
+  for (const Row& row : rows) {
+    for (const std::string& endpoint : row.endpoints) {
+      const int status = StatusOf(endpoint);
+      if (row.becomes == "works") {
+        EXPECT_TRUE(status == 200 || status == 400) << endpoint << ": " << status;
+      } else {
+        ASSERT_EQ(row.becomes, "404") << endpoint;
+        EXPECT_EQ(status, 404) << endpoint;
+      }
+    }
+  }
+}
+
+TEST_F(DocumentedEndpointsContract, EveryRouteHasARow) {
+  EXPECT_EQ(Documented("works"), ServedEndpoints());
+}
+
+TEST_F(DocumentedEndpointsContract, EveryEndpointOfVllmHasARow) {
+  std::set<std::string> rows = Documented("works");
+  rows.merge(Documented("404"));
+  std::vector<std::string> missing;
+  for (const char* endpoint : kOfVllm) {
+    if (!rows.contains(endpoint)) missing.push_back(endpoint);
+  }
+  EXPECT_THAT(missing, IsEmpty());
+}
+
+}  // namespace
+}  // namespace baton::gateway
