@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
+#include "services/gateway/anthropic/anthropic_errors.h"
 #include "services/gateway/calls/chat_completions_call.h"
 #include "services/gateway/calls/completions_call.h"
 #include "services/gateway/calls/messages_call.h"
@@ -107,6 +108,11 @@ bool Allows(absl::string_view methods, absl::string_view method) {
   return false;
 }
 
+// What clients of a path expect errors to look like.
+const ErrorShape& ErrorsOf(absl::string_view path) {
+  return absl::StartsWith(path, "/v1/messages") ? kAnthropicErrors : kOpenAiErrors;
+}
+
 }  // namespace
 
 std::vector<ServedRoute> ServedRoutes() {
@@ -137,7 +143,7 @@ std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
   }
   if (entry->guarded) {
     const absl::Status allowed = context_.api_keys.Check(CredentialsOf(request));
-    if (!allowed.ok()) return answer(entry->path, ErrorResponse(allowed));
+    if (!allowed.ok()) return answer(entry->path, ErrorsOf(entry->path).response(allowed));
   }
   if (!Allows(entry->methods, request.method)) {
     return answer(entry->path, MethodNotAllowed(request, entry->methods));

@@ -2,14 +2,17 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "absl/strings/match.h"
 
 #include "common/config/release.h"
 #include "services/gateway/json/strict_json.h"
-#include "services/gateway/openai/field_table.h"
+#include "services/gateway/pages/openapi_schemas.h"
 
 namespace baton::gateway {
 namespace {
+
+// Shape of the bodies of errors.
+enum class Errors { kOpenAi, kAnthropic, kNone };
 
 struct Operation {
   const char* path;
@@ -19,6 +22,7 @@ struct Operation {
   const char* answer;  // schema of the JSON that 200 has; empty: another type
   const char* type;    // of the answer
   bool guarded;        // needs an API key if there are any
+  Errors errors = Errors::kOpenAi;
 };
 
 constexpr char kJsonType[] = "application/json";
@@ -32,10 +36,11 @@ constexpr Operation kOperations[] = {
     {"/v1/responses", "post", "Answer, as OpenAI's Responses API; nothing is stored",
      "ResponsesRequest", "ResponsesAnswer", kJsonType, true},
     {"/v1/messages", "post", "Answer, as Anthropic's Messages API", "MessagesRequest",
-     "MessagesAnswer", kJsonType, true},
-    {"/v1/messages/count_tokens", "post", "Tokens of a prompt", "MessagesRequest", "TokenCount",
-     kJsonType, true},
+     "MessagesAnswer", kJsonType, true, Errors::kAnthropic},
+    {"/v1/messages/count_tokens", "post", "Tokens of a prompt", "CountTokensRequest", "TokenCount",
+     kJsonType, true, Errors::kAnthropic},
     {"/v1/models", "get", "Models that are served", "", "ModelList", kJsonType, true},
+    {"/v1/models/{model}", "get", "One of them", "", "Model", kJsonType, true},
     {"/tokenize", "post", "Text or conversation to token ids", "TokenizeRequest", "Tokens",
      kJsonType, true},
     {"/detokenize", "post", "Token ids to text", "DetokenizeRequest", "Text", kJsonType, true},
@@ -43,61 +48,13 @@ constexpr Operation kOperations[] = {
      "Object", kJsonType, true},
     {"/load", "get", "Sequences that run or wait", "", "Load", kJsonType, true},
     {"/version", "get", "Release of the server", "", "Version", kJsonType, false},
-    {"/health", "get", "200 while tokens can be produced", "", "", "", false},
+    {"/health", "get", "200 while tokens can be produced", "", "", "", false, Errors::kNone},
     {"/health/live", "get", "200 while the process makes progress", "", "Object", kJsonType, false},
     {"/health/ready", "get", "200 while new requests are answered", "", "Object", kJsonType, false},
-    {"/ping", "get", "As /health", "", "", "", false},
+    {"/ping", "get", "As /health", "", "", "", false, Errors::kNone},
+    {"/ping", "post", "As /health", "", "", "", false, Errors::kNone},
     {"/metrics", "get", "Prometheus' text format", "", "", "text/plain", false},
 };
-
-constexpr char kSchemas[] = R"json({
-  "Object": {"type": "object"},
-  "Error": {"type": "object"},
-  "Usage": {"type": "object", "required": ["prompt_tokens", "completion_tokens", "total_tokens"]},
-  "ChatAnswer": {"type": "object", "required": ["id", "object", "created", "model", "choices",
-    "usage"], "properties": {"id": {"type": "string"}, "object": {"const": "chat.completion"},
-    "choices": {"type": "array", "items": {"type": "object",
-      "required": ["index", "message", "finish_reason"]}},
-    "usage": {"$ref": "#/components/schemas/Usage"}}},
-  "CompletionAnswer": {"type": "object", "required": ["id", "object", "created", "model",
-    "choices", "usage"], "properties": {"id": {"type": "string"},
-    "object": {"const": "text_completion"}, "choices": {"type": "array", "items":
-      {"type": "object", "required": ["index", "text", "finish_reason"]}},
-    "usage": {"$ref": "#/components/schemas/Usage"}}},
-  "ChatBatchRequest": {"type": "object", "required": ["messages"], "properties": {"messages":
-    {"type": "array", "minItems": 1, "maxItems": 64, "items": {"type": "array"}}}},
-  "ResponsesRequest": {"type": "object", "required": ["input"], "properties": {"input": {"anyOf":
-    [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]},
-    "model": {"type": "string"}, "instructions": {"type": "string"},
-    "max_output_tokens": {"type": "integer", "minimum": 1}, "stream": {"type": "boolean"},
-    "temperature": {"type": "number"}, "top_p": {"type": "number"},
-    "tools": {"type": "array", "items": {"type": "object"}}}},
-  "ResponsesAnswer": {"type": "object", "required": ["id", "object", "status", "output", "usage"],
-    "properties": {"object": {"const": "response"}, "output": {"type": "array"}}},
-  "MessagesRequest": {"type": "object", "required": ["messages", "max_tokens"], "properties":
-    {"model": {"type": "string"}, "max_tokens": {"type": "integer", "minimum": 1},
-    "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
-    "system": {"type": "string"}, "stream": {"type": "boolean"},
-    "stop_sequences": {"type": "array", "items": {"type": "string"}}}},
-  "MessagesAnswer": {"type": "object", "required": ["id", "type", "role", "content",
-    "stop_reason", "usage"], "properties": {"type": {"const": "message"}}},
-  "TokenCount": {"type": "object", "required": ["input_tokens"], "properties":
-    {"input_tokens": {"type": "integer"}}},
-  "ModelList": {"type": "object", "required": ["object", "data"], "properties":
-    {"data": {"type": "array", "items": {"type": "object", "required": ["id", "max_model_len"]}}}},
-  "TokenizeRequest": {"type": "object", "properties": {"model": {"type": "string"},
-    "prompt": {"type": "string"}, "messages": {"type": "array", "items": {"type": "object"}},
-    "add_special_tokens": {"type": "boolean"}, "return_token_strs": {"type": "boolean"}}},
-  "Tokens": {"type": "object", "required": ["count", "max_model_len", "tokens"], "properties":
-    {"count": {"type": "integer"}, "tokens": {"type": "array", "items": {"type": "integer"}}}},
-  "DetokenizeRequest": {"type": "object", "required": ["tokens"], "properties":
-    {"model": {"type": "string"}, "tokens": {"type": "array", "items": {"type": "integer",
-    "minimum": 0}}}},
-  "Text": {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
-  "Load": {"type": "object", "required": ["server_load"], "properties":
-    {"server_load": {"type": "integer"}}},
-  "Version": {"type": "object", "required": ["version"]}
-})json";
 
 constexpr char kDocsPage[] = R"page(<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Baton: API</title>
@@ -139,23 +96,6 @@ fetch('openapi.json').then((answer) => answer.json()).then((document_) => {
 </script></body></html>
 )page";
 
-Json RequestSchema(FieldApi api, const char* required) {
-  Json properties = Json::object();
-  for (const FieldRow& row : FieldTable()) {
-    if (!row.BelongsTo(api)) continue;
-    Json schema = Json::parse(row.schema);
-    if (row.outcome == FieldOutcome::kRefused) {
-      schema["description"] = absl::StrCat("not supported: ", row.note);
-    } else if (!row.note.empty()) {
-      schema["description"] = row.note;
-    }
-    properties[row.name] = std::move(schema);
-  }
-  return {{"type", "object"},
-          {"required", Json::array({required})},
-          {"properties", std::move(properties)}};
-}
-
 Json Reference(const std::string& name) { return {{"$ref", "#/components/schemas/" + name}}; }
 
 Json ContentOf(const char* type, Json schema) { return {{type, {{"schema", std::move(schema)}}}}; }
@@ -169,22 +109,51 @@ Json EventSchema() {
             {"data", {{"type", "string"}, {"description", "JSON, or [DONE] at the end"}}}}}};
 }
 
+// What a call itself refuses has the shape of its API; what does not come so far, as a body that is
+// too large, has OpenAI's.
+Json ErrorResponses(Errors errors, bool guarded, bool has_body) {
+  if (errors == Errors::kNone) return {{"503", {{"description", "not ready; without a body"}}}};
+  const auto describe = [](const char* text, const char* schema) -> Json {
+    return {{"description", text}, {"content", ContentOf(kJsonType, Reference(schema))}};
+  };
+  const char* const own = errors == Errors::kAnthropic ? "AnthropicError" : "Error";
+  Json responses = {{"4XX", describe("refused before it was read, or no such method", "Error")},
+                    {"5XX", describe("failed; Retry-After says when to ask again", own)}};
+  if (guarded) responses["401"] = describe("no key that is known", own);
+  if (!has_body) return responses;
+  responses["400"] = describe("a field is wrong, or asks for what is not here", own);
+  responses["404"] = describe("no such model", own);
+  responses["415"] = describe("the body is not application/json", own);
+  responses["429"] = describe("a limit of the key; Retry-After says when to ask again", own);
+  responses["499"] = describe("ended by Abort", own);
+  return responses;
+}
+
 Json Describe(const Operation& operation) {
+  const bool has_body = *operation.body != '\0';
   Json success = {{"description", "OK"}};
   if (*operation.answer != '\0') {
     success["content"] = ContentOf(kJsonType, Reference(operation.answer));
   } else if (*operation.type != '\0') {
     success["content"] = ContentOf(operation.type, {{"type", "string"}});
   }
-  const bool streams = *operation.body != '\0' && *operation.path == '/' &&
-                       absl::string_view(operation.path).substr(0, 4) == "/v1/";
+  const absl::string_view path = operation.path;
+  const absl::string_view body = operation.body;
+  const bool streams = has_body && absl::StartsWith(path, "/v1/") && body != "ChatBatchRequest" &&
+                       body != "CountTokensRequest";
   if (streams) success["content"]["text/event-stream"] = {{"schema", EventSchema()}};
-  const Json error = {{"description", "refused; the body says why"},
-                      {"content", ContentOf(kJsonType, Reference("Error"))}};
-  const Json any_error = {{"description", "an error; some have no body"}};
   Json json = {{"summary", operation.summary},
-               {"responses", {{"200", success}, {"4XX", error}, {"5XX", any_error}}}};
-  if (*operation.body != '\0') {
+               {"responses", ErrorResponses(operation.errors, operation.guarded, has_body)}};
+  json["responses"]["200"] = std::move(success);
+  if (absl::StrContains(path, "{model}")) {
+    json["parameters"] = Json::array({{{"name", "model"},
+                                       {"in", "path"},
+                                       {"required", true},
+                                       {"schema", {{"type", "string"}, {"minLength", 1}}}}});
+    json["responses"]["404"] = {{"description", "no such model"},
+                                {"content", ContentOf(kJsonType, Reference("Error"))}};
+  }
+  if (has_body) {
     json["requestBody"] = {{"required", true},
                            {"content", ContentOf(kJsonType, Reference(operation.body))}};
   }
@@ -193,9 +162,6 @@ Json Describe(const Operation& operation) {
 }
 
 std::string BuildDocument() {
-  Json schemas = Json::parse(kSchemas);
-  schemas["ChatRequest"] = RequestSchema(FieldApi::kChat, "messages");
-  schemas["CompletionRequest"] = RequestSchema(FieldApi::kCompletion, "prompt");
   Json paths = Json::object();
   for (const Operation& operation : kOperations) {
     paths[operation.path][operation.method] = Describe(operation);
@@ -204,7 +170,7 @@ std::string BuildDocument() {
                    {"info", {{"title", "Baton"}, {"version", std::string(kRelease)}}},
                    {"paths", std::move(paths)},
                    {"components",
-                    {{"schemas", std::move(schemas)},
+                    {{"schemas", OpenApiSchemas()},
                      {"securitySchemes", {{"key", {{"type", "http"}, {"scheme", "bearer"}}}}}}}});
 }
 

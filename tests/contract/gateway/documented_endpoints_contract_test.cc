@@ -1,10 +1,13 @@
 // The endpoints that API.md lists against the server: every row is asked for.
+#include <algorithm>
 #include <fstream>
 #include <regex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -18,6 +21,7 @@
 namespace baton::gateway {
 namespace {
 
+using nlohmann::json;
 using testing::IsEmpty;
 
 struct Row {
@@ -175,6 +179,102 @@ TEST_F(DocumentedEndpointsContract, EveryEndpointOfVllmHasARow) {
     if (!rows.contains(endpoint)) missing.push_back(endpoint);
   }
   EXPECT_THAT(missing, IsEmpty());
+}
+
+TEST_F(DocumentedEndpointsContract, TheOpenApiDocumentHasEveryRouteButThePages) {
+  const json document = json::parse(Get("/openapi.json").body);
+  EXPECT_EQ(document["openapi"], "3.1.0");
+  std::set<std::string> described = {"GET /", "GET /docs", "GET /openapi.json"};
+  for (const auto& [path, methods] : document["paths"].items()) {
+    for (const auto& [method, operation] : methods.items()) {
+      described.insert(absl::StrCat(absl::AsciiStrToUpper(method), " ", path));
+    }
+  }
+  EXPECT_EQ(described, ServedEndpoints());
+  const json& answers = document["paths"]["/v1/responses"]["post"]["responses"]["200"]["content"];
+  EXPECT_EQ(answers["text/event-stream"]["schema"]["required"], json({"data"})) << "of each event";
+}
+
+// Names that a source file reads out of a body.
+std::set<std::string> FieldsReadBy(const std::string& path) {
+  std::ifstream file(BATON_SOURCE_DIR + path);
+  std::stringstream text;
+  text << file.rdbuf();
+  std::string source = text.str();
+  std::set<std::string> names;
+  const auto collect = [&names](const std::string& from, const char* pattern) {
+    const std::regex reads(pattern);
+    for (auto found = std::sregex_iterator(from.begin(), from.end(), reads);
+         found != std::sregex_iterator(); ++found) {
+      names.insert((*found)[1]);
+    }
+  };
+  collect(source, R"re(\breader\.(?:Read|Find|FindSet)\("([a-z_]+)")re");
+  const size_t same = source.find("kSameFields[] = {");
+  EXPECT_NE(same, std::string::npos) << path;
+  collect(source.substr(same, source.find("};", same) - same), R"re(\{"([a-z_]+)", "[a-z_]+"\})re");
+  return names;
+}
+
+TEST_F(DocumentedEndpointsContract, SchemasHaveTheFieldsThatAreRead) {
+  const json schemas = json::parse(Get("/openapi.json").body)["components"]["schemas"];
+  const struct {
+    const char* schema;
+    const char* source;
+    size_t num_fields;  // at least
+  } requests[] = {
+      {"ResponsesRequest", "/services/gateway/responses/responses_request.cc", 12},
+      {"MessagesRequest", "/services/gateway/anthropic/messages_request.cc", 11},
+      {"CountTokensRequest", "/services/gateway/anthropic/messages_request.cc", 11},
+  };
+  for (const auto& request : requests) {
+    const std::set<std::string> names = FieldsReadBy(request.source);
+    EXPECT_GE(names.size(), request.num_fields) << request.source;
+    for (const std::string& name : names) {
+      EXPECT_TRUE(schemas[request.schema]["properties"].contains(name))
+          << request.schema << " lacks " << name;
+    }
+  }
+  EXPECT_EQ(schemas["CountTokensRequest"]["required"], json({"messages"}));
+  EXPECT_EQ(schemas["MessagesRequest"]["required"], json({"messages", "max_tokens"}));
+  EXPECT_TRUE(schemas["ChatBatchRequest"]["properties"].contains("temperature"));
+  EXPECT_EQ(schemas["ChatBatchRequest"]["properties"]["messages"]["items"]["type"], "array");
+}
+
+TEST_F(DocumentedEndpointsContract, ErrorsHaveTheShapesOfTheDocument) {
+  const json document = json::parse(Get("/openapi.json").body);
+  const auto schema_of = [&document](const std::string& path, const std::string& status) {
+    return document["paths"][path]["post"]["responses"][status]["content"]["application/json"]
+                   ["schema"]["$ref"]
+                       .get<std::string>();
+  };
+  EXPECT_EQ(schema_of("/v1/completions", "400"), "#/components/schemas/Error");
+  EXPECT_EQ(schema_of("/v1/messages", "400"), "#/components/schemas/AnthropicError");
+  const auto has_required = [&document](const json& answer, const std::string& name) {
+    const json& schema = document["components"]["schemas"][name];
+    for (const json& key : schema["required"]) EXPECT_TRUE(answer.contains(key)) << key;
+    const json& inner = schema["properties"]["error"];
+    for (const json& key : inner["required"]) EXPECT_TRUE(answer["error"].contains(key)) << key;
+    const json& types = inner["properties"]["type"]["enum"];
+    EXPECT_NE(std::find(types.begin(), types.end(), answer["error"]["type"]), types.end())
+        << answer.dump();
+  };
+  for (const char* path :
+       {"/v1/completions", "/v1/chat/completions", "/v1/responses", "/tokenize"}) {
+    has_required(json::parse(PostText(path, "{}").body), "Error");
+    has_required(json::parse(PostText(path, R"({"model": "x", "prompt": "x", "input": "x",
+        "messages": [{"role": "user", "content": "x"}]})")
+                                 .body),
+                 "Error");
+  }
+  for (const char* path : {"/v1/messages", "/v1/messages/count_tokens"}) {
+    has_required(json::parse(PostText(path, "{}").body), "AnthropicError");
+    has_required(json::parse(PostText(path, R"({"model": "x", "max_tokens": 1,
+        "messages": [{"role": "user", "content": "x"}]})")
+                                 .body),
+                 "AnthropicError");
+  }
+  has_required(json::parse(Get("/v1/messages").body), "Error");
 }
 
 }  // namespace
