@@ -247,16 +247,7 @@ absl::Status RequestValidator::AdmitConstraint(const RequestedParams& requested,
                                                AdmittedParams* admitted) const {
   if (!requested.constraint) return absl::OkStatus();
   const auto& [field, constraint] = *requested.constraint;
-  const absl::StatusOr<structured::Automaton> compiled = structured::CompileConstraint(constraint);
-  if (!compiled.ok()) {
-    return InvalidField(field, absl::StrCat("is refused: ", compiled.status().message()));
-  }
-  for (const uint32_t token : compiled->token_symbols) {
-    if (std::binary_search(textless_token_ids_.begin(), textless_token_ids_.end(), token)) continue;
-    return InvalidField(field, absl::StrCat("names <[", token,
-                                            "]>, which is no added token of this model; ordinary "
-                                            "ones are written as their text"));
-  }
+  RETURN_IF_ERROR(constraints_.Check(field, constraint));
   admitted->constraint = std::make_shared<const structured::Constraint>(constraint);
   return absl::OkStatus();
 }

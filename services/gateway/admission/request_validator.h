@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
+#include "services/gateway/admission/constraint_checker.h"
 #include "services/gateway/admission/generation_params.h"
 
 namespace baton::gateway {
@@ -45,14 +46,14 @@ class RequestValidator {
                    const RequestCaps& caps = {})
       : defaults_(defaults),
         vocab_size_(limits.vocab_size),
-        textless_token_ids_(limits.textless_token_ids),
+        constraints_(limits.textless_token_ids),
         reasons_(limits.reasoning.has_value()),
         caps_(caps),
         max_model_len_(limits.max_model_len) {}
 
-  // Ranges of every parameter, defaults filled in; what constrains the text is compiled once, which
-  // may take some tens of milliseconds. Errors: InvalidArgument naming the field, its value and the
-  // range, or why it does not compile.
+  // Ranges of every parameter, defaults filled in; what constrains the text is compiled, unless
+  // it was lately, which may take 200 ms: not for the loop. Errors: InvalidArgument naming the
+  // field, its value and the range, or why it does not compile.
   absl::StatusOr<AdmittedParams> Admit(const RequestedParams& requested) const;
 
   // Token ids that a client sent as a prompt, as the wire's type. Errors: as above.
@@ -97,7 +98,7 @@ class RequestValidator {
 
   const SamplingDefaults defaults_;
   const int64_t vocab_size_;
-  const std::vector<uint32_t> textless_token_ids_;
+  mutable ConstraintChecker constraints_;  // locks itself
   const bool reasons_;
   const RequestCaps caps_;
   std::atomic<int64_t> max_model_len_;

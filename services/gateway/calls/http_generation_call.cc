@@ -98,7 +98,7 @@ void HttpGenerationCall::Start() {
   if (absl::Status taken = TakePlace(); !taken.ok()) return Fail(taken);
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
   NameRequest();
-  if (exchange_.request().body.size() > TextQueue::kShortBodyBytes) return PrepareOnWorker();
+  if (BelongsToTextWorker(exchange_.request().body)) return PrepareOnWorker();
   Run(options_.prepare(context_, exchange_.request(), scope_));
 }
 

@@ -93,7 +93,8 @@ void InferenceCall::Start() {
                                [this](const absl::Status& reason) { End(reason); });
   const auto prepare = [this, scope] { return PrepareInference(context_, *request_, scope); };
   const size_t num_bytes = request_->ByteSizeLong();
-  if (num_bytes <= kLongRequestBytes) return Run(prepare());
+  // A constraint may take 200 ms to compile.
+  if (num_bytes <= kLongRequestBytes && !request_->has_constraint()) return Run(prepare());
   // Neither this object nor the request goes away before Finish, which only the loop calls, and
   // does not call while `text_job_` is set.
   text_job_ = std::make_shared<TextJob>();

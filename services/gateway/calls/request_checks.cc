@@ -10,6 +10,7 @@
 #include "common/concurrency/steady_time.h"
 #include "common/config/release.h"
 #include "services/gateway/admission/refusal.h"
+#include "services/gateway/calls/text_queue.h"
 
 namespace baton::gateway {
 
@@ -39,6 +40,22 @@ absl::Status CheckModelName(const ServedModel& model, absl::string_view name) {
                            "` does not exist. Served: ", absl::StrJoin(model.names, ", "))),
                        "model"),
       "model_not_found");
+}
+
+bool BelongsToTextWorker(absl::string_view body) {
+  if (body.size() > TextQueue::kShortBodyBytes) return true;
+  // response_format, and text.format of the Responses API; guided_json and its like.
+  for (const char* const name : {"format\"", "structured_outputs", "\"guided_", "tool_choice"}) {
+    if (absl::StrContains(body, name)) return true;
+  }
+  // A name may be written with escapes: of its letters and underscores, \u0040 to \u007f.
+  static constexpr absl::string_view kEscape = "\\u00";
+  for (size_t at = body.find(kEscape); at != absl::string_view::npos;
+       at = body.find(kEscape, at + kEscape.size())) {
+    const size_t digit = at + kEscape.size();
+    if (digit < body.size() && body[digit] >= '4' && body[digit] <= '7') return true;
+  }
+  return false;
 }
 
 absl::Time DeadlineOf(const HttpRequest& request, absl::Duration timeout) {

@@ -26,6 +26,10 @@ absl::Status CheckModelName(const ServedModel& model, absl::string_view name);
 
 AnswerHead MakeAnswerHead(const ServedModel& model, const std::string& id, absl::Time arrival);
 
+// Whether a body is to be parsed beside the loop: a long one, and one that may hold a constraint,
+// which may take 200 ms to compile. True of some that hold none.
+bool BelongsToTextWorker(absl::string_view body);
+
 // When a request has had `timeout`, of SteadyNow().
 absl::Time DeadlineOf(const HttpRequest& request, absl::Duration timeout);
 

@@ -1,4 +1,4 @@
-// Long requests on their way through the text worker.
+// Long requests, and constrained ones, on their way through the text worker.
 #pragma once
 
 #include <atomic>

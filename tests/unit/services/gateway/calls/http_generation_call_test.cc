@@ -48,8 +48,9 @@ class LongRequestTest : public testing::Test {
   static constexpr size_t kBodyBytes = 20000;
 
   std::unique_ptr<HttpGenerationCall> StartCall(RecordingExchange& exchange,
-                                                absl::Duration age = absl::ZeroDuration()) {
-    exchange.request_.body = std::string(kBodyBytes, 'x');
+                                                absl::Duration age = absl::ZeroDuration(),
+                                                const std::string& body = "") {
+    exchange.request_.body = body.empty() ? std::string(kBodyBytes, 'x') : body;
     exchange.request_.received_tick =
         std::chrono::steady_clock::now() - absl::ToChronoNanoseconds(age);
     auto call = std::make_unique<HttpGenerationCall>(
@@ -108,6 +109,37 @@ TEST_F(LongRequestTest, IsPreparedOnTheWorkerAndAnsweredOnTheLoop) {
   ASSERT_TRUE(loop_.RunOne());
   EXPECT_EQ(exchange.response_.status, 400);
   EXPECT_EQ(slots_.num_taken(), 0u);
+}
+
+TEST_F(LongRequestTest, GoesToTheWorkerWithAConstraintHoweverShortItIs) {
+  const std::string bodies[] = {
+      R"({"response_format": {"type": "json_object"}})",
+      R"({"response\u005fforma\u0074": {"type": "json_object"}})",
+      R"({"structured_outputs": {"regex": "a"}})",
+      R"({"guided_choice": ["a"]})",
+      R"({"tools": [], "tool_choice": "required"})",
+      R"({"text": {"format" : {"type": "json_object"}}})",
+  };
+  for (const std::string& body : bodies) {
+    RecordingExchange exchange;
+    num_prepared_ = 0;
+    const auto call = StartCall(exchange, absl::ZeroDuration(), body);
+    EXPECT_EQ(num_prepared_, 0) << body << " would hold up the loop";
+    EXPECT_TRUE(worker_.RunOne()) << body;
+    EXPECT_EQ(num_prepared_, 1) << body;
+    EXPECT_TRUE(loop_.RunOne());
+    EXPECT_EQ(exchange.response_.status, 400);
+  }
+}
+
+TEST_F(LongRequestTest, ShortOnesWithoutAConstraintArePreparedAtOnce) {
+  for (const char* body : {R"({"prompt": "x"})", R"({"prompt": "caf\u00e9", "tools": []})"}) {
+    RecordingExchange exchange;
+    num_prepared_ = 0;
+    const auto call = StartCall(exchange, absl::ZeroDuration(), body);
+    EXPECT_EQ(num_prepared_, 1) << body;
+    EXPECT_EQ(worker_.num_held(), 0u) << body;
+  }
 }
 
 TEST_F(LongRequestTest, KeepsItsSlotAfterADisconnectUntilTheWorkerDropsIt) {
