@@ -27,6 +27,9 @@ ABSL_FLAG(std::vector<std::string>, served_model_name, {},
 ABSL_FLAG(int, max_model_len, 0,
           "most tokens of prompt and answer together; 0: what model and scheduler allow");
 ABSL_FLAG(std::string, chat_template, "", "Jinja file to use instead of the model's own template");
+ABSL_FLAG(std::string, default_chat_template_kwargs, "",
+          "JSON object of variables for the chat template, e.g. {\"thinking\": true}; a request's "
+          "chat_template_kwargs go before them");
 ABSL_FLAG(std::string, reasoning_parser, "auto",
           "how reasoning is split off: deepseek_r1, none, or auto: as the template suggests");
 ABSL_FLAG(std::string, reasoning_field, "both",
@@ -234,6 +237,7 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.model.names = absl::GetFlag(FLAGS_served_model_name);
   config.model.max_model_len = absl::GetFlag(FLAGS_max_model_len);
   config.model.chat_template_path = absl::GetFlag(FLAGS_chat_template);
+  config.model.default_chat_template_kwargs = absl::GetFlag(FLAGS_default_chat_template_kwargs);
   config.model.reasoning_parser = absl::GetFlag(FLAGS_reasoning_parser);
   config.model.tool_call_parser = absl::GetFlag(FLAGS_tool_call_parser);
   config.model.auto_tool_choice = absl::GetFlag(FLAGS_enable_auto_tool_choice);

@@ -70,6 +70,8 @@ std::vector<ServeFlag> GatewayFlags() {
       {"enable-auto-tool-choice", kSwitch, kToGateway,
        "the model may choose whether it calls a tool; on unless --no-enable-auto-tool-choice"},
       {"chat-template", kValue, kToGateway, "file to use instead of the model's own"},
+      {"default-chat-template-kwargs", kValue, kToGateway,
+       "JSON: variables for it, unless a request's chat_template_kwargs say otherwise"},
   };
 }
 
@@ -233,8 +235,6 @@ std::vector<ServeFlag> RefusedFlags() {
        "flags are read from the command line and the environment, not from a file"},
       {"override-generation-config", kValue, kRefused,
        "defaults are those of the model's generation_config.json; requests may say others"},
-      {"default-chat-template-kwargs", kValue, kRefused,
-       "requests say it with chat_template_kwargs"},
       {"middleware", kValue, kRefused,
        "it is Python code, which may decide who may ask; put a proxy in front"},
       {"root-path", kValue, kRefused,

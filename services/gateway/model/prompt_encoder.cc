@@ -173,7 +173,8 @@ absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput
   if (model.chat_template == nullptr) {
     return InvalidField("messages", "cannot be used: the model has no chat template");
   }
-  Json context = input.template_arguments;
+  Json context = model.template_arguments;
+  context.update(input.template_arguments);
   context["messages"] = input.messages;
   if (!model.template_traits.takes_argument_text) ParseArguments(&context["messages"]);
   if (!input.tools.is_null()) {

@@ -44,7 +44,16 @@ absl::Status LoadDefaults(const std::string& model_dir, ServedModel* model) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<Json> ReadTemplateArguments(const std::string& text) {
+  if (text.empty()) return Json::object();
+  auto arguments = ParseJsonObject(text);
+  if (!arguments.ok()) return Annotate(arguments.status(), "--default-chat-template-kwargs");
+  return arguments;
+}
+
 absl::Status LoadTemplate(const ServedModelOptions& options, ServedModel* model) {
+  ASSIGN_OR_RETURN(model->template_arguments,
+                   ReadTemplateArguments(options.default_chat_template_kwargs));
   std::string source = model->text.config.chat_template;
   if (!options.chat_template_path.empty()) {
     ASSIGN_OR_RETURN(source, ReadSmallFile(options.chat_template_path));
@@ -56,7 +65,7 @@ absl::Status LoadTemplate(const ServedModelOptions& options, ServedModel* model)
   auto compiled = ChatTemplate::Create(source);
   if (!compiled.ok()) return Annotate(compiled.status(), "chat template");
   model->chat_template = std::move(*compiled);
-  model->template_traits = ProbeTemplate(*model->chat_template);
+  model->template_traits = ProbeTemplate(*model->chat_template, model->template_arguments);
   return absl::OkStatus();
 }
 

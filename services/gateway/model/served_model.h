@@ -14,6 +14,7 @@
 #include "common/model/model_config.h"
 #include "common/tokenizer/tokenizer_config.h"
 #include "services/gateway/admission/generation_params.h"
+#include "services/gateway/json/strict_json.h"
 #include "services/gateway/model/template_traits.h"
 #include "services/gateway/text/reasoning_parser.h"
 #include "services/gateway/text/tool_call_parser.h"
@@ -22,9 +23,11 @@ namespace baton::gateway {
 
 struct ServedModelOptions {
   std::string model_dir;
-  std::vector<std::string> names;         // served names; empty: the folder's path as given
-  int64_t max_model_len = 0;              // 0: max_position_embeddings
-  std::string chat_template_path;         // replaces the model's own template if set
+  std::vector<std::string> names;  // served names; empty: the folder's path as given
+  int64_t max_model_len = 0;       // 0: max_position_embeddings
+  std::string chat_template_path;  // replaces the model's own template if set
+  // JSON object of variables for the template that requests need not give; empty: none.
+  std::string default_chat_template_kwargs;
   std::string reasoning_parser = "auto";  // "auto": deepseek_r1 for a model with its tags
   std::string tool_call_parser = "auto";  // "auto": as the template writes calls
   bool auto_tool_choice = true;           // the model may choose whether it calls
@@ -39,7 +42,8 @@ struct ServedModel {
   SamplingDefaults defaults;
   ModelText text;
   std::unique_ptr<ChatTemplate> chat_template;  // null: the model has none, chat is refused
-  TemplateTraits template_traits;
+  Json template_arguments = Json::object();     // variables for it, unless a request gives others
+  TemplateTraits template_traits;               // with these
   ReasoningFormat reasoning = ReasoningFormat::kNone;
   ToolCallFormat tool_calls = ToolCallFormat::kNone;
   bool auto_tool_choice = true;

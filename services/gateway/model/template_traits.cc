@@ -48,17 +48,23 @@ Json CallMessages(const Json& arguments) {
                       {{"role", "tool"}, {"tool_call_id", "probe"}, {"content", "1"}}});
 }
 
-// Empty where the template refuses.
-std::string TextOf(const ChatTemplate& chat_template, const Json& messages, const Json& tools,
-                   const Json& documents = nullptr) {
-  Json context = {{"messages", messages},
-                  {"add_generation_prompt", true},
-                  {"bos_token", ""},
-                  {"eos_token", ""}};
-  if (!tools.is_null()) context["tools"] = tools;
-  if (!documents.is_null()) context["documents"] = documents;
-  return chat_template.Render(context).value_or("");
-}
+struct Probe {
+  const ChatTemplate& chat_template;
+  const Json& arguments;
+
+  // Empty where the template refuses.
+  std::string TextOf(const Json& messages, const Json& tools,
+                     const Json& documents = nullptr) const {
+    Json context = arguments;
+    context.update({{"messages", messages},
+                    {"add_generation_prompt", true},
+                    {"bos_token", ""},
+                    {"eos_token", ""}});
+    if (!tools.is_null()) context["tools"] = tools;
+    if (!documents.is_null()) context["documents"] = documents;
+    return chat_template.Render(context).value_or("");
+  }
+};
 
 ToolCallFormat FormatOf(const std::string& text) {
   using Parser = DeepSeekToolParser;
@@ -72,19 +78,20 @@ ToolCallFormat FormatOf(const std::string& text) {
 
 }  // namespace
 
-TemplateTraits ProbeTemplate(const ChatTemplate& chat_template) {
+TemplateTraits ProbeTemplate(const ChatTemplate& chat_template, const Json& arguments) {
+  const Probe probe{chat_template, arguments};
   TemplateTraits traits;
   const Json question = Json::array({Question()});
-  const std::string asked = TextOf(chat_template, question, nullptr);
+  const std::string asked = probe.TextOf(question, nullptr);
   traits.opens_reasoning = PromptOpensReasoning(asked);
   traits.writes_reasoning_tags =
       absl::StrContains(asked, "<think>") || absl::StrContains(asked, "</think>");
-  traits.shows_tools = absl::StrContains(TextOf(chat_template, question, Tools()), kToolName);
+  traits.shows_tools = absl::StrContains(probe.TextOf(question, Tools()), kToolName);
   traits.shows_documents =
-      absl::StrContains(TextOf(chat_template, question, nullptr, Documents()), kDocumentText);
-  std::string calls = TextOf(chat_template, CallMessages(kArguments), nullptr);
+      absl::StrContains(probe.TextOf(question, nullptr, Documents()), kDocumentText);
+  std::string calls = probe.TextOf(CallMessages(kArguments), nullptr);
   if (!absl::StrContains(calls, kArguments)) {
-    std::string values = TextOf(chat_template, CallMessages(Json::parse(kArguments)), nullptr);
+    std::string values = probe.TextOf(CallMessages(Json::parse(kArguments)), nullptr);
     if (absl::StrContains(values, "probe\"")) {
       traits.takes_argument_text = false;
       calls = std::move(values);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/chat_template/chat_template.h"
+#include "services/gateway/json/strict_json.h"
 #include "services/gateway/text/tool_call_parser.h"
 
 namespace baton::gateway {
@@ -16,6 +17,7 @@ struct TemplateTraits {
   ToolCallFormat calls = ToolCallFormat::kNone;  // how it writes calls of earlier turns
 };
 
-TemplateTraits ProbeTemplate(const ChatTemplate& chat_template);
+// `arguments`: an object, variables that the template always gets.
+TemplateTraits ProbeTemplate(const ChatTemplate& chat_template, const Json& arguments);
 
 }  // namespace baton::gateway

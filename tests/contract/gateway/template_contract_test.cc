@@ -199,5 +199,18 @@ TEST_F(TemplateContract, DocumentsThatTheTemplateLeavesOutAreRefused) {
   EXPECT_EQ(Post("/v1/chat/completions", request).status, 200);
 }
 
+TEST_F(TemplateContract, ARequestsVariablesGoBeforeThoseOfTheFlag) {
+  StartGateway([&](GatewayConfig& config) {
+    config.model.chat_template_path =
+        std::string(BATON_SOURCE_DIR) + "/tests/data/chat_templates/deepseek-v3.1.jinja";
+    config.model.default_chat_template_kwargs = R"({"thinking": true, "other": 1})";
+  });
+  AwaitReady(200);
+  EXPECT_EQ(Ask("why</think>42", json::object())["reasoning_content"], "why");
+  const json message = Ask("42", {{"chat_template_kwargs", {{"thinking", false}}}});
+  EXPECT_EQ(message["content"], "42");
+  EXPECT_TRUE(message["reasoning_content"].is_null());
+}
+
 }  // namespace
 }  // namespace baton::gateway

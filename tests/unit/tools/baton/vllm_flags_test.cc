@@ -212,9 +212,17 @@ TEST(VllmFlags, TheSwitchesMayBeTurnedOff) {
   EXPECT_EQ(options->warnings.size(), 2u);
 }
 
+TEST(VllmFlags, TheTemplatesVariablesArePassedOn) {
+  const std::string variables = R"({"thinking": true})";
+  const auto options = ParseWords({"--default-chat-template-kwargs", variables});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_TRUE(options->warnings.empty());
+  EXPECT_EQ(options->passed_on.at("default-chat-template-kwargs"), Words{variables});
+}
+
 TEST(VllmFlags, WhatWouldChangeAnswersOrWhoMayAskIsRefusedWithAReason) {
-  for (const char* name : {"config", "override-generation-config", "default-chat-template-kwargs",
-                           "middleware", "root-path", "uds", "ssl-ciphers"}) {
+  for (const char* name :
+       {"config", "override-generation-config", "middleware", "root-path", "uds", "ssl-ciphers"}) {
     const std::string flag = absl::StrCat("--", name);
     for (const Words& words : {Words{flag, "x"}, Words{flag + "=x"}}) {
       const std::string refusal(ParseWords(words).status().message());
