@@ -45,7 +45,7 @@ def test_openai_responses(client, group):
 def test_openai_raw_response_and_stream_helper(client, group):
     raw = client.chat.completions.with_raw_response.create(model=group.model, messages=QUESTION,
                                                            temperature=0)
-    assert raw.headers["x-request-id"] == raw.parse().id
+    assert "chatcmpl-" + raw.headers["x-request-id"] == raw.parse().id
     with client.chat.completions.stream(model=group.model, messages=QUESTION,
                                         temperature=0) as stream:
         final = stream.get_final_completion()

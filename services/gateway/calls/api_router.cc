@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "services/gateway/anthropic/anthropic_errors.h"
+#include "services/gateway/answers/random_id.h"
 #include "services/gateway/calls/chat_completions_call.h"
 #include "services/gateway/calls/completions_call.h"
 #include "services/gateway/calls/messages_call.h"
@@ -169,10 +170,11 @@ HttpResponse ApiRouter::AnswerOther(const HttpRequest& request, absl::string_vie
 
 void ApiRouter::AddHeaders(const HttpRequest& request, HttpHeaders* headers) {
   context_.cors.AddHeaders(request.origin, headers);
-  if (request.request_id.empty()) return;
   const bool named = std::any_of(headers->begin(), headers->end(),
                                  [](const auto& header) { return header.first == "X-Request-Id"; });
-  if (!named) headers->emplace_back("X-Request-Id", request.request_id);
+  if (named) return;
+  headers->emplace_back("X-Request-Id",
+                        request.sent_request_id.empty() ? RandomId("") : request.sent_request_id);
 }
 
 void ApiRouter::OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& record) {

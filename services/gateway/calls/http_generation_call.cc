@@ -85,7 +85,10 @@ absl::Status HttpGenerationCall::TakePrompts(const PreparedGeneration& prepared)
 
 HttpHeaders HttpGenerationCall::AnswerHeaders() const {
   HttpHeaders headers = context_.rate_limits.Headers(scope_.caller, SteadyNow());
-  headers.emplace_back("X-Request-Id", scope_.id);
+  // As sent; else what stands behind the prefix of the answer's id.
+  const std::string& sent = exchange_.request().sent_request_id;
+  headers.emplace_back("X-Request-Id",
+                       sent.empty() ? scope_.id.substr(options_.id_prefix.size()) : sent);
   return headers;
 }
 

@@ -1,7 +1,9 @@
 #include "services/gateway/http/access_log.h"
 
+#include <algorithm>
 #include <unistd.h>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -26,6 +28,14 @@ std::string Quoted(absl::string_view text) {
   }
   quoted.push_back('"');
   return quoted;
+}
+
+// Names that a client made up may hold blanks, or what looks like another field.
+std::string PlainOrQuoted(const std::string& text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isgraph(static_cast<unsigned char>(c)) && c != '"' && c != '=';
+  });
+  return plain ? text : Quoted(text);
 }
 
 }  // namespace
@@ -53,7 +63,7 @@ std::string FormatAccess(AccessLogFormat format, const HttpRequest& request,
   return absl::StrCat(record.peer, " - ", Quoted(absl::StrCat(request.method, " ", request.path)),
                       " ", record.status, " ", record.body_bytes, " B ",
                       absl::StrFormat("%.1f", ms), " ms", key.empty() ? "" : " key=", key,
-                      record.request_id.empty() ? "" : " id=", record.request_id,
+                      record.request_id.empty() ? "" : " id=", PlainOrQuoted(record.request_id),
                       record.complete ? "" : " broken off");
 }
 

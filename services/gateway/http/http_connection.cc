@@ -22,6 +22,7 @@ using boost::system::error_code;
 
 constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kKeptCapacity = 16 << 10;  // buffers larger than this are given back when idle
+constexpr size_t kMaxLoggedIdBytes = 128;
 constexpr auto kLingerTime = std::chrono::seconds(2);
 
 }  // namespace
@@ -164,7 +165,7 @@ HttpHeaders HttpConnection::CompleteHeaders(HttpHeaders headers, int status) {
   record_.status = status;
   if (!router_.wants_records()) return headers;
   for (const auto& [name, value] : headers) {
-    if (name == "X-Request-Id") record_.request_id = value;
+    if (name == "X-Request-Id") record_.request_id = value.substr(0, kMaxLoggedIdBytes);
   }
   return headers;
 }
@@ -208,6 +209,9 @@ void HttpConnection::Refuse(int status, absl::string_view message) {
   unread_input_ = true;
   keep_alive_ = false;
   head_only_ = false;
+  if (parser_ && parser_->is_header_done()) {
+    request_.sent_request_id = std::string(View(parser_->get()["X-Request-Id"]));
+  }
   HttpResponse response = router_.Refuse(status, message);
   response.close = true;
   Send(std::move(response));

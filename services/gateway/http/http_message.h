@@ -19,6 +19,7 @@ struct HttpRequest {
   std::string authorization;      // as sent; empty if absent
   std::string api_key;            // x-api-key, as sent; empty if absent
   std::string request_id;         // X-Request-Id if it is a plain name; else empty
+  std::string sent_request_id;    // X-Request-Id, as sent; empty if absent
   std::string timeout;            // X-Request-Timeout, as sent; empty if absent
   std::string priority;           // X-Vllm-Priority, as sent; empty if absent
   std::string origin;             // Origin, as sent; empty if absent; so those below:

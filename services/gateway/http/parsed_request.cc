@@ -48,6 +48,7 @@ HttpRequest ToHttpRequest(ParsedRequest message) {
           .authorization = field(http::field::authorization),
           .api_key = field("x-api-key"),
           .request_id = CleanRequestId(View(message["X-Request-Id"])),
+          .sent_request_id = field("X-Request-Id"),
           .timeout = field("X-Request-Timeout"),
           .priority = field("X-Vllm-Priority"),
           .origin = field(http::field::origin),

@@ -31,11 +31,41 @@ TEST_F(HeadersContract, RequestsKeepTheirNames) {
   Answer("</think>x");
   const std::string chat = "/v1/chat/completions";
   TestHttpResponse response = Send("POST", chat, "X-Request-Id: mine-1\r\n", ChatBody().dump());
-  EXPECT_EQ(response.Header("X-Request-Id"), "chatcmpl-mine-1");
+  EXPECT_EQ(response.Header("X-Request-Id"), "mine-1");
   EXPECT_EQ(json::parse(response.body)["id"], "chatcmpl-mine-1");
   EXPECT_EQ(Send("GET", "/v1/models", "X-Request-Id: mine-2\r\n").Header("X-Request-Id"), "mine-2");
   EXPECT_EQ(Send("GET", "/nowhere", "X-Request-Id: mine-3\r\n").Header("X-Request-Id"), "mine-3");
-  EXPECT_EQ(Send("GET", "/v1/models", "X-Request-Id: a b\r\n").Header("X-Request-Id"), "");
+  EXPECT_EQ(Send("GET", "/v1/models", "X-Request-Id: a b\r\n").Header("X-Request-Id"), "a b");
+  EXPECT_EQ(Send("GET", "/health", "X-Request-Id: mine-4\r\n").Header("X-Request-Id"), "mine-4");
+  // In streams, in refusals of what is no request, and where the name cannot be the answer's.
+  json streamed = ChatBody();
+  streamed["stream"] = true;
+  Answer("</think>x");
+  response = Send("POST", chat, "X-Request-Id: mine-5\r\n", streamed.dump());
+  EXPECT_EQ(response.Header("X-Request-Id"), "mine-5");
+  TestHttpClient client(http_port());
+  client.Send(
+      "POST / HTTP/1.1\r\nHost: t\r\nX-Request-Id: mine-6\r\nTransfer-Encoding: gzip\r\n\r\n");
+  response = client.Receive();
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(response.Header("X-Request-Id"), "mine-6");
+  Answer("</think>x");
+  response = Send("POST", chat, "X-Request-Id: a b\r\n", ChatBody().dump());
+  EXPECT_EQ(response.Header("X-Request-Id"), "a b");
+  EXPECT_THAT(json::parse(response.body)["id"].get<std::string>(),
+              testing::StartsWith("chatcmpl-"));
+}
+
+TEST_F(HeadersContract, AnswersToRequestsWithoutNamesHaveOne) {
+  Serve();
+  const std::string first = Get("/v1/models").Header("X-Request-Id");
+  EXPECT_EQ(first.size(), 32u);
+  EXPECT_NE(Get("/v1/models").Header("X-Request-Id"), first);
+  EXPECT_NE(Get("/nowhere").Header("X-Request-Id"), "");
+  EXPECT_NE(Post("/v1/chat/completions", {{"messages", 1}}).Header("X-Request-Id"), "");
+  Answer("</think>x");
+  const TestHttpResponse response = Post("/v1/chat/completions", ChatBody());
+  EXPECT_EQ(json::parse(response.body)["id"], "chatcmpl-" + response.Header("X-Request-Id"));
 }
 
 TEST_F(HeadersContract, TracesReachTheScheduler) {

@@ -1,5 +1,6 @@
 #include "services/gateway/http/access_log.h"
 
+#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 
@@ -42,6 +43,14 @@ TEST(AccessLog, TextIsOneLine) {
   EXPECT_EQ(
       FormatAccess(AccessLogFormat::kText, HostileRequest(), record, "", absl::UnixEpoch()),
       "127.0.0.1:40444 - \"GET /a\\\"b\\\\\\u000a\\u00ff\" 200 12 B 1.5 ms id=cmpl-1 broken off");
+}
+
+TEST(AccessLog, NamesThatClientsMadeUpAreQuoted) {
+  ExchangeRecord record = kRecord;
+  record.request_id = "a key=key-2";
+  EXPECT_TRUE(absl::EndsWith(
+      FormatAccess(AccessLogFormat::kText, HostileRequest(), record, "", absl::UnixEpoch()),
+      " id=\"a key=key-2\""));
 }
 
 TEST(AccessLog, RefusesOtherFormats) {
