@@ -17,11 +17,11 @@
 #include "boost/asio/steady_timer.hpp"
 #include "boost/beast/core/flat_buffer.hpp"
 #include "boost/beast/http/parser.hpp"
-#include "boost/beast/http/string_body.hpp"
 
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/http/http_limits.h"
 #include "services/gateway/http/http_socket.h"
+#include "services/gateway/http/received_body.h"
 
 namespace baton::gateway {
 
@@ -55,7 +55,7 @@ class HttpConnection final : public HttpExchange,
 
  private:
   using Clock = std::chrono::steady_clock;
-  using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
+  using Parser = boost::beast::http::request_parser<ReceivedBody>;
   enum class State { kReading, kAnswering, kLingering, kClosed };
 
   void WaitReadable();

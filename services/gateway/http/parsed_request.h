@@ -4,13 +4,13 @@
 #include "absl/strings/string_view.h"
 #include "boost/beast/http/fields.hpp"
 #include "boost/beast/http/message.hpp"
-#include "boost/beast/http/string_body.hpp"
 
 #include "services/gateway/http/http_message.h"
+#include "services/gateway/http/received_body.h"
 
 namespace baton::gateway {
 
-using ParsedRequest = boost::beast::http::request<boost::beast::http::string_body>;
+using ParsedRequest = boost::beast::http::request<ReceivedBody>;
 
 inline absl::string_view View(boost::beast::string_view text) {
   return absl::string_view(text.data(), text.size());

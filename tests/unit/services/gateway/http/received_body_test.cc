@@ -1,0 +1,47 @@
+#include "services/gateway/http/received_body.h"
+
+#include <string>
+
+#include "boost/asio/buffer.hpp"
+#include "boost/beast/http/parser.hpp"
+#include "gtest/gtest.h"
+
+namespace baton::gateway {
+namespace {
+
+using Parser = boost::beast::http::request_parser<ReceivedBody>;
+
+void Put(Parser& parser, std::string text) {
+  boost::beast::error_code error;
+  while (!text.empty() && !parser.is_done()) {
+    const size_t num_used = parser.put(boost::asio::buffer(text), error);
+    ASSERT_TRUE(!error || error == boost::beast::http::error::need_more) << error.message();
+    if (num_used == 0) break;
+    text.erase(0, num_used);
+  }
+}
+
+TEST(ReceivedBody, TakesMemoryForWhatHasComeAndNotForWhatIsAnnounced) {
+  Parser parser;
+  parser.eager(true);
+  parser.body_limit(1 << 30);
+  Put(parser, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000\r\n\r\nabc");
+  EXPECT_EQ(parser.get().body(), "abc");
+  EXPECT_LT(parser.get().body().capacity(), 1000u);
+}
+
+TEST(ReceivedBody, HoldsTheWholeBodyHoweverItComes) {
+  for (const std::string& rest :
+       {std::string("Content-Length: 6\r\n\r\nabcdef"),
+        std::string("Transfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n2\r\nef\r\n0\r\n\r\n")}) {
+    const std::string request = "POST / HTTP/1.1\r\nHost: t\r\n" + rest;
+    Parser parser;
+    parser.eager(true);
+    Put(parser, request);
+    EXPECT_TRUE(parser.is_done());
+    EXPECT_EQ(parser.get().body(), "abcdef");
+  }
+}
+
+}  // namespace
+}  // namespace baton::gateway
