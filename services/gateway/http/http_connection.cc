@@ -33,6 +33,7 @@ HttpConnection::HttpConnection(HttpSocket socket, const HttpLimits& limits, Http
       limits_(limits),
       router_(router),
       on_closed_(std::move(on_closed)),
+      body_pace_(limits),
       timer_(socket_.get_executor()) {}
 
 void HttpConnection::Start() {
@@ -126,7 +127,7 @@ bool HttpConnection::CheckHeader() {
   if (const absl::string_view why = FramingProblem(message, http_1_0_); !why.empty()) {
     return refuse(400, why);
   }
-  read_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.body_timeout);
+  read_deadline_ = body_pace_.Begin(Clock::now());
   ArmTimer();
   const absl::string_view expect = View(message[http::field::expect]);
   if (expect.empty() || parser_->is_done()) return true;
@@ -379,7 +380,10 @@ void HttpConnection::OnTimer() {
       if (state_ == State::kReading) socket_.SayEnd();  // it was idle
       return Close();
     }
-    return Refuse(408, "the request was not complete in time");
+    const auto more =
+        header_checked_ ? body_pace_.Continue(now, parser_->get().body().size()) : std::nullopt;
+    if (!more) return Refuse(408, "the request was not complete in time");
+    read_deadline_ = *more;
   }
   ArmTimer();
 }

@@ -18,6 +18,7 @@
 #include "boost/beast/core/flat_buffer.hpp"
 #include "boost/beast/http/parser.hpp"
 
+#include "services/gateway/http/body_pace.h"
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/http/http_limits.h"
 #include "services/gateway/http/http_socket.h"
@@ -92,6 +93,7 @@ class HttpConnection final : public HttpExchange,
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   bool header_checked_ = false;
+  BodyPace body_pace_;
   HttpRequest request_;
   bool head_only_ = false;     // HEAD: headers without a body
   bool keep_alive_ = true;     // of the current request

@@ -14,8 +14,10 @@ struct HttpLimits {
   size_t body_bytes = 4 << 20;                        // over it: 413
   absl::Duration header_timeout = absl::Seconds(10);  // first byte to the end of the header: 408
   absl::Duration body_timeout = absl::Seconds(30);    // end of the header to the last byte: 408
-  absl::Duration idle_timeout = absl::Seconds(75);    // between requests: close
-  absl::Duration write_timeout = absl::Seconds(30);   // a client that takes too little: close
+  size_t body_bytes_per_second = 1 << 10;             // over each window of a body; less: 408
+  absl::Duration body_window = absl::Seconds(5);
+  absl::Duration idle_timeout = absl::Seconds(75);   // between requests: close
+  absl::Duration write_timeout = absl::Seconds(30);  // a client that takes too little: close
   size_t pipelined_bytes = 64 << 10;  // read ahead of a running request; more waits in the kernel
   size_t unsent_bytes = 64 << 10;     // of a stream; past it its calls must pause
   size_t connections = 4096;          // more are answered 503 and closed; far more are closed

@@ -111,6 +111,12 @@ TEST_F(HttpServerTest, TimesOutSlowHeadersAndBodies) {
   EXPECT_EQ(StatusOf("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc"), 408);
 }
 
+TEST_F(HttpServerTest, TimesOutBodiesThatComeTooSlowly) {
+  const std::string begun = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc";
+  Serve({.body_timeout = absl::Hours(1), .body_window = absl::Milliseconds(20)});
+  EXPECT_EQ(StatusOf(begun), 408) << "20 bytes were to come in 20 ms";
+}
+
 TEST_F(HttpServerTest, ClosesIdleConnections) {
   Serve({.idle_timeout = absl::Milliseconds(50)});
   EXPECT_TRUE(TestHttpClient(server_->port()).ClosedByPeer());
