@@ -70,6 +70,10 @@ absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(absl::string_view text) {
   RETURN_IF_ERROR(ReadToken(root, "eos_token", &config.eos_token));
   RETURN_IF_ERROR(ReadToken(root, "pad_token", &config.pad_token));
   RETURN_IF_ERROR(ReadToken(root, "unk_token", &config.unk_token));
+  if (const auto name = root.find("tokenizer_class"); name != root.end() && !name->is_null()) {
+    if (!name->is_string()) return WrongType("tokenizer_class", "text");
+    config.tokenizer_class = name->get<std::string>();
+  }
   if (const auto add = root.find("add_bos_token"); add != root.end() && !add->is_null()) {
     if (!add->is_boolean()) return WrongType("add_bos_token", "boolean");
     config.add_bos_token = add->get<bool>();

@@ -17,6 +17,7 @@ struct TokenizerConfig {
   std::string eos_token;
   std::string pad_token;
   std::string unk_token;
+  std::string tokenizer_class;   // transformers' name; empty when the file names none
   bool add_bos_token = false;    // Encode's add_special_tokens puts bos_token first
   int64_t model_max_length = 0;  // tokens; 0 when absent or beyond 2^40 ("very large integer")
   std::string chat_template;     // Jinja source; empty when the file has none

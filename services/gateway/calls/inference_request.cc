@@ -134,6 +134,9 @@ absl::StatusOr<SequenceSpec> PrepareInference(const GatewayContext& context,
                         absl::StrCat("is longer than ", kMaxRequestIdBytes, " bytes"));
   }
   RETURN_IF_ERROR(CheckModelName(context.model, request.model()));
+  if (request.has_text() && request.text().empty()) {
+    return InvalidField("prompt", "must not be empty");
+  }
   RequestedParams requested = ToRequestedParams(request);
   if (request.has_constraint()) {
     ASSIGN_OR_RETURN(requested.constraint, ToRequestedConstraint(request.constraint()));

@@ -79,7 +79,7 @@ HttpResponse TokenizerInfo(const GatewayContext& context) {
     return text.empty() ? Json(nullptr) : Json(text);
   };
   HttpResponse response;
-  response.body = DumpJson({{"tokenizer_class", "byte-level BPE"},
+  response.body = DumpJson({{"tokenizer_class", or_null(config.tokenizer_class)},
                             {"vocab_size", context.model.text.tokenizer->vocab_size()},
                             {"model_max_length", context.validator.max_model_len()},
                             {"bos_token", or_null(config.bos_token)},
@@ -87,7 +87,7 @@ HttpResponse TokenizerInfo(const GatewayContext& context) {
                             {"pad_token", or_null(config.pad_token)},
                             {"unk_token", or_null(config.unk_token)},
                             {"add_bos_token", config.add_bos_token},
-                            {"chat_template", or_null(config.chat_template)}});
+                            {"chat_template", or_null(context.model.template_source)}});
   return response;
 }
 

@@ -65,6 +65,7 @@ absl::Status LoadTemplate(const ServedModelOptions& options, ServedModel* model)
   auto compiled = ChatTemplate::Create(source);
   if (!compiled.ok()) return Annotate(compiled.status(), "chat template");
   model->chat_template = std::move(*compiled);
+  model->template_source = std::move(source);
   model->template_traits = ProbeTemplate(*model->chat_template, model->template_arguments);
   return absl::OkStatus();
 }

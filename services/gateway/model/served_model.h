@@ -42,6 +42,7 @@ struct ServedModel {
   SamplingDefaults defaults;
   ModelText text;
   std::unique_ptr<ChatTemplate> chat_template;  // null: the model has none, chat is refused
+  std::string template_source;                  // of chat_template; empty: there is none
   Json template_arguments = Json::object();     // variables for it, unless a request gives others
   TemplateTraits template_traits;               // with these
   ReasoningFormat reasoning = ReasoningFormat::kNone;

@@ -253,7 +253,7 @@ std::string ChatAnswer::Body(const RequestUsage& usage) {
       &body, ",\"usage\":", UsageJson(usage, options_.counts_reasoning),
       ",\"prompt_logprobs\":", prompt_logprobs_.empty() ? "null" : prompt_logprobs_,
       ",\"prompt_token_ids\":",
-      options_.output.return_token_ids ? TokenIdsText(options_.prompt_token_ids) : "null",
+      options_.prompt_token_ids.empty() ? "null" : TokenIdsText(options_.prompt_token_ids),
       ",\"kv_transfer_params\":null");
   if (options_.prompt_text) {
     body.append(",\"prompt_text\":");

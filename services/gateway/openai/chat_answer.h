@@ -26,7 +26,7 @@ struct ChatAnswerOptions {
   bool names_calls = true;        // of a choice that ends with calls: else it ends with "stop"
   bool logprobs = false;
   bool prompt_logprobs = false;
-  std::vector<uint32_t> prompt_token_ids;  // kept if they are to be returned
+  std::vector<uint32_t> prompt_token_ids;  // kept if they are to be returned; none: of a batch
   std::string echoed;                      // what every content begins with
   std::optional<std::string> prompt_text;  // if it is to be returned
 };

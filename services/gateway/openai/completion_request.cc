@@ -33,7 +33,12 @@ absl::StatusOr<std::vector<int64_t>> ReadTokenIds(const Json& list) {
 }
 
 absl::StatusOr<CompletionPrompt> ReadOnePrompt(const Json& value) {
-  if (value.is_string()) return CompletionPrompt(value.get<std::string>());
+  if (value.is_string()) {
+    if (value.get_ref<const std::string&>().empty()) {
+      return InvalidField("prompt", "must not be empty");
+    }
+    return CompletionPrompt(value.get<std::string>());
+  }
   if (!value.is_array()) return WrongPrompt(value);
   ASSIGN_OR_RETURN(std::vector<int64_t> ids, ReadTokenIds(value));
   return CompletionPrompt(std::move(ids));

@@ -96,6 +96,13 @@ TEST_F(EndpointsContract, ABatchAnswersEachConversation) {
     num_prompt_tokens += request.prompt_token_ids_size();
   }
   EXPECT_EQ(answer["usage"]["prompt_tokens"], num_prompt_tokens);
+  EXPECT_TRUE(answer["prompt_token_ids"].is_null());
+  Answer("</think>one");
+  Answer("</think>two");
+  body["return_token_ids"] = true;
+  const json with_ids = PostJson("/v1/chat/completions/batch", body);
+  EXPECT_FALSE(with_ids["choices"][0]["token_ids"].empty());
+  EXPECT_TRUE(with_ids["prompt_token_ids"].is_null()) << "there are several prompts";
   body["stream"] = true;
   EXPECT_EQ(PostJson("/v1/chat/completions/batch", body, 400)["error"]["param"], "stream");
 }

@@ -199,6 +199,19 @@ TEST_F(TemplateContract, DocumentsThatTheTemplateLeavesOutAreRefused) {
   EXPECT_EQ(Post("/v1/chat/completions", request).status, 200);
 }
 
+TEST_F(TemplateContract, TokenizerInfoShowsTheTemplateThatIsUsed) {
+  const std::string path = testing::TempDir() + "/gateway_template_info.jinja";
+  std::ofstream(path) << "{{ messages[0]['content'] }}";
+  StartGateway([&](GatewayConfig& config) {
+    config.model.chat_template_path = path;
+    config.tokenizer_info = true;
+  });
+  AwaitReady(200);
+  const json shown = json::parse(Get("/tokenizer_info").body);
+  EXPECT_EQ(shown["chat_template"], "{{ messages[0]['content'] }}");
+  EXPECT_EQ(shown["tokenizer_class"], "LlamaTokenizerFast");
+}
+
 TEST_F(TemplateContract, ARequestsVariablesGoBeforeThoseOfTheFlag) {
   StartGateway([&](GatewayConfig& config) {
     config.model.chat_template_path =

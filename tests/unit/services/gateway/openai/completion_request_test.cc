@@ -23,6 +23,12 @@ TEST(CompletionRequest, TellsTheFourFormsOfPromptsApart) {
   EXPECT_EQ(Parse(R"({"prompt":[[1],[2,3],"c"]})")->prompts.size(), 3u);
 }
 
+TEST(CompletionRequest, AnEmptyPromptIsRefusedWhateverTokensItWouldGet) {
+  for (const char* prompt : {R"({"prompt":""})", R"({"prompt":["a",""]})", R"({"prompt":[]})"}) {
+    EXPECT_EQ(RefusedField(Parse(prompt).status()), "prompt") << prompt;
+  }
+}
+
 TEST(CompletionRequest, MaxTokensIs16UnlessSaid) {
   EXPECT_EQ(Parse(R"({"prompt":"a"})")->params.max_tokens, 16);
   EXPECT_EQ(Parse(R"({"prompt":"a","max_tokens":null})")->params.max_tokens, 16);
