@@ -11,8 +11,12 @@
 namespace baton::structured {
 
 struct CompileLimits {
-  size_t text_bytes = 256 << 10;  // of a schema, regex or grammar, or of all choices
-  int depth = 64;                 // of groups in a regex, of schemas in a schema
+  size_t schema_bytes = 64 << 10;
+  size_t regex_bytes = 2 << 10;
+  // Of all choices, or of a grammar, which may hold the schemas of all functions that a request
+  // offers.
+  size_t text_bytes = 256 << 10;
+  int depth = 64;  // of groups in a regex, of schemas in a schema
   size_t num_rules = 20'000;
   size_t num_nodes = 200'000;  // of all automata
   // Steps of a few nanoseconds: about 200 ms on a core of 2020.

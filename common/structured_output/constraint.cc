@@ -15,10 +15,22 @@
 namespace baton::structured {
 namespace {
 
-absl::Status CheckSize(size_t bytes, const CompileLimits& limits) {
-  if (bytes <= limits.text_bytes) return absl::OkStatus();
+absl::Status CheckSize(absl::string_view what, size_t bytes, size_t most) {
+  if (bytes <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("the constraint has ", bytes, " bytes; at most ", limits.text_bytes));
+      absl::StrCat("the ", what, " has ", bytes, " bytes; at most ", most));
+}
+
+absl::Status CheckText(const Constraint& constraint, const CompileLimits& limits) {
+  const size_t bytes = constraint.text.size();
+  switch (constraint.kind) {
+    case ConstraintKind::kJsonSchema:
+      return CheckSize("schema", bytes, limits.schema_bytes);
+    case ConstraintKind::kRegex:
+      return CheckSize("regular expression", bytes, limits.regex_bytes);
+    default:
+      return CheckSize("grammar", bytes, limits.text_bytes);
+  }
 }
 
 absl::StatusOr<ExprId> BuildChoice(const Constraint& constraint, Grammar* grammar) {
@@ -31,7 +43,7 @@ absl::StatusOr<ExprId> BuildChoice(const Constraint& constraint, Grammar* gramma
     bytes += choice.size();
     choices.push_back(grammar->Literal(choice));
   }
-  RETURN_IF_ERROR(CheckSize(bytes, grammar->budget().limits()));
+  RETURN_IF_ERROR(CheckSize("list of choices", bytes, grammar->budget().limits().text_bytes));
   return grammar->Alternate(std::move(choices));
 }
 
@@ -62,7 +74,7 @@ absl::StatusOr<ExprId> BuildRoot(const Constraint& constraint, Grammar* grammar)
 
 absl::StatusOr<Automaton> CompileConstraint(const Constraint& constraint,
                                             const CompileLimits& limits) {
-  RETURN_IF_ERROR(CheckSize(constraint.text.size(), limits));
+  RETURN_IF_ERROR(CheckText(constraint, limits));
   CompileBudget budget(limits);
   Grammar grammar(&budget);
   ASSIGN_OR_RETURN(const ExprId body, BuildRoot(constraint, &grammar));

@@ -34,9 +34,10 @@ struct RequestCaps {
   size_t prompt_logprobs = 400'000;
   size_t messages = 2048;
   size_t cache_salt_bytes = 256;
-  size_t tools = 256;
+  size_t tools = 128;
   int64_t stream_interval = 1024;  // tokens of an event
   size_t request_id_bytes = 128;   // of the body's request_id
+  size_t user_bytes = 512;
 };
 
 // Any thread.

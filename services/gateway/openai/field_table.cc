@@ -181,7 +181,7 @@ constexpr RowText kRows[] = {
      "at most $request_id_bytes plain characters; X-Request-Id goes before it"},
     {"cache_salt", true, true, kWorks, kString, R"({"cache_salt":"s"})", "",
      "1 to $cache_salt_bytes bytes"},
-    {"user", true, true, kIgnored, kString, R"({"user":"u"})", "", ""},
+    {"user", true, true, kIgnored, kString, R"({"user":"u"})", "", "at most $user_bytes bytes"},
     {"session_id", true, true, kIgnored, kString, R"({"session_id":"s"})", "", ""},
     {"use_beam_search", true, true, kRefused, kBoolean, R"({"use_beam_search":true})", "false",
      "answers are sampled; n gives several"},
@@ -239,6 +239,7 @@ std::vector<std::pair<std::string, std::string>> CapNumbers() {
       {"$tools", kCaps.tools},
       {"$stream_interval", static_cast<size_t>(kCaps.stream_interval)},
       {"$request_id_bytes", kCaps.request_id_bytes},
+      {"$user_bytes", kCaps.user_bytes},
   };
   std::vector<std::pair<std::string, std::string>> numbers;
   for (const auto& [name, value] : caps) numbers.emplace_back(name, absl::StrCat(value));

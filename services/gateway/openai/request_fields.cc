@@ -20,6 +20,7 @@ namespace baton::gateway {
 namespace {
 
 constexpr size_t kMaxRequestIdBytes = RequestCaps().request_id_bytes;
+constexpr size_t kMaxUserBytes = RequestCaps().user_bytes;
 // What a stream holds back is bounded by it.
 constexpr int64_t kMaxStreamInterval = RequestCaps().stream_interval;
 
@@ -153,6 +154,11 @@ std::string ReadRequestId(FieldReader& reader) {
 }
 
 void RefuseUnsupportedFields(FieldReader& reader, FieldApi api) {
+  const Json* const user = reader.FindSet("user");
+  if (user != nullptr && user->is_string() &&
+      user->get_ref<const std::string&>().size() > kMaxUserBytes) {
+    reader.Fail("user", absl::StrCat("is longer than ", kMaxUserBytes, " bytes"));
+  }
   for (const FieldRow& row : FieldTable()) {
     if (row.outcome != FieldOutcome::kRefused || !row.BelongsTo(api)) continue;
     const Json* value = reader.FindSet(row.name);

@@ -35,6 +35,26 @@ TEST(Constraint, JsonObjectTakesNothingElse) {
   }
 }
 
+TEST(Constraint, TextsHaveBoundsOfTheirKind) {
+  const auto compile = [](ConstraintKind kind, const std::string& text) {
+    return CompileConstraint({.kind = kind, .text = text}).status();
+  };
+  const auto schema = [](size_t num_bytes) {
+    const std::string frame = R"({"type":"integer","description":""})";
+    return R"({"type":"integer","description":")" + std::string(num_bytes - frame.size(), 'x') +
+           "\"}";
+  };
+  EXPECT_TRUE(compile(ConstraintKind::kJsonSchema, schema(64 << 10)).ok());
+  EXPECT_THAT(std::string(compile(ConstraintKind::kJsonSchema, schema((64 << 10) + 1)).message()),
+              HasSubstr("at most 65536"));
+  EXPECT_TRUE(compile(ConstraintKind::kRegex, std::string(2048, 'a')).ok());
+  EXPECT_THAT(std::string(compile(ConstraintKind::kRegex, std::string(2049, 'a')).message()),
+              HasSubstr("at most 2048"));
+  // A grammar holds the schemas of all functions of a request.
+  const std::string grammar = "root ::= \"a\" # " + std::string(200'000, 'x') + "\n";
+  EXPECT_TRUE(compile(ConstraintKind::kGrammar, grammar).ok());
+}
+
 TEST(Constraint, BlanksHaveAnEnd) {
   EXPECT_TRUE(MatchesObject("{" + std::string(64, ' ') + "}"));
   EXPECT_FALSE(MatchesObject("{" + std::string(65, ' ') + "}"));

@@ -119,6 +119,13 @@ TEST(FieldTable, LimitsAreThoseOfTheCaps) {
   const auto messages = [](size_t count) -> Json {
     return std::vector<Json>(count, {{"role", "user"}, {"content", "x"}});
   };
+  const auto tools = [](size_t count) -> Json {
+    std::vector<Json> made;
+    for (size_t i = 0; i < count; ++i) {
+      made.push_back({{"type", "function"}, {"function", {{"name", absl::StrCat("f", i)}}}});
+    }
+    return made;
+  };
   constexpr RequestCaps kCaps;
   const auto choices = static_cast<size_t>(kCaps.num_choices);
   const auto logprobs = static_cast<size_t>(kCaps.num_top_logprobs);
@@ -141,6 +148,9 @@ TEST(FieldTable, LimitsAreThoseOfTheCaps) {
       {FieldApi::kChat, "bad_words", kCaps.bad_word_bytes, one_text},
       {FieldApi::kChat, "cache_salt", kCaps.cache_salt_bytes, text},
       {FieldApi::kChat, "request_id", kCaps.request_id_bytes, text},
+      {FieldApi::kChat, "tools", kCaps.tools, tools},
+      {FieldApi::kChat, "user", kCaps.user_bytes, text},
+      {FieldApi::kCompletion, "user", kCaps.user_bytes, text},
   };
   for (const auto& limit : limits) {
     const absl::Status most = Judge(limit.api, {{limit.name, limit.make(limit.cap)}});
