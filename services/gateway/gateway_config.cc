@@ -39,9 +39,8 @@ ABSL_FLAG(std::string, tool_call_parser, "auto",
           "auto: as the template writes them");
 ABSL_FLAG(bool, enable_auto_tool_choice, true,
           "the model may choose whether it calls a tool; without, tool_choice auto is refused");
-ABSL_FLAG(
-    std::vector<std::string>, api_key, {},
-    "keys of which every request must carry one, but for probes, /version, /metrics and the pages");
+ABSL_FLAG(std::vector<std::string>, api_key, {},
+          "keys of which every request must carry one, but for probes and the pages");
 ABSL_FLAG(
     std::vector<std::string>, api_key_weight, {},
     "shares of the keys of --api-key, in their order, when the service is busy: 2 for twice as "

@@ -47,13 +47,13 @@ constexpr Operation kOperations[] = {
     {"/tokenizer_info", "get", "The tokenizer and its template, if the server shows them", "",
      "Object", kJsonType, true},
     {"/load", "get", "Sequences that run or wait", "", "Load", kJsonType, true},
-    {"/version", "get", "Release of the server", "", "Version", kJsonType, false},
+    {"/version", "get", "Release of the server", "", "Version", kJsonType, true},
     {"/health", "get", "200 while tokens can be produced", "", "", "", false, Errors::kNone},
     {"/health/live", "get", "200 while the process makes progress", "", "Object", kJsonType, false},
     {"/health/ready", "get", "200 while new requests are answered", "", "Object", kJsonType, false},
     {"/ping", "get", "As /health", "", "", "", false, Errors::kNone},
     {"/ping", "post", "As /health", "", "", "", false, Errors::kNone},
-    {"/metrics", "get", "Prometheus' text format", "", "", "text/plain", false},
+    {"/metrics", "get", "Prometheus' text format", "", "", "text/plain", true},
 };
 
 constexpr char kDocsPage[] = R"page(<!DOCTYPE html>

@@ -236,7 +236,8 @@ TEST_F(EndpointsContract, PagesNeedNoKeyAndOtherServer) {
 
 TEST_F(EndpointsContract, KeysGuardAllButProbesAndPages) {
   Serve([](GatewayConfig& config) { config.api_keys.keys = {"secret"}; });
-  for (const std::string path : {"/load", "/v1/models", "/v1/nothing", "/tokenizer_info"}) {
+  for (const std::string path :
+       {"/load", "/v1/models", "/v1/nothing", "/tokenizer_info", "/version", "/metrics"}) {
     EXPECT_EQ(Get(path).status, 401) << path;
   }
   for (const std::string path : {"/tokenize", "/v1/responses", "/v1/messages"}) {
@@ -244,12 +245,15 @@ TEST_F(EndpointsContract, KeysGuardAllButProbesAndPages) {
   }
   EXPECT_EQ(json::parse(PostText("/v1/responses", "{}").body)["error"]["code"], "invalid_api_key");
   EXPECT_EQ(json::parse(PostText("/v1/messages", "{}").body)["type"], "error") << "Anthropic's";
-  for (const std::string path : {"/health", "/version", "/metrics", "/openapi.json"}) {
+  for (const std::string path :
+       {"/health", "/health/live", "/health/ready", "/ping", "/", "/docs", "/openapi.json"}) {
     EXPECT_EQ(Get(path).status, 200) << path;
   }
-  TestHttpClient client(http_port());
-  client.SendRequest("GET", "/v1/models", "", "x-api-key: secret\r\n");
-  EXPECT_EQ(client.Receive().status, 200);
+  for (const std::string path : {"/v1/models", "/version", "/metrics"}) {
+    TestHttpClient client(http_port());
+    client.SendRequest("GET", path, "", "x-api-key: secret\r\n");
+    EXPECT_EQ(client.Receive().status, 200) << path;
+  }
 }
 
 TEST_F(EndpointsContract, ASilentStreamWritesComments) {

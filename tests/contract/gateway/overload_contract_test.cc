@@ -125,7 +125,9 @@ TEST_F(EarlyRefusals, AreAnsweredAsTheSchedulerWouldWithoutAskingIt) {
   EXPECT_GE(retry_ms, 6600);
   EXPECT_LE(retry_ms, 8200);
   EXPECT_EQ(scheduler().requests().size(), 1u);
-  EXPECT_THAT(Get("/metrics").body,
+  TestHttpClient client(http_port());
+  client.SendRequest("GET", "/metrics", "", "Authorization: Bearer other\r\n");
+  EXPECT_THAT(client.Receive().body,
               HasSubstr("baton_gateway_early_refusals_total{engine=\"0\",model_name="));
 }
 
