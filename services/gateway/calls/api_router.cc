@@ -8,8 +8,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
-#include "services/gateway/anthropic/anthropic_errors.h"
 #include "services/gateway/answers/random_id.h"
+#include "services/gateway/anthropic/anthropic_errors.h"
 #include "services/gateway/calls/chat_completions_call.h"
 #include "services/gateway/calls/completions_call.h"
 #include "services/gateway/calls/messages_call.h"

@@ -136,7 +136,12 @@ TEST_F(ChatFieldsContract, AStreamMayHaveAnEventForSeveralTokens) {
   json request = ChatBody();
   request.update({{"stream", true}, {"stream_interval", 4}, {"return_token_ids", true}});
   Answer("</think>one two three four five six seven eight nine ten");
-  const TestHttpResponse response = Post("/v1/chat/completions", request);
+  scheduler().HoldAfter(1);
+  TestHttpClient client(http_port());
+  client.SendRequest("POST", "/v1/chat/completions", request.dump());
+  ASSERT_TRUE(client.ReceiveUntil("\"token_ids\":[")) << "the first token goes on at once";
+  scheduler().Release();
+  const TestHttpResponse response = client.Receive();
   ASSERT_EQ(response.status, 200) << response.body;
   std::vector<size_t> sizes;
   std::string text;
