@@ -11,6 +11,9 @@ after. Client and group share the machine: the ratios of one run say more than t
 yields the processor to the service (`--nice`; what it could not send is not in "offered"), and what each
 process used of it is printed.
 
+Where there are several cores one is left to this load, the gateway and the scheduler, which are on other machines
+than a stage in a cluster: the stage has the others (--flag --cpu-threads --flag N says otherwise).
+
 Two shares of the knee are printed. The first is of the answers in a second: what gateway, scheduler, generator and
 strangers take from the stage-workers lowers it. The second is of the answers for a second of processor time in
 the stage-workers: whether refusals, and the bounds of the queue, make their work worse. The first is below the
@@ -177,7 +180,9 @@ def main():
     parser.add_argument("--no-check", action="store_true", help="exit 0 whatever came: others use the machine")
     arguments = parser.parse_args()
     stages, ranks = (int(part) for part in arguments.shape.split("x"))
-    flags = arguments.flag or ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s"]
+    num_cores = len(os.sched_getaffinity(0))
+    flags = arguments.flag or ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s",
+                               "--cpu-threads", str(max(1, num_cores - 1))]
     bound, wrong = queue_bound(flags), []
     with tempfile.TemporaryDirectory() as folder:
         group = load_client.start(folder, "--no-log-requests", *flags, stages=stages, ranks=ranks)
