@@ -12,7 +12,6 @@
 #include <deque>
 #include <map>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <utility>
@@ -23,14 +22,14 @@
 
 #include "services/scheduler/core/schedule.h"
 #include "tests/unit/services/scheduler/core/stage_memory.h"
+#include "tests/unit/services/scheduler/core/story_caller.h"
+#include "tests/unit/services/scheduler/core/story_draws.h"
 #include "tools/simulate/pipeline_clock.h"
 
 namespace baton::scheduler {
 namespace {
 
 constexpr uint64_t kNumSeeds = 2000;
-constexpr TokenId kEos = 1;
-constexpr uint32_t kBlockTokens = 8;
 // Steps that the oldest sequence may go without a row: others end meanwhile and free their blocks.
 constexpr uint64_t kPatience = 1000;
 // And beside what is refilled: in a small cache each turn waits until blocks are free.
@@ -51,16 +50,17 @@ uint64_t g_only_seed = 0;  // set once by main
 class Story final {
  public:
   explicit Story(uint64_t seed)
-      : random_(seed),
+      : draws_(seed),
         num_stages_(1 + Below(3)),
         num_blocks_(8 + Below(40)),
         loses_stages_(Below(2) == 0),
         num_drafts_(seed % 3 == 0 ? 1 + seed / 3 % 4 : 0),
         refill_(static_cast<Refill>(Below(6))),
-        options_(MakeOptions()),
+        options_(draws_.Options(num_stages_, num_drafts_)),
         schedule_(options_),
-        memory_(std::in_place, num_blocks_, kBlockTokens, options_.num_speculative_tokens),
-        clock_(MakeStages(), {}) {
+        memory_(std::in_place, num_blocks_, StoryDraws::kBlockTokens,
+                options_.num_speculative_tokens),
+        clock_(draws_.Stages(num_stages_), {}) {
     num_requests_ = 20 + Below(40);
     mean_gap_ = std::pow(10.0, -3.5 + 0.01 * Below(250));
     for (uint32_t& weight : weights_) weight = Below(2) == 0 ? 1 : 1 + Below(5);
@@ -103,20 +103,6 @@ class Story final {
 
  private:
   enum class Refill { kKey, kClass };  // anything else: none
-  struct Caller {
-    std::vector<TokenId> tokens;  // prompt, then what came
-    uint32_t num_prompt = 0;
-    uint32_t max_tokens = 0;
-    std::string key;
-    int32_t priority = 0;
-    TimeUs deadline = kNever;
-    bool began = false;
-    bool ended = false;
-    bool cancelled = false;
-    uint32_t num_losses = 0;  // of a stage, with it in flight, since its last token
-    uint64_t last_row = 0;    // steps sent when it had its last one
-    TimeUs last_time = 0;     // the time then
-  };
   struct Sent {
     double reached_last;
     double reported;
@@ -125,49 +111,15 @@ class Story final {
   };
 
   bool refills() const { return refill_ == Refill::kKey || refill_ == Refill::kClass; }
-  uint32_t Below(uint32_t bound) { return static_cast<uint32_t>(random_() % bound); }
+  uint32_t Below(uint32_t bound) { return draws_.Below(bound); }
 
-  ScheduleOptions MakeOptions() {
-    ScheduleOptions options;
-    options.block_tokens = kBlockTokens;
-    options.max_step_tokens = 4 + Below(200);
-    options.max_running = 1 + Below(16);
-    options.max_waiting = 2 + Below(40);
-    options.max_steps_in_flight = num_stages_ + Below(2);
-    options.lookahead_steps = Below(2);
-    options.num_speculative_tokens = num_drafts_;
-    options.max_chunk_tokens = Below(2) == 0 ? 0 : 1 + Below(64);
-    options.max_step_seconds = Below(2) == 0 ? 0 : 0.001 * (1 + Below(100));
-    options.max_model_len = 20 + Below(150);
-    options.max_wait = Below(3) == 0 ? 1000 * (1 + Below(5000)) : kNever;
-    options.max_waiting_tokens = Below(3) == 0 ? 50 + Below(2000) : UINT64_MAX;
-    options.priority_aging = 1000 * (1 + Below(100));
-    options.prefix_caching = Below(3) > 0;
-    options.watermark = Below(2) == 0 ? 0 : 0.01 * Below(20);
-    options.vocab_size = StageMemory::kVocabSize;
-    options.eos_token_ids = {kEos};
-    if (Below(3) > 0) {
-      options.step_cost.expert_share = 1.0 / 32;
-      const CostTerms prior{.values = {1e-3, 9e-3, 3e-6, 8e-9, 9e-8, 4e-10, 1e-7}};
-      options.step_cost.prior.assign(num_stages_, prior);
-    }
-    return options;
+  uint32_t MaxLen() const {
+    return std::min(options_.max_model_len, num_blocks_ * StoryDraws::kBlockTokens);
   }
-
-  // DeepSeek-R1's, or stages of little parallelism, where a token costs most of a step.
-  simulate::StageTimes MakeStages() {
-    const double efficiency = 0.1 + 0.01 * Below(90);
-    if (Below(2) == 0) return {num_stages_, efficiency};
-    const CostTerms prices{.values = {1e-3, 0.5e-3, 0.3e-3, 1e-6, 1e-7, 5e-9, 0.4e-3}};
-    const std::vector<CostTerms> stages(num_stages_, prices);
-    return {StepCostOptions{.prior = stages, .expert_share = 0.25}, efficiency};
-  }
-
-  uint32_t MaxLen() const { return std::min(options_.max_model_len, num_blocks_ * kBlockTokens); }
 
   // One of those that come to an end.
   void SubmitOther() {
-    SequenceRequest request = MakeRequest();
+    SequenceRequest request = draws_.Request(++num_submitted_, MaxLen() - 1);
     request.fairness_key = std::string(1, static_cast<char>('a' + Below(3)));
     request.priority = Below(10) == 0 ? -1 : 0;
     if (Below(10) == 0) request.deadline = Micros() + 1 + Below(1000000);
@@ -184,7 +136,7 @@ class Story final {
                            std::any_of(others_.begin(), others_.end(),
                                        [this](SequenceId id) { return !suspended_.contains(id); });
     while (is_wanted && refilled_.size() < options_.max_running + 2) {
-      SequenceRequest request = MakeRequest();
+      SequenceRequest request = draws_.Request(++num_submitted_, MaxLen() - 1);
       request.fairness_key = kFlood;
       if (refill_ == Refill::kClass) {
         request.fairness_key += static_cast<char>('a' + Below(3));
@@ -196,31 +148,17 @@ class Story final {
     }
   }
 
-  SequenceRequest MakeRequest() {
-    SequenceRequest request;
-    request.id = ++num_submitted_;
-    const uint32_t longest = MaxLen() - 1;
-    const uint32_t length = 1 + Below(Below(4) == 0 ? longest : std::min(longest, 24u));
-    const uint32_t family = Below(4);  // prompts of a family begin alike
-    for (uint32_t i = 0; i < length; ++i) {
-      request.prompt.push_back(i < 20 ? 2 + family * 50 + i : 2 + Below(500));
-    }
-    request.stop.max_tokens = 1 + Below(40);
-    request.reads_cache = Below(5) > 0;
-    return request;
-  }
-
   // Whether it was taken.
   bool Submit(SequenceRequest request) {
     const SequenceId id = request.id;
-    Caller caller{.tokens = request.prompt,
-                  .num_prompt = static_cast<uint32_t>(request.prompt.size()),
-                  .max_tokens = request.stop.max_tokens,
-                  .key = request.fairness_key,
-                  .priority = request.priority,
-                  .deadline = request.deadline,
-                  .last_row = num_steps_,
-                  .last_time = Micros()};
+    StoryCaller caller{.tokens = request.prompt,
+                       .num_prompt = static_cast<uint32_t>(request.prompt.size()),
+                       .max_tokens = request.stop.max_tokens,
+                       .key = request.fairness_key,
+                       .priority = request.priority,
+                       .deadline = request.deadline,
+                       .last_row = num_steps_,
+                       .last_time = Micros()};
     const ScheduleCounts before = schedule_.counts();
     const bool has_room =
         before.num_waiting == 0 ||
@@ -261,7 +199,7 @@ class Story final {
       LoseStage();
       steps_.clear();
       num_reached_ = 0;
-      memory_.emplace(num_blocks_, kBlockTokens, options_.num_speculative_tokens);
+      memory_.emplace(num_blocks_, StoryDraws::kBlockTokens, options_.num_speculative_tokens);
       clock_.Reset(now_);
       ASSERT_EQ(schedule_.ledger(), nullptr);
       Take(schedule_.OpenEpoch(num_blocks_));
@@ -272,7 +210,7 @@ class Story final {
   void SuspendOne() {
     const auto from = callers_.lower_bound(1 + Below(static_cast<uint32_t>(num_submitted_)));
     const auto found = std::find_if(from, callers_.end(), [this](const auto& entry) {
-      const Caller& caller = entry.second;
+      const StoryCaller& caller = entry.second;
       return !caller.ended && caller.tokens.size() > caller.num_prompt &&
              !suspended_.contains(entry.first);
     });
@@ -295,7 +233,7 @@ class Story final {
     for (const Sent& step : steps_) in_flight.insert(step.ids.begin(), step.ids.end());
     std::set<SequenceId> due;
     for (const SequenceId id : in_flight) {
-      Caller& caller = callers_.at(id);
+      StoryCaller& caller = callers_.at(id);
       if (!caller.ended && ++caller.num_losses >= 2 && in_flight.size() == 1) due.insert(id);
     }
     due_to_fail_ = due;
@@ -336,7 +274,7 @@ class Story final {
 
   // Within a key, and a priority, sequences begin in the order in which they came.
   void CheckOrder(const BatchRow& row) {
-    Caller& caller = callers_.at(row.id);
+    StoryCaller& caller = callers_.at(row.id);
     caller.last_row = num_steps_;
     caller.last_time = Micros();
     // Behind the last token that it may have, nothing is computed.
@@ -356,7 +294,7 @@ class Story final {
     std::erase_if(others_, [this](SequenceId id) { return callers_.at(id).ended; });
     for (const SequenceId id : others_) {
       if (suspended_.contains(id)) continue;
-      const Caller& caller = callers_.at(id);
+      const StoryCaller& caller = callers_.at(id);
       const uint64_t num_steps = num_steps_ - caller.last_row;
       const TimeUs time = Micros() - caller.last_time;
       ASSERT_TRUE(num_steps <= (refills() ? kPatienceBesideRefill : kPatience) ||
@@ -380,35 +318,20 @@ class Story final {
     for (const SequenceNews& item : news) {
       const auto found = callers_.find(item.id);
       ASSERT_TRUE(found != callers_.end() && !found->second.ended) << "sequence " << item.id;
-      Caller& caller = found->second;
+      StoryCaller& caller = found->second;
       if (item.token.has_value()) {
         ASSERT_EQ(*item.token, StageMemory::NextToken(caller.tokens)) << "sequence " << item.id;
         caller.tokens.push_back(*item.token);
         caller.num_losses = 0;
       }
-      if (item.ending.has_value()) CheckEnding(item.id, *item.ending, &caller);
+      if (!item.ending.has_value()) continue;
+      if (item.ending->cause == FinishCause::kFailed) {
+        ASSERT_EQ(due_to_fail_.erase(item.id), 1u)
+            << "sequence " << item.id << ": " << item.ending->message;
+      }
+      SCOPED_TRACE("sequence " + std::to_string(item.id));
+      caller.End(*item.ending, Micros(), MaxLen());
     }
-  }
-
-  void CheckEnding(SequenceId id, const Ending& ending, Caller* caller) {
-    caller->ended = true;
-    if (ending.cause == FinishCause::kExpired) {
-      ASSERT_LE(caller->deadline, Micros()) << "sequence " << id;
-      return;
-    }
-    if (ending.cause == FinishCause::kRefused) {
-      ASSERT_FALSE(caller->began) << "sequence " << id;
-      return;
-    }
-    if (ending.cause == FinishCause::kFailed) {
-      ASSERT_EQ(due_to_fail_.erase(id), 1u) << "sequence " << id << ": " << ending.message;
-      return;
-    }
-    const size_t generated = caller->tokens.size() - caller->num_prompt;
-    const bool by_length = generated == caller->max_tokens || caller->tokens.size() == MaxLen();
-    const bool by_eos = generated > 0 && caller->tokens.back() == kEos;
-    ASSERT_EQ(ending.cause, by_eos ? FinishCause::kStop : FinishCause::kLength);
-    ASSERT_TRUE(by_eos || by_length) << "sequence " << id << " ends after " << generated;
   }
 
   void CheckEnd() {
@@ -425,7 +348,7 @@ class Story final {
     EXPECT_EQ(schedule_.ledger()->num_tables(), 0u);
   }
 
-  std::mt19937_64 random_;
+  StoryDraws draws_;
   const uint32_t num_stages_;
   const uint32_t num_blocks_;
   const bool loses_stages_;
@@ -435,8 +358,8 @@ class Story final {
   Schedule schedule_;
   std::optional<StageMemory> memory_;
   simulate::PipelineClock clock_;
-  std::map<SequenceId, Caller> callers_;  // that were taken
-  std::set<SequenceId> suspended_;        // of these; they may have ended since
+  std::map<SequenceId, StoryCaller> callers_;  // that were taken
+  std::set<SequenceId> suspended_;             // of these; they may have ended since
   std::deque<Sent> steps_;
   size_t num_reached_ = 0;  // of these steps, the last stage
   std::set<SequenceId> due_to_fail_;

@@ -1,0 +1,31 @@
+// What a seed draws for a random story: options of the scheduler, speeds of the stages, requests.
+#pragma once
+
+#include <cstdint>
+#include <random>
+
+#include "services/scheduler/core/schedule.h"
+#include "tools/simulate/pipeline_clock.h"
+
+namespace baton::scheduler {
+
+class StoryDraws final {
+ public:
+  static constexpr TokenId kEos = 1;
+  static constexpr uint32_t kBlockTokens = 8;
+
+  explicit StoryDraws(uint64_t seed) : random_(seed) {}
+
+  // 0 to `bound` - 1.
+  uint32_t Below(uint32_t bound) { return static_cast<uint32_t>(random_() % bound); }
+  ScheduleOptions Options(uint32_t num_stages, uint32_t num_drafts);
+  // DeepSeek-R1's, or stages of little parallelism, where a token costs most of a step.
+  simulate::StageTimes Stages(uint32_t num_stages);
+  // A prompt of at most `longest` tokens, of one of four families that begin alike.
+  SequenceRequest Request(SequenceId id, uint32_t longest);
+
+ private:
+  std::mt19937_64 random_;
+};
+
+}  // namespace baton::scheduler
