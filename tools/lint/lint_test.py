@@ -7,6 +7,7 @@ import unittest
 
 import headers
 import layers
+import presets
 import readmes
 import sizes
 import source_text
@@ -220,6 +221,22 @@ class Readmes(unittest.TestCase):
 
     def test_wants_none_for_unit_tests(self):
         self.assertEqual(readmes.check(f"tests/unit/a/{name}_test.cc" for name in "abcde"), [])
+
+
+class Presets(unittest.TestCase):
+    def test_names_those_that_do_not_configure(self):
+        hidden = '{"name": "base", "hidden": true, "generator": "Ninja", "binaryDir": "build"}'
+        lists = '{"name": "%s", "inherits": "base", "cacheVariables": {"KINDS": "%s"}}'
+        text = '{"version": 6, "configurePresets": [%s, %s, %s]}' % (
+            hidden, lists % ("one", "a"), lists % ("two", "a,b"))
+        self.assertEqual(presets.presets(text), ["one", "two"])
+        with tempfile.TemporaryDirectory() as root:
+            (pathlib.Path(root) / "CMakePresets.json").write_text(text)
+            (pathlib.Path(root) / "CMakeLists.txt").write_text(
+                "cmake_minimum_required(VERSION 3.25)\nproject(planted NONE)\n"
+                "file(GENERATE OUTPUT f CONTENT $<BOOL:${KINDS}>)\n")
+            self.assertIsNone(presets.configure(root, "one"))
+            self.assertIn("exactly one parameter", presets.configure(root, "two"))
 
 
 class SourceText(unittest.TestCase):
