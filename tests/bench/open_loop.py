@@ -182,8 +182,3 @@ class OpenLoop:
             if connection.transport is not None:
                 connection.transport.close()
         self.idle.clear()
-
-
-def percentile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * share))] if values else float("nan")

@@ -36,6 +36,7 @@ import time
 
 import load_client
 import open_loop
+from percentiles import percentile  # on the path since load_client
 
 
 # What is checked of an overload.
@@ -65,7 +66,7 @@ def failures(times, outcome, knee, bound):
         wrong.append(f"refusals take the gateway up to {outcome['gateway_p99'] * 1000:g} ms")
     if not outcome["refused"] and times > 1.5:
         wrong.append("nothing was refused")
-    first = open_loop.percentile(outcome["first"], .99)
+    first = percentile(outcome["first"], .99)
     if not first <= bound:
         wrong.append(f"first tokens after up to {first * 1000:.0f} ms, not {bound * 1000:.0f} (--max-queue-wait)")
     if outcome["other"]:
@@ -143,12 +144,12 @@ def show(name, outcome, knee=None):
                  f"{per_compute(outcome) / per_compute(knee) * 100:.0f} % of it by the stage-workers' processor time")
     line = (f"{name}: offered {outcome['offered']:.1f}/s, answered {outcome['goodput']:.1f}/s{share}; "
             f"{outcome['served']} served, {outcome['refused']} refused, {outcome['other']} other; first token "
-            f"p50 {open_loop.percentile(outcome['first'], .5) * 1000:.0f} ms, "
-            f"p99 {open_loop.percentile(outcome['first'], .99) * 1000:.0f} ms")
+            f"p50 {percentile(outcome['first'], .5) * 1000:.0f} ms, "
+            f"p99 {percentile(outcome['first'], .99) * 1000:.0f} ms")
     if outcome["refused"]:
-        line += (f"; refusals p99 {open_loop.percentile(outcome['refusal'], .99) * 1000:.1f} ms at the client, "
+        line += (f"; refusals p99 {percentile(outcome['refusal'], .99) * 1000:.1f} ms at the client, "
                  f"at most {outcome['gateway_p99'] * 1000:g} ms in the gateway; told to retry after "
-                 f"{open_loop.percentile(outcome['retry'], .5):.1f} s; {outcome['early']:.0f} unparsed")
+                 f"{percentile(outcome['retry'], .5):.1f} s; {outcome['early']:.0f} unparsed")
     print(line, flush=True)
     shares = ", ".join(f"{name} {share * 100:.0f} %" for name, share in outcome["used"].items())
     print(f"    processor: {shares}; {per_compute(outcome):.1f} answers for a second of it in "

@@ -13,6 +13,8 @@ import random
 import threading
 import time
 
+from percentiles import percentile
+
 # As openai-python: two retries, 0.5 s doubling, less up to a quarter. Retry-After is honoured.
 SDK_RETRIES = 2
 FIRST_PAUSE = 0.5
@@ -271,10 +273,8 @@ def describe_times(times):
     """Lines with the spread of seconds by name."""
     lines = []
     for name, values in sorted(times.items()):
-        values = sorted(values)
-        middle, late = (values[min(len(values) - 1, int(share * len(values)))] for share in (0.5, 0.99))
-        lines.append(f"  {name:30} {len(values):5} times  p50 {middle * 1000:6.0f} ms  "
-                     f"p99 {late * 1000:6.0f} ms  most {values[-1] * 1000:6.0f} ms")
+        lines.append(f"  {name:30} {len(values):5} times  p50 {percentile(values, .5) * 1000:6.0f} ms  "
+                     f"p99 {percentile(values, .99) * 1000:6.0f} ms  most {max(values) * 1000:6.0f} ms")
     return lines
 
 

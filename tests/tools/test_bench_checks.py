@@ -1,4 +1,4 @@
-"""What tests/bench/overload.py and fairness.py find wrong with figures that were made up."""
+"""What the loads of tests/bench and tests/e2e make of figures and answers that were made up."""
 
 import math
 import pathlib
@@ -10,6 +10,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "bench"))
 
 import fairness  # noqa: E402
 import overload  # noqa: E402
+import percentiles  # noqa: E402
+import steady_load  # noqa: E402
 
 KNEE = {"goodput": 100.0, "used": {"stage-worker-0": 1.0, "gateway": 0.3}}
 BOUND = 2.0
@@ -66,7 +68,25 @@ def test_shares_are_fair_only_if_the_victim_is_served_and_all_keys_get_alike():
     assert "0.9700" in fairness.failures(alone, alone, 0.97)[0]
 
 
+def test_a_percentile_of_few_first_tokens_says_nothing():
+    wrong = fairness.failures([0.1] * 99, [0.1] * 100, 0.99)
+    assert len(wrong) == 1 and "99 first tokens of the victim alone are too few" in wrong[0]
+    assert "beside the aggressor" in fairness.failures([0.1] * 100, [0.1] * 99, 0.99)[0]
+
+
 def test_jain_index():
     assert fairness.jain_index([5, 5, 5, 5]) == 1.0
     assert fairness.jain_index([9, 0, 0]) == pytest.approx(1 / 3)
     assert fairness.jain_index([0, 0]) == 0.0
+
+
+def test_a_percentile_is_the_nearest_rank():
+    assert percentiles.percentile([0.1] * 99 + [9.0], .99) == 0.1
+    assert percentiles.percentile(range(1, 101), .99) == 99
+    assert percentiles.percentile(range(1, 102), .99) == 100
+    assert percentiles.percentile(range(1, 101), .07) == 7
+    assert percentiles.percentile([3, 1, 2], .5) == 2
+    assert percentiles.percentile([4, 1, 3, 2], .5) == 2
+    assert percentiles.percentile([5], .01) == percentiles.percentile([5], 1) == 5
+    assert math.isnan(percentiles.percentile([], .99))
+    assert "p50    100 ms  p99    100 ms  most   9000 ms" in steady_load.describe_times({"x": [0.1] * 99 + [9.0]})[0]
