@@ -11,50 +11,63 @@ namespace baton {
 namespace {
 
 constexpr int kNumCalls = 16;
+// Of a call that should end by itself: one that hangs fails here, by its name.
+constexpr absl::Duration kPatience = absl::Seconds(60);
+
+void SetDeadline(absl::Duration time, grpc::ClientContext* context) {
+  context->set_deadline(absl::ToChronoTime(absl::Now() + time));
+}
 
 grpc::StatusCode CallWithin(const UnaryCall& call, absl::Duration time) {
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + time));
+  SetDeadline(time, &context);
   return call(&context).error_code();
 }
 
-absl::Duration ExpectAnswered(const UnaryCall& call) {
+absl::Duration ExpectAnswered(const UnaryCall& call, const char* which) {
   const absl::Time begin = absl::Now();
   grpc::ClientContext context;
+  SetDeadline(kPatience, &context);
   const grpc::Status status = call(&context);
-  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_TRUE(status.ok()) << which << ", given " << kPatience << ": code " << status.error_code()
+                           << ", " << status.error_message();
   return absl::Now() - begin;
 }
 
-void ExpectEither(grpc::StatusCode code, grpc::StatusCode early) {
-  EXPECT_TRUE(code == grpc::StatusCode::OK || code == early) << code;
+void ExpectEither(grpc::StatusCode code, grpc::StatusCode early, const char* which, int index) {
+  EXPECT_TRUE(code == grpc::StatusCode::OK || code == early)
+      << which << ", number " << index << ": code " << code;
 }
 
-void CancelOneAsItLeaves(const UnaryCall& call) {
+void CancelOneAsItLeaves(const UnaryCall& call, int index) {
   grpc::ClientContext context;
+  SetDeadline(kPatience, &context);
   std::thread canceller([&context] { context.TryCancel(); });
-  ExpectEither(call(&context).error_code(), grpc::StatusCode::CANCELLED);
+  ExpectEither(call(&context).error_code(), grpc::StatusCode::CANCELLED,
+               "a call that is cancelled as it leaves", index);
   canceller.join();
 }
 
 }  // namespace
 
 void ExpectOutlivesImpatientCallers(const UnaryCall& call) {
-  const absl::Duration usual = ExpectAnswered(call);
+  const absl::Duration usual = ExpectAnswered(call, "the first call");
   EXPECT_EQ(CallWithin(call, -absl::Seconds(1)), grpc::StatusCode::DEADLINE_EXCEEDED);
   grpc::ClientContext cancelled;
+  SetDeadline(kPatience, &cancelled);
   cancelled.TryCancel();
   EXPECT_EQ(call(&cancelled).error_code(), grpc::StatusCode::CANCELLED);
   // Some of these are cut off before they arrive, some while they are answered.
   for (int i = 0; i < kNumCalls; ++i) {
-    ExpectEither(CallWithin(call, usual * i / kNumCalls), grpc::StatusCode::DEADLINE_EXCEEDED);
+    ExpectEither(CallWithin(call, usual * i / kNumCalls), grpc::StatusCode::DEADLINE_EXCEEDED,
+                 "a call whose deadline is on its way", i);
   }
   std::vector<std::thread> callers;
   for (int i = 0; i < kNumCalls; ++i) {
-    callers.emplace_back([&call] { CancelOneAsItLeaves(call); });
+    callers.emplace_back([&call, i] { CancelOneAsItLeaves(call, i); });
   }
   for (std::thread& caller : callers) caller.join();
-  ExpectAnswered(call);
+  ExpectAnswered(call, "the call after all these");
 }
 
 }  // namespace baton
