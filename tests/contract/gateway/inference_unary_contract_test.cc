@@ -4,6 +4,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/blocking_counter.h"
 #include "absl/time/clock.h"
 #include "grpcpp/client_context.h"
 #include "gtest/gtest.h"
@@ -75,22 +76,29 @@ TEST_P(InferenceUnaryCall, NeedsAnApiKeyIfOneIsSet) {
   EXPECT_TRUE(Call(&known).ok());
 }
 
-// Whatever becomes of them, they do not wait for a gateway that is gone.
+// Whatever becomes of them, they do not wait for a gateway that is gone. Each has been answered
+// before, so that it stops while it serves them.
 TEST_P(InferenceUnaryCall, EndsWhenTheGatewayStops) {
   Start();
+  constexpr int kNumCallers = 4;
+  absl::BlockingCounter answered(kNumCallers);
   std::vector<std::thread> callers;
-  for (int i = 0; i < 4; ++i) {
-    callers.emplace_back([this] {
-      grpc::StatusCode code = grpc::StatusCode::OK;
-      while (code == grpc::StatusCode::OK) {
+  for (int i = 0; i < kNumCallers; ++i) {
+    callers.emplace_back([this, &answered] {
+      const auto call = [this] {
         grpc::ClientContext context;
         context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(60)));
-        code = Call(&context).error_code();
-      }
+        return Call(&context).error_code();
+      };
+      grpc::StatusCode code = call();
+      EXPECT_EQ(code, grpc::StatusCode::OK) << "before the gateway stops";
+      answered.DecrementCount();
+      while (code == grpc::StatusCode::OK) code = call();
       EXPECT_TRUE(code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::CANCELLED)
           << code;
     });
   }
+  answered.Wait();
   StopGateway();
   for (std::thread& caller : callers) caller.join();
   grpc::ClientContext late;
