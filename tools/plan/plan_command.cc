@@ -188,16 +188,16 @@ struct Report {
 
 // What the group that was named has measured; the floor if none was.
 absl::StatusOr<StepCostReport> StepCostOf(const Command& command, const ModelConfig& config,
-                                          const DeploymentPlan& plan) {
+                                          const DeploymentPlan& plan,
+                                          const StepCostSource& source) {
   if (command.scheduler_metrics.empty()) return StepCostFloor(config, plan);
-  absl::StatusOr<StepCostReport> measured =
-      FetchStepCost(command.scheduler_metrics, plan.stages.size());
+  absl::StatusOr<StepCostReport> measured = source(command.scheduler_metrics, plan.stages.size());
   if (measured.ok()) return measured;
   return absl::Status(measured.status().code(),
                       absl::StrCat(command.scheduler_metrics, ": ", measured.status().message()));
 }
 
-absl::StatusOr<Report> MakeReport(const Command& command) {
+absl::StatusOr<Report> MakeReport(const Command& command, const StepCostSource& source) {
   ASSIGN_OR_RETURN(const std::string text, ReadModelConfigText(command.folder));
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(text));
   RETURN_IF_ERROR(CheckIndex(command.folder, config));
@@ -206,13 +206,14 @@ absl::StatusOr<Report> MakeReport(const Command& command) {
   PlanOptions options = command.options;
   options.speculates = num_speculative_tokens > 0;
   ASSIGN_OR_RETURN(DeploymentPlan plan, PlanDeployment(config, options));
-  ASSIGN_OR_RETURN(StepCostReport cost, StepCostOf(command, config, plan));
+  ASSIGN_OR_RETURN(StepCostReport cost, StepCostOf(command, config, plan, source));
   return Report{std::move(plan), std::move(cost)};
 }
 
 }  // namespace
 
-int RunPlan(const std::vector<std::string>& words, std::ostream& out, std::ostream& err) {
+int RunPlan(const std::vector<std::string>& words, std::ostream& out, std::ostream& err,
+            const StepCostSource& source) {
   const absl::StatusOr<Command> command = Parse(words);
   if (!command.ok()) {
     err << "baton plan: " << command.status().message() << "\ntry `baton plan --help`\n";
@@ -222,7 +223,7 @@ int RunPlan(const std::vector<std::string>& words, std::ostream& out, std::ostre
     out << kHelp;
     return 0;
   }
-  const absl::StatusOr<Report> report = MakeReport(*command);
+  const absl::StatusOr<Report> report = MakeReport(*command, source);
   if (!report.ok()) {
     err << "baton plan: " << report.status().message() << "\n";
     return 1;

@@ -1,6 +1,5 @@
 #include "tools/plan/plan_command.h"
 
-#include <atomic>
 #include <sstream>
 
 #include <gtest/gtest.h>
@@ -21,10 +20,10 @@ struct Outcome {
   std::string err;
 };
 
-Outcome Plan(const std::vector<std::string>& words) {
+Outcome Plan(const std::vector<std::string>& words, const StepCostSource& source = FetchStepCost) {
   std::ostringstream out;
   std::ostringstream err;
-  const int code = RunPlan(words, out, err);
+  const int code = RunPlan(words, out, err, source);
   return {code, out.str(), err.str()};
 }
 
@@ -91,9 +90,26 @@ TEST(PlanCommand, RefusesWrongCommandLines) {
 
 // A group that happens to run here need not be the one that is planned.
 TEST(PlanCommand, AsksOnlyTheSchedulerThatItIsTold) {
-  std::atomic<int> num_asked{0};
-  const auto scheduler = SmallHttpServer::Create("127.0.0.1:0", [&](const std::string&) {
-    ++num_asked;
+  std::vector<std::string> asked;
+  const StepCostSource source = [&asked](const std::string& url, size_t num_stages) {
+    asked.push_back(url);
+    absl::StatusOr<StepCostReport> report = ParseStepCostMetrics(
+        "baton_scheduler_step_cost_seconds{stage=\"0\",term=\"step\"} 0.001\n", num_stages);
+    if (report.ok()) report->source = "as it was told";
+    return report;
+  };
+  const Outcome untold = Plan({Data("tiny-r1")}, source);
+  EXPECT_TRUE(absl::StrContains(untold.out, "floor")) << untold.out;
+  EXPECT_TRUE(asked.empty()) << asked[0];
+  const Outcome told = Plan({Data("tiny-r1"), "--scheduler-metrics", "http://s:1/m"}, source);
+  EXPECT_EQ(told.code, 0) << told.err;
+  EXPECT_TRUE(absl::StrContains(told.out, "Time of a step: as it was told.")) << told.out;
+  EXPECT_EQ(asked, std::vector<std::string>{"http://s:1/m"});
+  EXPECT_TRUE(absl::StrContains(Plan({"--help"}).out, "--scheduler-metrics (default: none)"));
+}
+
+TEST(PlanCommand, AsksByHttp) {
+  const auto scheduler = SmallHttpServer::Create("127.0.0.1:0", [](const std::string&) {
     return SmallHttpReply{.body =
                               "baton_scheduler_step_cost_seconds{stage=\"0\",term=\"step\"} 0.001\n"
                               "baton_scheduler_step_cost_measured_steps 120\n"};
@@ -103,10 +119,6 @@ TEST(PlanCommand, AsksOnlyTheSchedulerThatItIsTold) {
   const Outcome told = Plan({Data("tiny-r1"), "--scheduler-metrics", url});
   EXPECT_EQ(told.code, 0) << told.err;
   EXPECT_TRUE(absl::StrContains(told.out, "120")) << told.out;
-  EXPECT_EQ(num_asked, 1);
-  const Outcome untold = Plan({Data("tiny-r1")});
-  EXPECT_TRUE(absl::StrContains(untold.out, "floor")) << untold.out;
-  EXPECT_TRUE(absl::StrContains(Plan({"--help"}).out, "--scheduler-metrics (default: none)"));
 }
 
 TEST(PlanCommand, SaysWhichSchedulerDoesNotAnswer) {
