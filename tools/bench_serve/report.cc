@@ -138,6 +138,12 @@ void AddRequests(const LoadResult& result, nlohmann::ordered_json* json) {
   }
 }
 
+bool EndsInsideALine(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  char last = '\n';
+  return file.seekg(-1, std::ios::end) && file.get(last) && last != '\n';
+}
+
 }  // namespace
 
 std::string TextReport(const BenchOptions& options, const RunSummary& summary) {
@@ -222,7 +228,9 @@ absl::Status WriteResult(const std::string& path, const nlohmann::ordered_json& 
   std::error_code ignored;  // the file that cannot be written is what is told
   const auto folder = std::filesystem::path(path).parent_path();
   if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+  const bool completes_a_line = append && EndsInsideALine(path);
   std::ofstream file(path, append ? std::ios::app : std::ios::trunc);
+  if (completes_a_line) file << "\n";
   file << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   file.close();
   if (file) return absl::OkStatus();

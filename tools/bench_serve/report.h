@@ -22,7 +22,8 @@ nlohmann::ordered_json JsonReport(const BenchOptions& options, const std::string
 std::string ResultPath(const BenchOptions& options, const std::string& model,
                        const std::string& date);
 
-// Writes `json` as one line; with `append` after the lines that the file has. Makes the folder.
+// Writes `json` as one line; with `append` after the lines that the file has, of which the last may
+// lack its end, as in a file of vLLM's. Makes the folder.
 // Errors: Unavailable.
 absl::Status WriteResult(const std::string& path, const nlohmann::ordered_json& json, bool append);
 

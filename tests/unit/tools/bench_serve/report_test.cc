@@ -125,6 +125,9 @@ TEST(WriteResult, AppendsLinesIfAsked) {
   EXPECT_THAT(lines(), testing::ElementsAre("{\"run\":1}", "{\"run\":2}"));
   ASSERT_TRUE(WriteResult(path, {{"run", 3}}, /*append=*/false).ok());
   EXPECT_THAT(lines(), testing::ElementsAre("{\"run\":3}"));
+  std::ofstream(path, std::ios::trunc) << R"({"run":"another program's"})";
+  ASSERT_TRUE(WriteResult(path, {{"run", 4}}, /*append=*/true).ok());
+  EXPECT_THAT(lines(), testing::ElementsAre(R"({"run":"another program's"})", "{\"run\":4}"));
   EXPECT_THAT(WriteResult("/proc/none/x.json", {}, false).message(), HasSubstr("cannot write"));
 }
 
