@@ -1,5 +1,6 @@
 #include "tools/baton/serve_options.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <utility>
@@ -31,12 +32,19 @@ absl::Status Unknown(absl::string_view word, absl::string_view name) {
                    nearest.empty() ? "" : absl::StrCat("; did you mean --", nearest, "?")));
 }
 
-// vLLM's level of optimisation: -O2, -O=2, -O 2. Consumes its value.
+bool IsLevel(absl::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), absl::ascii_isdigit);
+}
+
+// vLLM's level of optimisation: -O2, -O=2, -O 2. Consumes its value; false: it is no such flag.
 bool ReadOptimizationLevel(const std::vector<std::string>& words, size_t* next, Given* given) {
   absl::string_view value = words[*next - 1];
   if (!absl::ConsumePrefix(&value, "-O")) return false;
-  if (value.empty() && *next < words.size() && !absl::StartsWith(words[*next], "-"))
+  if (value.empty() && *next < words.size() && IsLevel(words[*next]))
     value = words[(*next)++];
+  else
+    absl::ConsumePrefix(&value, "=");
+  if (!IsLevel(value)) return false;
   (*given)["optimization-level"] = {std::string(value)};
   return true;
 }

@@ -206,6 +206,15 @@ TEST(VllmFlags, AnOptimizationLevelIsIgnoredInAllItsForms) {
   }
 }
 
+TEST(VllmFlags, WhatIsNoOptimizationLevelIsNotTakenForOne) {
+  for (const char* word : {"-Offline", "-O=", "-O2x", "-O-1", "-O=two", "-O"}) {
+    EXPECT_THAT(std::string(ParseWords({word}).status().message()), HasSubstr("unknown flag -O"))
+        << word;
+  }
+  EXPECT_THAT(std::string(ParseWords({"-O", "other"}).status().message()),
+              HasSubstr("unknown flag -O"));
+}
+
 TEST(VllmFlags, TheSwitchesMayBeTurnedOff) {
   const auto options = ParseWords({"--no-scheduler-reserve-full-isl", "--no-async-scheduling"});
   ASSERT_TRUE(options.ok()) << options.status();
