@@ -87,22 +87,31 @@ def expect_no_blocks_left(group):
 
 def test_bench_serve_reports_what_the_endpoint_counts(start_group, tmp_path):
     running = start_group("--speculative-config", ONE, stages=1, ranks=1)
-    before = counters(running)
+
+    def bench(*arguments):
+        """Its JSON result, its text, and how far the endpoint's count of drafts went on."""
+        before = counters(running)
+        result = subprocess.run(
+            [running_group.BIN / "baton", "bench", "serve", "--base-url", running.base_url,
+             "--max-concurrency", "1", "--random-input-len", "8", "--ignore-eos", "--temperature", "0",
+             "--save-result", "--result-dir", tmp_path, "--result-filename", "run.json", *arguments],
+            capture_output=True, text=True, timeout=120, check=True)
+        figures = json.loads((tmp_path / "run.json").read_text())
+        return figures, result.stdout, counters(running)[0] - before[0]
+
     # Long enough for several of the reports with which the scheduler tells the gateway what it counts.
-    result = subprocess.run(
-        [running_group.BIN / "baton", "bench", "serve", "--base-url", running.base_url, "--num-prompts", "60",
-         "--max-concurrency", "1", "--random-input-len", "8", "--random-output-len", "60", "--ignore-eos",
-         "--save-result", "--result-dir", tmp_path, "--result-filename", "run.json"],
-        capture_output=True, text=True, timeout=120, check=True)
-    assert "---------------Speculative Decoding---------------" in result.stdout
-    assert "  Position 0:" in result.stdout
-    figures = json.loads((tmp_path / "run.json").read_text())
+    figures, text, counted = bench("--num-prompts", "60", "--random-output-len", "60")
+    assert "---------------Speculative Decoding---------------" in text
+    assert "  Position 0:" in text
     checked, right = figures["spec_decode_draft_tokens"], figures["spec_decode_accepted_tokens"]
-    assert checked == figures["spec_decode_num_drafts"] > 0
+    assert checked == figures["spec_decode_num_drafts"] == counted > 0
     assert figures["spec_decode_acceptance_rate"] == pytest.approx(100 * right / checked)
     assert figures["spec_decode_acceptance_length"] == pytest.approx(1 + right / checked)
     assert figures["spec_decode_per_position_acceptance_rates"] == pytest.approx([right / checked])
-    assert checked <= counters(running)[0] - before[0]
+    # Readiness check, warm-up and run ask the same; only the run's drafts are the run's.
+    figures, _, counted = bench("--num-prompts", "1", "--random-output-len", "200",
+                                "--ready-check-timeout-sec", "30", "--num-warmups", "1")
+    assert 3 * figures["spec_decode_num_drafts"] == counted > 0
 
 
 @pytest.mark.parametrize("stages,ranks", [(1, 2), (2, 1), (2, 2)])

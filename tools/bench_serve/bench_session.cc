@@ -18,6 +18,8 @@ namespace baton::bench {
 namespace {
 
 constexpr absl::Duration kReadyInterval = absl::Milliseconds(500);
+// Baton's gateway counts drafts when the scheduler reports them, four times a second under load.
+constexpr absl::Duration kCountsInterval = absl::Milliseconds(500);
 
 std::string TokenizerFile(const std::string& folder) {
   return (std::filesystem::path(folder) / "tokenizer.json").string();
@@ -102,10 +104,13 @@ std::string BenchSession::Get(const std::string& path, std::string* failure) {
 }
 
 std::optional<SpecDecodeCounts> BenchSession::CountDrafts() {
-  std::string failure;
-  const std::string metrics = Get(absl::StrCat(options_.base_path, "/metrics"), &failure);
-  if (!failure.empty()) return std::nullopt;  // endpoints need not have it
-  return ReadSpecDecodeCounts(metrics);
+  const auto read = [this]() -> std::optional<SpecDecodeCounts> {
+    std::string failure;
+    const std::string metrics = Get(absl::StrCat(options_.base_path, "/metrics"), &failure);
+    if (!failure.empty()) return std::nullopt;  // endpoints need not have it
+    return ReadSpecDecodeCounts(metrics);
+  };
+  return ReadSettledCounts(read, [] { absl::SleepFor(kCountsInterval); });
 }
 
 LoadRequest BenchSession::MakeRequest(const Prompt& prompt, size_t index) const {

@@ -40,6 +40,7 @@ class BenchSession final {
   absl::Status Resolve();
   // Body of the answer to a GET, as far as it came; `failure` is empty if it is whole.
   std::string Get(const std::string& path, std::string* failure);
+  // Once all that was asked is counted.
   std::optional<SpecDecodeCounts> CountDrafts();
   absl::Status FindModel();
   absl::Status FindTokenizer();

@@ -1,5 +1,7 @@
 #include "tools/bench_serve/spec_decode.h"
 
+#include <utility>
+
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
@@ -8,6 +10,8 @@
 namespace baton::bench {
 namespace {
 
+// Of a server that goes on counting, because others ask it.
+constexpr int kMostReadings = 10;
 constexpr absl::string_view kPosition = "position=\"";
 
 // Position of a sample's labels; false if it has none.
@@ -37,6 +41,18 @@ std::optional<SpecDecodeCounts> ReadSpecDecodeCounts(absl::string_view metrics) 
     if (name == "num_accepted_tokens_per_pos_total" && ReadPosition(line, &position)) {
       counts->accepted_by_position[position] += number;
     }
+  }
+  return counts;
+}
+
+std::optional<SpecDecodeCounts> ReadSettledCounts(
+    const std::function<std::optional<SpecDecodeCounts>()>& read,
+    const std::function<void()>& pause) {
+  std::optional<SpecDecodeCounts> counts = read();
+  for (int i = 1; counts.has_value() && i < kMostReadings; ++i) {
+    pause();
+    const std::optional<SpecDecodeCounts> before = std::exchange(counts, read());
+    if (counts == before) break;
   }
   return counts;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <vector>
@@ -16,6 +17,8 @@ struct SpecDecodeCounts {
   int64_t num_draft_tokens = 0;
   int64_t num_accepted_tokens = 0;
   std::map<int64_t, int64_t> accepted_by_position;
+
+  bool operator==(const SpecDecodeCounts&) const = default;
 };
 
 struct SpecDecodeFigures {
@@ -29,6 +32,13 @@ struct SpecDecodeFigures {
 
 // From the text of /metrics; nothing if it has no such counter.
 std::optional<SpecDecodeCounts> ReadSpecDecodeCounts(absl::string_view metrics);
+
+// What `read` says when it says the same twice, with a `pause` in between: a server may count
+// behind its answers. Gives up on one that goes on counting and returns its last word. Nothing, at
+// once, if `read` returns nothing.
+std::optional<SpecDecodeCounts> ReadSettledCounts(
+    const std::function<std::optional<SpecDecodeCounts>()>& read,
+    const std::function<void()>& pause);
 
 // Of the time between two readings; nothing if no tokens were drafted in it.
 std::optional<SpecDecodeFigures> SpecDecodeBetween(const std::optional<SpecDecodeCounts>& before,

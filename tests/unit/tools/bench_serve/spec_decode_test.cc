@@ -1,5 +1,9 @@
 #include "tools/bench_serve/spec_decode.h"
 
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -44,6 +48,47 @@ TEST(ReadSpecDecodeCounts, FindsNothingWhereNothingIs) {
   EXPECT_FALSE(ReadSpecDecodeCounts("vllm:num_requests_running 3\n").has_value());
   EXPECT_FALSE(ReadSpecDecodeCounts("# HELP vllm:spec_decode_num_drafts_total runs\n").has_value());
   EXPECT_FALSE(ReadSpecDecodeCounts("vllm:spec_decode_num_drafts_total many\n").has_value());
+}
+
+// Reads of a server that counts so many drafts, one after the other; the last again and again.
+std::optional<SpecDecodeCounts> SettledOf(std::vector<int64_t> drafts, size_t* num_pauses) {
+  size_t next = 0;
+  return ReadSettledCounts(
+      [&] {
+        const size_t i = std::min(next++, drafts.size() - 1);
+        return std::optional<SpecDecodeCounts>({.num_drafts = drafts[i]});
+      },
+      [num_pauses] { ++*num_pauses; });
+}
+
+TEST(ReadSettledCounts, WaitsUntilTheCountersRest) {
+  size_t num_pauses = 0;
+  EXPECT_EQ(SettledOf({3, 7, 8, 8}, &num_pauses)->num_drafts, 8);
+  EXPECT_EQ(num_pauses, 3);
+  num_pauses = 0;
+  EXPECT_EQ(SettledOf({5}, &num_pauses)->num_drafts, 5);
+  EXPECT_EQ(num_pauses, 1);
+}
+
+TEST(ReadSettledCounts, GivesUpOnAServerThatGoesOnCounting) {
+  std::vector<int64_t> drafts(1000);
+  std::iota(drafts.begin(), drafts.end(), 0);
+  size_t num_pauses = 0;
+  const auto counts = SettledOf(drafts, &num_pauses);
+  EXPECT_EQ(counts->num_drafts, static_cast<int64_t>(num_pauses));  // its last word
+  EXPECT_LE(num_pauses, 10);
+}
+
+TEST(ReadSettledCounts, DoesNotWaitWhereNothingIsCounted) {
+  int num_reads = 0;
+  const auto counts = ReadSettledCounts(
+      [&num_reads] {
+        ++num_reads;
+        return std::optional<SpecDecodeCounts>();
+      },
+      [] { FAIL() << "waits"; });
+  EXPECT_FALSE(counts.has_value());
+  EXPECT_EQ(num_reads, 1);
 }
 
 TEST(SpecDecodeBetween, IsOfWhatWasCountedInBetween) {
