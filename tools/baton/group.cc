@@ -278,6 +278,7 @@ const Group::Member& Group::First(Role role) const {
 
 absl::Status Group::BecomeReadyIfSo() {
   if (!HavePorts(Role::kGateway) || !HaveAllPorts()) return absl::OkStatus();
+  if (First(Role::kGateway).probe.late(awake_.now())) return absl::OkStatus();
   // Its port of figures says the same as that of the API, which may speak TLS.
   const int port = PortOf(First(Role::kGateway).place.ports, "metrics");
   if (!LocalHttpGet("127.0.0.1", port, "/health/ready", kProbeTimeout).ok()) {
@@ -296,12 +297,19 @@ std::string Group::DescribeProgress() {
   for (const Member& member : members_)
     if (!member.listens) missing.push_back(member.child->name());
   if (!missing.empty()) return absl::StrCat("waiting for ", absl::StrJoin(missing, ", "));
+  std::map<int, int> ports;  // of stages that answer at all
+  std::vector<int> stages;
   for (const Member& member : members_) {
-    if (member.role != Role::kStageWorker) continue;
-    const int port = PortOf(member.place.ports, "metrics");
-    const auto metrics = LocalHttpGet("127.0.0.1", port, "/metrics", kProbeTimeout);
-    if (metrics.ok()) load_progress_.Update(member.index, *metrics, SteadyNow());
+    if (member.role != Role::kStageWorker || member.probe.late(awake_.now())) continue;
+    ports[member.index] = PortOf(member.place.ports, "metrics");
+    stages.push_back(member.index);
   }
+  load_progress_.Ask(
+      stages,
+      [&ports](int stage, absl::Duration timeout) {
+        return LocalHttpGet("127.0.0.1", ports.at(stage), "/metrics", timeout);
+      },
+      SteadyNow());
   return load_progress_.Describe();
 }
 

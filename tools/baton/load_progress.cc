@@ -11,8 +11,20 @@ namespace baton {
 namespace {
 
 constexpr double kGiB = 1 << 30;
+constexpr absl::Duration kAskPeriod = absl::Seconds(1);
+constexpr absl::Duration kAskTimeout = absl::Milliseconds(250);  // of all stages together
 
 }  // namespace
+
+void LoadProgress::Ask(const std::vector<int>& stages, const StageMetricsSource& source,
+                       absl::Time now) {
+  if (stages.empty() || now - asked_ < kAskPeriod) return;
+  asked_ = now;
+  for (const int stage : stages) {
+    const auto metrics = source(stage, kAskTimeout / static_cast<double>(stages.size()));
+    if (metrics.ok()) Update(stage, *metrics, now);
+  }
+}
 
 void LoadProgress::Update(int stage, absl::string_view metrics, absl::Time now) {
   Stage& read = stages_[static_cast<size_t>(stage)];

@@ -2,17 +2,27 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace baton {
 
+// Body of a stage-worker's /metrics, if it comes within `timeout`.
+using StageMetricsSource =
+    std::function<absl::StatusOr<std::string>(int stage, absl::Duration timeout)>;
+
 class LoadProgress final {
  public:
   explicit LoadProgress(int num_stages) : stages_(static_cast<size_t>(num_stages)) {}
+
+  // Asks `stages` if the last time is a second ago or more. Together they may take a quarter of a
+  // second, each its part of it: whoever waits here does nothing else.
+  void Ask(const std::vector<int>& stages, const StageMetricsSource& source, absl::Time now);
 
   // Takes the text of a stage-worker's /metrics, read at `now`. A stage that is not heard stays as
   // it was.
@@ -42,6 +52,7 @@ class LoadProgress final {
   double bytes_per_second() const;
 
   std::vector<Stage> stages_;
+  absl::Time asked_ = absl::InfinitePast();
 };
 
 }  // namespace baton

@@ -1,6 +1,8 @@
 #include "tools/local_http/local_http.h"
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +14,21 @@
 #include "absl/strings/str_split.h"
 
 namespace baton {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Calls on `fd` wait until `deadline` from now on; false: it has passed.
+bool WaitUntil(Clock::time_point deadline, int fd) {
+  const auto left = deadline - Clock::now();
+  if (left <= Clock::duration::zero()) return false;
+  // A limit of 0 would be none.
+  const timeval limit = absl::ToTimeval(std::max(absl::FromChrono(left), absl::Microseconds(1)));
+  return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0 &&
+         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0;
+}
+
+}  // namespace
 
 absl::StatusOr<std::string> LocalHttpGet(const std::string& host, int port, const std::string& path,
                                          absl::Duration timeout) {
@@ -22,19 +39,22 @@ absl::StatusOr<std::string> LocalHttpGet(const std::string& host, int port, cons
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return absl::UnavailableError("no socket");
-  const timeval limit = absl::ToTimeval(timeout);
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  const Clock::time_point deadline = Clock::now() + absl::ToChronoNanoseconds(timeout);
   std::string reply;
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+  ssize_t n = -1;  // 0 at the end of the answer
+  if (WaitUntil(deadline, fd) &&
+      connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
     const std::string request = absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: ", host, ":", port,
                                              "\r\nConnection: close\r\n\r\n");
     send(fd, request.data(), request.size(), MSG_NOSIGNAL);
     std::array<char, 4096> chunk{};
-    for (ssize_t n = 0; (n = recv(fd, chunk.data(), chunk.size(), 0)) > 0;)
-      reply.append(chunk.data(), static_cast<size_t>(n));
+    do {
+      n = WaitUntil(deadline, fd) ? recv(fd, chunk.data(), chunk.size(), 0) : -1;
+      if (n > 0) reply.append(chunk.data(), static_cast<size_t>(n));
+    } while (n > 0);
   }
   close(fd);
+  if (n < 0) return absl::UnavailableError("no answer");
   const size_t head = reply.find("\r\n\r\n");
   if (head == std::string::npos) return absl::UnavailableError("no answer");
   std::string body = reply.substr(head + 4);

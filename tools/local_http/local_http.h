@@ -8,8 +8,9 @@
 
 namespace baton {
 
-// Body of the answer to "GET `path`" from `host`:`port` if it is a 200. Waits at most `timeout`.
-// Errors: Unavailable (no answer in time, or another code; the message is the body's first line).
+// Body of the answer to "GET `path`" from `host`:`port` if it is a 200. Waits at most `timeout` in
+// all. Errors: Unavailable (no whole answer in time, or another code; the message is the body's
+// first line).
 absl::StatusOr<std::string> LocalHttpGet(const std::string& host, int port, const std::string& path,
                                          absl::Duration timeout);
 

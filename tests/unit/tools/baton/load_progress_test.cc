@@ -1,5 +1,7 @@
 #include "tools/baton/load_progress.h"
 
+#include <numeric>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
@@ -64,6 +66,55 @@ TEST(LoadProgress, CountsStagesThatHaveNotBegun) {
   LoadProgress progress(4);
   progress.Update(0, Metrics(kGiB, kGiB), At(0));
   EXPECT_DOUBLE_EQ(progress.fraction(), 0.25);
+}
+
+// Stages of which none answers: what they are given of the caller's time.
+struct SilentStages {
+  absl::StatusOr<std::string> operator()(int stage, absl::Duration timeout) {
+    asked->push_back(stage);
+    *waited += timeout;
+    return absl::UnavailableError("no answer");
+  }
+  std::vector<int>* asked;
+  absl::Duration* waited;
+};
+
+TEST(LoadProgress, StagesThatDoNotAnswerTakeAQuarterOfASecondTogether) {
+  for (const int num_stages : {1, 2, 8, 64}) {
+    LoadProgress progress(num_stages);
+    std::vector<int> stages(static_cast<size_t>(num_stages));
+    std::iota(stages.begin(), stages.end(), 0);
+    std::vector<int> asked;
+    absl::Duration waited;
+    progress.Ask(stages, SilentStages{&asked, &waited}, At(0));
+    EXPECT_EQ(asked, stages);
+    EXPECT_LE(waited, absl::Milliseconds(250));
+    EXPECT_GE(waited, absl::Milliseconds(200));
+  }
+}
+
+TEST(LoadProgress, AsksOnceASecond) {
+  LoadProgress progress(1);
+  std::vector<int> asked;
+  absl::Duration waited;
+  const SilentStages silent{&asked, &waited};
+  progress.Ask({0}, silent, At(5));
+  progress.Ask({0}, silent, At(5) + absl::Milliseconds(900));
+  EXPECT_EQ(asked.size(), 1u);
+  progress.Ask({0}, silent, At(6));
+  EXPECT_EQ(asked.size(), 2u);
+}
+
+TEST(LoadProgress, ASilentStageKeepsNoOtherFromBeingHeard) {
+  LoadProgress progress(2);
+  progress.Ask(
+      {0, 1},
+      [](int stage, absl::Duration) -> absl::StatusOr<std::string> {
+        if (stage == 0) return absl::UnavailableError("no answer");
+        return Metrics(kGiB, 2 * kGiB);
+      },
+      At(0));
+  EXPECT_EQ(progress.Describe(), "loading weights: 25 %, 1 GiB");
 }
 
 TEST(LoadProgress, ALostProcessTakesItsBytesAlong) {
