@@ -10,7 +10,8 @@ KEYS = {
     "max_concurrency", "duration", "completed", "failed", "total_input_tokens",
     "total_output_tokens", "request_throughput", "request_goodput", "output_throughput",
     "total_token_throughput", "max_output_tokens_per_s", "max_concurrent_requests", "input_lens",
-    "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors",
+    "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors", "latencies",
+    "queue_times",
 } | {f"{kind}_{metric}_ms" for kind in ("mean", "median", "std", "p50", "p99")
      for metric in ("ttft", "tpot", "itl", "e2el")}
 

@@ -34,7 +34,9 @@ void AnswerTimer::OnEvent(double now, absl::string_view data) {
   }
   if (const auto usage = chunk.find("usage"); usage != chunk.end() && usage->is_object()) {
     record_.num_output_tokens = Count(*usage, "completion_tokens");
-    if (record_.num_prompt_tokens == 0) record_.num_prompt_tokens = Count(*usage, "prompt_tokens");
+    if (const uint32_t count = Count(*usage, "prompt_tokens"); count > 0) {
+      record_.num_prompt_tokens = count;
+    }
   }
   const auto choices = chunk.find("choices");
   if (choices == chunk.end() || !choices->is_array() || choices->empty()) return;
@@ -50,7 +52,9 @@ void AnswerTimer::OnEvent(double now, absl::string_view data) {
   if (!choice.is_object()) return;
   absl::StrAppend(&record_.text, Text(choice, "text"));
   if (const auto delta = choice.find("delta"); delta != choice.end() && delta->is_object()) {
-    absl::StrAppend(&record_.text, Text(*delta, "reasoning_content"), Text(*delta, "content"));
+    const absl::string_view reasoning = Text(*delta, "reasoning_content");
+    absl::StrAppend(&record_.reasoning, reasoning.empty() ? Text(*delta, "reasoning") : reasoning);
+    absl::StrAppend(&record_.text, Text(*delta, "content"));
   }
 }
 

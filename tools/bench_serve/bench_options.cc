@@ -75,7 +75,9 @@ const std::vector<FlagRow>& Table() {
       {"header", kList, "", "KEY=VALUE"},
       {"extra-body", kValue, "", "JSON object whose fields are added to every request"},
       {"request-id-prefix", kValue, "bench-", "X-Request-Id is this and a number"},
-      {"percentile-metrics", kValue, "ttft,tpot,itl", "of ttft, tpot, itl, e2el"},
+      {"percentile-metrics", kValue, "ttft,tpot,itl",
+       "of ttft, tpot, itl, e2el; of waiting under --max-concurrency client_queue_time, "
+       "e2el_including_client_queue"},
       {"metric-percentiles", kValue, "99", "for example 50,90,99"},
       {"goodput", kList, "", "KEY:MS of ttft, tpot, e2el: counts requests that meet all"},
       {"save-result", kSwitch, "", "writes a JSON file"},
@@ -283,8 +285,12 @@ absl::Status ReadRequestFields(const GivenFlags& flags, BenchOptions& options) {
   return flags.Read("request-id-prefix", &options.request_id_prefix);
 }
 
-bool IsMetric(absl::string_view name) {
+bool IsLatency(absl::string_view name) {
   return name == "ttft" || name == "tpot" || name == "itl" || name == "e2el";
+}
+
+bool IsMetric(absl::string_view name) {
+  return IsLatency(name) || name == "client_queue_time" || name == "e2el_including_client_queue";
 }
 
 absl::Status ReadGoodput(const GivenFlags& flags, BenchOptions& options) {
@@ -293,7 +299,7 @@ absl::Status ReadGoodput(const GivenFlags& flags, BenchOptions& options) {
   for (const std::string& word : words) {
     const std::vector<std::string> parts = absl::StrSplit(word, ':');
     double limit = 0;
-    if (parts.size() != 2 || !IsMetric(parts[0]) || parts[0] == "itl" ||
+    if (parts.size() != 2 || !IsLatency(parts[0]) || parts[0] == "itl" ||
         !absl::SimpleAtod(parts[1], &limit) || limit < 0) {
       return absl::InvalidArgumentError(absl::StrCat(
           "--goodput is \"", word, "\"; wanted ttft, tpot or e2el, a colon and milliseconds"));
@@ -312,7 +318,9 @@ absl::Status ReadOutput(const GivenFlags& flags, BenchOptions& options) {
   for (const std::string& name : options.percentile_metrics) {
     if (!IsMetric(name)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--percentile-metrics has \"", name, "\"; there are ttft, tpot, itl, e2el"));
+          absl::StrCat("--percentile-metrics has \"", name,
+                       "\"; there are ttft, tpot, itl, e2el, client_queue_time, "
+                       "e2el_including_client_queue"));
     }
   }
   if (!percentiles.empty()) options.percentiles.clear();

@@ -16,7 +16,8 @@ namespace baton::bench {
 enum class Api { kCompletions, kChat };
 enum class Dataset { kRandom, kCustom, kPrefixRepetition, kShareGpt };
 
-// "ttft", "tpot", "itl", "e2el".
+// "ttft", "tpot", "itl", "e2el"; with --max-concurrency "client_queue_time", with a rate too
+// "e2el_including_client_queue".
 using MetricName = std::string;
 
 struct PromptOptions {

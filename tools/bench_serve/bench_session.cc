@@ -154,7 +154,7 @@ void BenchSession::CountMissingTokens(LoadResult* result) const {
     missing = true;
     record.num_output_tokens = static_cast<uint32_t>(record.itls.size()) + 1;
     if (tokenizer_ == nullptr) continue;
-    const auto ids = tokenizer_->Encode(record.text);
+    const auto ids = tokenizer_->Encode(absl::StrCat(record.reasoning, record.text));
     if (ids.ok()) record.num_output_tokens = static_cast<uint32_t>(ids->size());
   }
   if (missing) {

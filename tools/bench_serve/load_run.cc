@@ -65,6 +65,7 @@ class LoadRun {
     RequestRecord& record = records_[index];
     record.num_prompt_tokens = requests_[index].num_prompt_tokens;
     record.start = Seconds();
+    record.queue_time = record.start - options_.arrivals[index];
     auto answer = std::make_shared<Answer>(&record);
     HttpStream::Start(context_, target_, requests_[index].http,
                       {.on_piece =

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -18,12 +18,17 @@ constexpr size_t kReportWidth = 50;
 
 struct MetricTitle {
   const char* name;
+  const char* short_title;
   const char* title;
 };
-constexpr MetricTitle kTitles[] = {{"ttft", "Time to First Token"},
-                                   {"tpot", "Time per Output Token (excl. 1st token)"},
-                                   {"itl", "Inter-token Latency"},
-                                   {"e2el", "End-to-end Latency"}};
+constexpr MetricTitle kTitles[] = {
+    {"ttft", "TTFT", "Time to First Token"},
+    {"tpot", "TPOT", "Time per Output Token (excl. 1st token)"},
+    {"itl", "ITL", "Inter-token Latency"},
+    {"e2el", "E2EL", "End-to-end Latency"},
+    {"client_queue_time", "Client Queue Time", "Client-side Queueing"},
+    {"e2el_including_client_queue", "E2EL incl. Client Queue",
+     "Queue-inclusive End-to-end Latency"}};
 
 std::string Rule(const std::string& title, char line) {
   const size_t rest = kReportWidth - std::min(kReportWidth, title.size());
@@ -42,6 +47,11 @@ std::string Decimal(absl::string_view name, double value) {
 std::string PercentName(double percent) { return absl::StrCat(percent); }
 
 bool IsReported(const BenchOptions& options, absl::string_view name) {
+  // Of waiting for a place there is nothing to say where there is always one.
+  if (absl::StrContains(name, "client_queue") && options.max_concurrency == 0) return false;
+  if (name == "e2el_including_client_queue" && std::isinf(options.arrivals.request_rate)) {
+    return false;
+  }
   for (const MetricName& wanted : options.percentile_metrics) {
     if (wanted == name) return true;
   }
@@ -50,7 +60,7 @@ bool IsReported(const BenchOptions& options, absl::string_view name) {
 
 std::string MetricLines(const BenchOptions& options, const MetricTitle& metric,
                         const std::vector<double>& seconds) {
-  const std::string name = absl::AsciiStrToUpper(metric.name);
+  const std::string name = metric.short_title;
   std::string text = Rule(metric.title, '-');
   absl::StrAppend(&text, Decimal(absl::StrCat("Mean ", name, " (ms):"), Mean(seconds) * 1000),
                   Decimal(absl::StrCat("Median ", name, " (ms):"), Percentile(seconds, 50) * 1000));
@@ -120,6 +130,17 @@ void AddSpecDecode(const SpecDecodeFigures& figures, nlohmann::ordered_json* jso
   (*json)["spec_decode_draft_tokens"] = figures.num_draft_tokens;
   (*json)["spec_decode_accepted_tokens"] = figures.num_accepted_tokens;
   (*json)["spec_decode_per_position_acceptance_rates"] = figures.rate_by_position;
+}
+
+// vLLM writes these two whether or not the others of every request are asked for.
+void AddWaits(const LoadResult& result, nlohmann::ordered_json* json) {
+  for (const char* key : {"latencies", "queue_times"}) {
+    (*json)[key] = nlohmann::ordered_json::array();
+  }
+  for (const RequestRecord& record : result.records) {
+    (*json)["latencies"].push_back(record.latency);
+    (*json)["queue_times"].push_back(record.queue_time);
+  }
 }
 
 void AddRequests(const LoadResult& result, nlohmann::ordered_json* json) {
@@ -205,6 +226,7 @@ nlohmann::ordered_json JsonReport(const BenchOptions& options, const std::string
   json["total_token_throughput"] = summary.total_throughput;
   json["max_output_tokens_per_s"] = summary.peak_output_throughput;
   json["max_concurrent_requests"] = summary.peak_concurrent_requests;
+  AddWaits(result, &json);
   if (options.save_detailed) AddRequests(result, &json);
   AddLatencies(options, summary, &json);
   if (summary.spec_decode.has_value()) AddSpecDecode(*summary.spec_decode, &json);

@@ -13,7 +13,8 @@ namespace baton::bench {
 
 std::string TextReport(const BenchOptions& options, const RunSummary& summary);
 
-// `date`: "20260131-235959". The figures of every request only with --save-detailed.
+// `date`: "20260131-235959". Of every request latency and queue time; the other figures
+// only with --save-detailed.
 nlohmann::ordered_json JsonReport(const BenchOptions& options, const std::string& model,
                                   const LoadResult& result, const RunSummary& summary,
                                   const std::string& date);

@@ -57,7 +57,10 @@ RunSummary Summarize(const LoadResult& result, const std::map<std::string, doubl
   RunSummary summary;
   summary.duration = result.duration;
   int64_t num_good = 0;
-  for (const char* name : {"ttft", "tpot", "itl", "e2el"}) summary.latencies[name];
+  for (const char* name :
+       {"ttft", "tpot", "itl", "e2el", "client_queue_time", "e2el_including_client_queue"}) {
+    summary.latencies[name];
+  }
   for (const RequestRecord& record : result.records) {
     if (!record.success) {
       ++summary.num_failed;
@@ -68,6 +71,8 @@ RunSummary Summarize(const LoadResult& result, const std::map<std::string, doubl
     summary.num_output_tokens += record.num_output_tokens;
     summary.latencies["ttft"].push_back(record.ttft);
     summary.latencies["e2el"].push_back(record.latency);
+    summary.latencies["client_queue_time"].push_back(record.queue_time);
+    summary.latencies["e2el_including_client_queue"].push_back(record.latency + record.queue_time);
     if (record.num_output_tokens > 1) summary.latencies["tpot"].push_back(TimePerToken(record));
     std::vector<double>& itls = summary.latencies["itl"];
     itls.insert(itls.end(), record.itls.begin(), record.itls.end());

@@ -24,8 +24,8 @@ struct RunSummary {
   double total_throughput = 0;
   double peak_output_throughput = 0;  // chunks in the best second of the run
   int64_t peak_concurrent_requests = 0;
-  // Seconds, over requests (over chunks for "itl"), by "ttft", "tpot", "itl", "e2el". A request
-  // with fewer than two tokens has no tpot.
+  // Seconds, over requests (over chunks for "itl"), by each MetricName. A request with fewer than
+  // two tokens has no tpot.
   std::map<std::string, std::vector<double>> latencies;
   std::optional<SpecDecodeFigures> spec_decode;  // not of the requests: of the server's counters
 };

@@ -44,7 +44,15 @@ TEST_F(AnswerTimerTest, TakesTheRoleOfAChatForItsFirstToken) {
   timer_.OnEnd();
   EXPECT_TRUE(record_.success);
   EXPECT_NEAR(record_.ttft, 0.5, kNear);
-  EXPECT_EQ(record_.text, "hmx");
+}
+
+// Servers say it under one of two names, or under both.
+TEST_F(AnswerTimerTest, KeepsReasoningApartFromText) {
+  timer_.OnEvent(1, R"({"choices": [{"delta": {"reasoning_content": "h", "reasoning": "h"}}]})");
+  timer_.OnEvent(2, R"({"choices": [{"delta": {"reasoning": "m"}}]})");
+  timer_.OnEvent(3, R"({"choices": [{"delta": {"content": "x"}}]})");
+  EXPECT_EQ(record_.reasoning, "hm");
+  EXPECT_EQ(record_.text, "x");
 }
 
 TEST_F(AnswerTimerTest, TakesUsageFromAnyChunk) {
@@ -52,10 +60,13 @@ TEST_F(AnswerTimerTest, TakesUsageFromAnyChunk) {
   EXPECT_EQ(record_.num_output_tokens, 1);
 }
 
-TEST_F(AnswerTimerTest, KeepsThePromptLengthThatIsKnown) {
+// A chat's template adds tokens to what was drawn.
+TEST_F(AnswerTimerTest, TakesThePromptLengthThatTheServerCounts) {
   record_.num_prompt_tokens = 9;
-  timer_.OnEvent(11, R"({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 3}})");
+  timer_.OnEvent(11, R"({"choices": [], "usage": {"completion_tokens": 3}})");
   EXPECT_EQ(record_.num_prompt_tokens, 9);
+  timer_.OnEvent(11, R"({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 3}})");
+  EXPECT_EQ(record_.num_prompt_tokens, 10);
 }
 
 TEST_F(AnswerTimerTest, FailsByAnErrorEvent) {

@@ -90,11 +90,11 @@ TEST(BenchOptions, TakeOneLengthForEveryDataSet) {
 TEST(BenchOptions, TakeGoodputHeadersAndPercentiles) {
   const BenchOptions options =
       Parsed({"--goodput", "ttft:200", "e2el:3000", "--header", "x-a=b=c", "--metric-percentiles",
-              "50,99.9", "--percentile-metrics", "e2el", "--top-k", "5"});
+              "50,99.9", "--percentile-metrics", "e2el,client_queue_time", "--top-k", "5"});
   EXPECT_THAT(options.goodput, ElementsAre(Pair("e2el", 3000), Pair("ttft", 200)));
   EXPECT_THAT(options.headers, ElementsAre(Pair("x-a", "b=c")));
   EXPECT_THAT(options.percentiles, ElementsAre(50, 99.9));
-  EXPECT_THAT(options.percentile_metrics, ElementsAre("e2el"));
+  EXPECT_THAT(options.percentile_metrics, ElementsAre("e2el", "client_queue_time"));
   EXPECT_THAT(options.sampling, ElementsAre(Pair("top_k", "5")));
 }
 
@@ -103,6 +103,7 @@ TEST(BenchOptions, RefuseWhatCannotBe) {
   EXPECT_THAT(Refusal({"--goodput", "itl:3"}), HasSubstr("\"itl:3\""));
   EXPECT_THAT(Refusal({"--goodput", "ttft"}), HasSubstr("\"ttft\""));
   EXPECT_THAT(Refusal({"--percentile-metrics", "ttfb"}), HasSubstr("\"ttfb\""));
+  EXPECT_THAT(Refusal({"--goodput", "client_queue_time:5"}), HasSubstr("wanted ttft"));
   EXPECT_THAT(Refusal({"--metric-percentiles", "101"}), HasSubstr("\"101\""));
   EXPECT_THAT(Refusal({"--num-prompts", "0"}), HasSubstr("--num-prompts"));
   EXPECT_THAT(Refusal({"--request-rate", "0"}), HasSubstr("--request-rate"));

@@ -113,6 +113,16 @@ TEST_F(LoadRunTest, TakesEveryAnswer) {
   }
 }
 
+TEST_F(LoadRunTest, TimesTheWaitForAPlace) {
+  const OneAnswerServer server(Answer());
+  const LoadResult result =
+      Run(server.port(), 3, {.arrivals = {0, 0, 0.001}, .max_concurrency = 1});
+  const auto& records = result.records;
+  EXPECT_GE(records[1].queue_time, records[0].latency);
+  EXPECT_DOUBLE_EQ(records[1].queue_time, records[1].start);
+  EXPECT_DOUBLE_EQ(records[2].queue_time, records[2].start - 0.001);
+}
+
 TEST_F(LoadRunTest, SendsNothingBeforeItsTime) {
   const OneAnswerServer server(Answer());
   const LoadResult result = Run(server.port(), 2, {.arrivals = {0, 0.05}});

@@ -17,6 +17,7 @@ LoadResult TwoRequests() {
   good.success = true;
   good.ttft = 0.5;
   good.latency = 1.5;
+  good.queue_time = 0.25;
   good.itls = {1};
   good.num_prompt_tokens = 8;
   good.num_output_tokens = 2;
@@ -63,6 +64,26 @@ TEST(JsonReport, HasTheKeysOfVllm) {
   EXPECT_EQ(json["run"], "7");
   EXPECT_FALSE(json.contains("mean_e2el_ms"));
   EXPECT_FALSE(json.contains("ttfts"));
+  EXPECT_EQ(json["latencies"], nlohmann::ordered_json::array({1.5, 0}));
+  EXPECT_EQ(json["queue_times"], nlohmann::ordered_json::array({0.25, 0}));
+}
+
+TEST(JsonReport, HasTheWaitForAPlaceWhereThereMayBeOne) {
+  BenchOptions options;
+  options.percentile_metrics = {"client_queue_time", "e2el_including_client_queue"};
+  const LoadResult result = TwoRequests();
+  const auto report = [&] { return JsonReport(options, "m", result, Summarize(result, {}), "D"); };
+  EXPECT_FALSE(report().contains("mean_client_queue_time_ms"));
+  options.max_concurrency = 4;
+  EXPECT_EQ(report()["mean_client_queue_time_ms"], 250);
+  EXPECT_FALSE(report().contains("mean_e2el_including_client_queue_ms"));
+  options.arrivals.request_rate = 10;
+  EXPECT_EQ(report()["p99_e2el_including_client_queue_ms"], 1750);
+  const std::string text = TextReport(options, Summarize(result, {}));
+  EXPECT_THAT(text, HasSubstr("---------------Client-side Queueing---------------\n"
+                              "Mean Client Queue Time (ms):             250.00    \n"));
+  EXPECT_THAT(text, HasSubstr("--------Queue-inclusive End-to-end Latency--------\n"
+                              "Mean E2EL incl. Client Queue (ms):       1750.00   \n"));
 }
 
 TEST(JsonReport, HasEveryRequestIfAsked) {
