@@ -24,6 +24,12 @@ ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
           "how long running requests may go on after SIGTERM");
 ABSL_FLAG(std::vector<std::string>, served_model_name, {},
           "names that requests may use; answers carry the first; default: the value of --model");
+ABSL_FLAG(std::string, generation_config, "auto",
+          "defaults of sampling: auto: of the model's generation_config.json; vllm: neutral ones");
+ABSL_FLAG(int, max_logprobs, 20,
+          "most alternatives of a token whose log-probabilities a request may ask for, 0 to 20");
+ABSL_FLAG(bool, enable_force_include_usage, false,
+          "every chunk of a stream tells the usage, whatever its stream_options say");
 ABSL_FLAG(int, max_model_len, 0,
           "most tokens of prompt and answer together; 0: what model and scheduler allow");
 ABSL_FLAG(std::string, chat_template, "", "Jinja file to use instead of the model's own template");
@@ -182,12 +188,22 @@ absl::StatusOr<ReasoningNames> ReadReasoningNames() {
       "--reasoning-field is \"", field, "\"; wanted reasoning, reasoning_content or both"));
 }
 
+absl::StatusOr<bool> ReadsGenerationConfig() {
+  const std::string source = absl::GetFlag(FLAGS_generation_config);
+  if (source == "auto" || source == "vllm") return source == "auto";
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--generation-config is \"", source,
+      "\"; wanted auto (generation_config.json in the model's folder) or vllm (no defaults)"));
+}
+
 absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_model).empty()) {
     return absl::InvalidArgumentError("--model is missing: the folder of the model");
   }
   RETURN_IF_ERROR(CheckRange("port", absl::GetFlag(FLAGS_port), 0, 65535));
   RETURN_IF_ERROR(CheckRange("max-model-len", absl::GetFlag(FLAGS_max_model_len), 0, 1 << 24));
+  RETURN_IF_ERROR(CheckRange("max-logprobs", absl::GetFlag(FLAGS_max_logprobs), 0,
+                             static_cast<int>(RequestCaps().num_top_logprobs)));
   RETURN_IF_ERROR(
       CheckRange("max-num-requests", absl::GetFlag(FLAGS_max_num_requests), 1, 1 << 20));
   RETURN_IF_ERROR(CheckRange("max-num-requests-per-key",
@@ -235,6 +251,9 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.model.model_dir = absl::GetFlag(FLAGS_model);
   config.model.names = absl::GetFlag(FLAGS_served_model_name);
   config.model.max_model_len = absl::GetFlag(FLAGS_max_model_len);
+  ASSIGN_OR_RETURN(config.model.reads_generation_config, ReadsGenerationConfig());
+  config.caps.num_top_logprobs = absl::GetFlag(FLAGS_max_logprobs);
+  config.force_include_usage = absl::GetFlag(FLAGS_enable_force_include_usage);
   config.model.chat_template_path = absl::GetFlag(FLAGS_chat_template);
   config.model.default_chat_template_kwargs = absl::GetFlag(FLAGS_default_chat_template_kwargs);
   config.model.reasoning_parser = absl::GetFlag(FLAGS_reasoning_parser);

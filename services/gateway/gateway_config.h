@@ -20,12 +20,14 @@ struct GatewayConfig {
   ServedModelOptions model;
   std::string scheduler_address;
   ApiKeys::Options api_keys;
+  RequestCaps caps;
   size_t max_num_requests = 2048;  // more than a scheduler runs and lets wait: it decides
   absl::Duration early_refusal_time = absl::Milliseconds(100);
   absl::Duration request_timeout = absl::Seconds(600);
   size_t max_whole_answer_bytes = 64 << 20;  // of an answer that is not streamed
   absl::Duration recovery_timeout = absl::Seconds(30);
   bool log_requests = true;
+  bool force_include_usage = false;
   ReasoningNames reasoning_names;
   absl::Duration sse_keep_alive = absl::Seconds(15);
   bool tokenizer_info = false;

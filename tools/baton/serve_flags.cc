@@ -69,6 +69,13 @@ std::vector<ServeFlag> GatewayFlags() {
       {"tool-call-parser", kValue, kToGateway, "how calls of tools are found in answers"},
       {"enable-auto-tool-choice", kSwitch, kToGateway,
        "the model may choose whether it calls a tool; on unless --no-enable-auto-tool-choice"},
+      {"generation-config", kValue, kToGateway,
+       "defaults of sampling: auto: generation_config.json; vllm: neutral ones; default: auto"},
+      {"max-logprobs", kValue, kToGateway,
+       "most alternatives with log-probabilities that a request may ask for; default: 20, the "
+       "most"},
+      {"enable-force-include-usage", kSwitch, kToGateway,
+       "every chunk of a stream tells the usage; default: as its stream_options say"},
       {"chat-template", kValue, kToGateway, "file to use instead of the model's own"},
       {"default-chat-template-kwargs", kValue, kToGateway,
        "JSON: variables for it, unless a request's chat_template_kwargs say otherwise"},
@@ -178,14 +185,12 @@ std::vector<ServeFlag> IgnoredFlags() {
       {"compilation-config", "optimization-level", "cudagraph-capture-sizes",
        "max-cudagraph-capture-size", "max-seq-len-to-capture", "performance-mode"});
   add(kValue, kOneBackend,
-      {"attention-backend", "moe-backend", "linear-backend", "all2all-backend", "quantization",
-       "kv-cache-dtype", "block-size"});
+      {"attention-backend", "moe-backend", "linear-backend", "all2all-backend", "block-size"});
   add(kSwitch, kOneBackend, {"numa-bind", "enable-dbo"});
   add(kValue, kOwnLoader,
       {"load-format", "download-dir", "model-loader-extra-config", "safetensors-load-strategy",
-       "safetensors-prefetch-num-threads", "safetensors-prefetch-block-size", "revision",
-       "tokenizer", "tokenizer-mode", "tokenizer-revision", "hf-overrides", "task",
-       "rope-scaling"});
+       "safetensors-prefetch-num-threads", "safetensors-prefetch-block-size", "tokenizer-mode"});
+  add(kValue, "the model is a folder, which has one revision", {"revision", "tokenizer-revision"});
   add(kValue, kOwnGroup,
       {"distributed-executor-backend", "nnodes", "node-rank", "master-addr", "master-port",
        "distributed-timeout-seconds", "data-parallel-size", "data-parallel-size-local",
@@ -218,13 +223,12 @@ std::vector<ServeFlag> IgnoredFlags() {
   add(kValue, kOneBackend, {"guided-decoding-backend"});
   add(kValue, kAlways,
       {"scheduling-policy", "num-scheduler-steps", "scheduler-delay-factor", "preemption-mode",
-       "generation-config", "logprobs-mode", "stream-interval", "chat-template-content-format"});
+       "stream-interval"});
   add(kSwitch, kNotYet,
-      {"enable-expert-parallel", "enable-eplb", "enable-log-outputs", "enable-force-include-usage",
-       "enable-prompt-adapter"});
+      {"enable-expert-parallel", "enable-eplb", "enable-log-outputs", "enable-prompt-adapter"});
   add(kValue, kNotYet,
       {"prefix-caching-hash-algo", "kv-transfer-config", "kv-events-config", "otlp-traces-endpoint",
-       "max-log-len", "decode-context-parallel-size", "seed", "max-logprobs", "uvicorn-log-level"});
+       "max-log-len", "decode-context-parallel-size", "uvicorn-log-level"});
   return flags;
 }
 
@@ -234,7 +238,8 @@ std::vector<ServeFlag> RefusedFlags() {
       {"config", kValue, kRefused,
        "flags are read from the command line and the environment, not from a file"},
       {"override-generation-config", kValue, kRefused,
-       "defaults are those of the model's generation_config.json; requests may say others"},
+       "change the model's generation_config.json, or see --generation-config; requests may say "
+       "other values"},
       {"middleware", kValue, kRefused,
        "it is Python code, which may decide who may ask; put a proxy in front"},
       {"root-path", kValue, kRefused,
@@ -244,13 +249,30 @@ std::vector<ServeFlag> RefusedFlags() {
   };
 }
 
+// The values that are taken: fixed_flags.
+std::vector<ServeFlag> FixedFlags() {
+  return {
+      {"tokenizer", kValue, kFixed, "put its tokenizer.json into the model's folder"},
+      {"quantization", kValue, kFixed, "weights are used as the checkpoint has them"},
+      {"kv-cache-dtype", kValue, kFixed, "the KV cache has the type of --dtype"},
+      {"hf-overrides", kValue, kFixed, "change config.json"},
+      {"rope-scaling", kValue, kFixed, "change rope_scaling in config.json"},
+      {"logprobs-mode", kValue, kFixed,
+       "log-probabilities are those of the model, before temperature, penalties and filters"},
+      {"seed", kValue, kFixed, "give requests a seed; without one each draws anew"},
+      {"task", kValue, kFixed, "the models served here generate text"},
+      {"chat-template-content-format", kValue, kFixed,
+       "templates are given the text of a message's parts"},
+  };
+}
+
 }  // namespace
 
 const std::vector<ServeFlag>& ServeFlags() {
   static const auto* flags = [] {
     auto* all = new std::vector<ServeFlag>();
     for (const auto& part : {GroupFlags(), StageFlags(), SupervisorFlags(), GatewayFlags(),
-                             IgnoredFlags(), RefusedFlags()}) {
+                             IgnoredFlags(), RefusedFlags(), FixedFlags()}) {
       all->insert(all->end(), part.begin(), part.end());
     }
     return all;
@@ -269,7 +291,7 @@ const ServeFlag* FindServeFlag(absl::string_view name) {
 std::vector<std::string> MeaningfulServeFlags() {
   std::vector<std::string> names{"help"};
   for (const ServeFlag& flag : ServeFlags())
-    if (flag.destinations != kIgnored && flag.destinations != kRefused)
+    if (flag.destinations != kIgnored && flag.destinations < kRefused)
       names.emplace_back(flag.name);
   return names;
 }

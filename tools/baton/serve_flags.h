@@ -19,12 +19,14 @@ inline constexpr unsigned kToSupervisor = 16;
 inline constexpr unsigned kIgnored = 0;
 // A flag of vLLM that would mean something here and is not served: nobody must believe that it is.
 inline constexpr unsigned kRefused = 32;
+// A flag of vLLM for what has one value here (fixed_flags): refused with another.
+inline constexpr unsigned kFixed = 64;
 
 struct ServeFlag {
   absl::string_view name;  // without dashes: "max-model-len"
   FlagShape shape;
   unsigned destinations;
-  absl::string_view help;  // for an ignored or a refused flag: why
+  absl::string_view help;  // for an ignored, a refused or a fixed flag: why
 };
 
 // In the order of the help text.

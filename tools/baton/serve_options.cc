@@ -15,6 +15,7 @@
 
 #include "common/config/nearest_name.h"
 #include "common/status/status_macros.h"
+#include "tools/baton/fixed_flags.h"
 
 namespace baton {
 namespace {
@@ -163,12 +164,26 @@ absl::Status CheckKeys(const Given& given) {
   return absl::OkStatus();
 }
 
+absl::Status CheckFixed(const Given& given, const std::string& model_dir) {
+  const auto dtype = given.find("dtype");
+  const FixedFacts facts{.model_dir = model_dir,
+                         .dtype = dtype == given.end() ? "" : dtype->second.back()};
+  for (const auto& [name, values] : given) {
+    const ServeFlag& flag = *FindServeFlag(name);
+    if (flag.destinations != kFixed) continue;
+    const absl::Status status = CheckFixedFlag(name, values.back(), facts);
+    if (!status.ok())
+      return absl::InvalidArgumentError(absl::StrCat(status.message(), "; ", flag.help));
+  }
+  return absl::OkStatus();
+}
+
 void PassOnOrWarn(const Given& given, ServeOptions* options) {
   for (const auto& [name, values] : given) {
     const ServeFlag& flag = *FindServeFlag(name);
     if (flag.destinations == kIgnored)
       options->warnings.push_back(absl::StrCat("--", name, " is ignored: ", flag.help));
-    else if (flag.destinations != kToSupervisor)
+    else if (flag.destinations != kToSupervisor && flag.destinations != kFixed)
       options->passed_on[name] = values;
   }
 }
@@ -217,6 +232,7 @@ absl::StatusOr<ServeOptions> ParseServeOptions(const std::vector<std::string>& w
   RETURN_IF_ERROR(TakeNumber(given, "tensor-parallel-size", 1, kMaxRanks, &options.num_ranks));
   RETURN_IF_ERROR(NormalizeLength(&given));
   RETURN_IF_ERROR(CheckKeys(given));
+  RETURN_IF_ERROR(CheckFixed(given, options.model_dir));
   if (given.contains("host")) options.host = given["host"].back();
   if (given.contains("state-file")) options.state_file = given["state-file"].back();
   if (given.contains("verbose")) options.verbose = given["verbose"].back() == "true";
@@ -246,14 +262,15 @@ std::string ServeHelp() {
       "example:\n  baton serve /models/DeepSeek-R1 --pipeline-parallel-size 2 "
       "--tensor-parallel-size 8\n\nflags:\n";
   for (const ServeFlag& flag : ServeFlags())
-    if (flag.destinations != kIgnored && flag.destinations != kRefused)
+    if (flag.destinations != kIgnored && flag.destinations < kRefused)
       absl::StrAppend(&text, "  --", flag.name, "\n      ", flag.help, "\n");
   absl::StrAppend(
       &text,
       "\nEach flag also from the environment: --max-num-seqs is BATON_MAX_NUM_SEQS; so are the\n"
       "flags of single programs that are not named here (baton-stage-worker --help).\n"
-      "Other flags of vLLM are accepted with a warning and ignored; a few, which would change\n"
-      "answers or who may ask, are refused with a reason.\n");
+      "Flags of vLLM that mean nothing here are accepted with a warning. Those that would change\n"
+      "answers, limits or who may ask are refused with a reason, unless their value is what\n"
+      "happens here anyway (--quantization fp8 for such a checkpoint).\n");
   return text;
 }
 

@@ -22,6 +22,7 @@ ChatAnswerOptions MakeAnswerOptions(const GatewayContext& context, const ChatReq
   ChatAnswerOptions options;
   options.head = MakeAnswerHead(context.model, scope.id, scope.arrival);
   options.stream = request.stream;
+  if (context.force_include_usage) options.stream.ForceUsage();
   options.output = request.output;
   options.include_reasoning = request.include_reasoning;
   options.writes_reasoning = context.reasoning_names.reasoning;

@@ -77,6 +77,7 @@ absl::StatusOr<PreparedGeneration> PrepareCompletion(const GatewayContext& conte
   options.head = MakeAnswerHead(model, scope.id, scope.arrival);
   options.choices_per_prompt = params.num_choices;
   options.stream = request.stream;
+  if (context.force_include_usage) options.stream.ForceUsage();
   options.output = request.output;
   options.echo = request.echo;
   options.echo_only = request.echo_only;

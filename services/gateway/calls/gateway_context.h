@@ -47,6 +47,7 @@ struct GatewayContext {
   absl::Duration stall_limit = absl::Seconds(30);     // a gRPC stream's client that takes nothing
   absl::Duration sse_keep_alive = absl::Seconds(15);  // silence before a comment; 0: never
   bool tokenizer_info = false;                        // /tokenizer_info is served
+  bool force_include_usage = false;  // every chunk of a stream has the usage, asked for or not
   ReasoningNames reasoning_names = {};
   CorsPolicy cors{CorsOptions()};
   AccessLogFormat access_log = AccessLogFormat::kNone;

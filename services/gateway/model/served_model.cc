@@ -113,7 +113,9 @@ absl::StatusOr<std::unique_ptr<const ServedModel>> ServedModel::Load(
   for (uint32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     if (tokenizer.IsAdded(id)) model->limits.textless_token_ids.push_back(id);
   }
-  RETURN_IF_ERROR(LoadDefaults(options.model_dir, model.get()));
+  if (options.reads_generation_config) {
+    RETURN_IF_ERROR(LoadDefaults(options.model_dir, model.get()));
+  }
   RETURN_IF_ERROR(LoadTemplate(options, model.get()));
   if (options.reasoning_parser == "auto") {
     model->reasoning = DetectReasoning(*model);

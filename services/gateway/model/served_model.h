@@ -25,6 +25,9 @@ struct ServedModelOptions {
   std::string model_dir;
   std::vector<std::string> names;  // served names; empty: the folder's path as given
   int64_t max_model_len = 0;       // 0: max_position_embeddings
+  // Defaults of sampling are those of generation_config.json; else the neutral ones. Its
+  // end-of-sequence tokens count either way.
+  bool reads_generation_config = true;
   std::string chat_template_path;  // replaces the model's own template if set
   // JSON object of variables for the template that requests need not give; empty: none.
   std::string default_chat_template_kwargs;

@@ -16,6 +16,9 @@ struct StreamFields {
   bool include_usage = false;
   bool continuous_usage = false;
   int64_t interval = 1;  // tokens of an event, but for the first and the last of a choice
+
+  // As if the request had asked for the usage in every chunk and at the end.
+  void ForceUsage() { include_usage = continuous_usage = true; }
 };
 
 // How the answer is to be written.

@@ -1,11 +1,14 @@
 // What becomes of each flag of `vllm serve`, of old and new releases, in `baton serve`.
+#include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 
 #include "tools/baton/serve_options.h"
 
@@ -59,7 +62,20 @@ INSTANTIATE_TEST_SUITE_P(
                       Words{"--ssl-certfile", "f"}, Words{"--ssl-ca-certs", "f"},
                       Words{"--ssl-cert-reqs", "2"}, Words{"--allowed-origins", R"(["*"])"},
                       Words{"--allowed-methods", R"(["*"])"},
-                      Words{"--allowed-headers", R"(["*"])"}, Words{"--allow-credentials"}));
+                      Words{"--allowed-headers", R"(["*"])"}, Words{"--allow-credentials"},
+                      Words{"--generation-config", "vllm"}, Words{"--max-logprobs", "5"},
+                      Words{"--enable-force-include-usage"}));
+// What happens here anyway; tiny-r1 is an fp8 checkpoint.
+INSTANTIATE_TEST_SUITE_P(
+    Fixed, WorkingVllmFlag,
+    ::testing::Values(Words{"--logprobs-mode", "raw_logprobs"}, Words{"--kv-cache-dtype", "auto"},
+                      Words{"--kv-cache-dtype=bfloat16"}, Words{"--quantization", "fp8"},
+                      Words{"--quantization", "None"}, Words{"--seed", "0"},
+                      Words{"--hf-overrides", "{}"},
+                      Words{"--hf-overrides", R"({"model_type": "deepseek_v3"})"},
+                      Words{"--tokenizer", BATON_SOURCE_DIR "/tests/data/../data/tiny-r1"},
+                      Words{"--task", "generate"},
+                      Words{"--chat-template-content-format", "string"}));
 
 class IgnoredVllmFlag : public ::testing::TestWithParam<Words> {};
 
@@ -109,21 +125,13 @@ INSTANTIATE_TEST_SUITE_P(Switches, IgnoredVllmFlag,
                              "enable-prompt-tokens-details",
                              "enable-per-request-metrics",
                              "enable-server-load-tracking",
-                             "enable-force-include-usage",
                              "data-parallel-hybrid-lb",
                              "data-parallel-external-lb",
                              "enable-chunked-prefill",
                          })));
 INSTANTIATE_TEST_SUITE_P(Values, IgnoredVllmFlag,
                          ::testing::ValuesIn(WithValues({
-                             "tokenizer",
                              "revision",
-                             "quantization",
-                             "seed",
-                             "hf-overrides",
-                             "generation-config",
-                             "max-logprobs",
-                             "logprobs-mode",
                              "load-format",
                              "download-dir",
                              "model-loader-extra-config",
@@ -146,7 +154,6 @@ INSTANTIATE_TEST_SUITE_P(Values, IgnoredVllmFlag,
                              "all2all-backend",
                              "decode-context-parallel-size",
                              "block-size",
-                             "kv-cache-dtype",
                              "prefix-caching-hash-algo",
                              "kv-offloading-size",
                              "cpu-offload-gb",
@@ -162,7 +169,6 @@ INSTANTIATE_TEST_SUITE_P(Values, IgnoredVllmFlag,
                              "optimization-level",
                              "kv-transfer-config",
                              "kv-events-config",
-                             "chat-template-content-format",
                              "api-server-count",
                              "disable-access-log-for-endpoints",
                              "h11-max-incomplete-event-size",
@@ -189,10 +195,8 @@ INSTANTIATE_TEST_SUITE_P(OfOldReleasesValues, IgnoredVllmFlag,
                              "preemption-mode",
                              "scheduler-delay-factor",
                              "max-seq-len-to-capture",
-                             "rope-scaling",
                              "speculative-model",
                              "num-speculative-tokens",
-                             "task",
                          })));
 
 TEST(VllmFlags, AnOptimizationLevelIsIgnoredInAllItsForms) {
@@ -204,6 +208,35 @@ TEST(VllmFlags, AnOptimizationLevelIsIgnoredInAllItsForms) {
     EXPECT_THAT(options->warnings, ElementsAre(HasSubstr("--optimization-level is ignored: ")));
     EXPECT_EQ(options->passed_on.at("max-num-seqs"), Words{"7"});
   }
+}
+
+TEST(VllmFlags, AValueOtherThanWhatHappensHereIsRefused) {
+  const std::vector<std::pair<Words, std::string>> cases = {
+      {{"--logprobs-mode", "processed_logprobs"}, "served here: raw_logprobs; "},
+      {{"--kv-cache-dtype", "fp8"}, "served here: auto, bfloat16; the KV cache has the type of"},
+      {{"--kv-cache-dtype", "bfloat16", "--dtype", "float32"}, "served here: auto; "},
+      {{"--quantization", "awq"}, "served here: fp8, none, None; "},
+      {{"--seed", "7"}, "served here: 0; give requests a seed"},
+      {{"--hf-overrides", R"({"rms_norm_eps": 1})"}, "change config.json"},
+      {{"--hf-overrides", R"({"no_such_key": 1})"}, "change config.json"},
+      {{"--hf-overrides", "fn"}, "change config.json"},
+      {{"--rope-scaling", R"({"factor": 9})"}, "change rope_scaling in config.json"},
+      {{"--tokenizer", "deepseek-ai/DeepSeek-R1"}, "put its tokenizer.json into"},
+      {{"--task", "embed"}, "served here: auto, generate; "},
+      {{"--chat-template-content-format", "openai"}, "served here: auto, string; "}};
+  for (const auto& [words, reason] : cases) {
+    const std::string refusal(ParseWords(words).status().message());
+    EXPECT_THAT(refusal, HasSubstr(absl::StrCat(words[0], " is \"", words[1], "\"; "))) << refusal;
+    EXPECT_THAT(refusal, HasSubstr(reason));
+  }
+}
+
+TEST(VllmFlags, RopeScalingOfTheConfigMayBeRepeated) {
+  std::ifstream file(BATON_SOURCE_DIR "/tests/data/tiny-r1/config.json");
+  const std::string scaling = nlohmann::json::parse(file)["rope_scaling"].dump();
+  const auto options = ParseWords({"--rope-scaling", scaling});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_THAT(options->warnings, IsEmpty());
 }
 
 TEST(VllmFlags, WhatIsNoOptimizationLevelIsNotTakenForOne) {
