@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Compares a template of tests/data/chat_templates with a published one: compare_templates.py OURS PUBLISHED
+"""Compares a template of the tests with a published one: compare_templates.py OURS PUBLISHED
 
-Both are rendered by Jinja2 from the random conversations of the oracle test. PUBLISHED is a .jinja file, or a
-tokenizer_config.json that holds one. Prints the first conversation for which they differ; the status is 1 then.
+Both are rendered by Jinja2 from the random conversations of the oracle test. PUBLISHED is a .jinja
+file, or a tokenizer_config.json that holds one. Prints the first conversation for which they
+differ; the status is 1 then.
 """
 
 import argparse
@@ -20,7 +21,7 @@ def read_template(path):
 
 
 def first_difference(ours, published, contexts):
-    """(context, what ours prints, what the published one prints), None where one refuses; or None."""
+    """(context, what ours prints, what the other prints), None where one refuses; or None."""
     for context in contexts:
         said = expected(ours, context), expected(published, context)
         if said[0] != said[1]:

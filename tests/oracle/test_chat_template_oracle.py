@@ -74,7 +74,8 @@ def templates():
 
 TEXTS = [
     "", " ", "Hello", "What is 17 + 25?", "你好，世界", "🙂🏳️‍🌈 e\u0301", "line one\nline two\r\n",
-    "<think>\nhm</think>\n\n42", "</think>", "a</think>b</think>c", "<｜User｜>", "it's \"quoted\" \\",
+    "<think>\nhm</think>\n\n42", "</think>", "a</think>b</think>c", "<｜User｜>",
+    "it's \"quoted\" \\",
     "{{ not a tag }} {% x %}", "\u2028\u0000\u007f\u0085", "  padded\t ", "x" * 300,
 ]
 NAMES = ["get_weather", "f", "search_the_web", "计算"]
@@ -135,7 +136,8 @@ def random_message(rng):
 
 def random_tools(rng):
     return [
-        {"type": "function", "function": {"name": rng.choice(NAMES), "description": random_text(rng),
+        {"type": "function", "function": {"name": rng.choice(NAMES),
+                                          "description": random_text(rng),
                                           "parameters": random_json(rng)}}
         for _ in range(rng.randrange(3))
     ]
@@ -183,7 +185,8 @@ def random_value(rng, depth):
     if kind == 5:
         return rng.choice(["items[0]", "items[-1]", "items[9]", "table.key", "table['other']",
                            "text[1]", "text[-2:]", "items[1:]", "items[::-1]", "text[::2]",
-                           "table.missing", "table.items()|list", "table.get('key', 3)", "items[:9:2]"])
+                           "table.missing", "table.items()|list", "table.get('key', 3)",
+                           "items[:9:2]"])
     if kind == 6:
         method = rng.choice(["strip()", "split()", "split(' ')", "split('l', 1)", "upper()",
                              "startswith('h')", "endswith('d')", "replace('l', 'L')", "find('o')",
@@ -198,7 +201,8 @@ def random_value(rng, depth):
     if kind == 9:
         name = rng.choice(["length", "trim", "tojson", "default('d')", "default('d', true)", "list",
                            "string", "first", "last", "join(', ')", "int", "float", "lower",
-                           "items|list", "reverse|list", "map('string')|list", "select|list", "indent(2)",
+                           "items|list", "reverse|list", "map('string')|list", "select|list",
+                           "indent(2)",
                            "capitalize", "count", "tojson(indent=2)", "replace('a', 'bb')",
                            "map('length')|list", "reject('none')|list", "map(attribute='k')|list",
                            "select('string')|list", "tojson(sort_keys=true)"])
@@ -251,16 +255,20 @@ def random_block(rng, depth):
         elif kind < 7:
             parts.append(
                 f"{{%{sign()} if {random_value(rng, 1)} {end()}%}}{random_block(rng, depth - 1)}"
-                f"{{%{sign()} else {end()}%}}{random_block(rng, depth - 1)}{{%{sign()} endif {end()}%}}"
+                f"{{%{sign()} else {end()}%}}{random_block(rng, depth - 1)}"
+                f"{{%{sign()} endif {end()}%}}"
             )
         elif kind < 9:
             parts.append(
-                f"{{%{sign()} for v in {rng.choice(['items', 'text', 'table', '[]', 'missing'])} {end()}%}}"
-                f"{{{{ loop.index }}}}{random_block(rng, depth - 1)}{{{{ v }}}}{{%{sign()} endfor {end()}%}}"
+                f"{{%{sign()} for v in "
+                f"{rng.choice(['items', 'text', 'table', '[]', 'missing'])} {end()}%}}"
+                f"{{{{ loop.index }}}}{random_block(rng, depth - 1)}{{{{ v }}}}"
+                f"{{%{sign()} endfor {end()}%}}"
             )
         else:
             parts.append(
-                f"{{%{sign()} set w {end()}%}}{random_block(rng, depth - 1)}{{%{sign()} endset {end()}%}}"
+                f"{{%{sign()} set w {end()}%}}{random_block(rng, depth - 1)}"
+                f"{{%{sign()} endset {end()}%}}"
                 "<{{ w }}>"
             )
     return "".join(parts)

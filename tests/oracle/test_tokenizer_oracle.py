@@ -63,7 +63,8 @@ WORDS = (
     "https://example.com/a?b=c&d=e#f 你好 世界 深度求索 今天天气怎么样 こんにちは カタカナ 안녕하세요 Привет "
     "мир שלום مرحبا नमस्ते สวัสดี 🙂 👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪 🫨 ①②③ ½ Ⅻ ﬁ e\u0301 \u200b \u00a0 \ufeff"
 ).split(" ")
-SPACES = [" ", " ", " ", "  ", "\n", "\n\n", "\t", "\r\n", "   ", "\u3000", "\u2003", "\u180e", "\x85", ""]
+SPACES = [" ", " ", " ", "  ", "\n", "\n\n", "\t", "\r\n", "   ", "\u3000", "\u2003", "\u180e",
+          "\x85", ""]
 
 
 def source_lines():
@@ -99,11 +100,13 @@ def random_text(rng, added):
     if kind == 5:
         return "".join(rng.choice("0123456789 .,-+٣۴५") for _ in range(size))
     if kind == 6:
-        parts = [rng.choice(added[-20:] + added[:3] + ["<｜", "｜>", "<think", "think>"]) if rng.random() < 0.5
+        parts = [rng.choice(added[-20:] + added[:3] + ["<｜", "｜>", "<think", "think>"])
+                 if rng.random() < 0.5
                  else rng.choice(WORDS + SPACES) for _ in range(size // 2 + 1)]
         return "".join(parts)
     if kind == 7:
-        return "".join(rng.choice(SPACES) + rng.choice([".", "a", "", "1", "中"]) for _ in range(size))
+        return "".join(rng.choice(SPACES) + rng.choice([".", "a", "", "1", "中"])
+                       for _ in range(size))
     while True:  # any code point at all
         text = "".join(chr(rng.randrange(0x110000)) for _ in range(size // 4 + 1))
         if not any(unicodedata.category(c) == "Cs" for c in text):
@@ -120,7 +123,8 @@ def random_bytes(rng, added):
             edit = rng.randrange(3)
             if edit == 0:
                 data[place:place] = rng.choice(
-                    [b"\x80", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf0\x9f\x99", b"\xe4\xbd", b"\xf4\x90\x80\x80"]
+                    [b"\x80", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf0\x9f\x99", b"\xe4\xbd",
+                     b"\xf4\x90\x80\x80"]
                 )
             elif edit == 1:
                 del data[place : place + 1]
@@ -193,7 +197,8 @@ def test_pieces_detokenize_to_the_whole(pair):
             length = rng.randrange(1, 4)
             pieces.append(ids[:length])
             ids = ids[length:]
-        texts = pair.probe.ask(op="detokenize", tokenizer=pair.path, pieces=pieces, skip=skip)["texts"]
+        texts = pair.probe.ask(op="detokenize", tokenizer=pair.path, pieces=pieces,
+                               skip=skip)["texts"]
         whole = [token for piece in pieces for token in piece]
         assert "".join(texts) == pair.theirs.decode(whole, skip_special_tokens=skip)
 
@@ -201,7 +206,8 @@ def test_pieces_detokenize_to_the_whole(pair):
 def test_characters_never_come_in_halves(pair):
     text = "数据🙂 e\u0301 👩‍👩‍👧‍👦 naïve"
     ids = pair.theirs.encode(text, add_special_tokens=False).ids
-    texts = pair.probe.ask(op="detokenize", tokenizer=pair.path, pieces=[[i] for i in ids], skip=True)["texts"]
+    texts = pair.probe.ask(op="detokenize", tokenizer=pair.path, pieces=[[i] for i in ids],
+                           skip=True)["texts"]
     assert "".join(texts) == text
     assert not any("\ufffd" in piece for piece in texts)
     assert texts[-1] == ""

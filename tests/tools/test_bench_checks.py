@@ -18,8 +18,9 @@ BOUND = 2.0
 
 
 def outcome(**changes):
-    return {"goodput": 80.0, "offered": 990.0, "used": {"stage-worker-0": 0.8, "gateway": 0.9}, "served": 800,
-            "refused": 8000, "other": 0, "first": [0.5] * 100, "gateway_p99": 0.002, **changes}
+    return {"goodput": 80.0, "offered": 990.0, "used": {"stage-worker-0": 0.8, "gateway": 0.9},
+            "served": 800, "refused": 8000, "other": 0, "first": [0.5] * 100, "gateway_p99": 0.002,
+            **changes}
 
 
 def found(**changes):
@@ -49,7 +50,8 @@ def test_each_promise_can_be_broken(changes, words):
 def test_memory_may_grow_by_a_tenth():
     before = {"gateway": 50.0, "scheduler": 20.0}
     assert overload.grown(before, {"gateway": 54.9, "scheduler": 19.0}) == []
-    assert overload.grown(before, {"gateway": 50.0, "scheduler": 22.1}) == ["scheduler has grown from 20.0 to 22.1 MiB"]
+    after = {"gateway": 50.0, "scheduler": 22.1}
+    assert overload.grown(before, after) == ["scheduler has grown from 20.0 to 22.1 MiB"]
 
 
 def test_the_bound_on_first_tokens_is_what_the_flags_say():

@@ -20,14 +20,16 @@ class Machine:
         self.table = folder / "table.md"
         self.programs.mkdir()
         self.path.mkdir()
-        for tool in ("bash", "awk", "cat", "cp", "cut", "date", "dirname", "du", "grep", "head", "mkdir", "mktemp",
-                     "rm", "sed", "sleep", "sort", "tail", "tee", "timeout", "tr", "wc", "xargs", "ldd", "env"):
+        for tool in ("bash", "awk", "cat", "cp", "cut", "date", "dirname", "du", "grep", "head",
+                     "mkdir", "mktemp", "rm", "sed", "sleep", "sort", "tail", "tee", "timeout",
+                     "tr", "wc", "xargs", "ldd", "env"):
             found = shutil.which(tool)
             assert found, tool
             (self.path / tool).symlink_to(found)
         for part in PARTS:
             self.program(part, f'echo "{part}: $*"')
-        self.program("bench", 'if [[ "$1" == --probe ]]; then echo cuda; else echo "| norm | 1 |"; fi')
+        self.program("bench",
+                     'if [[ "$1" == --probe ]]; then echo cuda; else echo "| norm | 1 |"; fi')
 
     def program(self, part, body):
         self._script(self.programs / f"cuda_{part}", body)
@@ -45,8 +47,8 @@ class Machine:
         command = [str(script), *flags]
         if script == ROOT / "tools/gpu_check":
             command += ["--programs", str(self.programs), "--table", str(self.table)]
-        return subprocess.run(command, env={"PATH": str(self.path), "HOME": os.environ.get("HOME", "/")},
-                              capture_output=True, text=True, timeout=60)
+        environment = {"PATH": str(self.path), "HOME": os.environ.get("HOME", "/")}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture
@@ -68,7 +70,8 @@ def test_quick_runs_conformance_and_says_what_it_left_out(machine):
     assert "passed: conformance" in result.stdout
     assert "skipped: sanitizers, demo model, whole stage, bench: --quick" in result.stdout
     for part in ("model", "stage"):
-        assert f"{part}: " not in result.stdout.replace("whole stage, bench: ", "").replace("demo model, ", "")
+        text = result.stdout.replace("whole stage, bench: ", "").replace("demo model, ", "")
+        assert f"{part}: " not in text
     assert not machine.table.exists()
 
 

@@ -14,11 +14,14 @@ set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
 
 set(BATON_SANITIZER "" CACHE STRING "address, thread or undefined; empty for none")
 option(BATON_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
-option(BATON_UNITY "Compile several sources of a target as one, and the tests of an area as one program" ON)
+option(BATON_UNITY
+       "Compile several sources of a target as one, and the tests of an area as one program" ON)
 option(BATON_CUDA "Build the CUDA backend, for which nvcc, cuBLAS and NCCL must be there" OFF)
-set(BATON_CUDA_ARCHITECTURES "90a" CACHE STRING "Compute capabilities that kernels are compiled for")
+set(BATON_CUDA_ARCHITECTURES "90a"
+    CACHE STRING "Compute capabilities that kernels are compiled for")
 
-# Precompiled headers are cached only if their macros, times too, are taken for what they were; no source asks for a time.
+# Precompiled headers are cached only if their macros, times too, are taken for what they were; no
+# source asks for a time.
 find_program(BATON_CCACHE ccache)
 if(BATON_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros ${BATON_CCACHE})
@@ -32,7 +35,8 @@ if(BATON_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 
-# Include paths are relative to the root; debug information and assertions name no path of the build machine.
+# Include paths are relative to the root; debug information and assertions name no path of the build
+# machine.
 add_compile_options(-ffile-prefix-map=${CMAKE_SOURCE_DIR}/= -fstack-protector-strong -fno-math-errno
                     -ffp-contract=off)
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT BATON_SANITIZER)

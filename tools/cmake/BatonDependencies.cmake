@@ -1,5 +1,5 @@
-# Third-party packages, all from Debian 12 (tools/packages.txt). Each gets one alias `third_party::<name>`; targets
-# name these in DEPS, so that the layer checker sees who uses what.
+# Third-party packages, all from Debian 12 (tools/packages.txt). Each gets one alias
+# `third_party::<name>`; targets name these in DEPS, so that the layer checker sees who uses what.
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
 find_package(Protobuf REQUIRED)
@@ -14,7 +14,8 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 find_package(Boost 1.74 REQUIRED)
 
-# baton_third_party(NAME TARGET...): an alias that the helpers accept in DEPS as `third_party::NAME`.
+# baton_third_party(NAME TARGET...): an alias that the helpers accept in DEPS as
+# `third_party::NAME`.
 function(baton_third_party name)
   add_library(third_party_${name} INTERFACE)
   target_link_libraries(third_party_${name} INTERFACE ${ARGN})
@@ -28,7 +29,8 @@ baton_third_party(absl_strings absl::strings absl::str_format absl::cord)
 baton_third_party(absl_sync absl::synchronization)
 baton_third_party(absl_time absl::time)
 baton_third_party(absl_flags absl::flags absl::flags_parse absl::flags_usage absl::flags_reflection)
-baton_third_party(absl_containers absl::flat_hash_map absl::flat_hash_set absl::inlined_vector absl::hash)
+baton_third_party(absl_containers absl::flat_hash_map absl::flat_hash_set absl::inlined_vector
+                  absl::hash)
 baton_third_party(absl_random absl::random_random)
 baton_third_party(protobuf protobuf::libprotobuf)
 baton_third_party(grpc gRPC::grpc++)
@@ -46,11 +48,12 @@ baton_third_party(benchmark benchmark::benchmark)
 if(BATON_CUDA)
   include(BatonCuda)
 endif()
-target_compile_definitions(third_party_beast INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_CONCEPTS
-                           BOOST_ERROR_CODE_HEADER_ONLY)
+target_compile_definitions(third_party_beast INTERFACE BOOST_ASIO_NO_DEPRECATED
+                           BOOST_ASIO_DISABLE_CONCEPTS BOOST_ERROR_CODE_HEADER_ONLY)
 if(BATON_SANITIZER MATCHES "thread")
-  # The thread sanitizer does not model bare fences, and gcc refuses them under it. Asio's are left out: the locks of its
-  # queues, which it sees, order the same accesses. Abseil's guard flags, which are written before any thread starts.
+  # The thread sanitizer does not model bare fences, and gcc refuses them under it. Asio's are left
+  # out: the locks of its queues, which it sees, order the same accesses. Abseil's guard flags,
+  # which are written before any thread starts.
   target_compile_definitions(third_party_beast INTERFACE BOOST_ASIO_DISABLE_FENCED_BLOCK)
   target_compile_options(third_party_absl_flags INTERFACE -Wno-tsan)
 endif()

@@ -1,20 +1,26 @@
-# One helper per kind of target. Each states its files and its dependencies; nothing is globbed. What is stated here is
-# also recorded in <build>/targets.json, which the layer checker (tools/lint) holds against the include lines.
+# One helper per kind of target. Each states its files and its dependencies; nothing is globbed.
+# What is stated here is also recorded in <build>/targets.json, which the layer checker (tools/lint)
+# holds against the include lines.
 #
-#   baton_library(NAME common_log HDRS log.h SRCS log.cc DEPS common_status third_party::absl_strings [PRIVATE_DEPS ...])
+#   baton_library(NAME common_log HDRS log.h SRCS log.cc
+#                 DEPS common_status third_party::absl_strings [PRIVATE_DEPS ...])
 #   baton_binary(NAME baton-gateway SRCS main.cc DEPS gateway)
 #   baton_test(NAME log_test SRCS log_test.cc DEPS common_log [TIMEOUT 60] [OWN_MAIN])
 #   baton_bench(NAME gemm_bench SRCS gemm_bench.cc DEPS kernels_cpu)
 #   baton_proto(NAME types SRCS types.proto [GRPC] DEPS ...)
-#   baton_cuda_library(NAME kernels_cuda_ops HDRS cuda_ops.h SRCS norm.cu cuda_ops.cc DEPS kernels_api third_party::cuda)
+#   baton_cuda_library(NAME kernels_cuda_ops HDRS cuda_ops.h SRCS norm.cu cuda_ops.cc
+#                      DEPS kernels_api third_party::cuda)
 #
-# A CUDA library exists with BATON_CUDA alone; it is recorded always, so that the checkers see its files on any machine.
+# A CUDA library exists with BATON_CUDA alone; it is recorded always, so that the checkers see its
+# files on any machine.
 #
 # A name in DEPS without `::` is a target of the project: `common_log` links `baton::common_log`.
 #
-# With BATON_UNITY (the default of most presets) the sources of a target are compiled a few at a time as one, and the
-# tests of a service, or of another area, share one program and a precompiled header (tests/CMakeLists.txt);
-# build/<preset>/tests/<name> then is a script that runs the tests of that one file. The presets debug, clang and tidy compile every file by itself, which proves its include lines.
+# With BATON_UNITY (the default of most presets) the sources of a target are compiled a few at a
+# time as one, and the tests of a service, or of another area, share one program and a precompiled
+# header (tests/CMakeLists.txt); build/<preset>/tests/<name> then is a script that runs the tests of
+# that one file. The presets debug, clang and tidy compile every file by itself, which proves its
+# include lines.
 
 set_property(GLOBAL PROPERTY BATON_RECORDS "")
 
@@ -44,8 +50,11 @@ function(baton_record kind name files deps private_deps)
   baton_json_list(files_json ${files})
   baton_json_list(deps_json ${deps})
   baton_json_list(private_json ${private_deps})
+  string(CONCAT record "{\"kind\": \"${kind}\", \"name\": \"${name}\", \"folder\": \"${folder}\", "
+                       "\"files\": ${files_json}, \"deps\": ${deps_json}, "
+                       "\"private_deps\": ${private_json}}")
   set_property(GLOBAL APPEND PROPERTY BATON_RECORDS
-    "{\"kind\": \"${kind}\", \"name\": \"${name}\", \"folder\": \"${folder}\", \"files\": ${files_json}, \"deps\": ${deps_json}, \"private_deps\": ${private_json}}")
+               "${record}")
 endfunction()
 
 function(baton_write_target_record)
@@ -54,7 +63,8 @@ function(baton_write_target_record)
   file(WRITE ${CMAKE_BINARY_DIR}/targets.json "[\n  ${joined}\n]\n")
 endfunction()
 
-# Several sources of a target are compiled as one: most of a compiler's time here goes into the same headers.
+# Several sources of a target are compiled as one: most of a compiler's time here goes into the same
+# headers.
 function(baton_unite target)
   list(LENGTH ARGN count)
   if(BATON_UNITY AND count GREATER 1)
@@ -91,8 +101,9 @@ function(baton_compile_cuda source object)
   get_filename_component(folder ${object} DIRECTORY)
   file(MAKE_DIRECTORY ${folder})
   add_custom_command(OUTPUT ${object} BYPRODUCTS ${object}.ptx ${object}.resources
-    COMMAND ${CMAKE_SOURCE_DIR}/tools/cmake/compile_cuda ${object} ${BATON_NVCC} -std=c++20 -O3 -lineinfo -fmad=false
-            --expt-relaxed-constexpr -Xcompiler=-fPIC,-Wall,-Wno-unused-function ${targets} -I ${CMAKE_SOURCE_DIR}
+    COMMAND ${CMAKE_SOURCE_DIR}/tools/cmake/compile_cuda ${object} ${BATON_NVCC}
+            -std=c++20 -O3 -lineinfo -fmad=false --expt-relaxed-constexpr
+            -Xcompiler=-fPIC,-Wall,-Wno-unused-function ${targets} -I ${CMAKE_SOURCE_DIR}
             "-I$<JOIN:$<TARGET_PROPERTY:third_party_nccl,INTERFACE_INCLUDE_DIRECTORIES>,;-I>"
             ${ARGN} -c ${source}
     DEPENDS ${source} ${CMAKE_SOURCE_DIR}/tools/cmake/compile_cuda DEPFILE ${object}.d
@@ -168,8 +179,8 @@ function(baton_configure_test target)
   target_compile_options(${target} PRIVATE -pthread $<$<CONFIG:Release>:-Og>)
 endfunction()
 
-# The program that this folder's tests share with others, one per service and per area elsewhere, and the object
-# library of the folder.
+# The program that this folder's tests share with others, one per service and per area elsewhere,
+# and the object library of the folder.
 function(baton_test_group out_group out_folder)
   file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR}/tests ${CMAKE_CURRENT_SOURCE_DIR})
   string(REGEX MATCH "^(unit/services/[^/]+|(unit|contract)/[^/]+|[^/]+)" group ${folder})
@@ -216,14 +227,16 @@ function(baton_test)
     list(JOIN files "," files)
     file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/tests/${ARG_NAME} @ONLY
          CONTENT "#!/bin/sh\nexec \"$(dirname \"$0\")/${group}\" --only-files=${files} \"$@\"\n")
-    file(CHMOD ${CMAKE_BINARY_DIR}/tests/${ARG_NAME} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
-         GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+    file(CHMOD ${CMAKE_BINARY_DIR}/tests/${ARG_NAME}
+         PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
+                     WORLD_READ WORLD_EXECUTE)
     add_custom_target(${ARG_NAME} DEPENDS ${group})
     add_test(NAME ${ARG_NAME} COMMAND ${group} --only-files=${files})
   endif()
   set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
   if(BATON_SANITIZER MATCHES "thread")
-    # UCX's hooks of memory calls run in threads that the sanitizer has not met yet, which ends the process.
+    # UCX's hooks of memory calls run in threads that the sanitizer has not met yet, which ends the
+    # process.
     set_property(TEST ${ARG_NAME} PROPERTY ENVIRONMENT UCX_MEM_EVENTS=no)
   endif()
   baton_record(test ${ARG_NAME} "${ARG_SRCS}" "${ARG_DEPS}" "")
@@ -241,7 +254,8 @@ function(baton_bench)
   baton_record(bench ${ARG_NAME} "${ARG_SRCS}" "${ARG_DEPS}" "")
 endfunction()
 
-# Generates C++ from one .proto; the generated header is included by its root path: "protos/baton/v1/types.pb.h".
+# Generates C++ from one .proto; the generated header is included by its root path:
+# "protos/baton/v1/types.pb.h".
 function(baton_proto)
   cmake_parse_arguments(ARG "GRPC" "NAME" "SRCS;DEPS" ${ARGN})
   baton_resolve(deps ${ARG_DEPS})
@@ -255,7 +269,8 @@ function(baton_proto)
     set(command protobuf::protoc -I ${CMAKE_SOURCE_DIR} --cpp_out=${out})
     if(ARG_GRPC)
       list(APPEND files ${out}/${stem}.grpc.pb.cc ${out}/${stem}.grpc.pb.h)
-      list(APPEND command --grpc_out=${out} --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
+      list(APPEND command --grpc_out=${out}
+                          --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
     endif()
     add_custom_command(OUTPUT ${files} COMMAND ${command} ${CMAKE_CURRENT_SOURCE_DIR}/${proto}
                        DEPENDS ${proto} COMMENT "protoc ${stem}.proto" VERBATIM)

@@ -1,6 +1,6 @@
 """Asks a gateway over gRPC and prints the answer as it comes: generate.py HOST:PORT QUESTION
 
-python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. protos/baton/v1/{types,inference}.proto
+python -m grpc_tools.protoc -I. --{python,grpc_python}_out=. protos/baton/v1/{types,inference}.proto
 """
 
 import sys

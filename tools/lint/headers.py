@@ -4,8 +4,8 @@
 A header whose source of the same name includes it first is proven by a build that compiles each
 source by itself, as the presets debug, clang and tidy do (layers.py insists on that order); this
 compiles the others, with the flags of a target that lists or links them, or of one that it links.
-Those of a library that this build leaves out, as the CUDA ones without BATON_CUDA, are left out here
-too.
+Those of a library that this build leaves out, as the CUDA ones without BATON_CUDA, are left out
+here too.
 """
 
 import argparse
@@ -28,8 +28,8 @@ def compile_flags(commands, target, targets):
 
     Of the commands of the target and of those that link it, the one with the most flags: a header
     of vector kernels needs those of the widest instructions. Where none of these compiles under its
-    own name (tests that one program holds together), a command of what the target links, which knows
-    the generated headers.
+    own name (tests that one program holds together), a command of what the target links, which
+    knows the generated headers.
     """
     users = [user for user in targets.values() if target.name in user.public + user.private]
     used = [name for name in target.public + target.private if name in targets]
@@ -52,7 +52,8 @@ def check_command(words, header):
         elif word not in ("-MD", "-fcolor-diagnostics") and not word.endswith("ccache"):
             command.append(word)
     # ccache keeps no result of -fsyntax-only, which is faster than finding out that it has one.
-    return command + ["-fsyntax-only", "-O0", "-Wno-unused-function", "-x", "c++", "-include", header,
+    return command + ["-fsyntax-only", "-O0", "-Wno-unused-function", "-x", "c++", "-include",
+                      header,
                       "-MD", "-MF", "{depfile}", "-MT", "x", "/dev/null"]
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks who includes and links whom against layers.toml.
 
-Reads targets.json, which every configure writes into the build folder (what each target lists as its
-files and dependencies), and the include lines of those files.
+Reads targets.json, which every configure writes into the build folder (what each target lists as
+its files and dependencies), and the include lines of those files.
 """
 
 import argparse

@@ -12,7 +12,8 @@ import tempfile
 
 def presets(text):
     """The names of those that can be configured."""
-    return [preset["name"] for preset in json.loads(text)["configurePresets"] if not preset.get("hidden")]
+    return [preset["name"] for preset in json.loads(text)["configurePresets"]
+            if not preset.get("hidden")]
 
 
 def configure(root, preset):
@@ -24,7 +25,8 @@ def configure(root, preset):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, epilog="example: tools/lint/presets.py asan tsan")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     epilog="example: tools/lint/presets.py asan tsan")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path(__file__).parents[2])
     parser.add_argument("preset", nargs="*", help="default: all, cuda only where there is an nvcc")
     arguments = parser.parse_args()

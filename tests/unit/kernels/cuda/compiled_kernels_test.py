@@ -1,6 +1,6 @@
-"""What nvcc made of the kernels: no spills where speed counts, Hopper's matrix instructions where they belong, and not
-one after the other; the same kernels for every architecture asked for, the plain ones that stand in for Hopper's among
-them.
+"""What nvcc made of the kernels: no spills where speed counts, Hopper's matrix instructions where
+they belong, and not one after the other; the same kernels for every architecture asked for, the
+plain ones that stand in for Hopper's among them.
 
 Reads the reports that tools/cmake/compile_cuda leaves beside each object.
 """
@@ -24,9 +24,10 @@ PLAIN_KERNELS = {
 }
 
 
-# Kernels whose roles trade registers (setmaxnreg), and what a thread has of them when it starts: of a multiprocessor's
-# 65536 for 384 threads, in eights, 65536 / 384 = 170 -> 168. The roles share out just these: 256 x 232 + 128 x 40 =
-# 384 x 168. With less to begin with, a role that grows would wait for ever for the rest.
+# Kernels whose roles trade registers (setmaxnreg), and what a thread has of them when it starts: of
+# a multiprocessor's 65536 for 384 threads, in eights, 65536 / 384 = 170 -> 168. The roles share out
+# just these: 256 x 232 + 128 x 40 = 384 x 168. With less to begin with, a role that grows would
+# wait for ever for the rest.
 TRADING_REGISTERS = 168
 USED = re.compile(r"Used (\d+) registers")
 ENTRY = re.compile(r"\.entry (\w+)")
@@ -46,8 +47,8 @@ def entries(ptx):
 
 
 def check_for_hopper(source, kernels, text, ptx):
-    """Complaints about one object's kernels for sm_90a: their tensor maps, stacks and registers. `kernels`: name,
-    architecture."""
+    """Complaints about one object's kernels for sm_90a: their tensor maps, stacks and registers.
+    `kernels`: name, architecture."""
     complaints = []
     scopes = set(MAP_FENCE.findall(ptx))
     if scopes != ({"sys"} if source in READS_MAPS_FROM_MEMORY else set()):
@@ -55,13 +56,15 @@ def check_for_hopper(source, kernels, text, ptx):
     bodies = entries(ptx)
     if set(bodies) != {kernel for kernel, _ in kernels}:
         complaints.append(f"{source}: PTX and report name different kernels")
-    for (kernel, architecture), figures, registers in zip(kernels, SPILLS.findall(text), USED.findall(text)):
+    for (kernel, architecture), figures, registers in zip(kernels, SPILLS.findall(text),
+                                                          USED.findall(text)):
         if architecture != "sm_90a":
             continue
         if source in WITH_WGMMA and int(figures[0]) > 0:
             complaints.append(f"{source}: {kernel} has {figures[0]} bytes of stack")
         if "setmaxnreg" in bodies.get(kernel, "") and int(registers) != TRADING_REGISTERS:
-            complaints.append(f"{source}: {kernel} starts with {registers} registers, not {TRADING_REGISTERS}")
+            complaints.append(
+                f"{source}: {kernel} starts with {registers} registers, not {TRADING_REGISTERS}")
     if source == "mla_attention.cu" and sum("setmaxnreg" in body for body in bodies.values()) != 4:
         complaints.append(f"{source}: not four kernels whose roles trade registers")
     return complaints
@@ -103,7 +106,8 @@ def check_architectures(resources, architectures):
     kernels = kernels_by_architecture(resources)
     complaints = []
     if set(kernels) != set(architectures):
-        complaints.append(f"{source}: compiled for {sorted(kernels)}, wanted {sorted(architectures)}")
+        complaints.append(
+            f"{source}: compiled for {sorted(kernels)}, wanted {sorted(architectures)}")
     for architecture, names in kernels.items():
         missing = set.union(*kernels.values()) - names
         complaints += [f"{source}: no {name} for {architecture}" for name in sorted(missing)]
@@ -122,7 +126,8 @@ def check_plain(resources, architectures):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, required=True, help="build/cuda")
-    parser.add_argument("--architectures", required=True, help="as BATON_CUDA_ARCHITECTURES: 80;90a")
+    parser.add_argument("--architectures", required=True,
+                        help="as BATON_CUDA_ARCHITECTURES: 80;90a")
     arguments = parser.parse_args()
     architectures = arguments.architectures.split(";")
     every = sorted((arguments.build / "kernels" / "cuda").rglob("*.o.resources"))
