@@ -29,7 +29,7 @@ std::string QuantizationOf(const Json& config) {
   return method == found->end() || !method->is_string() ? "" : method->get<std::string>();
 }
 
-// The values, as they may be written; the first is named to who writes another.
+// The values, as they may be written.
 std::vector<std::string> ServedValues(absl::string_view name, const FixedFacts& facts) {
   if (name == "kv-cache-dtype") {
     if (facts.dtype == "float32") return {"auto"};
@@ -40,6 +40,10 @@ std::vector<std::string> ServedValues(absl::string_view name, const FixedFacts& 
     if (method.empty()) return {"none", "None"};
     return {method, "none", "None"};  // none is that of config.json to vLLM too
   }
+  if (name == "load-format") {
+    return {"auto", "hf", "safetensors", "fastsafetensors", "runai_streamer"};
+  }
+  if (name == "tokenizer-mode") return {"auto", "hf", "slow"};
   if (name == "logprobs-mode") return {"raw_logprobs"};
   if (name == "seed") return {"0"};
   if (name == "task") return {"auto", "generate"};

@@ -180,7 +180,9 @@ std::vector<ServeFlag> IgnoredFlags() {
                             std::vector<absl::string_view> names) {
     for (const absl::string_view name : names) flags.push_back({name, shape, kIgnored, reason});
   };
-  add(kSwitch, kNoPython, {"trust-remote-code", "trust-request-chat-template"});
+  add(kSwitch, kNoPython, {"trust-remote-code"});
+  add(kSwitch, "requests give no template of their own; see --chat-template",
+      {"trust-request-chat-template"});
   add(kValue, kOwnGraphs,
       {"compilation-config", "optimization-level", "cudagraph-capture-sizes",
        "max-cudagraph-capture-size", "max-seq-len-to-capture", "performance-mode"});
@@ -188,8 +190,8 @@ std::vector<ServeFlag> IgnoredFlags() {
       {"attention-backend", "moe-backend", "linear-backend", "all2all-backend", "block-size"});
   add(kSwitch, kOneBackend, {"numa-bind", "enable-dbo"});
   add(kValue, kOwnLoader,
-      {"load-format", "download-dir", "model-loader-extra-config", "safetensors-load-strategy",
-       "safetensors-prefetch-num-threads", "safetensors-prefetch-block-size", "tokenizer-mode"});
+      {"download-dir", "model-loader-extra-config", "safetensors-load-strategy",
+       "safetensors-prefetch-num-threads", "safetensors-prefetch-block-size"});
   add(kValue, "the model is a folder, which has one revision", {"revision", "tokenizer-revision"});
   add(kValue, kOwnGroup,
       {"distributed-executor-backend", "nnodes", "node-rank", "master-addr", "master-port",
@@ -222,8 +224,8 @@ std::vector<ServeFlag> IgnoredFlags() {
   add(kValue, "use --speculative-config", {"speculative-model", "num-speculative-tokens"});
   add(kValue, kOneBackend, {"guided-decoding-backend"});
   add(kValue, kAlways,
-      {"scheduling-policy", "num-scheduler-steps", "scheduler-delay-factor", "preemption-mode",
-       "stream-interval"});
+      {"scheduling-policy", "num-scheduler-steps", "scheduler-delay-factor", "preemption-mode"});
+  add(kValue, "requests say stream_interval", {"stream-interval"});
   add(kSwitch, kNotYet,
       {"enable-expert-parallel", "enable-eplb", "enable-log-outputs", "enable-prompt-adapter"});
   add(kValue, kNotYet,
@@ -253,6 +255,9 @@ std::vector<ServeFlag> RefusedFlags() {
 std::vector<ServeFlag> FixedFlags() {
   return {
       {"tokenizer", kValue, kFixed, "put its tokenizer.json into the model's folder"},
+      {"tokenizer-mode", kValue, kFixed, "texts are encoded as tokenizer.json says"},
+      {"load-format", kValue, kFixed,
+       "weights are read from safetensors; `baton mini-r1` writes random ones"},
       {"quantization", kValue, kFixed, "weights are used as the checkpoint has them"},
       {"kv-cache-dtype", kValue, kFixed, "the KV cache has the type of --dtype"},
       {"hf-overrides", kValue, kFixed, "change config.json"},

@@ -74,7 +74,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Words{"--hf-overrides", "{}"},
                       Words{"--hf-overrides", R"({"model_type": "deepseek_v3"})"},
                       Words{"--tokenizer", BATON_SOURCE_DIR "/tests/data/../data/tiny-r1"},
-                      Words{"--task", "generate"},
+                      Words{"--task", "generate"}, Words{"--load-format", "runai_streamer"},
+                      Words{"--tokenizer-mode", "auto"},
                       Words{"--chat-template-content-format", "string"}));
 
 class IgnoredVllmFlag : public ::testing::TestWithParam<Words> {};
@@ -132,7 +133,6 @@ INSTANTIATE_TEST_SUITE_P(Switches, IgnoredVllmFlag,
 INSTANTIATE_TEST_SUITE_P(Values, IgnoredVllmFlag,
                          ::testing::ValuesIn(WithValues({
                              "revision",
-                             "load-format",
                              "download-dir",
                              "model-loader-extra-config",
                              "safetensors-load-strategy",
@@ -222,6 +222,9 @@ TEST(VllmFlags, AValueOtherThanWhatHappensHereIsRefused) {
       {{"--hf-overrides", "fn"}, "change config.json"},
       {{"--rope-scaling", R"({"factor": 9})"}, "change rope_scaling in config.json"},
       {{"--tokenizer", "deepseek-ai/DeepSeek-R1"}, "put its tokenizer.json into"},
+      {{"--load-format", "dummy"}, "`baton mini-r1` writes random ones"},
+      {{"--load-format", "gguf"}, "served here: auto, hf, safetensors, fastsafetensors, "},
+      {{"--tokenizer-mode", "mistral"}, "served here: auto, hf, slow; "},
       {{"--task", "embed"}, "served here: auto, generate; "},
       {{"--chat-template-content-format", "openai"}, "served here: auto, string; "}};
   for (const auto& [words, reason] : cases) {
