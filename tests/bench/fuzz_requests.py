@@ -26,7 +26,7 @@ import time
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
-from running_group import RunningGroup, fetch, parse_metrics, wait_until  # noqa: E402
+from running_group import RunningGroup, fetch, held, parse_metrics  # noqa: E402
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
 SEEDS = [
@@ -299,17 +299,16 @@ def run(url, count, seed=1, timeout=60, processes=1, connections=16):
     return statuses, sorted(failures, key=lambda failure: failure[0])
 
 
-def held(url):
-    """What the group holds: sequences and its share of KV blocks, as the gateway says."""
+def held_at(url):
+    """What the group of a gateway holds for requests, as the gateway says."""
     status, text = fetch(url + "/metrics")
     assert status == 200, text
-    names = ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
-    return [value for sample, value in parse_metrics(text).items() if sample.split("{")[0] in names]
+    return held("gateway", parse_metrics(text))
 
 
 def fuzz(url, arguments):
     """Sends, waits until the group holds what it held before, reports; whether all was well."""
-    before = held(url)
+    before = held_at(url)
     began = time.monotonic()
     statuses, failures = run(url, arguments.count, arguments.seed, processes=arguments.processes,
                              connections=arguments.connections)
@@ -318,10 +317,12 @@ def fuzz(url, arguments):
           + ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items(), key=str)))
     for index, path, body, status, text in failures[:20]:
         print(f"request {index}: {status} from {path} for {body[:300]!r}: {text}")
-    wait_until(lambda: held(url) == before, f"sequences and KV blocks as before, {before}", 60)
+    deadline = time.monotonic() + 60
+    while (after := held_at(url)) != before and time.monotonic() < deadline:
+        time.sleep(0.02)
     ready = fetch(url + "/health/ready")[0] == 200
-    print(f"held afterwards: {held(url)}, as before; " + ("ready" if ready else "NOT ready"))
-    return not failures and ready
+    print(f"held before: {before}, afterwards: {after}; " + ("ready" if ready else "NOT ready"))
+    return not failures and after == before and ready
 
 
 def main():

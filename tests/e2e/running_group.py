@@ -68,6 +68,26 @@ def parse_metrics(text):
     return samples
 
 
+# What scheduler and gateway count of what they hold for requests; all are 0 when nobody asks.
+HELD = {
+    "scheduler": ("baton_scheduler_running_sequences", "baton_scheduler_waiting_sequences",
+                  "baton_scheduler_paused_sequences", "baton_scheduler_suspended_sequences",
+                  "baton_scheduler_kv_blocks_used"),
+    "gateway": ("baton_gateway_live_requests", "vllm:num_requests_running", "vllm:num_requests_waiting",
+                "vllm:kv_cache_usage_perc"),
+}
+
+
+def held(role, samples):
+    """{metric: value} of what a process of the role holds for requests, by its metrics; {}: nothing."""
+    found = {}
+    for metric in HELD[role]:
+        values = {name: value for name, value in samples.items() if name.split("{")[0] == metric}
+        assert values, f"{role} has no {metric}"
+        found.update(values)
+    return {name: value for name, value in found.items() if value}
+
+
 class RunningGroup:
     """Attributes once ready:
     base_url   "http://127.0.0.1:PORT" of the gateway; endpoint is base_url + "/v1"
@@ -138,6 +158,18 @@ class RunningGroup:
         code, text = fetch(self.metrics_urls[name])
         assert code == 200, text
         return parse_metrics(text)
+
+    def leftovers(self, timeout=60):
+        """{metric: value} of what is held for requests though nobody asks any more: {} as soon as it is nothing,
+        or what it is after `timeout` seconds. OSError if scheduler or gateway do not answer."""
+
+        def now():
+            return {name: value for role in HELD for name, value in held(role, self.metrics(role)).items()}
+
+        deadline = time.monotonic() + timeout
+        while (left := now()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return left
 
     def log_tail(self, lines=60):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

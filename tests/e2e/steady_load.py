@@ -9,11 +9,15 @@ death of a gateway costs its clients either, that of any other process neither.
 
 import http.client
 import json
+import os
 import random
+import signal
+import socket
 import threading
 import time
 
 from percentiles import percentile
+from running_group import fetch, wait_until
 
 # As openai-python: two retries, 0.5 s doubling, less up to a quarter. Retry-After is honoured.
 SDK_RETRIES = 2
@@ -242,7 +246,7 @@ class SteadyLoad:
                 self._problem(f"question {index}:\n  alone {self._expected[index]}\n  now   {story}")
 
 
-def wait_fresh(load, wait_until):
+def wait_fresh(load):
     """Waits until no client is in a retry any more: an SDK has two, whoever dies how often."""
     before = load.finished()
     wait_until(lambda: all(now > then for now, then in zip(load.finished(), before)),
@@ -254,19 +258,76 @@ def solo(port, bodies):
     return [ask_once(port, body, lambda when, count: None) for body in bodies]
 
 
-# Whose death makes the group not ready; a model-loader that has served is missed by nobody.
-NOTICED = ("scheduler", "stage-worker")
+# Whose death makes the group not ready, and the metric of the gateway that is another after it, however soon the group
+# is ready again. A model-loader that has served is missed by nobody.
+SIGNS_OF_LOSS = {"scheduler": "baton_gateway_resubmissions_total", "stage-worker": "baton_gateway_group_epoch"}
 
 
-def time_to_notice(group, name, killed):
-    """Seconds from `killed` until the gateway says that the group is not ready; None if that need not be."""
-    if not name.startswith(NOTICED):
+def sign_of_loss(group, name):
+    """What the gateway's metric of SIGNS_OF_LOSS says now; None of a process that need not be missed."""
+    metric = next((metric for role, metric in SIGNS_OF_LOSS.items() if name.startswith(role)), None)
+    if metric is None:
         return None
-    while group.ready():
-        if time.monotonic() > killed + 10:
-            raise AssertionError(f"{name} is not missed")
+    values = [value for sample, value in group.metrics("gateway").items() if sample.split("{")[0] == metric]
+    assert values, f"the gateway has no {metric}"
+    return sum(values)
+
+
+def _says_not_ready(group):
+    try:
+        return fetch(group.base_url + "/health/ready", timeout=2)[0] == 503
+    except (OSError, http.client.HTTPException):  # says nothing
+        return False
+
+
+def time_to_notice(group, name, killed, sign, patience=10):
+    """Seconds from `killed` until the gateway says that the group is not ready, or shows that it was not: its
+    `sign_of_loss` is no longer `sign`, what it was before. None if the process need not be missed; AssertionError
+    if it is not within `patience` seconds."""
+    if sign is None:
+        return None
+    look = killed + min(0.25, patience / 2)  # recovery takes longer as a rule, and metrics cost the gateway something
+    while not _says_not_ready(group):
+        if time.monotonic() > look:
+            if sign_of_loss(group, name) != sign:
+                break
+            look = time.monotonic() + 0.25
+        assert time.monotonic() < killed + patience, f"{name} is not missed"
         time.sleep(0.002)
     return time.monotonic() - killed
+
+
+def time_to_accept(port, killed, patience=60):
+    """Seconds from `killed` until the port takes a connection again."""
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return time.monotonic() - killed
+        except OSError:
+            assert time.monotonic() < killed + patience, f"port {port} takes no connection"
+            time.sleep(0.002)
+
+
+def kill_and_time(group, load, name, times):
+    """Kills a process under load and waits until the group is whole and tokens flow; after a gateway's death, until
+    no client is in a retry that came of it. Adds seconds since the kill to the lists in `times`: "NAME: noticed",
+    "gateway: accepts", "NAME: next token". AssertionError or OSError if one of these does not come.
+    """
+    sign, pid = sign_of_loss(group, name), group.pids[name]
+    os.kill(pid, signal.SIGKILL)
+    killed = time.monotonic()
+    noticed = time_to_notice(group, name, killed, sign)
+    if noticed is not None:
+        times.setdefault(f"{name}: noticed", []).append(noticed)
+    group.wait_replaced(name, pid)
+    if name == "gateway":  # the old one is wholly gone: nobody else accepts
+        times.setdefault("gateway: accepts", []).append(time_to_accept(group.port, killed))
+    wait_until(group.ready, f"ready after the death of {name}")
+    whole = max(killed + 0.3, time.monotonic())  # what had left the group before the kill has arrived
+    wait_until(lambda: load.arrivals(whole), f"a token after the death of {name}")
+    times.setdefault(f"{name}: next token", []).append(pause_after(load.arrivals(killed), killed))
+    if name == "gateway":
+        wait_fresh(load)
 
 
 def describe_times(times):

@@ -6,19 +6,11 @@ import sys
 import threading
 
 import pytest
-from running_group import ROOT, fetch, wait_until
+from running_group import ROOT, fetch
 
 sys.path.insert(0, str(ROOT / "tests/bench"))
 import fuzz_requests  # noqa: E402
 import schemathesis_run  # noqa: E402
-
-
-def held(group):
-    """Blocks and sequences that the group holds."""
-    names = ("baton_scheduler_running_sequences", "baton_scheduler_waiting_sequences",
-             "baton_scheduler_kv_blocks_used")
-    return [value for sample, value in group.metrics("scheduler").items()
-            if sample.split("{")[0] in names]
 
 
 @pytest.mark.parametrize("count", [3000, pytest.param(100_000, marks=pytest.mark.slow)])
@@ -27,7 +19,7 @@ def test_mutated_bodies_leave_the_group_well(group, count):
     assert not failures, failures[:3]
     assert sum(statuses.values()) == count, statuses
     assert statuses[200] > count / 60 and statuses[400] > count / 6, statuses
-    wait_until(lambda: not any(held(group)), "nothing is held after the requests")
+    assert group.leftovers() == {}
     assert fetch(group.base_url + "/health/ready")[0] == 200
 
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 import running_group
 import steady_load
-from running_group import fetch, parse_metrics, wait_until
+from running_group import fetch, wait_until
 
 ROLES = ("gateway", "scheduler", "model-loader", "stage-worker-0", "stage-worker-1")
 CLIENTS = 6
@@ -50,16 +50,7 @@ def load(lasting, questions_and_answers):
     assert running.lost == 0, running.problems
     assert running.different == 0, running.problems
     assert running.error_events == 0, running.problems
-    wait_until(lambda: at_baseline(lasting), "nothing left behind")
-
-
-def at_baseline(group):
-    scheduler = group.metrics("scheduler")
-    gateway = parse_metrics(fetch(group.base_url + "/metrics")[1])
-    live = [value for name, value in gateway.items() if name.startswith("baton_gateway_live_requests")]
-    return live == [0] and all(
-        scheduler[f"baton_scheduler_{name}"] == 0
-        for name in ("running_sequences", "waiting_sequences", "kv_blocks_used"))
+    assert lasting.leftovers() == {}
 
 
 def wait_tokens(load, since):
@@ -82,20 +73,9 @@ def test_twenty_random_kills(lasting, load):
     harm = load.harm()
     for _ in range(20):
         name = generator.choice(ROLES)
-        pid = lasting.pids[name]
-        os.kill(pid, signal.SIGKILL)
-        killed = time.monotonic()
-        noticed = steady_load.time_to_notice(lasting, name, killed)
-        if noticed is not None:
-            times.setdefault(f"{name}: noticed", []).append(noticed)
-        lasting.wait_replaced(name, pid)
-        wait_until(lasting.ready, f"ready after {name}")
-        wait_until(lambda: load.arrivals(killed + 0.3), "a token")  # noqa: B023
-        times.setdefault(f"{name}: next token", []).append(
-            steady_load.pause_after(load.arrivals(killed), killed))
+        steady_load.kill_and_time(lasting, load, name, times)
         if name == "gateway":
             gateway_kills += 1
-            steady_load.wait_fresh(load, wait_until)
         else:
             assert load.harm() == harm, (name, load.problems)
         time.sleep(generator.random() * 0.2)  # the next one strikes anywhere
@@ -185,7 +165,7 @@ def test_unmodified_client_survives_a_dead_gateway(lasting, questions_and_answer
                        "the request runs")
             replace(lasting, "gateway")
             assert answer.result().choices[0].text == expected
-    wait_until(lambda: at_baseline(lasting), "the orphan is gone")
+    assert lasting.leftovers() == {}, "the orphan is there"
 
 
 def test_ready_and_live_tell_the_truth_meanwhile(lasting, questions_and_answers):

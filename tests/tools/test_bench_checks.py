@@ -3,6 +3,8 @@
 import math
 import pathlib
 import sys
+import time
+import types
 
 import pytest
 
@@ -11,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "bench"))
 import fairness  # noqa: E402
 import overload  # noqa: E402
 import percentiles  # noqa: E402
+import running_group  # noqa: E402
 import steady_load  # noqa: E402
 
 KNEE = {"goodput": 100.0, "used": {"stage-worker-0": 1.0, "gateway": 0.3}}
@@ -92,3 +95,70 @@ def test_a_percentile_is_the_nearest_rank():
     assert percentiles.percentile([5], .01) == percentiles.percentile([5], 1) == 5
     assert math.isnan(percentiles.percentile([], .99))
     assert "p50    100 ms  p99    100 ms  most   9000 ms" in steady_load.describe_times({"x": [0.1] * 99 + [9.0]})[0]
+
+
+class Gateway:
+    """Answers of a gateway to who asks for its readiness, in order, the last one for ever, and its metrics."""
+
+    base_url = "http://gateway"
+
+    def __init__(self, monkeypatch, answers, metrics):
+        self.answers, self.samples = list(answers), list(metrics)
+        monkeypatch.setattr(steady_load, "fetch", self.fetch)
+
+    def fetch(self, url, timeout):
+        assert url == "http://gateway/health/ready" and timeout
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer, ""
+
+    def metrics(self, name):
+        assert name == "gateway"
+        return self.samples.pop(0) if len(self.samples) > 1 else self.samples[0]
+
+
+EPOCH = "baton_gateway_group_epoch"
+RESUBMITTED = "baton_gateway_resubmissions_total"
+
+
+@pytest.mark.parametrize("answers", [[200], [TimeoutError()], [ConnectionRefusedError(), 200], [404]])
+def test_only_the_gateway_itself_can_say_that_a_death_is_noticed(monkeypatch, answers):
+    group = Gateway(monkeypatch, answers, [{EPOCH: 3.0, RESUBMITTED: 0.0}])
+    with pytest.raises(AssertionError, match="stage-worker-0 is not missed"):
+        steady_load.time_to_notice(group, "stage-worker-0", time.monotonic(), 3.0, patience=0.05)
+
+
+def test_a_death_is_noticed_when_the_gateway_says_503(monkeypatch):
+    group = Gateway(monkeypatch, [200, TimeoutError(), 503, 200], [{EPOCH: 3.0, RESUBMITTED: 0.0}])
+    killed = time.monotonic()
+    assert 0 < steady_load.time_to_notice(group, "stage-worker-0", killed, 3.0) <= time.monotonic() - killed
+    assert group.answers == [200]
+    assert steady_load.time_to_notice(group, "model-loader", time.monotonic(), None) is None
+
+
+@pytest.mark.parametrize("name,metrics", [
+    ("stage-worker-1", {EPOCH: 4.0, RESUBMITTED: 0.0}),
+    ("scheduler", {EPOCH: 3.0, RESUBMITTED + '{engine="0"}': 2.0}),
+])
+def test_a_recovery_between_two_questions_has_been_noticed(monkeypatch, name, metrics):
+    group = Gateway(monkeypatch, [200], [{EPOCH: 3.0, RESUBMITTED: 0.0}, metrics])
+    before = steady_load.sign_of_loss(group, name)
+    assert steady_load.time_to_notice(group, name, time.monotonic(), before) > 0
+
+
+IDLE = {
+    "scheduler": dict.fromkeys(("baton_scheduler_running_sequences", "baton_scheduler_waiting_sequences",
+                                "baton_scheduler_paused_sequences", "baton_scheduler_suspended_sequences",
+                                "baton_scheduler_kv_blocks_used"), 0.0),
+    "gateway": {"baton_gateway_live_requests": 0.0, 'vllm:num_requests_running{engine="0"}': 0.0,
+                'vllm:num_requests_waiting{engine="0"}': 0.0, 'vllm:kv_cache_usage_perc{engine="0"}': 0.0},
+}
+
+
+@pytest.mark.parametrize("role,name", [(role, name) for role, samples in IDLE.items() for name in samples])
+def test_what_a_group_holds_is_left_over(role, name):
+    assert running_group.held(role, {**IDLE[role], "baton_scheduler_kv_blocks_total": 90.0}) == {}
+    assert running_group.held(role, {**IDLE[role], name: 2.0}) == {name: 2.0}
+    with pytest.raises(AssertionError, match="has no"):
+        running_group.held(role, {other: value for other, value in IDLE[role].items() if other != name})
