@@ -5,9 +5,9 @@
 
 Prompts of 1 to 1,500 tokens, answers of 1 to 256, greedy and seeded, streamed and not, some with
 log-probabilities; every eighth shares a long beginning with the others of its kind. Each question is
-first asked alone. Prints answers per second, tokens per second, preemptions and prefix cache hits; exits 1
-if an answer differs or is lost, if a client had to ask again for whatever reason, or if a sequence or a used
-KV block is left.
+first asked alone. Prints answers per second, tokens per second (sampled, and computed: prompts too),
+preemptions and prefix cache hits, and what is wrong; exits 1 if nothing was answered, an answer differs or is lost, if a
+client had to ask again for whatever reason, or if a sequence or a used KV block is left.
 """
 
 import argparse
@@ -17,8 +17,12 @@ import tempfile
 import time
 
 import load_client
-import running_group  # on the path since load_client
-import steady_load
+import steady_load  # on the path since load_client
+
+RATES = {"generated": "baton_scheduler_generated_tokens_total", "computed": "baton_scheduler_computed_tokens_total"}
+COUNTS = {"preemptions": "baton_scheduler_preemptions_total",
+          "prompt tokens looked up in the prefix cache": "baton_scheduler_prefix_cache_query_tokens_total",
+          "of these found": "baton_scheduler_prefix_cache_hit_tokens_total"}
 
 
 def questions(model, count, seed):
@@ -44,15 +48,28 @@ def questions(model, count, seed):
     return made
 
 
-def left(group):
-    """Metrics that should be zero with nobody around."""
-    now = group.metrics("scheduler")
-    wanted = ("running_sequences", "waiting_sequences", "kv_blocks_used")
-    return {name: now[f"baton_scheduler_{name}"] for name in wanted if now[f"baton_scheduler_{name}"]}
+def work(before, after, seconds):
+    """What the scheduler did between two readings of its metrics, in words."""
+    rates = ", ".join(f"{(after[metric] - before[metric]) / seconds:.0f} {word}" for word, metric in RATES.items())
+    counts = ", ".join(f"{after[metric] - before[metric]:.0f} {word}" for word, metric in COUNTS.items())
+    return f"tokens/s: {rates}; {counts}"
+
+
+def failures(load, leftovers):
+    """What is wrong; `load` is over."""
+    wrong = [f"{count} {what}" for count, what in (
+        (load.lost, "answers lost"), (load.different, "answers different"),
+        (load.asked_again, "asked again after a broken stream"),
+        (load.retried, "asked again after a refusal or broken connection")) if count]
+    if not load.answered:
+        wrong.append("nothing was answered")
+    if leftovers:
+        wrong.append(f"left behind: {leftovers}")
+    return wrong
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--questions", type=int, default=96)
@@ -72,22 +89,17 @@ def main():
             with steady_load.SteadyLoad(group.port, bodies, alone, arguments.clients) as load:
                 time.sleep(arguments.seconds)
             seconds = time.monotonic() - began
-            leftovers = left(group)
-            if leftovers:
-                running_group.wait_until(lambda: not left(group), "nothing left behind", timeout=20)
-            after = group.metrics("scheduler")
+            print(f"{arguments.clients} clients, {seconds:.0f} s: {load.answered} answers, "
+                  f"{load.answered / seconds:.1f}/s")
+            for problem in load.problems:
+                print("  " + problem)
+            wrong = failures(load, group.leftovers())
+            print("  " + work(before, group.metrics("scheduler"), seconds))
+            for text in wrong:
+                print("WRONG " + text)
         finally:
             group.stop()
-    print(f"{arguments.clients} clients, {seconds:.0f} s: {load.answered} answers, {load.lost} lost, "
-          f"{load.different} different, {load.asked_again} asked again after a broken stream, "
-          f"{load.retried} after a refusal or broken connection, {load.answered / seconds:.1f} answers/s")
-    for name, value in sorted(after.items()):
-        if any(word in name for word in ("preempt", "prefix", "generation_tokens", "prompt_tokens")) \
-                and value != before.get(name) and "bucket" not in name:
-            print(f"  {name} {value - before.get(name, 0):g}")
-    for problem in load.problems:
-        print("  " + problem)
-    sys.exit(1 if load.lost or load.different or load.asked_again or load.retried or not load.answered else 0)
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the loads of tests/bench and tests/e2e make of figures and answers that were made up."""
 
+import asyncio
 import math
 import pathlib
 import sys
@@ -10,7 +11,11 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "bench"))
 
+import company  # noqa: E402
 import fairness  # noqa: E402
+import kills  # noqa: E402
+import load_client  # noqa: E402
+import open_loop  # noqa: E402
 import overload  # noqa: E402
 import percentiles  # noqa: E402
 import running_group  # noqa: E402
@@ -162,3 +167,60 @@ def test_what_a_group_holds_is_left_over(role, name):
     assert running_group.held(role, {**IDLE[role], name: 2.0}) == {name: 2.0}
     with pytest.raises(AssertionError, match="has no"):
         running_group.held(role, {other: value for other, value in IDLE[role].items() if other != name})
+
+
+KILLED = [("scheduler", (0, 0)), ("gateway", (0, 0)), ("gateway", (3, 2)), ("stage-worker-1", (5, 2))]
+
+
+def loaded(**changes):
+    """A load of tests/e2e/steady_load.py that is over."""
+    load = types.SimpleNamespace(**{"answered": 90, "lost": 0, "different": 0, "error_events": 0, "harmed": (5, 2),
+                                    **changes})
+    load.harm = lambda: load.harmed
+    return load
+
+
+def test_harm_is_that_of_the_kill_before_it():
+    assert kills.harmed(KILLED, (5, 2)) == []
+    assert kills.harmed(KILLED, (6, 2)) == [(4, "stage-worker-1", (5, 2), (6, 2))]
+    late = [("scheduler", (0, 0)), ("gateway", (0, 1)), ("model-loader", (4, 4))]  # not the gateway's
+    assert kills.harmed(late, (4, 4)) == [(1, "scheduler", (0, 0), (0, 1))]
+    assert kills.harmed([], (0, 0)) == []
+
+
+def test_kills_that_harm_nobody_are_good():
+    assert kills.failures(KILLED, None, loaded(), {}) == []
+
+
+@pytest.mark.parametrize("found,words", [
+    (([], None, loaded(harmed=(0, 0)), {}), "nothing was killed"),
+    ((KILLED, None, loaded(answered=0), {}), "nothing was answered"),
+    ((KILLED, None, loaded(lost=1), {}), "1 answers lost"),
+    ((KILLED, None, loaded(different=2), {}), "2 answers different"),
+    ((KILLED, None, loaded(error_events=3), {}), "3 answers with an error event"),
+    ((KILLED, None, loaded(harmed=(5, 3)), {}), "kill 4, of stage-worker-1: clients asked again, (5, 2) -> (5, 3)"),
+    ((KILLED, "it is not missed", loaded(), {}), "kill 4, of stage-worker-1: it is not missed"),
+    ((KILLED, None, loaded(), {"baton_gateway_live_requests": 1.0}), "left behind: {'baton_gateway_live_requests'"),
+])
+def test_each_harm_of_kills_is_told(found, words):
+    wrong = kills.failures(*found)
+    assert len(wrong) == 1 and words in wrong[0], wrong
+
+
+def test_company_tells_tokens_a_second():
+    before = {"baton_scheduler_generated_tokens_total": 100.0, "baton_scheduler_computed_tokens_total": 1000.0,
+              "baton_scheduler_preemptions_total": 1.0, "baton_scheduler_prefix_cache_query_tokens_total": 0.0,
+              "baton_scheduler_prefix_cache_hit_tokens_total": 0.0}
+    after = {name: 2 * value + 6 for name, value in before.items()}
+    assert company.work(before, after, 2).startswith("tokens/s: 53 generated, 503 computed; 7 preemptions, 6 prompt")
+    with pytest.raises(KeyError):
+        company.work(before, {}, 2)
+
+
+def test_company_is_good_only_if_nobody_had_to_ask_again():
+    good = {"answered": 9, "lost": 0, "different": 0, "asked_again": 0, "retried": 0}
+    assert company.failures(types.SimpleNamespace(**good), {}) == []
+    for name in good:
+        bad = {**good, name: 0 if name == "answered" else 2}
+        assert len(company.failures(types.SimpleNamespace(**bad), {})) == 1, name
+    assert "kv_blocks" in company.failures(types.SimpleNamespace(**good), {"baton_scheduler_kv_blocks_used": 3.0})[0]
