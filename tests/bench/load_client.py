@@ -79,5 +79,30 @@ def rss_mib(pid):
     return 0.0
 
 
+def share_cores(stages, ranks, num_cores):
+    """(threads of each stage, its devices, cores left) so that, where there are more cores than stages, one is left to
+    whoever else is on the machine. As services/stage_worker/stage_config.cc has it, a stage's ranks share one device
+    or have one each, and each device has a thread at least; less than one left: stages share cores."""
+    threads = max(1, (num_cores - 1) // stages)
+    devices = ranks if ranks <= threads else 1
+    return threads, devices, num_cores - stages * devices * (threads // devices)
+
+
+def bounded_flags(stages, ranks, more):
+    """Flags of `baton serve` for a group with a short queue that leaves a core to load, gateway and scheduler, which
+    are on other machines than a stage in a cluster; prints what it leaves. `more`: flags of the caller, which go
+    before these. Sets BATON_NUM_DEVICES in the environment of the processes to come."""
+    flags = ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s"]
+    if any(word.replace("_", "-").startswith("--cpu-threads") for word in more):
+        print("threads of the stages: as the flags say")
+        return flags + more
+    num_cores = len(os.sched_getaffinity(0))
+    threads, devices, left = share_cores(stages, ranks, num_cores)
+    os.environ["BATON_NUM_DEVICES"] = str(devices)
+    told = f"{left} left" if left > 0 else "none left"
+    print(f"cores: {num_cores}, {told} to load, gateway and scheduler")
+    return [*flags, "--cpu-threads", str(threads), *more]
+
+
 def start(folder, *flags, stages, ranks, **options):
     return running_group.RunningGroup(pathlib.Path(folder), *flags, stages=stages, ranks=ranks, **options)

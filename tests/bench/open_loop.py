@@ -141,16 +141,16 @@ class OpenLoop:
         connection.start(self.request(api_key), result, done)
 
     async def poisson(self, rate, seconds, api_key=None):
-        """Random arrivals, `rate` a second."""
-        due = begin = time.perf_counter()
+        """Random arrivals, `rate` a second, for `seconds`."""
+        due = time.perf_counter()
+        end = due + seconds
         tasks = set()
         while True:
             due += self.random.expovariate(rate)
-            if due > begin + seconds:
+            if due > end:
+                await asyncio.sleep(max(0.0, end - time.perf_counter()))
                 break
-            wait = due - time.perf_counter()
-            if wait > 0:
-                await asyncio.sleep(wait)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))  # if late, too, others have their turn
             task = asyncio.ensure_future(self._send(api_key))
             tasks.add(task)
             task.add_done_callback(tasks.discard)

@@ -11,19 +11,21 @@ after. Client and group share the machine: the ratios of one run say more than t
 yields the processor to the service (`--nice`; what it could not send is not in "offered"), and what each
 process used of it is printed.
 
-Where there are several cores one is left to this load, the gateway and the scheduler, which are on other machines
-than a stage in a cluster: the stage has the others (--flag --cpu-threads --flag N says otherwise).
+Where there are more cores than stages one is left to this load, the gateway and the scheduler, which are on other
+machines than a stage in a cluster: the stages have the others. It prints what is left; --flag=--cpu-threads=N says
+otherwise.
 
 Two shares of the knee are printed. The first is of the answers in a second: what gateway, scheduler, generator and
 strangers take from the stage-workers lowers it. The second is of the answers for a second of processor time in
 the stage-workers: whether refusals, and the bounds of the queue, make their work worse. The first is below the
-second by what the stage-workers did not get; who did is in the lines of the processor.
+second by what the stage-workers did not get; who did is in the lines of the processor. Answers and processor time are
+both those of the last 80 % of a load.
 
-Exits 1 unless, at each overload: the second share is at least 95 %; 99 of 100 refusals take the gateway at most
-5 ms; 99 of 100 first tokens of what was accepted come within --max-queue-wait, beyond which a predicted wait is
-refused; nothing but answers and refusals came; no process has grown by more than 10 %; and what was offered is 95 %
-of the multiple that was asked for (else the line says what it was). With --no-check, for machines on which others
-run, it only says so.
+Exits 1 if nothing was answered, and unless, at each overload: the second share is at least 95 %; 99 of 100 refusals
+take the gateway at most 5 ms; 99 of 100 first tokens of what was accepted come within --max-queue-wait, beyond which a
+predicted wait is refused; nothing but answers and refusals came; no process has grown by more than 10 %; and what was
+offered is 95 % of the multiple that was asked for (else the line says what it was). With --no-check, for machines on
+which others run, it only says so.
 """
 
 import argparse
@@ -43,14 +45,29 @@ from percentiles import percentile  # on the path since load_client
 LEAST_SHARE = 0.95  # of the knee, for a second of the stage-workers' processors; of the load that was asked for
 MOST_GATEWAY_SECONDS = 0.005
 MOST_GROWTH = 1.10
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+# absl::ParseDuration's.
+UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+LENGTH = r"(\d+\.?\d*|\.\d+)(ns|us|ms|s|m|h)"
+
+
+def seconds_of(text):
+    """Seconds of a duration as Abseil writes them: 1m30s, 1.5h, 0, inf; ValueError for others and for negative ones."""
+    text = text.removeprefix("+")
+    if text in ("0", "inf"):
+        return float(text)
+    if not re.fullmatch(f"({LENGTH})+", text):
+        raise ValueError(f"--max-queue-wait {text}: not a duration")
+    return sum(float(number) * UNITS[unit] for number, unit in re.findall(LENGTH, text))
 
 
 def queue_bound(flags):
     """Seconds of --max-queue-wait: a request is refused if its first step is predicted to begin later."""
-    text = " ".join(flags)
-    found = re.findall(r"--max-queue-wait[ =]([0-9.]+)(ms|s|m)\b", text)
-    return float(found[-1][0]) * UNITS[found[-1][1]] if found else 60.0
+    bound = "60s"
+    for word, following in zip(flags, [*flags[1:], ""]):
+        name, equals, value = word.partition("=")
+        if name.replace("_", "-") == "--max-queue-wait":
+            bound = value if equals else following
+    return seconds_of(bound)
 
 
 def failures(times, outcome, knee, bound):
@@ -98,36 +115,42 @@ def processor(group):
     return used
 
 
+def moment(group):
+    """A moment's time, and the processor time that was used until then."""
+    return time.perf_counter(), processor(group)
+
+
 def offer(group, rate, arguments, seconds):
     load = open_loop.OpenLoop(group.port, group.model, arguments.prompt_tokens, arguments.max_tokens)
     before = group.metrics("gateway")
-    used_before = processor(group)
 
     async def run():
         begin = time.perf_counter()
-        await load.poisson(rate, seconds)
-        end = time.perf_counter()
+        sending = asyncio.ensure_future(load.poisson(rate, seconds))
+        await asyncio.sleep(seconds * 0.2)  # until then the queue fills
+        opened = moment(group)
+        await sending
+        closed = moment(group)
         await load.settle()
         load.close()
-        return begin, end
+        return begin, opened, closed
 
-    begin, end = asyncio.run(run())
+    begin, (opened, used_before), (closed, used) = asyncio.run(run())
     after = group.metrics("gateway")
-    used = {name: used - used_before[name] for name, used in processor(group).items()}
     served = [r for r in load.results if r.complete]
     refused = [r for r in load.results if r.status == 503]
     other = len(load.results) - len(served) - len(refused)
     # A group that holds the rate answers within the load's time what came but for the last moments.
-    in_time = [r for r in served if begin + seconds * 0.2 <= r.end <= end]
-    return {"offered": len(load.results) / (end - begin),
-            "goodput": len(in_time) / (end - begin - seconds * 0.2),
+    in_time = [r for r in served if opened <= r.end <= closed]
+    return {"offered": len(load.results) / (closed - begin),
+            "goodput": len(in_time) / (closed - opened),
             "served": len(served), "refused": len(refused), "other": other,
             "first": [r.first - r.sent for r in served],
             "refusal": [r.first - r.sent for r in refused],
             "gateway_p99": gateway_quantile(before, after, 0.99),
             "early": sum(value - before.get(name, 0) for name, value in after.items()
                          if name.startswith("baton_gateway_early_refusals_total")),
-            "used": {name: seconds / (end - begin) for name, seconds in used.items()},
+            "used": {name: (used[name] - used_before[name]) / (closed - opened) for name in used},
             "retry": [r.retry_after_ms / 1000 for r in refused]}
 
 
@@ -161,14 +184,17 @@ def find_knee(group, arguments):
     while num_flat < 2:
         outcome = offer(group, rate, arguments, arguments.ramp_seconds)
         show(f"  ramp {rate:.0f}/s", outcome)
-        num_flat = num_flat + 1 if outcome["goodput"] < 1.05 * knee["goodput"] else 0
+        more = outcome["goodput"] > 0 and outcome["goodput"] >= 1.05 * knee["goodput"]
+        num_flat = 0 if more else num_flat + 1
         knee = max(knee, outcome, key=lambda each: each["goodput"])
         rate *= 1.5
+    if not knee["goodput"]:
+        sys.exit("nothing was answered")
     return knee
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20, help="of each overload")
     parser.add_argument("--ramp-seconds", type=float, default=8, help="of each step of the ramp")
     parser.add_argument("--start-rate", type=float, default=10, help="requests a second, first step")
@@ -177,14 +203,15 @@ def main():
     parser.add_argument("--max-tokens", type=int, default=16)
     parser.add_argument("--nice", type=int, default=5, help="of the generator")
     parser.add_argument("--times", default="2,5,10", help="of the knee")
-    parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve")
+    parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve: --flag=--NAME=VALUE")
     parser.add_argument("--no-check", action="store_true", help="exit 0 whatever came: others use the machine")
     arguments = parser.parse_args()
     stages, ranks = (int(part) for part in arguments.shape.split("x"))
-    num_cores = len(os.sched_getaffinity(0))
-    flags = arguments.flag or ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s",
-                               "--cpu-threads", str(max(1, num_cores - 1))]
-    bound, wrong = queue_bound(flags), []
+    flags = load_client.bounded_flags(stages, ranks, arguments.flag)
+    try:
+        bound, wrong = queue_bound(flags), []
+    except ValueError as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory() as folder:
         group = load_client.start(folder, "--no-log-requests", *flags, stages=stages, ranks=ranks)
         try:

@@ -67,6 +67,82 @@ def test_the_bound_on_first_tokens_is_what_the_flags_say():
     assert overload.queue_bound(["--max-queue-wait=1500ms"]) == 1.5
     assert overload.queue_bound(["--max-queue-wait", "2s", "--max-queue-wait", "1m"]) == 60.0
     assert overload.queue_bound([]) == 60.0
+    assert overload.queue_bound(["--max_queue_wait=250us", "--max-queue-waiting", "9s"]) == 0.00025
+
+
+@pytest.mark.parametrize("text,seconds", [
+    ("1m30s", 90), ("1h", 3600), ("1.5h", 5400), ("2h45m1.5s", 9901.5), (".5s", 0.5), ("10ns", 1e-8), ("+1s", 1),
+    ("0", 0), ("inf", math.inf),
+])
+def test_durations_are_those_of_abseil(text, seconds):
+    assert overload.queue_bound(["--max-queue-wait", text]) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["60", "1d", "1 s", "s", "1m30", "", "soon", "-1s", "1e3s"])
+def test_other_durations_are_refused(text):
+    with pytest.raises(ValueError, match="max-queue-wait"):
+        overload.queue_bound(["--max-queue-wait", text])
+
+
+def test_a_group_that_answers_nothing_has_no_knee(monkeypatch):
+    nothing = outcome(goodput=0.0, served=0, refused=0, first=[], other=9)
+    monkeypatch.setattr(overload, "offer", lambda *_: nothing)
+    with pytest.raises(SystemExit, match="nothing was answered"):
+        overload.find_knee(None, types.SimpleNamespace(start_rate=10, ramp_seconds=1))
+
+
+class ShortLoad:
+    """A load that gets an answer each millisecond while it is offered and 50 while it settles; each answer takes a
+    stage a second of its processor."""
+
+    computed = 0
+
+    def __init__(self, *_):
+        ShortLoad.computed = 0
+        self.results = []
+
+    def answer(self):
+        ShortLoad.computed += 1
+        now = time.perf_counter()
+        self.results.append(open_loop.Result("", now, 200, now, now, 1, True))
+
+    async def poisson(self, rate, seconds):
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            self.answer()
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # the window has opened, however late this is
+        self.answer()
+
+    async def settle(self):
+        for _ in range(50):
+            self.answer()
+
+    def close(self):
+        pass
+
+
+def test_answers_and_their_processor_time_are_of_the_same_window(monkeypatch):
+    monkeypatch.setattr(open_loop, "OpenLoop", ShortLoad)
+    monkeypatch.setattr(overload, "processor", lambda _: {"stage-worker-0": float(ShortLoad.computed)})
+    group = types.SimpleNamespace(port=0, model="", metrics=lambda _: {})
+    found = overload.offer(group, 1000, types.SimpleNamespace(prompt_tokens=1, max_tokens=1), 0.5)
+    assert found["served"] > 50 and found["goodput"] > 0
+    assert overload.per_compute(found) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("stages,ranks,cores,found", [
+    (1, 1, 2, (1, 1, 1)),
+    (1, 8, 2, (1, 1, 1)),   # a thread for each rank would take both
+    (2, 1, 2, (1, 1, 0)),   # none can be left
+    (4, 1, 2, (1, 1, -2)),
+    (2, 2, 5, (2, 2, 1)),
+    (2, 2, 8, (3, 2, 4)),   # a third thread has no rank to serve
+    (1, 8, 64, (63, 8, 8)),
+    (1, 1, 1, (1, 1, 0)),
+])
+def test_a_core_is_left_where_there_are_more_than_stages(stages, ranks, cores, found):
+    assert load_client.share_cores(stages, ranks, cores) == found
 
 
 def test_shares_are_fair_only_if_the_victim_is_served_and_all_keys_get_alike():
