@@ -145,19 +145,60 @@ def test_a_core_is_left_where_there_are_more_than_stages(stages, ranks, cores, f
     assert load_client.share_cores(stages, ranks, cores) == found
 
 
-def test_shares_are_fair_only_if_the_victim_is_served_and_all_keys_get_alike():
-    alone, jain = [0.1] * 100, 0.99
-    assert fairness.failures(alone, [0.15] * 100, jain) == []
-    assert "1.60 times" in fairness.failures(alone, [0.16] * 100, jain)[0]
-    assert "1 requests of the victim" in fairness.failures(alone, [0.1] * 199 + [math.inf], jain)[0]
-    assert "inf times" in fairness.failures(alone, [0.1] * 95 + [math.inf] * 5, jain)[0]
-    assert "0.9700" in fairness.failures(alone, alone, 0.97)[0]
+def flood(key, statuses, seconds=2.0):
+    """Results of a flood: {status: times}, evenly over the seconds."""
+    made = [open_loop.Result(key, 0.0, status, complete=status == 200)
+            for status, count in statuses.items() for _ in range(count)]
+    for index, result in enumerate(made):
+        result.sent = 100 + seconds * index / len(made)
+    return made
 
 
-def test_a_percentile_of_few_first_tokens_says_nothing():
-    wrong = fairness.failures([0.1] * 99, [0.1] * 100, 0.99)
-    assert len(wrong) == 1 and "99 first tokens of the victim alone are too few" in wrong[0]
-    assert "beside the aggressor" in fairness.failures([0.1] * 100, [0.1] * 99, 0.99)[0]
+STRANGERS = (fairness.STRANGER, flood(fairness.STRANGER, {401: 190}), 100, 2)
+AGGRESSOR = ("aggressor", flood("aggressor", {503: 180, 200: 20}) + flood("victim", {200: 900}), 100, 2)
+
+
+def unfair(alone=(0.1,) * 100, beside=(0.1,) * 100, jain=0.99, strangers=STRANGERS, aggressor=AGGRESSOR,
+           turned_away=(0.1,)):
+    return fairness.failures({"alone": list(alone), "beside strangers": list(turned_away),
+                              "beside the aggressor": list(beside)}, [strangers, aggressor], jain)
+
+
+def test_shares_are_fair_if_the_victim_is_served_and_all_keys_get_alike():
+    assert unfair() == []
+    assert unfair(beside=[0.15] * 100) == []
+
+
+@pytest.mark.parametrize("changes,words", [
+    ({"beside": [0.16] * 100}, "1.60 times"),
+    ({"beside": [0.1] * 199 + [math.inf]}, "1 requests of the victim beside the aggressor were not answered"),
+    ({"turned_away": [math.inf]}, "1 requests of the victim beside strangers"),
+    ({"jain": 0.97}, "0.9700"),
+    ({"alone": [0.1] * 99}, "99 first tokens of the victim alone are too few"),
+    ({"beside": [0.1] * 99}, "99 first tokens of the victim beside the aggressor are too few"),
+    ({"strangers": (fairness.STRANGER, flood(fairness.STRANGER, {401: 189}), 100, 2)}, "94 requests/s"),
+    ({"strangers": (fairness.STRANGER, flood(fairness.STRANGER, {401: 200}, 3), 100, 2)}, "67 requests/s"),
+    ({"strangers": (fairness.STRANGER, flood(fairness.STRANGER, {401: 199, 503: 1}), 100, 2)}, "got {503: 1}"),
+    ({"strangers": (fairness.STRANGER, flood(fairness.STRANGER, {401: 199, 0: 1}), 100, 2)}, "got {0: 1}"),
+    ({"aggressor": ("aggressor", flood("aggressor", {503: 180, 200: 19, 500: 1}), 100, 2)}, "got {500: 1}"),
+    ({"aggressor": ("aggressor", flood("aggressor", {503: 199, 401: 1}), 100, 2)}, "got {401: 1}"),
+    ({"aggressor": ("aggressor", flood("aggressor", {200: 200}), 100, 2)}, "200 answers and 0 refusals"),
+    ({"aggressor": ("aggressor", flood("aggressor", {503: 80, 200: 20}), 100, 2)}, "50 requests/s of the key aggressor"),
+    ({"aggressor": ("aggressor", [], 100, 2)}, "0 requests/s of the key aggressor"),
+])
+def test_each_unfairness_is_told(changes, words):
+    wrong = unfair(**changes)
+    assert len(wrong) == 1 and words in wrong[0], wrong
+
+
+def test_a_victim_that_is_not_served_has_no_ratio():
+    assert "inf times" in unfair(beside=[0.1] * 95 + [math.inf] * 5)[0]
+
+
+def test_an_answer_that_breaks_off_is_none():
+    broken = flood("aggressor", {503: 199, 200: 1})
+    broken[-1].complete = False
+    assert "got {0: 1}" in unfair(aggressor=("aggressor", broken, 100, 2))[0]
 
 
 def test_jain_index():
