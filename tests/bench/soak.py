@@ -4,7 +4,8 @@
   tests/bench/soak.py [--requests 10000] [--concurrency 8] [--stages 2] [--ranks 2]
 
 Prints each process's resident memory after a tenth of the requests and at the end, and the KV blocks in
-use. Exits 1 if a request fails or a process grew by more than a tenth and 8 MiB.
+use. Exits 1 if a request fails, a process grew by more than a tenth and 8 MiB, or something is held for a request
+in the end.
 """
 
 import argparse
@@ -60,7 +61,7 @@ def main():
             began = time.perf_counter()
             failures += run(group, range(warm, arguments.requests), arguments.concurrency)
             seconds = time.perf_counter() - began
-            time.sleep(2)  # cancelled sequences leave
+            left = group.leftovers()
             after = memory(group)
             kv = {name: value for name, value in group.metrics("scheduler").items()
                   if "block" in name}
@@ -77,7 +78,9 @@ def main():
         print(f"  {name} {value:g}")
     if grown:
         print("grew: " + ", ".join(grown))
-    sys.exit(1 if failures or grown else 0)
+    if left:
+        print(f"left behind: {left}")
+    sys.exit(1 if failures or grown or left else 0)
 
 
 if __name__ == "__main__":
