@@ -71,8 +71,8 @@ def test_the_bound_on_first_tokens_is_what_the_flags_say():
 
 
 @pytest.mark.parametrize("text,seconds", [
-    ("1m30s", 90), ("1h", 3600), ("1.5h", 5400), ("2h45m1.5s", 9901.5), (".5s", 0.5), ("10ns", 1e-8), ("+1s", 1),
-    ("0", 0), ("inf", math.inf),
+    ("1m30s", 90), ("1h", 3600), ("1.5h", 5400), ("2h45m1.5s", 9901.5), (".5s", 0.5),
+    ("10ns", 1e-8), ("+1s", 1), ("0", 0), ("inf", math.inf),
 ])
 def test_durations_are_those_of_abseil(text, seconds):
     assert overload.queue_bound(["--max-queue-wait", text]) == pytest.approx(seconds)
@@ -92,8 +92,8 @@ def test_a_group_that_answers_nothing_has_no_knee(monkeypatch):
 
 
 class ShortLoad:
-    """A load that gets an answer each millisecond while it is offered and 50 while it settles; each answer takes a
-    stage a second of its processor."""
+    """A load that gets an answer each millisecond while it is offered and 50 while it settles; each
+    answer takes a stage a second of its processor."""
 
     computed = 0
 
@@ -124,7 +124,8 @@ class ShortLoad:
 
 def test_answers_and_their_processor_time_are_of_the_same_window(monkeypatch):
     monkeypatch.setattr(open_loop, "OpenLoop", ShortLoad)
-    monkeypatch.setattr(overload, "processor", lambda _: {"stage-worker-0": float(ShortLoad.computed)})
+    monkeypatch.setattr(overload, "processor",
+                        lambda _: {"stage-worker-0": float(ShortLoad.computed)})
     group = types.SimpleNamespace(port=0, model="", metrics=lambda _: {})
     found = overload.offer(group, 1000, types.SimpleNamespace(prompt_tokens=1, max_tokens=1), 0.5)
     assert found["served"] > 50 and found["goodput"] > 0
@@ -154,14 +155,21 @@ def flood(key, statuses, seconds=2.0):
     return made
 
 
-STRANGERS = (fairness.STRANGER, flood(fairness.STRANGER, {401: 190}), 100, 2)
-AGGRESSOR = ("aggressor", flood("aggressor", {503: 180, 200: 20}) + flood("victim", {200: 900}), 100, 2)
+def strangers(statuses, seconds=2.0):
+    """Arguments of flood_failures: a flood of 200 requests in two seconds, answered so."""
+    return fairness.STRANGER, flood(fairness.STRANGER, statuses, seconds), 100, 2
 
 
-def unfair(alone=(0.1,) * 100, beside=(0.1,) * 100, jain=0.99, strangers=STRANGERS, aggressor=AGGRESSOR,
-           turned_away=(0.1,)):
-    return fairness.failures({"alone": list(alone), "beside strangers": list(turned_away),
-                              "beside the aggressor": list(beside)}, [strangers, aggressor], jain)
+def aggressor(statuses):
+    """As strangers, of the aggressor, among requests of others."""
+    return "aggressor", flood("aggressor", statuses) + flood("victim", {200: 900}), 100, 2
+
+
+def unfair(alone=(0.1,) * 100, beside=(0.1,) * 100, jain=0.99, turned_away=(0.1,), floods=None):
+    return fairness.failures(
+        {"alone": list(alone), "beside strangers": list(turned_away),
+         "beside the aggressor": list(beside)},
+        floods or [strangers({401: 190}), aggressor({503: 180, 200: 20})], jain)
 
 
 def test_shares_are_fair_if_the_victim_is_served_and_all_keys_get_alike():
@@ -171,20 +179,20 @@ def test_shares_are_fair_if_the_victim_is_served_and_all_keys_get_alike():
 
 @pytest.mark.parametrize("changes,words", [
     ({"beside": [0.16] * 100}, "1.60 times"),
-    ({"beside": [0.1] * 199 + [math.inf]}, "1 requests of the victim beside the aggressor were not answered"),
+    ({"beside": [0.1] * 199 + [math.inf]}, "1 requests of the victim beside the aggressor"),
     ({"turned_away": [math.inf]}, "1 requests of the victim beside strangers"),
     ({"jain": 0.97}, "0.9700"),
     ({"alone": [0.1] * 99}, "99 first tokens of the victim alone are too few"),
     ({"beside": [0.1] * 99}, "99 first tokens of the victim beside the aggressor are too few"),
-    ({"strangers": (fairness.STRANGER, flood(fairness.STRANGER, {401: 189}), 100, 2)}, "94 requests/s"),
-    ({"strangers": (fairness.STRANGER, flood(fairness.STRANGER, {401: 200}, 3), 100, 2)}, "67 requests/s"),
-    ({"strangers": (fairness.STRANGER, flood(fairness.STRANGER, {401: 199, 503: 1}), 100, 2)}, "got {503: 1}"),
-    ({"strangers": (fairness.STRANGER, flood(fairness.STRANGER, {401: 199, 0: 1}), 100, 2)}, "got {0: 1}"),
-    ({"aggressor": ("aggressor", flood("aggressor", {503: 180, 200: 19, 500: 1}), 100, 2)}, "got {500: 1}"),
-    ({"aggressor": ("aggressor", flood("aggressor", {503: 199, 401: 1}), 100, 2)}, "got {401: 1}"),
-    ({"aggressor": ("aggressor", flood("aggressor", {200: 200}), 100, 2)}, "200 answers and 0 refusals"),
-    ({"aggressor": ("aggressor", flood("aggressor", {503: 80, 200: 20}), 100, 2)}, "50 requests/s of the key aggressor"),
-    ({"aggressor": ("aggressor", [], 100, 2)}, "0 requests/s of the key aggressor"),
+    ({"floods": [strangers({401: 189})]}, "94 requests/s"),
+    ({"floods": [strangers({401: 200}, 3)]}, "67 requests/s"),
+    ({"floods": [strangers({401: 199, 503: 1})]}, "got {503: 1}"),
+    ({"floods": [strangers({401: 199, 0: 1})]}, "got {0: 1}"),
+    ({"floods": [aggressor({503: 180, 200: 19, 500: 1})]}, "got {500: 1}"),
+    ({"floods": [aggressor({503: 199, 401: 1})]}, "got {401: 1}"),
+    ({"floods": [aggressor({200: 200})]}, "200 answers and 0 refusals"),
+    ({"floods": [aggressor({503: 80, 200: 20})]}, "50 requests/s of the key aggressor"),
+    ({"floods": [("aggressor", [], 100, 2)]}, "0 requests/s of the key aggressor"),
 ])
 def test_each_unfairness_is_told(changes, words):
     wrong = unfair(**changes)
@@ -198,7 +206,7 @@ def test_a_victim_that_is_not_served_has_no_ratio():
 def test_an_answer_that_breaks_off_is_none():
     broken = flood("aggressor", {503: 199, 200: 1})
     broken[-1].complete = False
-    assert "got {0: 1}" in unfair(aggressor=("aggressor", broken, 100, 2))[0]
+    assert "got {0: 1}" in unfair(floods=[("aggressor", broken, 100, 2)])[0]
 
 
 def test_jain_index():
@@ -216,11 +224,13 @@ def test_a_percentile_is_the_nearest_rank():
     assert percentiles.percentile([4, 1, 3, 2], .5) == 2
     assert percentiles.percentile([5], .01) == percentiles.percentile([5], 1) == 5
     assert math.isnan(percentiles.percentile([], .99))
-    assert "p50    100 ms  p99    100 ms  most   9000 ms" in steady_load.describe_times({"x": [0.1] * 99 + [9.0]})[0]
+    line = steady_load.describe_times({"x": [0.1] * 99 + [9.0]})[0]
+    assert "p50    100 ms  p99    100 ms  most   9000 ms" in line
 
 
 class Gateway:
-    """Answers of a gateway to who asks for its readiness, in order, the last one for ever, and its metrics."""
+    """Answers of a gateway to who asks for its readiness, in order, the last one for ever, and its
+    metrics, likewise."""
 
     base_url = "http://gateway"
 
@@ -244,7 +254,8 @@ EPOCH = "baton_gateway_group_epoch"
 RESUBMITTED = "baton_gateway_resubmissions_total"
 
 
-@pytest.mark.parametrize("answers", [[200], [TimeoutError()], [ConnectionRefusedError(), 200], [404]])
+@pytest.mark.parametrize("answers", [[200], [TimeoutError()], [ConnectionRefusedError(), 200],
+                                     [404]])
 def test_only_the_gateway_itself_can_say_that_a_death_is_noticed(monkeypatch, answers):
     group = Gateway(monkeypatch, answers, [{EPOCH: 3.0, RESUBMITTED: 0.0}])
     with pytest.raises(AssertionError, match="stage-worker-0 is not missed"):
@@ -254,7 +265,8 @@ def test_only_the_gateway_itself_can_say_that_a_death_is_noticed(monkeypatch, an
 def test_a_death_is_noticed_when_the_gateway_says_503(monkeypatch):
     group = Gateway(monkeypatch, [200, TimeoutError(), 503, 200], [{EPOCH: 3.0, RESUBMITTED: 0.0}])
     killed = time.monotonic()
-    assert 0 < steady_load.time_to_notice(group, "stage-worker-0", killed, 3.0) <= time.monotonic() - killed
+    noticed = steady_load.time_to_notice(group, "stage-worker-0", killed, 3.0)
+    assert 0 < noticed <= time.monotonic() - killed
     assert group.answers == [200]
     assert steady_load.time_to_notice(group, "model-loader", time.monotonic(), None) is None
 
@@ -269,30 +281,30 @@ def test_a_recovery_between_two_questions_has_been_noticed(monkeypatch, name, me
     assert steady_load.time_to_notice(group, name, time.monotonic(), before) > 0
 
 
-IDLE = {
-    "scheduler": dict.fromkeys(("baton_scheduler_running_sequences", "baton_scheduler_waiting_sequences",
-                                "baton_scheduler_paused_sequences", "baton_scheduler_suspended_sequences",
-                                "baton_scheduler_kv_blocks_used"), 0.0),
-    "gateway": {"baton_gateway_live_requests": 0.0, 'vllm:num_requests_running{engine="0"}': 0.0,
-                'vllm:num_requests_waiting{engine="0"}': 0.0, 'vllm:kv_cache_usage_perc{engine="0"}': 0.0},
-}
+IDLE = {role: {f"{name}{labels}": 0.0 for name in names} for role, names, labels in (
+    ("scheduler", ("baton_scheduler_running_sequences", "baton_scheduler_waiting_sequences",
+                   "baton_scheduler_paused_sequences", "baton_scheduler_suspended_sequences",
+                   "baton_scheduler_kv_blocks_used"), ""),
+    ("gateway", ("baton_gateway_live_requests", "vllm:num_requests_running",
+                 "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"), '{engine="0"}'))}
 
 
-@pytest.mark.parametrize("role,name", [(role, name) for role, samples in IDLE.items() for name in samples])
+@pytest.mark.parametrize("role,name", [(role, name) for role in IDLE for name in IDLE[role]])
 def test_what_a_group_holds_is_left_over(role, name):
     assert running_group.held(role, {**IDLE[role], "baton_scheduler_kv_blocks_total": 90.0}) == {}
     assert running_group.held(role, {**IDLE[role], name: 2.0}) == {name: 2.0}
     with pytest.raises(AssertionError, match="has no"):
-        running_group.held(role, {other: value for other, value in IDLE[role].items() if other != name})
+        running_group.held(role, {other: 0.0 for other in IDLE[role] if other != name})
 
 
-KILLED = [("scheduler", (0, 0)), ("gateway", (0, 0)), ("gateway", (3, 2)), ("stage-worker-1", (5, 2))]
+KILLED = [("scheduler", (0, 0)), ("gateway", (0, 0)), ("gateway", (3, 2)),
+          ("stage-worker-1", (5, 2))]
 
 
 def loaded(**changes):
     """A load of tests/e2e/steady_load.py that is over."""
-    load = types.SimpleNamespace(**{"answered": 90, "lost": 0, "different": 0, "error_events": 0, "harmed": (5, 2),
-                                    **changes})
+    load = types.SimpleNamespace(**{"answered": 90, "lost": 0, "different": 0, "error_events": 0,
+                                    "harmed": (5, 2), **changes})
     load.harm = lambda: load.harmed
     return load
 
@@ -300,7 +312,7 @@ def loaded(**changes):
 def test_harm_is_that_of_the_kill_before_it():
     assert kills.harmed(KILLED, (5, 2)) == []
     assert kills.harmed(KILLED, (6, 2)) == [(4, "stage-worker-1", (5, 2), (6, 2))]
-    late = [("scheduler", (0, 0)), ("gateway", (0, 1)), ("model-loader", (4, 4))]  # not the gateway's
+    late = [("scheduler", (0, 0)), ("gateway", (0, 1)), ("model-loader", (4, 4))]
     assert kills.harmed(late, (4, 4)) == [(1, "scheduler", (0, 0), (0, 1))]
     assert kills.harmed([], (0, 0)) == []
 
@@ -315,9 +327,11 @@ def test_kills_that_harm_nobody_are_good():
     ((KILLED, None, loaded(lost=1), {}), "1 answers lost"),
     ((KILLED, None, loaded(different=2), {}), "2 answers different"),
     ((KILLED, None, loaded(error_events=3), {}), "3 answers with an error event"),
-    ((KILLED, None, loaded(harmed=(5, 3)), {}), "kill 4, of stage-worker-1: clients asked again, (5, 2) -> (5, 3)"),
+    ((KILLED, None, loaded(harmed=(5, 3)), {}),
+     "kill 4, of stage-worker-1: clients asked again, (5, 2) -> (5, 3)"),
     ((KILLED, "it is not missed", loaded(), {}), "kill 4, of stage-worker-1: it is not missed"),
-    ((KILLED, None, loaded(), {"baton_gateway_live_requests": 1.0}), "left behind: {'baton_gateway_live_requests'"),
+    ((KILLED, None, loaded(), {"baton_gateway_live_requests": 1.0}),
+     "left behind: {'baton_gateway_live_requests'"),
 ])
 def test_each_harm_of_kills_is_told(found, words):
     wrong = kills.failures(*found)
@@ -325,11 +339,12 @@ def test_each_harm_of_kills_is_told(found, words):
 
 
 def test_company_tells_tokens_a_second():
-    before = {"baton_scheduler_generated_tokens_total": 100.0, "baton_scheduler_computed_tokens_total": 1000.0,
-              "baton_scheduler_preemptions_total": 1.0, "baton_scheduler_prefix_cache_query_tokens_total": 0.0,
-              "baton_scheduler_prefix_cache_hit_tokens_total": 0.0}
+    before = {f"baton_scheduler_{name}_total": value for name, value in (
+        ("generated_tokens", 100.0), ("computed_tokens", 1000.0), ("preemptions", 1.0),
+        ("prefix_cache_query_tokens", 0.0), ("prefix_cache_hit_tokens", 0.0))}
     after = {name: 2 * value + 6 for name, value in before.items()}
-    assert company.work(before, after, 2).startswith("tokens/s: 53 generated, 503 computed; 7 preemptions, 6 prompt")
+    told = company.work(before, after, 2)
+    assert told.startswith("tokens/s: 53 generated, 503 computed; 7 preemptions, 6 prompt"), told
     with pytest.raises(KeyError):
         company.work(before, {}, 2)
 
@@ -340,4 +355,5 @@ def test_company_is_good_only_if_nobody_had_to_ask_again():
     for name in good:
         bad = {**good, name: 0 if name == "answered" else 2}
         assert len(company.failures(types.SimpleNamespace(**bad), {})) == 1, name
-    assert "kv_blocks" in company.failures(types.SimpleNamespace(**good), {"baton_scheduler_kv_blocks_used": 3.0})[0]
+    left = {"baton_scheduler_kv_blocks_used": 3.0}
+    assert "kv_blocks" in company.failures(types.SimpleNamespace(**good), left)[0]
