@@ -50,6 +50,11 @@ absl::StatusOr<TensorView> HiddenStatePipe::Acquire(const stage::HiddenStateKey&
 
 absl::Status HiddenStatePipe::Send(const stage::HiddenStateKey& key) {
   absl::MutexLock lock(&mutex_);
+  const auto may_go = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return cancelled_ || held_rank_ != key.rank;
+  };
+  is_holding_ = is_holding_ || !may_go();
+  mutex_.Await(absl::Condition(&may_go));
   if (cancelled_) return absl::CancelledError("pipe");
   slots_.at(KeyOf(key)).sent = true;
   return absl::OkStatus();
@@ -58,6 +63,22 @@ absl::Status HiddenStatePipe::Send(const stage::HiddenStateKey& key) {
 void HiddenStatePipe::Cancel() {
   absl::MutexLock lock(&mutex_);
   cancelled_ = true;
+}
+
+void HiddenStatePipe::HoldSends(int rank) {
+  absl::MutexLock lock(&mutex_);
+  held_rank_ = rank;
+}
+
+void HiddenStatePipe::LetSendsGo() {
+  absl::MutexLock lock(&mutex_);
+  held_rank_ = -1;
+  is_holding_ = false;
+}
+
+bool HiddenStatePipe::WaitForHeldSend(absl::Duration limit) const {
+  absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithTimeout(absl::Condition(&is_holding_), limit);
 }
 
 void HiddenStatePipe::Damage(uint64_t step_id, int rank) {

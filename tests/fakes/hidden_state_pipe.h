@@ -29,6 +29,11 @@ class HiddenStatePipe final : public stage::HiddenStateSource, public stage::Hid
 
   // Ends waits, now and later, with Cancelled.
   void Cancel();
+  // Send for `rank` does not return, and nothing of it comes, until LetSendsGo.
+  void HoldSends(int rank);
+  void LetSendsGo();
+  // Waits until a Send is held; false if none is within `limit`.
+  bool WaitForHeldSend(absl::Duration limit) const;
   // Receive of `step_id` for `rank` will fail with DataLoss.
   void Damage(uint64_t step_id, int rank);
 
@@ -50,6 +55,8 @@ class HiddenStatePipe final : public stage::HiddenStateSource, public stage::Hid
   mutable absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<Key, Slot> slots_ ABSL_GUARDED_BY(mutex_);
+  int held_rank_ ABSL_GUARDED_BY(mutex_) = -1;  // whose sends wait
+  bool is_holding_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t damaged_step_ ABSL_GUARDED_BY(mutex_) = 0;
   int damaged_rank_ ABSL_GUARDED_BY(mutex_) = -1;
 };

@@ -37,6 +37,11 @@ class StageGroup::Results final : public stage::StepObserver {
     results_.pop_front();
     return result;
   }
+  bool Wait(absl::Duration limit) {
+    absl::MutexLock lock(&mutex_);
+    const auto some = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !results_.empty(); };
+    return mutex_.AwaitWithTimeout(absl::Condition(&some), limit);
+  }
   void Clear() {
     absl::MutexLock lock(&mutex_);
     results_.clear();
@@ -141,6 +146,10 @@ absl::StatusOr<stage::StepResult> StageGroup::TakeResult() {
 absl::StatusOr<stage::StepOutput> StageGroup::Take() {
   ASSIGN_OR_RETURN(stage::StepResult result, TakeResult());
   return std::move(result.output);
+}
+
+bool StageGroup::WaitForResult(int index, absl::Duration limit) {
+  return stages_[static_cast<size_t>(index)].results->Wait(limit);
 }
 
 absl::StatusOr<stage::StepOutput> StageGroup::Run(stage::StepWork work) {

@@ -49,6 +49,8 @@ class StageGroup {
   absl::StatusOr<stage::StepResult> TakeResult();
   // Its output.
   absl::StatusOr<stage::StepOutput> Take();
+  // Waits until a stage's result of that step is there; false if it is not within `limit`.
+  bool WaitForResult(int index, absl::Duration limit);
   // Submit and Take.
   absl::StatusOr<stage::StepOutput> Run(stage::StepWork work);
 

@@ -25,7 +25,7 @@ class LinkWatch final {
 
   // A new epoch: no step was sent.
   void Reset();
-  // `stage_index` has finished `step_id`, and sent on what it made.
+  // `stage_index` has reported `step_id`: all its ranks have sent on what they made.
   void Finished(uint32_t stage_index, StepId step_id, MonotonicTime now);
   // Time that the watcher itself slept through is nobody's fault.
   void Forgive(MonotonicTime now);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/concurrency/steady_time.h"
+#include "common/log/check.h"
 #include "common/status/status_macros.h"
 #include "services/stage_worker/execution/rehearsal.h"
 
@@ -35,6 +36,8 @@ DeviceRunner::DeviceRunner(DeviceRunnerOptions options, kernels::Team::Device de
 
 absl::StatusOr<std::unique_ptr<DeviceRunner>> DeviceRunner::Create(DeviceRunnerOptions options,
                                                                    kernels::Team::Device device) {
+  BATON_CHECK(options.vote != nullptr && options.end != nullptr && options.waits != nullptr)
+      << "what the devices of a stage share";
   options.shape.num_local_ranks = device.num_ranks;
   options.shape.copies_slices = !device.ops->shares_host_memory();
   std::unique_ptr<DeviceRunner> runner(new DeviceRunner(std::move(options), std::move(device)));
@@ -278,14 +281,21 @@ void DeviceRunner::Run(const QueuedStep& step) {
     }
     last_end_ = timing.sent;
   }
-  if (!is_first() || step.epoch->broken) return;
+  Report(step, std::move(result), timing);
+}
+
+void DeviceRunner::Report(const QueuedStep& step, StepResult result, const Timing& timing) {
   result.epoch = step.batch->epoch;
   result.step_id = step.batch->step_id;
   result.queue_us = MicrosBetween(step.submitted, timing.start);
   result.receive_us = MicrosBetween(timing.start, timing.received);
   result.compute_us = MicrosBetween(timing.received, timing.computed);
   result.send_us = MicrosBetween(timing.computed, timing.sent);
-  options_.observer->OnStepDone(std::move(result));
+  std::optional<StepResult> whole;
+  if (is_first()) whole = std::move(result);
+  // The last stage sends from rank 0's device alone, and its tokens are awaited.
+  if (!options_.shape.stage.has_head) whole = options_.end->Arrive(std::move(whole));
+  if (whole.has_value() && !step.epoch->broken) options_.observer->OnStepDone(*std::move(whole));
 }
 
 }  // namespace baton::stage

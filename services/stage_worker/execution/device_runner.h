@@ -16,6 +16,7 @@
 #include "services/stage_worker/execution/draw_exchange.h"
 #include "services/stage_worker/execution/neighbour_waits.h"
 #include "services/stage_worker/execution/queued_step.h"
+#include "services/stage_worker/execution/step_end.h"
 #include "services/stage_worker/execution/step_result.h"
 #include "services/stage_worker/execution/step_vote.h"
 #include "services/stage_worker/kv_cache/kv_cache.h"
@@ -33,10 +34,12 @@ struct DeviceRunnerOptions {
   int64_t num_drafts = 0;  // behind each token that is drawn; with the MTP module
   bool feeds_back = true;  // what is drawn is handed on to later steps
   ActivationTap* tap = nullptr;
-  StepVote* vote = nullptr;          // must outlive the runner
-  NeighbourWaits* waits = nullptr;   // likewise
+  // Of the stage; must be there and outlive the runner.
+  StepVote* vote = nullptr;
+  StepEnd* end = nullptr;
+  NeighbourWaits* waits = nullptr;
   DrawExchange* draws = nullptr;     // likewise; of a stage with the MTP module
-  StepObserver* observer = nullptr;  // must outlive the runner
+  StepObserver* observer = nullptr;  // of every step; must outlive the runner
 };
 
 class DeviceRunner final {
@@ -84,6 +87,8 @@ class DeviceRunner final {
   void SendStream(const QueuedStep& step);
   // Hands on what was drawn: to the other devices and later steps, and to the first stage.
   void SendTokens(const QueuedStep& step, const StepOutput& output);
+  // Tells the observer once all that the stage sends of the step is handed over.
+  void Report(const QueuedStep& step, StepResult result, const Timing& timing);
   // Guesses what follows, into `output`.
   void Draft(const StepBatch& batch, StepOutput& output);
   void Break(const QueuedStep& step, const absl::Status& status);

@@ -17,6 +17,7 @@
 #include "services/stage_worker/execution/device_loop.h"
 #include "services/stage_worker/execution/device_runner.h"
 #include "services/stage_worker/execution/queued_step.h"
+#include "services/stage_worker/execution/step_end.h"
 #include "services/stage_worker/execution/step_vote.h"
 
 namespace baton::stage {
@@ -59,6 +60,7 @@ struct StageExecutor::Impl {
       : options(stage_options),
         backend_name(team.name),
         vote(static_cast<int>(team.devices.size())),
+        end(static_cast<int>(team.devices.size())),
         draws(static_cast<int>(team.devices.size())),
         waits(stage_options.num_ranks),
         sequences({stage_options.config.vocab_size, stage_options.max_model_len,
@@ -75,6 +77,7 @@ struct StageExecutor::Impl {
   const StageExecutorOptions options;
   const std::string backend_name;
   StepVote vote;
+  StepEnd end;
   DrawExchange draws;
   NeighbourWaits waits;
   SequenceTable sequences;
@@ -226,6 +229,7 @@ absl::StatusOr<std::unique_ptr<StageExecutor>> StageExecutor::Create(
   runner_options.feeds_back = options.num_speculative_tokens == 0;
   runner_options.tap = options.tap;
   runner_options.vote = &impl->vote;
+  runner_options.end = &impl->end;
   runner_options.draws = &impl->draws;
   runner_options.waits = &impl->waits;
   runner_options.observer = observer;
@@ -234,7 +238,8 @@ absl::StatusOr<std::unique_ptr<StageExecutor>> StageExecutor::Create(
                      DeviceRunner::Create(runner_options, std::move(device)));
     impl->runners.push_back(std::move(runner));
   }
-  // One more than in flight: a device may still be in a step that the first has already reported.
+  // One more than in flight: of the last stage a device may still be in a step that rank 0's has
+  // already reported.
   const size_t capacity = static_cast<size_t>(options.max_steps_in_flight) + 1;
   for (const std::unique_ptr<DeviceRunner>& runner : impl->runners) {
     impl->loops.push_back(std::make_unique<DeviceLoop>(

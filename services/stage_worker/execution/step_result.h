@@ -31,7 +31,9 @@ class StepObserver {
  public:
   virtual ~StepObserver() = default;
 
-  // A step is done. In the order of step_id, from the thread of rank 0's device.
+  // A step is done, and every device has handed over what it sends of it. In the order of step_id,
+  // one call at a time, from the thread of the device that was last; of the last stage from that of
+  // rank 0's device, which alone sends.
   virtual void OnStepDone(StepResult result) = 0;
 
   // The stage cannot compute `step_id`, nor any later step of `epoch`: hidden states did not come

@@ -50,6 +50,20 @@ TEST_F(StageExecutorTest, KeepsSeveralStepsUnderWay) {
   }
 }
 
+// Whoever hears that a step is done takes it that all of it is on its way.
+TEST_F(StageExecutorTest, ReportsAStepOnceEveryDeviceHasSentItsPart) {
+  const auto group = Group(2, 2, 2);
+  group->pipe(0).HoldSends(/*rank=*/1);
+  ASSERT_TRUE(group->Submit(OneToken(1)).ok());
+  ASSERT_TRUE(group->pipe(0).WaitForHeldSend(absl::Seconds(20)));
+  EXPECT_FALSE(group->WaitForResult(0, absl::Milliseconds(100))) << "rank 1's part is not sent";
+  group->pipe(0).LetSendsGo();
+  EXPECT_TRUE(group->WaitForResult(0, absl::Seconds(20)));
+  const auto output = group->Take();
+  ASSERT_TRUE(output.ok()) << output.status();
+  EXPECT_EQ(output->tokens.size(), 1u);
+}
+
 TEST_F(StageExecutorTest, CountsTheTimeBetweenStepsWhileWorkWaited) {
   const auto group = Group(1, 2, 1);
   const auto gap_before = [&group](uint64_t id, bool work_waited) {
