@@ -113,9 +113,9 @@ void StageMembership::OnStepDone(StepResult result) {
     if (result.epoch != local_epoch_) return;
     *message.mutable_report() = EncodeReport(result);
     message.mutable_report()->set_epoch(epoch_);
+    last_step_id_ = result.step_id;
   }
   step_clock_.Finish(SteadyNow());
-  last_step_id_ = result.step_id;
   Send(std::move(message));
 }
 
@@ -135,10 +135,10 @@ void StageMembership::OnEpochBroken(uint64_t epoch, uint64_t step_id, absl::Stat
 
 StageSnapshot StageMembership::snapshot() const {
   StageSnapshot snapshot;
-  snapshot.last_step_id = last_step_id_;
   const absl::MutexLock lock(&submit_mutex_);
   snapshot.joined = joined_;
   snapshot.epoch = epoch_;
+  snapshot.last_step_id = last_step_id_;
   snapshot.num_sequences = num_sequences_;
   snapshot.num_used_blocks = num_used_blocks_;
   if (stage_ != nullptr) stage_->Describe(&snapshot);

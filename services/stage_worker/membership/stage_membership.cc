@@ -232,12 +232,12 @@ absl::Status StageMembership::ApplyTopology(const v1::Topology& topology) {
     BATON_LOG(INFO) << "epoch " << topology.epoch() << ": hidden states of "
                     << stage->link().description() << " (UCX)";
   }
-  last_step_id_ = 0;
   step_clock_.Clear();
   {
     const absl::MutexLock lock(&submit_mutex_);
     joined_ = true;
     epoch_ = topology.epoch();
+    last_step_id_ = 0;
     local_epoch_ = local_epoch;
     num_sequences_ = 0;
     num_used_blocks_ = 0;
@@ -292,8 +292,8 @@ void StageMembership::ReportFault(const absl::Status& reason) {
   {
     const absl::MutexLock lock(&submit_mutex_);
     fault->set_epoch(epoch_);
+    fault->set_step_id(last_step_id_);
   }
-  fault->set_step_id(last_step_id_);
   fault->set_message(std::string(reason.message()));
   Send(std::move(message));
   {

@@ -123,12 +123,13 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   bool joined_ ABSL_GUARDED_BY(submit_mutex_) = false;
   uint64_t epoch_ ABSL_GUARDED_BY(submit_mutex_) = 0;        // the scheduler's
   uint64_t local_epoch_ ABSL_GUARDED_BY(submit_mutex_) = 0;  // the executor's
+  // Of epoch_: whoever reads one of them without the other would tell of another epoch's step.
+  uint64_t last_step_id_ ABSL_GUARDED_BY(submit_mutex_) = 0;
   uint32_t num_sequences_ ABSL_GUARDED_BY(submit_mutex_) = 0;
   uint32_t num_used_blocks_ ABSL_GUARDED_BY(submit_mutex_) = 0;
 
   WorkClock control_clock_;  // events taken up by the control thread
   WorkClock step_clock_;     // steps that the devices have
-  std::atomic<uint64_t> last_step_id_{0};
   std::atomic<bool> loading_{false};
   SteadyNotification stopping_;
   absl::Time stop_deadline_ = absl::InfiniteFuture();  // set before stopping_
