@@ -71,12 +71,11 @@ TEST_F(StageNeighbours, TellsThatItWaitsForLeaveToSend) {
     if (step_id == 3) break;  // both slots are taken
     ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kReport).ok());
   }
-  const auto waiting =
-      scheduler().WaitForHeartbeat([](const v1::Heartbeat& beat) { return beat.has_wait(); });
-  ASSERT_TRUE(waiting.has_value());
-  EXPECT_EQ(waiting->wait().frames(), v1::AWAITED_FRAMES_CREDIT);
-  EXPECT_EQ(waiting->wait().step_id(), 3u);
-  EXPECT_EQ(waiting->step_id(), 2u);
+  // A beat may fall into the moment in which an earlier step asks for its slot.
+  EXPECT_TRUE(scheduler().WaitForHeartbeat([](const v1::Heartbeat& beat) {
+    return beat.wait().frames() == v1::AWAITED_FRAMES_CREDIT && beat.wait().step_id() == 3 &&
+           beat.step_id() == 2;
+  }));
 }
 
 TEST_F(StageNeighbours, KeepsItsPlaceWhenTheNextStageIsLost) {
@@ -193,13 +192,10 @@ TEST_F(LastStageWorker, TellsHowLongItHasWaitedForHiddenStates) {
     return beat.epoch() == 1 && !beat.has_wait();
   })) << "it waits before there is a step";
   scheduler().Send(PromptStep(1, 1));
-  const auto waiting = scheduler().WaitForHeartbeat(
-      [](const v1::Heartbeat& beat) { return beat.wait().waited_ms() > 400; });
-  ASSERT_TRUE(waiting.has_value());
-  EXPECT_EQ(waiting->epoch(), 1u);
-  EXPECT_EQ(waiting->step_id(), 0u);
-  EXPECT_EQ(waiting->wait().frames(), v1::AWAITED_FRAMES_HIDDEN_STATES);
-  EXPECT_EQ(waiting->wait().step_id(), 1u);
+  EXPECT_TRUE(scheduler().WaitForHeartbeat([](const v1::Heartbeat& beat) {
+    return beat.epoch() == 1 && beat.step_id() == 0 && beat.wait().waited_ms() > 400 &&
+           beat.wait().frames() == v1::AWAITED_FRAMES_HIDDEN_STATES && beat.wait().step_id() == 1;
+  }));
   SendStates(1);
   TakeToken(1, 1);
   EXPECT_TRUE(scheduler().WaitForHeartbeat(

@@ -110,8 +110,11 @@ TEST_F(StageStatusContract, AnswersWithoutAScheduler) {
   JoinEpoch(1);
   scheduler().Send(PromptStep(1, 1));
   TakeToken(1, 1);
-  scheduler().EndSession(grpc::Status(grpc::StatusCode::UNAVAILABLE, "going down"));
-  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  const grpc::Status gone(grpc::StatusCode::UNAVAILABLE, "going down");
+  scheduler().Refuse(gone);
+  scheduler().EndSession(gone);
+  ASSERT_TRUE(scheduler().WaitForRefusal());
+  ASSERT_EQ(scheduler().num_sessions(), 1) << "it has a scheduler again";
   EXPECT_EQ(Ask().num_ranks(), 2u);
   EXPECT_GT(response_.weight_bytes(), 0u) << "it keeps them";
 }
