@@ -93,6 +93,11 @@ class SlotReceiver {
   // kSlowestLinkBytes a second would be done with them, which may be a time to come. InfinitePast:
   // nothing came in this epoch. Any thread.
   virtual absl::Time quiet_since() const = 0;
+
+  // Whether some part of the object has yet to come: a Receive that waits though it is false has
+  // what it needs, and its thread has only not run since. False of objects that are no slot's, and
+  // when waits have been ended. Any thread.
+  virtual bool IsAwaited(uint64_t number) const = 0;
 };
 
 class SlotSender {
@@ -126,6 +131,10 @@ class SlotSender {
 
   // Ends all waits of this epoch with `reason`, present and later ones.
   virtual void Abort(const absl::Status& reason) = 0;
+
+  // Whether the object may not be sent yet: an Acquire that waits though it is false has what it
+  // needs, and its thread has only not run since. False when waits have been ended. Any thread.
+  virtual bool LacksCredit(uint64_t number) const = 0;
 };
 
 }  // namespace baton

@@ -58,6 +58,8 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
     return quiet_since_;
   }
 
+  bool IsAwaited(uint64_t number) const override;
+
   absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader& header) override;
   void Complete(const FrameHeader& header, const absl::Status& status) override;
   void PeerLost(uint64_t source) override;
@@ -316,6 +318,16 @@ void UcxSlotReceiver::Release(const PartKey& key) {
     // A credit that cannot be sent means a lost connection, which PeerLost tells.
     if (sender != nullptr) sender->Send(credit, {}, nullptr);
   }
+}
+
+bool UcxSlotReceiver::IsAwaited(uint64_t number) const {
+  const SteadyMutexLock lock(&mutex_);
+  if (epoch_ == 0 || !InWindow(number) || !aborted_.ok()) return false;
+  const ReceiverSlot& slot = slots_[number % shape_.num_slots];
+  if (!slot.error.ok()) return false;
+  return std::any_of(slot.parts.begin(), slot.parts.end(), [](ReceivedPart state) {
+    return state == ReceivedPart::kAbsent || state == ReceivedPart::kLanding;
+  });
 }
 
 void UcxSlotReceiver::Abort(const absl::Status& reason) {

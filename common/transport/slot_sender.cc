@@ -66,6 +66,11 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   absl::Status Send(const PartKey& key) override;
   void Abort(const absl::Status& reason) override;
 
+  bool LacksCredit(uint64_t number) const override {
+    const SteadyMutexLock lock(&mutex_);
+    return epoch_ != 0 && aborted_.ok() && !MaySend(number);
+  }
+
   absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader& header) override;
   void Complete(const FrameHeader& header, const absl::Status& status) override;
   void PeerLost(uint64_t source) override;
@@ -79,6 +84,11 @@ class UcxSlotSender final : public SlotSender, public FrameReceiver {
   bool IsQuiet() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckKey(const PartKey& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t LastAllowed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // There is a credit for the object, and its slot is free or its own.
+  bool MaySend(uint64_t number) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const SenderSlot& slot = slots_[number % shape_.num_slots];
+    return number <= LastAllowed() && (slot.number == 0 || slot.number == number);
+  }
   void OnSent(uint64_t number, const absl::Status& status);
 
   Transport* const transport_;
@@ -201,8 +211,7 @@ absl::StatusOr<std::span<std::byte>> UcxSlotSender::Acquire(const PartKey& key, 
   RETURN_IF_ERROR(CheckKey(key));
   SenderSlot& slot = slots_[key.number % shape_.num_slots];
   const auto free = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !aborted_.ok() ||
-           (key.number <= LastAllowed() && (slot.number == 0 || slot.number == key.number));
+    return !aborted_.ok() || MaySend(key.number);
   };
   const bool in_time = mutex_.AwaitWithDeadline(absl::Condition(&free), deadline);
   RETURN_IF_ERROR(aborted_);

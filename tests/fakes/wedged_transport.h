@@ -39,8 +39,8 @@ class WedgedPeer final : public Peer {
   const std::string& name() const override { return name_; }
   std::string DescribeTransport() const override { return "wedged"; }
 
-  void FinishSends() {
-    for (const auto& done : std::exchange(done_, {})) done(absl::UnavailableError("at last"));
+  void FinishSends(const absl::Status& status = absl::UnavailableError("at last")) {
+    for (const auto& done : std::exchange(done_, {})) done(status);
   }
   size_t num_sends() const { return done_.size(); }
 

@@ -85,6 +85,23 @@ uint64_t StageLink::StepNumbers::NumberOf(uint64_t step_id) {
   return number;
 }
 
+std::optional<uint64_t> StageLink::StepNumbers::Find(uint64_t step_id) const {
+  const absl::MutexLock lock(&mutex_);
+  const auto found = numbers_.find(step_id);
+  if (found == numbers_.end()) return std::nullopt;
+  return found->second;
+}
+
+bool StageLink::IsAwaited(uint64_t step_id) const {
+  const std::optional<uint64_t> number = received_.Find(step_id);
+  return receiver_ != nullptr && number.has_value() && receiver_->IsAwaited(*number);
+}
+
+bool StageLink::LacksCredit(uint64_t step_id) const {
+  const std::optional<uint64_t> number = sent_.Find(step_id);
+  return sender_ != nullptr && number.has_value() && sender_->LacksCredit(*number);
+}
+
 absl::StatusOr<PartKey> StageLink::PartOf(const HiddenStateKey& key, StepNumbers& numbers) const {
   if (key.epoch != local_epoch_.load()) {
     return absl::CancelledError(absl::StrCat("epoch ", key.epoch, " has ended"));

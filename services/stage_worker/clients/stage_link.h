@@ -4,6 +4,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,11 @@ class StageLink final : public HiddenStateSource, public HiddenStateSink {
     return receiver_ != nullptr ? receiver_->quiet_since() : absl::InfinitePast();
   }
 
+  // Whether something of the step that a device has asked for has yet to come, or may not be sent
+  // yet: see SlotReceiver::IsAwaited and SlotSender::LacksCredit. Any thread.
+  bool IsAwaited(uint64_t step_id) const;
+  bool LacksCredit(uint64_t step_id) const;
+
   absl::StatusOr<TensorView> Receive(const HiddenStateKey& key, int64_t num_tokens,
                                      absl::Time deadline) override;
   void Release(const HiddenStateKey& key) override;
@@ -74,9 +80,11 @@ class StageLink final : public HiddenStateSource, public HiddenStateSink {
    public:
     void Reset();
     uint64_t NumberOf(uint64_t step_id);
+    // Nullopt: no rank has asked.
+    std::optional<uint64_t> Find(uint64_t step_id) const;
 
    private:
-    absl::Mutex mutex_;
+    mutable absl::Mutex mutex_;
     uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
     std::map<uint64_t, uint64_t> numbers_ ABSL_GUARDED_BY(mutex_);  // of recent steps
   };

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -11,10 +13,11 @@
 #include "services/stage_worker/clients/link_epoch.h"
 #include "services/stage_worker/clients/stage_link.h"
 #include "services/stage_worker/clients/token_link.h"
+#include "services/stage_worker/execution/neighbour_waits.h"
 
 namespace baton::stage {
 
-// Threads: BeginEpoch and Abort from the control thread.
+// Threads: BeginEpoch and Abort from the control thread, OldestOf from any.
 class StageLinks final {
  public:
   // `transport` must outlive the links. Errors: InvalidArgument (sizes).
@@ -29,11 +32,18 @@ class StageLinks final {
   // Ends all waits of this epoch.
   void Abort(const absl::Status& reason);
 
+  // Of what devices say that they wait for: the wait that has lasted longest, counted from when
+  // something of its kind came last. Nullopt: each device has what it needs, or asks for nothing;
+  // one whose thread has only not run since waits for no neighbour.
+  std::optional<NeighbourWait> OldestOf(const std::vector<NeighbourWait>& waits) const;
+
   StageLink& states() { return *states_; }
   TokenLink& tokens() { return *tokens_; }
 
  private:
   StageLinks() = default;
+
+  bool Lasts(const NeighbourWait& wait) const;
 
   std::unique_ptr<StageLink> states_;
   std::unique_ptr<TokenLink> tokens_;

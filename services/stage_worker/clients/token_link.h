@@ -53,6 +53,10 @@ class TokenLink final : public TokenSource, public TokenSink {
   absl::Time quiet_since() const {
     return receiver_ != nullptr ? receiver_->quiet_since() : absl::InfinitePast();
   }
+  // Whether the tokens that were asked for last have yet to come, or may not be sent yet: see
+  // SlotReceiver::IsAwaited and SlotSender::LacksCredit. Any thread.
+  bool IsAwaited() const { return receiver_ != nullptr && receiver_->IsAwaited(last_number_); }
+  bool LacksCredit() const { return sender_ != nullptr && sender_->LacksCredit(last_number_); }
 
   absl::StatusOr<std::vector<uint32_t>> Receive(const TokenKey& key, size_t num_tokens,
                                                 absl::Time deadline) override;

@@ -46,14 +46,14 @@ class NeighbourWaits final {
     const size_t place_;
   };
 
-  // The wait that began first, of those that last.
-  std::optional<NeighbourWait> Oldest() const {
+  // Of all devices. One may last no longer, though its device's thread has not run since.
+  std::vector<NeighbourWait> All() const {
     const absl::MutexLock lock(&mutex_);
-    std::optional<NeighbourWait> oldest;
+    std::vector<NeighbourWait> waits;
     for (const std::optional<NeighbourWait>& wait : places_) {
-      if (wait.has_value() && (!oldest.has_value() || wait->since < oldest->since)) oldest = wait;
+      if (wait.has_value()) waits.push_back(*wait);
     }
-    return oldest;
+    return waits;
   }
 
  private:

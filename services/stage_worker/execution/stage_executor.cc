@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <optional>
 #include <thread>
 #include <utility>
 
@@ -351,7 +350,7 @@ void StageExecutor::Stop() {
   for (const std::unique_ptr<DeviceLoop>& loop : impl_->loops) loop->Stop();
 }
 
-std::optional<NeighbourWait> StageExecutor::neighbour_wait() const { return impl_->waits.Oldest(); }
+std::vector<NeighbourWait> StageExecutor::neighbour_waits() const { return impl_->waits.All(); }
 
 const GraphSummary& StageExecutor::graphs() const { return impl_->graphs; }
 

@@ -19,7 +19,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -129,8 +128,8 @@ class StageExecutor final {
   // sink first. Idempotent.
   void Stop();
 
-  // What the stage waits for that a neighbour sends. Any thread.
-  std::optional<NeighbourWait> neighbour_wait() const;
+  // What devices wait for that a neighbour sends; see NeighbourWaits::All. Any thread.
+  std::vector<NeighbourWait> neighbour_waits() const;
   const GraphSummary& graphs() const;
   const std::string& backend_name() const;  // "cpu/avx512_bf16"
   int64_t num_sequences() const;

@@ -260,13 +260,7 @@ void LoadedStage::Describe(StageSnapshot* snapshot) const {
   snapshot->backend = executor_->backend_name();
   snapshot->transport = transport_->counters();
   snapshot->last_look = transport_->last_look();
-  snapshot->wait = executor_->neighbour_wait();
-  if (snapshot->wait.has_value() && snapshot->wait->frames != AwaitedFrames::kCredit) {
-    const absl::Time quiet = snapshot->wait->frames == AwaitedFrames::kTokens
-                                 ? links_->tokens().quiet_since()
-                                 : links_->states().quiet_since();
-    snapshot->wait->since = std::max(snapshot->wait->since, quiet);
-  }
+  snapshot->wait = links_->OldestOf(executor_->neighbour_waits());
   const absl::MutexLock lock(&load_mutex_);
   snapshot->load_total_bytes = total_bytes_;
   snapshot->loaded_bytes = loader_ != nullptr ? loader_->loaded_bytes() : loaded_bytes_;
