@@ -24,6 +24,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 #include "common/transport/transport.h"
@@ -38,6 +39,8 @@ struct SlotShape {
   size_t num_ranks = 0;       // at least 1
   size_t max_part_bytes = 0;  // of one rank's part of one step
   SlotContent content = SlotContent::kHiddenStates;
+  // Bytes a second that the link carries at least; 0: LeastRateOf the sender's transports.
+  double least_rate = 0;
 };
 
 // The kinds of frames that carry it and its credits, and its name in messages.
@@ -56,9 +59,10 @@ struct PartKey {
   size_t rank = 0;
 };
 
-// Bytes a second that a link must carry at least: UCX does not tell how much of a payload has
-// landed.
-inline constexpr double kSlowestLinkBytes = 16e6;
+// Bytes a second that a link over these transports (Peer::DescribeTransport) is taken to carry at
+// least: UCX does not tell how much of a payload has landed. 100 MB/s if TCP is among them, as a
+// network of 1 Gbit/s gives; 1 GB/s over shared memory and RDMA.
+double LeastRateOf(absl::string_view transports);
 
 class SlotReceiver {
  public:
@@ -90,8 +94,8 @@ class SlotReceiver {
   virtual void Abort(const absl::Status& reason) = 0;
 
   // Since when nothing has come: when the last payload had landed; while some land, when a link of
-  // kSlowestLinkBytes a second would be done with them, which may be a time to come. InfinitePast:
-  // nothing came in this epoch. Any thread.
+  // the least rate would be done with them, which may be a time to come. InfinitePast: nothing came
+  // in this epoch. Any thread.
   virtual absl::Time quiet_since() const = 0;
 
   // Whether some part of the object has yet to come: a Receive that waits though it is false has

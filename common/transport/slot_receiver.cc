@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
@@ -21,6 +22,8 @@ namespace baton {
 namespace {
 
 constexpr absl::Duration kLandingGrace = absl::Seconds(1);
+constexpr double kLeastTcpRate = 100e6;  // bytes a second
+constexpr double kLeastOtherRate = 1e9;
 
 enum class ReceivedPart { kAbsent, kLanding, kReady, kReleased };
 
@@ -87,6 +90,8 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   // A payload has begun to land, or has ended.
   void CountLanding(uint64_t begun_bytes, uint64_t ended_bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Payloads come from a source whose connection is new in this epoch.
+  void LearnRate(uint64_t source, const std::shared_ptr<Peer>& sender) ABSL_LOCKS_EXCLUDED(mutex_);
   // Breaks these connections. Their names.
   std::string CutOff(const Senders& senders);
 
@@ -104,6 +109,7 @@ class UcxSlotReceiver final : public SlotReceiver, public FrameReceiver {
   uint64_t released_ ABSL_GUARDED_BY(mutex_) = 0;  // all objects up to it are released
   size_t num_landing_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t landing_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  double least_rate_ ABSL_GUARDED_BY(mutex_) = kLeastOtherRate;  // of all senders' links
   absl::Time quiet_since_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   std::vector<std::optional<uint64_t>> source_of_rank_ ABSL_GUARDED_BY(mutex_);  // of this epoch
   Senders senders_ ABSL_GUARDED_BY(mutex_);                                      // of this epoch
@@ -118,6 +124,7 @@ void UcxSlotReceiver::DropEpoch() {
   }
   released_ = 0;
   quiet_since_ = absl::InfinitePast();
+  least_rate_ = kLeastOtherRate;
   senders_.clear();
   std::fill(source_of_rank_.begin(), source_of_rank_.end(), std::nullopt);
   aborted_ = absl::OkStatus();
@@ -127,8 +134,18 @@ void UcxSlotReceiver::DropEpoch() {
 void UcxSlotReceiver::CountLanding(uint64_t begun_bytes, uint64_t ended_bytes) {
   landing_bytes_ += begun_bytes;
   landing_bytes_ -= ended_bytes;
-  quiet_since_ =
-      SteadyNow() + absl::Seconds(static_cast<double>(landing_bytes_) / kSlowestLinkBytes);
+  const double rate = shape_.least_rate > 0 ? shape_.least_rate : least_rate_;
+  quiet_since_ = SteadyNow() + absl::Seconds(static_cast<double>(landing_bytes_) / rate);
+}
+
+void UcxSlotReceiver::LearnRate(uint64_t source, const std::shared_ptr<Peer>& sender) {
+  {
+    const SteadyMutexLock lock(&mutex_);
+    if (senders_.contains(source)) return;
+  }
+  const double rate = LeastRateOf(sender != nullptr ? sender->DescribeTransport() : "");
+  const SteadyMutexLock lock(&mutex_);
+  least_rate_ = std::min(least_rate_, rate);
 }
 
 std::string UcxSlotReceiver::CutOff(const Senders& senders) {
@@ -214,6 +231,7 @@ absl::Status UcxSlotReceiver::CheckSource(const FrameHeader& header,
 
 absl::StatusOr<std::span<std::byte>> UcxSlotReceiver::Accept(const FrameHeader& header) {
   std::shared_ptr<Peer> sender = transport_->FindPeer(header.source);
+  LearnRate(header.source, sender);
   const SteadyMutexLock lock(&mutex_);
   RETURN_IF_ERROR(CheckSlot(header));
   std::pair<size_t, size_t> ranks;
@@ -352,6 +370,12 @@ SlotFrames FramesOf(SlotContent content) {
       return {FrameKind::kTokens, FrameKind::kTokenCredit, "tokens"};
   }
   return {FrameKind::kHiddenState, FrameKind::kCredit, "hidden states"};
+}
+
+double LeastRateOf(absl::string_view transports) {
+  // Without a name, as before the connection stands: nothing is known.
+  const bool is_named = absl::StrContains(transports, '/');
+  return is_named && !absl::StrContains(transports, "tcp") ? kLeastOtherRate : kLeastTcpRate;
 }
 
 absl::StatusOr<std::unique_ptr<SlotReceiver>> SlotReceiver::Create(Transport* transport,

@@ -29,6 +29,8 @@ struct StageOptions {
   std::string ucx_transports;  // UCX_TLS
   std::string ucx_net_devices;
   absl::Duration ucx_spin = absl::ZeroDuration();
+  // Bytes a second that the link from the stage before carries at least; 0: as its transports give.
+  double least_link_rate = 0;
   // Slices of weights asked for in one call, at least one tensor's: keeps a call's message small.
   size_t max_slices_per_load = 16384;
   // Below the 250 ms that the protocol asks for, with room for a late wake-up.

@@ -15,7 +15,8 @@ absl::StatusOr<std::unique_ptr<StageLink>> StageLink::Create(Transport* transpor
   std::unique_ptr<StageLink> link(new StageLink(transport, options));
   const SlotShape shape = {.num_slots = static_cast<size_t>(options.max_steps_in_flight),
                            .num_ranks = static_cast<size_t>(options.num_ranks),
-                           .max_part_bytes = link->PartBytes(options.max_step_tokens)};
+                           .max_part_bytes = link->PartBytes(options.max_step_tokens),
+                           .least_rate = options.least_rate};
   if (options.has_previous) {
     ASSIGN_OR_RETURN(link->receiver_, SlotReceiver::Create(transport, shape));
   }

@@ -30,6 +30,7 @@ struct StageLinkOptions {
   DataType type = DataType::kBFloat16;
   int64_t max_step_tokens = 0;
   int64_t max_steps_in_flight = 1;  // slots at either end
+  double least_rate = 0;            // as SlotShape's
 };
 
 // Threads: EndEpoch, BeginEpoch and Abort from the control thread, the rest from device threads.

@@ -107,7 +107,8 @@ absl::Status LoadedStage::Init(const ServedModel& model, kernels::Backend* backe
                                    .part_columns = model.config.hidden_size / options_.num_ranks,
                                    .type = executor_options.compute_type,
                                    .max_step_tokens = plan_.max_step_tokens(),
-                                   .max_steps_in_flight = plan_.max_steps_in_flight()};
+                                   .max_steps_in_flight = plan_.max_steps_in_flight(),
+                                   .least_rate = options_.least_link_rate};
   const TokenLinkOptions tokens = {.receives = feeds_back && is_first && !is_last,
                                    .sends = feeds_back && is_last && !is_first,
                                    .max_step_sequences = plan_.max_step_sequences(),

@@ -111,7 +111,8 @@ TEST(SlotReceiver, IsNotQuietWhileAPayloadMayBeLanding) {
                        .payload_bytes = kBytes,
                        .slot = static_cast<uint32_t>(number % 2)};
   };
-  const absl::Duration each = absl::Seconds(kBytes / kSlowestLinkBytes);
+  const absl::Duration each =
+      absl::Seconds(kBytes / LeastRateOf(transport.peer->DescribeTransport()));
   const absl::Time begin = SteadyNow();
   ASSERT_TRUE(receiver->Accept(header(1)).ok());
   ASSERT_TRUE(receiver->Accept(header(2)).ok());
@@ -123,6 +124,35 @@ TEST(SlotReceiver, IsNotQuietWhileAPayloadMayBeLanding) {
   EXPECT_LE((*slots)->quiet_since(), SteadyNow());
   ASSERT_TRUE((*slots)->EndEpoch(absl::Now()).ok());
   EXPECT_EQ((*slots)->quiet_since(), absl::InfinitePast());
+}
+
+TEST(SlotReceiver, TakesTheRateThatItIsTold) {
+  WedgedTransport transport;
+  const auto slots = *SlotReceiver::Create(
+      &transport, {.num_slots = 1, .num_ranks = 1, .max_part_bytes = 1000, .least_rate = 10});
+  ASSERT_TRUE(slots->BeginEpoch(1).ok());
+  const FrameHeader header = {.kind = FrameKind::kHiddenState,
+                              .source = WedgedPeer::kSource,
+                              .epoch = 1,
+                              .stream_id = 1,
+                              .sequence = 1,
+                              .total_bytes = 1000,
+                              .payload_bytes = 1000};
+  FrameReceiver* receiver = transport.receivers[FrameKind::kHiddenState];
+  const absl::Time begin = SteadyNow();
+  ASSERT_TRUE(receiver->Accept(header).ok());
+  EXPECT_GE(slots->quiet_since(), begin + absl::Seconds(100));
+  receiver->Complete(header, absl::OkStatus());
+  EXPECT_LE(slots->quiet_since(), SteadyNow());
+}
+
+TEST(LeastRateOf, IsThatOfTheSlowestOfTheTransports) {
+  EXPECT_EQ(LeastRateOf("tcp/eth0"), 100e6);
+  EXPECT_EQ(LeastRateOf("posix/memory tcp/lo cma/memory"), 100e6);
+  EXPECT_EQ(LeastRateOf("posix/memory cma/memory"), 1e9);
+  EXPECT_EQ(LeastRateOf("rc_mlx5/mlx5_0:1"), 1e9);
+  EXPECT_EQ(LeastRateOf("not connected yet"), 100e6);
+  EXPECT_EQ(LeastRateOf(""), 100e6);
 }
 
 TEST(SlotReceiver, TakesNothingBeforeItsFirstEpoch) {

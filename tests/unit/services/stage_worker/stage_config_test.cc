@@ -21,6 +21,7 @@ ABSL_DECLARE_FLAG(int, num_devices);
 ABSL_DECLARE_FLAG(int, stage_index);
 ABSL_DECLARE_FLAG(int, cpu_threads);
 ABSL_DECLARE_FLAG(bool, leader_is_stage);
+ABSL_DECLARE_FLAG(std::string, least_link_rate);
 
 namespace baton::stage {
 namespace {
@@ -52,12 +53,14 @@ TEST_F(ReadStageConfigFlags, FillsInWhatIsGiven) {
   absl::SetFlag(&FLAGS_cpu_threads, 6);
   absl::SetFlag(&FLAGS_kv_cache_memory_bytes, "2GiB");
   absl::SetFlag(&FLAGS_gpu_memory_utilization, 0.8);
+  absl::SetFlag(&FLAGS_least_link_rate, "16MiB");
   const auto config = ReadStageConfig();
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->stage.scheduler_address, "leader:50052");
   EXPECT_EQ(config->stage.num_ranks, 4);
   EXPECT_EQ(config->stage.num_devices, 2);
   EXPECT_EQ(config->num_threads_per_device, 3);
+  EXPECT_EQ(config->stage.least_link_rate, 16 << 20);
   EXPECT_EQ(config->stage.kv_cache_bytes, uint64_t{2} << 30);
   EXPECT_EQ(config->stage.memory_utilization, 0.8);
   EXPECT_FALSE(config->enforce_eager);

@@ -122,7 +122,8 @@ TEST_F(LateDevice, WaitsForNoHiddenStatesThatHaveCome) {
   ASSERT_TRUE(links->BeginEpoch({.local_epoch = 1, .frame_epoch = 1}, LinksDeadline()).ok());
   const std::vector<NeighbourWait> waits = {WaitFor(AwaitedFrames::kHiddenStates, 3, asked_)};
   EXPECT_FALSE(links->OldestOf(waits).has_value()) << "it has not asked";
-  ASSERT_TRUE(absl::IsDeadlineExceeded(links->states().Receive({1, 3, 0}, 1, absl::Now()).status()));
+  ASSERT_TRUE(
+      absl::IsDeadlineExceeded(links->states().Receive({1, 3, 0}, 1, absl::Now()).status()));
   ASSERT_TRUE(links->OldestOf(waits).has_value());
   EXPECT_EQ(links->OldestOf(waits)->since, asked_);
 
@@ -136,7 +137,8 @@ TEST_F(LateDevice, WaitsForNoHiddenStatesThatHaveCome) {
   }
   EXPECT_FALSE(links->OldestOf(waits).has_value());
   // Another device is at the next step, of which nothing has come.
-  ASSERT_TRUE(absl::IsDeadlineExceeded(links->states().Receive({1, 4, 1}, 1, absl::Now()).status()));
+  ASSERT_TRUE(
+      absl::IsDeadlineExceeded(links->states().Receive({1, 4, 1}, 1, absl::Now()).status()));
   const auto next = links->OldestOf({waits[0], WaitFor(AwaitedFrames::kHiddenStates, 4, asked_)});
   ASSERT_TRUE(next.has_value());
   EXPECT_EQ(next->step_id, 4u);
@@ -144,10 +146,11 @@ TEST_F(LateDevice, WaitsForNoHiddenStatesThatHaveCome) {
 
 TEST_F(LateDevice, WaitsForNothingOnceItsWaitsHaveBeenEnded) {
   const auto links = *StageLinks::Create(
-      &transport_,
-      {.has_previous = true, .num_ranks = 1, .part_columns = 8, .max_step_tokens = 1}, {});
+      &transport_, {.has_previous = true, .num_ranks = 1, .part_columns = 8, .max_step_tokens = 1},
+      {});
   ASSERT_TRUE(links->BeginEpoch({.local_epoch = 1, .frame_epoch = 1}, LinksDeadline()).ok());
-  ASSERT_TRUE(absl::IsDeadlineExceeded(links->states().Receive({1, 1, 0}, 1, absl::Now()).status()));
+  ASSERT_TRUE(
+      absl::IsDeadlineExceeded(links->states().Receive({1, 1, 0}, 1, absl::Now()).status()));
   const std::vector<NeighbourWait> waits = {WaitFor(AwaitedFrames::kHiddenStates, 1, asked_)};
   EXPECT_TRUE(links->OldestOf(waits).has_value());
   links->Abort(absl::CancelledError("the epoch has ended"));
@@ -155,9 +158,9 @@ TEST_F(LateDevice, WaitsForNothingOnceItsWaitsHaveBeenEnded) {
 }
 
 TEST_F(LateDevice, WaitsForNoTokensThatHaveCome) {
-  const auto links = *StageLinks::Create(
-      &transport_, {.num_ranks = 1, .part_columns = 8, .max_step_tokens = 1},
-      {.receives = true, .max_step_sequences = 4});
+  const auto links =
+      *StageLinks::Create(&transport_, {.num_ranks = 1, .part_columns = 8, .max_step_tokens = 1},
+                          {.receives = true, .max_step_sequences = 4});
   ASSERT_TRUE(links->BeginEpoch({.local_epoch = 1, .frame_epoch = 1}, LinksDeadline()).ok());
   const std::vector<NeighbourWait> waits = {WaitFor(AwaitedFrames::kTokens, 3, asked_)};
   EXPECT_FALSE(links->OldestOf(waits).has_value()) << "it has not asked";
@@ -183,16 +186,17 @@ TEST_F(LateDevice, WaitsForNoCreditThatHasCome) {
   transport_.peer->FinishSends(absl::OkStatus());
   const std::vector<NeighbourWait> waits = {WaitFor(AwaitedFrames::kCredit, 2, asked_)};
   EXPECT_FALSE(links->OldestOf(waits).has_value()) << "it has not asked";
-  ASSERT_TRUE(absl::IsDeadlineExceeded(links->states().Acquire({1, 2, 0}, 1, absl::Now()).status()));
+  ASSERT_TRUE(
+      absl::IsDeadlineExceeded(links->states().Acquire({1, 2, 0}, 1, absl::Now()).status()));
   EXPECT_TRUE(links->OldestOf(waits).has_value());
   TellCredit(FrameKind::kCredit, 2);
   EXPECT_FALSE(links->OldestOf(waits).has_value());
 }
 
 TEST_F(LateDevice, WaitsForNoCreditForTokensThatHasCome) {
-  const auto links = *StageLinks::Create(
-      &transport_, {.num_ranks = 1, .part_columns = 8, .max_step_tokens = 1},
-      {.sends = true, .max_step_sequences = 4, .max_steps_in_flight = 1});
+  const auto links =
+      *StageLinks::Create(&transport_, {.num_ranks = 1, .part_columns = 8, .max_step_tokens = 1},
+                          {.sends = true, .max_step_sequences = 4, .max_steps_in_flight = 1});
   ASSERT_TRUE(links
                   ->BeginEpoch({.local_epoch = 1, .frame_epoch = 1, .first_address = "wedged"},
                                LinksDeadline())
