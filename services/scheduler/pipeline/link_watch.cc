@@ -59,8 +59,9 @@ std::optional<MonotonicTime> LinkWatch::SentAt(uint32_t stage_index, uint32_t se
   const std::deque<FinishedStep>& finished = stages_[sender].finished;
   if (finished.empty()) return std::nullopt;
   if (wait.frames() == v1::AWAITED_FRAMES_CREDIT) {
-    // There are slots for all steps in flight: with none of ours before it, a stage has given back
-    // every slot.
+    // There are slots for all steps in flight: with none of ours before it, the next stage has
+    // given back every slot, and the first stage those of all tokens but of steps in flight, for
+    // which there are twice as many (NumTokenSlots of the stage-worker).
     const std::deque<FinishedStep>& own = stages_[stage_index].finished;
     if (!own.empty() && finished.back().id < own.back().id) return std::nullopt;
     return finished.back().time;

@@ -48,7 +48,8 @@ class LinkWatch final {
     MonotonicTime looked;  // when its transport had nothing left to do, as that says
   };
 
-  // Who sends what the wait is for; nullopt: nobody does.
+  // Who sends what the wait is for; nullopt: nobody does. The last stage sends tokens, which the
+  // first one gives leave for.
   std::optional<uint32_t> SenderOf(uint32_t stage_index, v1::AwaitedFrames frames) const;
   // When it was sent; nullopt: it was not yet.
   std::optional<MonotonicTime> SentAt(uint32_t stage_index, uint32_t sender,

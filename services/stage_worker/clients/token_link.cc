@@ -13,7 +13,7 @@ absl::StatusOr<std::unique_ptr<TokenLink>> TokenLink::Create(Transport* transpor
                                                              const TokenLinkOptions& options) {
   std::unique_ptr<TokenLink> link(new TokenLink(transport));
   const SlotShape shape = {
-      .num_slots = 2 * static_cast<size_t>(options.max_steps_in_flight),
+      .num_slots = NumTokenSlots(options.max_steps_in_flight),
       .num_ranks = 1,
       .max_part_bytes = static_cast<size_t>(options.max_step_sequences) * sizeof(uint32_t),
       .content = SlotContent::kTokens};

@@ -2,11 +2,11 @@
 // source on the first stage, a sink on the last, nothing in between or with one stage.
 //
 // A slot channel of its own, in the other direction than the hidden states' and between rank 0 of
-// either stage: 4 bytes, little-endian, for each token of a step. The first stage takes in tokens
-// of steps that are done everywhere, so twice the steps in flight are the most that wait in slots.
+// either stage: 4 bytes, little-endian, for each token of a step.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -22,6 +22,15 @@
 #include "services/stage_worker/execution/token_channel.h"
 
 namespace baton::stage {
+
+// The first stage begins step s with the tokens of all steps up to s - max_steps_in_flight in, and
+// the last stage is at no step that the first has not done. So fewer steps' tokens than are in
+// flight wait in slots when the next are sent: half of the slots would do. The scheduler's
+// LinkWatch relies on it: a last stage that lacks a credit for a step that the first one has done
+// has been sent it.
+constexpr size_t NumTokenSlots(int64_t max_steps_in_flight) {
+  return 2 * static_cast<size_t>(max_steps_in_flight);
+}
 
 struct TokenLinkOptions {
   bool receives = false;  // the first of several stages

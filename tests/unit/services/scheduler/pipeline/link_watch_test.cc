@@ -106,6 +106,24 @@ TEST(LinkWatch, CreditIsDueOnceTheNextStageHasNoStepLeft) {
   EXPECT_TRUE(watch.Heard(0, wait(6150), At(6150)).has_value());
 }
 
+// What it sends are tokens, to the first stage.
+TEST(LinkWatch, TheLastStageWaitsForLeaveOfTheFirst) {
+  LinkWatch watch(3, kLimit);
+  for (const StepId step : {4u, 5u}) {
+    watch.Finished(0, step, At(static_cast<int>(step)));
+    watch.Finished(1, step, At(static_cast<int>(step)));
+  }
+  watch.Finished(2, 4, At(10));
+  const v1::Heartbeat wait = WaitFor(v1::AWAITED_FRAMES_CREDIT, 5, 1020, 4);
+  watch.Heard(1, Beat(5), At(1000));
+  EXPECT_FALSE(watch.Heard(2, wait, At(1030)).has_value()) << "stage 1 gives it no leave";
+  watch.Heard(0, Beat(5), At(1000));
+  EXPECT_FALSE(watch.Heard(2, WaitFor(v1::AWAITED_FRAMES_CREDIT, 5, 1000, 4), At(1010)));
+  const std::optional<std::string> cut = watch.Heard(2, wait, At(1030));
+  ASSERT_TRUE(cut.has_value());
+  EXPECT_NE(cut->find("from stage 0 to stage 2 is cut"), std::string::npos) << *cut;
+}
+
 TEST(LinkWatch, OneStageHasNoLink) {
   LinkWatch watch(1, kLimit);
   watch.Finished(0, 7, At(0));

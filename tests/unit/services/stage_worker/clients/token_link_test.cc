@@ -70,9 +70,10 @@ TEST_F(TokenLinkTest, CarriesTokensOfStepAfterStep) {
 
 TEST_F(TokenLinkTest, WaitsForACreditWhenNothingIsTaken) {
   BeginEpoch(1);
-  for (uint64_t step = 1; step <= 4; ++step) ASSERT_TRUE(Send(1, step, {7}).ok());
-  EXPECT_TRUE(
-      absl::IsDeadlineExceeded(last_->Send({21, 5}, std::vector<uint32_t>{7}, absl::Now())));
+  const uint64_t num_slots = NumTokenSlots(Options(false).max_steps_in_flight);
+  for (uint64_t step = 1; step <= num_slots; ++step) ASSERT_TRUE(Send(1, step, {7}).ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      last_->Send({21, num_slots + 1}, std::vector<uint32_t>{7}, absl::Now())));
 }
 
 TEST_F(TokenLinkTest, RefusesAnotherStepOrLength) {
