@@ -1,5 +1,7 @@
 #include "services/gateway/answers/collected_choice.h"
 
+#include "services/gateway/text/answer_order.h"
+
 namespace baton::gateway {
 namespace {
 
@@ -23,13 +25,9 @@ void ChoiceEnd::Add(const SequenceUpdate& update) {
 size_t CollectedChoice::Add(const SequenceUpdate& update) {
   size_t bytes = update.reasoning.size() + update.content.size();
   reasoning.append(update.reasoning);
-  content.append(update.content);
+  AppendInOrder(update.content, update.tool_calls, &content, &calls);
   for (const ToolCallPiece& piece : update.tool_calls) {
-    if (piece.begins) {
-      calls.push_back({.name = piece.name});
-      bytes += kCallBytes + piece.name.size();
-    }
-    calls.back().arguments.append(piece.arguments);
+    if (piece.begins) bytes += kCallBytes + piece.name.size();
     bytes += piece.arguments.size();
   }
   end.Add(update);

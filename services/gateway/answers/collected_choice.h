@@ -37,16 +37,11 @@ class ChoiceEnd final {
   std::optional<uint32_t> stop_token_id_;
 };
 
-struct CollectedCall {
-  std::string name;
-  std::string arguments;  // JSON, as the model wrote it
-};
-
 // A choice of a whole answer.
 struct CollectedChoice {
   std::string reasoning;
   std::string content;
-  std::vector<CollectedCall> calls;
+  std::vector<ToolCallPiece> calls;  // each of them whole, at its place in `content`
   ChoiceEnd end;
 
   // Returns about how many bytes it takes more than before.

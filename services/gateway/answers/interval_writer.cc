@@ -1,23 +1,16 @@
 #include "services/gateway/answers/interval_writer.h"
 
 #include <utility>
-#include <vector>
+
+#include "services/gateway/text/answer_order.h"
 
 namespace baton::gateway {
 namespace {
 
 // Appends what came later; `held` is not the last update.
 void Append(const SequenceUpdate& later, SequenceUpdate* held) {
-  held->content.append(later.content);
   held->reasoning.append(later.reasoning);
-  for (const ToolCallPiece& piece : later.tool_calls) {
-    std::vector<ToolCallPiece>& calls = held->tool_calls;
-    if (!calls.empty() && calls.back().index == piece.index) {
-      calls.back().arguments.append(piece.arguments);
-    } else {
-      calls.push_back(piece);
-    }
-  }
+  AppendInOrder(later.content, later.tool_calls, &held->content, &held->tool_calls);
   held->tokens.insert(held->tokens.end(), later.tokens.begin(), later.tokens.end());
   held->prompt_logprobs.insert(held->prompt_logprobs.end(), later.prompt_logprobs.begin(),
                                later.prompt_logprobs.end());

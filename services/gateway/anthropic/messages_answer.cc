@@ -2,8 +2,11 @@
 
 #include <utility>
 
+#include "absl/strings/string_view.h"
+
 #include "services/gateway/answers/random_id.h"
 #include "services/gateway/http/sse.h"
+#include "services/gateway/text/answer_order.h"
 
 namespace baton::gateway {
 namespace {
@@ -30,6 +33,14 @@ Json ToolUseBlock(const std::string& name, Json input) {
           {"id", RandomId("toolu_")},
           {"name", name},
           {"input", std::move(input)}};
+}
+
+// A model may write nothing, or what is no object; the client sees what it was.
+Json InputOf(const ToolCallPiece& call) {
+  if (call.arguments.empty()) return Json::object();
+  auto input = ParseStrictJson(call.arguments);
+  if (!input.ok() || !input->is_object()) return Json{{"arguments", call.arguments}};
+  return std::move(*input);
 }
 
 }  // namespace
@@ -64,11 +75,13 @@ void MessagesAnswer::Delta(size_t, const SequenceUpdate& update, const RequestUs
     OpenBlock(Block::kThinking, ThinkingBlock(""), events);
     AppendDelta({{"type", "thinking_delta"}, {"thinking", update.reasoning}}, events);
   }
-  if (!update.content.empty()) {
-    OpenBlock(Block::kText, TextBlock(""), events);
-    AppendDelta({{"type", "text_delta"}, {"text", update.content}}, events);
-  }
-  for (const ToolCallPiece& piece : update.tool_calls) StreamToolCall(piece, events);
+  ForEachInOrder(
+      update.content, update.tool_calls,
+      [this, events](absl::string_view text) {
+        OpenBlock(Block::kText, TextBlock(""), events);
+        AppendDelta({{"type", "text_delta"}, {"text", std::string(text)}}, events);
+      },
+      [this, events](const ToolCallPiece& piece) { StreamToolCall(piece, events); });
   collected_.end.Add(update);
 }
 
@@ -123,14 +136,12 @@ std::string MessagesAnswer::Body(const RequestUsage& usage) {
   if (options_.include_reasoning && !collected_.reasoning.empty()) {
     content.push_back(ThinkingBlock(std::move(collected_.reasoning)));
   }
-  if (!collected_.content.empty()) content.push_back(TextBlock(std::move(collected_.content)));
-  for (const CollectedCall& call : collected_.calls) {
-    auto input = ParseStrictJson(call.arguments);
-    // A model may write nothing, or what is no object; the client sees what it was.
-    if (call.arguments.empty()) input = Json::object();
-    if (!input.ok() || !input->is_object()) input = Json{{"arguments", call.arguments}};
-    content.push_back(ToolUseBlock(call.name, std::move(*input)));
-  }
+  ForEachInOrder(
+      collected_.content, collected_.calls,
+      [&content](absl::string_view text) { content.push_back(TextBlock(std::string(text))); },
+      [&content](const ToolCallPiece& call) {
+        content.push_back(ToolUseBlock(call.name, InputOf(call)));
+      });
   message["stop_reason"] = StopReason();
   message["stop_sequence"] = StopSequence();
   return DumpJson(message);

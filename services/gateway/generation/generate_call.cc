@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "services/gateway/text/answer_order.h"
+
 namespace baton::gateway {
 namespace {
 
@@ -100,16 +102,8 @@ void GenerateCall::TakeToken(v1::GeneratedToken&& token, SequenceUpdate* update)
 }
 
 void GenerateCall::Append(TextDelta&& delta, SequenceUpdate* update) {
-  update->content.append(delta.content);
   update->reasoning.append(delta.reasoning);
-  for (ToolCallPiece& piece : delta.tool_calls) {
-    std::vector<ToolCallPiece>& calls = update->tool_calls;
-    if (!calls.empty() && calls.back().index == piece.index) {
-      calls.back().arguments.append(piece.arguments);
-    } else {
-      calls.push_back(std::move(piece));
-    }
-  }
+  AppendInOrder(delta.content, std::move(delta.tool_calls), &update->content, &update->tool_calls);
 }
 
 void GenerateCall::Finish(v1::FinishReason reason, SequenceUpdate* update) {

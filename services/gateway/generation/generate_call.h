@@ -20,11 +20,13 @@
 
 namespace baton::gateway {
 
-// What arrived together.
+// What arrived together. Reasoning comes before everything else of an answer; content and calls are
+// in the order of answer_order.h.
 struct SequenceUpdate {
   std::string content;    // new text of the answer: valid UTF-8, never part of a stop string
   std::string reasoning;  // new text of the reasoning
-  std::vector<ToolCallPiece> tool_calls;  // what is new of the calls in the answer
+  // What is new of the calls in the answer, at their places in `content`.
+  std::vector<ToolCallPiece> tool_calls;
   std::vector<v1::GeneratedToken> tokens;
   std::vector<v1::PositionLogprobs> prompt_logprobs;  // with the first token only, if asked for
   bool first = false;                                 // the first update of the sequence

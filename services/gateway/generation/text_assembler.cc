@@ -1,6 +1,9 @@
 #include "services/gateway/generation/text_assembler.h"
 
 #include <utility>
+#include <vector>
+
+#include "services/gateway/text/answer_order.h"
 
 namespace baton::gateway {
 TextAssembler::TextAssembler(const Tokenizer& tokenizer, TextOptions options)
@@ -67,16 +70,10 @@ void TextAssembler::Append(const ReasoningDelta& delta, TextDelta* out) {
 }
 
 void TextAssembler::AppendTools(ToolDelta&& found, TextDelta* out) {
-  out->content.append(found.content);
-  for (ToolCallPiece& piece : found.calls) {
-    if (piece.index > 0 && !options_.parallel_tool_calls) continue;
-    std::vector<ToolCallPiece>& calls = out->tool_calls;
-    if (!calls.empty() && calls.back().index == piece.index) {
-      calls.back().arguments.append(piece.arguments);
-    } else {
-      calls.push_back(std::move(piece));
-    }
+  if (!options_.parallel_tool_calls) {
+    std::erase_if(found.calls, [](const ToolCallPiece& piece) { return piece.index > 0; });
   }
+  AppendInOrder(found.content, std::move(found.calls), &out->content, &out->tool_calls);
 }
 
 void TextAssembler::PushText(absl::string_view text, TextDelta* out) {

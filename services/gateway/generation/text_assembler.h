@@ -34,7 +34,7 @@ struct TextOptions {
 struct TextDelta {
   std::string reasoning;
   std::string content;
-  std::vector<ToolCallPiece> tool_calls;
+  std::vector<ToolCallPiece> tool_calls;  // at their places in `content`
 };
 
 // token -> characters -> stop strings -> reasoning split -> tool calls. One per sequence; not

@@ -37,9 +37,9 @@ Json ToolCallDelta(const ToolCallPiece& piece) {
           {"function", {{"name", piece.name}, {"arguments", piece.arguments}}}};
 }
 
-Json ToolCallsJson(const std::vector<CollectedCall>& calls) {
+Json ToolCallsJson(const std::vector<ToolCallPiece>& calls) {
   Json list = Json::array();
-  for (const CollectedCall& call : calls) {
+  for (const ToolCallPiece& call : calls) {
     list.push_back({{"id", RandomId(kCallIdPrefix)},
                     {"type", "function"},
                     {"function", {{"name", call.name}, {"arguments", call.arguments}}}});

@@ -2,6 +2,7 @@
 
 #include "services/gateway/answers/random_id.h"
 #include "services/gateway/http/sse.h"
+#include "services/gateway/text/answer_order.h"
 
 namespace baton::gateway {
 namespace {
@@ -144,14 +145,16 @@ void ResponsesAnswer::Take(const SequenceUpdate& update, std::string* events) {
     if (open_ != Item::kReasoning) OpenItem(Item::kReasoning, "", events);
     AppendText(update.reasoning, events);
   }
-  if (!update.content.empty()) {
-    if (open_ != Item::kMessage) OpenItem(Item::kMessage, "", events);
-    AppendText(update.content, events);
-  }
-  for (const ToolCallPiece& piece : update.tool_calls) {
-    if (piece.begins) OpenItem(Item::kFunctionCall, piece.name, events);
-    if (!piece.arguments.empty()) AppendText(piece.arguments, events);
-  }
+  ForEachInOrder(
+      update.content, update.tool_calls,
+      [this, events](absl::string_view text) {
+        if (open_ != Item::kMessage) OpenItem(Item::kMessage, "", events);
+        AppendText(text, events);
+      },
+      [this, events](const ToolCallPiece& piece) {
+        if (piece.begins) OpenItem(Item::kFunctionCall, piece.name, events);
+        if (!piece.arguments.empty()) AppendText(piece.arguments, events);
+      });
   if (update.finish_reason == v1::FINISH_REASON_UNSPECIFIED) return;
   ended_by_length_ = update.finish_reason == v1::FINISH_REASON_LENGTH;
   CloseItem(events);

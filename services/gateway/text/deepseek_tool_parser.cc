@@ -200,7 +200,10 @@ DeepSeekToolParser::Header DeepSeekToolParser::ReadHeader(std::string* name, siz
 }
 
 void DeepSeekToolParser::BeginCall(std::string name, ToolDelta* delta) {
-  delta->calls.push_back({.index = num_calls_++, .begins = true, .name = std::move(name)});
+  delta->calls.push_back({.index = num_calls_++,
+                          .begins = true,
+                          .name = std::move(name),
+                          .content_offset = delta->content.size()});
   unshown_.clear();
   has_arguments_ = false;
   state_ = State::kArguments;
@@ -234,7 +237,7 @@ void DeepSeekToolParser::AppendArguments(absl::string_view text, ToolDelta* delt
   has_arguments_ = true;
   const uint32_t index = num_calls_ - 1;
   if (delta->calls.empty() || delta->calls.back().index != index) {
-    delta->calls.push_back({.index = index});
+    delta->calls.push_back({.index = index, .content_offset = delta->content.size()});
   }
   delta->calls.back().arguments.append(text.data(), text.size());
 }

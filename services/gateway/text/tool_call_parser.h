@@ -1,6 +1,7 @@
 // Finds the tool calls in a model's answer: the interface of all syntaxes, and their names.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -25,6 +26,8 @@ struct ToolCallPiece {
   bool begins = false;
   std::string name;       // of the function; set if `begins`
   std::string arguments;  // what follows of the JSON text, as the model wrote it
+  // Bytes of the content it comes with that the model wrote before it (answer_order.h).
+  size_t content_offset = 0;
 
   bool operator==(const ToolCallPiece&) const = default;
 };

@@ -119,6 +119,30 @@ TEST_F(MessagesToolsContract, StreamedBlocksAddUpToTheWholeMessage) {
   EXPECT_EQ(WithoutIds(MessageOf(events)), WithoutIds(whole));
 }
 
+// Tokens that arrive together make one update; whatever it holds, the blocks keep their order.
+TEST_F(MessagesToolsContract, BlocksAreInOrderHoweverTheAnswerIsCut) {
+  json first;
+  for (const uint32_t cut : kCuts) {
+    Serve(nullptr, {.tokens_per_message = cut});
+    json body = MessagesBody();
+    Answer(kTextAroundCalls);
+    const json whole = WithoutIds(PostMessages(body));
+    Answer(kTextAroundCalls);
+    body["stream"] = true;
+    EXPECT_EQ(WithoutIds(MessageOf(PostEvents("/v1/messages", body))), whole) << cut;
+    if (first.is_null()) first = whole;
+    EXPECT_EQ(whole, first) << cut;
+    StopGateway();
+  }
+  const json& content = first["content"];
+  ASSERT_EQ(content.size(), 6u) << first;
+  EXPECT_EQ(content[1]["text"], "First.");
+  EXPECT_EQ(content[2]["input"], (json{{"city", "Köln"}}));
+  EXPECT_EQ(content[3]["text"], "Then.");
+  EXPECT_EQ(content[4]["input"], (json{{"zone", "CET"}}));
+  EXPECT_EQ(content[5]["text"], "Done.");
+}
+
 TEST_F(MessagesToolsContract, ACallWithoutArgumentsHasAnEmptyInput) {
   Serve();
   const std::string text =

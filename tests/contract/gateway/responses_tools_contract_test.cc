@@ -126,6 +126,30 @@ TEST_F(ResponsesToolsContract, StreamedItemsAddUpToTheWholeResponse) {
   EXPECT_EQ(calls, (json{last["output"][1], last["output"][2]}));
 }
 
+// Tokens that arrive together make one update; whatever it holds, the items keep their order.
+TEST_F(ResponsesToolsContract, ItemsAreInOrderHoweverTheAnswerIsCut) {
+  json first;
+  for (const uint32_t cut : kCuts) {
+    Serve(nullptr, {.tokens_per_message = cut});
+    json body = ResponsesBody();
+    Answer(kTextAroundCalls);
+    const json whole = OutputWithoutIds(PostResponses(body));
+    Answer(kTextAroundCalls);
+    body["stream"] = true;
+    const std::vector<json> events = PostEvents("/v1/responses", body);
+    EXPECT_EQ(OutputWithoutIds(events.back()["response"]), whole) << cut;
+    if (first.is_null()) first = whole;
+    EXPECT_EQ(whole, first) << cut;
+    StopGateway();
+  }
+  ASSERT_EQ(first.size(), 6u) << first;
+  EXPECT_EQ(first[1]["content"][0]["text"], "First.");
+  EXPECT_EQ(first[2]["arguments"], R"({"city": "Köln"})");
+  EXPECT_EQ(first[3]["content"][0]["text"], "Then.");
+  EXPECT_EQ(first[4]["arguments"], R"({"zone": "CET"})");
+  EXPECT_EQ(first[5]["content"][0]["text"], "Done.");
+}
+
 TEST_F(ResponsesToolsContract, ACallThatIsCutShortSaysSo) {
   Serve();
   const std::string text = kTwoCalls.substr(0, kTwoCalls.find("Köln"));

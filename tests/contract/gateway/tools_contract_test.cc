@@ -11,6 +11,7 @@ namespace baton::gateway {
 namespace {
 
 using nlohmann::json;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -49,36 +50,64 @@ TEST_F(ToolsContract, CallsComeApartFromTextAndReasoning) {
   EXPECT_THAT(Prompt(0), HasSubstr("\"name\": \"weather\""));
 }
 
+// What a client makes of a stream.
+struct StreamedChoice {
+  std::string reasoning, content, finish;
+  std::vector<json> calls;
+};
+
+StreamedChoice AddUp(const TestHttpResponse& response) {
+  EXPECT_EQ(response.status, 200) << response.body;
+  StreamedChoice all;
+  for (const std::string& event : response.Events()) {
+    if (event == "[DONE]") continue;
+    const json choice = json::parse(event)["choices"][0];
+    all.reasoning += choice["delta"].value("reasoning", "");
+    all.content += choice["delta"].value("content", "");
+    if (choice["finish_reason"].is_string()) all.finish = choice["finish_reason"];
+    for (const json& piece : choice["delta"].value("tool_calls", json::array())) {
+      if (piece.contains("id")) {
+        EXPECT_EQ(piece["index"], all.calls.size());
+        EXPECT_EQ(piece["type"], "function");
+        all.calls.push_back(piece["function"]);
+      } else {
+        all.calls.at(piece["index"])["arguments"].get_ref<std::string&>() +=
+            piece["function"]["arguments"].get<std::string>();
+      }
+    }
+  }
+  return all;
+}
+
+const json kWeatherCall = {{"name", "weather"}, {"arguments", R"({"city": "Köln"})"}};
+const json kTimeCall = {{"name", "time"}, {"arguments", R"({"zone": "CET"})"}};
+
 TEST_F(ToolsContract, StreamedCallsAddUpToTheWholeOnes) {
   Serve();
   Answer(kTwoCalls);
   json request = ToolBody();
   request["stream"] = true;
-  const TestHttpResponse response = Post("/v1/chat/completions", request);
-  ASSERT_EQ(response.status, 200) << response.body;
-  std::vector<json> calls;
-  std::string finish, content;
-  for (const std::string& event : response.Events()) {
-    if (event == "[DONE]") continue;
-    const json choice = json::parse(event)["choices"][0];
-    content += choice["delta"].value("content", "");
-    if (choice["finish_reason"].is_string()) finish = choice["finish_reason"];
-    for (const json& piece : choice["delta"].value("tool_calls", json::array())) {
-      if (piece.contains("id")) {
-        EXPECT_EQ(piece["index"], calls.size());
-        EXPECT_EQ(piece["type"], "function");
-        calls.push_back(piece["function"]);
-      } else {
-        calls.at(piece["index"])["arguments"].get_ref<std::string&>() +=
-            piece["function"]["arguments"].get<std::string>();
-      }
+  const StreamedChoice all = AddUp(Post("/v1/chat/completions", request));
+  EXPECT_EQ(all.finish, "tool_calls");
+  EXPECT_EQ(all.content, "");
+  EXPECT_THAT(all.calls, ElementsAre(kWeatherCall, kTimeCall));
+}
+
+TEST_F(ToolsContract, StreamsAreTheSameHoweverTheAnswerIsCut) {
+  for (const uint32_t cut : kCuts) {
+    Serve(nullptr, {.tokens_per_message = cut});
+    for (const int interval : {1, 2, 8, 1024}) {
+      Answer(kTextAroundCalls);
+      json request = ToolBody();
+      request.update({{"stream", true}, {"stream_interval", interval}});
+      const StreamedChoice all = AddUp(Post("/v1/chat/completions", request));
+      EXPECT_EQ(all.finish, "tool_calls") << cut << ", " << interval;
+      EXPECT_EQ(all.reasoning, "Look it up.") << cut << ", " << interval;
+      EXPECT_EQ(all.content, "First.Then.Done.") << cut << ", " << interval;
+      EXPECT_THAT(all.calls, ElementsAre(kWeatherCall, kTimeCall)) << cut << ", " << interval;
     }
+    StopGateway();
   }
-  EXPECT_EQ(finish, "tool_calls");
-  EXPECT_EQ(content, "");
-  ASSERT_EQ(calls.size(), 2u);
-  EXPECT_EQ(calls[0], (json{{"name", "weather"}, {"arguments", R"({"city": "Köln"})"}}));
-  EXPECT_EQ(calls[1], (json{{"name", "time"}, {"arguments", R"({"zone": "CET"})"}}));
 }
 
 TEST_F(ToolsContract, OneCallOnlyUnlessParallel) {

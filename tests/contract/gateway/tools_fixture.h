@@ -24,6 +24,16 @@ inline const std::string kTwoCalls = "Look both up.</think>\n\n<｜tool▁calls�
                                      ToolCallText("time", R"({"zone": "CET"})") +
                                      "<｜tool▁calls▁end｜>";
 
+// An answer with text before its calls, between them and behind them.
+inline const std::string kTextAroundCalls =
+    "Look it up.</think>First.\n<｜tool▁calls▁begin｜>" +
+    ToolCallText("weather", R"({"city": "Köln"})") + "<｜tool▁calls▁end｜>\nThen." +
+    "<｜tool▁calls▁begin｜>" + ToolCallText("time", R"({"zone": "CET"})") +
+    "<｜tool▁calls▁end｜>\nDone.";
+
+// How many tokens come from the scheduler at a time: an answer in any of these cuts is the same.
+inline constexpr uint32_t kCuts[] = {1, 2, 3, 5, 8, 13, 30, 1000};
+
 // The kinds of events in order, each run of one kind once.
 inline std::vector<std::string> TypesOf(const std::vector<nlohmann::json>& events) {
   std::vector<std::string> types;
@@ -36,11 +46,14 @@ inline std::vector<std::string> TypesOf(const std::vector<nlohmann::json>& event
 
 class ToolsFixture : public GatewayFixture {
  protected:
-  void Serve(const std::function<void(GatewayConfig&)>& adjust = nullptr) {
-    StartGateway([&](GatewayConfig& config) {
-      config.model.chat_template_path = std::string(BATON_SOURCE_DIR) + kToolTemplate;
-      if (adjust) adjust(config);
-    });
+  void Serve(const std::function<void(GatewayConfig&)>& adjust = nullptr,
+             const FakeSchedulerOptions& fake_options = {}) {
+    StartGateway(
+        [&](GatewayConfig& config) {
+          config.model.chat_template_path = std::string(BATON_SOURCE_DIR) + kToolTemplate;
+          if (adjust) adjust(config);
+        },
+        fake_options);
     AwaitReady(200);
   }
   nlohmann::json PostJson(const std::string& path, const nlohmann::json& body, int status = 200) {

@@ -107,6 +107,16 @@ TEST_F(IntervalWriterTest, PiecesOfACallAreJoined) {
                   ToolCallPiece{.index = 1, .begins = true, .name = "f", .arguments = "[]"}));
 }
 
+TEST_F(IntervalWriterTest, TextBehindACallStaysBehindIt) {
+  Push(0, Token("", /*first=*/true));
+  SequenceUpdate call = Token("");
+  call.tool_calls = {{.index = 0, .arguments = "1}"}};
+  for (const SequenceUpdate& update : {call, Token("Do"), Token("ne.")}) Push(0, update);
+  EXPECT_EQ(recording_->last().content, "Done.");
+  EXPECT_THAT(recording_->last().tool_calls,
+              ElementsAre(ToolCallPiece{.index = 0, .arguments = "1}", .content_offset = 0}));
+}
+
 TEST_F(IntervalWriterTest, WholeAnswersAreAsTheyWere) {
   writer_->Collect(0, Token("a"));
   EXPECT_EQ(writer_->collected_bytes(), 1u);

@@ -4,7 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
+
+#include "services/gateway/text/answer_order.h"
 
 namespace baton::gateway {
 namespace {
@@ -19,6 +22,7 @@ struct FoundCall {
 struct FoundCalls {
   std::string content;
   std::vector<FoundCall> calls;
+  std::string order = {};  // a 't' for each run of text, a 'c' for each call
 
   bool operator==(const FoundCalls&) const = default;
 };
@@ -34,6 +38,15 @@ FoundCalls FindCalls(ToolCallFormat format, const std::vector<std::string>& piec
   FoundCalls found;
   const auto take = [&found](const ToolDelta& delta) {
     found.content += delta.content;
+    ForEachInOrder(
+        delta.content, delta.calls,
+        [&found](absl::string_view) {
+          if (!found.order.ends_with('t')) found.order += 't';
+        },
+        [&found](const ToolCallPiece& piece) {
+          if (piece.begins) found.order += 'c';
+          EXPECT_TRUE(found.order.ends_with('c')) << "text stands inside the call";
+        });
     for (const ToolCallPiece& piece : delta.calls) {
       if (piece.begins) {
         EXPECT_EQ(piece.index, found.calls.size());
@@ -68,9 +81,10 @@ std::string Calls(const std::string& calls) {
 }
 
 TEST(DeepSeekToolParser, FindsTheCallsOfR1) {
-  EXPECT_EQ(FindV3("Let me look.\n\n" +
-                   Calls(Call("weather", R"({"city": "Köln"})") + "\n" + Call("time", "{}"))),
-            (FoundCalls{"Let me look.", {{"weather", R"({"city": "Köln"})"}, {"time", "{}"}}}));
+  EXPECT_EQ(
+      FindV3("Let me look.\n\n" +
+             Calls(Call("weather", R"({"city": "Köln"})") + "\n" + Call("time", "{}"))),
+      (FoundCalls{"Let me look.", {{"weather", R"({"city": "Köln"})"}, {"time", "{}"}}, "tcc"}));
 }
 
 TEST(DeepSeekToolParser, FindsTheCallsOfV31) {
@@ -79,20 +93,20 @@ TEST(DeepSeekToolParser, FindsTheCallsOfV31) {
                              "<｜tool▁call▁end｜><｜tool▁call▁begin｜>time<｜tool▁sep｜>"
                              "<｜tool▁call▁end｜>") +
                        "\nafter"}),
-            (FoundCalls{"after", {{"weather", "{\"a\": 1}"}, {"time", "{}"}}}));
+            (FoundCalls{"after", {{"weather", "{\"a\": 1}"}, {"time", "{}"}}, "cct"}));
 }
 
 TEST(DeepSeekToolParser, KeepsMarkdownInArguments) {
   const std::string arguments = R"({"text": "```py\nx\n```"})";
-  EXPECT_EQ(FindV3(Calls(Call("write", arguments))), (FoundCalls{"", {{"write", arguments}}}));
+  EXPECT_EQ(FindV3(Calls(Call("write", arguments))), (FoundCalls{"", {{"write", arguments}}, "c"}));
 }
 
 TEST(DeepSeekToolParser, NeedsNoTagAroundAllCallsAndNoFence) {
-  EXPECT_EQ(FindV3(Call("a", "{}")), (FoundCalls{"", {{"a", "{}"}}}));
+  EXPECT_EQ(FindV3(Call("a", "{}")), (FoundCalls{"", {{"a", "{}"}}, "c"}));
   EXPECT_EQ(FindV3("<｜tool▁call▁begin｜>function<｜tool▁sep｜>a\n{\"x\":1}<｜tool▁call▁end｜>"),
-            (FoundCalls{"", {{"a", "{\"x\":1}"}}}));
+            (FoundCalls{"", {{"a", "{\"x\":1}"}}, "c"}));
   EXPECT_EQ(FindV3("<｜tool▁call▁begin｜>function<｜tool▁sep｜>a<｜tool▁call▁end｜>"),
-            (FoundCalls{"", {{"a", "{}"}}}));
+            (FoundCalls{"", {{"a", "{}"}}, "c"}));
 }
 
 TEST(DeepSeekToolParser, TakesWhatIsNoCallForText) {
@@ -112,7 +126,7 @@ TEST(DeepSeekToolParser, TakesWhatIsNoCallForText) {
 
 TEST(DeepSeekToolParser, ACallThatIsCutShortKeepsWhatItHas) {
   EXPECT_EQ(FindV3("<｜tool▁call▁begin｜>function<｜tool▁sep｜>a\n```json\n{\"x\": \"yes"),
-            (FoundCalls{"", {{"a", "{\"x\": \"yes"}}}));
+            (FoundCalls{"", {{"a", "{\"x\": \"yes"}}, "c"}));
 }
 
 TEST(DeepSeekToolParser, AHeaderWithoutEndIsText) {
