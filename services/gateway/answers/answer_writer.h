@@ -33,7 +33,8 @@ struct AnswerHead {
 
 // One per request; not thread-safe. An answer is streamed or whole:
 //
-//   streamed  Delta...  Finish    or, at any point in place of what would follow, an error event
+//   streamed  Delta...  Finish    or, at any point in place of what would follow, Flush and an
+//                                 error event
 //   whole     Collect... Body     or an error response
 //
 // Of each choice come updates in order, the first with `first`, the last with a finish reason;
@@ -42,9 +43,11 @@ class AnswerWriter {
  public:
   virtual ~AnswerWriter() = default;
 
-  // Appends the events for one update of a choice; may append none.
+  // Appends the events for one update of a choice; may append none, and hold some of it back.
   virtual void Delta(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
                      std::string* events) = 0;
+  // Appends the events for what Delta has held back, of all choices; an error event may follow.
+  virtual void Flush(const RequestUsage&, std::string*) {}
   // After the last update of the last choice: usage if asked for, and the end mark.
   virtual void Finish(const RequestUsage& usage, std::string* events) = 0;
 

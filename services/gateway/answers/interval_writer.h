@@ -12,16 +12,21 @@
 
 namespace baton::gateway {
 
-// Puts the updates of each choice together until they have `interval` tokens. The first and the
-// last of a choice go on at once. Whole answers are as they were. Not thread-safe.
+// Puts the updates of each choice together until they have `interval` tokens, or take about
+// kMaxHeldBytes. The first and the last of a choice go on at once. Whole answers are as they were.
+// Not thread-safe.
 class IntervalWriter final : public AnswerWriter {
  public:
+  // Of one choice. No more than this is held back after Delta has returned.
+  static constexpr size_t kMaxHeldBytes = 16 << 10;
+
   // `interval` is at least 1.
   IntervalWriter(std::unique_ptr<AnswerWriter> writer, size_t num_choices, uint64_t interval)
       : writer_(std::move(writer)), interval_(interval), held_(num_choices) {}
 
   void Delta(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
              std::string* events) override;
+  void Flush(const RequestUsage& usage, std::string* events) override;
   void Finish(const RequestUsage& usage, std::string* events) override {
     writer_->Finish(usage, events);
   }
@@ -32,9 +37,14 @@ class IntervalWriter final : public AnswerWriter {
   std::string Body(const RequestUsage& usage) override { return writer_->Body(usage); }
 
  private:
+  struct Held {
+    SequenceUpdate update;  // what has not gone on
+    size_t num_bytes = 0;   // that it takes, about
+  };
+
   const std::unique_ptr<AnswerWriter> writer_;
   const uint64_t interval_;
-  std::vector<SequenceUpdate> held_;  // of each choice, what has not gone on
+  std::vector<Held> held_;  // of each choice
 };
 
 }  // namespace baton::gateway

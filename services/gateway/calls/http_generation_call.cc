@@ -296,9 +296,10 @@ void HttpGenerationCall::Fail(const absl::Status& status) {
   }
   // The stream has begun with 200. The error is its last event, and its framing stays open: a clean
   // end would look like a complete answer to clients that do not wait for [DONE].
-  std::string event;
-  options_.errors.append_event(status, &event);
-  exchange_.Write(event);
+  std::string events;
+  prepared_.writer->Flush(usage_, &events);  // the client has paid for it
+  options_.errors.append_event(status, &events);
+  exchange_.Write(events);
   exchange_.BreakStream();
   LogEnd(200, absl::StrCat("broken off: ", status.message()));
 }

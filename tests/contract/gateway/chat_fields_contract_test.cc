@@ -160,6 +160,29 @@ TEST_F(ChatFieldsContract, AStreamMayHaveAnEventForSeveralTokens) {
   }
 }
 
+// Its key has paid for the tokens.
+TEST_F(ChatFieldsContract, WhatIsHeldBackComesBeforeTheErrorOfASequence) {
+  json request = ChatBody();
+  request.update({{"stream", true}, {"stream_interval", 1000}});
+  FakeAnswer answer{.token_ids = Tokens("</think>one two three four five")};
+  answer.status = absl::InternalError("broken");
+  scheduler().PushAnswer(answer);
+  const TestHttpResponse response = Post("/v1/chat/completions", request);
+  ASSERT_EQ(response.status, 200) << response.body;
+  std::string text, error;
+  for (const std::string& event : response.Events()) {
+    const json parsed = json::parse(event);
+    if (parsed.contains("error")) {
+      error = parsed["error"]["message"];
+      continue;
+    }
+    EXPECT_EQ(error, "") << "nothing comes behind it";
+    text += parsed["choices"][0]["delta"].value("content", "");
+  }
+  EXPECT_THAT(error, testing::HasSubstr("broken"));
+  EXPECT_EQ(text, "one two three four five");
+}
+
 TEST_F(ChatFieldsContract, ReasoningEffortIsOneOfTheKnown) {
   Answer("x");
   Ask({{"reasoning_effort", "low"}});

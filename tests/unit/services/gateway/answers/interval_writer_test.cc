@@ -26,6 +26,7 @@ class RecordingWriter final : public AnswerWriter {
                                    update.tokens.size()));
     last_ = update;
   }
+  void Flush(const RequestUsage&, std::string* events) override { events->append("flush"); }
   void Finish(const RequestUsage&, std::string* events) override { events->append("finish"); }
   void Collect(size_t, const SequenceUpdate&) override { ++num_collected_; }
   size_t collected_bytes() const override { return num_collected_; }
@@ -41,10 +42,11 @@ class RecordingWriter final : public AnswerWriter {
 
 class IntervalWriterTest : public testing::Test {
  protected:
-  IntervalWriterTest() {
+  // Of two choices.
+  std::unique_ptr<IntervalWriter> MakeWriter(uint64_t interval) {
     auto recording = std::make_unique<RecordingWriter>(&deltas_);
     recording_ = recording.get();
-    writer_ = std::make_unique<IntervalWriter>(std::move(recording), 2, 3);
+    return std::make_unique<IntervalWriter>(std::move(recording), 2, interval);
   }
   // One token.
   static SequenceUpdate Token(const std::string& content, bool first = false) {
@@ -60,7 +62,7 @@ class IntervalWriterTest : public testing::Test {
 
   std::vector<std::string> deltas_;
   RecordingWriter* recording_ = nullptr;
-  std::unique_ptr<IntervalWriter> writer_;
+  std::unique_ptr<IntervalWriter> writer_ = MakeWriter(3);
   std::string events_;
 };
 
@@ -115,6 +117,38 @@ TEST_F(IntervalWriterTest, TextBehindACallStaysBehindIt) {
   EXPECT_EQ(recording_->last().content, "Done.");
   EXPECT_THAT(recording_->last().tool_calls,
               ElementsAre(ToolCallPiece{.index = 0, .arguments = "1}", .content_offset = 0}));
+}
+
+TEST_F(IntervalWriterTest, HoldsNoMoreThanItsBytes) {
+  writer_ = MakeWriter(/*interval=*/1024);
+  Push(0, Token("", /*first=*/true));
+  SequenceUpdate update = Token("x");
+  for (int i = 0; i < 20; ++i) update.tokens[0].mutable_logprobs()->add_top();
+  size_t num_pushed = 0;
+  while (deltas_.size() < 2 && num_pushed < 1000) {
+    Push(0, update);
+    ++num_pushed;
+  }
+  // 21 log-probabilities of some 50 bytes each.
+  EXPECT_GT(num_pushed, 10u);
+  EXPECT_LT(num_pushed, 20u);
+  deltas_.clear();
+  Push(0, Token("y"));
+  EXPECT_THAT(deltas_, ElementsAre()) << "it counts from nothing again";
+  Push(0, Token(std::string(IntervalWriter::kMaxHeldBytes, 'z')));
+  EXPECT_EQ(deltas_.size(), 1u);
+}
+
+TEST_F(IntervalWriterTest, GivesWhatItHoldsBeforeAnErrorEvent) {
+  for (const size_t choice : {0u, 1u}) Push(choice, Token("a", /*first=*/true));
+  Push(1, Token("b"));
+  Push(1, Token("c"));
+  deltas_.clear();
+  writer_->Flush(RequestUsage(), &events_);
+  EXPECT_THAT(deltas_, ElementsAre("1:bc/:2"));
+  EXPECT_EQ(events_, "flush") << "and so does the writer behind it";
+  writer_->Flush(RequestUsage(), &events_);
+  EXPECT_EQ(deltas_.size(), 1u) << "once";
 }
 
 TEST_F(IntervalWriterTest, WholeAnswersAreAsTheyWere) {
