@@ -1,7 +1,9 @@
 #include "services/gateway/admission/refusal.h"
 
+#include <algorithm>
 #include <cstdint>
 
+#include "absl/random/random.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +14,7 @@ namespace {
 constexpr absl::string_view kFieldUrl = "baton/field";
 constexpr absl::string_view kReasonUrl = "baton/reason";
 constexpr absl::string_view kRetryAfterUrl = "baton/retry-after-ms";
+constexpr absl::Duration kLeastSpread = absl::Seconds(2);
 
 std::string Payload(const absl::Status& status, absl::string_view url) {
   const auto payload = status.GetPayload(url);
@@ -43,6 +46,11 @@ std::optional<absl::Duration> RetryAfter(const absl::Status& status) {
   int64_t milliseconds = 0;
   if (!absl::SimpleAtoi(Payload(status, kRetryAfterUrl), &milliseconds)) return std::nullopt;
   return absl::Milliseconds(milliseconds);
+}
+
+absl::Duration SpreadRetry(absl::Duration least) {
+  absl::InsecureBitGen random;
+  return least + std::max(least, kLeastSpread) * absl::Uniform(random, 0.0, 1.0);
 }
 
 absl::Status WithRetryAfter(absl::Status status, absl::Duration delay) {

@@ -36,6 +36,9 @@ absl::Status WithReason(absl::Status status, absl::string_view reason);
 
 // When the same request may be tried again.
 std::optional<absl::Duration> RetryAfter(const absl::Status& status);
+// For WithRetryAfter: a time drawn from `least` to twice that, or to 2 s more if that is later. So
+// those who are refused together come back apart, whole seconds (which some clients read) included.
+absl::Duration SpreadRetry(absl::Duration least);
 absl::Status WithRetryAfter(absl::Status status, absl::Duration delay);
 
 }  // namespace baton::gateway

@@ -1,7 +1,6 @@
 #include "services/gateway/admission/request_slots.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 
@@ -11,10 +10,8 @@
 namespace baton::gateway {
 namespace {
 
-// Whoever is refused is told to come back after so long, and up to as long again.
+// Whoever is refused is told to come back after so long at least.
 constexpr absl::Duration kOverloadRetry = absl::Seconds(1);
-// The golden ratio: multiples of it lie spread in [0, 1), however many there are.
-constexpr double kSpread = 0.6180339887498949;
 // This part of the slots is for keys with few of them.
 constexpr size_t kKeptParts = 8;
 constexpr absl::Duration kDrainRetry = absl::Seconds(5);
@@ -22,7 +19,7 @@ constexpr absl::Duration kDrainRetry = absl::Seconds(5);
 absl::Status Draining() {
   return WithRetryAfter(
       WithReason(absl::UnavailableError("the gateway is shutting down"), "server_is_draining"),
-      kDrainRetry);
+      SpreadRetry(kDrainRetry));
 }
 
 }  // namespace
@@ -56,8 +53,7 @@ size_t RequestSlots::MostOf(const std::string& caller) const {
 }
 
 absl::Status RequestSlots::RefuseLocked(absl::Status refusal) {
-  const double turns = static_cast<double>(++num_refused_) * kSpread;
-  return WithRetryAfter(std::move(refusal), kOverloadRetry * (1 + turns - std::floor(turns)));
+  return WithRetryAfter(std::move(refusal), SpreadRetry(kOverloadRetry));
 }
 
 absl::Status RequestSlots::AtLimitLocked(size_t most) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
@@ -56,8 +55,8 @@ class RequestSlots {
   // One place for `caller`, who may have `most`; 0: no bound. Errors, with RetryAfter: Unavailable
   // when all are taken but those for others (reason "server_is_overloaded") or the service drains
   // (reason "server_is_draining"); ResourceExhausted when the caller has all that it may have
-  // (reason "rate_limit_exceeded"). Refusals for lack of places name times of 1 to 2 s, no two
-  // alike.
+  // (reason "rate_limit_exceeded"). Refusals for lack of places name times of 1 to 3 s: when one is
+  // free is the sequences' affair.
   absl::StatusOr<Slot> Acquire(const std::string& caller = "", size_t most = 0)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -89,7 +88,6 @@ class RequestSlots {
   mutable SteadyMutex mutex_;
   size_t num_taken_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, size_t> taken_by_ ABSL_GUARDED_BY(mutex_);  // callers with places
-  uint64_t num_refused_ ABSL_GUARDED_BY(mutex_) = 0;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -157,7 +157,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
       return End(absl::DeadlineExceededError("the deadline passed without a scheduler"));
     }
     End(WithRetryAfter(absl::UnavailableError("the scheduler has been away for too long"),
-                       kRetryAfter));
+                       SpreadRetry(kRetryAfter)));
   }
 
   void End(const absl::Status& status) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -58,6 +59,17 @@ std::string CodeOf(const absl::Status& status) {
   }
 }
 
+// Some clients read whole seconds only, rounded up; others milliseconds.
+void AppendRetry(absl::Duration delay, HttpResponse* response) {
+  const int64_t seconds = absl::ToInt64Seconds(absl::Ceil(delay, absl::Seconds(1)));
+  response->headers.emplace_back("Retry-After",
+                                 absl::StrCat(std::clamp<int64_t>(seconds, 1, kMaxRetrySeconds)));
+  response->headers.emplace_back(
+      "retry-after-ms", absl::StrCat(std::clamp<int64_t>(absl::ToInt64Milliseconds(delay), 1,
+                                                         kMaxRetrySeconds * 1000)));
+  response->headers.emplace_back("x-should-retry", "true");
+}
+
 }  // namespace
 
 std::string ErrorJson(absl::string_view message, absl::string_view type, absl::string_view param,
@@ -112,14 +124,8 @@ HttpResponse ErrorResponse(const absl::Status& status) {
   response.status = HttpStatusOf(status);
   response.body = ErrorJson(status);
   if (response.status == 503 || response.status == 429) {
-    const absl::Duration delay = RetryAfter(status).value_or(kDefaultRetry);
-    const int64_t seconds = absl::ToInt64Seconds(absl::Ceil(delay, absl::Seconds(1)));
-    response.headers.emplace_back("Retry-After",
-                                  absl::StrCat(std::clamp<int64_t>(seconds, 1, kMaxRetrySeconds)));
-    response.headers.emplace_back(
-        "retry-after-ms", absl::StrCat(std::clamp<int64_t>(absl::ToInt64Milliseconds(delay), 1,
-                                                           kMaxRetrySeconds * 1000)));
-    response.headers.emplace_back("x-should-retry", "true");
+    const std::optional<absl::Duration> delay = RetryAfter(status);
+    AppendRetry(delay ? *delay : SpreadRetry(kDefaultRetry), &response);
   } else if (response.status == 500) {
     response.headers.emplace_back("x-should-retry", "false");
   } else if (response.status == 401) {
@@ -138,8 +144,7 @@ HttpResponse ErrorResponse(int http_status, absl::string_view message, absl::str
   response.status = http_status;
   response.body = ErrorJson(message, TypeOf(http_status), "", code);
   if (http_status == 503) {
-    response.headers.emplace_back("Retry-After", "1");
-    response.headers.emplace_back("x-should-retry", "true");
+    AppendRetry(SpreadRetry(kDefaultRetry), &response);
   }
   return response;
 }

@@ -8,6 +8,7 @@
 #include "common/log/check.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
+#include "services/scheduler/core/admission_policy.h"
 #include "services/scheduler/pipeline/closed_for.h"
 #include "services/scheduler/pipeline/step_encoding.h"
 #include "services/scheduler/pipeline/stop_mask.h"
@@ -15,7 +16,7 @@
 namespace baton::scheduler {
 namespace {
 
-// What a refused caller is told to wait.
+// What a refused caller is told to wait at least; how long a group stays incomplete nobody knows.
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
 absl::Status TakesNoCommands() {
@@ -64,8 +65,9 @@ void StepEngine::Take(Event event, MonotonicTime now) {
 }
 
 // Without a time to try again, it is a loss: the next scheduler can go on with the sequence.
-absl::Duration StepEngine::RetryAfter() const {
-  return phase_ == Phase::kServing ? kRetryAfter : absl::ZeroDuration();
+absl::Duration StepEngine::RetryAfter(SequenceId id) const {
+  if (phase_ != Phase::kServing) return absl::ZeroDuration();
+  return kRetryAfter * (1 + 2 * Spread(id));
 }
 
 absl::Status StepEngine::CheckAccepting(MonotonicTime now) const {
@@ -81,7 +83,7 @@ absl::Status StepEngine::CheckAccepting(MonotonicTime now) const {
 void StepEngine::Submit(SubmitEvent event, MonotonicTime now) {
   if (absl::Status status = CheckAccepting(now); !status.ok()) {
     CountRefusal(phase_ == Phase::kServing ? "incomplete" : "draining");
-    event.sink->Finish(status, RetryAfter());
+    event.sink->Finish(status, RetryAfter(event.id));
     return;
   }
   const ScheduleOptions& limits = options_.schedule;
@@ -383,7 +385,7 @@ void StepEngine::AbortAll(const absl::Status& status, v1::FinishReason reason) {
     v1::SubmitResponse response;
     response.set_finish_reason(reason);
     live_.at(id).sink->Push(std::move(response));
-    FinishRequest(id, status, RetryAfter());
+    FinishRequest(id, status, RetryAfter(id));
   }
 }
 

@@ -77,8 +77,8 @@ class StepEngine final {
   void Expire(MonotonicTime now);
   absl::Status CheckAccepting(MonotonicTime now) const;
   void CountRefusal(absl::string_view reason);
-  // What a caller that is refused, or aborted, for now is told to wait.
-  absl::Duration RetryAfter() const;
+  // What a caller that is refused, or aborted, for now is told to wait: 1 to 3 s, spread.
+  absl::Duration RetryAfter(SequenceId id) const;
   void TakeStageMessage(StageMessageEvent event, MonotonicTime now);
   absl::Status TakeFromStage(uint32_t index, v1::WorkerMessage message, MonotonicTime now);
   void Register(const std::shared_ptr<StageLink>& link, const v1::RegisterStage& request,

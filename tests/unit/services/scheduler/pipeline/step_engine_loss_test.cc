@@ -49,7 +49,10 @@ TEST_F(StepEngineTest, RefusesRequestsOnceTheGroupWasIncompleteForTooLong) {
   EXPECT_TRUE(absl::IsUnavailable(*group_.caller(early).status));
   const SequenceId late = SubmitSmall();
   EXPECT_TRUE(absl::IsUnavailable(*group_.caller(late).status));
-  EXPECT_GT(group_.caller(late).retry_after, absl::ZeroDuration());
+  EXPECT_GE(group_.caller(late).retry_after, absl::Seconds(1));
+  const SequenceId later = SubmitSmall();
+  EXPECT_LE(group_.caller(later).retry_after, absl::Seconds(3));
+  EXPECT_NE(group_.caller(later).retry_after, group_.caller(late).retry_after) << "spread";
 }
 
 TEST_F(StepEngineTest, GoesOnWithTheSameTokensAfterALostStage) {
