@@ -16,6 +16,15 @@ constexpr absl::Duration kOverloadRetry = absl::Seconds(1);
 constexpr size_t kKeptParts = 8;
 constexpr absl::Duration kDrainRetry = absl::Seconds(5);
 
+absl::Status AtLimit(size_t most) {
+  return WithRetryAfter(
+      WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                     "this API key has ", most,
+                     " sequences running or waiting already, the most that one key may have")),
+                 kRateLimitExceeded),
+      SpreadRetry(kOverloadRetry));
+}
+
 absl::Status Draining() {
   return WithRetryAfter(
       WithReason(absl::UnavailableError("the gateway is shutting down"), "server_is_draining"),
@@ -52,23 +61,25 @@ size_t RequestSlots::MostOf(const std::string& caller) const {
   return caller.empty() ? capacity_ : capacity_ - capacity_ / kKeptParts;
 }
 
-absl::Status RequestSlots::RefuseLocked(absl::Status refusal) {
-  return WithRetryAfter(std::move(refusal), SpreadRetry(kOverloadRetry));
+absl::Status RequestSlots::Overloaded() const {
+  return WithRetryAfter(WithReason(absl::UnavailableError(absl::StrCat(
+                                       "not enough of the ", capacity_,
+                                       " sequence slots of the gateway are free for this request")),
+                                   kServerIsOverloaded),
+                        SpreadRetry(kOverloadRetry));
 }
 
-absl::Status RequestSlots::AtLimitLocked(size_t most) {
-  return RefuseLocked(
-      WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                     "this API key has ", most,
-                     " sequences running or waiting already, the most that one key may have")),
-                 kRateLimitExceeded));
-}
-
-absl::Status RequestSlots::OverloadedLocked() {
-  return RefuseLocked(WithReason(absl::UnavailableError(absl::StrCat(
-                                     "not enough of the ", capacity_,
-                                     " sequence slots of the gateway are free for this request")),
-                                 kServerIsOverloaded));
+// What is to stay free for other keys, once `caller` has `count` more than the `taken` it has. A
+// key with more than its share leaves all that is kept; one within it leaves a part, smaller with
+// each key, so that a second one that floods does not lock out a third; the first place of a key is
+// always its own.
+size_t RequestSlots::KeptLocked(const std::string& caller, size_t taken, size_t count) const {
+  const size_t kept = capacity_ / kKeptParts;
+  if (caller.empty() || taken + count <= 1) return 0;
+  const size_t num_callers = taken_by_.size() + (taken == 0 ? 1 : 0);
+  // Each key's share if one more came.
+  const size_t share = capacity_ / (num_callers + 1);
+  return taken + count <= share ? kept / (num_callers + 1) : kept;
 }
 
 // A request that was admitted before the drain may grow during it.
@@ -80,12 +91,9 @@ absl::Status RequestSlots::Take(const std::string& caller, size_t most, size_t c
 absl::Status RequestSlots::TakeLocked(const std::string& caller, size_t most, size_t count) {
   const auto found = taken_by_.find(caller);
   const size_t taken = found == taken_by_.end() ? 0 : found->second;
-  if (most < capacity_ && taken + count > most) return AtLimitLocked(most);
-  // Each key's share if one more came. Whoever would have more leaves some slots to the others.
-  const size_t num_callers = taken_by_.size() + (taken == 0 ? 1 : 0);
-  const size_t share = capacity_ / (num_callers + 1);
-  const size_t kept = caller.empty() || taken + count <= share ? 0 : capacity_ / kKeptParts;
-  if (count + kept > capacity_ - num_taken_) return OverloadedLocked();
+  if (most < capacity_ && taken + count > most) return AtLimit(most);
+  const size_t num_free = capacity_ - num_taken_;
+  if (count + KeptLocked(caller, taken, count) > num_free) return Overloaded();
   taken_by_[caller] += count;
   num_taken_ += count;
   return absl::OkStatus();

@@ -15,10 +15,11 @@
 
 namespace baton::gateway {
 
-// Who comes first is served first, but no key has them all: an eighth of the slots is for keys that
-// have no more than would be their share if one key more came. Requests of nobody's key may have
-// all. Meant to be more than the scheduler runs and lets wait, so that who waits, and who is
-// refused, is decided there, where keys have their shares.
+// Who comes first is served first, but no key has them all: an eighth of the slots is kept for keys
+// that have no more than would be their share if one key more came, and of that eighth such a key
+// leaves one part of (keys + 1), which keys with none have their first place of. Requests of
+// nobody's key may have all. Meant to be more than the scheduler runs and lets wait, so that who
+// waits, and who is refused, is decided there, where keys have their shares.
 //
 // Shared by HTTP and gRPC. Any thread.
 class RequestSlots {
@@ -73,10 +74,9 @@ class RequestSlots {
  private:
   // Places that `caller` can ever have.
   size_t MostOf(const std::string& caller) const;
-  // `refusal` with when to retry.
-  absl::Status RefuseLocked(absl::Status refusal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status AtLimitLocked(size_t most) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status OverloadedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Overloaded() const;
+  size_t KeptLocked(const std::string& caller, size_t taken, size_t count) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Take(const std::string& caller, size_t most, size_t count)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status TakeLocked(const std::string& caller, size_t most, size_t count)

@@ -75,16 +75,33 @@ TEST(RequestSlots, AnEighthIsForKeysWithFewOfThem) {
   EXPECT_EQ(TakeAll(&slots, "b", 3, &taken), 3u);
   EXPECT_EQ(TakeAll(&slots, "c", 3, &taken), 3u);
   EXPECT_EQ(TakeAll(&slots, "flood", 100, &taken), 0u);
-  EXPECT_EQ(TakeAll(&slots, "d", 100, &taken), 2u);
+  EXPECT_EQ(TakeAll(&slots, "d", 100, &taken), 1u) << "each leaves a part of it to others";
+  EXPECT_EQ(TakeAll(&slots, "e", 100, &taken), 1u);
   EXPECT_EQ(slots.num_taken(), 64u);
 }
 
-TEST(RequestSlots, KeysThatComeTogetherHaveAllBetweenThem) {
-  RequestSlots slots(64);
+TEST(RequestSlots, ASecondKeyThatFloodsLocksOutNoThird) {
+  RequestSlots slots(2048);
   std::vector<RequestSlots::Slot> taken;
-  EXPECT_EQ(TakeAll(&slots, "a", 100, &taken), 56u);
-  EXPECT_EQ(TakeAll(&slots, "b", 100, &taken), 8u);
-  EXPECT_EQ(slots.num_taken(), 64u);
+  EXPECT_EQ(TakeAll(&slots, "a", 3000, &taken), 1792u);
+  EXPECT_EQ(TakeAll(&slots, "b", 3000, &taken), 256u - 256u / 3);
+  for (const char* key : {"c", "d", "e", "f"}) {
+    EXPECT_GE(TakeAll(&slots, key, 3000, &taken), 6u) << key;
+  }
+  EXPECT_EQ(TakeAll(&slots, "b", 3000, &taken), 0u);
+  for (int key = 0; key < 20; ++key) {
+    EXPECT_GE(TakeAll(&slots, std::to_string(key), 1, &taken), 1u) << "its first";
+  }
+}
+
+TEST(RequestSlots, AKeyWithinItsShareGrowsAsTheOthersEnd) {
+  RequestSlots slots(64);
+  std::vector<RequestSlots::Slot> a, b;
+  EXPECT_EQ(TakeAll(&slots, "a", 100, &a), 56u);
+  EXPECT_EQ(TakeAll(&slots, "b", 100, &b), 6u);
+  for (int i = 0; i < 10; ++i) a.pop_back();
+  EXPECT_EQ(TakeAll(&slots, "a", 100, &a), 4u) << "it leaves the eighth";
+  EXPECT_EQ(TakeAll(&slots, "b", 100, &b), 6u) << "which b may have the most of";
 }
 
 TEST(RequestSlots, WithoutKeysAllMayBeTaken) {
