@@ -6,7 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 #include "common/concurrency/steady_time.h"
@@ -59,7 +58,7 @@ int32_t HttpGenerationCall::HeaderPriority() const {
 
 absl::Status HttpGenerationCall::CheckGate() {
   // A body may say another priority than the header; what it says is not known yet.
-  gated_ = !absl::StrContains(exchange_.request().body, "\"priority\"");
+  gated_ = !MayNameField(exchange_.request().body, {"\"priority\""});
   if (!gated_) return absl::OkStatus();
   return context_.gate.Check(scope_.caller.name, HeaderPriority(), scope_.arrival_tick);
 }

@@ -1,6 +1,7 @@
 #include "services/gateway/calls/request_checks.h"
 
 #include <chrono>
+#include <initializer_list>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -45,7 +46,11 @@ absl::Status CheckModelName(const ServedModel& model, absl::string_view name) {
 bool BelongsToTextWorker(absl::string_view body) {
   if (body.size() > TextQueue::kShortBodyBytes) return true;
   // response_format, and text.format of the Responses API; guided_json and its like.
-  for (const char* const name : {"format\"", "structured_outputs", "\"guided_", "tool_choice"}) {
+  return MayNameField(body, {"format\"", "structured_outputs", "\"guided_", "tool_choice"});
+}
+
+bool MayNameField(absl::string_view body, std::initializer_list<absl::string_view> names) {
+  for (const absl::string_view name : names) {
     if (absl::StrContains(body, name)) return true;
   }
   // A name may be written with escapes: of its letters and underscores, \u0040 to \u007f.

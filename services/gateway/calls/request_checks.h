@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <string>
 
 #include "absl/status/status.h"
@@ -29,6 +30,11 @@ AnswerHead MakeAnswerHead(const ServedModel& model, const std::string& id, absl:
 // Whether a body is to be parsed beside the loop: a long one, and one that may hold a constraint,
 // which may take 200 ms to compile. True of some that hold none.
 bool BelongsToTextWorker(absl::string_view body);
+
+// Whether a JSON body may have a field whose name, with its quotes, contains one of `names`, which
+// are of lower-case letters, underscores and quotes: true where it stands anywhere in the text, or
+// where a letter is escaped, without parsing.
+bool MayNameField(absl::string_view body, std::initializer_list<absl::string_view> names);
 
 // When a request has had `timeout`, of SteadyNow().
 absl::Time DeadlineOf(const HttpRequest& request, absl::Duration timeout);

@@ -11,6 +11,8 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
+#include "services/gateway/admission/early_gate.h"
+#include "services/gateway/admission/refusal.h"
 #include "tests/fakes/held_executor.h"
 
 namespace baton::gateway {
@@ -75,7 +77,7 @@ class LongRequestTest : public testing::Test {
   RequestSlots slots_{4};
   RateLimits rate_limits_;
   LiveRequests live_requests_;
-  EarlyGate gate_{absl::Milliseconds(100)};
+  EarlyGate gate_{absl::Hours(1)};
   NoScheduler scheduler_;
   GroupWatch group_{scheduler_, loop_, {}};
   GatewayMetrics metrics_{std::make_shared<prometheus::Registry>(), "test", 64};
@@ -172,6 +174,23 @@ TEST_F(LongRequestTest, IsNotPreparedPastItsDeadline) {
   ASSERT_TRUE(loop_.RunOne());
   EXPECT_EQ(num_prepared_, 0);
   EXPECT_EQ(exchange.response_.status, 504);
+}
+
+// What the scheduler says of a request whose body names a priority says nothing of the others.
+TEST_F(LongRequestTest, TheGateLearnsOnlyWhereThePriorityIsKnown) {
+  const absl::Status refusal = WithClosedFor(
+      WithRetryAfter(absl::ResourceExhaustedError("full"), absl::Seconds(5)), absl::Hours(1));
+  const auto is_open_after = [&](const std::string& member) {
+    RecordingExchange exchange;
+    const auto call = StartCall(exchange, absl::ZeroDuration(),
+                                "{\"response_format\": {\"type\": \"text\"}" + member + "}");
+    call->OnFailure(0, refusal);
+    EXPECT_EQ(exchange.response_.status, 503);
+    return gate_.Check("", 0, std::chrono::steady_clock::now()).ok();
+  };
+  EXPECT_TRUE(is_open_after(R"(, "priority": 100)"));
+  EXPECT_TRUE(is_open_after(R"(, "\u0070riority": 100)"));
+  EXPECT_FALSE(is_open_after(""));
 }
 
 TEST_F(LongRequestTest, AStepOfTheTimeOfDayEndsNoRequest) {
