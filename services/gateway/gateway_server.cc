@@ -52,7 +52,7 @@ class GatewayServerImpl final : public GatewayServer {
   EventLoop loop_;
   LoopPulse pulse_{loop_};
   EventLoop text_worker_;
-  TextQueue text_queue_{text_worker_};
+  TextQueue text_queue_{text_worker_, TextQueue::Limits()};
   GrpcSchedulerClient scheduler_;
   ResumingSchedulerClient sequences_;
   std::unique_ptr<GroupWatch> group_;  // made and destroyed on the loop

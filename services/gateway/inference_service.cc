@@ -51,9 +51,9 @@ grpc::ServerUnaryReactor* AnswerOverText(const GatewayContext& context,
                                                               Response*),
                                          const Request* request, Response* response) {
   grpc::ServerUnaryReactor* const reactor = server_context->DefaultReactor();
-  const absl::Status known = IdentifyCaller(context.api_keys, *server_context).status();
-  if (!known.ok()) {
-    reactor->Finish(ToGrpcStatus(known));
+  const absl::StatusOr<ApiCaller> caller = IdentifyCaller(context.api_keys, *server_context);
+  if (!caller.ok()) {
+    reactor->Finish(ToGrpcStatus(caller.status()));
     return reactor;
   }
   const auto work = [&context, server_context, reactor, fill, request, response] {
@@ -65,8 +65,9 @@ grpc::ServerUnaryReactor* AnswerOverText(const GatewayContext& context,
   const size_t num_bytes = request->ByteSizeLong();
   if (num_bytes <= TextQueue::kShortBodyBytes) {
     context.loop.Post(work);
-  } else if (absl::Status queued = context.text_queue.Post(num_bytes, work); !queued.ok()) {
-    reactor->Finish(ToGrpcStatus(queued));
+  } else if (const auto queued = context.text_queue.Post(caller->name, num_bytes, work);
+             !queued.ok()) {
+    reactor->Finish(ToGrpcStatus(queued.status()));
   }
   return reactor;
 }

@@ -109,11 +109,11 @@ void HttpGenerationCall::NameRequest() {
                                [this](const absl::Status& reason) { Fail(reason); });
 }
 
-// A request at the text worker. The call may end before the worker is done with it: then the slot
-// goes when this goes, for until then the request costs memory and perhaps time.
+// A request at the text worker. The call may end while the worker is at it: then the slot goes when
+// this goes, for until then the request costs memory and time.
 struct HttpGenerationCall::LongRequest {
-  TextJob job;
   HttpRequest request;
+  uint64_t job = 0;                        // its name in the queue
   std::optional<RequestSlots::Slot> slot;  // the loop's
   HttpGenerationCall* call = nullptr;      // the loop's; null once the call has ended
   absl::StatusOr<PreparedGeneration> prepared = absl::UnknownError("not prepared");
@@ -121,11 +121,10 @@ struct HttpGenerationCall::LongRequest {
 
 void HttpGenerationCall::PrepareOnWorker() {
   auto shared = std::make_shared<LongRequest>();
-  shared->job.deadline = scope_.deadline;
   shared->request = exchange_.request();
   shared->call = this;
   const auto work = [shared, &context = context_, prepare = options_.prepare, scope = scope_] {
-    const absl::Status wanted = shared->job.CheckWanted();
+    const absl::Status wanted = CheckEncodeDeadline(scope.deadline);
     if (wanted.ok()) {
       shared->prepared = prepare(context, shared->request, scope);
     } else {
@@ -142,13 +141,26 @@ void HttpGenerationCall::PrepareOnWorker() {
       call->Run(std::move(shared->prepared));
     });
   };
-  if (absl::Status queued = context_.text_queue.Post(shared->request.body.size(), work);
-      !queued.ok()) {
-    return Fail(queued);
-  }
+  const absl::StatusOr<uint64_t> queued =
+      context_.text_queue.Post(scope_.caller.name, shared->request.body.size(), work);
+  if (!queued.ok()) return Fail(queued.status());
+  shared->job = *queued;
   shared->slot.emplace(std::move(*slot_));
   slot_.reset();
   long_request_ = std::move(shared);
+  WatchDeadline();
+}
+
+void HttpGenerationCall::WatchDeadline() {
+  const absl::Duration left = scope_.deadline - SteadyNow();
+  context_.loop.PostAfter(std::clamp(left, absl::ZeroDuration(), TextQueue::kDeadlineWatch),
+                          [self = self_] {
+                            HttpGenerationCall* const call = *self;
+                            if (call == nullptr || call->long_request_ == nullptr) return;
+                            const absl::Status in_time = CheckEncodeDeadline(call->scope_.deadline);
+                            if (!in_time.ok()) return call->Fail(in_time);
+                            call->WatchDeadline();
+                          });
 }
 
 void HttpGenerationCall::Run(absl::StatusOr<PreparedGeneration> prepared) {
@@ -320,8 +332,8 @@ void HttpGenerationCall::LogEnd(int http_status, absl::string_view outcome) {
   entry_ = LiveRequests::Entry();
   slot_.reset();
   if (long_request_ != nullptr) {
-    long_request_->job.cancelled = true;
     long_request_->call = nullptr;
+    if (context_.text_queue.Remove(long_request_->job)) long_request_->slot.reset();
     long_request_.reset();
   }
   context_.metrics.SetLiveRequests(context_.slots.num_taken());

@@ -42,7 +42,7 @@ using PrepareGeneration = std::function<absl::StatusOr<PreparedGeneration>(
 
 //   preparing -> running -> ended
 // Every way out cancels what still runs and gives the slot back, but for a request that the text
-// worker holds: its slot is taken until the worker has let go of it. On the loop's thread.
+// worker is at: its slot is taken until the worker has let go of it. On the loop's thread.
 class HttpGenerationCall final : public HttpCall, public SequenceObserver {
  public:
   struct Options {
@@ -81,6 +81,8 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   // From now on it can be aborted by the name in scope_.
   void NameRequest();
   void PrepareOnWorker();
+  // Fails the call at its deadline while it waits for the worker.
+  void WatchDeadline();
   void Run(absl::StatusOr<PreparedGeneration> prepared);
   void WriteEvents(absl::string_view events);
   // A stream that has nothing to say for long writes a comment.

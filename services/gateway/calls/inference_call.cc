@@ -96,24 +96,33 @@ void InferenceCall::Start() {
   // A constraint may take 200 ms to compile.
   if (num_bytes <= kLongRequestBytes && !request_->has_constraint()) return Run(prepare());
   // Neither this object nor the request goes away before Finish, which only the loop calls, and
-  // does not call while `text_job_` is set.
-  text_job_ = std::make_shared<TextJob>();
-  text_job_->deadline = deadline;
-  const auto work = [this, prepare, job = text_job_] {
-    const absl::Status wanted = job->CheckWanted();
+  // does not call while the queue or the worker has the job.
+  const auto work = [this, prepare, deadline] {
+    const absl::Status wanted = CheckEncodeDeadline(deadline);
     auto spec = wanted.ok() ? std::make_shared<absl::StatusOr<SequenceSpec>>(prepare())
                             : std::make_shared<absl::StatusOr<SequenceSpec>>(wanted);
     context_.loop.Post([this, spec] {
-      text_job_.reset();
+      text_job_ = nullptr;
       if (!end_status_) return Run(std::move(*spec));
       ReleaseSlot();  // cancelled meanwhile
       Conclude();
     });
   };
-  if (absl::Status queued = context_.text_queue.Post(num_bytes, work); !queued.ok()) {
-    text_job_.reset();
-    End(queued);
-  }
+  const absl::StatusOr<uint64_t> queued = context_.text_queue.Post(caller_.name, num_bytes, work);
+  if (!queued.ok()) return End(queued.status());
+  text_job_ = std::make_shared<uint64_t>(*queued);
+  WatchDeadline(deadline);
+}
+
+void InferenceCall::WatchDeadline(absl::Time deadline) {
+  const absl::Duration left = deadline - SteadyNow();
+  context_.loop.PostAfter(std::clamp(left, absl::ZeroDuration(), TextQueue::kDeadlineWatch),
+                          [this, deadline, job = std::weak_ptr<uint64_t>(text_job_)] {
+                            if (job.expired() || end_status_) return;
+                            const absl::Status in_time = CheckEncodeDeadline(deadline);
+                            if (!in_time.ok()) return End(in_time);
+                            WatchDeadline(deadline);
+                          });
 }
 
 void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
@@ -205,8 +214,9 @@ void InferenceCall::End(const absl::Status& status) {
   entry_ = LiveRequests::Entry();
   sequence_.reset();  // cancels it if it still runs
   if (text_job_ != nullptr) {
-    text_job_->cancelled = true;  // the worker gives the request back; then the slot goes
-    return;
+    // The worker gives the request back if it is at it; then the slot goes.
+    if (!context_.text_queue.Remove(*text_job_)) return;
+    text_job_ = nullptr;
   }
   ReleaseSlot();
   Conclude();

@@ -59,6 +59,8 @@ class InferenceCall : public SequenceObserver {
   virtual void Conclude() = 0;
 
   absl::StatusOr<ApiCaller> TakePlace();
+  // Ends the call at its deadline while its request waits for the text worker.
+  void WatchDeadline(absl::Time deadline);
   void Run(absl::StatusOr<SequenceSpec> spec);
   void ReleaseSlot();
   void ChargeNewTokens();
@@ -74,7 +76,8 @@ class InferenceCall : public SequenceObserver {
   std::optional<uint64_t> num_paid_tokens_;  // of its prompt; null: the request was not taken
   LiveRequests::Entry entry_;
   std::unique_ptr<GenerateCall> sequence_;
-  std::shared_ptr<TextJob> text_job_;       // while the text worker has the request
+  // While the text queue or its worker has the request: its name there. Only this object holds it.
+  std::shared_ptr<uint64_t> text_job_;
   std::optional<absl::Status> end_status_;  // set when nothing more will be delivered
   uint64_t next_sequence_number_ = 0;
   uint32_t num_charged_tokens_ = 0;  // of its answer, to its key

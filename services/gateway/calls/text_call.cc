@@ -7,8 +7,9 @@
 namespace baton::gateway {
 
 struct TextCall::Job {
-  TextJob job;
   HttpRequest request;
+  absl::Time deadline;       // of SteadyNow()
+  uint64_t id = 0;           // its name in the queue
   TextCall* call = nullptr;  // the loop's; null once nobody waits
 };
 
@@ -23,18 +24,22 @@ void TextCall::Start() {
     return Answer(options_.compute(context_, request));
   }
   auto job = std::make_shared<Job>();
-  job->job.deadline = DeadlineOf(request, context_.request_timeout);
+  job->deadline = DeadlineOf(request, context_.request_timeout);
   job->request = request;
   job->call = this;
   const auto work = [job, &context = context_, compute = options_.compute] {
-    const absl::Status wanted = job->job.CheckWanted();
+    const absl::Status wanted = CheckEncodeDeadline(job->deadline);
     auto body = wanted.ok() ? compute(context, job->request) : absl::StatusOr<std::string>(wanted);
     context.loop.Post([job, body = std::move(body)]() mutable {
       if (job->call != nullptr) job->call->Answer(std::move(body));
     });
   };
-  const absl::Status queued = context_.text_queue.Post(job->request.body.size(), work);
-  if (!queued.ok()) return Answer(queued);
+  // Whose it is only orders the queue: the routes that need a key have checked it.
+  const absl::StatusOr<ApiCaller> caller = context_.api_keys.Identify(CredentialsOf(request));
+  const absl::StatusOr<uint64_t> queued =
+      context_.text_queue.Post(caller.ok() ? caller->name : "", job->request.body.size(), work);
+  if (!queued.ok()) return Answer(queued.status());
+  job->id = *queued;
   job_ = std::move(job);
 }
 
@@ -57,8 +62,8 @@ void TextCall::Answer(absl::StatusOr<std::string> body) {
 
 void TextCall::Forget() {
   if (job_ == nullptr) return;
-  job_->job.cancelled = true;
   job_->call = nullptr;
+  context_.text_queue.Remove(job_->id);
   job_.reset();
 }
 

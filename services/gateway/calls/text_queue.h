@@ -1,48 +1,104 @@
 // Long requests, and constrained ones, on their way through the text worker.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
+#include <string>
+#include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_time.h"
 #include "services/gateway/loop/executor.h"
 
 namespace baton::gateway {
 
-// What a live call tells the worker about its request. Shared by both.
-struct TextJob {
-  absl::Time deadline = absl::InfiniteFuture();  // of SteadyNow()
-  std::atomic<bool> cancelled{false};
-
-  // OK while the outcome is still wanted; else Cancelled or DeadlineExceeded.
-  absl::Status CheckWanted() const;
-};
-
-// Bounds the bytes of the requests that wait for the worker or are being worked on. Any thread.
+// Callers take turns: next is a job of the caller that has had least of the worker's time since
+// callers last waited together, so nobody waits for more of another's jobs than its own take. What
+// a job will take is expected from its bytes and from what the caller's latest jobs took beside
+// theirs, as a constraint does that has to be compiled. Bounds the bytes that wait or are worked
+// on, and for each caller the time that it would wait. Any thread.
 class TextQueue {
  public:
   // Longer bodies are parsed and encoded beside the loop (a megabyte of prompt takes a good part of
   // a second).
   static constexpr size_t kShortBodyBytes = 16 << 10;
-  static constexpr size_t kDefaultCapacityBytes = 64 << 20;
 
-  // `worker` must outlive this.
-  explicit TextQueue(Executor& worker, size_t capacity_bytes = kDefaultCapacityBytes)
-      : worker_(worker), capacity_bytes_(capacity_bytes) {}
+  // Whoever waits looks so often whether the deadline has passed: a timer until then would outlive
+  // the many requests that wait for a moment only.
+  static constexpr absl::Duration kDeadlineWatch = absl::Seconds(1);
 
-  // Runs `work` on the worker. Errors: Unavailable with RetryAfter (reason "server_is_overloaded")
-  // when `num_bytes` more do not fit; `work` is dropped then.
-  absl::Status Post(size_t num_bytes, std::function<void()> work);
+  struct Limits {
+    size_t num_bytes = 64 << 20;              // of all callers
+    absl::Duration wait = absl::Seconds(30);  // expected, until a job would be done
+  };
 
-  size_t num_bytes() const { return num_bytes_.load(); }
+  // `worker` runs one job at a time and must outlive this; `now` is a clock that goes on steadily.
+  TextQueue(
+      Executor& worker, const Limits& limits,
+      std::function<absl::Time()> now = [] { return SteadyNow(); })
+      : worker_(worker), limits_(limits), now_(std::move(now)) {}
+
+  // Runs `work` on the worker. Returns a name for Remove. Errors: Unavailable with RetryAfter
+  // (reason "server_is_overloaded") when `num_bytes` more do not fit, or `caller` would wait for
+  // longer than the bound; the time is when it is expected not to, spread. `work` is dropped then.
+  absl::StatusOr<uint64_t> Post(const std::string& caller, size_t num_bytes,
+                                std::function<void()> work) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Drops a job that has not begun. False: it has, or there is none of this name.
+  bool Remove(uint64_t id) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // That wait or are worked on.
+  size_t num_bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  struct Job {
+    uint64_t id = 0;
+    size_t num_bytes = 0;
+    std::function<void()> work;
+  };
+  struct Caller {
+    std::deque<Job> waiting;
+    size_t num_jobs = 0;   // waiting, or worked on
+    size_t num_bytes = 0;  // theirs
+    absl::Duration had;    // of the worker's time; from when it last waited together with others
+    absl::Duration per_job = kFirstPerJob;  // what its latest jobs took beside their bytes
+
+    absl::Duration Backlog() const;
+  };
+
+  // What is expected of a caller's first job beside its bytes: a common schema takes less.
+  static constexpr absl::Duration kFirstPerJob = absl::Milliseconds(20);
+  // Callers without a job are remembered up to so many.
+  static constexpr size_t kMostCallers = 4096;
+
+  // How long it takes until a job of `num_bytes` more of `caller` is done, as callers take turns.
+  absl::Duration WaitLocked(const Caller& caller, size_t num_bytes) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Caller& CallerLocked(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeOffLocked(Caller* caller, size_t num_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // On the worker: the next job, if there still is one.
+  void RunNext() ABSL_LOCKS_EXCLUDED(mutex_);
+
   Executor& worker_;
-  const size_t capacity_bytes_;
-  std::atomic<size_t> num_bytes_{0};
+  const Limits limits_;
+  const std::function<absl::Time()> now_;
+  mutable absl::Mutex mutex_;
+  uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
+  size_t num_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, Caller> callers_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, std::string> waiting_ ABSL_GUARDED_BY(mutex_);  // whose job each is
+  absl::Duration had_ ABSL_GUARDED_BY(mutex_);  // by the caller whose turn was last, before it
 };
+
+// OK before `deadline`, of SteadyNow(); else DeadlineExceeded.
+absl::Status CheckEncodeDeadline(absl::Time deadline);
 
 }  // namespace baton::gateway

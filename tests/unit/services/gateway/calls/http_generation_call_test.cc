@@ -81,7 +81,7 @@ class LongRequestTest : public testing::Test {
   NoScheduler scheduler_;
   GroupWatch group_{scheduler_, loop_, {}};
   GatewayMetrics metrics_{std::make_shared<prometheus::Registry>(), "test", 64};
-  TextQueue text_queue_{worker_, 2 * kBodyBytes};
+  TextQueue text_queue_{worker_, {.num_bytes = 2 * kBodyBytes}};
   GatewayContext context_{.model = model_,
                           .api_keys = api_keys_,
                           .validator = validator_,
@@ -144,16 +144,16 @@ TEST_F(LongRequestTest, ShortOnesWithoutAConstraintArePreparedAtOnce) {
   }
 }
 
-TEST_F(LongRequestTest, KeepsItsSlotAfterADisconnectUntilTheWorkerDropsIt) {
+TEST_F(LongRequestTest, ADisconnectTakesItOutOfTheQueue) {
   RecordingExchange exchange;
   auto call = StartCall(exchange);
   call->OnDisconnect(Departure::kClosed);
   call.reset();
-  EXPECT_EQ(slots_.num_taken(), 1u) << "the worker still holds the request";
+  EXPECT_EQ(slots_.num_taken(), 0u);
+  EXPECT_EQ(text_queue_.num_bytes(), 0u);
   ASSERT_TRUE(worker_.RunOne());
   EXPECT_EQ(num_prepared_, 0) << "nobody wants the outcome";
-  ASSERT_TRUE(loop_.RunOne());
-  EXPECT_EQ(slots_.num_taken(), 0u);
+  EXPECT_EQ(loop_.num_held(), 0u);
   EXPECT_EQ(exchange.response_.status, 0);
 }
 
@@ -163,6 +163,7 @@ TEST_F(LongRequestTest, DisconnectWhileThePreparedRequestIsOnItsWayBack) {
   ASSERT_TRUE(worker_.RunOne());
   call->OnDisconnect(Departure::kClosed);
   call.reset();
+  EXPECT_EQ(slots_.num_taken(), 1u) << "the request is still in memory";
   ASSERT_TRUE(loop_.RunOne());
   EXPECT_EQ(slots_.num_taken(), 0u);
 }
@@ -174,6 +175,29 @@ TEST_F(LongRequestTest, IsNotPreparedPastItsDeadline) {
   ASSERT_TRUE(loop_.RunOne());
   EXPECT_EQ(num_prepared_, 0);
   EXPECT_EQ(exchange.response_.status, 504);
+}
+
+// The worker may be busy with others for longer than the deadline.
+TEST_F(LongRequestTest, FailsAtItsDeadlineWhileItWaits) {
+  RecordingExchange exchange;
+  const auto call = StartCall(exchange, absl::Seconds(601));
+  EXPECT_EQ(loop_.RunDelayed(absl::ZeroDuration()), 1u);
+  EXPECT_EQ(exchange.response_.status, 504);
+  EXPECT_EQ(slots_.num_taken(), 0u);
+  EXPECT_EQ(text_queue_.num_bytes(), 0u);
+  ASSERT_TRUE(worker_.RunOne());
+  EXPECT_EQ(num_prepared_, 0);
+}
+
+TEST_F(LongRequestTest, IsWatchedUntilTheWorkerIsDoneWithIt) {
+  RecordingExchange exchange;
+  const auto call = StartCall(exchange);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(loop_.RunDelayed(absl::Seconds(1)), 1u);
+  EXPECT_EQ(exchange.response_.status, 0) << "its deadline is far";
+  ASSERT_TRUE(worker_.RunOne());
+  ASSERT_TRUE(loop_.RunOne());
+  EXPECT_EQ(loop_.RunDelayed(absl::Seconds(1)), 1u);
+  EXPECT_EQ(loop_.RunDelayed(absl::Seconds(1)), 0u);
 }
 
 // What the scheduler says of a request whose body names a priority says nothing of the others.
@@ -209,7 +233,6 @@ TEST_F(LongRequestTest, CanBeAbortedWhileItWaitsForTheWorker) {
   EXPECT_EQ(live_requests_.Abort("", "cmpl-job"), 1u);
   EXPECT_EQ(exchange.response_.status, 499);
   ASSERT_TRUE(worker_.RunOne());
-  ASSERT_TRUE(loop_.RunOne());
   EXPECT_EQ(num_prepared_, 0);
   EXPECT_EQ(slots_.num_taken(), 0u);
   EXPECT_EQ(live_requests_.Abort("", "cmpl-job"), 0u);
