@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Many clients with mixed lengths for minutes: is every answer the one that its question got alone?
 
-  tests/bench/company.py [--clients 64] [--seconds 300] [--questions 96] [--stages 2] [--ranks 2] [--seed 1]
+  tests/bench/company.py [--clients 64] [--seconds 300] [--questions 96] [--stages 2] [--ranks 2]
+                         [--seed 1]
 
 Prompts of 1 to 1,500 tokens, answers of 1 to 256, greedy and seeded, streamed and not, some with
-log-probabilities; every eighth shares a long beginning with the others of its kind. Each question is
-first asked alone. Prints answers per second, tokens per second (sampled, and computed: prompts too),
-preemptions and prefix cache hits, and what is wrong; exits 1 if nothing was answered, an answer differs or is lost, if a
-client had to ask again for whatever reason, or if a sequence or a used KV block is left.
+log-probabilities; every eighth shares a long beginning with the others of its kind. Each question
+is first asked alone. Prints answers per second, tokens per second (sampled, and computed: prompts
+too), preemptions and prefix cache hits, and what is wrong; exits 1 if nothing was answered, an
+answer differs or is lost, if a client had to ask again for whatever reason, or if a sequence or a
+used KV block is left.
 """
 
 import argparse
@@ -19,9 +21,11 @@ import time
 import load_client
 import steady_load  # on the path since load_client
 
-RATES = {"generated": "baton_scheduler_generated_tokens_total", "computed": "baton_scheduler_computed_tokens_total"}
+RATES = {"generated": "baton_scheduler_generated_tokens_total",
+         "computed": "baton_scheduler_computed_tokens_total"}
 COUNTS = {"preemptions": "baton_scheduler_preemptions_total",
-          "prompt tokens looked up in the prefix cache": "baton_scheduler_prefix_cache_query_tokens_total",
+          "prompt tokens looked up in the prefix cache":
+              "baton_scheduler_prefix_cache_query_tokens_total",
           "of these found": "baton_scheduler_prefix_cache_hit_tokens_total"}
 
 
@@ -50,8 +54,10 @@ def questions(model, count, seed):
 
 def work(before, after, seconds):
     """What the scheduler did between two readings of its metrics, in words."""
-    rates = ", ".join(f"{(after[metric] - before[metric]) / seconds:.0f} {word}" for word, metric in RATES.items())
-    counts = ", ".join(f"{after[metric] - before[metric]:.0f} {word}" for word, metric in COUNTS.items())
+    rates = ", ".join(f"{(after[metric] - before[metric]) / seconds:.0f} {word}"
+                      for word, metric in RATES.items())
+    counts = ", ".join(f"{after[metric] - before[metric]:.0f} {word}"
+                       for word, metric in COUNTS.items())
     return f"tokens/s: {rates}; {counts}"
 
 
@@ -69,7 +75,8 @@ def failures(load, leftovers):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--questions", type=int, default=96)
@@ -79,7 +86,8 @@ def main():
     parser.add_argument("flags", nargs="*", help="after --: passed to `baton serve`")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        group = load_client.start(folder, *arguments.flags, stages=arguments.stages, ranks=arguments.ranks)
+        group = load_client.start(folder, *arguments.flags, stages=arguments.stages,
+                                  ranks=arguments.ranks)
         try:
             group.wait_ready()
             bodies = questions(group.model, arguments.questions, arguments.seed)

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Baton beside llama.cpp and vLLM on this machine's processor: the same random-weight model, the same prompts, in turns.
+"""Baton beside llama.cpp and vLLM on this processor: the same random weights and prompts, in turns.
 
-  tests/bench/compare.py --folder /scratch/compare            # 30 GB free; about an hour with every engine
-  tests/bench/compare.py --folder /scratch/compare --engines baton-fp8 llama-q8_0 --rows offline --out result.md
+  tests/bench/compare.py --folder /scratch/compare     # 30 GB free; an hour with every engine
+  tests/bench/compare.py --folder /scratch/compare --engines baton-fp8 llama-q8_0 --rows offline \\
+                         --out result.md
 
-Builds what the peers need from PyPI (once), writes the model in each one's format (once), then measures in rounds: in
-each round every engine is measured once, so that a busy minute hits all of them. Medians and ratios go to --out.
-Rows: offline (tokens/s of prefill and decode inside the engine), served (through its HTTP server, by `baton bench serve`;
-start to first token; peak memory). A peer that cannot be built or run here is listed with its reason. Needs a build.
+Builds what the peers need from PyPI (once), writes the model in each one's format (once), then
+measures in rounds: in each round every engine is measured once, so that a busy minute hits all of
+them. Medians and ratios go to --out. Rows: offline (tokens/s of prefill and decode inside the
+engine), served (through its HTTP server, by `baton bench serve`; start to first token; peak
+memory). A peer that cannot be built or run here is listed with its reason. Needs a build.
 """
 
 import argparse
@@ -55,7 +57,8 @@ class Figures:
 
 
 def row_names(figures):
-    served = [f"served c={c} {what}" for c in STREAMS for what in ("out tok/s", "TTFT ms", "TPOT ms")]
+    served = [f"served c={c} {what}" for c in STREAMS
+              for what in ("out tok/s", "TTFT ms", "TPOT ms")]
     order = OFFLINE + served + ["start to first token, s", "peak RSS, MiB"]
     return [row for row in order if row in figures.values]
 
@@ -86,11 +89,14 @@ def table(figures, engines):
 def report(arguments, figures, engines, failures, machine, loads):
     rounds = max((len(v) for row in figures.values.values() for v in row.values()), default=0)
     lines = [f"# {cpu_model()}, {arguments.threads} threads", "",
-             f"{time.strftime('%Y-%m-%d', time.gmtime())}; {vector_extensions()}; rounds: {rounds}, engines in turns; "
-             f"load average {min(loads):.1f} to {max(loads):.1f} at the beginnings of measurements. {machine}", ""]
+             f"{time.strftime('%Y-%m-%d', time.gmtime())}; {vector_extensions()}; rounds: "
+             f"{rounds}, engines in turns; "
+             f"load average {min(loads):.1f} to {max(loads):.1f} at the beginnings of "
+             f"measurements. {machine}", ""]
     lines += table(figures, [e for e in engines if e not in failures])
     if failures:
-        lines += ["", "Not measured:", ""] + [f"- {name}: {reason}" for name, reason in failures.items()]
+        lines += ["", "Not measured:", ""] + [f"- {name}: {reason}"
+                                              for name, reason in failures.items()]
     lines += ["", "Command: `tests/bench/compare.py " + " ".join(arguments.words) + "`", ""]
     return "\n".join(lines)
 
@@ -105,16 +111,20 @@ def measure(engine, arguments):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="\n".join(__doc__.splitlines()[2:]),
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                     epilog="\n".join(__doc__.splitlines()[2:]),
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=pathlib.Path, required=True, help="models, peers and raw figures; kept")
+    parser.add_argument("--folder", type=pathlib.Path, required=True,
+                        help="models, peers and raw figures; kept")
     parser.add_argument("--engines", nargs="+", default=list(compare_engines.ENGINES),
                         choices=list(compare_engines.ENGINES), metavar="ENGINE",
                         help="of " + ", ".join(compare_engines.ENGINES))
-    parser.add_argument("--rows", nargs="+", default=["offline", "served"], choices=["offline", "served"])
+    parser.add_argument("--rows", nargs="+", default=["offline", "served"],
+                        choices=["offline", "served"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=pathlib.Path, help="the table as Markdown; default: standard output alone")
+    parser.add_argument("--out", type=pathlib.Path,
+                        help="the table as Markdown; default: standard output alone")
     arguments = parser.parse_args()
     arguments.words = ["FOLDER" if word == str(arguments.folder) else word for word in sys.argv[1:]]
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +132,8 @@ def main():
     for name in arguments.engines:
         print(f"preparing {name}", file=sys.stderr, flush=True)
         try:
-            engines[name] = compare_engines.ENGINES[name](name, arguments.folder.resolve(), arguments.threads)
+            engines[name] = compare_engines.ENGINES[name](name, arguments.folder.resolve(),
+                                                          arguments.threads)
             engines[name].prepare()
         except compare_engines.Failed as error:
             failures[name] = str(error)
@@ -132,7 +143,8 @@ def main():
             if name in failures:
                 continue
             loads.append(os.getloadavg()[0])
-            print(f"round {turn + 1} of {arguments.rounds}: {name}, load {loads[-1]:.1f}", file=sys.stderr, flush=True)
+            print(f"round {turn + 1} of {arguments.rounds}: {name}, load {loads[-1]:.1f}",
+                  file=sys.stderr, flush=True)
             try:
                 figures.add(name, measure(engine, arguments))
             except compare_engines.Failed as error:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Encodes and decodes the same texts with Baton's tokenizer and with Hugging Face's `tokenizers`, in turns.
+"""Encodes and decodes the same texts with Baton's tokenizer and with Hugging Face's `tokenizers`,
+in turns.
 
   tests/bench/compare_tokenizers.py [--rounds 3]
 
-One thread each, DeepSeek's vocabulary, a MiB of each text; the best of the rounds, of processor time. Needs
-build/release/bench/tokenizer_bench and the packages of tests/requirements.txt.
+One thread each, DeepSeek's vocabulary, a MiB of each text; the best of the rounds, of processor
+time. Needs build/release/bench/tokenizer_bench and the packages of tests/requirements.txt.
 """
 
 import argparse
@@ -32,13 +33,15 @@ def make_texts():
         "chinese": "深度求索的推理服务由网关、调度器、阶段工作者和模型加载器组成，今天天气怎么样？",
         "numbers": "".join(f"{i * 7919 % 100003}, " for i in range(1 << 17)),
     }
-    return {name: (unit * (BYTES // len(unit.encode()) + 1)).encode()[:BYTES].decode(errors="ignore")
-            for name, unit in units.items()}
+    repeated = {name: (unit * (BYTES // len(unit.encode()) + 1)).encode()
+                for name, unit in units.items()}
+    return {name: text[:BYTES].decode(errors="ignore") for name, text in repeated.items()}
 
 
 def measure_baton(folder):
     """{(kind, name): rate} of the files in `folder`: MB/s to encode, million tokens/s to decode."""
-    command = [BENCH, "--benchmark_filter=File/", "--benchmark_format=json", "--benchmark_min_time=0.5"]
+    command = [BENCH, "--benchmark_filter=File/", "--benchmark_format=json",
+               "--benchmark_min_time=0.5"]
     output = subprocess.run(command, env={**os.environ, "TOKENIZER_BENCH_TEXTS": str(folder)},
                             check=True, capture_output=True, text=True).stdout
     rates = {}
@@ -79,14 +82,16 @@ def main():
         for name, text in texts.items():
             (pathlib.Path(folder) / name).write_text(text)
         for _ in range(rounds):
-            for side, rates in (("baton", measure_baton(folder)), ("other", measure_other(other, texts))):
+            for side, rates in (("baton", measure_baton(folder)), ("other",
+                                                                   measure_other(other, texts))):
                 for key, rate in rates.items():
                     best[side, *key] = max(rate, best.get((side, *key), 0))
     print(f"tokenizers {tokenizers.__version__}, load {os.getloadavg()[0]:.1f}")
     for kind, unit in (("encode", "MB/s"), ("detokenize", "million tokens/s")):
         for name in texts:
             ours, theirs = best["baton", kind, name], best["other", kind, name]
-            print(f"{kind:<11} {name:<8} {ours:8.2f} {unit}, tokenizers {theirs:8.2f}: {ours / theirs:5.1f} times")
+            print(f"{kind:<11} {name:<8} {ours:8.2f} {unit}, tokenizers {theirs:8.2f}: "
+                  f"{ours / theirs:5.1f} times")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,12 @@ def main():
     numbers = random.Random(7)
 
     def prompts(count, size):
-        return [{"prompt_token_ids": [numbers.randrange(1000, 120000) for _ in range(size)]} for _ in range(count)]
+        return [{"prompt_token_ids": [numbers.randrange(1000, 120000) for _ in range(size)]}
+                for _ in range(count)]
 
     def seconds(batch, tokens):
-        sampling = SamplingParams(max_tokens=tokens, min_tokens=tokens, ignore_eos=True, temperature=0.0,
+        sampling = SamplingParams(max_tokens=tokens, min_tokens=tokens, ignore_eos=True,
+                                  temperature=0.0,
                                   detokenize=False)
         began = time.perf_counter()
         engine.generate(batch, sampling, use_tqdm=False)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What connections cost the gateway in memory: many that are idle, and many streams that stand still.
+"""What connections cost the gateway in memory: many that are idle, and many streams that stand
+still.
 
     tests/bench/connections.py [--idle 10000] [--streams 1000] [--tls]
 
-The gateway is a process of its own, in front of a group that serves the demo model; streams hold what their client
-does not read.
+The gateway is a process of its own, in front of a group that serves the demo model; streams hold
+what their client does not read.
 """
 
 import argparse
@@ -31,9 +32,10 @@ def resident_mib(pid):
 def own_certificate(folder):
     """Paths of a certificate for localhost that signs itself, and of its key."""
     files = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                    "-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext",
-                    "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", files[1], "-out", files[0]],
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", files[1],
+                    "-out", files[0]],
                    check=True, capture_output=True)
     return files
 
@@ -95,12 +97,14 @@ def measure(group, crowd, options):
         connection.sendall(ask)
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
     now = resident_mib(pid)
-    print(f"{options.idle} idle connections, each after one request ({time.monotonic() - begin:.1f} s): "
+    print(f"{options.idle} idle connections, each after one request "
+          f"({time.monotonic() - begin:.1f} s): "
           f"{now:.1f} MiB, {(now - base) * 1024 / max(options.idle, 1):.2f} KiB each")
     crowd.leave()
 
     base = resident_mib(pid)
-    body = json.dumps({"prompt": "x", "max_tokens": 64, "ignore_eos": True, "stream": True}).encode()
+    body = json.dumps({"prompt": "x", "max_tokens": 64, "ignore_eos": True,
+                       "stream": True}).encode()
     head = (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body))
     begin = time.monotonic()
@@ -118,7 +122,8 @@ def measure(group, crowd, options):
         if b"data: [DONE]" in pending[connection]:
             del pending[connection]
     seconds = time.monotonic() - begin
-    print(f"{options.streams} streams of 64 tokens at once ({seconds:.1f} s): {peak:.1f} MiB at most, "
+    print(f"{options.streams} streams of 64 tokens at once ({seconds:.1f} s): {peak:.1f} MiB at "
+          "most, "
           f"{(peak - base) * 1024 / max(options.streams, 1):.2f} KiB each more than before")
     crowd.leave()
     print(f"afterwards: {resident_mib(pid):.1f} MiB; load {os.getloadavg()[0]:.1f}")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Sends mutated bodies to a gateway: every answer must be well-formed and no 5xx but a refusal of an
-overloaded service, no connection may hang, and in the end nothing may be held.
+"""Sends mutated bodies to a gateway: every answer must be well-formed and no 5xx but a refusal of
+an overloaded service, no connection may hang, and in the end nothing may be held.
 
   BATON_BIN_DIR=build/release/bin tests/bench/fuzz_requests.py --count 1000000
 
@@ -9,8 +9,8 @@ starts a group of its own with the demo model; --url sends to one that runs. Eac
 is refused goes into waiting otherwise. A body that is valid gets one token as a rule, because what
 costs most is the model: one in 64 may ask for as many as there is room for.
 
-Ends with status 1 and the bodies that failed (at most 20), reproducible by --seed: the bodies are the
-same with any number of processes.
+Ends with status 1 and the bodies that failed (at most 20), reproducible by --seed: the bodies are
+the same with any number of processes.
 """
 
 import argparse
@@ -34,15 +34,20 @@ SEEDS = [
                               "logprobs": True, "top_logprobs": 2, "seed": 5}),
     ("/v1/chat/completions", {**CHAT, "stream": True, "stream_options": {"include_usage": True},
                               "logit_bias": {"5": 1}, "chat_template_kwargs": {"a": [1, {}]}}),
-    ("/v1/chat/completions", {**CHAT, "tool_choice": "auto", "parallel_tool_calls": False, "tools": [
+    ("/v1/chat/completions", {**CHAT, "tool_choice": "auto", "parallel_tool_calls": False,
+                              "tools": [
         {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]}),
-    ("/v1/chat/completions", {**CHAT, "tool_choice": {"type": "function", "function": {"name": "f"}}, "tools": [
+    ("/v1/chat/completions", {**CHAT, "tool_choice": {"type": "function",
+                                                      "function": {"name": "f"}}, "tools": [
         {"type": "function", "function": {"name": "f", "parameters": {
-            "type": "object", "properties": {"a": {"enum": [1, "x"]}, "b": {"type": "array", "items": {}}}}}}]}),
+            "type": "object", "properties": {"a": {"enum": [1, "x"]},
+                                             "b": {"type": "array", "items": {}}}}}}]}),
     ("/v1/completions", {"prompt": "x", "max_tokens": 1, "structured_outputs": {
         "grammar": 'root ::= <[2034]> %json {"type": "string"} | [a-z]{2,3}'}}),
-    ("/v1/completions", {"prompt": "x", "max_tokens": 1, "stream": True, "stream_interval": 3, "structured_outputs": {
-        "json": {"type": "object", "properties": {"a": {"type": "string"}}}, "whitespace_pattern": " ?"}}),
+    ("/v1/completions", {"prompt": "x", "max_tokens": 1, "stream": True, "stream_interval": 3,
+                         "structured_outputs": {
+        "json": {"type": "object", "properties": {"a": {"type": "string"}}},
+        "whitespace_pattern": " ?"}}),
     ("/v1/chat/completions", {**CHAT, "response_format": {"type": "json_schema", "json_schema": {
         "name": "n", "schema": {"anyOf": [{"type": "integer", "minimum": 3}, {"const": None}]}}}}),
     ("/v1/chat/completions", {"max_tokens": 1, "messages": [
@@ -58,7 +63,8 @@ SEEDS = [
     ("/v1/completions", {"prompt": "text", "max_tokens": 1, "truncate_prompt_tokens": 2,
                          "prompt_logprobs": 1, "priority": 1, "cache_salt": "s"}),
     ("/v1/responses", {"input": [{"role": "user", "content": "Hi"}], "max_output_tokens": 1,
-                       "reasoning": {"effort": "low"}, "text": {"format": {"type": "text"}}, "stop": ["x"]}),
+                       "reasoning": {"effort": "low"}, "text": {"format": {"type": "text"}},
+                       "stop": ["x"]}),
     ("/v1/messages", {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
                       "max_tokens": 1, "system": "s", "thinking": {"type": "disabled"},
                       "output_config": {"effort": "low", "format": {
@@ -74,7 +80,8 @@ VALUES = [json.dumps(value) for value in (
 KEYS = ["x", "stop", "n", "model", "type", "content"]
 PIECES = [bytes([value]) for value in b'{}[]",:0-eE\\u\x00\xff ']
 LIMITS = {"/v1/chat/completions": "max_tokens", "/v1/chat/completions/batch": "max_tokens",
-          "/v1/completions": "max_tokens", "/v1/messages": "max_tokens", "/v1/responses": "max_output_tokens"}
+          "/v1/completions": "max_tokens", "/v1/messages": "max_tokens",
+          "/v1/responses": "max_output_tokens"}
 DEPTH = 8  # requests that are sent together over a connection
 PART = 2048  # bodies that a process takes at a time; a multiple of DEPTH
 UNCAPPED = 64  # of so many bodies one keeps the token limit that it has come to, or none
@@ -194,7 +201,8 @@ class Connection:
         self.received = b""
 
     def send(self, requests):
-        """What the server does not take is told by `answers`, of the first request without an answer."""
+        """What the server does not take is told by `answers`, of the first request without an
+        answer."""
         self.pending.extend(requests)
         self.broken = None
         try:
@@ -202,7 +210,8 @@ class Connection:
                 self.socket = socket.create_connection(self.address, self.timeout)
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.socket.sendall(b"".join(
-                b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+                b"%d\r\n\r\n%b"
                 % (path.encode(), len(body), body) for _, path, body in requests))
         except OSError as error:
             self.broken = error
@@ -252,7 +261,8 @@ class Connection:
                 status, head, text = self.take_answer()
                 problem = problem_of(status, head, text)
             except (OSError, ValueError) as error:
-                status, head, text, problem = type(error).__name__, b"\r\nconnection: close", b"", str(error)
+                status, head, text = type(error).__name__, b"\r\nconnection: close", b""
+                problem = str(error)
             self.pending.popleft()
             yield request, status, text, problem
             if b"\r\nconnection: close" in head:
@@ -288,7 +298,8 @@ def send(url, indices, seed, timeout, num_connections):
 
 
 def run(url, count, seed=1, timeout=60, processes=1, connections=16):
-    """As send, for the first `count` bodies; each process takes the next few when it is done with its own."""
+    """As send, for the first `count` bodies; each process takes the next few when it is done with
+    its own."""
     parts = [(url, range(first, min(first + PART, count)), seed, timeout, connections)
              for first in range(0, count, PART)]
     statuses, failures = collections.Counter(), []
@@ -337,8 +348,8 @@ def main():
     if arguments.url:
         return 0 if fuzz(arguments.url, arguments) else 1
     with tempfile.TemporaryDirectory(prefix="fuzz_requests.") as folder:
-        group = RunningGroup(pathlib.Path(folder) / "group", "--max-model-len", "64", "--no-log-requests",
-                             "--liveness-timeout", "30s", stages=1, ranks=1)
+        group = RunningGroup(pathlib.Path(folder) / "group", "--max-model-len", "64",
+                             "--no-log-requests", "--liveness-timeout", "30s", stages=1, ranks=1)
         try:
             group.wait_ready()
             pids = dict(group.pids)

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What a step ordered ahead of its tokens is worth: two groups side by side, one with --lookahead-steps 0 and one
-with 1, asked in turns.
+"""What a step ordered ahead of its tokens is worth: --lookahead-steps 0 beside 1, asked in turns.
 
-  tests/bench/gap.py [--shape 1x1 --shape 2x8 --shape 2x1] [--streams 1 --streams 8] [--tokens 256] [--repeat 7]
+  tests/bench/gap.py [--shape 1x1 --shape 2x8 --shape 2x1] [--streams 1 --streams 8]
+                     [--tokens 256] [--repeat 7]
 
-Prints medians over the turns: tokens/s of all streams together, and each stage's idle time between two steps while
-sequences ran (baton_stage_gap_seconds; p50 and p99 within the histogram's buckets). Asserts nothing. Needs a build.
+Prints medians over the turns: tokens/s of all streams together, and each stage's idle time between
+two steps while sequences ran (baton_stage_gap_seconds; p50 and p99 within the histogram's buckets).
+Asserts nothing. Needs a build.
 """
 
 import argparse
@@ -34,14 +35,16 @@ def quantile(counts, share):
     for bound in sorted(counts):
         if total > 0 and counts[bound] >= share * total:
             inside = counts[bound] - seen
-            return lower if math.isinf(bound) else lower + (bound - lower) * (share * total - seen) / inside
+            part = (share * total - seen) / inside
+            return lower if math.isinf(bound) else lower + (bound - lower) * part
         lower, seen = bound, counts[bound]
     return math.nan
 
 
 def ask(group, num_streams, tokens):
     """Tokens per second of `num_streams` requests at a time."""
-    body = {"model": group.model, "prompt": "What is 17 + 25?", "temperature": 0, "ignore_eos": True,
+    body = {"model": group.model, "prompt": "What is 17 + 25?", "temperature": 0,
+            "ignore_eos": True,
             "max_tokens": tokens, "return_token_ids": True}
     return load_client.rate(group.port, [body] * num_streams)
 
@@ -51,7 +54,8 @@ class Side:
 
     def __init__(self, folder, lookahead, stages, ranks, flags):
         self.name = f"lookahead {lookahead}"
-        self.group = load_client.start(f"{folder}/{lookahead}", "--lookahead-steps", str(lookahead), *flags,
+        self.group = load_client.start(f"{folder}/{lookahead}", "--lookahead-steps",
+                                       str(lookahead), *flags,
                                        stages=stages, ranks=ranks)
         self.stages = [f"stage-worker-{index}" for index in range(stages)]
 
@@ -70,8 +74,10 @@ class Side:
             counts = {bound: now[bound] - self.before[stage].get(bound, 0) for bound in now}
             gaps.append(f"{quantile(counts, 0.5) * 1e6:.0f}/{quantile(counts, 0.99) * 1e6:.0f}")
         cpu = (self.cpu() - self.cpu_before) / num_tokens * 1000
-        print(f"    {self.name}: {statistics.median(self.rates):.0f} tokens/s ({min(self.rates):.0f} to "
-              f"{max(self.rates):.0f}), gap p50/p99 by stage: {', '.join(gaps)} us, {cpu:.2f} ms of processor a token")
+        print(f"    {self.name}: {statistics.median(self.rates):.0f} tokens/s "
+              f"({min(self.rates):.0f} to "
+              f"{max(self.rates):.0f}), gap p50/p99 by stage: {', '.join(gaps)} us, {cpu:.2f} ms "
+              "of processor a token")
 
 
 def measure(folder, shape, arguments):
@@ -98,7 +104,8 @@ def measure(folder, shape, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", action="append", help="stages x ranks; default 1x1, 2x8 and 2x1")
-    parser.add_argument("--streams", action="append", type=int, help="requests at a time; default 1 and 8")
+    parser.add_argument("--streams", action="append", type=int,
+                        help="requests at a time; default 1 and 8")
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve")

@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Kills random processes of a group under load: what is lost, what differs, how long are the pauses?
+"""Kills random processes of a group under load: what is lost, what differs, how long are pauses?
 
-  tests/bench/kills.py [--kills 1000] [--seconds 3600] [--clients 6] [--stages 2] [--ranks 2] [--seed 1]
+  tests/bench/kills.py [--kills 1000] [--seconds 3600] [--clients 6] [--stages 2] [--ranks 2]
+                       [--seed 1]
 
-Every answer is compared with the one that its question got alone. After each kill it waits until the
-group is whole and tokens flow (after a gateway's until no client is in a retry any more), and then for up
-to 0.3 s. Prints, per role, the time from the kill until the group says that it is not ready, and to the next
-token; for the gateway, to the first connection that it accepts.
+Every answer is compared with the one that its question got alone. After each kill it waits until
+the group is whole and tokens flow (after a gateway's until no client is in a retry any more), and
+then for up to 0.3 s. Prints, per role, the time from the kill until the group says that it is not
+ready, and to the next token; for the gateway, to the first connection that it accepts.
 
-Exit status 0: as many processes as --kills were killed, or --seconds were over before (it says so), and every answer
-was whole and the same. 1: nothing was killed or nothing answered; an answer was lost or differs, or ended with an error
-event; a client had to ask again though it was not the gateway that died; the group did not notice a death or did not
-heal (the kills end there); or something is left behind. 2: flags. What was seen is printed in each case.
+Exit status 0: as many processes as --kills were killed, or --seconds were over before (it says so),
+and every answer was whole and the same. 1: nothing was killed or nothing answered; an answer was
+lost or differs, or ended with an error event; a client had to ask again though it was not the
+gateway that died; the group did not notice a death or did not heal (the kills end there); or
+something is left behind. 2: flags. What was seen is printed in each case.
 """
 
 import argparse
@@ -25,8 +27,9 @@ import steady_load  # on the path since load_client
 
 
 def harmed(kills, last):
-    """(number, role, before, after) of the kills between which and the next one clients had to ask again, though it
-    was no gateway that died. `kills`: (role, harm just before it); `last`: harm in the end."""
+    """(number, role, before, after) of the kills between which and the next one clients had to ask
+    again, though it was no gateway that died. `kills`: (role, harm just before it); `last`: harm in
+    the end."""
     after = [harm for _, harm in kills[1:]] + [last]
     return [(number, role, before, then)
             for number, ((role, before), then) in enumerate(zip(kills, after), 1)
@@ -34,7 +37,8 @@ def harmed(kills, last):
 
 
 def failures(kills, broken, load, leftovers):
-    """What is wrong. `broken`: what the last death led to that ended it all, or None; `load` is over."""
+    """What is wrong. `broken`: what the last death led to that ended it all, or None; `load` is
+    over."""
     wrong = []
     if not kills:
         wrong.append("nothing was killed")
@@ -42,7 +46,9 @@ def failures(kills, broken, load, leftovers):
         wrong.append(f"kill {len(kills)}, of {kills[-1][0]}: {broken}")
     if not load.answered:
         wrong.append("nothing was answered")
-    for count, what in ((load.lost, "lost"), (load.different, "different"), (load.error_events, "with an error event")):
+    for count, what in ((load.lost, "lost"), (load.different, "different"), (load.error_events,
+                                                                             "with an error "
+                                                                             "event")):
         if count:
             wrong.append(f"{count} answers {what}")
     wrong += [f"kill {number}, of {role}: clients asked again, {before} -> {after} times"
@@ -53,9 +59,11 @@ def failures(kills, broken, load, leftovers):
 
 
 def report(times, num_kills, seconds, load, arguments):
-    print(f"{num_kills} kills in {seconds:.0f} s; answers: {load.answered} whole, {load.lost} lost, "
+    print(f"{num_kills} kills in {seconds:.0f} s; answers: {load.answered} whole, {load.lost} "
+          "lost, "
           f"{load.different} different, {load.error_events} with an error event; "
-          f"asked again after a broken stream: {load.asked_again}, after a refusal or broken connection: "
+          f"asked again after a broken stream: {load.asked_again}, after a refusal or broken "
+          "connection: "
           f"{load.retried}")
     if num_kills < arguments.kills and seconds >= arguments.seconds:
         print(f"  ended by --seconds {arguments.seconds:g} before {arguments.kills} kills")
@@ -66,8 +74,8 @@ def report(times, num_kills, seconds, load, arguments):
 
 
 def kill_at_random(group, load, arguments, times):
-    """Kills until there were enough, or it took too long. Returns (role, harm just before it) of each kill, and what
-    the last one led to that ended it early, or None."""
+    """Kills until there were enough, or it took too long. Returns (role, harm just before it) of
+    each kill, and what the last one led to that ended it early, or None."""
     generator = random.Random(arguments.seed)
     roles = arguments.roles or list(group.pids)
     kills = []
@@ -91,7 +99,8 @@ def leftovers_of(group):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=3600, help="stop after this long")
     parser.add_argument("--clients", type=int, default=6)

@@ -32,7 +32,9 @@ def stream(port, body, timeout=120, stop_after=None):
             if "error" in chunk:
                 raise RuntimeError(chunk["error"])
             if chunk.get("choices"):
-                times += [time.perf_counter()] * max(1, len(chunk["choices"][0].get("token_ids") or [0]))
+                times += [time.perf_counter()] * max(1,
+                                                     len(chunk["choices"][0].get("token_ids")
+                                                         or [0]))
             if stop_after is not None and len(times) >= stop_after:
                 break
     finally:
@@ -52,11 +54,13 @@ def rate(port, bodies):
 def await_idle(group):
     """Waits until the scheduler runs nothing: its counters have followed the answers then."""
     running_group.wait_until(
-        lambda: group.metrics("scheduler")["baton_scheduler_running_sequences"] == 0, "an idle scheduler")
+        lambda: group.metrics("scheduler")["baton_scheduler_running_sequences"] == 0,
+        "an idle scheduler")
 
 
 def measure_in_turns(sides, repeat, ask):
-    """Lets each side's group answer `ask(group, turn)` `repeat` times, in turns; adds to its rates."""
+    """Lets each side's group answer `ask(group, turn)` `repeat` times, in turns; adds to its
+    rates."""
     for side in sides:
         side.begin()
     for turn in range(repeat):
@@ -80,18 +84,20 @@ def rss_mib(pid):
 
 
 def share_cores(stages, ranks, num_cores):
-    """(threads of each stage, its devices, cores left) so that, where there are more cores than stages, one is left to
-    whoever else is on the machine. As services/stage_worker/stage_config.cc has it, a stage's ranks share one device
-    or have one each, and each device has a thread at least; less than one left: stages share cores."""
+    """(threads of each stage, its devices, cores left) so that, where there are more cores than
+    stages, one is left to whoever else is on the machine. As services/stage_worker/stage_config.cc
+    has it, a stage's ranks share one device or have one each, and each device has a thread at
+    least; less than one left: stages share cores."""
     threads = max(1, (num_cores - 1) // stages)
     devices = ranks if ranks <= threads else 1
     return threads, devices, num_cores - stages * devices * (threads // devices)
 
 
 def bounded_flags(stages, ranks, more):
-    """Flags of `baton serve` for a group with a short queue that leaves a core to load, gateway and scheduler, which
-    are on other machines than a stage in a cluster; prints what it leaves. `more`: flags of the caller, which go
-    before these. Sets BATON_NUM_DEVICES in the environment of the processes to come."""
+    """Flags of `baton serve` for a group with a short queue that leaves a core to load, gateway and
+    scheduler, which are on other machines than a stage in a cluster; prints what it leaves. `more`:
+    flags of the caller, which go before these. Sets BATON_NUM_DEVICES in the environment of the
+    processes to come."""
     flags = ["--max-num-seqs", "16", "--max-num-queued-reqs", "64", "--max-queue-wait", "2s"]
     if any(word.replace("_", "-").startswith("--cpu-threads") for word in more):
         print("threads of the stages: as the flags say")
@@ -105,4 +111,5 @@ def bounded_flags(stages, ranks, more):
 
 
 def start(folder, *flags, stages, ranks, **options):
-    return running_group.RunningGroup(pathlib.Path(folder), *flags, stages=stages, ranks=ranks, **options)
+    return running_group.RunningGroup(pathlib.Path(folder), *flags, stages=stages,
+                                      ranks=ranks, **options)

@@ -108,10 +108,12 @@ class OpenLoop:
         # A refusal costs the service less than this process would take to make JSON of an object.
         prompt = ",".join(self.random.choices(_TOKENS, k=self.prompt_tokens))
         body = (f'{{"model":{self.model_json},"stream":true,"temperature":0,"ignore_eos":true,'
-                f'"return_token_ids":true,"max_tokens":{max_tokens or self.max_tokens},"prompt":[{prompt}]}}')
+                f'"return_token_ids":true,"max_tokens":{max_tokens or self.max_tokens},'
+                f'"prompt":[{prompt}]}}')
         key = f"Authorization: Bearer {api_key}\r\n" if api_key else ""
         return (f"POST /v1/completions HTTP/1.1\r\nHost: bench\r\n{key}"
-                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode()
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                f"{body}").encode()
 
     async def _send(self, api_key, on_done=None):
         result = Result(api_key or "", time.perf_counter())
@@ -150,7 +152,8 @@ class OpenLoop:
             if due > end:
                 await asyncio.sleep(max(0.0, end - time.perf_counter()))
                 break
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))  # if late, too, others have their turn
+            # If late, too: others have their turn.
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
             task = asyncio.ensure_future(self._send(api_key))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -164,7 +167,8 @@ class OpenLoop:
         async def caller():
             while time.perf_counter() < end:
                 answered = asyncio.get_running_loop().create_future()
-                await self._send(api_key, lambda result: answered.done() or answered.set_result(result))
+                await self._send(api_key, lambda result: answered.done()
+                                 or answered.set_result(result))
                 result = await answered
                 if result.status != 200:
                     await asyncio.sleep(min(1.0, max(0.05, result.retry_after_ms / 1000)))

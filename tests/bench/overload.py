@@ -3,29 +3,31 @@
 
   tests/bench/overload.py [--seconds 20] [--shape 1x1] [--prompt-tokens 32] [--max-tokens 16]
 
-First the knee: the offered rate (open loop, random arrivals) is raised by half until twice in a row no
-more is answered than before; the knee is the most that was answered. Then 2, 5 and 10 times the knee are offered. Of each:
-goodput (requests answered completely, in the time of the load) against the knee, time to the first
-token of what was accepted, what refusals took in the gateway and at the client, and memory before and
-after. Client and group share the machine: the ratios of one run say more than the figures, the generator
-yields the processor to the service (`--nice`; what it could not send is not in "offered"), and what each
-process used of it is printed.
+First the knee: the offered rate (open loop, random arrivals) is raised by half until twice in a row
+no more is answered than before; the knee is the most that was answered. Then 2, 5 and 10 times the
+knee are offered. Of each: goodput (requests answered completely, in the time of the load) against
+the knee, time to the first token of what was accepted, what refusals took in the gateway and at the
+client, and memory before and after. Client and group share the machine: the ratios of one run say
+more than the figures, the generator yields the processor to the service (`--nice`; what it could
+not send is not in "offered"), and what each process used of it is printed.
 
-Where there are more cores than stages one is left to this load, the gateway and the scheduler, which are on other
-machines than a stage in a cluster: the stages have the others. It prints what is left; --flag=--cpu-threads=N says
-otherwise.
+Where there are more cores than stages one is left to this load, the gateway and the scheduler,
+which are on other machines than a stage in a cluster: the stages have the others. It prints what is
+left; --flag=--cpu-threads=N says otherwise.
 
-Two shares of the knee are printed. The first is of the answers in a second: what gateway, scheduler, generator and
-strangers take from the stage-workers lowers it. The second is of the answers for a second of processor time in
-the stage-workers: whether refusals, and the bounds of the queue, make their work worse. The first is below the
-second by what the stage-workers did not get; who did is in the lines of the processor. Answers and processor time are
-both those of the last 80 % of a load.
+Two shares of the knee are printed. The first is of the answers in a second: what gateway,
+scheduler, generator and strangers take from the stage-workers lowers it. The second is of the
+answers for a second of processor time in the stage-workers: whether refusals, and the bounds of the
+queue, make their work worse. The first is below the second by what the stage-workers did not get;
+who did is in the lines of the processor. Answers and processor time are both those of the last 80 %
+of a load.
 
-Exits 1 if nothing was answered, and unless, at each overload: the second share is at least 95 %; 99 of 100 refusals
-take the gateway at most 5 ms; 99 of 100 first tokens of what was accepted come within --max-queue-wait, beyond which a
-predicted wait is refused; nothing but answers and refusals came; no process has grown by more than 10 %; and what was
-offered is 95 % of the multiple that was asked for (else the line says what it was). With --no-check, for machines on
-which others run, it only says so.
+Exits 1 if nothing was answered, and unless, at each overload: the second share is at least 95 %; 99
+of 100 refusals take the gateway at most 5 ms; 99 of 100 first tokens of what was accepted come
+within --max-queue-wait, beyond which a predicted wait is refused; nothing but answers and refusals
+came; no process has grown by more than 10 %; and what was offered is 95 % of the multiple that was
+asked for (else the line says what it was). With --no-check, for machines on which others run, it
+only says so.
 """
 
 import argparse
@@ -42,7 +44,8 @@ from percentiles import percentile  # on the path since load_client
 
 
 # What is checked of an overload.
-LEAST_SHARE = 0.95  # of the knee, for a second of the stage-workers' processors; of the load that was asked for
+# Of the knee, for a second of the stage-workers' processors; of the load that was asked for.
+LEAST_SHARE = 0.95
 MOST_GATEWAY_SECONDS = 0.005
 MOST_GROWTH = 1.10
 # absl::ParseDuration's.
@@ -51,7 +54,8 @@ LENGTH = r"(\d+\.?\d*|\.\d+)(ns|us|ms|s|m|h)"
 
 
 def seconds_of(text):
-    """Seconds of a duration as Abseil writes them: 1m30s, 1.5h, 0, inf; ValueError for others and for negative ones."""
+    """Seconds of a duration as Abseil writes them: 1m30s, 1.5h, 0, inf; ValueError for others and
+    for negative ones."""
     text = text.removeprefix("+")
     if text in ("0", "inf"):
         return float(text)
@@ -61,7 +65,8 @@ def seconds_of(text):
 
 
 def queue_bound(flags):
-    """Seconds of --max-queue-wait: a request is refused if its first step is predicted to begin later."""
+    """Seconds of --max-queue-wait: a request is refused if its first step is predicted to begin
+    later."""
     bound = "60s"
     for word, following in zip(flags, [*flags[1:], ""]):
         name, equals, value = word.partition("=")
@@ -71,21 +76,25 @@ def queue_bound(flags):
 
 
 def failures(times, outcome, knee, bound):
-    """What is wrong with an overload of so many times the knee; `bound`: on first tokens, seconds."""
+    """What is wrong with an overload of so many times the knee; `bound`: on first tokens,
+    seconds."""
     wrong = []
     share = per_compute(outcome) / per_compute(knee)
     if not share >= LEAST_SHARE:
-        wrong.append(f"{share * 100:.1f} % of the knee for a second of the stage-workers' processors, "
+        wrong.append(f"{share * 100:.1f} % of the knee for a second of the stage-workers' "
+                     "processors, "
                      f"not {LEAST_SHARE * 100:.0f} %")
     if outcome["offered"] < LEAST_SHARE * times * knee["goodput"]:
-        wrong.append(f"{outcome['offered'] / knee['goodput']:.1f} times the knee was offered, not {times:g}")
+        wrong.append(f"{outcome['offered'] / knee['goodput']:.1f} times the knee was offered, not "
+                     f"{times:g}")
     if outcome["refused"] and not outcome["gateway_p99"] <= MOST_GATEWAY_SECONDS:
         wrong.append(f"refusals take the gateway up to {outcome['gateway_p99'] * 1000:g} ms")
     if not outcome["refused"] and times > 1.5:
         wrong.append("nothing was refused")
     first = percentile(outcome["first"], .99)
     if not first <= bound:
-        wrong.append(f"first tokens after up to {first * 1000:.0f} ms, not {bound * 1000:.0f} (--max-queue-wait)")
+        wrong.append(f"first tokens after up to {first * 1000:.0f} ms, not {bound * 1000:.0f} "
+                     "(--max-queue-wait)")
     if outcome["other"]:
         wrong.append(f"{outcome['other']} neither answered nor refused")
     return wrong
@@ -98,7 +107,8 @@ def grown(before, after):
 
 
 def gateway_quantile(before, after, share):
-    """Upper bound of the bucket of baton_gateway_refusal_seconds that holds the quantile, seconds."""
+    """Upper bound of the bucket of baton_gateway_refusal_seconds that holds the quantile,
+    seconds."""
     counts = {}
     for name, value in after.items():
         if name.startswith("baton_gateway_refusal_seconds_bucket"):
@@ -121,7 +131,8 @@ def moment(group):
 
 
 def offer(group, rate, arguments, seconds):
-    load = open_loop.OpenLoop(group.port, group.model, arguments.prompt_tokens, arguments.max_tokens)
+    load = open_loop.OpenLoop(group.port, group.model, arguments.prompt_tokens,
+                              arguments.max_tokens)
     before = group.metrics("gateway")
 
     async def run():
@@ -156,7 +167,8 @@ def offer(group, rate, arguments, seconds):
 
 def per_compute(outcome):
     """Answers for a second of processor time in the stage-workers."""
-    compute = sum(share for name, share in outcome["used"].items() if name.startswith("stage-worker"))
+    compute = sum(share for name, share in outcome["used"].items()
+                  if name.startswith("stage-worker"))
     return outcome["goodput"] / max(compute, 1e-9)
 
 
@@ -164,14 +176,19 @@ def show(name, outcome, knee=None):
     share = ""
     if knee:
         share = (f" = {outcome['goodput'] / knee['goodput'] * 100:.0f} % of the knee, "
-                 f"{per_compute(outcome) / per_compute(knee) * 100:.0f} % of it by the stage-workers' processor time")
-    line = (f"{name}: offered {outcome['offered']:.1f}/s, answered {outcome['goodput']:.1f}/s{share}; "
-            f"{outcome['served']} served, {outcome['refused']} refused, {outcome['other']} other; first token "
+                 f"{per_compute(outcome) / per_compute(knee) * 100:.0f} % of it by the "
+                 "stage-workers' processor time")
+    line = (f"{name}: offered {outcome['offered']:.1f}/s, answered "
+            f"{outcome['goodput']:.1f}/s{share}; "
+            f"{outcome['served']} served, {outcome['refused']} refused, {outcome['other']} other; "
+            "first token "
             f"p50 {percentile(outcome['first'], .5) * 1000:.0f} ms, "
             f"p99 {percentile(outcome['first'], .99) * 1000:.0f} ms")
     if outcome["refused"]:
-        line += (f"; refusals p99 {percentile(outcome['refusal'], .99) * 1000:.1f} ms at the client, "
-                 f"at most {outcome['gateway_p99'] * 1000:g} ms in the gateway; told to retry after "
+        line += (f"; refusals p99 {percentile(outcome['refusal'], .99) * 1000:.1f} ms at the "
+                 "client, "
+                 f"at most {outcome['gateway_p99'] * 1000:g} ms in the gateway; told to retry "
+                 "after "
                  f"{percentile(outcome['retry'], .5):.1f} s; {outcome['early']:.0f} unparsed")
     print(line, flush=True)
     shares = ", ".join(f"{name} {share * 100:.0f} %" for name, share in outcome["used"].items())
@@ -194,17 +211,21 @@ def find_knee(group, arguments):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20, help="of each overload")
     parser.add_argument("--ramp-seconds", type=float, default=8, help="of each step of the ramp")
-    parser.add_argument("--start-rate", type=float, default=10, help="requests a second, first step")
+    parser.add_argument("--start-rate", type=float, default=10,
+                        help="requests a second, first step")
     parser.add_argument("--shape", default="1x1", help="stages x ranks")
     parser.add_argument("--prompt-tokens", type=int, default=32)
     parser.add_argument("--max-tokens", type=int, default=16)
     parser.add_argument("--nice", type=int, default=5, help="of the generator")
     parser.add_argument("--times", default="2,5,10", help="of the knee")
-    parser.add_argument("--flag", action="append", default=[], help="passed on to baton serve: --flag=--NAME=VALUE")
-    parser.add_argument("--no-check", action="store_true", help="exit 0 whatever came: others use the machine")
+    parser.add_argument("--flag", action="append", default=[],
+                        help="passed on to baton serve: --flag=--NAME=VALUE")
+    parser.add_argument("--no-check", action="store_true",
+                        help="exit 0 whatever came: others use the machine")
     arguments = parser.parse_args()
     stages, ranks = (int(part) for part in arguments.shape.split("x"))
     flags = load_client.bounded_flags(stages, ranks, arguments.flag)
@@ -218,7 +239,8 @@ def main():
             group.wait_ready()
             os.nice(arguments.nice)
             knee = find_knee(group, arguments)
-            print(f"knee: {knee['goodput']:.1f} requests/s ({' '.join(flags)}: first tokens within {bound:g} s)")
+            print(f"knee: {knee['goodput']:.1f} requests/s ({' '.join(flags)}: first tokens within "
+                  f"{bound:g} s)")
             before = {name: load_client.rss_mib(pid) for name, pid in group.pids.items()}
             for times in (float(part) for part in arguments.times.split(",")):
                 outcome = offer(group, knee["goodput"] * times, arguments, arguments.seconds)
@@ -227,7 +249,8 @@ def main():
                 wrong += [f"{name}: {text}" for text in failures(times, outcome, knee, bound)]
             time.sleep(1)
             after = {name: load_client.rss_mib(pid) for name, pid in group.pids.items()}
-            print("memory, MiB: " + ", ".join(f"{name} {before[name]:.1f} -> {after[name]:.1f}" for name in after))
+            print("memory, MiB: " + ", ".join(f"{name} {before[name]:.1f} -> {after[name]:.1f}"
+                                              for name in after))
             wrong += grown(before, after)
         finally:
             group.stop()

@@ -3,9 +3,9 @@
 
   tests/bench/soak.py [--requests 10000] [--concurrency 8] [--stages 2] [--ranks 2]
 
-Prints each process's resident memory after a tenth of the requests and at the end, and the KV blocks in
-use. Exits 1 if a request fails, a process grew by more than a tenth and 8 MiB, or something is held for a request
-in the end.
+Prints each process's resident memory after a tenth of the requests and at the end, and the KV
+blocks in use. Exits 1 if a request fails, a process grew by more than a tenth and 8 MiB, or
+something is held for a request in the end.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Speed of the demo model on this machine: start to first token, one stream, idle processor time, memory.
+"""Speed of the demo model on this machine: start to first token, one stream, idle cost, memory.
 
   tests/bench/speed.py [--shape 2x8 --shape 1x1] [--tokens 256] [--repeat 5] [--idle 10]
 
-Shapes are stages x ranks. Prints medians; asserts nothing: figures of a busy or throttled machine mean
-little. Needs a build (tools/build), no Python packages.
+Shapes are stages x ranks. Prints medians; asserts nothing: figures of a busy or throttled machine
+mean little. Needs a build (tools/build), no Python packages.
 """
 
 import argparse

@@ -17,7 +17,8 @@ def expect_nobody_died(running):
 
 @pytest.fixture(autouse=True)
 def nobody_dies_in_the_shared_group(request):
-    """Names the test in which a process of the shared group died, however well the others went on."""
+    """Names the test in which a process of the shared group died, however well the others went
+    on."""
     shared = request.getfixturevalue("group") if "group" in request.fixturenames else None
     before = dict(shared.read_state().pids) if shared else None
     yield

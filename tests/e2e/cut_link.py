@@ -1,7 +1,9 @@
-"""A group whose stages reach each other over a link of their own, which drops packets without a word while all
-else goes on. Run by test_cut_link.py in a network namespace of its own; prints what it saw as JSON.
+"""A group whose stages reach each other over a link of their own, which drops packets without a
+word while all else goes on. Run by test_cut_link.py in a network namespace of its own; prints what
+it saw as JSON.
 
-The link is a device of its own with an address of its own, so that a filter can tell its packets from gRPC's.
+The link is a device of its own with an address of its own, so that a filter can tell its packets
+from gRPC's.
 """
 
 import json
@@ -16,7 +18,8 @@ import steady_load
 from running_group import fetch, wait_until
 
 DEVICE, ADDRESS = "ucx0", "10.99.0.1"
-# A program of tc's classifier: packets to ADDRESS are dropped (2), others pass (-1). Offset 30: destination.
+# A program of tc's classifier: packets to ADDRESS are dropped (2), others pass (-1). Offset 30:
+# destination.
 _NUMBER = int.from_bytes(bytes(int(part) for part in ADDRESS.split(".")), "big")
 DROP = f"4,32 0 0 30,21 0 1 {_NUMBER},6 0 0 2,6 0 0 4294967295"
 SHORT_CUT_S = 3
@@ -38,7 +41,8 @@ def lay_link():
 
 
 def cut():
-    run("tc", "filter", "add", "dev", "lo", "ingress", "protocol", "ip", "pref", "1", "bpf", "da", "bytecode", DROP)
+    run("tc", "filter", "add", "dev", "lo", "ingress", "protocol", "ip", "pref", "1", "bpf", "da",
+        "bytecode", DROP)
 
 
 def heal():
@@ -50,7 +54,8 @@ def lines_with(group, text):
 
 
 def cut_for(group, load, seconds):
-    """Cuts the link under load; seconds until the group was not ready, and after healing to the next token."""
+    """Cuts the link under load; seconds until the group was not ready, and after healing to the
+    next token."""
     wait_until(lambda: load.arrivals(time.monotonic() - 0.5), "tokens flow")
     cut()
     began = time.monotonic()
@@ -68,8 +73,9 @@ def cut_for(group, load, seconds):
 
 def main():
     lay_link()
-    group = running_group.RunningGroup(pathlib.Path(sys.argv[1]), *running_group.PATIENT, "--step-timeout", "600s",
-                                       "--ucx-transports", "tcp", "--ucx-net-devices", DEVICE)
+    group = running_group.RunningGroup(pathlib.Path(sys.argv[1]), *running_group.PATIENT,
+                                       "--step-timeout", "600s", "--ucx-transports", "tcp",
+                                       "--ucx-net-devices", DEVICE)
     try:
         group.wait_ready()
         pids = dict(group.pids)
@@ -80,7 +86,8 @@ def main():
         seen = {"cuts": cuts, "same_processes": group.read_state().pids == pids,
                 "lost": load.lost, "different": load.different, "asked_again": load.asked_again,
                 "answered": load.answered, "problems": load.problems,
-                "named": lines_with(group, "is cut"), "unreached": lines_with(group, "reaching the next stage")}
+                "named": lines_with(group, "is cut"),
+                "unreached": lines_with(group, "reaching the next stage")}
     finally:
         status = group.stop()
     print(json.dumps({**seen, "status": status, "tail": group.log_tail(120)}))

@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("BATON_BIN_DIR", ROOT / "build/release/bin"))
 DEMO_MODEL = ROOT / "tests/data/tiny-r1"
 
-# For groups in which no process hangs, though one may be killed: a machine on which others have the processors for a
-# while is no reason to replace more.
+# For groups in which no process hangs, though one may be killed: a machine on which others have the
+# processors for a while is no reason to replace more.
 PATIENT = ("--liveness-timeout", "30s")
 
 # The groups of the tests are on this machine: no proxy of the environment applies.
@@ -73,13 +73,14 @@ HELD = {
     "scheduler": ("baton_scheduler_running_sequences", "baton_scheduler_waiting_sequences",
                   "baton_scheduler_paused_sequences", "baton_scheduler_suspended_sequences",
                   "baton_scheduler_kv_blocks_used"),
-    "gateway": ("baton_gateway_live_requests", "vllm:num_requests_running", "vllm:num_requests_waiting",
-                "vllm:kv_cache_usage_perc"),
+    "gateway": ("baton_gateway_live_requests", "vllm:num_requests_running",
+                "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"),
 }
 
 
 def held(role, samples):
-    """{metric: value} of what a process of the role holds for requests, by its metrics; {}: nothing."""
+    """{metric: value} of what a process of the role holds for requests, by its metrics; {}:
+    nothing."""
     found = {}
     for metric in HELD[role]:
         values = {name: value for name, value in samples.items() if name.split("{")[0] == metric}
@@ -160,11 +161,13 @@ class RunningGroup:
         return parse_metrics(text)
 
     def leftovers(self, timeout=60):
-        """{metric: value} of what is held for requests though nobody asks any more: {} as soon as it is nothing,
-        or what it is after `timeout` seconds. OSError if scheduler or gateway do not answer."""
+        """{metric: value} of what is held for requests though nobody asks any more: {} as soon as
+        it is nothing, or what it is after `timeout` seconds. OSError if scheduler or gateway do not
+        answer."""
 
         def now():
-            return {name: value for role in HELD for name, value in held(role, self.metrics(role)).items()}
+            return {name: value for role in HELD
+                    for name, value in held(role, self.metrics(role)).items()}
 
         deadline = time.monotonic() + timeout
         while (left := now()) and time.monotonic() < deadline:

@@ -1,10 +1,10 @@
-"""Clients that ask the same questions again and again and compare every answer with the one that the
-question got alone; for tests and benchmarks that kill processes meanwhile.
+"""Clients that ask the same questions again and again and compare every answer with the one that
+the question got alone; for tests and benchmarks that kill processes meanwhile.
 
 They do what an OpenAI SDK does: retry connection errors and answers of 5xx or 429, at most a few
-times and with its pauses, and count it. A stream that breaks after its first byte is an error to them;
-they ask again, as a user would, and count that, too. Whoever uses them says which of it may happen: the
-death of a gateway costs its clients either, that of any other process neither.
+times and with its pauses, and count it. A stream that breaks after its first byte is an error to
+them; they ask again, as a user would, and count that, too. Whoever uses them says which of it may
+happen: the death of a gateway costs its clients either, that of any other process neither.
 """
 
 import http.client
@@ -37,11 +37,13 @@ class Refused(Exception):
 
 
 def questions(model, count, seed=7, max_tokens=48):
-    """Prompts of token ids; greedy and seeded sampling, penalties, log-probabilities, streams and not."""
+    """Prompts of token ids; greedy and seeded sampling, penalties, log-probabilities, streams and
+    not."""
     generator = random.Random(seed)
     made = []
     for number in range(count):
-        body = {"model": model, "max_tokens": max_tokens, "ignore_eos": True, "return_token_ids": True,
+        body = {"model": model, "max_tokens": max_tokens, "ignore_eos": True,
+                "return_token_ids": True,
                 "prompt": [generator.randrange(300, 1000)
                            for _ in range(generator.choice((5, 20, 90)))],
                 "stream": number % 4 != 3}
@@ -121,7 +123,8 @@ def ask_once(port, body, on_tokens, timeout=60):
 
 
 def ask(port, body, on_tokens, on_retry):
-    """As an SDK: retries what may be retried before the first byte; `on_retry` is called with each error that is."""
+    """As an SDK: retries what may be retried before the first byte; `on_retry` is called with each
+    error that is."""
     pause = FIRST_PAUSE
     for attempt in range(SDK_RETRIES + 1):
         try:
@@ -144,9 +147,9 @@ def ask(port, body, on_tokens, on_retry):
 class SteadyLoad:
     """`clients` threads that ask `bodies` in turn from entering the context to leaving it.
 
-    answered, different, lost, asked_again (after a stream broke), error_events (of the latter), retried
-    (refusals and connections that broke before the first byte): counts; problems: a few words on each of
-    the first ones.
+    answered, different, lost, asked_again (after a stream broke), error_events (of the latter),
+    retried (refusals and connections that broke before the first byte): counts; problems: a few
+    words on each of the first ones.
     """
 
     def __init__(self, port, bodies, expected, clients):
@@ -157,7 +160,8 @@ class SteadyLoad:
         self._stop = threading.Event()
         self._arrivals = []  # times at which tokens came
         self._finished = [0] * clients  # questions, answered or not, of each client
-        self.answered = self.different = self.lost = self.asked_again = self.error_events = self.retried = 0
+        self.answered = self.different = self.lost = 0
+        self.asked_again = self.error_events = self.retried = 0
         self.problems = []
         self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True)
                          for number in range(clients)]
@@ -185,12 +189,13 @@ class SteadyLoad:
             return sorted(when for when in self._arrivals if when > since)
 
     def finished(self):
-        """Questions that each client is done with; when all of these have grown, none of them is in a
-        retry that began before."""
+        """Questions that each client is done with; when all of these have grown, none of them is in
+        a retry that began before."""
         return list(self._finished)
 
     def harm(self):
-        """What clients had to do again so far: (after a broken stream, after a refusal or broken connection)."""
+        """What clients had to do again so far: (after a broken stream, after a refusal or broken
+        connection)."""
         with self._lock:
             return self.asked_again, self.retried
 
@@ -243,7 +248,8 @@ class SteadyLoad:
             self.answered += 1
             if story != self._expected[index]:
                 self.different += 1
-                self._problem(f"question {index}:\n  alone {self._expected[index]}\n  now   {story}")
+                self._problem(f"question {index}:\n  alone {self._expected[index]}\n  now   "
+                              f"{story}")
 
 
 def wait_fresh(load):
@@ -258,17 +264,20 @@ def solo(port, bodies):
     return [ask_once(port, body, lambda when, count: None) for body in bodies]
 
 
-# Whose death makes the group not ready, and the metric of the gateway that is another after it, however soon the group
-# is ready again. A model-loader that has served is missed by nobody.
-SIGNS_OF_LOSS = {"scheduler": "baton_gateway_resubmissions_total", "stage-worker": "baton_gateway_group_epoch"}
+# Whose death makes the group not ready, and the metric of the gateway that is another after it,
+# however soon the group is ready again. A model-loader that has served is missed by nobody.
+SIGNS_OF_LOSS = {"scheduler": "baton_gateway_resubmissions_total",
+                 "stage-worker": "baton_gateway_group_epoch"}
 
 
 def sign_of_loss(group, name):
-    """What the gateway's metric of SIGNS_OF_LOSS says now; None of a process that need not be missed."""
+    """What the gateway's metric of SIGNS_OF_LOSS says now; None of a process that need not be
+    missed."""
     metric = next((metric for role, metric in SIGNS_OF_LOSS.items() if name.startswith(role)), None)
     if metric is None:
         return None
-    values = [value for sample, value in group.metrics("gateway").items() if sample.split("{")[0] == metric]
+    values = [value for sample, value in group.metrics("gateway").items()
+              if sample.split("{")[0] == metric]
     assert values, f"the gateway has no {metric}"
     return sum(values)
 
@@ -281,12 +290,13 @@ def _says_not_ready(group):
 
 
 def time_to_notice(group, name, killed, sign, patience=10):
-    """Seconds from `killed` until the gateway says that the group is not ready, or shows that it was not: its
-    `sign_of_loss` is no longer `sign`, what it was before. None if the process need not be missed; AssertionError
-    if it is not within `patience` seconds."""
+    """Seconds from `killed` until the gateway says that the group is not ready, or shows that it
+    was not: its `sign_of_loss` is no longer `sign`, what it was before. None if the process need
+    not be missed; AssertionError if it is not within `patience` seconds."""
     if sign is None:
         return None
-    look = killed + min(0.25, patience / 2)  # recovery takes longer as a rule, and metrics cost the gateway something
+    # Recovery takes longer as a rule, and metrics cost the gateway something.
+    look = killed + min(0.25, patience / 2)
     while not _says_not_ready(group):
         if time.monotonic() > look:
             if sign_of_loss(group, name) != sign:
@@ -309,9 +319,10 @@ def time_to_accept(port, killed, patience=60):
 
 
 def kill_and_time(group, load, name, times):
-    """Kills a process under load and waits until the group is whole and tokens flow; after a gateway's death, until
-    no client is in a retry that came of it. Adds seconds since the kill to the lists in `times`: "NAME: noticed",
-    "gateway: accepts", "NAME: next token". AssertionError or OSError if one of these does not come.
+    """Kills a process under load and waits until the group is whole and tokens flow; after a
+    gateway's death, until no client is in a retry that came of it. Adds seconds since the kill to
+    the lists in `times`: "NAME: noticed", "gateway: accepts", "NAME: next token". AssertionError or
+    OSError if one of these does not come.
     """
     sign, pid = sign_of_loss(group, name), group.pids[name]
     os.kill(pid, signal.SIGKILL)
@@ -323,7 +334,8 @@ def kill_and_time(group, load, name, times):
     if name == "gateway":  # the old one is wholly gone: nobody else accepts
         times.setdefault("gateway: accepts", []).append(time_to_accept(group.port, killed))
     wait_until(group.ready, f"ready after the death of {name}")
-    whole = max(killed + 0.3, time.monotonic())  # what had left the group before the kill has arrived
+    whole = max(killed + 0.3,
+                time.monotonic())  # what had left the group before the kill has arrived
     wait_until(lambda: load.arrivals(whole), f"a token after the death of {name}")
     times.setdefault(f"{name}: next token", []).append(pause_after(load.arrivals(killed), killed))
     if name == "gateway":
@@ -334,14 +346,16 @@ def describe_times(times):
     """Lines with the spread of seconds by name."""
     lines = []
     for name, values in sorted(times.items()):
-        lines.append(f"  {name:30} {len(values):5} times  p50 {percentile(values, .5) * 1000:6.0f} ms  "
-                     f"p99 {percentile(values, .99) * 1000:6.0f} ms  most {max(values) * 1000:6.0f} ms")
+        lines.append(f"  {name:30} {len(values):5} times  p50 {percentile(values, .5) * 1000:6.0f} "
+                     "ms  "
+                     f"p99 {percentile(values, .99) * 1000:6.0f} ms  most "
+                     f"{max(values) * 1000:6.0f} ms")
     return lines
 
 
 def pause_after(arrivals, killed):
-    """Seconds from `killed` to the end of the longest silence that began soon after it; None without
-    a token since."""
+    """Seconds from `killed` to the end of the longest silence that began soon after it; None
+    without a token since."""
     if not arrivals:
         return None
     longest, end = 0, None

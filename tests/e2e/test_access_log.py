@@ -28,7 +28,8 @@ def test_a_line_per_exchange(start_group):
     wait_until(lambda: any(entry["path"] == "/metrics" for entry in entries(group)), "its line")
     by_path = {entry["path"]: entry for entry in entries(group)}
     done = by_path["/v1/completions"]
-    assert (done["status"], done["key"], done["id"], done["complete"]) == (200, "key-2", "mine", True)
+    assert (done["status"], done["key"], done["id"], done["complete"]) == (200, "key-2", "mine",
+                                                                           True)
     assert done["method"] == "POST" and done["bytes"] > 100 and done["ms"] > 0
     assert answer.id == "cmpl-mine"
     assert by_path["/v1/models"]["status"] == 401 and by_path["/v1/models"]["key"] == ""

@@ -18,7 +18,8 @@ class Call:
     def __init__(self, group, key, headers=None, **fields):
         self.connection = http.client.HTTPConnection("127.0.0.1", group.port, timeout=60)
         self.connection.request("POST", "/v1/completions", json.dumps({**BODY, **fields}),
-                                {"Content-Type": "application/json", "Authorization": f"Bearer {key}",
+                                {"Content-Type": "application/json",
+                                 "Authorization": f"Bearer {key}",
                                  **(headers or {})})
 
     def answer(self):
@@ -110,7 +111,8 @@ def test_what_waits_past_its_deadline_is_answered_504_and_never_runs(busy_group)
 def test_what_runs_past_its_deadline_ends_with_an_error_event(group):
     client = openai.OpenAI(base_url=group.endpoint, api_key="none", max_retries=0)
     stream = client.completions.create(model=group.model, prompt=BODY["prompt"], temperature=0,
-                                       max_tokens=3500, stream=True, extra_body={"ignore_eos": True},
+                                       max_tokens=3500, stream=True,
+                                       extra_body={"ignore_eos": True},
                                        extra_headers={"X-Request-Timeout": "1.5"})
     with pytest.raises(openai.APIError, match="(?i)deadline"):
         for _ in stream:

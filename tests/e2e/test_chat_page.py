@@ -21,8 +21,10 @@ ACCENT = (0x3b, 0x6f, 0xd4)  # of the page's button
 # Answers to what is asked from now on do not end by themselves.
 ENDLESS = """
 const real = window.fetch;
-window.fetch = (url, options) => real(url, !options.body ? options : {...options, body: JSON.stringify(
-    {...JSON.parse(options.body), min_tokens: 3400, max_tokens: 3500})});
+const endless = body => JSON.stringify(
+    {...JSON.parse(body), min_tokens: 3400, max_tokens: 3500});
+window.fetch = (url, options) => real(
+    url, !options.body ? options : {...options, body: endless(options.body)});
 """
 
 
@@ -33,7 +35,8 @@ class DevTools:
         place = urllib.parse.urlsplit(url)
         self.socket = socket.create_connection((place.hostname, place.port), timeout=60)
         key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.sendall(f"GET {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nUpgrade: websocket\r\n"
+        self.socket.sendall(f"GET {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nUpgrade: "
+                            "websocket\r\n"
                             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
                             "Sec-WebSocket-Version: 13\r\n\r\n".encode())
         self.reader = self.socket.makefile("rb")
@@ -120,10 +123,11 @@ class ChatPage:
 
     def ink_of(self, selector):
         """(most common colour of the element as it is drawn, share of pixels far from that)."""
-        box = json.loads(self.look(
-            f"JSON.stringify(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"))
+        found = f"document.querySelector({json.dumps(selector)})"
+        box = json.loads(self.look(f"JSON.stringify({found}.getBoundingClientRect())"))
         clip = {key: box[key] for key in ("x", "y", "width", "height")}
-        png = self.tools.call("Page.captureScreenshot", format="png", clip={**clip, "scale": 1})["data"]
+        png = self.tools.call("Page.captureScreenshot", format="png",
+                              clip={**clip, "scale": 1})["data"]
         pixels = [pixel for row in pixels_of(base64.b64decode(png)) for pixel in row]
         ground = max(set(pixels), key=pixels.count)
         far = sum(max(abs(a - b) for a, b in zip(pixel, ground)) > 96 for pixel in pixels)
@@ -145,11 +149,13 @@ def page(group, tmp_path):
         base = f"http://127.0.0.1:{ports.read_text().splitlines()[0]}"
 
         def target():
-            pages = [entry for entry in json.loads(fetch(base + "/json")[1]) if entry["type"] == "page"]
+            pages = [entry for entry in json.loads(fetch(base + "/json")[1])
+                     if entry["type"] == "page"]
             return pages and pages[0]["webSocketDebuggerUrl"]
 
         shown = ChatPage(DevTools(wait_until(target, "its page")))
-        wait_until(lambda: shown.look("document.readyState === 'complete' && !!window.ask"), "all of it")
+        wait_until(lambda: shown.look("document.readyState === 'complete' && !!window.ask"),
+                   "all of it")
         yield shown
     finally:
         browser.terminate()

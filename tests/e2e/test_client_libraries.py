@@ -1,4 +1,5 @@
-"""Client libraries that people use with vLLM, against a running group: nothing but the URL differs."""
+"""Client libraries that people use with vLLM, against a running group: nothing but the URL
+differs."""
 
 import json
 
@@ -94,7 +95,8 @@ def test_anthropic_messages(claude, group):
 
 
 def test_anthropic_tools(start_group):
-    group = start_group("--chat-template", ROOT / "manifests/chat_templates/deepseek_r1_tools.jinja",
+    group = start_group("--chat-template", ROOT
+                        / "manifests/chat_templates/deepseek_r1_tools.jinja",
                         stages=1, ranks=1)
     cities = {"type": "object", "properties": {"city": {"enum": ["Köln", "Rome"]}},
               "required": ["city"]}

@@ -18,12 +18,14 @@ INSIDE = ["unshare", "--net", "--mount"]
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    probe = subprocess.run([*INSIDE, "sh", "-c", PROBE], capture_output=True, text=True, check=False)
+    probe = subprocess.run([*INSIDE, "sh", "-c", PROBE], capture_output=True, text=True,
+                           check=False)
     if probe.returncode != 0:
         pytest.skip(f"this machine cannot drop packets in a network namespace: {probe.stderr}")
     script = pathlib.Path(cut_link.__file__)
     ran = subprocess.run([*INSIDE, "setpriv", "--pdeathsig", "TERM", sys.executable, script,
-                          tmp_path_factory.mktemp("cut")], capture_output=True, text=True, check=False, timeout=300)
+                          tmp_path_factory.mktemp("cut")], capture_output=True, text=True,
+                         check=False, timeout=300)
     assert ran.returncode == 0, ran.stderr[-8000:]
     told = json.loads(ran.stdout)
     print(f"cuts: {told['cuts']}")

@@ -1,4 +1,5 @@
-"""The command of the README: a question, streamed reasoning and an answer, and nothing left behind."""
+"""The command of the README: a question, streamed reasoning and an answer, and nothing left
+behind."""
 
 import json
 import os
@@ -33,7 +34,8 @@ def test_shows_four_kinds_of_processes_and_their_transport():
     for name in ("gateway", "scheduler", "stage-worker-0", "stage-worker-1", "model-loader"):
         assert f"[{name}]" in log
     # What stage 0 says of the way to stage 1 as it joins the group.
-    assert re.search(r"^.*\[stage-worker-0\].*epoch \d+: hidden states of .+ \(UCX\)$", log, re.MULTILINE), log
+    assert re.search(r"^.*\[stage-worker-0\].*epoch \d+: hidden states of .+ \(UCX\)$", log,
+                     re.MULTILINE), log
 
 
 def children(pid):
@@ -58,7 +60,8 @@ def takes_interrupts():
 def test_serves_the_command_that_it_prints_until_ctrl_c(tmp_path):
     output, errors = tmp_path / "output", tmp_path / "errors"
     with output.open("wb") as to_output, errors.open("wb") as to_errors:
-        demo = subprocess.Popen([running_group.ROOT / "tools/demo", "--port", "0", "--tensor-parallel-size", "2"],
+        demo = subprocess.Popen([running_group.ROOT / "tools/demo", "--port", "0",
+                                 "--tensor-parallel-size", "2"],
                                 stdout=to_output, stderr=to_errors, preexec_fn=takes_interrupts,
                                 env=dict(os.environ, BATON_PRESET=running_group.BIN.parent.name))
     try:
@@ -72,7 +75,8 @@ def test_serves_the_command_that_it_prints_until_ctrl_c(tmp_path):
         assert "answer:" in text
         command = re.search(r"^curl .*\\\n .*$", text, re.MULTILINE)[0]
         assert endpoint in command
-        curl = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+        curl = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60,
+                              check=False)
         assert curl.returncode == 0, curl.stderr
         answer = json.loads(curl.stdout)  # drawn, so its sum may be wrong
         assert answer["choices"][0]["message"]["role"] == "assistant"

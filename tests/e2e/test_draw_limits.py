@@ -15,8 +15,9 @@ BUDGET = 9
 
 @pytest.fixture(scope="module")
 def own_group(tmp_path_factory):
-    running = running_group.RunningGroup(tmp_path_factory.mktemp("draw_limits"), *running_group.PATIENT,
-                                         "--max-restarts", "100", stages=2, ranks=1)
+    running = running_group.RunningGroup(tmp_path_factory.mktemp("draw_limits"),
+                                         *running_group.PATIENT, "--max-restarts", "100", stages=2,
+                                         ranks=1)
     try:
         yield running.wait_ready()
     finally:
@@ -46,7 +47,8 @@ def test_words_that_are_said_are_not_said_once_they_are_bad(client, own_group):
     assert len(words) == 4, plain
     for choice in ask(client, own_group, bad_words=words, n=3, temperature=1, seed=5).choices:
         assert not set(words) & set(whole_text(choice).split())
-    assert not set(words) & set(whole_text(ask(client, own_group, bad_words=words).choices[0]).split())
+    assert not set(words) & set(whole_text(ask(client, own_group,
+                                               bad_words=words).choices[0]).split())
 
 
 def test_every_choice_thinks_no_longer_than_its_budget(client, own_group):
@@ -59,7 +61,8 @@ def test_every_choice_thinks_no_longer_than_its_budget(client, own_group):
     assert token_ids.index(end) == BUDGET
     assert bounded.usage.completion_tokens_details.reasoning_tokens == BUDGET + 1
     assert bounded.choices[0].message.content
-    for choice in ask(client, own_group, thinking_token_budget=BUDGET, n=3, temperature=1, seed=5).choices:
+    for choice in ask(client, own_group, thinking_token_budget=BUDGET, n=3, temperature=1,
+                      seed=5).choices:
         assert choice.token_ids.index(end) <= BUDGET
     none = ask(client, own_group, thinking_token_budget=0)
     assert none.choices[0].token_ids[0] == end and not none.choices[0].message.reasoning_content
@@ -74,7 +77,8 @@ def own_group_token(group, text):
 
 @pytest.mark.parametrize("lost", ["stage-worker-1", "scheduler"])
 def test_a_loss_changes_no_token(client, own_group, lost):
-    fields = {"bad_words": ["a", "is", "so", "the"], "thinking_token_budget": 150, "ignore_eos": True,
+    fields = {"bad_words": ["a", "is", "so", "the"], "thinking_token_budget": 150,
+              "ignore_eos": True,
               "temperature": 1, "seed": 3}
     expected = ask(client, own_group, **fields).choices[0].token_ids
     pid = own_group.pids[lost]
@@ -90,7 +94,8 @@ def test_a_loss_changes_no_token(client, own_group, lost):
 
 
 def test_what_cannot_be_had_is_refused(client, own_group):
-    for field, value in (("bad_words", [" "]), ("bad_words", ["x"] * 129), ("thinking_token_budget", -2)):
+    for field, value in (("bad_words", [" "]), ("bad_words", ["x"] * 129),
+                         ("thinking_token_budget", -2)):
         with pytest.raises(openai.BadRequestError) as refused:
             ask(client, own_group, **{field: value})
         assert refused.value.param == field

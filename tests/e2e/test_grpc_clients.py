@@ -47,7 +47,8 @@ def test_cpp_example(group, expected):
 
 
 def test_python_example(group, expected, compiled_protos):
-    result = run([sys.executable, EXAMPLES / "generate.py", f"127.0.0.1:{group.grpc_port}", QUESTION],
+    result = run([sys.executable, EXAMPLES / "generate.py", f"127.0.0.1:{group.grpc_port}",
+                  QUESTION],
                  env={**os.environ, "PYTHONPATH": str(compiled_protos)})
     assert result.returncode == 0, result.stderr
     assert result.stdout == expected
@@ -69,7 +70,8 @@ def test_calls_of_the_grpc_api(group, expected, compiled_protos):
     with grpc.insecure_channel(f"127.0.0.1:{group.grpc_port}") as channel:
         stub = inference_pb2_grpc.InferenceStub(channel)
         chat = {"messages": [{"role": "user", "content": QUESTION}]}
-        whole = stub.Generate(inference_pb2.GenerateRequest(chat=chat, temperature=0, max_tokens=400))
+        whole = stub.Generate(inference_pb2.GenerateRequest(chat=chat, temperature=0,
+                                                            max_tokens=400))
         assert whole.reasoning_text + whole.text == expected
         tokens = stub.Tokenize(inference_pb2.TokenizeRequest(chat=chat)).token_ids
         assert len(tokens) == whole.usage.prompt_tokens

@@ -25,7 +25,8 @@ def test_mutated_bodies_leave_the_group_well(group, count):
 
 @pytest.mark.slow
 def test_schemathesis_finds_no_server_error(start_group, tmp_path):
-    # Many requests name no limit and get as many tokens as fit: with little room none takes too long.
+    # Many requests name no limit and get as many tokens as fit: with little room none takes too
+    # long.
     group = start_group("--max-model-len", "256")
     command = schemathesis_run.command(group.base_url, "--max-examples", "15")
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
@@ -38,7 +39,8 @@ def serve_one_answer(listener):
     connection, _ = listener.accept()
     listener.close()
     connection.recv(1)
-    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 27\r\n\r\n" + b'{"error": {"message": "a"}}')
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 27\r\n\r\n"
+                       + b'{"error": {"message": "a"}}')
     connection.close()  # with unread bytes: a reset
 
 
@@ -51,5 +53,6 @@ def test_fuzzer_reports_a_server_that_goes_away():
         server.join()
     assert sum(statuses.values()) == 400, statuses
     assert len(failures) >= 399, statuses
-    assert all(status in ("ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError", "ConnectionError")
+    assert all(status in ("ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError",
+                          "ConnectionError")
                for _, _, _, status, _ in failures), statuses

@@ -86,7 +86,8 @@ def test_every_number_times_every_odd_value(group, name):
             body = f'{{"prompt": "x", "max_tokens": {value}}}'
         if name == "top_logprobs":  # chat has it
             path = CHAT
-            body = f'{{"messages": {json.dumps(MESSAGES)}, "logprobs": true, "max_tokens": 2, "{name}": {value}}}'
+            body = (f'{{"messages": {json.dumps(MESSAGES)}, "logprobs": true, "max_tokens": 2, '
+                    f'"{name}": {value}}}')
         status, answer, _ = post(group, path, body)
         assert status in ((400,) if value in NEVER else (200, 400)), (name, value, answer)
 
@@ -132,7 +133,8 @@ def test_malformed_http(group, data, status):
 
 def test_half_a_request_and_gone(group):
     with socket.create_connection(("127.0.0.1", group.port), timeout=30) as connection:
-        connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+        connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: "
+                           b"99\r\n\r\n{")
 
 
 def test_probes(group):

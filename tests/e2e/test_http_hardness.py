@@ -1,7 +1,7 @@
 """HTTP/1.1 as attackers and careless proxies write it: nothing is read in two ways, nothing hangs.
 
-Each case is bytes on a plain socket. A case that another server in front could understand otherwise must be
-refused, and the connection closed, before what follows it is looked at.
+Each case is bytes on a plain socket. A case that another server in front could understand otherwise
+must be refused, and the connection closed, before what follows it is looked at.
 """
 
 import re
@@ -17,7 +17,8 @@ SMUGGLED = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def exchange(group, *parts):
-    """All bytes that come back until the server closes, and whether it does within 30 s of the last of them."""
+    """All bytes that come back until the server closes, and whether it does within 30 s of the last
+    of them."""
     with socket.create_connection(("127.0.0.1", group.port), timeout=30) as connection:
         for part in parts:
             connection.sendall(part)
@@ -31,7 +32,9 @@ def exchange(group, *parts):
 
 
 def statuses(received):
-    return [int(status) for status in re.findall(rb"(?:^|\r\n\r\n|[^\r\n]{0,4096})HTTP/1\.1 (\d{3}) ", received)]
+    return [int(status)
+            for status in re.findall(rb"(?:^|\r\n\r\n|[^\r\n]{0,4096})HTTP/1\.1 (\d{3}) ",
+                                     received)]
 
 
 def chunked(*lines):
@@ -50,7 +53,8 @@ AMBIGUOUS = {
     "length and letters": POST + b"Content-Length: 32a\r\n\r\n" + BODY,
     "empty length": POST + b"Content-Length: \r\n\r\n" + BODY,
     "length over 64 bits": POST + b"Content-Length: 18446744073709551648\r\n\r\n" + BODY,
-    "two codings": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "two codings": POST
+    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
     "list of codings": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
     "unknown coding": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "quoted coding": POST + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n',
@@ -66,8 +70,8 @@ AMBIGUOUS = {
     "folded header": POST + b"X: 1\r\n\tContent-Length: 99\r\nContent-Length: 32\r\n\r\n" + BODY,
     "NUL in a header": POST + b"X: a\0b\r\nContent-Length: 32\r\n\r\n" + BODY,
     "NUL in a name": POST + b"X\0: a\r\nContent-Length: 32\r\n\r\n" + BODY,
-    "bare CR in a header": POST + b"X: a\rTransfer-Encoding: chunked\r\nContent-Length: 32\r\n\r\n" + BODY,
-    "bare LF ends lines": POST.replace(b"\r\n", b"\n") + b"Content-Length: 32\n\n" + BODY,
+    "bare CR in a header": POST + b"X: a\rTransfer-Encoding: chunked\r\nContent-Length: 32\r\n\r\n"
+    + BODY, "bare LF ends lines": POST.replace(b"\r\n", b"\n") + b"Content-Length: 32\n\n" + BODY,
     "bare LF ends one line": POST + b"X: a\nContent-Length: 32\r\n\r\n" + BODY,
     "no host": b"GET /health HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
@@ -148,7 +152,8 @@ def test_what_is_too_much_is_refused(group, name, request_bytes, status):
     ("equal lengths named once", POST + b"Content-Length: 0032\r\n\r\n" + BODY, 200),
 ])
 def test_what_is_odd_but_clear_is_answered(group, name, request_bytes, status):
-    received, _ = exchange(group, request_bytes.replace(b"Host: x\r\n", b"Host: x\r\nConnection: close\r\n"))
+    received, _ = exchange(group, request_bytes.replace(b"Host: x\r\n",
+                                                        b"Host: x\r\nConnection: close\r\n"))
     assert statuses(received) == [status], received[:2000]
 
 
@@ -168,7 +173,8 @@ def test_a_client_that_expects_100_continue_gets_it(group):
         assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(BODY)
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
-    received, _ = exchange(group, POST + b"Expect: 100-continue\r\nContent-Length: 5000000000\r\n\r\n")
+    received, _ = exchange(group,
+                           POST + b"Expect: 100-continue\r\nContent-Length: 5000000000\r\n\r\n")
     assert statuses(received) == [413]
 
 
@@ -190,7 +196,8 @@ def test_who_closes_half_of_the_connection_is_gone(group):
 
 
 def test_slow_headers_are_given_up(group):
-    """A hundred clients that send a byte now and then cost nobody else anything, and are told to go."""
+    """A hundred clients that send a byte now and then cost nobody else anything, and are told to
+    go."""
     crowd = [socket.create_connection(("127.0.0.1", group.port), timeout=30) for _ in range(100)]
     begin = time.monotonic()
     for client in crowd:

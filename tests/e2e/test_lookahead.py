@@ -1,4 +1,5 @@
-"""Steps ordered ahead of their tokens (--lookahead-steps) change when a token comes, never which."""
+"""Steps ordered ahead of their tokens (--lookahead-steps) change when a token comes, never
+which."""
 
 import concurrent.futures
 import json
@@ -20,10 +21,13 @@ def answers(group):
     """Everything that is said of each prompt in each way, all of them asked at the same time."""
 
     def ask(prompt, way):
-        code, text = running_group.complete(group, prompt, **{"max_tokens": 40, "return_token_ids": True, **way})
+        code, text = running_group.complete(group,
+                                            prompt, **{"max_tokens": 40,
+                                                       "return_token_ids": True, **way})
         assert code == 200, text
         choice = json.loads(text)["choices"][0]
-        return [choice["text"], choice["finish_reason"], choice.get("token_ids"), choice.get("logprobs")]
+        return [choice["text"], choice["finish_reason"], choice.get("token_ids"),
+                choice.get("logprobs")]
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(ask, prompt, way) for prompt in PROMPTS for way in WAYS]

@@ -51,7 +51,8 @@ def test_chat_has_reasoning_and_answer(client, group):
     assert choice.message.reasoning == choice.message.reasoning_content
     assert "think>" not in choice.message.content
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
-    assert 0 < answer.usage.completion_tokens_details.reasoning_tokens < answer.usage.completion_tokens
+    usage = answer.usage
+    assert 0 < usage.completion_tokens_details.reasoning_tokens < usage.completion_tokens
 
 
 def test_stream_equals_whole_answer(client, group):
@@ -82,16 +83,19 @@ def test_text_survives_token_boundaries(client, group, text):
 
 def test_streamed_pieces_make_the_whole_text(client, group):
     # Random tokens of a hot sampler hold parts of characters.
-    options = {"model": group.model, "prompt": "你", "max_tokens": 200, "temperature": 2.0, "seed": 5,
+    options = {"model": group.model, "prompt": "你", "max_tokens": 200, "temperature": 2.0,
+               "seed": 5,
                "extra_body": {"ignore_eos": True}}
     whole = client.completions.create(**options).choices[0].text
     pieces = [chunk.choices[0].text for chunk in client.completions.create(stream=True, **options)]
     assert "".join(pieces) == whole
 
 
-@pytest.mark.parametrize("field", [{"guided_choice": [CHINESE]}, {"structured_outputs": {"choice": [CHINESE]}}])
+@pytest.mark.parametrize("field", [{"guided_choice": [CHINESE]},
+                                   {"structured_outputs": {"choice": [CHINESE]}}])
 def test_chinese_and_emoji_stream_in_whole_characters(client, group, field):
-    # The demo model writes no Chinese of its own: it is made to. Each of these characters takes several tokens.
+    # The demo model writes no Chinese of its own: it is made to. Each of these characters takes
+    # several tokens.
     stream = chat(client, group, max_tokens=400, temperature=0, stream=True, extra_body=field,
                   stream_options={"include_usage": True})
     pieces, finish, usage = [], None, None
@@ -154,7 +158,8 @@ def test_chat_logprobs(client, group):
 def test_completion_from_token_ids(client, group):
     answer = client.completions.create(
         model=group.model, prompt=[5, 300, 7], max_tokens=6, temperature=0, logprobs=1,
-        extra_body={"return_token_ids": True, "ignore_eos": True, "return_tokens_as_token_ids": True})
+        extra_body={"return_token_ids": True, "ignore_eos": True,
+                    "return_tokens_as_token_ids": True})
     choice = answer.choices[0]
     assert choice.prompt_token_ids == [5, 300, 7]
     assert len(choice.token_ids) == 6

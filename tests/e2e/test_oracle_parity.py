@@ -1,7 +1,9 @@
-"""A whole group against the independent oracle: token ids in over HTTP, log-probabilities and greedy tokens out.
+"""A whole group against the independent oracle: token ids in over HTTP, log-probabilities and
+greedy tokens out.
 
-tests/conformance/model holds the stages against all of it in one process; here its numbers pass model-loader, UCX,
-scheduler and gateway too, and the BF16 form is the one that `baton dequantize` writes.
+tests/conformance/model holds the stages against all of it in one process; here its numbers pass
+model-loader, UCX, scheduler and gateway too, and the BF16 form is the one that `baton dequantize`
+writes.
 """
 
 import concurrent.futures
@@ -14,9 +16,9 @@ import running_group
 ORACLE = running_group.DEMO_MODEL / "oracle"
 TOLERANCE = 2e-3  # of a log-probability
 TOP_TWO_TIE = 4e-3  # two best tokens nearer than this may swap if each may be off by half of it
-# By id: addition; multiplication, the longest answer; a question with a system prompt; 609 and 1,121 tokens, the
-# second one past the original context of 1,024; 300 random tokens, 24 of them bytes of longer characters (no sequence
-# of the oracle is Chinese: the model has not learnt any).
+# By id: addition; multiplication, the longest answer; a question with a system prompt; 609 and
+# 1,121 tokens, the second one past the original context of 1,024; 300 random tokens, 24 of them
+# bytes of longer characters (no sequence of the oracle is Chinese: the model has not learnt any).
 SEQUENCES = (0, 13, 38, 40, 41, 45)
 
 
@@ -24,7 +26,8 @@ SEQUENCES = (0, 13, 38, 40, 41, 45)
 def models(tmp_path_factory):
     """The folder of each form."""
     folder = tmp_path_factory.mktemp("dequantized") / "bf16"
-    subprocess.run([running_group.BIN / "baton", "dequantize", running_group.DEMO_MODEL, folder], check=True,
+    subprocess.run([running_group.BIN / "baton", "dequantize", running_group.DEMO_MODEL, folder],
+                   check=True,
                    capture_output=True, timeout=120)
     return {"fp8": running_group.DEMO_MODEL, "bf16": folder}
 
@@ -35,14 +38,17 @@ def oracle(form):
     chosen = {line["id"]: line for line in lines if line["id"] in SEQUENCES}
     assert set(chosen) == set(SEQUENCES)
     for line in chosen.values():
-        line["best"] = {entry["position"]: dict(zip(entry["ids"], entry["logprobs"])) for entry in line["top"]}
+        line["best"] = {entry["position"]: dict(zip(entry["ids"], entry["logprobs"]))
+                        for entry in line["top"]}
     return chosen
 
 
 def answered(group, line):
-    """(tokens of the answer, {position: {token: log-probability of it as the next}}): one token more than the oracle's."""
+    """(tokens of the answer, {position: {token: log-probability of it as the next}}): one token
+    more than the oracle's."""
     code, text = running_group.complete(
-        group, line["prompt_ids"], temperature=0, max_tokens=len(line["greedy_ids"]) + 1, ignore_eos=True,
+        group, line["prompt_ids"], temperature=0, max_tokens=len(line["greedy_ids"]) + 1,
+        ignore_eos=True,
         prompt_logprobs=20, logprobs=20, return_token_ids=True, return_tokens_as_token_ids=True)
     assert code == 200, text
     choice = json.loads(text)["choices"][0]
@@ -51,7 +57,8 @@ def answered(group, line):
     found = {position: {int(token): entry["logprob"] for token, entry in entries.items()}
              for position, entries in enumerate(choice["prompt_logprobs"][1:])}
     for entries in choice["logprobs"]["top_logprobs"]:
-        found[len(found)] = {int(token.removeprefix("token_id:")): logprob for token, logprob in entries.items()}
+        found[len(found)] = {int(token.removeprefix("token_id:")): logprob
+                             for token, logprob in entries.items()}
     return choice["token_ids"], found
 
 
@@ -60,11 +67,13 @@ def check(group, line):
     tokens, found = answered(group, line)
     length = len(line["prompt_ids"])
     assert sorted(found) == list(range(length + len(line["greedy_ids"])))
-    end = length + len(line["greedy_ids"])  # of the positions that have the oracle's tokens before them
+    # Of the positions that have the oracle's tokens before them.
+    end = length + len(line["greedy_ids"])
     for place, (token, expected) in enumerate(zip(tokens, line["greedy_ids"])):
         if token != expected:
             best = sorted(line["best"][length + place - 1].values(), reverse=True)
-            assert best[0] - best[1] < TOP_TWO_TIE, f"sequence {line['id']} leaves the oracle at token {place}"
+            assert best[0] - best[1] < TOP_TWO_TIE, \
+                f"sequence {line['id']} leaves the oracle at token {place}"
             end = length + place
             break
     worst = 0
@@ -73,7 +82,8 @@ def check(group, line):
             continue
         for token, logprob in best.items():
             difference = abs(found[position].get(token, float("-inf")) - logprob)
-            assert difference <= TOLERANCE, f"sequence {line['id']}, position {position}, token {token}"
+            assert difference <= TOLERANCE, \
+                f"sequence {line['id']}, position {position}, token {token}"
             worst = max(worst, difference)
     return worst
 

@@ -1,4 +1,5 @@
-"""Sequences that begin alike share their KV: counted exactly, and without a trace in the answers."""
+"""Sequences that begin alike share their KV: counted exactly, and without a trace in the
+answers."""
 
 import concurrent.futures
 import json
@@ -55,12 +56,15 @@ def test_shared_system_prompt(pair):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda prompt: ask(group, prompt), prompts * 2))
     assert {cached(usage) for _, usage in answers} == {192}
-    assert [choices for choices, _ in answers] == [ask(uncached, prompt)[0] for prompt in prompts] * 2
-    # Each of the eight looks its 202 tokens up once, and finds three blocks; two at a time take none twice.
+    assert [choices for choices, _ in answers] == [ask(uncached, prompt)[0]
+                                                   for prompt in prompts] * 2
+    # Each of the eight looks its 202 tokens up once, and finds three blocks; two at a time take
+    # none twice.
     wait_counts(group, (4 + 8) * 202, (3 + 8) * 192, 0)
     wait_counts(uncached, 0, 0, 0)
     # Cached blocks are free ones.
-    wait_until(lambda: group.metrics("scheduler")["baton_scheduler_kv_blocks_used"] == 0, "no block used")
+    wait_until(lambda: group.metrics("scheduler")["baton_scheduler_kv_blocks_used"] == 0,
+               "no block used")
 
 
 def test_choices_share_their_prompt(pair):
@@ -104,7 +108,8 @@ def test_evicts_when_blocks_run_out(start_group):
     for user in range(3):
         prompt = [7 + user] * 300  # five blocks, four of them full
         assert cached(ask(group, prompt)[1]) == 0
-    # Of 8 blocks, the second takes four that were never used and the first one's tail; the third takes the
-    # one of the second that was not full, the first one's other three, and the second one's tail.
+    # Of 8 blocks, the second takes four that were never used and the first one's tail; the third
+    # takes the one of the second that was not full, the first one's other three, and the second
+    # one's tail.
     wait_counts(group, 900, 0, 5)
     assert cached(ask(group, [9] * 300)[1]) == 256  # the last one is still there

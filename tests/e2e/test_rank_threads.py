@@ -1,4 +1,5 @@
-"""The ranks of a stage share one thread where there are fewer cores than ranks; answers do not depend on it."""
+"""The ranks of a stage share one thread where there are fewer cores than ranks; answers do not
+depend on it."""
 
 import concurrent.futures
 import json
@@ -17,7 +18,8 @@ def answers(group):
     """What is said of each prompt in each way, all asked at the same time."""
 
     def ask(prompt, way):
-        code, text = running_group.complete(group, prompt, max_tokens=40, return_token_ids=True, **way)
+        code, text = running_group.complete(group, prompt, max_tokens=40,
+                                            return_token_ids=True, **way)
         assert code == 200, text
         choice = json.loads(text)["choices"][0]
         return choice["text"], choice["token_ids"], choice["logprobs"]
@@ -29,7 +31,8 @@ def answers(group):
 
 def ranks_and_devices(group):
     """Of each stage, as its worker says; a device of a CPU is a thread."""
-    return re.findall(r"stage (\d) is ready: .* (\d+) ranks on (\d+) devices", group.log.read_text())
+    return re.findall(r"stage (\d) is ready: .* (\d+) ranks on (\d+) devices",
+                      group.log.read_text())
 
 
 def test_a_thread_for_each_rank_gives_the_same_answers(start_group, monkeypatch):

@@ -1,4 +1,5 @@
-"""Processes die, hang and lose each other under load: a pause for clients, the same bytes in the end."""
+"""Processes die, hang and lose each other under load: a pause for clients, the same bytes in the
+end."""
 
 import concurrent.futures
 import os
@@ -101,7 +102,8 @@ def test_cut_connections_to_the_scheduler(lasting, load):
         if "ESTAB" not in cut.stdout:
             assert attempt == 0, "connections were cut once, but not again"
             pytest.skip(f"this machine cannot cut connections: {cut.stderr}")
-        wait_until(lambda: lasting.metrics("scheduler")["baton_scheduler_stage_losses_total"] > losses,  # noqa: B023
+        counter = "baton_scheduler_stage_losses_total"
+        wait_until(lambda: lasting.metrics("scheduler")[counter] > losses,  # noqa: B023
                    "the loss is noticed")
         wait_until(lasting.ready, "ready after the cut")
         wait_tokens(load, time.monotonic())
@@ -124,7 +126,8 @@ def ports_between(pid, other):
 
 
 def test_cut_connections_between_the_stages(start_group):
-    """Both live, both hear the scheduler: only they know. Waiting for the step to time out is not the way."""
+    """Both live, both hear the scheduler: only they know. Waiting for the step to time out is not
+    the way."""
     group = start_group("--step-timeout", "600s", "--ucx-transports", "tcp")
     bodies = steady_load.questions(group.model, 4)
     answers = steady_load.solo(group.port, bodies)
@@ -154,7 +157,8 @@ def test_rolling_restart(lasting, load):
 
 
 def test_unmodified_client_survives_a_dead_gateway(lasting, questions_and_answers):
-    ask = {"model": lasting.model, "prompt": "What is 17 + 25?", "temperature": 0, "max_tokens": 200,
+    ask = {"model": lasting.model, "prompt": "What is 17 + 25?", "temperature": 0,
+           "max_tokens": 200,
            "extra_body": {"ignore_eos": True}}
     with openai.OpenAI(base_url=lasting.endpoint, api_key="none", timeout=60) as client:
         expected = client.completions.create(**ask).choices[0].text

@@ -64,7 +64,8 @@ def test_leaves_no_orphans_when_killed(start_group):
     pids = list(running.pids.values())
     running.process.kill()
     running.process.wait(10)
-    running_group.wait_until(lambda: not any(running_group.alive(pid) for pid in pids), "all children are gone")
+    running_group.wait_until(lambda: not any(running_group.alive(pid) for pid in pids),
+                             "all children are gone")
 
 
 def test_names_a_port_that_is_taken():
@@ -85,7 +86,8 @@ def test_suggests_the_flag_that_was_meant():
 
 
 def test_warns_of_flags_that_mean_nothing_here(start_group):
-    running = start_group("--enforce-eager", "--gpu-memory-utilization", "0.95", "--swap-space", "4",
+    running = start_group("--enforce-eager", "--gpu-memory-utilization", "0.95", "--swap-space",
+                          "4",
                           stages=1, ranks=1)
     log = running.log.read_text()
     assert "baton: --swap-space is ignored: " in log

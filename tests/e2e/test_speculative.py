@@ -1,4 +1,5 @@
-"""Speculative decoding with the MTP module (--speculative-config) changes when a token comes, never which."""
+"""Speculative decoding with the MTP module (--speculative-config) changes when a token comes, never
+which."""
 
 import concurrent.futures
 import json
@@ -17,7 +18,8 @@ WAYS = [
     {"temperature": 0.8, "seed": 7, "presence_penalty": 0.7, "frequency_penalty": 0.3},
     {"temperature": 1.0, "seed": 8, "repetition_penalty": 1.2, "logprobs": 3},
     {"temperature": 0.6, "seed": 9, "top_p": 0.9, "max_tokens": 1},
-    {"temperature": 0.9, "seed": 10, "min_tokens": 12, "logit_bias": {"300": 2.0}, "max_tokens": 23},
+    {"temperature": 0.9, "seed": 10, "min_tokens": 12, "logit_bias": {"300": 2.0},
+     "max_tokens": 23},
     {"temperature": 0, "ignore_eos": True, "max_tokens": 70},
     {"temperature": 0, "stop": ["e"]},
     {"temperature": 0, "stop": ["e"], "stream": True, "logprobs": 1},
@@ -30,8 +32,10 @@ ENDLESS = [way for way in WAYS if "structured_outputs" not in way]
 
 
 def said_at_once(answer):
-    """What one answer says: of its choices text, ending, tokens and log-probabilities; tokens that are charged."""
-    choices = [[choice["text"], choice["finish_reason"], choice.get("token_ids"), choice.get("logprobs")]
+    """What one answer says: of its choices text, ending, tokens and log-probabilities; tokens that
+    are charged."""
+    choices = [[choice["text"], choice["finish_reason"], choice.get("token_ids"),
+                choice.get("logprobs")]
                for choice in answer["choices"]]
     return choices, answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]
 
@@ -50,7 +54,8 @@ def said_in_pieces(stream):
         for name, values in (choice.get("logprobs") or {}).items():
             said[3].setdefault(name, []).extend(values)
     usage = chunks[-1]["usage"]
-    return [choices[index] for index in sorted(choices)], usage["prompt_tokens"], usage["completion_tokens"]
+    said = [choices[index] for index in sorted(choices)]
+    return said, usage["prompt_tokens"], usage["completion_tokens"]
 
 
 def answers(group, ways=WAYS, prompts=PROMPTS, **more):
@@ -93,13 +98,15 @@ def test_bench_serve_reports_what_the_endpoint_counts(start_group, tmp_path):
         before = counters(running)
         result = subprocess.run(
             [running_group.BIN / "baton", "bench", "serve", "--base-url", running.base_url,
-             "--max-concurrency", "1", "--random-input-len", "8", "--ignore-eos", "--temperature", "0",
-             "--save-result", "--result-dir", tmp_path, "--result-filename", "run.json", *arguments],
+             "--max-concurrency", "1", "--random-input-len", "8", "--ignore-eos", "--temperature",
+             "0", "--save-result", "--result-dir", tmp_path, "--result-filename",
+             "run.json", *arguments],
             capture_output=True, text=True, timeout=120, check=True)
         figures = json.loads((tmp_path / "run.json").read_text())
         return figures, result.stdout, counters(running)[0] - before[0]
 
-    # Long enough for several of the reports with which the scheduler tells the gateway what it counts.
+    # Long enough for several of the reports with which the scheduler tells the gateway what it
+    # counts.
     figures, text, counted = bench("--num-prompts", "60", "--random-output-len", "60")
     assert "---------------Speculative Decoding---------------" in text
     assert "  Position 0:" in text
@@ -135,7 +142,8 @@ def test_answers_are_the_same_on_and_off(start_group, stages, ranks):
 
 def test_answers_are_the_same_behind_a_cached_beginning(start_group):
     prompts = ["What is 17 + 25? " * 40 + prompt for prompt in PROMPTS]
-    ways = [{"temperature": 0, "ignore_eos": True, "max_tokens": 80}, {"temperature": 0.8, "seed": 3, "logprobs": 2}]
+    ways = [{"temperature": 0, "ignore_eos": True, "max_tokens": 80}, {"temperature": 0.8,
+                                                                       "seed": 3, "logprobs": 2}]
     without = start_group("--no-enable-prefix-caching", stages=2, ranks=1)
     expected = answers(without, ways, prompts)
     assert without.stop() == 0
@@ -148,7 +156,8 @@ def test_answers_are_the_same_behind_a_cached_beginning(start_group):
 
 def test_answers_are_the_same_up_to_a_length_that_ends_no_block(start_group):
     flags = ["--max-model-len", "100"]
-    way = [{"temperature": 0, "ignore_eos": True, "max_tokens": 80}, {"temperature": 1, "seed": 5, "max_tokens": 81}]
+    way = [{"temperature": 0, "ignore_eos": True, "max_tokens": 80}, {"temperature": 1, "seed": 5,
+                                                                      "max_tokens": 81}]
     without = start_group(*flags, stages=2, ranks=1)
     expected = answers(without, way)
     assert without.stop() == 0
@@ -163,8 +172,9 @@ def test_answers_are_the_same_where_blocks_run_out(start_group):
     assert without.stop() == 0
     running = start_group(*flags, "--speculative-config", THREE, stages=2, ranks=1)
     assert answers(running, ENDLESS, ignore_eos=True, max_tokens=100) == expected
-    running_group.wait_until(lambda: running.metrics("scheduler")["baton_scheduler_preemptions_total"] > 0,
-                             "sequences that gave way")
+    running_group.wait_until(
+        lambda: running.metrics("scheduler")["baton_scheduler_preemptions_total"] > 0,
+        "sequences that gave way")
     expect_no_blocks_left(running)
 
 
@@ -187,8 +197,9 @@ def test_answers_survive_a_loss(start_group, lost):
     ("mtp", "it is no JSON object"),
 ])
 def test_what_is_not_supported_is_named(tmp_path, config, message):
-    scheduler = subprocess.run([running_group.BIN / "baton-scheduler", "--model", running_group.DEMO_MODEL,
-                                "--listen-address", "127.0.0.1:0", "--metrics-address", "",
-                                "--speculative-config", config], capture_output=True, text=True, timeout=60)
+    scheduler = subprocess.run([running_group.BIN / "baton-scheduler", "--model",
+                                running_group.DEMO_MODEL, "--listen-address", "127.0.0.1:0",
+                                "--metrics-address", "", "--speculative-config", config],
+                               capture_output=True, text=True, timeout=60)
     assert scheduler.returncode != 0
     assert message in scheduler.stderr + scheduler.stdout

@@ -31,8 +31,9 @@ GRAMMAR = 'root ::= "(" root ")" | [0-9]{1,3} ("+" [0-9]{1,3}){2}'
 @pytest.fixture(scope="module")
 def own_group(tmp_path_factory):
     running = running_group.RunningGroup(
-        tmp_path_factory.mktemp("structured"), *running_group.PATIENT, "--max-restarts", "100", "--chat-template",
-        running_group.ROOT / "manifests/chat_templates/deepseek_r1_tools.jinja", stages=2, ranks=2)
+        tmp_path_factory.mktemp("structured"), *running_group.PATIENT, "--max-restarts", "100",
+        "--chat-template", running_group.ROOT / "manifests/chat_templates/deepseek_r1_tools.jinja",
+        stages=2, ranks=2)
     try:
         yield running.wait_ready()
     finally:

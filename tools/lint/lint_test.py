@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of the checks themselves: each is shown a tree with one planted violation and must name it."""
+"""Tests of the checks: each is shown a tree with one planted violation and must name it."""
 
 import pathlib
 import tempfile
@@ -50,11 +50,13 @@ class Headers(unittest.TestCase):
         return headers.compile_flags(commands, targets["client_fixture"], targets)
 
     def test_prefers_the_widest_of_its_users(self):
-        self.assertEqual(self.flags({"other": [["c++"]], "client_test": [["c++", "-mavx2"], ["c++"]],
+        self.assertEqual(self.flags({"other": [["c++"]],
+                                     "client_test": [["c++", "-mavx2"], ["c++"]],
                                      "service_fixture": [["c++", "-I", "gen"]]}), ["c++", "-mavx2"])
 
     def test_takes_what_it_links_where_no_user_compiles_by_name(self):
-        self.assertEqual(self.flags({"other": [["c++"]], "service_fixture": [["c++", "-I", "gen"]]}),
+        self.assertEqual(self.flags({"other": [["c++"]],
+                                     "service_fixture": [["c++", "-I", "gen"]]}),
                          ["c++", "-I", "gen"])
 
     def test_takes_any_where_nothing_near_compiles(self):
@@ -107,8 +109,8 @@ class Layers(unittest.TestCase):
         self.expect("g.h:1", "services/gateway must not include services/scheduler/s.h")
 
     def test_keeps_wires_threads_and_clocks_out_of_the_core(self):
-        for header in ("<thread>", "<chrono>", "<atomic>", '"absl/time/clock.h"', '"grpcpp/grpcpp.h"',
-                       '"protos/baton/v1/stage.pb.h"'):
+        for header in ("<thread>", "<chrono>", "<atomic>", '"absl/time/clock.h"',
+                       '"grpcpp/grpcpp.h"', '"protos/baton/v1/stage.pb.h"'):
             with self.subTest(header), tempfile.TemporaryDirectory() as folder:
                 self.tree = Tree(folder)
                 self.tree.add("protos_stage", "protos/baton/v1", {"stage.proto": ""}, kind="proto")
@@ -137,8 +139,8 @@ class Layers(unittest.TestCase):
         self.expect("t.h:1", "needs third_party::absl_time")
 
     def test_finds_headers_of_nobody(self):
-        for header in ('"absl/log/log.h"', "<absl/debugging/stacktrace.h>", "<liburing.h>", "<zlib.h>",
-                       "<bits/stdc++.h>", "<experimental/simd>"):
+        for header in ('"absl/log/log.h"', "<absl/debugging/stacktrace.h>", "<liburing.h>",
+                       "<zlib.h>", "<bits/stdc++.h>", "<experimental/simd>"):
             with self.subTest(header), tempfile.TemporaryDirectory() as folder:
                 self.tree = Tree(folder)
                 self.tree.add("scheduler_core", "services/scheduler/core",
@@ -195,7 +197,11 @@ class Sizes(unittest.TestCase):
         self.assertIn("601 lines", self.complaints("tests/unit/a.cc", "\n" * 601))
 
     def test_limits_lines(self):
-        self.assertIn("101 columns", self.complaints("common/a.cc", "//" + "x" * 99))
+        for path, comment in (("common/a.cc", "//"), ("tests/e2e/test_a.py", "##"),
+                              ("tools/cmake/A.cmake", "##")):
+            self.assertEqual(self.complaints(path, comment + "x" * 98), "")
+            self.assertIn("101 columns", self.complaints(path, comment + "x" * 99))
+            self.assertEqual(self.complaints(path, comment + " https://" + "x" * 99), "")
 
     def test_refuses_names_that_say_nothing(self):
         for name in ("block_manager.h", "request_handler.cc", "util.h"):

@@ -10,7 +10,7 @@ import sys
 import source_text
 
 CPP = {".h", ".cc", ".cu", ".cuh"}
-CHECKED = CPP | {".py"}
+CHECKED = CPP | {".py", ".cmake"}
 FORBIDDEN_WORDS = {
     "manager", "handler", "helper", "util", "utils", "common", "data", "info", "process",
 }
@@ -42,11 +42,11 @@ def check_file(path, text):
         words = set()
     for word in sorted(words & FORBIDDEN_WORDS):
         complaints.append(f"{path}: a file's name says what it is, not \"{word}\"")
-    if pathlib.PurePath(path).suffix not in CPP:
-        return complaints
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE and not UNBREAKABLE.search(line):
             complaints.append(f"{path}:{number}: {len(line)} columns, the limit is {MAX_LINE}")
+    if pathlib.PurePath(path).suffix not in CPP:
+        return complaints
     for line, length, name in source_text.functions(text):
         if length > max_function:
             complaints.append(
