@@ -60,7 +60,8 @@ ABSL_FLAG(absl::Duration, reader_stall_timeout, baton::kReaderStallTimeout,
           "A request whose caller takes none of its tokens is not computed on once 1,024 wait; it "
           "is cancelled if that lasts for so long.");
 ABSL_FLAG(absl::Duration, heartbeat_timeout, absl::Seconds(1),
-          "A stage that is silent for this long is lost.");
+          "A stage that is silent for this long is lost; so is one that has waited as long, but at "
+          "least 1s, for what a neighbour has sent: a frame may be sent again twice before.");
 ABSL_FLAG(absl::Duration, step_timeout, absl::Seconds(60),
           "A stage that has work and finishes no step for this long is lost; has to be above the "
           "stage-workers' own --step-timeout (30s by default).");

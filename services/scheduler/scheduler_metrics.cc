@@ -100,8 +100,6 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
                                        "Part of the routed experts that one token uses.")),
       step_cost_steps_(AddGauge(registry_, "baton_scheduler_step_cost_measured_steps",
                                 "Steps whose measured times are in the fitted ones.")),
-      stage_losses_(AddCounter(registry_, "baton_scheduler_stage_losses_total",
-                               "Stages that died, hung, or left by themselves.")),
       recovery_seconds_(AddHistogram(
           registry_, "baton_scheduler_recovery_seconds",
           "From the loss of a stage to the group's being complete again.",
@@ -114,6 +112,15 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
                           .Register(*registry_);
   for (size_t i = 0; i < kNumFloodable; ++i) {
     short_steps_[i] = &short_steps.Add({{"flooded", kFloodableNames[i]}});
+  }
+  auto& losses = prometheus::BuildCounter()
+                     .Name("baton_scheduler_stage_losses_total")
+                     .Help(
+                         "Stages lost, by cause: stage (it died, hung, or left by itself), link "
+                         "(cut between two that live), join (it did not find its neighbours).")
+                     .Register(*registry_);
+  for (size_t i = 0; i < kNumLossCauses; ++i) {
+    stage_losses_[i] = &losses.Add({{"cause", kLossCauseNames[i]}});
   }
   // Series that are there from the start can be subtracted from.
   for (const char* reason : {"queue_requests", "queue_tokens", "queue_wait", "deadline",
@@ -162,7 +169,9 @@ void SchedulerMetrics::OnStepCost(const StepCost& cost) {
   step_cost_steps_.Set(static_cast<double>(cost.num_observations()));
 }
 
-void SchedulerMetrics::OnStageLost() { stage_losses_.Increment(); }
+void SchedulerMetrics::OnStageLost(LossCause cause) {
+  stage_losses_[static_cast<size_t>(cause)]->Increment();
+}
 
 void SchedulerMetrics::OnRecovery(absl::Duration duration) {
   recovery_seconds_.Observe(absl::ToDoubleSeconds(duration));

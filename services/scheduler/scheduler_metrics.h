@@ -27,7 +27,7 @@ class SchedulerMetrics final : public StepObserver {
   void OnExpired(uint64_t num_requests) override;
   void OnStalledReader() override;
   void OnStepCost(const StepCost& cost) override;
-  void OnStageLost() override;
+  void OnStageLost(LossCause cause) override;
   void OnRecovery(absl::Duration duration) override;
   void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) override;
 
@@ -64,7 +64,7 @@ class SchedulerMetrics final : public StepObserver {
   prometheus::Family<prometheus::Gauge>& step_cost_error_;    // by stage
   prometheus::Gauge& step_cost_expert_share_;
   prometheus::Gauge& step_cost_steps_;
-  prometheus::Counter& stage_losses_;
+  std::array<prometheus::Counter*, kNumLossCauses> stage_losses_;  // by cause
   prometheus::Histogram& recovery_seconds_;
   ScheduleCounts last_counts_;
 };

@@ -141,7 +141,7 @@ std::vector<SequenceNews> Schedule::OpenEpoch(uint32_t num_blocks) {
   return news;
 }
 
-std::vector<SequenceNews> Schedule::CloseEpoch() {
+std::vector<SequenceNews> Schedule::CloseEpoch(EpochEnd why) {
   if (!ledger_.has_value()) return {};
   steps_.clear();
   forgotten_.clear();
@@ -153,11 +153,11 @@ std::vector<SequenceNews> Schedule::CloseEpoch() {
                          });
   for (RunningSet* set : {&paused_, &suspended_}) running_.merge(*set);
   for (Sequence* sequence : running_) {
-    const bool was_in_flight = sequence->num_steps_in_flight() > 0;
-    if (was_in_flight) sequence->CountLoss();
+    const bool may_be_cause = why == EpochEnd::kStageLost && sequence->num_steps_in_flight() > 0;
+    if (may_be_cause) sequence->CountLoss();
     may_have_suspects_ |= sequence->num_losses() >= kLossesToSuspect;
     StartOver(sequence);
-    if (!was_in_flight || !was_alone || sequence->num_losses() < kLossesToSuspect) continue;
+    if (!may_be_cause || !was_alone || sequence->num_losses() < kLossesToSuspect) continue;
     news.push_back({.id = sequence->id(),
                     .ending = Ending{.cause = FinishCause::kFailed,
                                      .message = absl::StrCat(

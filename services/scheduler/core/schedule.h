@@ -137,6 +137,12 @@ struct ScheduleCounts {
 };
 
 // What Add decided besides its result.
+// Why an epoch ends.
+enum class EpochEnd {
+  kStageLost,  // what it was computing may have brought it down
+  kLinkCut,    // what one stage sent did not reach another: that is no sequence's doing
+};
+
 struct Admission {
   std::optional<Refusal> refusal;       // with ResourceExhausted
   std::vector<SequenceNews> displaced;  // others that waited and had to make room
@@ -175,8 +181,8 @@ class Schedule final {
   // A stage was lost, and with it all that the stages hold: steps in flight are forgotten, what ran
   // waits to be computed anew. A sequence that was in flight at two such losses, without a token in
   // between, fails if nothing else was in flight at the second (that is news); else it runs alone
-  // until it gets a token, and fails at a loss before that.
-  std::vector<SequenceNews> CloseEpoch();
+  // until it gets a token, and fails at a loss before that. A cut link is no such loss.
+  std::vector<SequenceNews> CloseEpoch(EpochEnd why = EpochEnd::kStageLost);
   bool epoch_open() const { return ledger_.has_value(); }
 
   // The next micro-batch; nullopt if none is due: no epoch, enough in flight, or nothing to do. A

@@ -43,6 +43,8 @@ class StageRegistry final {
   // InvalidArgument (no such stage, other number of ranks), AlreadyExists (taken).
   absl::StatusOr<uint32_t> Register(std::shared_ptr<StageLink> link,
                                     const v1::RegisterStage& request, MonotonicTime now);
+  // The worker holds its weights and looks for its neighbours, or waits to.
+  bool joining(uint32_t index) const { return stages_[index].phase == v1::STAGE_PHASE_JOINING; }
   const v1::StagePlan& plan(uint32_t index) const { return stages_[index].plan; }
   std::optional<uint32_t> IndexOf(const StageLink* link) const;
   // Null while the stage is absent.

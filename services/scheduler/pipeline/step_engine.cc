@@ -16,6 +16,10 @@
 namespace baton::scheduler {
 namespace {
 
+// Frames are not called lost earlier: TCP may have sent them again twice by then, 200 and 400 ms
+// apart, and a stage whose transport has not looked has told so in two heartbeats.
+constexpr absl::Duration kLeastLinkLimit = absl::Seconds(1);
+
 // What a refused caller is told to wait at least; how long a group stays incomplete nobody knows.
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
@@ -31,7 +35,7 @@ StepEngine::StepEngine(StepEngineOptions options, MonotonicTime now)
       registry_(options_.plans, options_.heartbeat_timeout, options_.nonce),
       reports_(registry_.num_stages()),
       progress_(registry_.num_stages(), options_.step_timeout),
-      links_(registry_.num_stages(), options_.heartbeat_timeout),
+      links_(registry_.num_stages(), std::max(options_.heartbeat_timeout, kLeastLinkLimit)),
       readers_(options_.reader_stall_timeout),
       unready_since_(now),
       last_heartbeat_(now),
@@ -166,7 +170,8 @@ absl::Status StepEngine::TakeFromStage(uint32_t index, v1::WorkerMessage message
                                        MonotonicTime now) {
   switch (message.message_case()) {
     case v1::WorkerMessage::kHeartbeat:
-      return TakeHeartbeat(index, message.heartbeat(), now);
+      TakeHeartbeat(index, message.heartbeat(), now);
+      return absl::OkStatus();
     case v1::WorkerMessage::kReport:
       return TakeReport(index, std::move(*message.mutable_report()), now);
     case v1::WorkerMessage::kLoadProgress:
@@ -187,9 +192,8 @@ absl::Status StepEngine::TakeFromStage(uint32_t index, v1::WorkerMessage message
       if (registry_.ready() && !schedule_.epoch_open()) StartEpoch(now);
       return absl::OkStatus();
     case v1::WorkerMessage::kFault:
-      return absl::AbortedError(absl::StrCat("its worker gave up at step ",
-                                             message.fault().step_id(), ": ",
-                                             message.fault().message()));
+      TakeFault(index, message.fault(), now);
+      return absl::OkStatus();
     default:
       return absl::InvalidArgumentError("a message without content");
   }
@@ -226,30 +230,6 @@ void StepEngine::StartEpoch(MonotonicTime now) {
     BATON_LOG(WARNING) << "the KV cache holds " << max_tokens << " tokens; sequences of "
                        << options_.schedule.max_model_len << " (max-model-len) do not fit";
   }
-}
-
-void StepEngine::LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now) {
-  if (phase_ == Phase::kLeaving) {
-    BATON_LOG(INFO) << "stage " << index << " has left";
-  } else {
-    BATON_LOG(WARNING) << "stage " << index << " is lost in epoch " << registry_.epoch() << ": "
-                       << why.message();
-    if (options_.observer != nullptr) options_.observer->OnStageLost();
-  }
-  StageLink* link = registry_.link(index);
-  if (absl::IsUnavailable(why)) {
-    link->Cut(why);
-  } else {
-    link->Close(why);
-  }
-  if (registry_.ready()) unready_since_ = now;
-  registry_.Leave(index);
-  for (SequenceNews& news : schedule_.CloseEpoch()) {
-    BATON_LOG(WARNING) << "request " << live_.at(news.id).name << ": " << news.ending->message;
-    news_.push_back({std::move(news), {}, false});
-  }
-  reporter_.MarkChanged();
-  FormGroup(now);
 }
 
 absl::Status StepEngine::TakeReport(uint32_t index, v1::StepReport report, MonotonicTime now) {

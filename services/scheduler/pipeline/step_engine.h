@@ -35,7 +35,8 @@ struct StepEngineOptions {
   std::vector<v1::StagePlan> plans;  // one per stage
   uint32_t nonce = 0;                // keeps this process's epochs apart from another's
   absl::Duration heartbeat_interval = absl::Milliseconds(250);
-  // A stage that is silent for this long is lost; so is one that a neighbour's frames do not reach.
+  // A stage that is silent for this long is lost; so is one that a neighbour's frames do not reach
+  // for as long, but at least a second.
   absl::Duration heartbeat_timeout = absl::Seconds(1);
   // A stage that has work and finishes no step for this long is lost, whatever it says.
   absl::Duration step_timeout = absl::Seconds(60);
@@ -84,9 +85,11 @@ class StepEngine final {
   void Register(const std::shared_ptr<StageLink>& link, const v1::RegisterStage& request,
                 MonotonicTime now);
   absl::Status TakeReport(uint32_t index, v1::StepReport report, MonotonicTime now);
-  // Unavailable if it shows that the stage hears nothing of a neighbour any more.
-  absl::Status TakeHeartbeat(uint32_t index, const v1::Heartbeat& heartbeat, MonotonicTime now);
-  void LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now);
+  // The stage is lost if it shows that it hears nothing of a neighbour any more.
+  void TakeHeartbeat(uint32_t index, const v1::Heartbeat& heartbeat, MonotonicTime now);
+  void TakeFault(uint32_t index, const v1::StageFault& fault, MonotonicTime now);
+  void LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now,
+                 LossCause cause = LossCause::kStage);
   void FormGroup(MonotonicTime now);
   void StartEpoch(MonotonicTime now);
   void SendSteps(MonotonicTime now);

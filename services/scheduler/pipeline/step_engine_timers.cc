@@ -34,13 +34,6 @@ void StepEngine::SendHeartbeats(MonotonicTime now) {
   reporter_.MarkChanged();  // for watchers, the state of the group is the sign of life
 }
 
-absl::Status StepEngine::TakeHeartbeat(uint32_t index, const v1::Heartbeat& heartbeat,
-                                       MonotonicTime now) {
-  if (heartbeat.epoch() != registry_.epoch() || !schedule_.epoch_open()) return absl::OkStatus();
-  const std::optional<std::string> cut = links_.Heard(index, heartbeat, now);
-  return cut.has_value() ? absl::UnavailableError(*cut) : absl::OkStatus();
-}
-
 void StepEngine::SendToStages(const v1::SchedulerMessage& message) {
   for (uint32_t index = 0; index < registry_.num_stages(); ++index) {
     if (registry_.link(index) != nullptr) registry_.link(index)->Send(message);

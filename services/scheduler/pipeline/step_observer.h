@@ -1,6 +1,8 @@
 // What the step loop tells whoever measures it.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
@@ -10,7 +12,17 @@
 
 namespace baton::scheduler {
 
-// Called by the step loop only; must not block.
+// Why a stage was lost.
+enum class LossCause {
+  kStage,  // it died, hung, broke the protocol, or left by itself
+  kLink,   // the link between it and a neighbour is cut, though both live
+  kJoin,   // it found its neighbours not
+};
+inline constexpr size_t kNumLossCauses = 3;
+inline constexpr std::array<const char*, kNumLossCauses> kLossCauseNames = {"stage", "link",
+                                                                            "join"};
+
+// Called by the step loop only, but OnRefused, which any thread calls; must not block.
 class StepObserver {
  public:
   virtual ~StepObserver() = default;
@@ -28,7 +40,7 @@ class StepObserver {
   // What steps are predicted to cost by now.
   virtual void OnStepCost(const StepCost& cost) = 0;
   // A stage was lost, or refused to go on, while the scheduler serves.
-  virtual void OnStageLost() = 0;
+  virtual void OnStageLost(LossCause cause) = 0;
   // A group that had served is complete again, `duration` after its stage was lost.
   virtual void OnRecovery(absl::Duration duration) = 0;
   virtual void OnCounts(const ScheduleCounts& counts, uint64_t epoch, bool ready) = 0;

@@ -115,7 +115,10 @@ StageMembership::Ending StageMembership::HandleEvents() {
   neighbour_deadline_ = absl::InfiniteFuture();
   while (true) {
     std::optional<Event> event = events_.Pop(neighbour_deadline_);
-    if (!event.has_value()) event = {.kind = EventKind::kFault, .status = neighbour_loss_};
+    if (!event.has_value()) {
+      ReportFault(neighbour_loss_, /*neighbour_unreachable=*/true);
+      return {.status = neighbour_loss_};
+    }
     control_clock_.Add(SteadyNow());
     const Ending ending = HandleEvent(*event);
     control_clock_.Clear();
@@ -285,7 +288,7 @@ void StageMembership::FinishSteps(absl::Time deadline) {
   if (stream_ != nullptr) stream_->FinishSending();
 }
 
-void StageMembership::ReportFault(const absl::Status& reason) {
+void StageMembership::ReportFault(const absl::Status& reason, bool neighbour_unreachable) {
   Announce(false);
   v1::WorkerMessage message;
   v1::StageFault* fault = message.mutable_fault();
@@ -295,6 +298,7 @@ void StageMembership::ReportFault(const absl::Status& reason) {
     fault->set_step_id(last_step_id_);
   }
   fault->set_message(std::string(reason.message()));
+  fault->set_neighbour_unreachable(neighbour_unreachable);
   Send(std::move(message));
   {
     const absl::MutexLock lock(&stream_mutex_);

@@ -82,7 +82,8 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   absl::Status EnsureLoaded(const v1::StagePlan& plan);
   absl::Status ApplyTopology(const v1::Topology& topology);
   // Tells the scheduler and ends the stream.
-  void ReportFault(const absl::Status& reason);
+  // `neighbour_unreachable`: see StageFault.
+  void ReportFault(const absl::Status& reason, bool neighbour_unreachable = false);
   void FinishSteps(absl::Time deadline);
   bool IsJoined() const ABSL_LOCKS_EXCLUDED(submit_mutex_);
   // Calls on_joined_ if that is news. Control thread.

@@ -121,6 +121,7 @@ TEST_F(StageNeighbours, RegistersAgainWhenTheNextStageStaysLost) {
     message = scheduler().Next(v1::WorkerMessage::kFault);
   }
   ASSERT_TRUE(message.ok()) << message.status();
+  EXPECT_TRUE(message->fault().neighbour_unreachable()) << message->fault().message();
   Register(Plan(0, 2));
   EXPECT_EQ(loader().num_loads(), 1);
 }
@@ -216,6 +217,7 @@ TEST_F(LastStageWorker, ReportsHiddenStatesWithAFlippedBit) {
   const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
   ASSERT_TRUE(fault.ok()) << fault.status();
   EXPECT_TRUE(absl::StrContains(fault->fault().message(), "checksum")) << fault->fault().message();
+  EXPECT_FALSE(fault->fault().neighbour_unreachable());
   Register(Plan(1, 2));
 }
 

@@ -71,5 +71,21 @@ TEST(SchedulerMetrics, ExportsNoCostsWhereNoneAreLearned) {
   EXPECT_EQ(StepCostGauges(*registry).count("seconds 0 token"), 0u);
 }
 
+TEST(SchedulerMetrics, TellsWhyStagesWereLost) {
+  const auto registry = std::make_shared<prometheus::Registry>();
+  SchedulerMetrics metrics(registry);
+  metrics.OnStageLost(LossCause::kLink);
+  metrics.OnStageLost(LossCause::kLink);
+  metrics.OnStageLost(LossCause::kJoin);
+  std::map<std::string, double> losses;
+  for (const prometheus::MetricFamily& family : registry->Collect()) {
+    if (family.name != "baton_scheduler_stage_losses_total") continue;
+    for (const prometheus::ClientMetric& metric : family.metric) {
+      losses[metric.label.at(0).value] = metric.counter.value;
+    }
+  }
+  EXPECT_EQ(losses, (std::map<std::string, double>{{"stage", 0}, {"link", 2}, {"join", 1}}));
+}
+
 }  // namespace
 }  // namespace baton::scheduler

@@ -55,6 +55,7 @@ SimulatedGroup::SimulatedGroup(SimulatedGroupOptions options)
     plan.set_model_fingerprint("simulated");
   }
   engine.unready_grace = options.unready_grace;
+  engine.heartbeat_timeout = options.heartbeat_timeout;
   engine.watch = &watch_;
   engine.observer = options.observer;
   engine_ = std::make_unique<StepEngine>(std::move(engine), now_);

@@ -27,7 +27,7 @@ class QuietObserver : public StepObserver {
   void OnExpired(uint64_t) override {}
   void OnStalledReader() override {}
   void OnStepCost(const StepCost&) override {}
-  void OnStageLost() override {}
+  void OnStageLost(LossCause) override {}
   void OnRecovery(absl::Duration) override {}
   void OnCounts(const ScheduleCounts&, uint64_t, bool) override {}
 };
@@ -42,6 +42,7 @@ struct SimulatedGroupOptions {
   uint32_t max_waiting = 1000;
   uint32_t max_model_len = 128;
   absl::Duration unready_grace = absl::Seconds(30);
+  absl::Duration heartbeat_timeout = absl::Seconds(1);
   uint32_t seed = 1;
   // A stage dies when it is told of this token, and another takes its place.
   std::optional<uint32_t> deadly_token;
