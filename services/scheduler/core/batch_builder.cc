@@ -36,6 +36,8 @@ void BatchBuilder::Reset(StepId step_id) {
   decode_seconds_ = 0;
   other_tokens_ = UINT32_MAX;
   has_other_decode_ = false;
+  num_newcomers_ = 0;
+  yielding_.clear();
   preempted_ = false;
   prompts_wait_ = false;
   rows_.clear();
@@ -58,9 +60,9 @@ std::vector<BatchRow> BatchBuilder::Build(StepId step_id) {
   SharePlaces();
   AddDecodes(limits_.feedback);
   AddBegunPrompts();
-  // Blocks that were just taken from a running sequence are not for a newcomer, nor is what prompts
-  // want that began.
-  if (!preempted_ && !prompts_wait_) AddNewPrompts();
+  // Blocks that others gave up, or are to, are not for a newcomer, nor is what prompts want that
+  // began.
+  if (!collects_blocks() && !prompts_wait_) AddNewPrompts();
   return std::move(rows_);
 }
 
@@ -231,7 +233,7 @@ uint32_t BatchBuilder::NumNewcomers() const {
 }
 
 void BatchBuilder::AddNewPrompts() {
-  uint32_t share = NumNewcomers();
+  uint32_t share = std::min(NumNewcomers(), num_newcomers_);
   for (; share > 0 && !full() && !long_enough(); --share) {
     if (!Begin(state_.waiting->Front())) return;
   }

@@ -156,7 +156,7 @@ class BatchBuilder final {
   // At most `budget` of its tokens, if there is room.
   void AddChunk(Sequence* sequence, uint32_t budget, bool can_wait);
   void AddNewPrompts();
-  // How many of those that wait may begin in this step, so that each step begins as many.
+  // How many of those that wait may begin in one step, so that each step begins as many.
   uint32_t NumNewcomers() const;
   // `sequence`, which waits, begins. False: it has to wait on.
   bool Begin(Sequence* sequence);
@@ -181,8 +181,16 @@ class BatchBuilder final {
   void SharePlaces();
   // The next that waits, if it goes before `paused`, which is; null if not.
   Sequence* FindBetter(const Sequence& paused) const;
-  // False: there is none, or it finds no place or no blocks.
-  bool BeginBetter(const Sequence& paused);
+  enum class BetterOne {
+    kBegan,
+    kComes,  // in one of the next steps: its place is kept
+    kNone,   // there is none, or it finds no place or no blocks
+  };
+  BetterOne BeginBetter(const Sequence& paused);
+  // The step has room for `newcomer` besides the prompts that are in places.
+  bool HasRoomFor(const Sequence& newcomer) const;
+  // What some gave up, or are to, is for a claim that wants more than that.
+  bool collects_blocks() const { return preempted_ || !yielding_.empty(); }
   // Linear in the number of keys that wait, and for each claim answered, of those that run.
   void AnswerClaims(uint32_t most);
   // `sequence` has waited too long, beside other keys; and its key does not have its share of the
@@ -253,8 +261,9 @@ class BatchBuilder final {
   uint32_t other_tokens_ = UINT32_MAX;
   bool has_other_decode_ = false;
   bool preempted_ = false;
-  bool prompts_wait_ = false;           // one that began found no room in the step
-  std::set<const Sequence*> yielding_;  // paused, to give up their blocks
+  uint32_t num_newcomers_ = 0;                    // that may begin yet, besides claims
+  bool prompts_wait_ = false;                     // one that began found no room in the step
+  std::set<const Sequence*> yielding_;            // paused, to give up their blocks
   std::vector<BatchRow> rows_;
   // What was guessed behind the newest token of a row.
   struct Guesses {

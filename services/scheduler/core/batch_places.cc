@@ -22,19 +22,20 @@ bool BatchBuilder::IsWithinShare(const Sequence& sequence) const {
 }
 
 void BatchBuilder::SharePlaces() {
-  yielding_.clear();
   const size_t num_candidates = state_.waiting->size() + state_.paused->size();
   if (num_candidates > 0 && state_.waiting->num_live_keys() > 1 && !BlocksAreOwed()) {
     AnswerClaims(AdmissionShare(num_candidates, limits_.max_running, limits_.num_free_steps));
   }
-  uint32_t num_better = NumNewcomers();
+  num_newcomers_ = NumNewcomers();
   for (auto next = state_.paused->begin(); next != state_.paused->end();) {
     Sequence* const sequence = *next++;
     if (yielding_.contains(sequence)) continue;
-    while (num_better > 0 && BeginBetter(*sequence)) --num_better;
+    BetterOne better;
+    do {
+      better = BeginBetter(*sequence);
+    } while (better == BetterOne::kBegan);
     if (state_.running->size() >= limits_.max_running) return;
-    // The next steps have places for others that are better, too.
-    if (num_better > 0 || !FindBetter(*sequence)) Resume(sequence);
+    if (better == BetterOne::kNone) Resume(sequence);
   }
 }
 
@@ -45,14 +46,30 @@ Sequence* BatchBuilder::FindBetter(const Sequence& paused) const {
   return is_better && state_.may_begin(*next) ? next : nullptr;
 }
 
-bool BatchBuilder::BeginBetter(const Sequence& paused) {
-  if (state_.running->size() >= limits_.max_running) return false;
+BatchBuilder::BetterOne BatchBuilder::BeginBetter(const Sequence& paused) {
+  if (state_.running->size() >= limits_.max_running) return BetterOne::kNone;
   Sequence* const next = FindBetter(paused);
-  if (next == nullptr) return false;
+  if (next == nullptr || collects_blocks()) return BetterOne::kNone;
+  if (num_newcomers_ == 0 || !HasRoomFor(*next)) return BetterOne::kComes;
   const CachedPrefix prefix = MakeRoomFor(next);
-  if (!FitsNow(*next, prefix, *state_.ledger, NumReserved(*next))) return false;
+  if (!FitsNow(*next, prefix, *state_.ledger, NumReserved(*next))) return BetterOne::kNone;
   Place(next, prefix);
-  return true;
+  --num_newcomers_;
+  return BetterOne::kBegan;
+}
+
+bool BatchBuilder::HasRoomFor(const Sequence& newcomer) const {
+  uint64_t told_bytes = 0;
+  StepWork prompts;
+  for (const Sequence* sequence : *state_.running) {
+    if (!sequence->runnable() || sequence->decoding()) continue;
+    if (sequence->num_told() == 0) told_bytes += sequence->told_bytes();
+    prompts.Add(sequence->num_scheduled(), sequence->num_to_compute(), true);
+  }
+  if (prompts.tokens == 0) return true;
+  if (prompts.tokens >= limits_.max_tokens) return false;
+  if (told_bytes > 0 && told_bytes + newcomer.told_bytes() > limits_.max_told_bytes) return false;
+  return limits_.short_seconds <= 0 || state_.cost->Seconds(prompts) < limits_.short_seconds;
 }
 
 bool BatchBuilder::IsOwedBlocks(const Sequence& sequence) const {

@@ -268,6 +268,75 @@ TEST(SchedulePlaces, ALoneSequenceWaitsAloneBehindPausedOnes) {
   EXPECT_EQ(place.schedule.counts().num_paused, 0u);
 }
 
+// What one gives up for a claim that has to wait for more is for that claim, and not for the next
+// newcomer of the key that gave it, though it is better than one that is paused.
+TEST(SchedulePlaces, BlocksThatAClaimCollectsAreForNobodyElse) {
+  ScheduleOptions options = PlaceOptions(8);
+  options.prefix_caching = false;
+  options.max_step_tokens = 65536;
+  Place place(options, 100);
+  for (SequenceId id = 1; id <= 4; ++id) place.Add(id, "aggressor", 1100, 1000, /*weight=*/4);
+  place.Add(5, "aggressor", 850, 1000, /*weight=*/4, /*priority=*/3);
+  place.Add(6, "other", 100, 1000, /*weight=*/1, /*priority=*/5);
+  place.Add(7, "other", 30, 1000);
+  while (place.schedule.counts().num_running < 7) ASSERT_TRUE(place.Step().has_value());
+  for (const SequenceId id : {5, 6}) place.schedule.Suspend(id);
+  for (int step = 0; step < 4; ++step) place.Step();
+  for (const SequenceId id : {5, 6}) place.schedule.Continue(id);
+  // 11 blocks are free. The claim wants 30: the 14 of sequence 5, and of one that is in flight.
+  SequenceRequest newcomer = MakeRequest(8, 1250, 10);
+  newcomer.fairness_key = "aggressor";
+  newcomer.fairness_weight = 4;
+  newcomer.resumed = {7};  // it goes before all newcomers of its class
+  ASSERT_TRUE(place.schedule.Add(std::move(newcomer)).ok());
+  place.Add(9, "victim", 1880, 10, /*weight=*/4);
+  EXPECT_FALSE(Place::RowOf(place.Step(), 8).has_value());
+  ASSERT_EQ(place.schedule.Find(5)->state(), Sequence::State::kWaiting) << "it gave its blocks";
+  EXPECT_EQ(place.schedule.Find(8)->state(), Sequence::State::kWaiting);
+  EXPECT_EQ(place.schedule.Find(9)->state(), Sequence::State::kWaiting) << "one is in flight yet";
+  EXPECT_LE(place.StepsUntilRowOf(9, 10), 2u);
+  EXPECT_EQ(place.schedule.counts().num_preemptions, 2u);
+  EXPECT_EQ(place.schedule.Find(8)->state(), Sequence::State::kWaiting);
+}
+
+// One step begins its part of the newcomers and no more, whoever is paused beside them.
+TEST(SchedulePlaces, BetterNewcomersAreSpreadOverTheSteps) {
+  ScheduleOptions options = PlaceOptions(64, 0);
+  options.max_steps_in_flight = 4;
+  Place place(options);
+  place.Add(1, "a", 8, 1000, /*weight=*/1, /*priority=*/5);
+  for (int step = 0; step < 12; ++step) place.Step();
+  place.schedule.Suspend(1);
+  while (place.schedule.num_steps_in_flight() > 0) place.Step();
+  place.schedule.Continue(1);
+  for (SequenceId id = 2; id <= 9; ++id) place.Add(id, "a", 8, 1000);
+  for (int step = 0; step < 4; ++step) {
+    const std::optional<Batch> batch = place.schedule.NextBatch();
+    ASSERT_TRUE(batch.has_value());
+    const auto num_newcomers = std::count_if(batch->rows.begin(), batch->rows.end(),
+                                             [](const BatchRow& row) { return row.id != 1; });
+    EXPECT_EQ(num_newcomers, 2) << "step " << step;
+  }
+}
+
+// The stages cannot be told of both in one step: the second one takes no place for nothing.
+TEST(SchedulePlaces, ABetterNewcomerBeginsInAStepThatHasRoomForIt) {
+  Place place(PlaceOptions(8, 0));
+  place.Add(1, "a", 8, 1000, /*weight=*/1, /*priority=*/5);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(1);
+  place.schedule.Continue(1);
+  for (SequenceId id = 2; id <= 3; ++id) {
+    SequenceRequest request = MakeRequest(id, 8, 1000);
+    request.fairness_key = "a";
+    request.settings_bytes = kMaxToldBytes / 2 + 1;
+    ASSERT_TRUE(place.schedule.Add(std::move(request)).ok());
+  }
+  EXPECT_TRUE(Place::RowOf(place.Step(), 2).has_value());
+  EXPECT_EQ(place.schedule.Find(3)->state(), Sequence::State::kWaiting);
+  EXPECT_TRUE(Place::RowOf(place.Step(), 3).has_value());
+}
+
 // A request that comes stands behind the step that the first stage is at, and no other.
 TEST(SchedulePlaces, NothingIsOrderedAheadWhileAnotherKeyMayCome) {
   ScheduleOptions options = PlaceOptions(4, 1);
