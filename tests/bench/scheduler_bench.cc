@@ -145,6 +145,49 @@ BENCHMARK(StepBesideManyKeysWithPrior)->UseManualTime()->Unit(benchmark::kMicros
 BENCHMARK(StepBesideManyKeysShortOfBlocks)->UseManualTime()->Unit(benchmark::kMicrosecond);
 BENCHMARK(StepBesideSixtyFourKeysShortOfBlocks)->UseManualTime()->Unit(benchmark::kMicrosecond);
 
+// Places for all, but no blocks: 256 readers that do not read hold them, 100 blocks each, which a
+// newcomer could share; and none of 64 keys, each with one that wants more than all blocks that
+// could be free, can begin.
+void StepBesideSuspendedSequences(benchmark::State& state) {
+  constexpr uint32_t kReaders = 256;
+  constexpr uint32_t kShared = 100;
+  constexpr uint32_t kKeys = 64;
+  constexpr uint32_t kBlockTokens = 64;
+  ScheduleOptions options;
+  options.max_model_len = 1 << 20;
+  options.vocab_size = 1024;
+  options.max_step_tokens = 1 << 20;
+  options.max_running = kReaders + kKeys;
+  Schedule schedule(options);
+  // Half of the blocks are in use all the time: nothing that wants more than the rest fits.
+  constexpr uint32_t kBlocks = 8192;
+  schedule.OpenEpoch(kBlocks);
+  SequenceId next_id = 1;
+  const auto add = [&](uint32_t num_blocks, TokenId token, uint32_t max_tokens, uint32_t key) {
+    SequenceRequest request;
+    request.id = next_id++;
+    request.prompt.assign(num_blocks * kBlockTokens, token);
+    request.stop.max_tokens = max_tokens;
+    request.fairness_key = std::to_string(key);
+    benchmark::DoNotOptimize(schedule.Add(std::move(request)));
+  };
+  const auto step = [&schedule] {
+    const Batch batch = *schedule.NextBatch();
+    StepResult result{.step_id = batch.step_id};
+    for (const BatchRow& row : batch.rows) {
+      if (row.sample) result.tokens.push_back({row.id, row.begin + row.num_tokens, 7});
+    }
+    benchmark::DoNotOptimize(schedule.Complete(result));
+  };
+  add(kBlocks / 2, 2, 1 << 18, kKeys);
+  for (uint32_t i = 0; i < kReaders; ++i) add(kShared, 3, 1 << 18, kKeys);
+  for (int i = 0; i < 4; ++i) step();
+  for (SequenceId id = 2; id <= 1 + kReaders; ++id) schedule.Suspend(id);
+  for (uint32_t key = 0; key < kKeys; ++key) add(kBlocks / 2, 4 + key, 4, key);
+  for (auto _ : state) step();
+}
+BENCHMARK(StepBesideSuspendedSequences)->Unit(benchmark::kMicrosecond)->Iterations(100);
+
 // What a newcomer costs that is refused for its wait, with `range` waiting of as many keys.
 void CoreRefusal(benchmark::State& state) {
   const auto num_waiting = static_cast<uint32_t>(state.range(0));

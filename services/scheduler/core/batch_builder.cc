@@ -1,7 +1,6 @@
 #include "services/scheduler/core/batch_builder.h"
 
 #include <algorithm>
-#include <unordered_map>
 #include <utility>
 
 #include "common/log/check.h"
@@ -36,9 +35,10 @@ void BatchBuilder::Reset(StepId step_id) {
   decode_seconds_ = 0;
   other_tokens_ = UINT32_MAX;
   has_other_decode_ = false;
-  num_newcomers_ = 0;
-  yielding_.clear();
   preempted_ = false;
+  num_newcomers_ = 0;
+  num_suspended_blocks_.reset();
+  yielding_.clear();
   prompts_wait_ = false;
   rows_.clear();
   guesses_.clear();
@@ -254,20 +254,34 @@ CachedPrefix BatchBuilder::MakeRoomFor(Sequence* sequence) {
     if (FitsNow(*sequence, prefix, *state_.ledger, NumReserved(*sequence))) return prefix;
     Sequence* const unread = LastIdle(*state_.suspended);
     if (unread == nullptr || !FitsWithSuspended(*sequence, prefix)) return prefix;
-    state_.preempt(unread);
+    Preempt(unread);
   }
 }
 
-bool BatchBuilder::FitsWithSuspended(const Sequence& sequence, const CachedPrefix& prefix) const {
-  uint64_t num_free = state_.ledger->num_free();
-  std::unordered_map<BlockId, uint32_t> holders;  // of those that could give them up
+bool BatchBuilder::FitsWithSuspended(const Sequence& sequence, const CachedPrefix& prefix) {
+  const uint64_t num_needed =
+      BlocksNeeded(sequence, prefix, *state_.ledger) + NumReserved(sequence);
+  const uint64_t num_free = state_.ledger->num_free();
+  return num_needed <= num_free || num_needed <= num_free + NumSuspendedBlocks();
+}
+
+uint64_t BatchBuilder::NumSuspendedBlocks() {
+  if (num_suspended_blocks_.has_value()) return *num_suspended_blocks_;
+  uint64_t count = 0;
+  std::vector<uint32_t> holders(state_.ledger->num_blocks());  // that could give them up
   for (const Sequence* unread : *state_.suspended) {
     if (unread->num_steps_in_flight() > 0) continue;
     for (const BlockId block : state_.ledger->Table(unread->id())) {
-      if (++holders[block] == state_.ledger->num_holders(block)) ++num_free;
+      if (++holders[block] == state_.ledger->num_holders(block)) ++count;
     }
   }
-  return BlocksNeeded(sequence, prefix, *state_.ledger) + NumReserved(sequence) <= num_free;
+  num_suspended_blocks_ = count;
+  return count;
+}
+
+void BatchBuilder::Preempt(Sequence* sequence) {
+  state_.preempt(sequence);
+  num_suspended_blocks_.reset();
 }
 
 uint32_t BatchBuilder::NumReserved(const Sequence& sequence) const {
@@ -291,6 +305,7 @@ void BatchBuilder::Place(Sequence* sequence, const CachedPrefix& prefix) {
   BATON_CHECK(blocks.has_value()) << "sequence " << sequence->id() << " fits but does not";
   const uint32_t num_cached =
       static_cast<uint32_t>(prefix.blocks.size()) * state_.ledger->block_tokens();
+  if (prefix.num_free < prefix.blocks.size()) num_suspended_blocks_.reset();
   state_.waiting->Take(sequence, num_cached);
   sequence->set_state(Sequence::State::kRunning);
   state_.running->insert(sequence);
@@ -313,7 +328,7 @@ std::optional<std::vector<BlockId>> BatchBuilder::FindBlocks(Sequence* sequence)
         {.running = *state_.running, .paused = *state_.paused, .suspended = *state_.suspended},
         *sequence);
     if (victim == nullptr) return std::nullopt;
-    state_.preempt(victim);
+    Preempt(victim);
     preempted_ = true;
   }
 }

@@ -135,6 +135,7 @@ class BatchBuilder final {
 
  private:
   void Reset(StepId step_id);
+  void Preempt(Sequence* sequence);
   // How long the step may get by what can wait: with all rows that are decodes and cannot.
   void PlanTime();
   double FullStepSeconds() const { return state_.cost->Seconds({.tokens = limits_.max_tokens}); }
@@ -165,7 +166,11 @@ class BatchBuilder final {
   // None does if that is not enough.
   CachedPrefix MakeRoomFor(Sequence* sequence);
   // Whether `sequence` fits, once those that are suspended have given up theirs.
-  bool FitsWithSuspended(const Sequence& sequence, const CachedPrefix& prefix) const;
+  bool FitsWithSuspended(const Sequence& sequence, const CachedPrefix& prefix);
+  // Blocks that would be free then besides those that are. Linear in the blocks of the suspended,
+  // and of the cache, but only where the last answer holds no longer: since then one gave up its
+  // blocks, or another shares them.
+  uint64_t NumSuspendedBlocks();
   // It has a place and blocks from now on; it fits.
   void Place(Sequence* sequence, const CachedPrefix& prefix);
   // Blocks that stay free when `sequence` begins.
@@ -191,7 +196,8 @@ class BatchBuilder final {
   bool HasRoomFor(const Sequence& newcomer) const;
   // What some gave up, or are to, is for a claim that wants more than that.
   bool collects_blocks() const { return preempted_ || !yielding_.empty(); }
-  // Linear in the number of keys that wait, and for each claim answered, of those that run.
+  // Linear in the number of keys that wait; for each claim answered, of those that run; and as
+  // NumSuspendedBlocks says.
   void AnswerClaims(uint32_t most);
   // `sequence` has waited too long, beside other keys; and its key does not have its share of the
   // blocks, so that it would have to wait for its own.
@@ -262,6 +268,7 @@ class BatchBuilder final {
   bool has_other_decode_ = false;
   bool preempted_ = false;
   uint32_t num_newcomers_ = 0;                    // that may begin yet, besides claims
+  std::optional<uint64_t> num_suspended_blocks_;  // see NumSuspendedBlocks
   bool prompts_wait_ = false;                     // one that began found no room in the step
   std::set<const Sequence*> yielding_;            // paused, to give up their blocks
   std::vector<BatchRow> rows_;

@@ -115,7 +115,7 @@ void BatchBuilder::Yield(Sequence* sequence) {
     return;
   }
   sequence->CountYield();
-  state_.preempt(sequence);
+  Preempt(sequence);
   preempted_ = true;
 }
 
