@@ -331,9 +331,8 @@ void Schedule::Continue(SequenceId id) {
 }
 
 void Schedule::NoteIdleness() {
-  if (running_.empty() && paused_.empty() && waiting_.empty() && steps_.empty()) {
-    work_waited_ = false;
-  }
+  // Steps in flight may be of those that have ended alone.
+  if (running_.empty() && paused_.empty() && waiting_.empty()) work_waited_ = false;
 }
 
 void Schedule::End(Sequence* sequence) {

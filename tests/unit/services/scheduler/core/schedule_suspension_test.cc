@@ -292,6 +292,20 @@ TEST(ScheduleSuspension, StepsBehindATimeWithoutWorkSaySo) {
   EXPECT_FALSE(place.Step()->work_waited) << "the last step only told the stages to forget one";
 }
 
+// The first stage is done, the last one is at it yet: the first one's time until somebody comes is
+// no gap.
+TEST(ScheduleSuspension, NothingWaitsBesideAStepThatNobodyWants) {
+  ScheduleOptions options = PlaceOptions(2, 0);
+  options.max_steps_in_flight = 2;
+  Schedule schedule(options);
+  schedule.OpenEpoch(kBlocks);
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 8, 100)).ok());
+  EXPECT_FALSE(schedule.NextBatch()->work_waited);
+  EXPECT_TRUE(schedule.Cancel(1));
+  ASSERT_TRUE(schedule.Add(MakeRequest(2, 8, 100), kSecond).ok());
+  EXPECT_FALSE(schedule.NextBatch(kSecond)->work_waited);
+}
+
 // Sequence 1, of class 5, was suspended while 2 had the one place, and may go on when 2 is done.
 class OneOfAWorseClass : public testing::Test {
  protected:
