@@ -125,6 +125,7 @@ struct ScheduleCounts {
   PrefixLookups prefix_lookups;
   uint64_t num_evicted_blocks = 0;  // cached blocks that were given to other sequences
   uint64_t num_waiting_tokens = 0;  // of prompts and answers so far
+  uint64_t num_paused_tokens = 0;   // likewise
   TimeUs drain_time = 0;            // predicted for what waits
   // What the next step is kept to, because a request of a key that does not flood may come; 0: it
   // is not.
@@ -136,13 +137,13 @@ struct ScheduleCounts {
   bool operator==(const ScheduleCounts&) const = default;
 };
 
-// What Add decided besides its result.
 // Why an epoch ends.
 enum class EpochEnd {
   kStageLost,  // what it was computing may have brought it down
   kLinkCut,    // what one stage sent did not reach another: that is no sequence's doing
 };
 
+// What Add decided besides its result.
 struct Admission {
   std::optional<Refusal> refusal;       // with ResourceExhausted
   std::vector<SequenceNews> displaced;  // others that waited and had to make room

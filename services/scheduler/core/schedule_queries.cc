@@ -26,6 +26,7 @@ ScheduleCounts Schedule::counts() const {
   counts.num_evicted_blocks =
       num_evicted_blocks_ + (ledger_.has_value() ? ledger_->num_evicted() : 0);
   counts.num_waiting_tokens = waiting_.num_tokens();
+  for (const Sequence* sequence : paused_) counts.num_paused_tokens += sequence->num_tokens();
   counts.short_step_seconds = ShortStepSeconds();
   counts.num_short_steps = num_short_steps_;
   counts.drain_time = rate_.TimeFor(waiting_.work());

@@ -41,7 +41,7 @@ void GroupReporter::Report(const StageRegistry& registry, const Schedule& schedu
   state.set_ready(serving && state.ready());
   state.set_num_running(counts.num_running);
   state.set_num_waiting(counts.num_waiting + counts.num_paused);
-  state.set_num_waiting_tokens(counts.num_waiting_tokens);
+  state.set_num_waiting_tokens(counts.num_waiting_tokens + counts.num_paused_tokens);
   state.set_num_used_blocks(counts.num_used_blocks);
   state.set_num_total_blocks(counts.num_total_blocks);
   state.set_num_preemptions(counts.num_preemptions);

@@ -199,6 +199,25 @@ TEST_P(StepEngineReader, IsAbortedAtTheDrainsDeadline) {
   EXPECT_TRUE(group_.engine().stopped());
 }
 
+class StepEngineOnePlace : public StepEngineTest {
+ protected:
+  StepEngineOnePlace() : StepEngineTest({.max_running = 1}) { Complete(); }
+};
+
+TEST_F(StepEngineOnePlace, WhatIsPausedWaitsWithItsTokens) {
+  const SequenceId paused = group_.Submit(SimulatedGroup::MakeRequest(10, 60, 5));
+  group_.caller(paused).most_unread = kUnread;
+  group_.Settle();
+  const SequenceId other = group_.Submit(SimulatedGroup::MakeRequest(10, 60, 6));
+  while (group_.caller(other).tokens.empty()) {
+    ASSERT_TRUE(group_.StepStage(0) || group_.StepStage(1));
+  }
+  group_.Read(paused);
+  group_.Pass(absl::Milliseconds(250));
+  EXPECT_EQ(state_->last.num_waiting(), 1u);
+  EXPECT_EQ(state_->last.num_waiting_tokens(), 10 + group_.caller(paused).tokens.size());
+}
+
 INSTANTIATE_TEST_SUITE_P(Lookahead, StepEngineReader, testing::Values(0u, 1u));
 
 }  // namespace
