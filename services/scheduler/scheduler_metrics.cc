@@ -124,7 +124,7 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
   }
   // Series that are there from the start can be subtracted from.
   for (const char* reason : {"queue_requests", "queue_tokens", "queue_wait", "deadline",
-                             "displaced", "incomplete", "draining"}) {
+                             "displaced", "incomplete", "draining", "open_calls"}) {
     refused_.Add({{"reason", reason}});
   }
 }

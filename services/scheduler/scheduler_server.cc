@@ -61,6 +61,7 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Create(
   const uint32_t vocab_size = group.schedule.vocab_size;
   const uint32_t max_calls = MostCalls(group.schedule.max_running, group.schedule.max_waiting);
   server->live_calls_ = std::make_unique<LiveCalls>(max_calls);
+  server->unread_calls_ = std::make_unique<UnreadCalls>(max_calls);
   StepEngineOptions engine;
   engine.schedule = std::move(group.schedule);
   engine.plans = std::move(group.plans);
@@ -74,8 +75,13 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Create(
   server->loop_ =
       std::make_unique<StepLoop>(std::move(engine), kEventsPerCall * max_calls + kStageEvents);
 
-  server->scheduling_service_ = std::make_unique<SchedulingService>(
-      SubmitContext{server->loop_.get(), server->live_calls_.get(), vocab_size}, &server->watch_);
+  server->scheduling_service_ =
+      std::make_unique<SchedulingService>(SubmitContext{.loop = server->loop_.get(),
+                                                        .live_calls = server->live_calls_.get(),
+                                                        .unread_calls = server->unread_calls_.get(),
+                                                        .observer = server->metrics_.get(),
+                                                        .vocab_size = vocab_size},
+                                          &server->watch_);
   server->stage_service_ = std::make_unique<StageService>(server->loop_.get());
   server->runtime_->AddService(server->scheduling_service_.get());
   server->runtime_->AddService(server->stage_service_.get());

@@ -17,6 +17,7 @@
 
 #include "common/rpc/server_runtime.h"
 #include "services/scheduler/calls/live_calls.h"
+#include "services/scheduler/calls/unread_calls.h"
 #include "services/scheduler/pipeline/group_watch.h"
 #include "services/scheduler/pipeline/step_loop.h"
 #include "services/scheduler/scheduler_config.h"
@@ -49,6 +50,7 @@ class SchedulerServer final {
   GroupWatch watch_;
   std::shared_ptr<Readiness> readiness_;
   std::unique_ptr<LiveCalls> live_calls_;
+  std::unique_ptr<UnreadCalls> unread_calls_;
   std::unique_ptr<StepLoop> loop_;
   std::unique_ptr<SchedulingService> scheduling_service_;
   std::unique_ptr<StageService> stage_service_;

@@ -10,9 +10,9 @@ namespace baton::scheduler {
 inline constexpr uint32_t kSpareCalls = 256;
 
 // How many calls may be open where so many sequences run and so many wait. Those that are suspended
-// do neither, and their calls stay open: as many as run may be.
+// do neither, and their calls stay open: as many as run and wait together may be (ReaderWatch).
 constexpr uint32_t MostCalls(uint32_t max_running, uint32_t max_waiting) {
-  return max_waiting + 2 * max_running + kSpareCalls;
+  return 2 * (max_running + max_waiting) + kSpareCalls;
 }
 
 // Any thread.

@@ -67,7 +67,9 @@ void SubmitCall::Begin(const v1::SubmitRequest& request) {
   if (submit_.loop->stopped()) {
     return Finish(absl::UnavailableError("the scheduler is shutting down"), absl::ZeroDuration());
   }
-  Finish(absl::ResourceExhaustedError("too many requests are open; try again later"),
+  submit_.observer->OnRefused("open_calls");
+  Finish(WithClosedFor(absl::ResourceExhaustedError("too many requests are open; try again later"),
+                       kRetryAfter),
          kRetryAfter * (1 + Spread(id_)));
 }
 
@@ -94,6 +96,7 @@ PushResult SubmitCall::Push(v1::SubmitResponse response) {
 
 void SubmitCall::Finish(const absl::Status& status, absl::Duration retry_after) {
   Action action = Action::kNone;
+  std::shared_ptr<UnreadCall> oldest;
   {
     absl::MutexLock lock(&mutex_);
     if (finishing_) return;
@@ -108,8 +111,17 @@ void SubmitCall::Finish(const absl::Status& status, absl::Duration retry_after) 
                                     absl::StrCat(absl::ToInt64Microseconds(closed_for)));
     }
     action = NextLocked();
+    // What is written may never be read. OnDone, which comes behind it, removes it.
+    if (writing_) oldest = submit_.unread_calls->Add(self_);
   }
+  if (entered_) submit_.live_calls->Leave();
   Do(action);
+  if (oldest != nullptr) oldest->CutOff();
+}
+
+void SubmitCall::CutOff() {
+  absl::MutexLock lock(&mutex_);
+  if (!done_) context_->TryCancel();
 }
 
 SubmitCall::Action SubmitCall::NextLocked() {
@@ -163,7 +175,7 @@ void SubmitCall::OnWriteDone(bool ok) {
     last_taken_ = std::chrono::steady_clock::now();
     if (!ok) cancelled_ = true;  // OnCancel follows
     action = NextLocked();
-    caught_up = full_ && pending_.tokens_size() < kMaxUnreadTokens / 4;
+    caught_up = full_ && !finishing_ && pending_.tokens_size() < kMaxUnreadTokens / 4;
     if (caught_up) full_ = false;
   }
   Do(action);
@@ -182,7 +194,11 @@ void SubmitCall::OnCancel() {
 }
 
 void SubmitCall::OnDone() {
-  if (entered_) submit_.live_calls->Leave();
+  {
+    absl::MutexLock lock(&mutex_);
+    done_ = true;
+  }
+  submit_.unread_calls->Remove(this);
   self_.reset();
 }
 

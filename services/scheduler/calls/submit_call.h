@@ -13,7 +13,9 @@
 
 #include "protos/baton/v1/scheduling.pb.h"
 #include "services/scheduler/calls/live_calls.h"
+#include "services/scheduler/calls/unread_calls.h"
 #include "services/scheduler/pipeline/step_loop.h"
+#include "services/scheduler/pipeline/step_observer.h"
 #include "services/scheduler/pipeline/token_sink.h"
 
 namespace baton::scheduler {
@@ -22,12 +24,16 @@ namespace baton::scheduler {
 struct SubmitContext {
   StepLoop* loop = nullptr;
   LiveCalls* live_calls = nullptr;
+  UnreadCalls* unread_calls = nullptr;
+  StepObserver* observer = nullptr;  // only OnRefused is called
   uint32_t vocab_size = 0;
 };
 
 // Tokens that wait for a write in progress are joined into messages of at most kMaxMessageTokens;
 // at kMaxUnreadTokens the sink is full, until all but a quarter of them are written.
-class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>, public TokenSink {
+class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>,
+                         public TokenSink,
+                         public UnreadCall {
  public:
   // The reactor of a new call; it frees itself when the call is over.
   static grpc::ServerWriteReactor<v1::SubmitResponse>* Start(grpc::CallbackServerContext* context,
@@ -38,6 +44,8 @@ class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>, pu
   PushResult Push(v1::SubmitResponse response) override;
   void Finish(const absl::Status& status, absl::Duration retry_after) override;
   MonotonicTime last_taken() const override;
+
+  void CutOff() override;
 
   // gRPC's callbacks.
   void OnWriteDone(bool ok) override;
@@ -59,7 +67,7 @@ class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>, pu
   grpc::CallbackServerContext* const context_;
   const SubmitContext submit_;
   SequenceId id_ = 0;
-  bool entered_ = false;              // counted in live_calls
+  bool entered_ = false;              // counted in live_calls, until Finish
   std::shared_ptr<SubmitCall> self_;  // until OnDone
   v1::SubmitResponse current_;        // being written; touched only while none is
   mutable absl::Mutex mutex_;
@@ -71,6 +79,7 @@ class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>, pu
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  bool done_ ABSL_GUARDED_BY(mutex_) = false;  // the context is no more
   uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status final_status_ ABSL_GUARDED_BY(mutex_);
 };

@@ -4,34 +4,46 @@
 
 namespace baton::scheduler {
 
-bool ReaderWatch::Wait(SequenceId id, MonotonicTime now) {
-  if (!since_.emplace(id, now).second) return false;
+bool ReaderWatch::Wait(SequenceId id, const std::string& key, MonotonicTime now) {
+  if (!readers_.try_emplace(id, Reader{now, key}).second) return false;
+  keys_[key].insert(id);
   order_.insert({now, id});
   return true;
 }
 
 bool ReaderWatch::Renew(SequenceId id, MonotonicTime taken) {
-  const auto found = since_.find(id);
-  if (found == since_.end() || taken <= found->second) return false;
-  order_.erase({found->second, id});
-  found->second = taken;
+  const auto found = readers_.find(id);
+  if (found == readers_.end() || taken <= found->second.since) return false;
+  order_.erase({found->second.since, id});
+  found->second.since = taken;
   order_.insert({taken, id});
   return true;
 }
 
 void ReaderWatch::Forget(SequenceId id) {
-  const auto found = since_.find(id);
-  if (found == since_.end()) return;
-  order_.erase({found->second, id});
-  since_.erase(found);
+  const auto found = readers_.find(id);
+  if (found == readers_.end()) return;
+  const auto key = keys_.find(found->second.key);
+  key->second.erase(id);
+  if (key->second.empty()) keys_.erase(key);
+  order_.erase({found->second.since, id});
+  readers_.erase(found);
 }
 
 void ReaderWatch::Forgive(absl::Duration duration) {
   order_.clear();
-  for (auto& [id, since] : since_) {
-    since = since + duration;
-    order_.insert({since, id});
+  for (auto& [id, reader] : readers_) {
+    reader.since = reader.since + duration;
+    order_.insert({reader.since, id});
   }
+}
+
+std::vector<SequenceId> ReaderWatch::TooMany() const {
+  if (readers_.size() <= most_) return {};
+  const auto largest = std::max_element(
+      keys_.begin(), keys_.end(),
+      [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
+  return {largest->second.begin(), largest->second.end()};
 }
 
 std::vector<SequenceId> ReaderWatch::Stalled(MonotonicTime now) const {

@@ -107,6 +107,10 @@ class StepEngine final {
   void CheckTimeouts(MonotonicTime now);
   // Ends the sequences of callers that have stalled.
   void CheckReaders(MonotonicTime now);
+  // If more sequences are suspended than may run and wait: ends that of the longest stalled caller
+  // of the key that has most of them. Their calls stay open, and would keep other keys' out.
+  void BoundReaders(MonotonicTime now);
+  void EndReader(SequenceId id, absl::Duration stalled);
   void AdvanceDrain(MonotonicTime now);
   MonotonicTime NextDue(MonotonicTime now) const;
 

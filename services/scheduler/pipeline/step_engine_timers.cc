@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -72,21 +74,38 @@ void StepEngine::CheckTimeouts(MonotonicTime now) {
 }
 
 void StepEngine::SuspendReader(SequenceId id, MonotonicTime now) {
-  if (!readers_.Wait(id, now)) return;
+  const Sequence* const sequence = schedule_.Find(id);
+  if (sequence == nullptr || !readers_.Wait(id, sequence->fairness_key(), now)) return;
   schedule_.Suspend(id);
+  BoundReaders(now);
+}
+
+void StepEngine::BoundReaders(MonotonicTime now) {
+  const std::vector<SequenceId> ids = readers_.TooMany();
+  if (ids.empty()) return;
+  for (const SequenceId id : ids) readers_.Renew(id, live_.at(id).sink->last_taken());
+  const SequenceId longest =
+      *std::min_element(ids.begin(), ids.end(), [this](SequenceId a, SequenceId b) {
+        return std::pair(readers_.since(a), a) < std::pair(readers_.since(b), b);
+      });
+  EndReader(longest, ElapsedSince(readers_.since(longest), now));
+}
+
+void StepEngine::EndReader(SequenceId id, absl::Duration stalled) {
+  const std::string taken_nothing =
+      absl::StrCat("the caller has taken none of its tokens for ", absl::FormatDuration(stalled));
+  BATON_LOG(INFO) << "request " << live_.at(id).name << ": " << taken_nothing
+                  << "; its sequence is cancelled";
+  if (options_.observer != nullptr) options_.observer->OnStalledReader();
+  schedule_.Cancel(id);
+  FinishRequest(id, absl::ResourceExhaustedError(taken_nothing));
 }
 
 void StepEngine::CheckReaders(MonotonicTime now) {
   for (const SequenceId id : readers_.Stalled(now)) {
     // Slow, but reading.
     if (readers_.Renew(id, live_.at(id).sink->last_taken()) && !readers_.stalled(id, now)) continue;
-    const std::string taken_nothing = absl::StrCat("the caller has taken none of its tokens for ",
-                                                   absl::FormatDuration(readers_.patience()));
-    BATON_LOG(INFO) << "request " << live_.at(id).name << ": " << taken_nothing
-                    << "; its sequence is cancelled";
-    if (options_.observer != nullptr) options_.observer->OnStalledReader();
-    schedule_.Cancel(id);
-    FinishRequest(id, absl::ResourceExhaustedError(taken_nothing));
+    EndReader(id, readers_.patience());
   }
 }
 

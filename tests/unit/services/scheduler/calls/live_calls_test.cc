@@ -15,14 +15,14 @@ TEST(LiveCalls, RefusesAtTheBoundAndTakesAgainAfterwards) {
   EXPECT_TRUE(calls.Enter());
 }
 
-TEST(LiveCalls, AreEnoughForNewcomersBesideAsManySuspendedOnesAsRun) {
+TEST(LiveCalls, AreEnoughForNewcomersBesideAsManySuspendedOnesAsRunAndWait) {
   LiveCalls calls(MostCalls(256, 1024));
   const auto enter = [&calls](uint32_t count) {
     uint32_t num_entered = 0;
     while (num_entered < count && calls.Enter()) ++num_entered;
     return num_entered;
   };
-  EXPECT_EQ(enter(256), 256u) << "suspended";
+  EXPECT_EQ(enter(1280), 1280u) << "suspended";
   EXPECT_EQ(enter(256), 256u) << "running";
   EXPECT_EQ(enter(1024), 1024u) << "waiting";
   EXPECT_EQ(enter(1000), kSpareCalls) << "on their way";

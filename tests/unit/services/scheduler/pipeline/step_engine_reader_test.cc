@@ -2,6 +2,8 @@
 // when that lasts.
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
@@ -23,7 +25,9 @@ class StallObserver final : public QuietObserver {
 
 class StepEngineReader : public testing::TestWithParam<uint32_t> {
  protected:
-  StepEngineReader() : group_({.lookahead_steps = GetParam(), .observer = &observer_}) {
+  explicit StepEngineReader(uint32_t max_waiting = 1000)
+      : group_(
+            {.lookahead_steps = GetParam(), .max_waiting = max_waiting, .observer = &observer_}) {
     group_.AddStage(0);
     group_.AddStage(1);
     group_.Settle();
@@ -199,6 +203,42 @@ TEST_P(StepEngineReader, IsAbortedAtTheDrainsDeadline) {
   EXPECT_TRUE(group_.engine().stopped());
 }
 
+class StepEngineFewCalls : public StepEngineReader {
+ protected:
+  StepEngineFewCalls() : StepEngineReader(/*max_waiting=*/3) {}
+  SequenceId SubmitUnreadOf(const char* key) {
+    v1::SubmitRequest request = SimulatedGroup::MakeRequest(10, 60, 5);
+    request.set_fairness_key(key);
+    const SequenceId id = group_.Submit(std::move(request));
+    group_.caller(id).most_unread = kUnread;
+    group_.Settle();
+    group_.Pass(kBeat);
+    return id;
+  }
+};
+
+// No more are suspended than may run and wait. Beyond that, the key that has most of them loses
+// those that have stalled longest; others do not, however long they have.
+TEST_P(StepEngineFewCalls, AKeyThatHasMostOfThemLosesTheLongestStalled) {
+  const SequenceId other = SubmitUnreadOf("other");
+  std::vector<SequenceId> flood;
+  for (int i = 0; i < 16; ++i) flood.push_back(SubmitUnreadOf("flood"));
+  EXPECT_EQ(group_.caller(other).num_finishes, 0);
+  for (size_t i = 0; i < flood.size(); ++i) {
+    const SimulatedCaller& caller = group_.caller(flood[i]);
+    ASSERT_EQ(caller.num_finishes, i < 6 ? 1 : 0) << i;
+    if (i >= 6) continue;
+    EXPECT_TRUE(absl::IsResourceExhausted(*caller.status)) << *caller.status;
+    EXPECT_EQ(caller.retry_after, absl::ZeroDuration());
+  }
+  EXPECT_EQ(observer_.num_stalled, 6);
+  while (group_.caller(other).num_finishes == 0) {
+    group_.Read(other);
+    group_.Settle();
+  }
+  ExpectAnswered(other);
+}
+
 class StepEngineOnePlace : public StepEngineTest {
  protected:
   StepEngineOnePlace() : StepEngineTest({.max_running = 1}) { Complete(); }
@@ -219,6 +259,7 @@ TEST_F(StepEngineOnePlace, WhatIsPausedWaitsWithItsTokens) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Lookahead, StepEngineReader, testing::Values(0u, 1u));
+INSTANTIATE_TEST_SUITE_P(Lookahead, StepEngineFewCalls, testing::Values(0u, 1u));
 
 }  // namespace
 }  // namespace baton::scheduler
