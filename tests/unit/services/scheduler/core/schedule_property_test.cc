@@ -30,12 +30,15 @@ namespace baton::scheduler {
 namespace {
 
 constexpr uint64_t kNumSeeds = 2000;
-// Steps that the oldest sequence may go without a row: others end meanwhile and free their blocks.
+// Steps that the oldest sequence may go without a token computed that was not before: others end
+// meanwhile and free their blocks.
 constexpr uint64_t kPatience = 1000;
 // And beside what is refilled: in a small cache each turn waits until blocks are free.
 constexpr uint64_t kPatienceBesideRefill = 8000;
-// Whatever the steps, it waits for so many turns of a class: each is for one sequence.
+// There it waits for no more turns of a class than these, either: each is for one sequence.
 constexpr TimeUs kMostTurns = 100;
+// All of these together take no longer than that, besides the aging of each.
+constexpr TimeUs kTimeOfTurns = 60'000'000;
 // Steps of a story: what is computed anew again and again would never end beside what is refilled.
 constexpr uint64_t kMostSteps = 100'000;
 
@@ -157,7 +160,7 @@ class Story final {
                        .key = request.fairness_key,
                        .priority = request.priority,
                        .deadline = request.deadline,
-                       .last_row = num_steps_,
+                       .last_step = num_steps_,
                        .last_time = Micros()};
     const ScheduleCounts before = schedule_.counts();
     const bool has_room =
@@ -223,7 +226,7 @@ class Story final {
     const SequenceId id = *suspended_.begin();
     suspended_.erase(id);
     schedule_.Continue(id);
-    callers_.at(id).last_row = num_steps_;
+    callers_.at(id).last_step = num_steps_;
     callers_.at(id).last_time = Micros();
   }
 
@@ -275,8 +278,13 @@ class Story final {
   // Within a key, and a priority, sequences begin in the order in which they came.
   void CheckOrder(const BatchRow& row) {
     StoryCaller& caller = callers_.at(row.id);
-    caller.last_row = num_steps_;
-    caller.last_time = Micros();
+    // What is computed anew is no progress.
+    const uint32_t end = row.begin + row.num_tokens - static_cast<uint32_t>(row.drafts.size());
+    if (end > caller.num_computed) {
+      caller.num_computed = end;
+      caller.last_step = num_steps_;
+      caller.last_time = Micros();
+    }
     // Behind the last token that it may have, nothing is computed.
     ASSERT_LT(row.begin + row.num_tokens, std::min(MaxLen(), caller.num_prompt + caller.max_tokens))
         << "sequence " << row.id;
@@ -295,12 +303,15 @@ class Story final {
     for (const SequenceId id : others_) {
       if (suspended_.contains(id)) continue;
       const StoryCaller& caller = callers_.at(id);
-      const uint64_t num_steps = num_steps_ - caller.last_row;
+      const uint64_t num_steps = num_steps_ - caller.last_step;
       const TimeUs time = Micros() - caller.last_time;
-      ASSERT_TRUE(num_steps <= (refills() ? kPatienceBesideRefill : kPatience) ||
-                  time <= kMostTurns * options_.priority_aging)
-          << "sequence " << id << " of key " << caller.key << " and class " << caller.priority
-          << " starves for " << num_steps << " steps, " << time << " us";
+      const bool is_patient = refills()
+                                  ? num_steps <= kPatienceBesideRefill &&
+                                        time <= kMostTurns * options_.priority_aging + kTimeOfTurns
+                                  : num_steps <= kPatience;
+      ASSERT_TRUE(is_patient) << "sequence " << id << " of key " << caller.key << " and class "
+                              << caller.priority << " starves for " << num_steps << " steps, "
+                              << time << " us";
       return;
     }
   }
