@@ -199,6 +199,7 @@ class Sizes(unittest.TestCase):
     def test_limits_lines(self):
         for path, comment in (("common/a.cc", "//"), ("tests/e2e/test_a.py", "##"),
                               ("tools/cmake/A.cmake", "##")):
+            self.assertIn(pathlib.PurePath(path).suffix, sizes.CHECKED)
             self.assertEqual(self.complaints(path, comment + "x" * 98), "")
             self.assertIn("101 columns", self.complaints(path, comment + "x" * 99))
             self.assertEqual(self.complaints(path, comment + " https://" + "x" * 99), "")
