@@ -13,7 +13,11 @@ MONITOR = {"namespace": {"kubernetes.io/metadata.name": "monitoring"}, "labels":
 STRANGER = {"namespace": {"kubernetes.io/metadata.name": "elsewhere"}, "labels": {}}
 DNS = {"namespace": {"kubernetes.io/metadata.name": "kube-system"},
        "labels": {"k8s-app": "kube-dns"}}
-OUTSIDE = {"client": CLIENT, "monitoring": MONITOR, "other namespace": STRANGER, "dns": DNS}
+# Of an InferencePool: not of the group, but in its namespace.
+PICKER = {"namespace": {}, "labels": {"roles.baton/picker": "true"}, "own": True}
+NEIGHBOUR = {"namespace": {}, "labels": {}, "own": True}
+OUTSIDE = {"client": CLIENT, "monitoring": MONITOR, "other namespace": STRANGER, "dns": DNS,
+           "picker": PICKER, "neighbour": NEIGHBOUR}
 # (from, to, port): every wire of a group; roles, or names of OUTSIDE.
 WIRES = {
     ("client", "gateway", 8000), ("client", "gateway", 50051),
@@ -21,6 +25,7 @@ WIRES = {
     ("stage-worker", "model-loader", 50054),
     ("stage-worker", "stage-worker", UCX),
     ("stage-worker", "model-loader", UCX), ("model-loader", "stage-worker", UCX),
+    ("picker", "gateway", 9091),
     ("monitoring", "gateway", 9091), ("monitoring", "scheduler", 9092),
     ("monitoring", "stage-worker", 9093), ("monitoring", "model-loader", 9094),
 }

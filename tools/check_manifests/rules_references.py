@@ -8,6 +8,8 @@ from context import ROOT, about, in_container
 METRIC = re.compile(r"\b(?:baton_|vllm:)[a-z0-9_:]+")
 NAME_IN_TEXT = re.compile(r"`([a-z][a-z0-9_:]+)`")
 HISTOGRAM_PARTS = ("_bucket", "_sum", "_count")
+PICKER_PORT = "roles.baton/picker-metrics-port"
+GATEWAY_METRICS = "metrics-gw"
 PEER_FLAGS = {"--scheduler": "scheduler", "--model-loader": "model-loader"}
 
 
@@ -15,6 +17,7 @@ def check(context):
     yield from _keys(context)
     yield from _pod_parts(context)
     yield from _selectors(context)
+    yield from _pickers(context)
     yield from _services(context)
     yield from _routes(context)
     yield from _scalers(context)
@@ -115,6 +118,22 @@ def _selectors(context):
         for port in spec.get("targetPorts") or []:
             if port["number"] not in numbers:
                 yield about(item, f"no pod has a port {port['number']}")
+
+
+def _pickers(context):
+    """A pool says where its picker is to read metrics: a port of its pods that is for metrics alone.
+    The one that clients use asks for a key, if there are any."""
+    for pool in context.of_kind("InferencePool"):
+        told = (pool.content["metadata"].get("annotations") or {}).get(PICKER_PORT)
+        for template in context.templates:
+            if not pods.selects(pool.content["spec"]["selector"], template.labels):
+                continue
+            unguarded = {str(port["containerPort"]) for container in template.containers()
+                         for port in container.get("ports") or []
+                         if port["name"] == GATEWAY_METRICS}
+            if told not in unguarded:
+                yield about(pool, f"annotation {PICKER_PORT} is {told}, where {template} has no "
+                                  f"metrics of a gateway without a key: {sorted(unguarded)}")
 
 
 def _services(context):
