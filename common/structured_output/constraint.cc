@@ -23,6 +23,10 @@ absl::Status CheckSize(absl::string_view what, size_t bytes, size_t most) {
 
 absl::Status CheckText(const Constraint& constraint, const CompileLimits& limits) {
   const size_t bytes = constraint.text.size();
+  if (constraint.whitespace_pattern) {
+    RETURN_IF_ERROR(
+        CheckSize("whitespace pattern", constraint.whitespace_pattern->size(), limits.regex_bytes));
+  }
   switch (constraint.kind) {
     case ConstraintKind::kJsonSchema:
       return CheckSize("schema", bytes, limits.schema_bytes);

@@ -74,6 +74,18 @@ TEST(Constraint, WhitespacePatternReplacesBlanks) {
   EXPECT_FALSE(Matches(*automaton, "{  }"));
 }
 
+TEST(Constraint, WhitespacePatternHasTheLimitOfARegularExpression) {
+  const auto compile = [](ConstraintKind kind, size_t bytes) {
+    return CompileConstraint(
+        {.kind = kind, .text = "{}", .whitespace_pattern = std::string(bytes, 'x')});
+  };
+  const size_t most = CompileLimits().regex_bytes;
+  for (const ConstraintKind kind : {ConstraintKind::kJsonObject, ConstraintKind::kJsonSchema}) {
+    EXPECT_TRUE(compile(kind, most).ok());
+    EXPECT_TRUE(absl::IsInvalidArgument(compile(kind, most + 1).status()));
+  }
+}
+
 TEST(Constraint, ChoiceTakesExactlyTheChoices) {
   const auto automaton = CompileConstraint(
       {.kind = ConstraintKind::kChoice, .choices = {"yes", "yes please", "non", "\"q\" 好"}});
