@@ -109,6 +109,20 @@ bool Allows(absl::string_view methods, absl::string_view method) {
   return false;
 }
 
+// Null: there is none.
+const RouteEntry* FindRoute(absl::string_view path) {
+  const RouteEntry* const entry =
+      std::find_if(std::begin(kRoutes), std::end(kRoutes),
+                   [path](const RouteEntry& known) { return known.path == path; });
+  return entry == std::end(kRoutes) ? nullptr : entry;
+}
+
+// What metrics call the path: words that anybody may make up are one.
+absl::string_view RouteOf(absl::string_view path) {
+  if (const RouteEntry* const entry = FindRoute(path); entry != nullptr) return entry->path;
+  return absl::StartsWith(path, kModelPrefix) ? kModelRoute.path : "other";
+}
+
 // What clients of a path expect errors to look like.
 const ErrorShape& ErrorsOf(absl::string_view path) {
   return absl::StartsWith(path, "/v1/messages") ? kAnthropicErrors : kOpenAiErrors;
@@ -133,11 +147,9 @@ std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
   if (CorsPolicy::IsPreflight(request)) {
     return answer("preflight", context_.cors.AnswerPreflight(request));
   }
-  const RouteEntry* const entry =
-      std::find_if(std::begin(kRoutes), std::end(kRoutes),
-                   [&](const RouteEntry& known) { return known.path == request.path; });
+  const RouteEntry* const entry = FindRoute(request.path);
   const bool hidden = request.path == kMetricsPath && !context_.public_metrics;
-  if (entry == std::end(kRoutes) || hidden) {
+  if (entry == nullptr || hidden) {
     absl::string_view route = "other";
     HttpResponse response = AnswerOther(request, &route);
     return answer(route, std::move(response));
@@ -164,7 +176,9 @@ HttpResponse ApiRouter::AnswerOther(const HttpRequest& request, absl::string_vie
     return ErrorResponse(404, absl::StrCat("Unknown path ", request.path.substr(0, 256)),
                          "unknown_path");
   }
-  if (request.method != "GET") return MethodNotAllowed(request, kModelRoute.methods);
+  if (!Allows(kModelRoute.methods, request.method)) {
+    return MethodNotAllowed(request, kModelRoute.methods);
+  }
   return DescribeModel(context_, request.path.substr(kModelPrefix.size()));
 }
 
@@ -182,8 +196,8 @@ void ApiRouter::OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& 
   WriteAccess(context_.access_log, request, record, caller.ok() ? caller->name : "");
 }
 
-HttpResponse ApiRouter::Refuse(int status, absl::string_view message) {
-  context_.metrics.CountHttpAnswer("other", "other", status);
+HttpResponse ApiRouter::Refuse(const HttpRequest& known, int status, absl::string_view message) {
+  context_.metrics.CountHttpAnswer(RouteOf(known.path), known.method, status);
   return ErrorResponse(status, message, status == 413 ? "request_too_large" : "bad_request");
 }
 

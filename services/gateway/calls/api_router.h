@@ -19,16 +19,16 @@ struct ServedRoute {
 // Every path that is not a 404.
 std::vector<ServedRoute> ServedRoutes();
 
-// Paths match byte for byte. All but probes, figures and pages need an API key if any are
-// configured. Unknown paths are 404, known ones with another method 405. Preflights of browsers are
-// answered for every path.
+// Paths match byte for byte. All but probes and pages need an API key if any are configured.
+// Unknown paths are 404, known ones with another method 405. Preflights of browsers are answered
+// for every path.
 class ApiRouter final : public HttpRouter {
  public:
   // `context` must outlive the router.
   explicit ApiRouter(const GatewayContext& context) : context_(context) {}
 
   std::unique_ptr<HttpCall> Route(HttpExchange& exchange) override;
-  HttpResponse Refuse(int status, absl::string_view message) override;
+  HttpResponse Refuse(const HttpRequest& known, int status, absl::string_view message) override;
   void AddHeaders(const HttpRequest& request, HttpHeaders* headers) override;
   bool wants_records() const override { return context_.access_log != AccessLogFormat::kNone; }
   void OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& record) override;

@@ -12,6 +12,7 @@
 
 #include "common/log/check.h"
 #include "services/gateway/http/parsed_request.h"
+#include "services/gateway/http/request_target.h"
 #include "services/gateway/http/response_head.h"
 
 namespace baton::gateway {
@@ -210,10 +211,15 @@ void HttpConnection::Refuse(int status, absl::string_view message) {
   unread_input_ = true;
   keep_alive_ = false;
   head_only_ = false;
-  if (parser_ && parser_->is_header_done()) {
-    request_.sent_request_id = std::string(View(parser_->get()["X-Request-Id"]));
+  if (parser_) {  // what it has read so far; of a line that is too long nothing is repeated
+    const auto& header = parser_->get();
+    request_.sent_request_id = std::string(View(header["X-Request-Id"]));
+    if (header.target().size() + header.method_string().size() <= limits_.request_line_bytes) {
+      request_.method = std::string(View(header.method_string()));
+      request_.path = ParseRequestTarget(View(header.target())).path;
+    }
   }
-  HttpResponse response = router_.Refuse(status, message);
+  HttpResponse response = router_.Refuse(request_, status, message);
   response.close = true;
   Send(std::move(response));
 }

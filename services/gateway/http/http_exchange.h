@@ -78,8 +78,9 @@ class HttpRouter {
   virtual ~HttpRouter() = default;
   // Never null. `exchange` outlives the call.
   virtual std::unique_ptr<HttpCall> Route(HttpExchange& exchange) = 0;
-  // Answer for requests that never became one: 400, 408, 413, 414, 417, 431, 503.
-  virtual HttpResponse Refuse(int status, absl::string_view message) = 0;
+  // Answer for requests that never became one: 400, 408, 413, 414, 417, 431, 503. `known`: method,
+  // path and request id, as far as its header was read.
+  virtual HttpResponse Refuse(const HttpRequest& known, int status, absl::string_view message) = 0;
   // What answers to `request` carry beside their own headers. Called once for each answer.
   virtual void AddHeaders(const HttpRequest& /*request*/, HttpHeaders* /*headers*/) {}
   // Whether OnExchangeEnd is to be called.

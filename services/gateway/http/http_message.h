@@ -11,7 +11,7 @@
 namespace baton::gateway {
 
 struct HttpRequest {
-  std::string method;             // "GET"
+  std::string method;             // "GET", as sent; to HEAD goes no body, whatever a call answers
   std::string path;               // "/v1/models": no query, no authority
   std::string query;              // what follows "?"
   std::string body;               // at most HttpLimits::body_bytes

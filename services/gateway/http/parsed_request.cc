@@ -39,8 +39,7 @@ bool HasFoldedLine(absl::string_view unread) {
 HttpRequest ToHttpRequest(ParsedRequest message) {
   const auto field = [&message](auto name) { return std::string(View(message[name])); };
   RequestTarget target = ParseRequestTarget(View(message.target()));
-  const bool head_only = message.method() == http::verb::head;
-  return {.method = head_only ? "GET" : std::string(View(message.method_string())),
+  return {.method = std::string(View(message.method_string())),
           .path = std::move(target.path),
           .query = std::move(target.query),
           .body = std::move(message.body()),

@@ -27,7 +27,7 @@ absl::string_view FramingProblem(const boost::beast::http::fields& fields, bool 
 // that the next one does not go on with it, so that every fold is seen before it is gone.
 bool HasFoldedLine(absl::string_view unread);
 
-// `message` is complete, as of now. HEAD becomes GET.
+// `message` is complete, as of now.
 HttpRequest ToHttpRequest(ParsedRequest message);
 
 }  // namespace baton::gateway

@@ -289,5 +289,27 @@ TEST_F(EndpointsContract, MetricsCountWhatHappened) {
   EXPECT_THAT(metrics, testing::Not(HasSubstr("/no/such")));
 }
 
+TEST_F(EndpointsContract, MetricsSayTheMethodAsItWasSent) {
+  StartGateway();
+  AwaitReady(200);
+  for (const char* path : {"/v1/models", "/v1/models/tiny-r1"}) {
+    TestHttpClient client(http_port());
+    client.Send(absl::StrCat("HEAD ", path, " HTTP/1.1\r\nHost: t\r\n\r\n"));
+    EXPECT_TRUE(client.ReceiveUntil("HTTP/1.1 200 ")) << path;
+  }
+  // One that never became a request says what is known of it: path and method.
+  TestHttpClient client(http_port());
+  client.Send("POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999999\r\n\r\n");
+  EXPECT_EQ(client.Receive().status, 413);
+  const std::string metrics = Get("/metrics").body;
+  const auto series = [](const char* handler, const char* method, const char* status) {
+    return absl::StrCat("http_requests_total{handler=\"", handler, "\",method=\"", method,
+                        "\",status=\"", status, "\"} 1\n");
+  };
+  EXPECT_THAT(metrics, HasSubstr(series("/v1/models", "HEAD", "2xx")));
+  EXPECT_THAT(metrics, HasSubstr(series("/v1/models/{model}", "HEAD", "2xx")));
+  EXPECT_THAT(metrics, HasSubstr(series("/v1/completions", "POST", "4xx")));
+}
+
 }  // namespace
 }  // namespace baton::gateway

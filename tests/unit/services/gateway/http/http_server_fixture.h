@@ -88,7 +88,7 @@ class HttpServerTest : public testing::Test, public HttpRouter {
   std::unique_ptr<HttpCall> Route(HttpExchange& exchange) override {
     return std::make_unique<TestCall>(exchange, record_, stream_bytes_);
   }
-  HttpResponse Refuse(int status, absl::string_view message) override {
+  HttpResponse Refuse(const HttpRequest&, int status, absl::string_view message) override {
     return {.status = status, .content_type = "text/plain", .body = std::string(message)};
   }
 

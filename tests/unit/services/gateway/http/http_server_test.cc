@@ -82,7 +82,7 @@ TEST_F(HttpServerTest, HeadHasNoBody) {
   TestHttpClient client(server_->port());
   client.Send("HEAD /echo HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
   ASSERT_TRUE(client.ReceiveUntil("\r\n\r\n"));
-  EXPECT_FALSE(client.ReceiveUntil("GET "));
+  EXPECT_FALSE(client.ReceiveUntil("HEAD "));
 }
 
 TEST_F(HttpServerTest, ContinuesWhenAsked) {
