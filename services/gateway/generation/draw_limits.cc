@@ -7,16 +7,20 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/status/status_macros.h"
+#include "services/gateway/admission/generation_params.h"
 
 namespace baton::gateway {
 namespace {
 
-// Whether the last tag of the prompt opens the reasoning.
-bool EndsInReasoning(const ReasoningTokens& reasoning, absl::Span<const uint32_t> prompt) {
-  const auto last = std::find_if(prompt.rbegin(), prompt.rend(), [&reasoning](uint32_t token) {
-    return token == reasoning.begin || token == reasoning.end;
+// Whether the last tag of the turn that the answer belongs to opens the reasoning. As in
+// prompt_encoder, earlier turns end with an end-of-sequence token.
+bool EndsInReasoning(const ServedModel& model, const ReasoningTokens& reasoning,
+                     absl::Span<const uint32_t> prompt) {
+  const auto last = std::find_if(prompt.rbegin(), prompt.rend(), [&](uint32_t token) {
+    return token == reasoning.begin || token == reasoning.end ||
+           model.eos_token_ids.contains(token);
   });
-  return last != prompt.rend() && *last != reasoning.end;
+  return last != prompt.rend() && reasoning.begin == *last;
 }
 
 }  // namespace
@@ -33,10 +37,12 @@ absl::Status FillBannedSequences(const Tokenizer& tokenizer, absl::Span<const st
   return absl::OkStatus();
 }
 
-void FillReasoningBudget(const ReasoningTokens& reasoning, uint32_t budget,
-                         const EncodedPrompt& prompt, v1::SamplingParams* sampling) {
-  const bool begun =
-      prompt.reasoning == PromptReasoning::kOpen || EndsInReasoning(reasoning, prompt.token_ids);
+void FillReasoningBudget(const ServedModel& model, uint32_t budget, const EncodedPrompt& prompt,
+                         v1::SamplingParams* sampling) {
+  if (!model.limits.reasoning) return;
+  const ReasoningTokens& reasoning = *model.limits.reasoning;
+  const bool begun = prompt.reasoning == PromptReasoning::kOpen ||
+                     EndsInReasoning(model, reasoning, prompt.token_ids);
   if (!begun && !reasoning.begin) return;
   v1::ReasoningBudget* out = sampling->mutable_reasoning_budget();
   out->set_num_tokens(budget);

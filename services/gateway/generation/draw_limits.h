@@ -9,8 +9,8 @@
 
 #include "common/tokenizer/tokenizer.h"
 #include "protos/baton/v1/types.pb.h"
-#include "services/gateway/admission/generation_params.h"
 #include "services/gateway/model/prompt_encoder.h"
+#include "services/gateway/model/served_model.h"
 
 namespace baton::gateway {
 
@@ -20,7 +20,7 @@ absl::Status FillBannedSequences(const Tokenizer& tokenizer, absl::Span<const st
                                  v1::SamplingParams* sampling);
 
 // Sets the budget unless the answer to this prompt has no reasoning that it could bound.
-void FillReasoningBudget(const ReasoningTokens& reasoning, uint32_t budget,
-                         const EncodedPrompt& prompt, v1::SamplingParams* sampling);
+void FillReasoningBudget(const ServedModel& model, uint32_t budget, const EncodedPrompt& prompt,
+                         v1::SamplingParams* sampling);
 
 }  // namespace baton::gateway

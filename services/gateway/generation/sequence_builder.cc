@@ -40,8 +40,8 @@ absl::StatusOr<v1::SamplingParams> MakeSampling(const ServedModel& model,
   sampling->mutable_allowed_token_ids()->Add(params.allowed_token_ids.begin(),
                                              params.allowed_token_ids.end());
   RETURN_IF_ERROR(FillBannedSequences(*model.text.tokenizer, params.bad_words, sampling));
-  if (params.thinking_token_budget && model.limits.reasoning) {
-    FillReasoningBudget(*model.limits.reasoning, *params.thinking_token_budget, prompt, sampling);
+  if (params.thinking_token_budget) {
+    FillReasoningBudget(model, *params.thinking_token_budget, prompt, sampling);
   }
   return made;
 }

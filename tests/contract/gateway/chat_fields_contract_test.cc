@@ -130,16 +130,28 @@ TEST_F(ChatFieldsContract, TheThinkingBudgetBoundsTheReasoningOfThisPrompt) {
   EXPECT_EQ(text.status, 200) << text.body;
   EXPECT_FALSE(
       scheduler().requests().back().sampling().reasoning_budget().has_begin_after_token_id());
+  // A tag of an earlier turn opens nothing here.
+  Answer("x");
+  Post("/v1/completions",
+       {{"prompt", "a<think>b<｜end▁of▁sentence｜>c"}, {"thinking_token_budget", 3}});
+  sampling = scheduler().requests().back().sampling();
+  EXPECT_EQ(sampling.reasoning_budget().begin_after_token_id(), begin);
 }
 
 TEST_F(ChatFieldsContract, AStreamMayHaveAnEventForSeveralTokens) {
   json request = ChatBody();
   request.update({{"stream", true}, {"stream_interval", 4}, {"return_token_ids", true}});
-  Answer("</think>one two three four five six seven eight nine ten");
+  const std::string answer = "</think>one two three four five six seven eight nine ten";
+  const std::vector<uint32_t> tokens = Tokens(answer);
+  ASSERT_GT(tokens.size(), 9u);
+  Answer(answer);
   scheduler().HoldAfter(1);
   TestHttpClient client(http_port());
   client.SendRequest("POST", "/v1/chat/completions", request.dump());
   ASSERT_TRUE(client.ReceiveUntil("\"token_ids\":[")) << "the first token goes on at once";
+  scheduler().HoldAfter(5);
+  const json four = std::vector<uint32_t>(tokens.begin() + 1, tokens.begin() + 5);
+  ASSERT_TRUE(client.ReceiveUntil("\"token_ids\":" + four.dump())) << "so do four more";
   scheduler().Release();
   const TestHttpResponse response = client.Receive();
   ASSERT_EQ(response.status, 200) << response.body;
@@ -152,8 +164,10 @@ TEST_F(ChatFieldsContract, AStreamMayHaveAnEventForSeveralTokens) {
     if (choice.contains("token_ids")) sizes.push_back(choice["token_ids"].size());
   }
   EXPECT_EQ(text, "one two three four five six seven eight nine ten");
-  ASSERT_GT(sizes.size(), 1u);
-  for (size_t i = 1; i + 1 < sizes.size(); ++i) EXPECT_GE(sizes[i], 4u);
+  ASSERT_GT(sizes.size(), 2u);
+  EXPECT_EQ(sizes[0], 1u);
+  EXPECT_EQ(sizes[1], 4u);
+  for (size_t i = 2; i + 1 < sizes.size(); ++i) EXPECT_GE(sizes[i], 4u);
   for (const int wrong : {0, 1025}) {
     EXPECT_EQ(Ask({{"stream", true}, {"stream_interval", wrong}}, 400)["error"]["param"],
               "stream_interval");
