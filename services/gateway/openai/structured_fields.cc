@@ -92,7 +92,6 @@ class StructuredReader {
                           absl::StrCat("must be an object, not ", DescribeJsonType(*outputs)));
     }
     FieldReader inner(*outputs);
-    const bool had_one = params_.constraint.has_value();
     const auto name = [](const char* key) { return absl::StrCat(kField, ".", key); };
     if (const Json* schema = inner.FindSet("json")) SetSchema(name("json"), *schema);
     if (const Json* regex = inner.FindSet("regex")) {
@@ -120,7 +119,7 @@ class StructuredReader {
     if (!params_.constraint) {
       return reader_.Fail(kField, "must hold one of json, regex, choice, grammar and json_object");
     }
-    if (!had_one) SetStyle(style, name(""));
+    SetStyle(style, name(""));
   }
 
   struct JsonStyleFields {
@@ -144,14 +143,20 @@ class StructuredReader {
     if (style.whitespace && !json) {
       return reader_.Fail(prefix + "whitespace_pattern", "needs a JSON schema or json_object");
     }
-    if (style.whitespace && style.compact) {
+    if (!json) return;
+    Constraint& constraint = params_.constraint->constraint;
+    if (style.whitespace && (style.compact || constraint.compact)) {
       return reader_.Fail(prefix + "whitespace_pattern",
                           "cannot be given together with disable_any_whitespace");
     }
+    if (style.whitespace && constraint.whitespace_pattern) {
+      return reader_.Fail(prefix + "whitespace_pattern",
+                          "cannot be given together with structured_outputs.whitespace_pattern");
+    }
     // `closed` is how it is: an object has other properties only if its schema says so, or names
     // none.
-    if (style.compact) params_.constraint->constraint.compact = true;
-    if (style.whitespace) params_.constraint->constraint.whitespace_pattern = style.whitespace;
+    if (style.compact) constraint.compact = true;
+    if (style.whitespace) constraint.whitespace_pattern = style.whitespace;
   }
 
   // vLLM's names of old.

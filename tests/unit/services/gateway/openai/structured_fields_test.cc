@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 #include "services/gateway/admission/refusal.h"
@@ -97,6 +98,19 @@ TEST(StructuredFields, HowJsonIsWrittenIsForJsonOnly) {
   EXPECT_EQ(RefusedBy(R"({"guided_regex": "a", "guided_whitespace_pattern": " "})"),
             "guided_whitespace_pattern");
   EXPECT_EQ(RefusedBy(R"({"guided_whitespace_pattern": " "})"), "guided_whitespace_pattern");
+}
+
+TEST(StructuredFields, BothWaysToSayHowJsonIsWrittenAreOne) {
+  for (const char* style : {R"("whitespace_pattern": " ")", R"("disable_any_whitespace": true)"}) {
+    EXPECT_EQ(RefusedBy(absl::StrCat(R"({"structured_outputs": {"json": {}, )", style,
+                                     R"(}, "guided_whitespace_pattern": "x"})")),
+              "guided_whitespace_pattern");
+  }
+  // It holds of a schema that stands elsewhere, too.
+  EXPECT_EQ(*ReadFields(R"({"response_format": {"type": "json_object"},
+                            "structured_outputs": {"whitespace_pattern": " ?"}})")
+                 ->constraint->constraint.whitespace_pattern,
+            " ?");
 }
 
 TEST(StructuredFields, WhatDoesNotCompileIsRefusedWithTheReason) {
