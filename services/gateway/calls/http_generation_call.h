@@ -68,9 +68,9 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
 
   // What the headers say. Errors: InvalidArgument naming the header.
   absl::Status ReadHeaders();
-  // Refuses at once what the scheduler would refuse.
   // Of a request whose body names none.
   int32_t HeaderPriority() const;
+  // Refuses at once what the scheduler would refuse.
   absl::Status CheckGate();
   // Takes the place of one sequence, and the request from the key's rate.
   absl::Status TakePlace();
