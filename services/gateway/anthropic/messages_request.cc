@@ -7,32 +7,12 @@
 
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
+#include "services/gateway/anthropic/messages_fields.h"
 #include "services/gateway/json/field_reader.h"
 #include "services/gateway/json/strict_json.h"
 
 namespace baton::gateway {
 namespace {
-
-// Fields with the same meaning and type in both APIs.
-constexpr std::pair<const char*, const char*> kSameFields[] = {
-    {"model", "model"},   {"max_tokens", "max_tokens"},   {"stop_sequences", "stop"},
-    {"stream", "stream"}, {"temperature", "temperature"}, {"top_p", "top_p"},
-    {"top_k", "top_k"},
-};
-
-constexpr UnsupportedField kUnsupported[] = {
-    {"mcp_servers", "", "it runs no tools of its own"},
-    {"container", "", "it runs no tools of its own"},
-    {"context_management", R"({"edits":[]})", "a conversation is taken as it is"},
-    {"inference_geo", R"("global")", "it does not choose where it runs"},
-    {"speed", R"("standard")"},
-    {"max_completion_tokens", "", "use max_tokens"},
-    {"stream_options", "", "usage is always there"},
-};
-
-constexpr UnsupportedField kUnsupportedOutput[] = {
-    {"task_budget", "", "use max_tokens and thinking.budget_tokens"},
-};
 
 std::string TypeOfBlock(const Json& block) {
   if (!block.is_object() || !block.contains("type") || !block["type"].is_string()) return "";
@@ -45,20 +25,20 @@ absl::StatusOr<std::string> TextMember(const Json& block, const char* name,
   return InvalidField(absl::StrCat(field, ".", name), "must be a string");
 }
 
-// A text, or a list of text blocks.
-absl::StatusOr<std::string> ReadTextBlocks(const Json& content, const std::string& field) {
-  if (content.is_string()) return content.get<std::string>();
-  if (!content.is_array()) return InvalidField(field, "must be a string or a list of blocks");
-  std::string text;
-  for (size_t i = 0; i < content.size(); ++i) {
-    const std::string name = absl::StrCat(field, "[", i, "]");
-    if (TypeOfBlock(content[i]) != "text") {
-      return InvalidField(name, "must be a text block: this model reads text");
-    }
-    ASSIGN_OR_RETURN(const std::string piece, TextMember(content[i], "text", name));
-    absl::StrAppend(&text, i == 0 ? "" : "\n", piece);
+// The message of a tool_result. One that is an error says so, for the model has no other sign of
+// it.
+absl::StatusOr<Json> ReadToolResult(const Json& block, const std::string& field) {
+  ASSIGN_OR_RETURN(std::string id, TextMember(block, "tool_use_id", field));
+  std::string result;
+  if (block.contains("content")) {
+    ASSIGN_OR_RETURN(result, ReadContentText(block["content"], field + ".content", "text"));
   }
-  return text;
+  const Json is_error = block.value("is_error", Json());
+  if (!is_error.is_null() && !is_error.is_boolean()) {
+    return InvalidField(field + ".is_error", "must be a boolean");
+  }
+  if (is_error == true) result = absl::StrCat("Error", result.empty() ? "" : ": ", result);
+  return Json{{"role", "tool"}, {"tool_call_id", std::move(id)}, {"content", std::move(result)}};
 }
 
 // Results of tools are messages of their own and come before the user's text.
@@ -68,24 +48,19 @@ absl::Status AppendUserTurn(const Json& content, const std::string& field, Json*
     return absl::OkStatus();
   }
   if (!content.is_array()) return InvalidField(field, "must be a string or a list of blocks");
-  Json texts = Json::array();
+  Json text;
   for (size_t i = 0; i < content.size(); ++i) {
     const std::string name = absl::StrCat(field, "[", i, "]");
-    if (TypeOfBlock(content[i]) != "tool_result") {
-      texts.push_back(content[i]);
+    if (TypeOfBlock(content[i]) == "tool_result") {
+      ASSIGN_OR_RETURN(Json message, ReadToolResult(content[i], name));
+      messages->push_back(std::move(message));
       continue;
     }
-    ASSIGN_OR_RETURN(std::string id, TextMember(content[i], "tool_use_id", name));
-    std::string result;
-    if (content[i].contains("content")) {
-      ASSIGN_OR_RETURN(result, ReadTextBlocks(content[i]["content"], name + ".content"));
-    }
-    messages->push_back(
-        {{"role", "tool"}, {"tool_call_id", std::move(id)}, {"content", std::move(result)}});
+    ASSIGN_OR_RETURN(const std::string piece, ReadTextPart(content[i], name, "text"));
+    AppendText(text.is_null() ? piece : "\n" + piece, &text);
   }
-  if (texts.empty() && !content.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::string text, ReadTextBlocks(texts, field));
-  messages->push_back({{"role", "user"}, {"content", std::move(text)}});
+  if (content.empty()) text = "";
+  if (!text.is_null()) messages->push_back({{"role", "user"}, {"content", std::move(text)}});
   return absl::OkStatus();
 }
 
@@ -93,10 +68,10 @@ absl::Status AppendAssistantBlock(const Json& block, const std::string& field, J
   const std::string type = TypeOfBlock(block);
   if (type == "text") {
     ASSIGN_OR_RETURN(const std::string text, TextMember(block, "text", field));
-    Json& content = (*message)["content"];
-    content = content.is_null() ? text : content.get<std::string>() + text;
+    AppendText(text, &(*message)["content"]);
   } else if (type == "thinking") {
-    ASSIGN_OR_RETURN((*message)["reasoning_content"], TextMember(block, "thinking", field));
+    ASSIGN_OR_RETURN(const std::string thinking, TextMember(block, "thinking", field));
+    AppendText(thinking, &(*message)["reasoning_content"]);
   } else if (type == "tool_use") {
     ASSIGN_OR_RETURN(std::string id, TextMember(block, "id", field));
     ASSIGN_OR_RETURN(std::string name, TextMember(block, "name", field));
@@ -232,6 +207,25 @@ absl::Status ReadThinking(FieldReader& reader, ChatTranslation* out) {
   return absl::OkStatus();
 }
 
+// Templates know the reasoning's switch by these names; what they are told must not be the
+// contrary.
+absl::Status CheckTemplateArguments(FieldReader& reader, const ChatTranslation& out) {
+  const Json* thinking = reader.FindSet("thinking");
+  const std::string type = thinking == nullptr ? "" : TypeOfBlock(*thinking);
+  const auto arguments = out.chat.find("chat_template_kwargs");
+  if (arguments == out.chat.end() || !arguments->is_object()) return absl::OkStatus();
+  for (const char* name : {"thinking", "enable_thinking"}) {
+    const Json value = arguments->value(name, Json());
+    if (value.is_null()) continue;
+    if ((type == "enabled" && value == false) || (type == "disabled" && value != false)) {
+      return InvalidField(
+          "chat_template_kwargs",
+          absl::StrCat("says the contrary of thinking.type ", "with its member ", name));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadFormat(const Json& format, const std::string& field, ChatTranslation* out) {
   if (TypeOfBlock(format) != "json_schema") {
     return InvalidField(field + ".type", "must be json_schema");
@@ -261,7 +255,7 @@ absl::Status ReadOutput(FieldReader& reader, ChatTranslation* out) {
   if (const Json* format = inner.FindSet("format"); format != nullptr) {
     RETURN_IF_ERROR(ReadFormat(*format, "output_config.format", out));
   }
-  return RefuseFields(inner, kUnsupportedOutput, "output_config.");
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -270,15 +264,13 @@ absl::StatusOr<ChatTranslation> ChatOfMessages(absl::string_view body, MessagesU
   ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
   FieldReader reader(json);
   ChatTranslation out;
-  for (const auto& [theirs, ours] : kSameFields) {
-    if (const Json* value = reader.FindSet(theirs); value != nullptr) out.Set(ours, theirs, *value);
-  }
+  TakeRenamedFields(reader, MessagesApi(), &out);
   if (use == MessagesUse::kAnswer && !out.chat.contains("max_tokens")) {
     return InvalidField("max_tokens", "is required");
   }
   Json& messages = out.chat["messages"] = Json::array();
   if (const Json* system = reader.FindSet("system"); system != nullptr) {
-    ASSIGN_OR_RETURN(std::string text, ReadTextBlocks(*system, "system"));
+    ASSIGN_OR_RETURN(std::string text, ReadContentText(*system, "system", "text"));
     messages.push_back({{"role", "system"}, {"content", std::move(text)}});
     out.names.emplace_back("messages[0]", "system");
   }
@@ -288,9 +280,10 @@ absl::StatusOr<ChatTranslation> ChatOfMessages(absl::string_view body, MessagesU
   RETURN_IF_ERROR(ReadThinking(reader, &out));
   RETURN_IF_ERROR(ReadOutput(reader, &out));
   reader.Find("cache_control");  // the beginnings of prompts are kept anyway
-  RETURN_IF_ERROR(RefuseFields(reader, kUnsupported));
+  RETURN_IF_ERROR(RefuseFields(reader, MessagesApi().unsupported));
   RETURN_IF_ERROR(RefuseFields(reader, FieldsOfChatAnswers()));
   RETURN_IF_ERROR(TakeChatFields(reader, "/v1/messages", &out));
+  RETURN_IF_ERROR(CheckTemplateArguments(reader, out));
   return out;
 }
 

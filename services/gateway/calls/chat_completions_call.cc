@@ -4,13 +4,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
 #include "services/gateway/calls/chat_generation.h"
 #include "services/gateway/calls/request_checks.h"
+#include "services/gateway/json/field_reader.h"
 #include "services/gateway/openai/chat_answer.h"
+#include "services/gateway/openai/chat_translation.h"
 
 namespace baton::gateway {
 namespace {
@@ -52,26 +52,13 @@ absl::StatusOr<PreparedGeneration> PrepareOne(const GatewayContext& context,
   return prepared;
 }
 
-// What belongs to one prompt, or to a stream, has no place in the answer to several.
-absl::Status CheckBatchFields(const ChatRequest& request) {
-  if (request.stream.stream) return InvalidField("stream", "cannot be used in a batch");
-  if (!request.tools.tools.is_null()) return InvalidField("tools", "cannot be used in a batch");
-  if (request.params.num_choices != 1) return InvalidField("n", "must be 1 in a batch");
-  if (request.params.num_prompt_logprobs) {
-    return InvalidField("prompt_logprobs", "cannot be used in a batch");
-  }
-  if (request.return_prompt_text) {
-    return InvalidField("return_prompt_text", "cannot be used in a batch");
-  }
-  if (!request.echoed.empty()) return InvalidField("echo", "cannot be used in a batch");
-  return absl::OkStatus();
-}
-
 absl::StatusOr<PreparedGeneration> PrepareBatch(const GatewayContext& context,
                                                 const HttpRequest& http_request,
                                                 const RequestScope& given_scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
   ASSIGN_OR_RETURN(Json body, ParseJsonObject(http_request.body));
+  FieldReader reader(body);
+  RETURN_IF_ERROR(RefuseFields(reader, FieldsRefusedInBatches()));
   Json conversations = body.contains("messages") ? std::move(body["messages"]) : Json(nullptr);
   if (!conversations.is_array() || conversations.empty()) {
     return InvalidField("messages", "must be a list of at least one conversation");
@@ -83,7 +70,6 @@ absl::StatusOr<PreparedGeneration> PrepareBatch(const GatewayContext& context,
   for (size_t i = 0; i < conversations.size(); ++i) {
     body["messages"] = std::move(conversations[i]);
     ASSIGN_OR_RETURN(const ChatRequest request, ReadChatRequest(body, context.validator));
-    RETURN_IF_ERROR(CheckBatchFields(request));
     scope = NamedScope(given_scope, http_request, kIdPrefix, request.request_id);
     ASSIGN_OR_RETURN(const AdmittedChat chat, AppendChat(context, request, scope, &prepared));
     options = MakeAnswerOptions(context, request, scope);

@@ -17,22 +17,9 @@ namespace baton::gateway {
 namespace {
 
 constexpr const char* kEfforts[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
-
-// The text of a content given in parts. Errors: as ParseChatRequest.
-absl::StatusOr<std::string> JoinParts(const Json& parts, const std::string& field) {
-  std::string text;
-  bool first = true;
-  for (const Json& part : parts) {
-    const bool is_text = part.is_object() && part.contains("type") && part["type"] == "text" &&
-                         part.contains("text") && part["text"].is_string();
-    if (!is_text) {
-      return InvalidField(field, "may hold parts of type text only: this model reads text");
-    }
-    if (!std::exchange(first, false)) text.push_back('\n');
-    text.append(part["text"].get_ref<const std::string&>());
-  }
-  return text;
-}
+constexpr const char* kPromptFields[] = {
+    "messages",           "tools",     "add_generation_prompt", "continue_final_message",
+    "add_special_tokens", "documents", "chat_template_kwargs",  "reasoning_effort"};
 
 // Checks one message and brings it into the form that templates expect.
 absl::Status NormaliseMessage(size_t index, Json& message) {
@@ -68,14 +55,7 @@ absl::Status NormaliseMessage(size_t index, Json& message) {
     return absl::OkStatus();
   }
   Json& content = message["content"];
-  if (content.is_array()) {
-    ASSIGN_OR_RETURN(content, JoinParts(content, field + ".content"));
-  }
-  if (!content.is_string()) {
-    return InvalidField(field + ".content", absl::StrCat("must be a string or a list of text parts,"
-                                                         " not ",
-                                                         DescribeJsonType(content)));
-  }
+  ASSIGN_OR_RETURN(content, ReadContentText(content, field + ".content", "text"));
   return absl::OkStatus();
 }
 
@@ -153,6 +133,34 @@ void ReadEcho(FieldReader& reader, ChatRequest* request) {
 }
 
 }  // namespace
+
+absl::Span<const char* const> PromptFields() { return kPromptFields; }
+
+absl::StatusOr<std::string> ReadContentText(const Json& content, const std::string& field,
+                                            absl::string_view type) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) {
+    return InvalidField(field, absl::StrCat("must be a string or a list of text parts, not ",
+                                            DescribeJsonType(content)));
+  }
+  std::string text;
+  for (size_t i = 0; i < content.size(); ++i) {
+    ASSIGN_OR_RETURN(const std::string piece,
+                     ReadTextPart(content[i], absl::StrCat(field, "[", i, "]"), type));
+    absl::StrAppend(&text, i == 0 ? "" : "\n", piece);
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> ReadTextPart(const Json& part, const std::string& field,
+                                         absl::string_view type) {
+  const bool is_text = part.is_object() && part.contains("text") && part["text"].is_string() &&
+                       (type.empty() || part.value("type", Json()) == Json(type));
+  if (!is_text) {
+    return InvalidField(field, "must be a part that holds text: this model reads text");
+  }
+  return part["text"].get<std::string>();
+}
 
 absl::StatusOr<ChatRequest> ParseChatRequest(absl::string_view body,
                                              const RequestValidator& validator) {

@@ -6,6 +6,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
 #include "services/gateway/admission/refusal.h"
@@ -17,16 +18,40 @@ namespace {
 
 constexpr char kNotInThisAnswer[] = "the answer of this API has no place for it";
 constexpr UnsupportedField kFieldsOfChatAnswers[] = {
-    {"n", "1", kNotInThisAnswer},
-    {"best_of", "1", kNotInThisAnswer},
-    {"logprobs", "false", kNotInThisAnswer},
-    {"top_logprobs", "0", kNotInThisAnswer},
-    {"prompt_logprobs", "", kNotInThisAnswer},
-    {"echo", "false", kNotInThisAnswer},
-    {"return_token_ids", "false", kNotInThisAnswer},
-    {"return_tokens_as_token_ids", "false", kNotInThisAnswer},
-    {"return_prompt_text", "false", kNotInThisAnswer},
+    {"n", "[1]", kNotInThisAnswer},
+    {"best_of", "[1]", kNotInThisAnswer},
+    {"logprobs", "[false]", kNotInThisAnswer},
+    {"top_logprobs", "[0]", kNotInThisAnswer},
+    {"prompt_logprobs", "[]", kNotInThisAnswer},
+    {"echo", "[false]", kNotInThisAnswer},
+    {"return_token_ids", "[false]", kNotInThisAnswer},
+    {"return_tokens_as_token_ids", "[false]", kNotInThisAnswer},
+    {"return_prompt_text", "[false]", kNotInThisAnswer},
 };
+
+constexpr char kNotInABatch[] = "a batch has one whole answer to each conversation";
+constexpr UnsupportedField kRefusedInBatches[] = {
+    {"stream", "[false]", kNotInABatch},
+    {"stream_options", "[]", kNotInABatch},
+    {"n", "[1]", kNotInABatch},
+    {"best_of", "[1]", kNotInABatch},
+    {"tools", "[]", "a batch calls no tools"},
+    {"tool_choice", R"(["none","auto"])", "a batch calls no tools"},
+    {"prompt_logprobs", "[]", "a batch says nothing of its prompts"},
+    {"return_prompt_text", "[false]", "a batch says nothing of its prompts"},
+    {"echo", "[false]", "a batch says nothing of its prompts"},
+};
+
+// The value at the path NAME or NAME.MEMBER; nullptr: unset.
+const Json* FindSetAt(FieldReader& reader, absl::string_view path) {
+  const std::pair<absl::string_view, absl::string_view> names =
+      absl::StrSplit(path, absl::MaxSplits('.', 1));
+  const Json* const value = reader.FindSet(names.first);
+  if (names.second.empty() || value == nullptr) return value;
+  if (!value->is_object()) return nullptr;
+  const auto member = value->find(std::string(names.second));
+  return member == value->end() || member->is_null() ? nullptr : &*member;
+}
 
 bool IsWordByte(char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_'; }
 
@@ -68,20 +93,37 @@ void ChatTranslation::Set(absl::string_view ours, absl::string_view theirs, Json
   names.emplace_back(ours, theirs);
 }
 
-absl::Status RefuseFields(FieldReader& reader, absl::Span<const UnsupportedField> fields,
-                          absl::string_view path) {
+absl::Status RefuseFields(FieldReader& reader, absl::Span<const UnsupportedField> fields) {
   for (const UnsupportedField& field : fields) {
-    const Json* value = reader.FindSet(field.name);
-    if (value == nullptr || (value->is_structured() && value->empty())) continue;
-    if (*field.neutral != '\0' && *value == Json::parse(field.neutral)) continue;
-    return InvalidField(absl::StrCat(path, field.name),
-                        absl::StrCat("is not supported by this server",
-                                     *field.reason != '\0' ? ": " : "", field.reason));
+    const Json* value = FindSetAt(reader, field.name);
+    if (value == nullptr) continue;
+    const Json neutrals = Json::parse(field.neutrals);
+    if (std::find(neutrals.begin(), neutrals.end(), *value) != neutrals.end()) continue;
+    return InvalidField(field.name, absl::StrCat("is not supported by this server",
+                                                 *field.reason != '\0' ? ": " : "", field.reason));
   }
   return absl::OkStatus();
 }
 
 absl::Span<const UnsupportedField> FieldsOfChatAnswers() { return kFieldsOfChatAnswers; }
+
+absl::Span<const UnsupportedField> FieldsRefusedInBatches() { return kRefusedInBatches; }
+
+void TakeRenamedFields(FieldReader& reader, const TranslatedApi& api,
+                       ChatTranslation* translation) {
+  for (const auto& [theirs, ours] : api.renamed) {
+    const Json* value = reader.FindSet(theirs);
+    if (value != nullptr) translation->Set(ours, theirs, *value);
+  }
+}
+
+void AppendText(const std::string& text, Json* member) {
+  if (member->is_null()) {
+    *member = text;
+  } else {
+    member->get_ref<std::string&>() += text;  // in place: there may be very many
+  }
+}
 
 absl::Status TakeChatFields(FieldReader& reader, const std::string& api,
                             ChatTranslation* translation) {
@@ -92,7 +134,7 @@ absl::Status TakeChatFields(FieldReader& reader, const std::string& api,
     });
     if (row == table.end()) continue;
     const Json* value = reader.FindSet(name);
-    if (value == nullptr || row->outcome == FieldOutcome::kIgnored) continue;
+    if (value == nullptr) continue;
     for (const auto& [ours, theirs] : translation->names) {
       if (ours != name) continue;
       return InvalidField(name, absl::StrCat("cannot be given together with ", theirs));

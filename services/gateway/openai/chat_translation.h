@@ -29,20 +29,49 @@ struct ChatTranslation {
   void Set(absl::string_view ours, absl::string_view theirs, Json value);
 };
 
-// A field that an API cannot honour.
+// A field that an API, or a use of it, cannot honour.
 struct UnsupportedField {
-  const char* name;
-  const char* neutral;      // JSON of the value that asks for nothing; empty: there is none
+  const char* name;         // "text.verbosity" is a member of `text`
+  const char* neutrals;     // JSON list of the values that ask for nothing
   const char* reason = "";  // may be empty
 };
 
-// Refuses an object that has one of these fields with a value other than the neutral one, null and
-// the empty list or object. `path`: what stands before the names in errors.
-absl::Status RefuseFields(FieldReader& reader, absl::Span<const UnsupportedField> fields,
-                          absl::string_view path = "");
+// A field that chat completions do not have, or in another shape.
+struct OwnField {
+  const char* name;
+  const char* schema;   // JSON schema of its values, but for members that are unsupported
+  const char* example;  // JSON: members of a body that use it
+  bool ignored = false;
+};
+
+// A field with the meaning and type of one of chat completions.
+struct RenamedField {
+  const char* theirs;
+  const char* ours;
+};
+
+// All fields of an API beside those of chat completions: the parser and the OpenAPI document go by
+// it.
+struct TranslatedApi {
+  absl::Span<const RenamedField> renamed;
+  absl::Span<const OwnField> own;
+  absl::Span<const UnsupportedField> unsupported;
+};
+
+// Refuses an object that has one of these fields with a value that asks for something. null asks
+// for nothing. Errors: InvalidArgument.
+absl::Status RefuseFields(FieldReader& reader, absl::Span<const UnsupportedField> fields);
 
 // Fields of chat completions that have no place in the answers of other APIs.
 absl::Span<const UnsupportedField> FieldsOfChatAnswers();
+// Those that have none in the answer to several conversations.
+absl::Span<const UnsupportedField> FieldsRefusedInBatches();
+
+// Sets the members of `translation` that the body has under another name.
+void TakeRenamedFields(FieldReader& reader, const TranslatedApi& api, ChatTranslation* translation);
+
+// Goes on with the text that `member` is; null is an empty one.
+void AppendText(const std::string& text, Json* member);
 
 // Takes over the fields of chat completions that the body has and nobody has asked `reader` for:
 // they mean the same under `api`, or are refused for the same reason. What is left nobody knows; it

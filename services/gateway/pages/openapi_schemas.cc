@@ -4,11 +4,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
 #include "services/gateway/admission/request_validator.h"
+#include "services/gateway/anthropic/messages_fields.h"
+#include "services/gateway/openai/chat_request.h"
+#include "services/gateway/openai/chat_translation.h"
 #include "services/gateway/openai/field_table.h"
+#include "services/gateway/responses/responses_fields.h"
 
 namespace baton::gateway {
 namespace {
@@ -78,117 +83,33 @@ constexpr char kAnswers[] = R"json({
     {"version": {"type": "string"}}}
 })json";
 
-// What the table of chat completions does not have, or has under another name.
-constexpr char kOwnFields[] = R"json({
-  "responses": {
-    "input": {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items":
-      {"type": "object", "properties": {"type": {"enum": ["message", "function_call",
-        "function_call_output", "reasoning"]}, "role": {"type": "string"},
-        "content": {"anyOf": [{"type": "string"}, {"type": "array"}, {"type": "null"}]}}}}]},
-    "instructions": {"type": "string", "description": "a system message before the input"},
-    "tools": {"type": "array", "items": {"type": "object", "required": ["type", "name"],
-      "properties": {"type": {"const": "function"}, "name": {"type": "string"},
-        "description": {"type": "string"}, "parameters": {"type": "object"}}}},
-    "tool_choice": {"anyOf": [{"enum": ["none", "auto", "required"]}, {"type": "object",
-      "required": ["type", "name"], "properties": {"type": {"const": "function"},
-        "name": {"type": "string"}}}]},
-    "text": {"type": "object", "properties": {"format": {"type": "object", "required": ["type"],
-      "properties": {"type": {"enum": ["text", "json_object", "json_schema"]},
-        "name": {"type": "string"}, "schema": {"type": "object"}}}}},
-    "reasoning": {"type": "object", "properties": {"effort": {"enum":
-      ["none", "minimal", "low", "medium", "high", "xhigh", "max", null]}}},
-    "store": {"type": "boolean", "description": "nothing is kept; answered with false"},
-    "metadata": {"type": "object", "description": "comes back"},
-    "previous_response_id": {"type": "null", "description": "not supported: nothing is kept"},
-    "conversation": {"type": "null", "description": "not supported: nothing is kept"},
-    "background": {"const": false, "description": "not supported: nothing is kept"},
-    "prompt": {"type": "null", "description": "not supported: nothing is kept"},
-    "include": {"type": "array", "maxItems": 0, "description": "not supported"},
-    "top_logprobs": {"const": 0, "description": "not supported"},
-    "max_tool_calls": {"type": "null", "description": "not supported: no tools are run here"},
-    "truncation": {"const": "disabled", "description": "not supported"}
-  },
-  "messages": {
-    "messages": {"type": "array", "minItems": 1, "items": {"type": "object",
-      "required": ["role", "content"], "properties": {"role": {"enum": ["user", "assistant"]},
-        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object",
-          "required": ["type"], "properties": {"type": {"enum": ["text", "thinking",
-            "redacted_thinking", "tool_use", "tool_result"]}}}}]}}}},
-    "system": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object",
-      "required": ["type", "text"], "properties": {"type": {"const": "text"},
-        "text": {"type": "string"}}}}]},
-    "tools": {"type": "array", "items": {"type": "object", "required": ["name"],
-      "properties": {"type": {"const": "custom"}, "name": {"type": "string"},
-        "description": {"type": "string"}, "input_schema": {"type": "object"}}}},
-    "tool_choice": {"type": "object", "required": ["type"], "properties": {
-      "type": {"enum": ["auto", "any", "tool", "none"]}, "name": {"type": "string"},
-      "disable_parallel_tool_use": {"type": "boolean"}}},
-    "thinking": {"type": "object", "required": ["type"], "properties": {
-      "type": {"enum": ["enabled", "disabled", "adaptive"]},
-      "budget_tokens": {"type": "integer", "minimum": -1},
-      "display": {"enum": ["summarized", "omitted"]}}},
-    "output_config": {"type": "object", "properties": {"effort": {"type": "string"},
-      "format": {"type": "object", "required": ["type", "schema"], "properties": {
-        "type": {"const": "json_schema"}, "schema": {"type": "object"}}}}},
-    "output_format": {"type": "object", "description": "former name of output_config.format",
-      "required": ["type", "schema"], "properties": {"type": {"const": "json_schema"},
-        "schema": {"type": "object"}}},
-    "cache_control": {"type": "object", "description": "no answer depends on it"},
-    "metadata": {"type": "object", "description": "no answer depends on it"},
-    "mcp_servers": {"type": "array", "maxItems": 0,
-      "description": "not supported: this server runs no tools of its own"},
-    "container": {"type": "null",
-      "description": "not supported: this server runs no tools of its own"}
-  },
-  "tokenize": {
-    "prompt": {"type": "string", "description": "or messages"},
-    "return_token_strs": {"type": "boolean"}
-  }
+constexpr char kTokenizeFields[] = R"json({
+  "model": {"type": "string"},
+  "prompt": {"type": "string", "description": "or messages"},
+  "return_token_strs": {"type": "boolean"}
 })json";
 
-// Fields of other APIs that a field of chat completions stands for.
-struct SameField {
-  const char* name;
-  const char* of_chat;
-};
-constexpr SameField kOfResponses[] = {{"model", "model"},
-                                      {"max_output_tokens", "max_completion_tokens"},
-                                      {"stream", "stream"},
-                                      {"temperature", "temperature"},
-                                      {"top_p", "top_p"},
-                                      {"top_k", "top_k"},
-                                      {"seed", "seed"},
-                                      {"parallel_tool_calls", "parallel_tool_calls"},
-                                      {"user", "user"},
-                                      {"priority", "priority"},
-                                      {"cache_salt", "cache_salt"}};
-constexpr SameField kOfMessages[] = {
-    {"model", "model"},   {"max_tokens", "max_tokens"},   {"stop_sequences", "stop"},
-    {"stream", "stream"}, {"temperature", "temperature"}, {"top_p", "top_p"},
-    {"top_k", "top_k"}};
-constexpr SameField kOfTokenize[] = {{"model", "model"},
-                                     {"messages", "messages"},
-                                     {"tools", "tools"},
-                                     {"add_generation_prompt", "add_generation_prompt"},
-                                     {"continue_final_message", "continue_final_message"},
-                                     {"add_special_tokens", "add_special_tokens"},
-                                     {"reasoning_effort", "reasoning_effort"},
-                                     {"chat_template_kwargs", "chat_template_kwargs"}};
+// The values of `neutrals`, a list, are all that is taken.
+Json OnlyNeutral(Json neutrals, absl::string_view why) {
+  return {{"enum", std::move(neutrals)},
+          {"description", absl::StrCat("not supported", why.empty() ? "" : ": ", why)}};
+}
 
 Json FieldSchema(const FieldRow& row) {
-  Json schema = Json::parse(row.schema);
   if (row.outcome == FieldOutcome::kRefused) {
-    schema["description"] = absl::StrCat("not supported: ", row.note);
-  } else if (!row.note.empty()) {
-    schema["description"] = row.note;
+    return OnlyNeutral(Json::array({Json::parse(row.neutral)}), row.note);
   }
+  Json schema = Json::parse(row.schema);
+  if (!row.note.empty()) schema["description"] = row.note;
   return schema;
 }
 
+// All but what is always refused.
 Json FieldsOf(FieldApi api) {
   Json properties = Json::object();
   for (const FieldRow& row : FieldTable()) {
-    if (row.BelongsTo(api)) properties[row.name] = FieldSchema(row);
+    const bool always = row.outcome == FieldOutcome::kRefused && *row.neutral == '\0';
+    if (row.BelongsTo(api) && !always) properties[row.name] = FieldSchema(row);
   }
   return properties;
 }
@@ -198,22 +119,60 @@ Json RequestSchema(Json properties, Json required) {
       {"type", "object"}, {"required", std::move(required)}, {"properties", std::move(properties)}};
 }
 
-// `own` and what is the same as in `chat`, the fields of chat completions.
-Json Merged(Json own, absl::Span<const SameField> same, const Json& chat) {
-  for (const SameField& field : same) own[field.name] = chat.at(field.of_chat);
-  return own;
+// Leaves of these fields the values that ask for nothing.
+void Restrict(absl::Span<const UnsupportedField> fields, Json* properties) {
+  for (const UnsupportedField& field : fields) {
+    std::pair<std::string, std::string> path = absl::StrSplit(field.name, absl::MaxSplits('.', 1));
+    Json* members = properties;
+    if (!path.second.empty()) {
+      members = &(*properties)[path.first]["properties"];
+      path.first = path.second;
+    }
+    const Json neutrals = Json::parse(field.neutrals);
+    if (neutrals.empty()) {
+      members->erase(path.first);
+    } else {
+      (*members)[path.first] = OnlyNeutral(neutrals, field.reason);
+    }
+  }
 }
 
-// Conversations in place of messages; no streams, no tools, one choice each.
+// The fields that `chat` has which the prompt depends on.
+Json OfPrompt(const Json& chat) {
+  Json properties = Json::object();
+  for (const char* name : PromptFields()) properties[name] = chat.at(name);
+  return properties;
+}
+
+// Those of `api` and, under their own names, those of `others`, a part of `chat`.
+Json TranslatedFields(const TranslatedApi& api, const Json& chat, const Json& others) {
+  Json properties = Json::object();
+  for (const OwnField& field : api.own) properties[field.name] = Json::parse(field.schema);
+  for (const auto& [theirs, ours] : api.renamed) {
+    if (others.contains(ours)) properties[theirs] = chat.at(ours);
+  }
+  for (const auto& [name, schema] : others.items()) {
+    if (!properties.contains(name)) properties[name] = schema;
+  }
+  Restrict(api.unsupported, &properties);
+  return properties;
+}
+
+// What asks for an answer.
+Json TranslatedFields(const TranslatedApi& api, const Json& chat) {
+  Json properties = TranslatedFields(api, chat, chat);
+  Restrict(FieldsOfChatAnswers(), &properties);
+  return properties;
+}
+
+// Conversations in place of messages.
 Json BatchFields(Json fields) {
-  for (const char* name : {"tools", "tool_choice", "parallel_tool_calls"}) fields.erase(name);
   Json conversation = std::move(fields["messages"]);
   fields["messages"] = {{"type", "array"},
                         {"minItems", 1},
                         {"maxItems", RequestCaps().prompts},
                         {"items", std::move(conversation)}};
-  fields["stream"] = {{"const", false}};
-  fields["n"] = {{"const", 1}};
+  Restrict(FieldsRefusedInBatches(), &fields);
   return fields;
 }
 
@@ -222,18 +181,21 @@ Json BatchFields(Json fields) {
 Json OpenApiSchemas() {
   Json schemas = Json::parse(kAnswers);
   schemas.update(Json::parse(kErrors));
-  const Json own = Json::parse(kOwnFields);
   const Json chat = FieldsOf(FieldApi::kChat);
   schemas["ChatRequest"] = RequestSchema(chat, {"messages"});
   schemas["ChatBatchRequest"] = RequestSchema(BatchFields(chat), {"messages"});
   schemas["CompletionRequest"] = RequestSchema(FieldsOf(FieldApi::kCompletion), {"prompt"});
-  schemas["ResponsesRequest"] =
-      RequestSchema(Merged(own["responses"], kOfResponses, chat), {"input"});
-  const Json messages = Merged(own["messages"], kOfMessages, chat);
-  schemas["MessagesRequest"] = RequestSchema(messages, {"messages", "max_tokens"});
-  schemas["CountTokensRequest"] = RequestSchema(messages, {"messages"});
-  schemas["TokenizeRequest"] =
-      RequestSchema(Merged(own["tokenize"], kOfTokenize, chat), Json::array());
+  schemas["ResponsesRequest"] = RequestSchema(TranslatedFields(ResponsesApi(), chat), {"input"});
+  schemas["MessagesRequest"] =
+      RequestSchema(TranslatedFields(MessagesApi(), chat), {"messages", "max_tokens"});
+  const Json prompt = OfPrompt(chat);
+  Json counted = prompt;
+  counted["model"] = chat["model"];
+  schemas["CountTokensRequest"] =
+      RequestSchema(TranslatedFields(MessagesApi(), chat, counted), {"messages"});
+  Json tokenized = Json::parse(kTokenizeFields);
+  tokenized.update(prompt);
+  schemas["TokenizeRequest"] = RequestSchema(std::move(tokenized), Json::array());
   schemas["TokenizeRequest"]["anyOf"] = {{{"required", {"prompt"}}}, {{"required", {"messages"}}}};
   schemas["DetokenizeRequest"] = RequestSchema(
       {{"model", chat["model"]},

@@ -5,8 +5,11 @@
 
 namespace baton::gateway {
 
-// Every schema by its name. Those of requests have all fields that are read, with the ranges of
-// openai/field_table.h where it has the field.
+// Every schema by its name. Those of requests are made from the tables of fields that the parsers
+// go by: openai/field_table, anthropic/messages_fields, responses/responses_fields. They have all
+// fields but those that are always refused; of what is refused but for some values they have these
+// values. What only counts tokens or shows them has the fields that its prompt depends on: others
+// are checked and change nothing.
 Json OpenApiSchemas();
 
 }  // namespace baton::gateway

@@ -8,64 +8,14 @@
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
 #include "services/gateway/json/field_reader.h"
+#include "services/gateway/responses/responses_fields.h"
 
 namespace baton::gateway {
 namespace {
 
-// Fields with the same meaning and type in both APIs.
-constexpr std::pair<const char*, const char*> kSameFields[] = {
-    {"model", "model"},   {"max_output_tokens", "max_completion_tokens"},
-    {"stream", "stream"}, {"temperature", "temperature"},
-    {"top_p", "top_p"},   {"parallel_tool_calls", "parallel_tool_calls"},
-};
-
-constexpr char kNothingIsStored[] = "nothing is stored";
-constexpr UnsupportedField kUnsupported[] = {
-    {"previous_response_id", "", kNothingIsStored},
-    {"conversation", "", kNothingIsStored},
-    {"prompt", "", kNothingIsStored},
-    {"background", "false", kNothingIsStored},
-    {"include", ""},
-    {"max_tool_calls", "", "it runs no tools of its own"},
-    {"truncation", R"("disabled")", "a conversation is taken as it is"},
-    {"context_management", "", "a conversation is taken as it is"},
-    {"stream_options", R"({"include_obfuscation":false})", "events are sent as they are"},
-    {"include_reasoning", "true", "reasoning is an item of its own"},
-    {"enable_response_messages", "false"},
-    {"previous_input_messages", ""},
-    {"messages", "", "use input"},
-    {"max_tokens", "", "use max_output_tokens"},
-    {"max_completion_tokens", "", "use max_output_tokens"},
-};
-
-constexpr UnsupportedField kUnsupportedText[] = {{"verbosity", R"("medium")"}};
-
-// "auto" is what there is: none.
-constexpr UnsupportedField kUnsupportedReasoning[] = {
-    {"summary", R"("auto")", "reasoning is shown as it is"},
-    {"generate_summary", R"("auto")", "reasoning is shown as it is"},
-};
-
 std::string TypeOfItem(const Json& item) {
   if (!item.contains("type")) return "message";
   return item["type"].is_string() ? item["type"].get<std::string>() : "";
-}
-
-// A text, or a list of parts that hold text.
-absl::StatusOr<std::string> ReadContent(const Json& content, const std::string& field) {
-  if (content.is_string()) return content.get<std::string>();
-  if (!content.is_array()) return InvalidField(field, "must be a string or a list of text parts");
-  std::string text;
-  for (size_t i = 0; i < content.size(); ++i) {
-    const Json& part = content[i];
-    const bool is_text = part.is_object() && part.contains("text") && part["text"].is_string();
-    if (!is_text) {
-      return InvalidField(absl::StrCat(field, "[", i, "]"),
-                          "must be a text part: this model reads text");
-    }
-    absl::StrAppend(&text, i == 0 ? "" : "\n", part["text"].get<std::string>());
-  }
-  return text;
 }
 
 // The assistant's turn that the item belongs to: calls, texts and reasoning in a row are one.
@@ -80,13 +30,12 @@ absl::Status AppendMessage(const Json& item, const std::string& field, Json* mes
   const Json role = item.contains("role") ? item["role"] : Json(nullptr);
   if (!role.is_string()) return InvalidField(field + ".role", "must be a string");
   const Json content = item.contains("content") ? item["content"] : Json(nullptr);
-  ASSIGN_OR_RETURN(std::string text, ReadContent(content, field + ".content"));
+  ASSIGN_OR_RETURN(std::string text, ReadContentText(content, field + ".content", ""));
   if (role != "assistant") {
     messages->push_back({{"role", role}, {"content", std::move(text)}});
     return absl::OkStatus();
   }
-  Json& turn = AssistantTurn(messages);
-  turn["content"] = turn["content"].is_null() ? text : turn["content"].get<std::string>() + text;
+  AppendText(text, &AssistantTurn(messages)["content"]);
   return absl::OkStatus();
 }
 
@@ -109,7 +58,7 @@ absl::Status AppendItem(const Json& item, const std::string& field, ChatTranslat
   }
   if (type == "function_call_output") {
     const Json output = item.contains("output") ? item["output"] : Json(nullptr);
-    ASSIGN_OR_RETURN(std::string text, ReadContent(output, field + ".output"));
+    ASSIGN_OR_RETURN(std::string text, ReadContentText(output, field + ".output", ""));
     messages->push_back({{"role", "tool"},
                          {"tool_call_id", item.value("call_id", Json())},
                          {"content", std::move(text)}});
@@ -118,8 +67,8 @@ absl::Status AppendItem(const Json& item, const std::string& field, ChatTranslat
   if (type == "reasoning") {
     const Json content = item.contains("content") ? item["content"] : Json::array();
     if (content.is_null()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(AssistantTurn(messages)["reasoning_content"],
-                     ReadContent(content, field + ".content"));
+    ASSIGN_OR_RETURN(const std::string text, ReadContentText(content, field + ".content", ""));
+    AppendText(text, &AssistantTurn(messages)["reasoning_content"]);
     return absl::OkStatus();
   }
   return InvalidField(field + ".type",
@@ -189,7 +138,6 @@ absl::Status ReadText(FieldReader& reader, ChatTranslation* out) {
   if (text == nullptr) return absl::OkStatus();
   if (!text->is_object()) return InvalidField("text", "must be an object");
   FieldReader inner(*text);
-  RETURN_IF_ERROR(RefuseFields(inner, kUnsupportedText, "text."));
   const Json* format = inner.FindSet("format");
   if (format == nullptr) return absl::OkStatus();
   if (format->is_object() && TypeOfItem(*format) == "json_schema") {
@@ -209,7 +157,6 @@ absl::Status ReadReasoning(FieldReader& reader, ChatTranslation* out) {
   if (reasoning == nullptr) return absl::OkStatus();
   if (!reasoning->is_object()) return InvalidField("reasoning", "must be an object");
   FieldReader inner(*reasoning);
-  RETURN_IF_ERROR(RefuseFields(inner, kUnsupportedReasoning, "reasoning."));
   if (const Json* effort = inner.FindSet("effort"); effort != nullptr) {
     out->Set("reasoning_effort", "reasoning.effort", *effort);
   }
@@ -246,9 +193,7 @@ absl::StatusOr<ResponsesRequest> ParseResponsesRequest(absl::string_view body) {
   FieldReader reader(json);
   ResponsesRequest request;
   ChatTranslation& out = request.translation;
-  for (const auto& [theirs, ours] : kSameFields) {
-    if (const Json* value = reader.FindSet(theirs); value != nullptr) out.Set(ours, theirs, *value);
-  }
+  TakeRenamedFields(reader, ResponsesApi(), &out);
   out.chat["messages"] = Json::array();
   out.names.emplace_back("messages", "input");
   std::string instructions;
@@ -262,7 +207,7 @@ absl::StatusOr<ResponsesRequest> ParseResponsesRequest(absl::string_view body) {
   RETURN_IF_ERROR(ReadTools(reader, &out));
   RETURN_IF_ERROR(ReadText(reader, &out));
   RETURN_IF_ERROR(ReadReasoning(reader, &out));
-  RETURN_IF_ERROR(RefuseFields(reader, kUnsupported));
+  RETURN_IF_ERROR(RefuseFields(reader, ResponsesApi().unsupported));
   RETURN_IF_ERROR(RefuseFields(reader, FieldsOfChatAnswers()));
   RETURN_IF_ERROR(TakeChatFields(reader, "/v1/responses", &out));
   request.echoed = EchoedFields(json);

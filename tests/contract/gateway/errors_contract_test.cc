@@ -35,7 +35,7 @@ std::vector<Case> BadBodies() {
       {chat, R"({"messages":[{"role":"king","content":"Hi"}]})", "messages[0].role"},
       {chat, R"({"messages":[{"role":"user","content":7}]})", "messages[0].content"},
       {chat, R"({"messages":[{"role":"user","content":[{"type":"image_url"}]}]})",
-       "messages[0].content"},
+       "messages[0].content[0]"},
       {chat, "{" + hi + "," + hi + "}", ""},
       {chat, "{" + hi + R"(,"max_tokens":-1})", "max_tokens"},
       {chat, "{" + hi + R"(,"max_tokens":"5"})", "max_tokens"},

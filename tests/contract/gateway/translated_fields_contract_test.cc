@@ -207,6 +207,32 @@ TEST_F(TranslatedFieldsContract, ResponsesErrorsNameTheirFields) {
   EXPECT_EQ(Responses({{"input", words}}, 400)["error"]["param"], "input");
 }
 
+TEST_F(TranslatedFieldsContract, EmptyValuesAreNoLeaveToBeOfAWrongType) {
+  Serve();
+  for (const json& members : std::vector<json>{{{"n", json::array()}},
+                                               {{"echo", json::object()}},
+                                               {{"speed", json::object()}},
+                                               {{"container", json::array()}}}) {
+    EXPECT_THAT(MessagesError(members), StartsWith(members.begin().key())) << members;
+  }
+  for (const json& members : std::vector<json>{{{"n", json::array()}},
+                                               {{"echo", json::object()}},
+                                               {{"background", json::array()}},
+                                               {{"truncation", json::object()}},
+                                               {{"max_tool_calls", json::array()}}}) {
+    EXPECT_EQ(ResponsesError(members), members.begin().key());
+  }
+  Responses({{"include", json::array()}});
+}
+
+TEST_F(TranslatedFieldsContract, AUserHasItsLimit) {
+  Serve();
+  const std::string user(513, 'u');
+  EXPECT_THAT(MessagesError({{"user", user}}), StartsWith("user is longer than"));
+  EXPECT_EQ(ResponsesError({{"user", user}}), "user");
+  EXPECT_EQ(Responses({{"user", user.substr(1)}})["user"], user.substr(1));
+}
+
 TEST_F(TranslatedFieldsContract, OnlyUnknownFieldsAreIgnoredAndAreLogged) {
   Serve();
   SetMinLogLevel(LogLevel::kDebug);

@@ -78,6 +78,15 @@ TEST(MessagesRequest, BlocksOfAnAssistantAreOneMessage) {
             (Json{{"name", "look"}, {"arguments", R"({"at":1})"}}));
 }
 
+TEST(MessagesRequest, ThoughtsOfATurnAreOneReasoning) {
+  const Json blocks = Json::array({{{"type", "thinking"}, {"thinking", "Hm. "}},
+                                   {{"type", "text"}, {"text", "A"}},
+                                   {{"type", "thinking"}, {"thinking", "Yes."}}});
+  const Json turns =
+      TurnsOf(Json::array({kQuestion, {{"role", "assistant"}, {"content", blocks}}}));
+  EXPECT_EQ(turns[1]["reasoning_content"], "Hm. Yes.");
+}
+
 TEST(MessagesRequest, AnAssistantThatOnlyThoughtSaidNothing) {
   const Json blocks = Json::array({{{"type", "thinking"}, {"thinking", "Hm."}}});
   const Json turns =
@@ -99,6 +108,18 @@ TEST(MessagesRequest, ResultsOfToolsComeBeforeTheUsersText) {
                          {{"role", "tool"}, {"tool_call_id", "t2"}, {"content", "a\nb"}},
                          {{"role", "tool"}, {"tool_call_id", "t3"}, {"content", ""}},
                          {{"role", "user"}, {"content", "And now?"}}}));
+}
+
+TEST(MessagesRequest, AResultThatIsAnErrorSaysSo) {
+  const auto result = [](const Json& members) {
+    Json block = {{"type", "tool_result"}, {"tool_use_id", "t"}, {"is_error", true}};
+    block.update(members);
+    const Json turn = {{"role", "user"}, {"content", Json::array({block})}};
+    return TurnsOf(Json::array({turn}))[0]["content"];
+  };
+  EXPECT_EQ(result({{"content", "no such file"}}), "Error: no such file");
+  EXPECT_EQ(result(Json::object()), "Error");
+  EXPECT_EQ(result({{"content", "12"}, {"is_error", nullptr}}), "12");
 }
 
 TEST(MessagesRequest, ToolsAreFunctions) {
@@ -135,11 +156,30 @@ TEST(MessagesRequest, RefusalsNameTheField) {
   EXPECT_EQ(FieldRefusedIn(turn("assistant", Json::array({{{"type", "image"}}}))),
             "messages[0].content[0]");
   EXPECT_EQ(FieldRefusedIn(turn("user", 5)), "messages[0].content");
+  Json result = {{"type", "tool_result"}, {"tool_use_id", "t"}, {"content", "12"}};
+  EXPECT_EQ(FieldRefusedIn(turn("user", Json::array({result, {{"type", "image"}}}))),
+            "messages[0].content[1]");
+  result["is_error"] = "yes";
+  EXPECT_EQ(FieldRefusedIn(turn("user", Json::array({result}))), "messages[0].content[0].is_error");
   EXPECT_EQ(FieldRefusedIn({{"system", 5}}), "system");
   const Json bash = {{"type", "bash_20250124"}, {"name", "bash"}};
   EXPECT_EQ(FieldRefusedIn({{"tools", Json::array({bash})}}), "tools[0]");
   EXPECT_EQ(FieldRefusedIn({{"tool_choice", {{"type", "some"}}}}), "tool_choice.type");
   EXPECT_EQ(FieldRefusedIn({{"thinking", {{"type", "some"}}}}), "thinking.type");
+}
+
+TEST(MessagesRequest, ThinkingAndTheTemplatesArgumentsMustNotContradict) {
+  const auto body = [](const char* type, const Json& arguments) {
+    return Json{{"thinking", {{"type", type}}}, {"chat_template_kwargs", arguments}};
+  };
+  for (const char* name : {"thinking", "enable_thinking"}) {
+    EXPECT_EQ(FieldRefusedIn(body("disabled", {{name, true}})), "chat_template_kwargs");
+    EXPECT_EQ(FieldRefusedIn(body("enabled", {{name, false}})), "chat_template_kwargs");
+    ChatOf(body("disabled", {{name, false}}));
+    ChatOf(body("enabled", {{name, true}}));
+    ChatOf(body("adaptive", {{name, false}}));
+  }
+  ChatOf(body("disabled", {{"other", true}}));
 }
 
 }  // namespace

@@ -41,17 +41,19 @@ TEST(OpenApiDocument, DefinesWhatItRefersTo) {
   EXPECT_GT(num_references, 20);
 }
 
-TEST(OpenApiDocument, HasEveryFieldOfBothRequests) {
+TEST(OpenApiDocument, HasEveryFieldOfBothRequestsThatMayBeGiven) {
   const Json document = Document();
   const Json& schemas = document["components"]["schemas"];
   const Json& chat = schemas["ChatRequest"]["properties"];
   const Json& completion = schemas["CompletionRequest"]["properties"];
   for (const FieldRow& row : FieldTable()) {
-    EXPECT_TRUE(!row.chat || chat.contains(row.name)) << row.name;
-    EXPECT_TRUE(!row.completion || completion.contains(row.name)) << row.name;
-    if (row.outcome != FieldOutcome::kRefused) continue;
+    const bool taken = row.outcome != FieldOutcome::kRefused || *row.neutral != '\0';
+    EXPECT_TRUE(!row.chat || chat.contains(row.name) == taken) << row.name;
+    EXPECT_TRUE(!row.completion || completion.contains(row.name) == taken) << row.name;
+    if (row.outcome != FieldOutcome::kRefused || !taken) continue;
     const Json& refused = (row.chat ? chat : completion)[row.name];
     EXPECT_THAT(refused["description"].get<std::string>(), HasSubstr("not supported")) << row.name;
+    EXPECT_EQ(refused["enum"], Json::array({Json::parse(row.neutral)})) << row.name;
   }
   EXPECT_EQ(schemas["ChatRequest"]["required"], Json::array({"messages"}));
   EXPECT_EQ(schemas["CompletionRequest"]["required"], Json::array({"prompt"}));

@@ -80,6 +80,17 @@ TEST(ResponsesRequest, CallsAloneHaveNoContentAndReasoningAloneAnEmptyOne) {
   EXPECT_EQ(TurnsOfInput(Json::array({reasoning}))[0]["content"], "");
 }
 
+TEST(ResponsesRequest, ReasoningOfATurnIsOne) {
+  const auto thought = [](const char* words) {
+    const Json content = Json::array({{{"type", "reasoning_text"}, {"text", words}}});
+    return Json{{"type", "reasoning"}, {"content", content}};
+  };
+  const Json item = {{"role", "assistant"}, {"content", "A"}};
+  const Json turns = TurnsOfInput(Json::array({thought("Hm. "), item, thought("Yes.")}));
+  ASSERT_EQ(turns.size(), 1u);
+  EXPECT_EQ(turns[0]["reasoning_content"], "Hm. Yes.");
+}
+
 TEST(ResponsesRequest, FunctionsStandOneLevelDeeper) {
   const Json function = {{"name", "look"}, {"parameters", {{"type", "object"}}}, {"strict", true}};
   Json tool = function;
