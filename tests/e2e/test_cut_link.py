@@ -28,13 +28,14 @@ def seen(tmp_path_factory):
                          check=False, timeout=300)
     assert ran.returncode == 0, ran.stderr[-8000:]
     told = json.loads(ran.stdout)
-    print(f"cuts: {told['cuts']}")  # noticed after 1.1 s, and what a machine with other work takes to run everybody once
+    # Noticed after 1.1 s, and what a machine with other work takes to run everybody once.
+    print(f"cuts: {told['cuts']}")
     return told
 
 
 def test_it_is_noticed_before_it_is_healed_and_costs_a_pause(seen):
-    """Else the group would wait for a step's time-out, ten minutes here: longer than the script may take. It heals a link
-    only once the group is not ready for it."""
+    """Else the group would wait for a step's time-out, ten minutes here: longer than the script
+    may take. It heals a link only once the group is not ready for it."""
     assert len(seen["cuts"]) == 2, seen
     assert (seen["lost"], seen["different"], seen["asked_again"]) == (0, 0, 0), seen
     assert seen["answered"] > 0

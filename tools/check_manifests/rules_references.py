@@ -121,8 +121,8 @@ def _selectors(context):
 
 
 def _pickers(context):
-    """A pool says where its picker is to read metrics: a port of its pods that is for metrics alone.
-    The one that clients use asks for a key, if there are any."""
+    """A pool says where its picker is to read metrics: a port of its pods for metrics alone. The
+    one that clients use asks for a key, if there are any."""
     for pool in context.of_kind("InferencePool"):
         told = (pool.content["metadata"].get("annotations") or {}).get(PICKER_PORT)
         for template in context.templates:
