@@ -12,7 +12,9 @@ namespace {
 
 constexpr double kGiB = 1 << 30;
 constexpr absl::Duration kAskPeriod = absl::Seconds(1);
-constexpr absl::Duration kAskTimeout = absl::Milliseconds(250);  // of all stages together
+constexpr absl::Duration kAskTimeout = absl::Milliseconds(250);  // of all that are asked together
+// At a time: each has 50 ms for its answer, for it is busy with its weights.
+constexpr size_t kMostAsked = 5;
 
 }  // namespace
 
@@ -20,9 +22,13 @@ void LoadProgress::Ask(const std::vector<int>& stages, const StageMetricsSource&
                        absl::Time now) {
   if (stages.empty() || now - asked_ < kAskPeriod) return;
   asked_ = now;
-  for (const int stage : stages) {
-    const auto metrics = source(stage, kAskTimeout / static_cast<double>(stages.size()));
-    if (metrics.ok()) Update(stage, *metrics, now);
+  const size_t num_asked = std::min(stages.size(), kMostAsked);
+  auto next = std::lower_bound(stages.begin(), stages.end(), next_stage_);
+  for (size_t i = 0; i < num_asked; ++i, ++next) {
+    if (next == stages.end()) next = stages.begin();
+    const auto metrics = source(*next, kAskTimeout / static_cast<double>(num_asked));
+    if (metrics.ok()) Update(*next, *metrics, now);
+    next_stage_ = *next + 1;
   }
 }
 

@@ -20,8 +20,9 @@ class LoadProgress final {
  public:
   explicit LoadProgress(int num_stages) : stages_(static_cast<size_t>(num_stages)) {}
 
-  // Asks `stages` if the last time is a second ago or more. Together they may take a quarter of a
-  // second, each its part of it: whoever waits here does nothing else.
+  // Asks `stages`, in ascending order, if the last time is a second ago or more: of more than five
+  // the next five. Together they may take a quarter of a second, each its part of it: whoever
+  // waits here does nothing else.
   void Ask(const std::vector<int>& stages, const StageMetricsSource& source, absl::Time now);
 
   // Takes the text of a stage-worker's /metrics, read at `now`. A stage that is not heard stays as
@@ -53,6 +54,7 @@ class LoadProgress final {
 
   std::vector<Stage> stages_;
   absl::Time asked_ = absl::InfinitePast();
+  int next_stage_ = 0;  // the first to ask the next time, or the next after it
 };
 
 }  // namespace baton

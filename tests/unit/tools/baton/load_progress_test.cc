@@ -1,9 +1,12 @@
 #include "tools/baton/load_progress.h"
 
+#include <algorithm>
 #include <numeric>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace baton {
@@ -79,18 +82,54 @@ struct SilentStages {
   absl::Duration* waited;
 };
 
+// Stages 0 to `num_stages` - 1.
+std::vector<int> AllStages(int num_stages) {
+  std::vector<int> stages(static_cast<size_t>(num_stages));
+  std::iota(stages.begin(), stages.end(), 0);
+  return stages;
+}
+
 TEST(LoadProgress, StagesThatDoNotAnswerTakeAQuarterOfASecondTogether) {
-  for (const int num_stages : {1, 2, 8, 64}) {
+  for (const int num_stages : {1, 2, 5, 8, 64}) {
     LoadProgress progress(num_stages);
-    std::vector<int> stages(static_cast<size_t>(num_stages));
-    std::iota(stages.begin(), stages.end(), 0);
     std::vector<int> asked;
     absl::Duration waited;
-    progress.Ask(stages, SilentStages{&asked, &waited}, At(0));
-    EXPECT_EQ(asked, stages);
+    progress.Ask(AllStages(num_stages), SilentStages{&asked, &waited}, At(0));
+    EXPECT_EQ(asked, AllStages(std::min(num_stages, 5)));
     EXPECT_LE(waited, absl::Milliseconds(250));
     EXPECT_GE(waited, absl::Milliseconds(200));
   }
+}
+
+// A busy stage needs some time for an answer.
+TEST(LoadProgress, ManyStagesAreAskedInTurnEachWithTimeToAnswer) {
+  LoadProgress progress(64);
+  std::vector<int> asked;
+  for (int second = 0; second < 26; ++second) {
+    progress.Ask(
+        AllStages(64),
+        [&asked](int stage, absl::Duration timeout) -> absl::StatusOr<std::string> {
+          EXPECT_GE(timeout, absl::Milliseconds(50));
+          asked.push_back(stage);
+          return Metrics(kGiB, 2 * kGiB);
+        },
+        At(second));
+  }
+  ASSERT_EQ(asked.size(), 130u);
+  for (size_t i = 0; i < asked.size(); ++i) EXPECT_EQ(asked[i], static_cast<int>(i % 64));
+  EXPECT_EQ(progress.Describe(), "loading weights: 50 %, 64 GiB");
+}
+
+TEST(LoadProgress, TheTurnGoesOnWhenStagesComeAndGo) {
+  LoadProgress progress(9);
+  std::vector<int> asked;
+  absl::Duration waited;
+  const SilentStages silent{&asked, &waited};
+  progress.Ask({0, 1, 2, 4, 6, 7, 8}, silent, At(0));
+  progress.Ask({0, 3, 5}, silent, At(1));
+  progress.Ask({1, 2, 3, 4, 6, 8}, silent, At(2));
+  progress.Ask({0, 1}, silent, At(3));
+  EXPECT_THAT(asked, testing::ElementsAre(0, 1, 2, 4, 6, 0, 3, 5, 6, 8, 1, 2, 3, 0, 1));
 }
 
 TEST(LoadProgress, AsksOnceASecond) {
