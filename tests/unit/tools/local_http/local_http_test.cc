@@ -53,6 +53,7 @@ class EndlessServer final {
     });
   }
   ~EndlessServer() {
+    shutdown(socket_, SHUT_RDWR);  // nobody may have asked: accept ends
     thread_.join();
     close(socket_);
   }
@@ -63,6 +64,8 @@ class EndlessServer final {
   int port_ = 0;
   std::thread thread_;
 };
+
+TEST(EndlessServer, EndsThoughNobodyAsked) { const EndlessServer server; }
 
 // Each piece comes in time; the whole never does.
 TEST(LocalHttpGet, WaitsNoLongerForAnAnswerThatDoesNotEnd) {
