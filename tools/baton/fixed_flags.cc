@@ -45,7 +45,6 @@ std::vector<std::string> ServedValues(absl::string_view name, const FixedFacts& 
   }
   if (name == "tokenizer-mode") return {"auto", "hf", "slow"};
   if (name == "logprobs-mode") return {"raw_logprobs"};
-  if (name == "seed") return {"0"};
   if (name == "task") return {"auto", "generate"};
   if (name == "chat-template-content-format") return {"auto", "string"};
   return {};

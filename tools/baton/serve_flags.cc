@@ -226,6 +226,7 @@ std::vector<ServeFlag> IgnoredFlags() {
   add(kValue, kAlways,
       {"scheduling-policy", "num-scheduler-steps", "scheduler-delay-factor", "preemption-mode"});
   add(kValue, "requests say stream_interval", {"stream-interval"});
+  add(kValue, "give requests a seed; without one each draws anew", {"seed"});
   add(kSwitch, kNotYet,
       {"enable-expert-parallel", "enable-eplb", "enable-log-outputs", "enable-prompt-adapter"});
   add(kValue, kNotYet,
@@ -264,7 +265,6 @@ std::vector<ServeFlag> FixedFlags() {
       {"rope-scaling", kValue, kFixed, "change rope_scaling in config.json"},
       {"logprobs-mode", kValue, kFixed,
        "log-probabilities are those of the model, before temperature, penalties and filters"},
-      {"seed", kValue, kFixed, "give requests a seed; without one each draws anew"},
       {"task", kValue, kFixed, "the models served here generate text"},
       {"chat-template-content-format", kValue, kFixed,
        "templates are given the text of a message's parts"},

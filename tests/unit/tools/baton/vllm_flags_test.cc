@@ -70,8 +70,7 @@ INSTANTIATE_TEST_SUITE_P(
     Fixed, WorkingVllmFlag,
     ::testing::Values(Words{"--logprobs-mode", "raw_logprobs"}, Words{"--kv-cache-dtype", "auto"},
                       Words{"--kv-cache-dtype=bfloat16"}, Words{"--quantization", "fp8"},
-                      Words{"--quantization", "None"}, Words{"--seed", "0"},
-                      Words{"--hf-overrides", "{}"},
+                      Words{"--quantization", "None"}, Words{"--hf-overrides", "{}"},
                       Words{"--hf-overrides", R"({"model_type": "deepseek_v3"})"},
                       Words{"--tokenizer", BATON_SOURCE_DIR "/tests/data/../data/tiny-r1"},
                       Words{"--task", "generate"}, Words{"--load-format", "runai_streamer"},
@@ -179,6 +178,8 @@ INSTANTIATE_TEST_SUITE_P(Values, IgnoredVllmFlag,
                              "kv-cache-metrics-sample",
                              "show-hidden-metrics-for-version",
                          })));
+INSTANTIATE_TEST_SUITE_P(Seeds, IgnoredVllmFlag,
+                         ::testing::Values(Words{"--seed", "0"}, Words{"--seed", "42"}));
 INSTANTIATE_TEST_SUITE_P(OfOldReleasesSwitches, IgnoredVllmFlag,
                          ::testing::ValuesIn(Switches({
                              "enable-reasoning",
@@ -216,7 +217,6 @@ TEST(VllmFlags, AValueOtherThanWhatHappensHereIsRefused) {
       {{"--kv-cache-dtype", "fp8"}, "served here: auto, bfloat16; the KV cache has the type of"},
       {{"--kv-cache-dtype", "bfloat16", "--dtype", "float32"}, "served here: auto; "},
       {{"--quantization", "awq"}, "served here: fp8, none, None; "},
-      {{"--seed", "7"}, "served here: 0; give requests a seed"},
       {{"--hf-overrides", R"({"rms_norm_eps": 1})"}, "change config.json"},
       {{"--hf-overrides", R"({"no_such_key": 1})"}, "change config.json"},
       {{"--hf-overrides", "fn"}, "change config.json"},
