@@ -12,7 +12,7 @@ namespace baton {
 // What the values are held against.
 struct FixedFacts {
   std::string model_dir;  // a folder with a config.json
-  std::string dtype;      // as --dtype says; empty: not said
+  std::string dtype;      // as --dtype or BATON_DTYPE says; empty: not said
 };
 
 // Whether flag `name`, whose destination is kFixed, may have this value. Errors: InvalidArgument

@@ -84,16 +84,28 @@ absl::Status ReadFlag(const std::vector<std::string>& words, size_t* next, Given
   return absl::InvalidArgumentError(absl::StrCat("--", name, " needs a value"));
 }
 
+// The value of BATON_MAX_NUM_SEQS for "max-num-seqs"; null if it is not set.
+const char* EnvironmentValue(absl::string_view name) {
+  const std::string variable =
+      absl::StrCat("BATON_", absl::AsciiStrToUpper(absl::StrReplaceAll(name, {{"-", "_"}})));
+  const char* value = std::getenv(variable.c_str());
+  // Kubernetes sets BATON_PORT=tcp://... in every pod if a service is named "baton".
+  return value == nullptr || absl::StartsWith(value, "tcp://") ? nullptr : value;
+}
+
+// Of a role's flag that is checked here: roles read the environment, unless the command line says.
+const char* ValueOf(const Given& given, const std::string& name) {
+  const auto found = given.find(name);
+  return found == given.end() ? EnvironmentValue(name) : found->second.back().c_str();
+}
+
 // Flags that the command line leaves out and the environment has.
 void ReadEnvironment(Given* given) {
   for (const ServeFlag& flag : ServeFlags()) {
     if ((flag.destinations & kToSupervisor) == 0) continue;  // roles read the environment
-    const std::string variable =
-        absl::StrCat("BATON_", absl::AsciiStrToUpper(absl::StrReplaceAll(flag.name, {{"-", "_"}})));
-    const char* value = std::getenv(variable.c_str());
-    // Kubernetes sets BATON_PORT=tcp://... in every pod if a service is named "baton".
-    if (value == nullptr || absl::StartsWith(value, "tcp://")) continue;
-    given->try_emplace(std::string(flag.name), std::vector<std::string>{value});
+    const char* value = EnvironmentValue(flag.name);
+    if (value != nullptr)
+      given->try_emplace(std::string(flag.name), std::vector<std::string>{value});
   }
 }
 
@@ -165,9 +177,8 @@ absl::Status CheckKeys(const Given& given) {
 }
 
 absl::Status CheckFixed(const Given& given, const std::string& model_dir) {
-  const auto dtype = given.find("dtype");
-  const FixedFacts facts{.model_dir = model_dir,
-                         .dtype = dtype == given.end() ? "" : dtype->second.back()};
+  const char* dtype = ValueOf(given, "dtype");
+  const FixedFacts facts{.model_dir = model_dir, .dtype = dtype == nullptr ? "" : dtype};
   for (const auto& [name, values] : given) {
     const ServeFlag& flag = *FindServeFlag(name);
     if (flag.destinations != kFixed) continue;

@@ -1,4 +1,5 @@
 // What becomes of each flag of `vllm serve`, of old and new releases, in `baton serve`.
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -232,6 +233,14 @@ TEST(VllmFlags, AValueOtherThanWhatHappensHereIsRefused) {
     EXPECT_THAT(refusal, HasSubstr(absl::StrCat(words[0], " is \"", words[1], "\"; "))) << refusal;
     EXPECT_THAT(refusal, HasSubstr(reason));
   }
+}
+
+TEST(VllmFlags, TheDtypeOfTheEnvironmentIsThatOfTheCache) {
+  setenv("BATON_DTYPE", "float32", 1);
+  EXPECT_THAT(std::string(ParseWords({"--kv-cache-dtype", "bfloat16"}).status().message()),
+              HasSubstr("served here: auto; "));
+  EXPECT_TRUE(ParseWords({"--kv-cache-dtype", "bfloat16", "--dtype", "bfloat16"}).ok());
+  unsetenv("BATON_DTYPE");
 }
 
 TEST(VllmFlags, RopeScalingOfTheConfigMayBeRepeated) {
