@@ -50,11 +50,6 @@ std::vector<std::string> ServedValues(absl::string_view name, const FixedFacts& 
   return {};
 }
 
-bool IsModelFolder(const std::string& value, const std::string& model_dir) {
-  std::error_code error;
-  return value == model_dir || std::filesystem::equivalent(value, model_dir, error);
-}
-
 // Whether what it says of the config stands there already.
 bool SaysWhatConfigSays(const std::string& value, const Json& config) {
   const Json said = Json::parse(value, nullptr, /*allow_exceptions=*/false);
@@ -66,6 +61,11 @@ bool SaysWhatConfigSays(const std::string& value, const Json& config) {
 }
 
 }  // namespace
+
+bool IsModelFolder(const std::string& value, const std::string& model_dir) {
+  std::error_code error;
+  return value == model_dir || std::filesystem::equivalent(value, model_dir, error);
+}
 
 absl::Status CheckFixedFlag(absl::string_view name, const std::string& value,
                             const FixedFacts& facts) {

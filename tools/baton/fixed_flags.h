@@ -15,6 +15,9 @@ struct FixedFacts {
   std::string dtype;      // as --dtype or BATON_DTYPE says; empty: not said
 };
 
+// Whether `value` is a path of `model_dir`, however it is written.
+bool IsModelFolder(const std::string& value, const std::string& model_dir);
+
 // Whether flag `name`, whose destination is kFixed, may have this value. Errors: InvalidArgument
 // with the values that may stand there. Reads config.json where they depend on it.
 absl::Status CheckFixedFlag(absl::string_view name, const std::string& value,

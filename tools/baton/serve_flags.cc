@@ -73,7 +73,7 @@ std::vector<ServeFlag> GatewayFlags() {
        "defaults of sampling: auto: generation_config.json; vllm: neutral ones; default: auto"},
       {"max-logprobs", kValue, kToGateway,
        "most alternatives with log-probabilities that a request may ask for; default: 20, the "
-       "most"},
+       "most, which -1 is too"},
       {"enable-force-include-usage", kSwitch, kToGateway,
        "every chunk of a stream tells the usage; default: as its stream_options say"},
       {"chat-template", kValue, kToGateway, "file to use instead of the model's own"},

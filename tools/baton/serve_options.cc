@@ -22,6 +22,7 @@ namespace {
 
 constexpr int kMaxStages = 64;
 constexpr int kMaxRanks = 64;
+constexpr int kMostLogprobs = 20;  // of the gateway: its --max-logprobs
 constexpr char kSecretFlag[] = "api-key";
 
 using Given = std::map<std::string, std::vector<std::string>>;  // flag to values
@@ -153,6 +154,37 @@ absl::Status NormalizeLength(Given* given) {
   return absl::OkStatus();
 }
 
+// vLLM's -1 is no bound; the gateway ends at more than it can serve.
+absl::Status NormalizeLogprobs(Given* given, ServeOptions* options) {
+  const char* text = ValueOf(*given, "max-logprobs");
+  if (text == nullptr) return absl::OkStatus();
+  const std::string value = text;
+  int count = 0;
+  if (!absl::SimpleAtoi(value, &count) || count < -1)
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max-logprobs: \"", value, "\" is not -1, 0 or more"));
+  if (count >= 0 && count <= kMostLogprobs) return absl::OkStatus();
+  options->warnings.push_back(
+      absl::StrCat("--max-logprobs ", value, " is taken as ", kMostLogprobs, ", the most"));
+  (*given)["max-logprobs"] = {absl::StrCat(kMostLogprobs)};
+  return absl::OkStatus();
+}
+
+// vLLM takes the generation_config.json of any folder.
+absl::Status NormalizeGenerationConfig(const std::string& model_dir, Given* given) {
+  const char* text = ValueOf(*given, "generation-config");
+  if (text == nullptr) return absl::OkStatus();
+  const std::string value = text;
+  if (value == "auto" || value == "vllm") return absl::OkStatus();
+  if (!IsModelFolder(value, model_dir))
+    return absl::InvalidArgumentError(
+        absl::StrCat("--generation-config is \"", value,
+                     "\"; served here: auto, vllm, the model's own folder; put its "
+                     "generation_config.json there"));
+  (*given)["generation-config"] = {"auto"};
+  return absl::OkStatus();
+}
+
 absl::Status CheckModel(const std::string& folder) {
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error))
@@ -242,6 +274,8 @@ absl::StatusOr<ServeOptions> ParseServeOptions(const std::vector<std::string>& w
   RETURN_IF_ERROR(TakeNumber(given, "pipeline-parallel-size", 1, kMaxStages, &options.num_stages));
   RETURN_IF_ERROR(TakeNumber(given, "tensor-parallel-size", 1, kMaxRanks, &options.num_ranks));
   RETURN_IF_ERROR(NormalizeLength(&given));
+  RETURN_IF_ERROR(NormalizeLogprobs(&given, &options));
+  RETURN_IF_ERROR(NormalizeGenerationConfig(options.model_dir, &given));
   RETURN_IF_ERROR(CheckKeys(given));
   RETURN_IF_ERROR(CheckFixed(given, options.model_dir));
   if (given.contains("host")) options.host = given["host"].back();

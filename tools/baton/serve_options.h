@@ -37,7 +37,8 @@ struct ServeOptions {
   std::string state_file;  // empty: none
   // Flags that roles take over as they are: name to values.
   std::map<std::string, std::vector<std::string>> passed_on;
-  std::vector<std::string> warnings;  // one line per flag that is ignored
+  // One line per flag that is ignored, or served with another value.
+  std::vector<std::string> warnings;
 };
 
 // Parses the words after `baton serve`. A flag that is not given is taken from the environment

@@ -243,6 +243,58 @@ TEST(VllmFlags, TheDtypeOfTheEnvironmentIsThatOfTheCache) {
   unsetenv("BATON_DTYPE");
 }
 
+TEST(VllmFlags, MaxLogprobsBeyondTheMostAreTheMost) {
+  for (const char* value : {"-1", "21", "50"}) {
+    const auto options = ParseWords({"--max-logprobs", value});
+    ASSERT_TRUE(options.ok()) << options.status();
+    EXPECT_EQ(options->passed_on.at("max-logprobs"), Words{"20"}) << value;
+    EXPECT_THAT(options->warnings,
+                ElementsAre(absl::StrCat("--max-logprobs ", value, " is taken as 20, the most")));
+  }
+  for (const char* value : {"0", "20"}) {
+    const auto options = ParseWords({"--max-logprobs", value});
+    ASSERT_TRUE(options.ok()) << options.status();
+    EXPECT_EQ(options->passed_on.at("max-logprobs"), Words{value});
+    EXPECT_THAT(options->warnings, IsEmpty());
+  }
+  for (const char* value : {"-2", "many", ""}) {
+    EXPECT_EQ(ParseWords({absl::StrCat("--max-logprobs=", value)}).status().message(),
+              absl::StrCat("--max-logprobs: \"", value, "\" is not -1, 0 or more"));
+  }
+}
+
+TEST(VllmFlags, TheGenerationConfigIsTheModelsOwn) {
+  const std::string model = BATON_SOURCE_DIR "/tests/data/tiny-r1";
+  for (const auto& [value, passed_on] : std::vector<std::pair<std::string, std::string>>{
+           {"auto", "auto"}, {"vllm", "vllm"}, {model, "auto"}, {model + "/", "auto"}}) {
+    const auto options = ParseWords({"--generation-config", value});
+    ASSERT_TRUE(options.ok()) << options.status();
+    EXPECT_EQ(options->passed_on.at("generation-config"), Words{passed_on}) << value;
+    EXPECT_THAT(options->warnings, IsEmpty());
+  }
+  for (const char* other : {BATON_SOURCE_DIR "/tests/data", "/nonexistent", ""}) {
+    EXPECT_EQ(ParseWords({absl::StrCat("--generation-config=", other)}).status().message(),
+              absl::StrCat("--generation-config is \"", other,
+                           "\"; served here: auto, vllm, the model's own folder; put its "
+                           "generation_config.json there"));
+  }
+}
+
+// The roles read the environment, and would end at a value that they do not serve.
+TEST(VllmFlags, TheEnvironmentIsReadAsTheCommandLineIs) {
+  setenv("BATON_MAX_LOGPROBS", "-1", 1);
+  setenv("BATON_GENERATION_CONFIG", BATON_SOURCE_DIR "/tests/data/tiny-r1", 1);
+  const auto options = ParseWords({});
+  setenv("BATON_GENERATION_CONFIG", "/nonexistent", 1);
+  const auto refused = ParseWords({});
+  unsetenv("BATON_MAX_LOGPROBS");
+  unsetenv("BATON_GENERATION_CONFIG");
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->passed_on.at("max-logprobs"), Words{"20"});
+  EXPECT_EQ(options->passed_on.at("generation-config"), Words{"auto"});
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("--generation-config is"));
+}
+
 TEST(VllmFlags, RopeScalingOfTheConfigMayBeRepeated) {
   std::ifstream file(BATON_SOURCE_DIR "/tests/data/tiny-r1/config.json");
   const std::string scaling = nlohmann::json::parse(file)["rope_scaling"].dump();
