@@ -1,9 +1,20 @@
 // Flags of vLLM that the gateway serves: what they change in answers.
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/flags/commandlineflag.h"
+#include "absl/flags/reflection.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "common/log/check.h"
+#include "services/gateway/gateway_config.h"
 #include "tests/contract/gateway/gateway_fixture.h"
 
 namespace baton::gateway {
@@ -12,16 +23,62 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
+using Flags = std::vector<std::pair<std::string, std::string>>;  // dashed name and value
+
+// Flags are the program's: each test finds them as they were.
 class VllmFlagsContract : public GatewayFixture {
  protected:
-  void Start(const std::function<void(GatewayConfig&)>& adjust) {
-    StartGateway(adjust);
+  // What the gateway makes of a command line with these flags.
+  static absl::StatusOr<GatewayConfig> Read(const Flags& flags) {
+    for (const auto& [name, value] : flags) {
+      absl::CommandLineFlag* const flag =
+          absl::FindCommandLineFlag(absl::StrReplaceAll(name, {{"-", "_"}}));
+      BATON_CHECK(flag != nullptr) << name;
+      std::string error;
+      if (!flag->ParseFrom(value, &error)) return absl::InvalidArgumentError(name + error);
+    }
+    return ReadGatewayConfig();
+  }
+
+  // Starts the gateway of this command line.
+  void Start(Flags flags) {
+    StartGateway([&flags](GatewayConfig& config) {
+      const Flags place = {{"model", config.model.model_dir},
+                           {"served-model-name", absl::StrJoin(config.model.names, ",")},
+                           {"scheduler", config.scheduler_address},
+                           {"host", config.http.host},
+                           {"port", absl::StrCat(config.http.port)},
+                           {"grpc-listen-address", config.server.listen_address},
+                           {"metrics-address", config.server.metrics_address},
+                           {"drain-timeout", absl::FormatDuration(config.server.drain_timeout)}};
+      flags.insert(flags.end(), place.begin(), place.end());
+      const auto read = Read(flags);
+      BATON_CHECK_OK(read.status());
+      config = *read;
+    });
     AwaitReady(200);
   }
+
+ private:
+  absl::FlagSaver saver_;
 };
 
+TEST_F(VllmFlagsContract, BadValuesAreRefused) {
+  for (const auto& [name, value] : Flags{{"max-logprobs", "-1"},
+                                         {"max-logprobs", "21"},
+                                         {"max-logprobs", "many"},
+                                         {"generation-config", "/models/other"},
+                                         {"generation-config", ""},
+                                         {"enable-force-include-usage", "perhaps"}}) {
+    const absl::FlagSaver saver;
+    const absl::Status refusal = Read({{"model", "m"}, {name, value}}).status();
+    EXPECT_EQ(refusal.code(), absl::StatusCode::kInvalidArgument) << name << " " << value;
+    EXPECT_THAT(std::string(refusal.message()), HasSubstr(name)) << value;
+  }
+}
+
 TEST_F(VllmFlagsContract, MaxLogprobsIsTheMostThatMayBeAskedFor) {
-  Start([](GatewayConfig& config) { config.caps.num_top_logprobs = 2; });
+  Start({{"max-logprobs", "2"}});
   json body = ChatBody();
   body["logprobs"] = true;
   body["top_logprobs"] = 2;
@@ -33,7 +90,7 @@ TEST_F(VllmFlagsContract, MaxLogprobsIsTheMostThatMayBeAskedFor) {
 }
 
 TEST_F(VllmFlagsContract, ForcedUsageIsInEveryChunkOfAStream) {
-  Start([](GatewayConfig& config) { config.force_include_usage = true; });
+  Start({{"enable-force-include-usage", "true"}});
   json chat = ChatBody();
   chat["stream"] = true;
   chat["stream_options"] = {{"include_usage", false}};
@@ -54,10 +111,10 @@ TEST_F(VllmFlagsContract, WithoutTheGenerationConfigDefaultsAreNeutral) {
     EXPECT_EQ(Post("/v1/completions", {{"prompt", "x"}, {"max_tokens", 3}}).status, 200);
     return scheduler().requests().at(0).sampling();
   };
-  Start(nullptr);
+  Start({{"generation-config", "auto"}});
   EXPECT_FLOAT_EQ(sampling().top_p(), 0.95f);
   StopGateway();
-  Start([](GatewayConfig& config) { config.model.reads_generation_config = false; });
+  Start({{"generation-config", "vllm"}});
   const v1::SamplingParams neutral = sampling();
   EXPECT_FLOAT_EQ(neutral.top_p(), 1);
   EXPECT_FLOAT_EQ(neutral.temperature(), 1);
