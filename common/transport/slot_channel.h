@@ -60,8 +60,8 @@ struct PartKey {
 };
 
 // Bytes a second that a link over these transports (Peer::DescribeTransport) is taken to carry at
-// least: UCX does not tell how much of a payload has landed. 100 MB/s if TCP is among them, as a
-// network of 1 Gbit/s gives; 1 GB/s over shared memory and RDMA.
+// least: UCX does not tell how much of a payload has landed. 25 MB/s if TCP is among them, a fifth
+// of 1 Gbit/s, which others may use too; 1 GB/s over shared memory and RDMA.
 double LeastRateOf(absl::string_view transports);
 
 class SlotReceiver {

@@ -22,7 +22,7 @@ namespace baton {
 namespace {
 
 constexpr absl::Duration kLandingGrace = absl::Seconds(1);
-constexpr double kLeastTcpRate = 100e6;  // bytes a second
+constexpr double kLeastTcpRate = 25e6;  // bytes a second
 constexpr double kLeastOtherRate = 1e9;
 
 enum class ReceivedPart { kAbsent, kLanding, kReady, kReleased };

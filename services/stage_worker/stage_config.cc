@@ -70,7 +70,7 @@ ABSL_FLAG(absl::Duration, ucx_spin, absl::ZeroDuration(),
 ABSL_FLAG(std::string, least_link_rate, "0",
           "bytes a second that the link from the stage before carries at least, for example 16MiB: "
           "payloads under way get the time that it takes for them before it counts as cut; 0: "
-          "100 MB over TCP, 1 GB over other transports");
+          "25 MB over TCP, 1 GB over other transports");
 
 namespace baton::stage {
 namespace {

@@ -131,6 +131,9 @@ std::vector<ServeFlag> StageFlags() {
        "default: 0.9"},
       {"step-timeout", kValue, kToStageWorker,
        "longest wait of a step for neighbouring stages; default: 30s, below the scheduler's 60s"},
+      {"least-link-rate", kValue, kToStageWorker,
+       "bytes a second that links between stages carry at least, e.g. 16MiB: one that takes longer "
+       "counts as cut; default: 0: 25 MB over TCP, 1 GB over other transports"},
       {"device", kValue, kToStageWorker, "where stages compute: cpu or cuda; default: cpu"},
       {"disable-custom-all-reduce", kSwitch, kToStageWorker,
        "sums over GPUs go through NCCL; default: no"},

@@ -94,7 +94,7 @@ std::optional<std::string> LinkWatch::Heard(uint32_t stage_index, const v1::Hear
   if (ElapsedSince(other.looked, now) > 3 * limit_ / 4) return std::nullopt;
   return absl::StrFormat(
       "it has waited %.2f s for the %s step %d, which stage %d sent: the link "
-      "from stage %d to stage %d is cut",
+      "from stage %d to stage %d is cut, or slower than --least-link-rate of stage-workers says",
       absl::ToDoubleSeconds(waited), NameOf(wait.frames()), wait.step_id(), *sender, *sender,
       stage_index);
 }

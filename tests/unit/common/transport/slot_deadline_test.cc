@@ -147,12 +147,12 @@ TEST(SlotReceiver, TakesTheRateThatItIsTold) {
 }
 
 TEST(LeastRateOf, IsThatOfTheSlowestOfTheTransports) {
-  EXPECT_EQ(LeastRateOf("tcp/eth0"), 100e6);
-  EXPECT_EQ(LeastRateOf("posix/memory tcp/lo cma/memory"), 100e6);
+  EXPECT_EQ(LeastRateOf("tcp/eth0"), 25e6);
+  EXPECT_EQ(LeastRateOf("posix/memory tcp/lo cma/memory"), 25e6);
   EXPECT_EQ(LeastRateOf("posix/memory cma/memory"), 1e9);
   EXPECT_EQ(LeastRateOf("rc_mlx5/mlx5_0:1"), 1e9);
-  EXPECT_EQ(LeastRateOf("not connected yet"), 100e6);
-  EXPECT_EQ(LeastRateOf(""), 100e6);
+  EXPECT_EQ(LeastRateOf("not connected yet"), 25e6);
+  EXPECT_EQ(LeastRateOf(""), 25e6);
 }
 
 TEST(SlotReceiver, TakesNothingBeforeItsFirstEpoch) {

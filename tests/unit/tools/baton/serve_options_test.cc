@@ -100,9 +100,9 @@ TEST(ServeOptions, RefusesWhatIsNoModel) {
 }
 
 TEST(ArgumentsOf, GivesEachRoleItsOwnFlags) {
-  const auto options =
-      Parse({"--max-num-seqs", "4", "--api-key", "a", "b", "-tp", "8", "-pp", "2", "--port", "81",
-             "--verbose", "--no-log-requests", "--drain-timeout", "5s"});
+  const auto options = Parse({"--max-num-seqs", "4", "--api-key", "a", "b", "-tp", "8", "-pp", "2",
+                              "--port", "81", "--verbose", "--no-log-requests", "--drain-timeout",
+                              "5s", "--least-link-rate", "16MiB"});
   ASSERT_TRUE(options.ok()) << options.status();
   const std::string gateway = Line(Role::kGateway, *options);
   EXPECT_THAT(gateway, HasSubstr("--scheduler s:1 --host 127.0.0.1 --port 81"));
@@ -118,10 +118,12 @@ TEST(ArgumentsOf, GivesEachRoleItsOwnFlags) {
   const std::string stage = Line(Role::kStageWorker, *options);
   EXPECT_THAT(stage, HasSubstr("--scheduler s:1 --model-loader l:2 --stage-index 1"));
   EXPECT_THAT(stage, HasSubstr("--tensor-parallel-size 8"));
+  EXPECT_THAT(stage, HasSubstr("--least-link-rate 16MiB"));
   EXPECT_THAT(stage, Not(HasSubstr("--model ")));
   const std::string loader = Line(Role::kModelLoader, *options);
   EXPECT_THAT(loader, HasSubstr("--ports-file p.json"));
   EXPECT_THAT(loader, Not(HasSubstr("--scheduler")));
+  EXPECT_THAT(loader, Not(HasSubstr("--least-link-rate")));
 }
 
 TEST(ArgumentsOf, SaysTheNumberOfStagesThoughNobodyGaveIt) {

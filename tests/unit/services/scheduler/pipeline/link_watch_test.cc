@@ -39,7 +39,8 @@ TEST(LinkWatch, NamesTheLinkThatLosesAStepsHiddenStates) {
   ASSERT_TRUE(cut.has_value());
   EXPECT_EQ(*cut,
             "it has waited 1.02 s for the hidden states of step 7, which stage 1 sent: the link "
-            "from stage 1 to stage 2 is cut");
+            "from stage 1 to stage 2 is cut, or slower than --least-link-rate of stage-workers "
+            "says");
 }
 
 TEST(LinkWatch, AWaitCountsFromWhenTheStepWasSent) {
