@@ -53,6 +53,20 @@ def test_dashboard_config_map_holds_the_dashboard():
     assert json.loads(board.content["data"]["baton.json"])["panels"]
 
 
+def test_losses_of_all_causes_count_together():
+    """A stage that is lost for one reason and another flaps, too; what reasons there are is said."""
+    (rules,) = render.read_yaml(offered.MANIFESTS / "components/monitoring/alerts.yaml")
+    (alert,) = [rule for group in rules["spec"]["groups"] for rule in group["rules"]
+                if rule["alert"] == "BatonEpochFlapping"]
+    assert re.findall(r"\bby \(([^)]*)\)", alert["expr"]) == ["namespace"]
+    metrics = (offered.MANIFESTS.parent / "METRICS.md").read_text()
+    (meaning,) = re.findall(r"`baton_scheduler_stage_losses_total` .*label `cause`: (.*)", metrics)
+    causes = re.findall(r"`(\w+)` \(", meaning)
+    assert len(causes) == 3
+    for cause in causes:
+        assert f"{cause} (" in alert["annotations"]["summary"]
+
+
 R1 = pathlib.Path(__file__).parents[1] / "data/deepseek-r1"
 CAPACITY = re.compile(r"\| ([12]) x 8 \(PP [12], TP 8\) \| (\d+) GB "
                       r"\| [^|]+ \| ([^|]+) \| ([^|]+) \|")
