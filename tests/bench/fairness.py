@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Do API keys get their shares of a busy group?
 
-  tests/bench/fairness.py [--seconds 40] [--shape 1x1] [--keys 4] [--prompt-tokens 256]
+  tests/bench/fairness.py [--seconds 60] [--shape 1x1] [--keys 4] [--prompt-tokens 256]
 
 A victim alone, a request at a time: its time to the first token. The same victim beside ten times
 what the group can do of requests with a key that nobody has, which are turned away: what a flood
@@ -11,11 +11,17 @@ share: Jain's index of the tokens that they got (1: all the same; 1/keys: one go
 the spread.
 
 Exits 1 if nothing was answered, and unless the ratio of the 99th percentiles of the victim's first
-tokens, beside the aggressor and alone, is at most 1.5, where a refusal counts as a first token that
-never comes, and each is one of at least 100; no request of the victim was refused, beside strangers
-neither; each flood was offered, to 95 %; strangers got 401 and nothing else, the aggressor answers
-and 503 and nothing else, and more of the latter; and Jain's index is at least 0.98. With
---no-check, for machines on which others run, it only says so.
+tokens, beside the aggressor and alone, is at most 1.5, or above it by chance alone, where a refusal
+counts as a first token that never comes, and each is one of at least 100; no request of the victim
+was refused, beside strangers neither; 95 % of each flood's requests that were due were sent within
+its time; strangers got 401 and nothing else, the aggressor answers and 503 and nothing else, and
+more of the latter; and Jain's index is at least 0.98. With --no-check, for machines on which others
+run, it only says so.
+
+A victim that asks one thing at a time gets some hundred answers in a minute beside an aggressor,
+and their 99th percentile is one of the few slowest. So both samples are drawn again a thousand
+times, with repetition; 90 % of the ratios lie within the interval that is printed, and a ratio
+above 1.5 counts as chance unless the whole interval is above it. It narrows with --seconds.
 
 Where there are more cores than stages one is left to this load, the gateway and the scheduler,
 which are on other machines than a stage in a cluster: the stages have the others. It prints what is
@@ -27,6 +33,7 @@ import asyncio
 import collections
 import math
 import os
+import random
 import sys
 import tempfile
 import time
@@ -39,7 +46,8 @@ from percentiles import percentile  # on the path since load_client
 MOST_RATIO = 1.5   # of the victim's p99, beside an aggressor and alone
 LEAST_JAIN = 0.98  # of equal keys
 LEAST_SAMPLES = 100  # of fewer the 99th percentile is the slowest
-LEAST_OFFERED = 0.95  # of a flood that was asked for
+RESAMPLES = 1000
+LEAST_IN_TIME = 0.95  # of a flood's requests that were due
 TIMES = 10  # what the group can do, of each flood
 STRANGER = "nobody's"
 ANSWERS = {STRANGER: {401}, "aggressor": {200, 503}}  # to a flood of the key
@@ -55,15 +63,26 @@ def jain_index(shares):
                                                  for share in shares)) if any(shares) else 0.0
 
 
-def flood_failures(key, results, wanted, seconds):
-    """What is wrong with a flood of the key's requests among `results`: `wanted` a second for
-    `seconds`."""
+def ratio_interval(alone, beside):
+    """5th and 95th percentile of the ratio of 99th percentiles, `beside` by `alone`, over samples
+    that are drawn from them with repetition; nan of none. The same for the same values."""
+    if not alone or not beside:
+        return math.nan, math.nan
+    draw = random.Random(1).choices
+    ratios = [percentile(draw(beside, k=len(beside)), .99)
+              / percentile(draw(alone, k=len(alone)), .99) for _ in range(RESAMPLES)]
+    ratios = [ratio for ratio in ratios if not math.isnan(ratio)]  # infinite by infinite
+    return percentile(ratios, .05), percentile(ratios, .95)
+
+
+def flood_failures(key, results, due, in_time):
+    """What is wrong with a flood of the key's requests among `results`, of which `due` were due and
+    `in_time` sent in time."""
     wrong = []
     flood = [r for r in results if r.key == key]
-    sent = [r.sent for r in flood] or [0.0]
-    offered = len(flood) / max(seconds, max(sent) - min(sent))
-    if offered < LEAST_OFFERED * wanted:
-        wrong.append(f"{offered:.0f} requests/s of the key {key} were offered, not {wanted:.0f}")
+    if not due or in_time < LEAST_IN_TIME * due:
+        wrong.append(f"{in_time} of {due} requests of the key {key} that were due were sent in "
+                     "time")
     # 0: no answer, or one that broke off.
     answers = collections.Counter(r.status if r.status != 200 or r.complete else 0 for r in flood)
     others = {status: count for status, count in sorted(answers.items())
@@ -85,9 +104,9 @@ def failures(first, floods, jain):
              "the 99th percentile is the slowest"
              for name, values in (("alone", alone), ("beside the aggressor", beside))
              if len(values) < LEAST_SAMPLES]
-    ratio = percentile(beside, .99) / percentile(alone, .99)
-    if not ratio <= MOST_RATIO:
-        wrong.append(f"the victim's p99 is {ratio:.2f} times its own, not {MOST_RATIO}")
+    least, _ = ratio_interval(alone, beside)
+    if not least <= MOST_RATIO:
+        wrong.append(f"the victim's p99 is at least {least:.2f} times its own, not {MOST_RATIO}")
     for name, values in first.items():
         refused = sum(map(math.isinf, values))
         if refused:
@@ -111,7 +130,7 @@ def run(group, arguments, body):
 
     began = time.perf_counter()
     asyncio.run(all_of_it())
-    return load.results, began, (before, group.metrics("scheduler"))
+    return load, began, (before, group.metrics("scheduler"))
 
 
 def mean(before, after, name):
@@ -131,14 +150,14 @@ def show_first(name, values, before, after):
 
 
 def beside_flood(group, arguments, key, rate):
-    """A victim at a time beside a flood of the key: results, readings of metrics."""
+    """A victim at a time beside a flood of the key: the load, readings of metrics."""
 
     async def both(load):
         await asyncio.gather(load.closed(1, arguments.seconds, "victim"),
                              load.poisson(rate, arguments.seconds, key))
 
-    results, _, steps = run(group, arguments, both)
-    return results, steps
+    load, _, steps = run(group, arguments, both)
+    return load, steps
 
 
 def equal_keys(group, arguments, keys):
@@ -147,9 +166,9 @@ def equal_keys(group, arguments, keys):
     async def equal(load):
         await asyncio.gather(*(load.closed(12, arguments.seconds, key) for key in keys))
 
-    results, began, _ = run(group, arguments, equal)
-    return [sum(r.tokens for r in results if r.key == key and r.end - began <= arguments.seconds)
-            for key in keys]
+    load, began, _ = run(group, arguments, equal)
+    in_time = [r for r in load.results if r.end - began <= arguments.seconds]
+    return [sum(r.tokens for r in in_time if r.key == key) for key in keys]
 
 
 def measure(group, arguments, keys):
@@ -157,36 +176,39 @@ def measure(group, arguments, keys):
     seconds = arguments.seconds
     run(group, arguments, lambda load: load.closed(4, 2, "victim"))  # first uses of memory
     solo, _, steps = run(group, arguments, lambda load: load.closed(1, seconds, "victim"))
-    first = {"alone": first_token(solo, "victim")}
+    first = {"alone": first_token(solo.results, "victim")}
     show_first("victim alone", first["alone"], *steps)
     full, _, _ = run(group, arguments, lambda load: load.closed(32, seconds / 2, "aggressor"))
-    rate = TIMES * sum(r.complete for r in full) / (seconds / 2)
+    rate = TIMES * sum(r.complete for r in full.results) / (seconds / 2)
     if not rate:
         sys.exit("nothing was answered")
     turned_away, steps = beside_flood(group, arguments, STRANGER, rate)
-    first["beside strangers"] = first_token(turned_away, "victim")
+    first["beside strangers"] = first_token(turned_away.results, "victim")
     show_first(f"victim beside {rate:.0f} requests/s with no valid key",
                first["beside strangers"], *steps)
     mixed, steps = beside_flood(group, arguments, "aggressor", rate)
-    alone, beside = first["alone"], first_token(mixed, "victim")
+    alone, beside = first["alone"], first_token(mixed.results, "victim")
     first["beside the aggressor"] = beside
     show_first(f"victim beside {rate:.0f} requests/s of another key", beside, *steps)
-    print(f"  ratio of p99: {percentile(beside, .99) / percentile(alone, .99):.2f}, "
+    least, most = ratio_interval(alone, beside)
+    print(f"  ratio of p99: {percentile(beside, .99) / percentile(alone, .99):.2f} "
+          f"(90 %: {least:.2f} to {most:.2f}), "
           f"of p50: {percentile(beside, .5) / percentile(alone, .5):.2f}; "
           f"{sum(map(math.isinf, beside))} of the victim's refused; the aggressor had "
-          f"{sum(r.key == 'aggressor' and r.complete for r in mixed)} answers and "
-          f"{sum(r.key == 'aggressor' and r.status == 503 for r in mixed)} refusals")
+          f"{sum(r.key == 'aggressor' and r.complete for r in mixed.results)} answers and "
+          f"{sum(r.key == 'aggressor' and r.status == 503 for r in mixed.results)} refusals")
     tokens = equal_keys(group, arguments, keys)
     jain = jain_index(tokens)
     print(f"{arguments.keys} equal keys: tokens {tokens}, Jain's index {jain:.4f}")
-    return failures(first, [(STRANGER, turned_away, rate, seconds), ("aggressor", mixed, rate,
-                                                                     seconds)], jain)
+    floods = [(key, load.results, load.due, load.in_time)
+              for key, load in ((STRANGER, turned_away), ("aggressor", mixed))]
+    return failures(first, floods, jain)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=40, help="of each load")
+    parser.add_argument("--seconds", type=float, default=60, help="of each load")
     parser.add_argument("--shape", default="1x1", help="stages x ranks")
     parser.add_argument("--keys", type=int, default=4)
     parser.add_argument("--prompt-tokens", type=int, default=256)

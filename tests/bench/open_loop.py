@@ -102,6 +102,9 @@ class OpenLoop:
         self.idle = []
         self.results = []
         self.open = 0
+        # Of poisson: requests that were due, and those of them that were sent before its end. How
+        # many are due is chance; what is sent too late is the generator's fault, or the machine's.
+        self.due = self.in_time = 0
 
     def request(self, api_key=None, max_tokens=None):
         """Bytes of a request with a prompt of its own."""
@@ -116,6 +119,7 @@ class OpenLoop:
                 f"{body}").encode()
 
     async def _send(self, api_key, on_done=None):
+        """Its result, which is filled in later."""
         result = Result(api_key or "", time.perf_counter())
         self.results.append(result)
         self.open += 1
@@ -139,24 +143,31 @@ class OpenLoop:
             except OSError:
                 self.open -= 1
                 result.end = time.perf_counter()
-                return
+                return result
         connection.start(self.request(api_key), result, done)
+        return result
 
     async def poisson(self, rate, seconds, api_key=None):
         """Random arrivals, `rate` a second, for `seconds`."""
         due = time.perf_counter()
         end = due + seconds
         tasks = set()
+
+        def sent(task):
+            tasks.discard(task)
+            self.in_time += task.result().sent <= end
+
         while True:
             due += self.random.expovariate(rate)
             if due > end:
                 await asyncio.sleep(max(0.0, end - time.perf_counter()))
                 break
+            self.due += 1
             # If late, too: others have their turn.
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             task = asyncio.ensure_future(self._send(api_key))
             tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            task.add_done_callback(sent)
         if tasks:
             await asyncio.gather(*tasks)
 

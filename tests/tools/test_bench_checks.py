@@ -26,7 +26,7 @@ BOUND = 2.0
 
 
 def outcome(**changes):
-    return {"goodput": 80.0, "offered": 990.0, "used": {"stage-worker-0": 0.8, "gateway": 0.9},
+    return {"goodput": 80.0, "offered": 930.0, "due": 1000, "in_time": 950, "used": {"stage-worker-0": 0.8, "gateway": 0.9},
             "served": 800, "refused": 8000, "other": 0, "first": [0.5] * 100, "gateway_p99": 0.002,
             **changes}
 
@@ -42,7 +42,8 @@ def test_an_overload_that_only_takes_processors_from_the_stages_is_good():
 @pytest.mark.parametrize("changes,words", [
     ({"goodput": 75.9}, "94.9 % of the knee"),
     ({"goodput": 0.0}, "0.0 % of the knee"),
-    ({"offered": 949.0}, "9.5 times the knee was offered, not 10"),
+    ({"in_time": 949}, "949 of 1000 requests that were due were sent in time"),
+    ({"in_time": 0, "due": 0}, "0 of 0 requests"),
     ({"gateway_p99": 0.01}, "up to 10 ms"),
     ({"gateway_p99": math.nan}, "refusals take the gateway"),
     ({"refused": 0}, "nothing was refused"),
@@ -100,6 +101,7 @@ class ShortLoad:
     def __init__(self, *_):
         ShortLoad.computed = 0
         self.results = []
+        self.due = self.in_time = 0
 
     def answer(self):
         ShortLoad.computed += 1
@@ -120,6 +122,21 @@ class ShortLoad:
 
     def close(self):
         pass
+
+
+@pytest.mark.parametrize("late,in_time", [(-1, True), (1, False)])
+def test_arrivals_are_counted_as_drawn_and_as_sent(monkeypatch, late, in_time):
+    """A generator that is held up sends what is due, but after the time of the load."""
+    load = open_loop.OpenLoop(0, "")
+
+    async def send(self, _):
+        self.results.append(open_loop.Result("", time.perf_counter() + late))
+        return self.results[-1]
+
+    monkeypatch.setattr(open_loop.OpenLoop, "_send", send)
+    asyncio.run(load.poisson(200, 0.2))
+    assert load.due == len(load.results) > 0
+    assert load.in_time == (load.due if in_time else 0)
 
 
 def test_answers_and_their_processor_time_are_of_the_same_window(monkeypatch):
@@ -146,23 +163,21 @@ def test_a_core_is_left_where_there_are_more_than_stages(stages, ranks, cores, f
     assert load_client.share_cores(stages, ranks, cores) == found
 
 
-def flood(key, statuses, seconds=2.0):
-    """Results of a flood: {status: times}, evenly over the seconds."""
-    made = [open_loop.Result(key, 0.0, status, complete=status == 200)
+def flood(key, statuses):
+    """Results of a flood: {status: times}."""
+    return [open_loop.Result(key, 0.0, status, complete=status == 200)
             for status, count in statuses.items() for _ in range(count)]
-    for index, result in enumerate(made):
-        result.sent = 100 + seconds * index / len(made)
-    return made
 
 
-def strangers(statuses, seconds=2.0):
-    """Arguments of flood_failures: a flood of 200 requests in two seconds, answered so."""
-    return fairness.STRANGER, flood(fairness.STRANGER, statuses, seconds), 100, 2
+def strangers(statuses):
+    """Arguments of flood_failures: a flood of which 200 requests were due, answered so."""
+    return fairness.STRANGER, flood(fairness.STRANGER, statuses), 200, sum(statuses.values())
 
 
 def aggressor(statuses):
     """As strangers, of the aggressor, among requests of others."""
-    return "aggressor", flood("aggressor", statuses) + flood("victim", {200: 900}), 100, 2
+    return ("aggressor", flood("aggressor", statuses) + flood("victim", {200: 900}), 200,
+            sum(statuses.values()))
 
 
 def unfair(alone=(0.1,) * 100, beside=(0.1,) * 100, jain=0.99, turned_away=(0.1,), floods=None):
@@ -177,22 +192,37 @@ def test_shares_are_fair_if_the_victim_is_served_and_all_keys_get_alike():
     assert unfair(beside=[0.15] * 100) == []
 
 
+def test_a_ratio_of_a_few_slow_ones_is_chance():
+    few = [0.1] * 98 + [0.2] * 2
+    low, high = fairness.ratio_interval([0.1] * 100, few)
+    assert (low, high) == (1.0, 2.0)
+    assert unfair(beside=few) == []
+    assert fairness.ratio_interval(few, [0.1] * 100) == (0.5, 1.0)
+
+
+def test_a_ratio_of_many_slow_ones_is_none():
+    assert fairness.ratio_interval([0.1] * 100, [0.1] * 90 + [0.2] * 10) == (2.0, 2.0)
+    assert fairness.ratio_interval([0.1] * 100, [0.1] * 50 + [math.inf] * 50)[0] == math.inf
+    assert all(map(math.isnan, fairness.ratio_interval([], [0.1])))
+
+
 @pytest.mark.parametrize("changes,words", [
     ({"beside": [0.16] * 100}, "1.60 times"),
+    ({"beside": [0.1] * 90 + [0.2] * 10}, "2.00 times"),
     ({"beside": [0.1] * 199 + [math.inf]}, "1 requests of the victim beside the aggressor"),
     ({"turned_away": [math.inf]}, "1 requests of the victim beside strangers"),
     ({"jain": 0.97}, "0.9700"),
     ({"alone": [0.1] * 99}, "99 first tokens of the victim alone are too few"),
     ({"beside": [0.1] * 99}, "99 first tokens of the victim beside the aggressor are too few"),
-    ({"floods": [strangers({401: 189})]}, "94 requests/s"),
-    ({"floods": [strangers({401: 200}, 3)]}, "67 requests/s"),
+    ({"floods": [strangers({401: 189})]}, "189 of 200 requests"),
     ({"floods": [strangers({401: 199, 503: 1})]}, "got {503: 1}"),
     ({"floods": [strangers({401: 199, 0: 1})]}, "got {0: 1}"),
     ({"floods": [aggressor({503: 180, 200: 19, 500: 1})]}, "got {500: 1}"),
     ({"floods": [aggressor({503: 199, 401: 1})]}, "got {401: 1}"),
     ({"floods": [aggressor({200: 200})]}, "200 answers and 0 refusals"),
-    ({"floods": [aggressor({503: 80, 200: 20})]}, "50 requests/s of the key aggressor"),
-    ({"floods": [("aggressor", [], 100, 2)]}, "0 requests/s of the key aggressor"),
+    ({"floods": [aggressor({503: 80, 200: 20})]}, "100 of 200 requests of the key aggressor"),
+    ({"floods": [("aggressor", [], 200, 0)]}, "0 of 200 requests of the key aggressor"),
+    ({"floods": [("aggressor", [], 0, 0)]}, "0 of 0 requests of the key aggressor"),
 ])
 def test_each_unfairness_is_told(changes, words):
     wrong = unfair(**changes)
@@ -200,13 +230,13 @@ def test_each_unfairness_is_told(changes, words):
 
 
 def test_a_victim_that_is_not_served_has_no_ratio():
-    assert "inf times" in unfair(beside=[0.1] * 95 + [math.inf] * 5)[0]
+    assert "inf times" in unfair(beside=[0.1] * 80 + [math.inf] * 20)[0]
 
 
 def test_an_answer_that_breaks_off_is_none():
     broken = flood("aggressor", {503: 199, 200: 1})
     broken[-1].complete = False
-    assert "got {0: 1}" in unfair(floods=[("aggressor", broken, 100, 2)])[0]
+    assert "got {0: 1}" in unfair(floods=[("aggressor", broken, 200, 200)])[0]
 
 
 def test_jain_index():
