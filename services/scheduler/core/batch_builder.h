@@ -188,12 +188,25 @@ class BatchBuilder final {
   Sequence* FindBetter(const Sequence& paused) const;
   enum class BetterOne {
     kBegan,
-    kComes,  // in one of the next steps: its place is kept
+    kComes,  // in one of the next steps: NumKept places are kept
     kNone,   // there is none, or it finds no place or no blocks
   };
   BetterOne BeginBetter(const Sequence& paused);
-  // The step has room for `newcomer` besides the prompts that are in places.
-  bool HasRoomFor(const Sequence& newcomer) const;
+  // Places that are kept where better ones come in one of the next steps: for all that wait, if
+  // they are spread over those that are free; one if it is not known in which it comes.
+  size_t NumKept() const;
+  // Prompts in places that go before a newcomer of the class, or stand beside it.
+  struct PromptsAhead {
+    void Add(const Sequence& sequence);
+    int32_t priority = 0;
+    StepWork work = {};
+    uint64_t told_bytes = 0;
+  };
+  // Linear in the number of those that run, but only for the first newcomer of a class: who goes on
+  // meanwhile is of a worse one.
+  const PromptsAhead& PromptsBefore(int32_t priority);
+  // The step has room for `newcomer` besides the prompts ahead of it.
+  bool HasRoomFor(const Sequence& newcomer);
   // What some gave up, or are to, is for a claim that wants more than that.
   bool collects_blocks() const { return preempted_ || !yielding_.empty(); }
   // Linear in the number of keys that wait; for each claim answered, of those that run; and as
@@ -269,6 +282,7 @@ class BatchBuilder final {
   bool preempted_ = false;
   uint32_t num_newcomers_ = 0;                    // that may begin yet, besides claims
   std::optional<uint64_t> num_suspended_blocks_;  // see NumSuspendedBlocks
+  std::optional<PromptsAhead> ahead_;             // see PromptsBefore
   bool prompts_wait_ = false;                     // one that began found no room in the step
   std::set<const Sequence*> yielding_;            // paused, to give up their blocks
   std::vector<BatchRow> rows_;

@@ -34,9 +34,16 @@ void BatchBuilder::SharePlaces() {
     do {
       better = BeginBetter(*sequence);
     } while (better == BetterOne::kBegan);
-    if (state_.running->size() >= limits_.max_running) return;
-    if (better == BetterOne::kNone) Resume(sequence);
+    const size_t num_running = state_.running->size();
+    if (num_running >= limits_.max_running) return;
+    if (better == BetterOne::kComes && num_running + NumKept() >= limits_.max_running) continue;
+    Resume(sequence);
   }
+}
+
+size_t BatchBuilder::NumKept() const {
+  // The step has no room for the next one, and nobody knows for how many more.
+  return num_newcomers_ > 0 || limits_.num_free_steps == 1 ? 1 : state_.waiting->size();
 }
 
 Sequence* BatchBuilder::FindBetter(const Sequence& paused) const {
@@ -54,22 +61,35 @@ BatchBuilder::BetterOne BatchBuilder::BeginBetter(const Sequence& paused) {
   const CachedPrefix prefix = MakeRoomFor(next);
   if (!FitsNow(*next, prefix, *state_.ledger, NumReserved(*next))) return BetterOne::kNone;
   Place(next, prefix);
+  if (ahead_.has_value()) ahead_->Add(*next);
   --num_newcomers_;
   return BetterOne::kBegan;
 }
 
-bool BatchBuilder::HasRoomFor(const Sequence& newcomer) const {
-  uint64_t told_bytes = 0;
-  StepWork prompts;
+void BatchBuilder::PromptsAhead::Add(const Sequence& sequence) {
+  if (!sequence.runnable() || sequence.decoding()) return;
+  if (sequence.num_told() == 0) told_bytes += sequence.told_bytes();
+  work.Add(sequence.num_scheduled(), sequence.num_to_compute(), true);
+}
+
+const BatchBuilder::PromptsAhead& BatchBuilder::PromptsBefore(int32_t priority) {
+  if (ahead_.has_value() && ahead_->priority == priority) return *ahead_;
+  ahead_ = PromptsAhead{.priority = priority};
   for (const Sequence* sequence : *state_.running) {
-    if (!sequence->runnable() || sequence->decoding()) continue;
-    if (sequence->num_told() == 0) told_bytes += sequence->told_bytes();
-    prompts.Add(sequence->num_scheduled(), sequence->num_to_compute(), true);
+    if (sequence->priority() > priority) break;  // the best class comes first
+    ahead_->Add(*sequence);
   }
-  if (prompts.tokens == 0) return true;
-  if (prompts.tokens >= limits_.max_tokens) return false;
-  if (told_bytes > 0 && told_bytes + newcomer.told_bytes() > limits_.max_told_bytes) return false;
-  return limits_.short_seconds <= 0 || state_.cost->Seconds(prompts) < limits_.short_seconds;
+  return *ahead_;
+}
+
+bool BatchBuilder::HasRoomFor(const Sequence& newcomer) {
+  const PromptsAhead& ahead = PromptsBefore(newcomer.priority());
+  if (ahead.work.tokens == 0) return true;
+  if (ahead.work.tokens >= limits_.max_tokens) return false;
+  if (ahead.told_bytes > 0 && ahead.told_bytes + newcomer.told_bytes() > limits_.max_told_bytes) {
+    return false;
+  }
+  return limits_.short_seconds <= 0 || state_.cost->Seconds(ahead.work) < limits_.short_seconds;
 }
 
 bool BatchBuilder::IsOwedBlocks(const Sequence& sequence) const {

@@ -337,6 +337,72 @@ TEST(SchedulePlaces, ABetterNewcomerBeginsInAStepThatHasRoomForIt) {
   EXPECT_TRUE(Place::RowOf(place.Step(), 3).has_value());
 }
 
+// Sequences 1 to `num_paused`, of class 5, decode; they have caught up, and are paused.
+void AddPausedDecodes(Place* place, SequenceId num_paused) {
+  for (SequenceId id = 1; id <= num_paused; ++id) place->Add(id, "a", 8, 1000, 1, /*priority=*/5);
+  for (int step = 0; step < 3; ++step) place->Step();
+  for (SequenceId id = 1; id <= num_paused; ++id) place->schedule.Suspend(id);
+}
+void ContinueDecodes(Place* place, SequenceId num_paused) {
+  for (SequenceId id = 1; id <= num_paused; ++id) place->schedule.Continue(id);
+}
+
+ScheduleOptions LongPromptOptions(uint32_t max_running) {
+  ScheduleOptions options = PlaceOptions(max_running, 0);
+  options.max_model_len = 200000;
+  return options;
+}
+
+// A long prompt of its class leaves a better newcomer no room for many steps: one place is kept for
+// it, and who is paused goes on in the others.
+TEST(SchedulePlaces, OnlyOnePlaceIsKeptForABetterOneThatHasNoRoomYet) {
+  for (const uint32_t max_running : {64u, 4u}) {
+    Place place(LongPromptOptions(max_running));
+    AddPausedDecodes(&place, 3);
+    place.Add(20, "a", 40000, 4);
+    ASSERT_TRUE(Place::RowOf(place.Step(), 20).has_value());
+    ContinueDecodes(&place, 3);
+    place.Add(21, "a", 8, 4);
+    const std::optional<Batch> batch = place.Step();
+    EXPECT_TRUE(Place::RowOf(batch, 1).has_value()) << max_running;
+    EXPECT_TRUE(Place::RowOf(batch, 2).has_value()) << max_running;
+    EXPECT_EQ(place.schedule.counts().num_paused, max_running == 4 ? 1u : 0u);
+    // In what is left by a chunk that ends where blocks do.
+    EXPECT_TRUE(Place::RowOf(batch, 21).has_value()) << max_running;
+  }
+}
+
+// What is computed behind it takes no room from it.
+TEST(SchedulePlaces, ABetterNewcomerDoesNotWaitBehindAPromptOfAWorseClass) {
+  Place place(LongPromptOptions(64));
+  AddPausedDecodes(&place, 3);
+  place.Add(20, "a", 40000, 4, /*weight=*/1, /*priority=*/9);
+  ASSERT_TRUE(Place::RowOf(place.Step(), 20).has_value());
+  ContinueDecodes(&place, 3);
+  place.Add(21, "a", 8, 4);
+  const std::optional<Batch> batch = place.Step();
+  EXPECT_TRUE(Place::RowOf(batch, 21).has_value());
+  EXPECT_TRUE(Place::RowOf(batch, 1).has_value());
+}
+
+// Better newcomers that are spread over the next steps find their places there.
+TEST(SchedulePlaces, WhoIsPausedTakesNoPlaceOfBetterOnesOfTheNextSteps) {
+  ScheduleOptions options = PlaceOptions(10, 0);
+  options.max_steps_in_flight = 4;
+  Place place(options);
+  for (SequenceId id = 1; id <= 8; ++id) place.Add(id, "a", 8, 1000, 1, /*priority=*/5);
+  for (int step = 0; step < 12; ++step) place.Step();
+  for (SequenceId id = 1; id <= 8; ++id) place.schedule.Suspend(id);
+  while (place.schedule.num_steps_in_flight() > 0) place.Step();
+  ContinueDecodes(&place, 8);
+  for (SequenceId id = 11; id <= 18; ++id) place.Add(id, "a", 8, 1000);
+  for (int step = 0; step < 4; ++step) {
+    ASSERT_TRUE(place.schedule.NextBatch().has_value());
+    EXPECT_EQ(place.schedule.counts().num_paused, 6u) << "step " << step;
+  }
+  EXPECT_EQ(place.schedule.counts().num_waiting, 0u);
+}
+
 // A request that comes stands behind the step that the first stage is at, and no other.
 TEST(SchedulePlaces, NothingIsOrderedAheadWhileAnotherKeyMayCome) {
   ScheduleOptions options = PlaceOptions(4, 1);
