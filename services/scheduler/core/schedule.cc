@@ -15,11 +15,38 @@ namespace {
 // Losses of a stage, in a row, that a sequence was part of. From here on it is a suspect: it runs
 // alone, and fails if a stage is lost while it does.
 constexpr uint32_t kLossesToSuspect = 2;
+// Cut links likewise, which are seldom a sequence's doing: a link may pass what is small and drop
+// what is large, or its other end may refuse the same frame each time.
+constexpr uint32_t kCutLinksToSuspect = 5;
+
+bool IsSuspect(const Sequence& sequence) {
+  return sequence.num_losses() >= kLossesToSuspect ||
+         sequence.num_cut_links() >= kCutLinksToSuspect;
+}
 
 // Chunks are not cut below this part of a step, nor below kLeastChunk, to save time: each pays for
 // the weights anew.
 constexpr uint32_t kChunkParts = 8;
 constexpr uint32_t kLeastChunk = 64;
+
+// How `sequence`, which was in flight alone, ends because the epoch did; nullopt: it does not.
+std::optional<Ending> EndingByLoss(const Sequence& sequence, EpochEnd why) {
+  if (why == EpochEnd::kLinkCut && sequence.num_cut_links() > kCutLinksToSuspect) {
+    return Ending{.cause = FinishCause::kNotCarried,
+                  .message = absl::StrCat(
+                      "the link between the stages does not carry the steps of this request: it "
+                      "was cut ",
+                      sequence.num_cut_links(),
+                      " times in a row, at last with this request alone; try again later")};
+  }
+  if (why == EpochEnd::kStageLost && sequence.num_losses() >= kLossesToSuspect) {
+    return Ending{.cause = FinishCause::kFailed,
+                  .message = absl::StrCat("the group lost a stage ", sequence.num_losses(),
+                                          " times in a row while it computed this request, at last "
+                                          "this request alone; it is not tried again")};
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -153,17 +180,14 @@ std::vector<SequenceNews> Schedule::CloseEpoch(EpochEnd why) {
                          });
   for (RunningSet* set : {&paused_, &suspended_}) running_.merge(*set);
   for (Sequence* sequence : running_) {
-    const bool may_be_cause = why == EpochEnd::kStageLost && sequence->num_steps_in_flight() > 0;
-    if (may_be_cause) sequence->CountLoss();
-    may_have_suspects_ |= sequence->num_losses() >= kLossesToSuspect;
+    const bool may_be_cause = sequence->num_steps_in_flight() > 0;
+    if (may_be_cause && why == EpochEnd::kStageLost) sequence->CountLoss();
+    if (may_be_cause && why == EpochEnd::kLinkCut) sequence->CountCutLink();
+    may_have_suspects_ |= IsSuspect(*sequence);
     StartOver(sequence);
-    if (!may_be_cause || !was_alone || sequence->num_losses() < kLossesToSuspect) continue;
-    news.push_back({.id = sequence->id(),
-                    .ending = Ending{.cause = FinishCause::kFailed,
-                                     .message = absl::StrCat(
-                                         "the group lost a stage ", sequence->num_losses(),
-                                         " times in a row while it computed this request, at last "
-                                         "this request alone; it is not tried again")}});
+    if (!may_be_cause || !was_alone) continue;
+    std::optional<Ending> ending = EndingByLoss(*sequence, why);
+    if (ending.has_value()) news.push_back({.id = sequence->id(), .ending = std::move(ending)});
   }
   running_.clear();
   for (const SequenceNews& item : news) Cancel(item.id);
@@ -175,9 +199,7 @@ std::vector<SequenceNews> Schedule::CloseEpoch(EpochEnd why) {
 
 Sequence* Schedule::Suspect() {
   if (!may_have_suspects_) return nullptr;  // most of the time; else all that wait are looked at
-  const auto is_suspect = [](const Sequence* sequence) {
-    return sequence->num_losses() >= kLossesToSuspect;
-  };
+  const auto is_suspect = [](const Sequence* sequence) { return IsSuspect(*sequence); };
   const auto running = std::find_if(running_.begin(), running_.end(), is_suspect);
   Sequence* const suspect =
       running != running_.end() ? *running : waiting_.FindReturned(is_suspect);
@@ -324,7 +346,7 @@ void Schedule::Continue(SequenceId id) {
   if (sequence->state() != Sequence::State::kSuspended) return;
   --num_suspended_;
   waiting_.Continue(sequence);
-  may_have_suspects_ |= sequence->num_losses() >= kLossesToSuspect;
+  may_have_suspects_ |= IsSuspect(*sequence);
   if (suspended_.erase(sequence) == 0) return Enqueue(sequence);
   paused_.insert(sequence);
   sequence->set_state(Sequence::State::kPaused);

@@ -140,7 +140,9 @@ struct ScheduleCounts {
 // Why an epoch ends.
 enum class EpochEnd {
   kStageLost,  // what it was computing may have brought it down
-  kLinkCut,    // what one stage sent did not reach another: that is no sequence's doing
+  // What one stage sent did not reach another: that is no sequence's doing, but a sequence may be
+  // what a link does not carry.
+  kLinkCut,
 };
 
 // What Add decided besides its result.
@@ -182,7 +184,8 @@ class Schedule final {
   // A stage was lost, and with it all that the stages hold: steps in flight are forgotten, what ran
   // waits to be computed anew. A sequence that was in flight at two such losses, without a token in
   // between, fails if nothing else was in flight at the second (that is news); else it runs alone
-  // until it gets a token, and fails at a loss before that. A cut link is no such loss.
+  // until it gets a token, and fails at a loss before that. A cut link is no such loss; but what
+  // was in flight at five of them runs alone likewise, and ends as not carried at one more then.
   std::vector<SequenceNews> CloseEpoch(EpochEnd why = EpochEnd::kStageLost);
   bool epoch_open() const { return ledger_.has_value(); }
 

@@ -45,6 +45,7 @@ void Sequence::AppendToken(TokenId token) {
   tokens_.push_back(token);
   --num_samples_in_flight_;
   num_losses_ = 0;
+  num_cut_links_ = 0;
 }
 
 void Sequence::AppendBehindDraft(TokenId token) {

@@ -49,15 +49,16 @@ enum class FinishCause {
   kStop,
   kLength,
   kFailed,
-  kExpired,  // its deadline passed
-  kRefused,  // it waited, and had to make room
+  kExpired,     // its deadline passed
+  kRefused,     // it waited, and had to make room
+  kNotCarried,  // the link between the stages was cut, time and again, when they computed it
 };
 
 // How a sequence ended.
 struct Ending {
   FinishCause cause = FinishCause::kStop;
   std::optional<TokenId> stop_token;  // the stop token, unless it is an end-of-sequence token
-  std::string message;                // kFailed, kRefused: why
+  std::string message;                // kFailed, kRefused, kNotCarried: why
 };
 
 // Tokens fall into three ranges, by position:
@@ -122,6 +123,8 @@ class Sequence final {
   // Stages lost, one after the other, while a step with it was in flight and before it got one more
   // token: whatever is computed next for it may be what brings them down.
   uint32_t num_losses() const { return num_losses_; }
+  // Likewise, links between stages that were cut: it may be what they do not carry.
+  uint32_t num_cut_links() const { return num_cut_links_; }
   // Something can be computed now.
   bool runnable() const { return state_ == State::kRunning && num_to_compute() > 0; }
   // All but the newest token is computed, and that one was generated.
@@ -152,6 +155,7 @@ class Sequence final {
   // The token appended before was a draft, and that step has sampled `token` behind it.
   void AppendBehindDraft(TokenId token);
   void CountLoss() { ++num_losses_; }
+  void CountCutLink() { ++num_cut_links_; }
   // How often it gave up its blocks for another key.
   uint32_t num_yields() const { return num_yields_; }
   void CountYield() { ++num_yields_; }
@@ -173,6 +177,7 @@ class Sequence final {
   StepId sample_step_ = 0;              // the newest step that samples
   StepId last_step_ = 0;
   uint32_t num_losses_ = 0;
+  uint32_t num_cut_links_ = 0;
   uint32_t num_yields_ = 0;
   bool has_begun_ = false;
   std::vector<BlockHash> hashes_;  // entry i stands for the first i blocks

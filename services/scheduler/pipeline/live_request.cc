@@ -64,6 +64,7 @@ v1::SubmitResponse MakeResponse(const SequenceNews& news, v1::PositionLogprobs* 
     case FinishCause::kFailed:
     case FinishCause::kExpired:
     case FinishCause::kRefused:
+    case FinishCause::kNotCarried:
       response.set_finish_reason(v1::FINISH_REASON_ERROR);
       break;
   }

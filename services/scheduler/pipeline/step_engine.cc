@@ -336,6 +336,8 @@ void StepEngine::Deliver(PendingNews pending, MonotonicTime now) {
     // A failure without a token ever computed is the cache's: the prompt does not fit.
     FinishRequest(id, live.started ? absl::InternalError(ending->message)
                                    : absl::InvalidArgumentError(ending->message));
+  } else if (ending.has_value() && ending->cause == FinishCause::kNotCarried) {
+    FinishRequest(id, absl::UnavailableError(ending->message), RetryAfter(id));
   } else if (ending.has_value() && ending->cause == FinishCause::kExpired) {
     FinishRequest(id, absl::DeadlineExceededError(
                           live.started ? "the deadline of the request passed while it ran"

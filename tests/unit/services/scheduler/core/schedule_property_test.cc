@@ -230,17 +230,22 @@ class Story final {
     callers_.at(id).last_time = Micros();
   }
 
-  // What fails is what was in flight at two losses in a row, alone at the last one; all of it.
+  // What fails is what was in flight at two losses in a row, alone at the last one; all of it. So
+  // does what was at six cut links.
   void LoseStage() {
+    const EpochEnd why = Below(3) == 0 ? EpochEnd::kStageLost : EpochEnd::kLinkCut;
     std::set<SequenceId> in_flight;
     for (const Sent& step : steps_) in_flight.insert(step.ids.begin(), step.ids.end());
     std::set<SequenceId> due;
     for (const SequenceId id : in_flight) {
       StoryCaller& caller = callers_.at(id);
-      if (!caller.ended && ++caller.num_losses >= 2 && in_flight.size() == 1) due.insert(id);
+      if (caller.ended) continue;
+      const bool fails =
+          why == EpochEnd::kStageLost ? ++caller.num_losses >= 2 : ++caller.num_cut_links >= 6;
+      if (fails && in_flight.size() == 1) due.insert(id);
     }
     due_to_fail_ = due;
-    Take(schedule_.CloseEpoch());
+    Take(schedule_.CloseEpoch(why));
     ASSERT_TRUE(due_to_fail_.empty()) << "sequence " << *due_to_fail_.begin() << " is tried again";
   }
 
@@ -333,10 +338,11 @@ class Story final {
       if (item.token.has_value()) {
         ASSERT_EQ(*item.token, StageMemory::NextToken(caller.tokens)) << "sequence " << item.id;
         caller.tokens.push_back(*item.token);
-        caller.num_losses = 0;
+        caller.num_losses = caller.num_cut_links = 0;
       }
       if (!item.ending.has_value()) continue;
-      if (item.ending->cause == FinishCause::kFailed) {
+      if (item.ending->cause == FinishCause::kFailed ||
+          item.ending->cause == FinishCause::kNotCarried) {
         ASSERT_EQ(due_to_fail_.erase(item.id), 1u)
             << "sequence " << item.id << ": " << item.ending->message;
       }

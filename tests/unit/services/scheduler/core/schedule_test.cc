@@ -83,6 +83,61 @@ TEST(Schedule, FailsWhatWasAloneAtTwoLosses) {
   EXPECT_EQ(schedule.Find(1), nullptr);
 }
 
+TEST(Schedule, FailsWhatTheLinkDoesNotCarry) {
+  Schedule schedule(MakeOptions());
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
+  for (int cut = 0; cut < 5; ++cut) {
+    schedule.OpenEpoch(kManyBlocks);
+    ASSERT_TRUE(schedule.NextBatch().has_value());
+    EXPECT_TRUE(schedule.CloseEpoch(EpochEnd::kLinkCut).empty()) << cut;
+  }
+  schedule.OpenEpoch(kManyBlocks);
+  ASSERT_TRUE(schedule.NextBatch().has_value());
+  const std::vector<SequenceNews> news = schedule.CloseEpoch(EpochEnd::kLinkCut);
+  ASSERT_EQ(news.size(), 1u);
+  EXPECT_EQ(news[0].ending->cause, FinishCause::kNotCarried);
+  EXPECT_NE(news[0].ending->message.find("link"), std::string::npos) << news[0].ending->message;
+  EXPECT_EQ(schedule.Find(1), nullptr);
+}
+
+TEST(Schedule, RunsAloneAfterFiveCutLinksUntilItHasAToken) {
+  Schedule schedule(MakeOptions());
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
+  ASSERT_TRUE(schedule.Add(MakeRequest(2, 4, 9)).ok());
+  for (int cut = 0; cut < 5; ++cut) {
+    schedule.OpenEpoch(kManyBlocks);
+    ASSERT_EQ(schedule.NextBatch()->rows.size(), 2u) << cut;
+    EXPECT_TRUE(schedule.CloseEpoch(EpochEnd::kLinkCut).empty());
+  }
+  schedule.OpenEpoch(kManyBlocks);
+  const Batch first = *schedule.NextBatch();
+  ASSERT_EQ(first.rows.size(), 1u);
+  EXPECT_EQ(first.rows[0].id, 1u);
+  ASSERT_TRUE(schedule.Complete(Answer(first)).ok());
+  const Batch second = *schedule.NextBatch();
+  ASSERT_EQ(second.rows.size(), 1u);
+  EXPECT_EQ(second.rows[0].id, 2u);
+  const std::vector<SequenceNews> news = schedule.CloseEpoch(EpochEnd::kLinkCut);
+  ASSERT_EQ(news.size(), 1u);
+  EXPECT_EQ(news[0].id, 2u);
+  EXPECT_EQ(news[0].ending->cause, FinishCause::kNotCarried);
+  schedule.OpenEpoch(kManyBlocks);
+  EXPECT_EQ(schedule.NextBatch()->rows[0].id, 1u) << "it has a token";
+  EXPECT_TRUE(schedule.CloseEpoch(EpochEnd::kLinkCut).empty());
+}
+
+// A stage that dies convicts only by its own count.
+TEST(Schedule, CutLinksMakeNoLostStageASecondOne) {
+  Schedule schedule(MakeOptions());
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
+  for (int loss = 0; loss < 6; ++loss) {
+    schedule.OpenEpoch(kManyBlocks);
+    ASSERT_TRUE(schedule.NextBatch().has_value());
+    const EpochEnd why = loss == 5 ? EpochEnd::kStageLost : EpochEnd::kLinkCut;
+    EXPECT_TRUE(schedule.CloseEpoch(why).empty()) << loss;
+  }
+}
+
 TEST(Schedule, ATokenBetweenTwoLossesClearsASequence) {
   Schedule schedule(MakeOptions());
   ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());

@@ -16,7 +16,8 @@ void StoryCaller::End(const Ending& ending, TimeUs now, uint32_t max_len) {
     ASSERT_FALSE(began);
     return;
   }
-  if (ending.cause == FinishCause::kFailed) return;  // the story knows which may
+  // The story knows which may.
+  if (ending.cause == FinishCause::kFailed || ending.cause == FinishCause::kNotCarried) return;
   const size_t generated = tokens.size() - num_prompt;
   const bool by_length = generated == max_tokens || tokens.size() == max_len;
   const bool by_eos = generated > 0 && tokens.back() == StoryDraws::kEos;

@@ -20,10 +20,11 @@ struct StoryCaller {
   bool began = false;
   bool ended = false;
   bool cancelled = false;
-  uint32_t num_losses = 0;    // of a stage, with it in flight, since its last token
-  uint32_t num_computed = 0;  // of its tokens, at most so far; what was computed may be lost again
-  uint64_t last_step = 0;     // steps sent when that grew last
-  TimeUs last_time = 0;       // the time then
+  uint32_t num_losses = 0;     // of a stage, with it in flight, since its last token
+  uint32_t num_cut_links = 0;  // likewise
+  uint32_t num_computed = 0;   // of its tokens, at most so far; what was computed may be lost again
+  uint64_t last_step = 0;      // steps sent when that grew last
+  TimeUs last_time = 0;        // the time then
 
   // It must be over as `ending` says, at `now`; no sequence may have more than `max_len` tokens.
   void End(const Ending& ending, TimeUs now, uint32_t max_len);

@@ -263,6 +263,24 @@ TEST_F(StepEngineLink, CutTwiceMakesNobodyRunAlone) {
   for (const SequenceId id : ids) ExpectAnswered(id);
 }
 
+// A link that passes the way of joining but not what a step sends would end every epoch for all.
+TEST_F(StepEngineLink, CutForLongEndsTheRequestsThatItDoesNotCarry) {
+  Complete();
+  const SequenceId id = group_.Submit(SimulatedGroup::MakeRequest(100, 6, 5));
+  for (int cut = 0; cut < 6; ++cut) {
+    ASSERT_EQ(group_.caller(id).num_finishes, 0) << cut;
+    CutLink();
+    Rejoin();
+  }
+  ASSERT_EQ(group_.caller(id).num_finishes, 1);
+  EXPECT_TRUE(absl::IsUnavailable(*group_.caller(id).status)) << *group_.caller(id).status;
+  EXPECT_GE(group_.caller(id).retry_after, absl::Seconds(1)) << "it is no conviction";
+  EXPECT_EQ(group_.caller(id).reason, v1::FINISH_REASON_ERROR);
+  const SequenceId next = SubmitSmall();
+  group_.Settle();
+  ExpectAnswered(next);
+}
+
 // The same where the transport itself says that the connection broke, and no worker died of it.
 TEST_F(StepEngineLink, BrokenTwiceConvictsNoLoneRequest) {
   Complete();
