@@ -42,6 +42,7 @@ class ReaderWatch final {
   // When the next one will have; the end of time if none is behind.
   MonotonicTime next_due() const;
   absl::Duration patience() const { return patience_; }
+  size_t most() const { return most_; }
 
  private:
   struct Reader {

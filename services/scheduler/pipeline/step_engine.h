@@ -110,7 +110,8 @@ class StepEngine final {
   // If more sequences are suspended than may run and wait: ends that of the longest stalled caller
   // of the key that has most of them. Their calls stay open, and would keep other keys' out.
   void BoundReaders(MonotonicTime now);
-  void EndReader(SequenceId id, absl::Duration stalled);
+  // `retry_after`: see FinishRequest.
+  void EndReader(SequenceId id, const std::string& why, absl::Duration retry_after);
   void AdvanceDrain(MonotonicTime now);
   MonotonicTime NextDue(MonotonicTime now) const;
 

@@ -88,24 +88,31 @@ void StepEngine::BoundReaders(MonotonicTime now) {
       *std::min_element(ids.begin(), ids.end(), [this](SequenceId a, SequenceId b) {
         return std::pair(readers_.since(a), a) < std::pair(readers_.since(b), b);
       });
-  EndReader(longest, ElapsedSince(readers_.since(longest), now));
+  EndReader(longest,
+            absl::StrCat("no more than ", readers_.most(),
+                         " callers may be behind with their tokens; "
+                         "this one had taken none for longest (",
+                         absl::FormatDuration(ElapsedSince(readers_.since(longest), now)),
+                         ") of the key that has most callers behind; try again later"),
+            RetryAfter(longest));
 }
 
-void StepEngine::EndReader(SequenceId id, absl::Duration stalled) {
-  const std::string taken_nothing =
-      absl::StrCat("the caller has taken none of its tokens for ", absl::FormatDuration(stalled));
-  BATON_LOG(INFO) << "request " << live_.at(id).name << ": " << taken_nothing
+void StepEngine::EndReader(SequenceId id, const std::string& why, absl::Duration retry_after) {
+  BATON_LOG(INFO) << "request " << live_.at(id).name << ": " << why
                   << "; its sequence is cancelled";
   if (options_.observer != nullptr) options_.observer->OnStalledReader();
   schedule_.Cancel(id);
-  FinishRequest(id, absl::ResourceExhaustedError(taken_nothing));
+  FinishRequest(id, absl::ResourceExhaustedError(why), retry_after);
 }
 
 void StepEngine::CheckReaders(MonotonicTime now) {
   for (const SequenceId id : readers_.Stalled(now)) {
     // Slow, but reading.
     if (readers_.Renew(id, live_.at(id).sink->last_taken()) && !readers_.stalled(id, now)) continue;
-    EndReader(id, readers_.patience());
+    EndReader(id,
+              absl::StrCat("the caller has taken none of its tokens for ",
+                           absl::FormatDuration(readers_.patience())),
+              absl::ZeroDuration());
   }
 }
 

@@ -229,7 +229,8 @@ TEST_P(StepEngineFewCalls, AKeyThatHasMostOfThemLosesTheLongestStalled) {
     ASSERT_EQ(caller.num_finishes, i < 6 ? 1 : 0) << i;
     if (i >= 6) continue;
     EXPECT_TRUE(absl::IsResourceExhausted(*caller.status)) << *caller.status;
-    EXPECT_EQ(caller.retry_after, absl::ZeroDuration());
+    EXPECT_GE(caller.retry_after, absl::Seconds(1)) << "it is for want of room";
+    EXPECT_NE(caller.status->message().find("most callers"), std::string::npos) << *caller.status;
   }
   EXPECT_EQ(observer_.num_stalled, 6);
   while (group_.caller(other).num_finishes == 0) {
