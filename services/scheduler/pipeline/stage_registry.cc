@@ -144,6 +144,15 @@ void StageRegistry::Forgive(absl::Duration late, MonotonicTime now) {
   for (StageSlot& stage : stages_) stage.last_heard = std::min(now, stage.last_heard + late);
 }
 
+bool StageRegistry::HeardOthers(uint32_t index, absl::Duration time, MonotonicTime now) const {
+  for (uint32_t other = 0; other < num_stages(); ++other) {
+    if (other == index) continue;
+    if (stages_[other].link == nullptr) return false;
+    if (ElapsedSince(stages_[other].last_heard, now) > time) return false;
+  }
+  return true;
+}
+
 MonotonicTime StageRegistry::next_silence() const {
   MonotonicTime next = MonotonicTime::max();
   for (const StageSlot& stage : stages_) {

@@ -59,6 +59,8 @@ class StageRegistry final {
   void HeardAll(MonotonicTime now);
   // The listener was late by so much: that counts against nobody.
   void Forgive(absl::Duration late, MonotonicTime now);
+  // Every other stage than `index` was heard within `time` before `now`.
+  bool HeardOthers(uint32_t index, absl::Duration time, MonotonicTime now) const;
   // Stages that were silent for too long.
   std::vector<uint32_t> Silent(MonotonicTime now) const;
   // When the next of them will have been; the end of time if none is attached.

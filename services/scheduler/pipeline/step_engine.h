@@ -88,6 +88,9 @@ class StepEngine final {
   // The stage is lost if it shows that it hears nothing of a neighbour any more.
   void TakeHeartbeat(uint32_t index, const v1::Heartbeat& heartbeat, MonotonicTime now);
   void TakeFault(uint32_t index, const v1::StageFault& fault, MonotonicTime now);
+  // Every other stage than `index` was heard of late: a connection between them that broke is a
+  // link that was cut, not the end of one of them.
+  bool OthersLive(uint32_t index, MonotonicTime now) const;
   void LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now,
                  LossCause cause = LossCause::kStage);
   void FormGroup(MonotonicTime now);

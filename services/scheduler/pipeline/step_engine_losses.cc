@@ -1,4 +1,5 @@
 // How StepEngine loses a stage, and whose fault that is.
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -17,11 +18,17 @@ void StepEngine::TakeHeartbeat(uint32_t index, const v1::Heartbeat& heartbeat, M
 
 void StepEngine::TakeFault(uint32_t index, const v1::StageFault& fault, MonotonicTime now) {
   LossCause cause = registry_.joining(index) ? LossCause::kJoin : LossCause::kStage;
-  if (fault.neighbour_unreachable()) cause = LossCause::kLink;
+  if (fault.neighbour_unreachable() && OthersLive(index, now)) cause = LossCause::kLink;
   LoseStage(index,
             absl::AbortedError(absl::StrCat("its worker gave up at step ", fault.step_id(), ": ",
                                             fault.message())),
             now, cause);
+}
+
+bool StepEngine::OthersLive(uint32_t index, MonotonicTime now) const {
+  // What the loop comes late by, it may have heard and not taken in.
+  const absl::Duration late = std::max(ElapsedSince(next_advance_, now), absl::ZeroDuration());
+  return registry_.HeardOthers(index, 2 * options_.heartbeat_interval + late, now);
 }
 
 void StepEngine::LoseStage(uint32_t index, const absl::Status& why, MonotonicTime now,

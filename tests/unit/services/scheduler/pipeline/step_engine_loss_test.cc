@@ -281,6 +281,28 @@ TEST_F(StepEngineLink, CutForLongEndsTheRequestsThatItDoesNotCarry) {
   ExpectAnswered(next);
 }
 
+// A machine that is gone is no cut link, though its neighbour finds out before the scheduler does.
+TEST_F(StepEngineLink, AConnectionThatBreaksWhileTheOtherEndIsSilentIsNoCutLink) {
+  Complete();
+  SubmitSmall();
+  group_.stage(0)->frozen = true;
+  for (int beat = 0; beat < 3; ++beat) group_.Pass(absl::Milliseconds(250));
+  BreakConnection();
+  EXPECT_EQ(log_->losses, std::vector<LossCause>{LossCause::kStage});
+}
+
+// What the loop comes late by is not the other end's silence.
+TEST_F(StepEngineLink, AConnectionThatBreaksWhileTheLoopIsLateIsACutLink) {
+  Complete();
+  SubmitSmall();
+  v1::WorkerMessage message;
+  message.mutable_fault()->set_epoch(epoch_);
+  message.mutable_fault()->set_neighbour_unreachable(true);
+  const MonotonicTime late = group_.now() + absl::Milliseconds(850);
+  group_.engine().Take(StageMessageEvent{group_.stage(1), std::move(message)}, late);
+  EXPECT_EQ(log_->losses, std::vector<LossCause>{LossCause::kLink});
+}
+
 // The same where the transport itself says that the connection broke, and no worker died of it.
 TEST_F(StepEngineLink, BrokenTwiceConvictsNoLoneRequest) {
   Complete();
