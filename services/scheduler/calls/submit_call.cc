@@ -60,6 +60,7 @@ void SubmitCall::Begin(const v1::SubmitRequest& request) {
     Finish(status, absl::ZeroDuration());
     return;
   }
+  fairness_key_ = request.fairness_key();
   entered_ = submit_.live_calls->Enter();
   id_ = submit_.loop->NewSequenceId();
   if (entered_ && submit_.loop->Post(SubmitEvent{id_, request, self_, DeadlineOf(*context_)}))
@@ -96,7 +97,7 @@ PushResult SubmitCall::Push(v1::SubmitResponse response) {
 
 void SubmitCall::Finish(const absl::Status& status, absl::Duration retry_after) {
   Action action = Action::kNone;
-  std::shared_ptr<UnreadCall> oldest;
+  std::shared_ptr<UnreadCall> leaving;
   {
     absl::MutexLock lock(&mutex_);
     if (finishing_) return;
@@ -112,11 +113,11 @@ void SubmitCall::Finish(const absl::Status& status, absl::Duration retry_after) 
     }
     action = NextLocked();
     // What is written may never be read. OnDone, which comes behind it, removes it.
-    if (writing_) oldest = submit_.unread_calls->Add(self_);
+    if (writing_) leaving = submit_.unread_calls->Add(self_);
   }
   if (entered_) submit_.live_calls->Leave();
   Do(action);
-  if (oldest != nullptr) oldest->CutOff();
+  if (leaving != nullptr) leaving->CutOff();
 }
 
 void SubmitCall::CutOff() {
@@ -138,11 +139,6 @@ SubmitCall::Action SubmitCall::NextLocked() {
   writing_ = true;
   finished_ = finishing_ && !has_pending_;
   return finished_ ? Action::kWriteAndFinish : Action::kWrite;
-}
-
-MonotonicTime SubmitCall::last_taken() const {
-  absl::MutexLock lock(&mutex_);
-  return last_taken_;
 }
 
 void SubmitCall::Do(Action action) {

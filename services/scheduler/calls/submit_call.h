@@ -2,8 +2,11 @@
 // its own; gRPC calls back.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -43,9 +46,11 @@ class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>,
   // TokenSink, for the step loop.
   PushResult Push(v1::SubmitResponse response) override;
   void Finish(const absl::Status& status, absl::Duration retry_after) override;
-  MonotonicTime last_taken() const override;
+  MonotonicTime last_taken() const override { return last_taken_; }
 
+  // UnreadCall.
   void CutOff() override;
+  const std::string& fairness_key() const override { return fairness_key_; }
 
   // gRPC's callbacks.
   void OnWriteDone(bool ok) override;
@@ -67,7 +72,9 @@ class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>,
   grpc::CallbackServerContext* const context_;
   const SubmitContext submit_;
   SequenceId id_ = 0;
-  bool entered_ = false;              // counted in live_calls, until Finish
+  bool entered_ = false;      // counted in live_calls, until Finish
+  std::string fairness_key_;  // written before anybody asks
+  std::atomic<MonotonicTime> last_taken_{std::chrono::steady_clock::now()};
   std::shared_ptr<SubmitCall> self_;  // until OnDone
   v1::SubmitResponse current_;        // being written; touched only while none is
   mutable absl::Mutex mutex_;
@@ -75,7 +82,6 @@ class SubmitCall final : public grpc::ServerWriteReactor<v1::SubmitResponse>,
   bool has_pending_ ABSL_GUARDED_BY(mutex_) = false;
   bool full_ ABSL_GUARDED_BY(mutex_) = false;  // and the step loop is to hear when it is not
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  MonotonicTime last_taken_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,5 +1,6 @@
 #include "services/scheduler/calls/unread_calls.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace baton::scheduler {
@@ -7,27 +8,38 @@ namespace baton::scheduler {
 std::shared_ptr<UnreadCall> UnreadCalls::Add(std::shared_ptr<UnreadCall> call) {
   const absl::MutexLock lock(&mutex_);
   const UnreadCall* const added = call.get();
-  places_[added] = order_.insert(order_.end(), std::move(call));
-  if (order_.size() <= most_) return nullptr;
-  std::shared_ptr<UnreadCall> oldest = std::move(order_.front());
-  order_.pop_front();
-  places_.erase(oldest.get());
-  return oldest;
+  keys_[added->fairness_key()].emplace(added, std::move(call));
+  if (++size_ <= most_) return nullptr;
+  const auto largest = std::max_element(
+      keys_.begin(), keys_.end(),
+      [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
+  Calls& calls = largest->second;
+  const auto longest = std::min_element(
+      calls.begin(), calls.end(),
+      [](const auto& a, const auto& b) { return a.second->last_taken() < b.second->last_taken(); });
+  std::shared_ptr<UnreadCall> leaving = std::move(longest->second);
+  calls.erase(longest);
+  if (calls.empty()) keys_.erase(largest);
+  --size_;
+  return leaving;
 }
 
 void UnreadCalls::Remove(const UnreadCall* call) {
   std::shared_ptr<UnreadCall> removed;  // outlives the lock
   const absl::MutexLock lock(&mutex_);
-  const auto found = places_.find(call);
-  if (found == places_.end()) return;
-  removed = std::move(*found->second);
-  order_.erase(found->second);
-  places_.erase(found);
+  const auto key = keys_.find(call->fairness_key());
+  if (key == keys_.end()) return;
+  const auto found = key->second.find(call);
+  if (found == key->second.end()) return;
+  removed = std::move(found->second);
+  key->second.erase(found);
+  if (key->second.empty()) keys_.erase(key);
+  --size_;
 }
 
 size_t UnreadCalls::size() const {
   const absl::MutexLock lock(&mutex_);
-  return order_.size();
+  return size_;
 }
 
 }  // namespace baton::scheduler
