@@ -2,17 +2,26 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
+#include "grpcpp/support/channel_arguments.h"
 #include "gtest/gtest.h"
 
 #include "common/rpc/peer.h"
 #include "protos/baton/v1/scheduling.grpc.pb.h"
+#include "services/scheduler/scheduler_config.h"
 #include "services/scheduler/scheduling_service.h"
+#include "services/scheduler/stage_service.h"
+#include "tests/contract/scheduler/scheduler_fixture.h"
+#include "tests/fakes/fake_stage_worker.h"
 #include "tests/unit/services/scheduler/pipeline/simulated_group.h"
 
 namespace baton::scheduler {
@@ -33,6 +42,129 @@ class RefusalLog final : public QuietObserver {
   std::mutex mutex_;
   std::vector<std::string> reasons_;
 };
+
+// Counts tokens that were handed to the calls; what ends with the last one is over by then.
+class TokenCount final : public QuietObserver {
+ public:
+  void OnTokens(uint64_t count) override {
+    const absl::MutexLock lock(&mutex_);
+    count_ += count;
+  }
+  // False if there are not so many within a minute.
+  bool WaitFor(uint64_t count) {
+    const absl::MutexLock lock(&mutex_);
+    const auto enough = [this, count] {
+      mutex_.AssertReaderHeld();
+      return count_ >= count;
+    };
+    return mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Minutes(1));
+  }
+
+ private:
+  absl::Mutex mutex_;
+  uint64_t count_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// The fixture's configuration, of a scheduler that it does not start.
+class FixtureConfig : public SchedulerFixture {
+ public:
+  using SchedulerFixture::Expected;
+  using SchedulerFixture::kVocabSize;
+  using SchedulerFixture::MakeConfig;
+  using SchedulerFixture::MakeRequest;
+};
+
+// A group where one call may be open, and one unread behind its end.
+class OneOpenCall : public testing::Test {
+ protected:
+  // Fewer than a call may have unread, more than the client's window holds.
+  static constexpr uint32_t kAnswer = 1000;
+
+  OneOpenCall() {
+    const scheduler::SchedulerConfig config = FixtureConfig::MakeConfig();
+    auto group = ResolveGroup(config);
+    EXPECT_TRUE(group.ok()) << group.status();
+    StepEngineOptions options;
+    options.schedule = group->schedule;
+    options.plans = group->plans;
+    options.heartbeat_timeout = config.heartbeat_timeout;
+    options.watch = &watch_;
+    options.observer = &tokens_;
+    loop_ = std::make_unique<StepLoop>(std::move(options), 1024);
+    scheduling_ =
+        std::make_unique<SchedulingService>(SubmitContext{.loop = loop_.get(),
+                                                          .live_calls = &live_calls_,
+                                                          .unread_calls = &unread_calls_,
+                                                          .observer = &tokens_,
+                                                          .vocab_size = FixtureConfig::kVocabSize},
+                                            &watch_);
+    stage_service_ = std::make_unique<StageService>(loop_.get());
+    int port = 0;
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(scheduling_.get());
+    builder.RegisterService(stage_service_.get());
+    server_ = builder.BuildAndStart();
+    address_ = "127.0.0.1:" + std::to_string(port);
+    for (uint32_t index = 0; index < 2; ++index) {
+      FakeStageOptions stage;
+      stage.scheduler_address = address_;
+      stage.stage_index = index;
+      stage.vocab_size = FixtureConfig::kVocabSize;
+      stages_.push_back(FakeStageWorker::Start(std::move(stage)));
+    }
+  }
+  ~OneOpenCall() override {
+    stages_.clear();
+    watch_.Close();
+    server_->Shutdown();
+  }
+
+  // Takes at most 4 KiB that nobody has read.
+  std::unique_ptr<v1::Scheduling::Stub> SmallStub() const {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4096);
+    return v1::Scheduling::NewStub(
+        grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments));
+  }
+
+  GroupWatch watch_;
+  TokenCount tokens_;
+  LiveCalls live_calls_{1};
+  UnreadCalls unread_calls_{1};
+  std::unique_ptr<StepLoop> loop_;
+  std::unique_ptr<SchedulingService> scheduling_;
+  std::unique_ptr<StageService> stage_service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+  std::vector<std::unique_ptr<FakeStageWorker>> stages_;
+};
+
+// What is over but unread is open no longer; of more such calls than may be, the one whose caller
+// has taken nothing for longest is cut off.
+TEST_F(OneOpenCall, WhatEndsUnreadLeavesRoomAndIsCutOffForTheNext) {
+  const auto stub = SmallStub();
+  const v1::SubmitRequest request = FixtureConfig::MakeRequest(10, kAnswer);
+  grpc::ClientContext first_context;
+  const auto first = stub->Submit(&first_context, request);
+  ASSERT_TRUE(tokens_.WaitFor(kAnswer));
+  ASSERT_EQ(unread_calls_.size(), 1u) << "the client's window holds it all";
+
+  grpc::ClientContext second_context;
+  const auto second = stub->Submit(&second_context, request);
+  v1::SubmitResponse response;
+  ASSERT_TRUE(second->Read(&response)) << "refused: the first call counts as open";
+  ASSERT_TRUE(tokens_.WaitFor(2 * kAnswer));
+  EXPECT_EQ(unread_calls_.size(), 1u);
+
+  const SubmitOutcome cut = ReadAll(first.get(), first_context);
+  EXPECT_TRUE(absl::IsCancelled(cut.status)) << cut.status;
+  EXPECT_LT(cut.tokens.size(), kAnswer);
+  const SubmitOutcome rest = ReadAll(second.get(), second_context);
+  EXPECT_TRUE(rest.status.ok()) << rest.status;
+  EXPECT_EQ(static_cast<size_t>(response.tokens_size()) + rest.tokens.size(), kAnswer);
+}
 
 TEST(SubmitOpenCalls, OneMoreIsRefusedCountedAndNotAskedForAtOnce) {
   RefusalLog log;
