@@ -25,9 +25,9 @@ of a load.
 Exits 1 if nothing was answered, and unless, at each overload: the second share is at least 95 %; 99
 of 100 refusals take the gateway at most 5 ms; 99 of 100 first tokens of what was accepted come
 within --max-queue-wait, beyond which a predicted wait is refused; nothing but answers and refusals
-came; no process has grown by more than 10 %; and 95 % of the requests that were due were sent within
-the load's time (how many are due is drawn; their mean is the multiple that was asked for). With
---no-check, for machines on which others run, it only says so.
+came; no process has grown by more than 10 %; and 95 % of the requests that were due were sent
+within the load's time (how many are due is drawn; their mean is the multiple that was asked for).
+With --no-check, for machines on which others run, it only says so.
 """
 
 import argparse

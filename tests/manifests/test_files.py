@@ -54,7 +54,7 @@ def test_dashboard_config_map_holds_the_dashboard():
 
 
 def test_losses_of_all_causes_count_together():
-    """A stage that is lost for one reason and another flaps, too; what reasons there are is said."""
+    """Losses for one reason and another are flapping, too; what reasons there are is said."""
     (rules,) = render.read_yaml(offered.MANIFESTS / "components/monitoring/alerts.yaml")
     (alert,) = [rule for group in rules["spec"]["groups"] for rule in group["rules"]
                 if rule["alert"] == "BatonEpochFlapping"]

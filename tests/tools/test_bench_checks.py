@@ -26,7 +26,8 @@ BOUND = 2.0
 
 
 def outcome(**changes):
-    return {"goodput": 80.0, "offered": 930.0, "due": 1000, "in_time": 950, "used": {"stage-worker-0": 0.8, "gateway": 0.9},
+    return {"goodput": 80.0, "offered": 930.0, "due": 1000, "in_time": 950,
+            "used": {"stage-worker-0": 0.8, "gateway": 0.9},
             "served": 800, "refused": 8000, "other": 0, "first": [0.5] * 100, "gateway_p99": 0.002,
             **changes}
 
