@@ -16,6 +16,7 @@
 #include "services/gateway/inference_service.h"
 #include "services/gateway/loop/event_loop.h"
 #include "services/gateway/loop/loop_pulse.h"
+#include "services/gateway/pages/openapi_document.h"
 
 namespace baton::gateway {
 namespace {
@@ -108,6 +109,7 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
                .force_include_usage = config.force_include_usage,
                .reasoning_names = config.reasoning_names,
                .cors = CorsPolicy(config.cors),
+               .openapi_document = OpenApiDocument(config.caps),
                .access_log = config.access_log,
                .public_metrics = config.public_metrics,
                .max_whole_answer_bytes = config.max_whole_answer_bytes},

@@ -74,7 +74,9 @@ constexpr RouteEntry kRoutes[] = {
     {"/docs", "GET, HEAD", kOpen, nullptr,
      [](const GatewayContext&) { return Page(kHtmlType, DocsPage()); }},
     {"/openapi.json", "GET, HEAD", kOpen, nullptr,
-     [](const GatewayContext&) { return Page("application/json", OpenApiDocument()); }},
+     [](const GatewayContext& context) {
+       return Page("application/json", context.openapi_document);
+     }},
 };
 constexpr absl::string_view kModelPrefix = "/v1/models/";
 constexpr ServedRoute kModelRoute = {"/v1/models/{model}", "GET, HEAD"};

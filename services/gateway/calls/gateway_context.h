@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "absl/time/time.h"
 
@@ -50,6 +51,7 @@ struct GatewayContext {
   bool force_include_usage = false;  // every chunk of a stream has the usage, asked for or not
   ReasoningNames reasoning_names = {};
   CorsPolicy cors{CorsOptions()};
+  std::string openapi_document = {};  // what /openapi.json answers
   AccessLogFormat access_log = AccessLogFormat::kNone;
   bool public_metrics = true;  // /metrics stands on the API's port too
   // Of an answer that is not streamed, which is kept until its end.

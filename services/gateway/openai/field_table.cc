@@ -7,8 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
-#include "services/gateway/admission/request_validator.h"
-
 namespace baton::gateway {
 namespace {
 
@@ -221,33 +219,34 @@ constexpr RowText kRows[] = {
 };
 
 // Each $NAME and the number that stands for it.
-std::vector<std::pair<std::string, std::string>> CapNumbers() {
-  constexpr RequestCaps kCaps;
-  const std::pair<const char*, size_t> caps[] = {
-      {"$num_choices", static_cast<size_t>(kCaps.num_choices)},
-      {"$num_top_logprobs", static_cast<size_t>(kCaps.num_top_logprobs)},
-      {"$stop_strings", kCaps.stop_strings},
-      {"$stop_string_bytes", kCaps.stop_string_bytes},
-      {"$stop_token_ids", kCaps.stop_token_ids},
-      {"$logit_biases", kCaps.logit_biases},
-      {"$allowed_token_ids", kCaps.allowed_token_ids},
-      {"$bad_words", kCaps.bad_words},
-      {"$bad_word_bytes", kCaps.bad_word_bytes},
-      {"$prompts", kCaps.prompts},
-      {"$messages", kCaps.messages},
-      {"$cache_salt_bytes", kCaps.cache_salt_bytes},
-      {"$tools", kCaps.tools},
-      {"$stream_interval", static_cast<size_t>(kCaps.stream_interval)},
-      {"$request_id_bytes", kCaps.request_id_bytes},
-      {"$user_bytes", kCaps.user_bytes},
+std::vector<std::pair<std::string, std::string>> CapNumbers(const RequestCaps& caps) {
+  const std::pair<const char*, size_t> limits[] = {
+      {"$num_choices", static_cast<size_t>(caps.num_choices)},
+      {"$num_top_logprobs", static_cast<size_t>(caps.num_top_logprobs)},
+      {"$stop_strings", caps.stop_strings},
+      {"$stop_string_bytes", caps.stop_string_bytes},
+      {"$stop_token_ids", caps.stop_token_ids},
+      {"$logit_biases", caps.logit_biases},
+      {"$allowed_token_ids", caps.allowed_token_ids},
+      {"$bad_words", caps.bad_words},
+      {"$bad_word_bytes", caps.bad_word_bytes},
+      {"$prompts", caps.prompts},
+      {"$messages", caps.messages},
+      {"$cache_salt_bytes", caps.cache_salt_bytes},
+      {"$tools", caps.tools},
+      {"$stream_interval", static_cast<size_t>(caps.stream_interval)},
+      {"$request_id_bytes", caps.request_id_bytes},
+      {"$user_bytes", caps.user_bytes},
   };
   std::vector<std::pair<std::string, std::string>> numbers;
-  for (const auto& [name, value] : caps) numbers.emplace_back(name, absl::StrCat(value));
+  for (const auto& [name, value] : limits) numbers.emplace_back(name, absl::StrCat(value));
   return numbers;
 }
 
-std::vector<FieldRow> MakeRows() {
-  const auto numbers = CapNumbers();
+}  // namespace
+
+std::vector<FieldRow> FieldRowsOf(const RequestCaps& caps) {
+  const auto numbers = CapNumbers(caps);
   std::vector<FieldRow> rows;
   for (const RowText& row : kRows) {
     rows.push_back({row.name, row.chat, row.completion, row.outcome,
@@ -257,10 +256,8 @@ std::vector<FieldRow> MakeRows() {
   return rows;
 }
 
-}  // namespace
-
 absl::Span<const FieldRow> FieldTable() {
-  static const auto* const rows = new std::vector<FieldRow>(MakeRows());
+  static const auto* const rows = new std::vector<FieldRow>(FieldRowsOf(RequestCaps()));
   return *rows;
 }
 

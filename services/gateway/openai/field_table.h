@@ -3,8 +3,11 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/types/span.h"
+
+#include "services/gateway/admission/request_validator.h"
 
 namespace baton::gateway {
 
@@ -29,8 +32,10 @@ struct FieldRow {
   bool BelongsTo(FieldApi api) const { return api == FieldApi::kChat ? chat : completion; }
 };
 
-// A field that the APIs know with different types has a row for each. Limits are those of
-// RequestCaps.
+// A field that the APIs know with different types has a row for each. Limits are those of `caps`.
+std::vector<FieldRow> FieldRowsOf(const RequestCaps& caps);
+
+// With the limits of RequestCaps that nobody lowered.
 absl::Span<const FieldRow> FieldTable();
 
 }  // namespace baton::gateway

@@ -161,7 +161,9 @@ Json Describe(const Operation& operation) {
   return json;
 }
 
-std::string BuildDocument() {
+}  // namespace
+
+std::string OpenApiDocument(const RequestCaps& caps) {
   Json paths = Json::object();
   for (const Operation& operation : kOperations) {
     paths[operation.path][operation.method] = Describe(operation);
@@ -170,15 +172,8 @@ std::string BuildDocument() {
                    {"info", {{"title", "Baton"}, {"version", std::string(kRelease)}}},
                    {"paths", std::move(paths)},
                    {"components",
-                    {{"schemas", OpenApiSchemas()},
+                    {{"schemas", OpenApiSchemas(caps)},
                      {"securitySchemes", {{"key", {{"type", "http"}, {"scheme", "bearer"}}}}}}}});
-}
-
-}  // namespace
-
-const std::string& OpenApiDocument() {
-  static const auto* const document = new std::string(BuildDocument());
-  return *document;
 }
 
 absl::string_view DocsPage() { return absl::string_view(kDocsPage, sizeof(kDocsPage) - 1); }

@@ -5,10 +5,13 @@
 
 #include "absl/strings/string_view.h"
 
+#include "services/gateway/admission/request_validator.h"
+
 namespace baton::gateway {
 
-// OpenAPI 3.1, JSON; request fields as in openai/field_table.h.
-const std::string& OpenApiDocument();
+// OpenAPI 3.1, JSON; request fields as in openai/field_table.h, limits those of `caps`.
+// Much work: made once, not for each who asks.
+std::string OpenApiDocument(const RequestCaps& caps);
 
 // HTML without external resources; it reads /openapi.json.
 absl::string_view DocsPage();

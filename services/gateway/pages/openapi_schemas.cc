@@ -2,13 +2,13 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
-#include "services/gateway/admission/request_validator.h"
 #include "services/gateway/anthropic/messages_fields.h"
 #include "services/gateway/openai/chat_request.h"
 #include "services/gateway/openai/chat_translation.h"
@@ -105,9 +105,9 @@ Json FieldSchema(const FieldRow& row) {
 }
 
 // All but what is always refused.
-Json FieldsOf(FieldApi api) {
+Json FieldsOf(FieldApi api, absl::Span<const FieldRow> rows) {
   Json properties = Json::object();
-  for (const FieldRow& row : FieldTable()) {
+  for (const FieldRow& row : rows) {
     const bool always = row.outcome == FieldOutcome::kRefused && *row.neutral == '\0';
     if (row.BelongsTo(api) && !always) properties[row.name] = FieldSchema(row);
   }
@@ -166,11 +166,11 @@ Json TranslatedFields(const TranslatedApi& api, const Json& chat) {
 }
 
 // Conversations in place of messages.
-Json BatchFields(Json fields) {
+Json BatchFields(Json fields, const RequestCaps& caps) {
   Json conversation = std::move(fields["messages"]);
   fields["messages"] = {{"type", "array"},
                         {"minItems", 1},
-                        {"maxItems", RequestCaps().prompts},
+                        {"maxItems", caps.prompts},
                         {"items", std::move(conversation)}};
   Restrict(FieldsRefusedInBatches(), &fields);
   return fields;
@@ -178,13 +178,14 @@ Json BatchFields(Json fields) {
 
 }  // namespace
 
-Json OpenApiSchemas() {
+Json OpenApiSchemas(const RequestCaps& caps) {
+  const std::vector<FieldRow> rows = FieldRowsOf(caps);
   Json schemas = Json::parse(kAnswers);
   schemas.update(Json::parse(kErrors));
-  const Json chat = FieldsOf(FieldApi::kChat);
+  const Json chat = FieldsOf(FieldApi::kChat, rows);
   schemas["ChatRequest"] = RequestSchema(chat, {"messages"});
-  schemas["ChatBatchRequest"] = RequestSchema(BatchFields(chat), {"messages"});
-  schemas["CompletionRequest"] = RequestSchema(FieldsOf(FieldApi::kCompletion), {"prompt"});
+  schemas["ChatBatchRequest"] = RequestSchema(BatchFields(chat, caps), {"messages"});
+  schemas["CompletionRequest"] = RequestSchema(FieldsOf(FieldApi::kCompletion, rows), {"prompt"});
   schemas["ResponsesRequest"] = RequestSchema(TranslatedFields(ResponsesApi(), chat), {"input"});
   schemas["MessagesRequest"] =
       RequestSchema(TranslatedFields(MessagesApi(), chat), {"messages", "max_tokens"});

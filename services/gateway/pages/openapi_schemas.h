@@ -1,6 +1,7 @@
 // The JSON schemas of the OpenAPI document.
 #pragma once
 
+#include "services/gateway/admission/request_validator.h"
 #include "services/gateway/json/strict_json.h"
 
 namespace baton::gateway {
@@ -9,7 +10,7 @@ namespace baton::gateway {
 // go by: openai/field_table, anthropic/messages_fields, responses/responses_fields. They have all
 // fields but those that are always refused; of what is refused but for some values they have these
 // values. What only counts tokens or shows them has the fields that its prompt depends on: others
-// are checked and change nothing.
-Json OpenApiSchemas();
+// are checked and change nothing. Limits are those of `caps`.
+Json OpenApiSchemas(const RequestCaps& caps);
 
 }  // namespace baton::gateway

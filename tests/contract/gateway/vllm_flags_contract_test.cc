@@ -77,6 +77,18 @@ TEST_F(VllmFlagsContract, BadValuesAreRefused) {
   }
 }
 
+TEST_F(VllmFlagsContract, MaxLogprobsIsTheMostThatTheDocumentSays) {
+  Start({{"max-logprobs", "5"}});
+  const json schemas = json::parse(Get("/openapi.json").body)["components"]["schemas"];
+  for (const auto& [schema, field] : Flags{{"ChatRequest", "top_logprobs"},
+                                           {"ChatRequest", "prompt_logprobs"},
+                                           {"CompletionRequest", "logprobs"}}) {
+    const json& found = schemas[schema]["properties"][field];
+    EXPECT_EQ(found["maximum"], 5) << schema << " " << field;
+    EXPECT_THAT(found["description"].get<std::string>(), HasSubstr("0 to 5")) << field;
+  }
+}
+
 TEST_F(VllmFlagsContract, MaxLogprobsIsTheMostThatMayBeAskedFor) {
   Start({{"max-logprobs", "2"}});
   json body = ChatBody();

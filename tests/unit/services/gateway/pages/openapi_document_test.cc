@@ -16,7 +16,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-Json Document() { return *ParseJsonObject(OpenApiDocument()); }
+Json Document() { return *ParseJsonObject(OpenApiDocument(RequestCaps())); }
 
 // Calls `check` with each name that a "$ref" under `json` refers to.
 template <typename Check>

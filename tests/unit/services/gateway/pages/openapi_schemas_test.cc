@@ -103,7 +103,7 @@ absl::Status JudgeWith(const RequestKind& kind, const Json& members) {
 }
 
 const Json& Properties(const RequestKind& kind) {
-  static const auto* const schemas = new Json(OpenApiSchemas());
+  static const auto* const schemas = new Json(OpenApiSchemas(RequestCaps()));
   return schemas->at(kind.schema).at("properties");
 }
 
@@ -251,7 +251,7 @@ TEST(OpenApiSchemas, ACountHasTheFieldsThatThePromptDependsOn) {
                                        [&name](const char* field) { return name == field; });
     EXPECT_EQ(with != InputOf(members), of_prompt) << name;
   }
-  const Json schemas = OpenApiSchemas();
+  const Json schemas = OpenApiSchemas(RequestCaps());
   for (const char* schema : {"CountTokensRequest", "TokenizeRequest"}) {
     const Json& properties = schemas[schema]["properties"];
     for (const char* name : PromptFields()) EXPECT_TRUE(properties.contains(name)) << name;
