@@ -53,7 +53,7 @@ class GatewayServerImpl final : public GatewayServer {
   EventLoop loop_;
   LoopPulse pulse_{loop_};
   EventLoop text_worker_;
-  TextQueue text_queue_{text_worker_, TextQueue::Limits()};
+  TextQueue text_queue_;
   GrpcSchedulerClient scheduler_;
   ResumingSchedulerClient sequences_;
   std::unique_ptr<GroupWatch> group_;  // made and destroyed on the loop
@@ -74,6 +74,7 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
       slots_(config.max_num_requests),
       gate_(config.early_refusal_time),
       metrics_(runtime->registry(), model_->names.front(), model_->limits.max_model_len),
+      text_queue_(text_worker_, TextQueue::LimitsFor(config.http.limits.body_bytes)),
       scheduler_(CreateChannel(config.scheduler_address, "scheduler", *config.server.identity,
                                StreamWindow::kSmall),
                  MakePeerInfo("gateway"), loop_),

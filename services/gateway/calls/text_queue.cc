@@ -14,6 +14,11 @@ namespace {
 constexpr absl::Duration kPerByte = absl::Nanoseconds(500);
 // So much of what is known of a caller's jobs is its latest one.
 constexpr double kLatestPart = 0.25;
+// A job that has taken this part of the bound on waiting beside its bytes counts as no longer: then
+// the machine stood still (constraints end far before), and the next will not.
+constexpr int64_t kMostPart = 4;
+// This part of the bytes is for callers with few of them.
+constexpr size_t kKeptParts = 8;
 constexpr absl::Duration kLeastRetry = absl::Seconds(1);
 
 }  // namespace
@@ -30,33 +35,63 @@ absl::Duration TextQueue::Caller::Backlog() const {
 absl::Duration TextQueue::WaitLocked(const Caller& caller, size_t num_bytes) const {
   const absl::Duration own =
       caller.Backlog() + kPerByte * static_cast<int64_t>(num_bytes) + caller.per_job;
-  absl::Duration wait = own;
-  for (const auto& [name, other] : callers_) {
+  absl::Duration wait = caller.Backlog();
+  for (const auto& [name, other] : busy_) {
     if (&other != &caller) wait += std::min(other.Backlog(), own);
   }
   return wait;
 }
 
-TextQueue::Caller& TextQueue::CallerLocked(const std::string& name) {
-  if (callers_.size() >= kMostCallers && !callers_.contains(name)) {
-    std::erase_if(callers_, [](const auto& entry) { return entry.second.num_jobs == 0; });
+// As RequestSlots keeps places.
+size_t TextQueue::KeptLocked(const std::string& name, const Caller& caller,
+                             size_t num_bytes) const {
+  if (name.empty() || caller.num_jobs == 0) return 0;
+  const size_t kept = limits_.num_bytes / kKeptParts;
+  // Parts if one more came.
+  const size_t num_parts = busy_.size() + 1;
+  return caller.num_bytes + num_bytes <= limits_.num_bytes / num_parts ? kept / num_parts : kept;
+}
+
+absl::Status TextQueue::CheckLocked(const std::string& name, const Caller& caller,
+                                    size_t num_bytes) const {
+  const bool first_and_short = caller.num_jobs == 0 && num_bytes <= kShortBodyBytes;
+  const bool fits =
+      first_and_short ||
+      num_bytes_ + num_bytes + KeptLocked(name, caller, num_bytes) <= limits_.num_bytes;
+  const absl::Duration too_long = WaitLocked(caller, num_bytes) - limits_.wait;
+  if (fits && too_long <= absl::ZeroDuration()) return absl::OkStatus();
+  return WithRetryAfter(
+      WithReason(absl::UnavailableError("long and constrained requests that came before would "
+                                        "keep this one waiting for too long"),
+                 kServerIsOverloaded),
+      SpreadRetry(std::max(too_long, kLeastRetry)));
+}
+
+const TextQueue::Caller* TextQueue::FindLocked(const std::string& name) const {
+  for (const Callers* callers : {&busy_, &idle_}) {
+    const auto found = callers->find(name);
+    if (found != callers->end()) return &found->second;
   }
-  return callers_[name];
+  return nullptr;
+}
+
+TextQueue::Caller& TextQueue::BusyLocked(const std::string& name) {
+  if (const auto found = busy_.find(name); found != busy_.end()) return found->second;
+  const auto idle = idle_.find(name);
+  Caller& caller =
+      idle == idle_.end() ? busy_[name] : busy_.insert(idle_.extract(idle)).position->second;
+  caller.had = std::max(caller.had, had_);
+  return caller;
 }
 
 absl::StatusOr<uint64_t> TextQueue::Post(const std::string& caller, size_t num_bytes,
                                          std::function<void()> work) {
+  const Caller newcomer;
   absl::MutexLock lock(&mutex_);
-  Caller& own = CallerLocked(caller);
-  const absl::Duration too_long = WaitLocked(own, num_bytes) - limits_.wait;
-  if (num_bytes_ + num_bytes > limits_.num_bytes || too_long > absl::ZeroDuration()) {
-    return WithRetryAfter(
-        WithReason(absl::UnavailableError("long and constrained requests that came before would "
-                                          "keep this one waiting for too long"),
-                   kServerIsOverloaded),
-        SpreadRetry(std::max(too_long, kLeastRetry)));
-  }
-  if (own.num_jobs == 0) own.had = std::max(own.had, had_);
+  const Caller* const known = FindLocked(caller);
+  const absl::Status taken = CheckLocked(caller, known ? *known : newcomer, num_bytes);
+  if (!taken.ok()) return taken;
+  Caller& own = BusyLocked(caller);
   ++own.num_jobs;
   own.num_bytes += num_bytes;
   num_bytes_ += num_bytes;
@@ -72,47 +107,52 @@ bool TextQueue::Remove(uint64_t id) {
   absl::MutexLock lock(&mutex_);
   const auto found = waiting_.find(id);
   if (found == waiting_.end()) return false;
-  Caller& caller = callers_.at(found->second);
-  const auto job = std::find_if(caller.waiting.begin(), caller.waiting.end(),
+  const auto caller = busy_.find(found->second);
+  std::deque<Job>& waiting = caller->second.waiting;
+  const auto job = std::find_if(waiting.begin(), waiting.end(),
                                 [id](const Job& other) { return other.id == id; });
   removed = std::move(*job);
-  caller.waiting.erase(job);
+  waiting.erase(job);
   waiting_.erase(found);
-  TakeOffLocked(&caller, removed.num_bytes);
+  TakeOffLocked(caller, removed.num_bytes);
   return true;
 }
 
-void TextQueue::TakeOffLocked(Caller* caller, size_t num_bytes) {
-  --caller->num_jobs;
-  caller->num_bytes -= num_bytes;
+void TextQueue::TakeOffLocked(Callers::iterator caller, size_t num_bytes) {
+  --caller->second.num_jobs;
+  caller->second.num_bytes -= num_bytes;
   num_bytes_ -= num_bytes;
+  if (caller->second.num_jobs > 0) return;
+  if (idle_.size() >= kMostCallers) idle_.clear();
+  idle_.insert(busy_.extract(caller));
 }
 
 void TextQueue::RunNext() {
   Job job;
-  Caller* caller = nullptr;
+  Callers::iterator caller;  // it stays busy while its job is worked on
   {
     absl::MutexLock lock(&mutex_);
-    for (auto& [name, other] : callers_) {
-      if (other.waiting.empty()) continue;
-      if (caller == nullptr || other.had < caller->had) caller = &other;
+    caller = busy_.end();
+    for (auto other = busy_.begin(); other != busy_.end(); ++other) {
+      if (other->second.waiting.empty()) continue;
+      if (caller == busy_.end() || other->second.had < caller->second.had) caller = other;
     }
-    if (caller == nullptr) return;  // removed meanwhile
-    job = std::move(caller->waiting.front());
-    caller->waiting.pop_front();
+    if (caller == busy_.end()) return;  // removed meanwhile
+    job = std::move(caller->second.waiting.front());
+    caller->second.waiting.pop_front();
     waiting_.erase(job.id);
-    had_ = caller->had;
+    had_ = caller->second.had;
   }
   const absl::Time begin = now_();
   job.work();
   job.work = nullptr;
-  const absl::Duration took = now_() - begin;
+  const absl::Duration expected = kPerByte * static_cast<int64_t>(job.num_bytes);
+  const absl::Duration took = std::min(now_() - begin, expected + limits_.wait / kMostPart);
   absl::MutexLock lock(&mutex_);
-  caller->had += took;
-  const absl::Duration beside =
-      std::max(took - kPerByte * static_cast<int64_t>(job.num_bytes), absl::ZeroDuration());
-  caller->per_job += (beside - caller->per_job) * kLatestPart;
-  TakeOffLocked(caller, job.num_bytes);  // the last use: it may be forgotten now
+  caller->second.had += took;
+  const absl::Duration beside = std::max(took - expected, absl::ZeroDuration());
+  caller->second.per_job += (beside - caller->second.per_job) * kLatestPart;
+  TakeOffLocked(caller, job.num_bytes);
 }
 
 size_t TextQueue::num_bytes() const {

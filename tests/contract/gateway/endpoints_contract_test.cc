@@ -311,5 +311,12 @@ TEST_F(EndpointsContract, MetricsSayTheMethodAsItWasSent) {
   EXPECT_THAT(metrics, HasSubstr(series("/v1/completions", "POST", "4xx")));
 }
 
+TEST_F(EndpointsContract, TheLargestBodyThatIsAllowedIsTaken) {
+  constexpr size_t kBodyBytes = 80 << 20;  // of prompt it would be more than 30 s of work
+  StartGateway([](GatewayConfig& config) { config.http.limits.body_bytes = kBodyBytes; });
+  AwaitReady(200);
+  ErrorOf(PostText("/tokenize", std::string(kBodyBytes, ' ')), 400);
+}
+
 }  // namespace
 }  // namespace baton::gateway
