@@ -1,5 +1,8 @@
 #include "services/gateway/inference_service.h"
 
+#include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,34 +45,59 @@ absl::Status FillModelInfo(const GatewayContext& context, const v1::GetModelInfo
   return absl::OkStatus();
 }
 
-// Answers short requests on the loop, long ones by the text worker, as /tokenize does: gRPC's
-// threads do no work of a request's size. Context, request and response live until Finish.
+// Answers a short request on the loop, a long one by the text worker, as /tokenize does: gRPC's
+// threads do no work of a request's size. One whose client goes, or whose deadline passes, while it
+// waits for the worker leaves the queue then. Deletes itself on the loop after OnDone.
+class TextReactor final : public grpc::ServerUnaryReactor {
+ public:
+  // `fill` makes the answer, on any thread; what it refers to lives until OnDone, as
+  // `server_context` does.
+  TextReactor(const GatewayContext& context, grpc::CallbackServerContext* server_context,
+              size_t num_bytes, std::function<absl::Status()> fill)
+      : context_(context), server_context_(server_context), fill_(std::move(fill)) {
+    context_.loop.Post([this, num_bytes] { Start(num_bytes); });
+  }
+
+  // gRPC tells of a deadline so too.
+  void OnCancel() override {
+    context_.loop.Post([this] {
+      // What the worker is at, it finishes.
+      if (job_ && context_.text_queue.Remove(*job_)) Finish(Gone());
+    });
+  }
+  // Nothing is posted after this: the loop runs it last.
+  void OnDone() override {
+    context_.loop.Post([this] { delete this; });
+  }
+
+ private:
+  static grpc::Status Gone() { return {grpc::StatusCode::CANCELLED, "the client is gone"}; }
+
+  void Start(size_t num_bytes) {
+    const absl::StatusOr<ApiCaller> caller = IdentifyCaller(context_.api_keys, *server_context_);
+    if (!caller.ok()) return Finish(ToGrpcStatus(caller.status()));
+    if (num_bytes <= TextQueue::kShortBodyBytes) return Answer();
+    const auto queued = context_.text_queue.Post(caller->name, num_bytes, [this] { Answer(); });
+    if (!queued.ok()) return Finish(ToGrpcStatus(queued.status()));
+    job_ = *queued;
+  }
+  void Answer() { Finish(server_context_->IsCancelled() ? Gone() : ToGrpcStatus(fill_())); }
+
+  const GatewayContext& context_;
+  grpc::CallbackServerContext* const server_context_;
+  const std::function<absl::Status()> fill_;
+  std::optional<uint64_t> job_;  // the loop's: its name in the queue
+};
+
 template <typename Request, typename Response>
 grpc::ServerUnaryReactor* AnswerOverText(const GatewayContext& context,
                                          grpc::CallbackServerContext* server_context,
                                          absl::Status (*fill)(const GatewayContext&, const Request&,
                                                               Response*),
                                          const Request* request, Response* response) {
-  grpc::ServerUnaryReactor* const reactor = server_context->DefaultReactor();
-  const absl::StatusOr<ApiCaller> caller = IdentifyCaller(context.api_keys, *server_context);
-  if (!caller.ok()) {
-    reactor->Finish(ToGrpcStatus(caller.status()));
-    return reactor;
-  }
-  const auto work = [&context, server_context, reactor, fill, request, response] {
-    const absl::Status status = server_context->IsCancelled()
-                                    ? absl::CancelledError("the client is gone")
-                                    : fill(context, *request, response);
-    reactor->Finish(ToGrpcStatus(status));
-  };
-  const size_t num_bytes = request->ByteSizeLong();
-  if (num_bytes <= TextQueue::kShortBodyBytes) {
-    context.loop.Post(work);
-  } else if (const auto queued = context.text_queue.Post(caller->name, num_bytes, work);
-             !queued.ok()) {
-    reactor->Finish(ToGrpcStatus(queued.status()));
-  }
-  return reactor;
+  return new TextReactor(
+      context, server_context, request->ByteSizeLong(),
+      [&context, fill, request, response] { return fill(context, *request, response); });
 }
 
 }  // namespace

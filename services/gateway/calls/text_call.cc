@@ -1,7 +1,9 @@
 #include "services/gateway/calls/text_call.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "common/concurrency/steady_time.h"
 #include "services/gateway/calls/request_checks.h"
 
 namespace baton::gateway {
@@ -41,6 +43,19 @@ void TextCall::Start() {
   if (!queued.ok()) return Answer(queued.status());
   job->id = *queued;
   job_ = std::move(job);
+  WatchDeadline();
+}
+
+void TextCall::WatchDeadline() {
+  const absl::Duration left = job_->deadline - SteadyNow();
+  context_.loop.PostAfter(std::clamp(left, absl::ZeroDuration(), TextQueue::kDeadlineWatch),
+                          [watched = std::weak_ptr<Job>(job_)] {
+                            const std::shared_ptr<Job> job = watched.lock();
+                            if (job == nullptr || job->call == nullptr) return;
+                            const absl::Status in_time = CheckEncodeDeadline(job->deadline);
+                            if (!in_time.ok()) return job->call->Answer(in_time);
+                            job->call->WatchDeadline();
+                          });
 }
 
 void TextCall::Abort(const absl::Status& reason) {

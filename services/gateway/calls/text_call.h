@@ -14,7 +14,8 @@
 
 namespace baton::gateway {
 
-// Short requests are answered at once, long ones by the text worker. On the loop's thread.
+// Short requests are answered at once, long ones by the text worker, which they wait for until
+// their deadline and no longer than their client. On the loop's thread.
 class TextCall final : public HttpCall {
  public:
   // The answer's body, JSON. Any thread.
@@ -37,6 +38,8 @@ class TextCall final : public HttpCall {
  private:
   struct Job;
 
+  // Answers at its deadline while the text worker has the request.
+  void WatchDeadline();
   void Answer(absl::StatusOr<std::string> body);
   void Forget();
 

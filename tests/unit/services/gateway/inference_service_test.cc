@@ -1,0 +1,78 @@
+// Tokenize and Detokenize of long texts, whose clients go while they wait for the text worker.
+#include "services/gateway/inference_service.h"
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+
+#include "tests/unit/services/gateway/calls/held_gateway.h"
+
+namespace baton::gateway {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(10);
+
+class LongUnaryTest : public HeldGateway {
+ protected:
+  LongUnaryTest() {
+    grpc::ServerBuilder builder;
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    stub_ = v1::Inference::NewStub(server_->InProcessChannel(grpc::ChannelArguments()));
+  }
+  ~LongUnaryTest() override {
+    while (worker_.RunOne()) continue;
+    server_->Shutdown();
+    loop_.RunOne(kPatience);  // gRPC is done with the call
+  }
+
+  // Runs the loop until nothing is queued, or something is; false if that never comes.
+  bool AwaitQueued(bool queued) {
+    const absl::Time end = absl::Now() + kPatience;
+    while (absl::Now() < end && (text_queue_.num_bytes() > 0) != queued) {
+      loop_.RunOne(absl::Milliseconds(10));
+    }
+    return (text_queue_.num_bytes() > 0) == queued;
+  }
+
+  grpc::Status Tokenize(grpc::ClientContext* context) {
+    v1::TokenizeRequest request;
+    request.set_text(std::string(kBodyBytes, '7'));
+    v1::TokenizeResponse response;
+    return stub_->Tokenize(context, request, &response);
+  }
+
+  InferenceService service_{context_};
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<v1::Inference::Stub> stub_;
+};
+
+TEST_F(LongUnaryTest, LeavesTheQueueWhenItsClientGoes) {
+  grpc::ClientContext context;
+  grpc::Status status;
+  std::thread client([&] { status = Tokenize(&context); });
+  EXPECT_TRUE(AwaitQueued(true));
+  context.TryCancel();
+  client.join();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(AwaitQueued(false));
+}
+
+TEST_F(LongUnaryTest, LeavesTheQueueAtItsDeadline) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(300)));
+  grpc::Status status;
+  std::thread client([&] { status = Tokenize(&context); });
+  EXPECT_TRUE(AwaitQueued(true));
+  EXPECT_TRUE(AwaitQueued(false));
+  client.join();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+}
+
+}  // namespace
+}  // namespace baton::gateway
