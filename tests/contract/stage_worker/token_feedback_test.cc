@@ -110,6 +110,11 @@ TEST_F(FirstStage, TellsThatItWaitsForTokens) {
   EXPECT_TRUE(scheduler().WaitForHeartbeat([](const v1::Heartbeat& beat) {
     return beat.wait().frames() == v1::AWAITED_FRAMES_TOKENS && beat.wait().step_id() == 1;
   }));
+  // A worker that is stopped finishes its steps first.
+  TakeReport();
+  TakeStates(1, 1, 3);
+  SendToken(1, 1, 77);
+  TakeStates(1, 2, 1);
 }
 
 TEST_F(FirstStage, EmbedsTheTokenThatTheLastStageSends) {
