@@ -105,6 +105,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
     // They came with the first token.
     request_.mutable_sampling()->clear_num_prompt_logprobs();
     num_losses_ = 0;
+    was_submitted_ = false;  // this scheduler has taken it
     pause_ = kFirstResumePause;
     give_up_at_.reset();
     patience_left_ = client_.options_.patience;
@@ -173,7 +174,7 @@ class ResumingStream final : public SubmitStream, public SubmitObserver {
   std::unique_ptr<SubmitStream> stream_;  // null while waiting
   bool paused_ = false;
   bool over_ = false;
-  bool was_submitted_ = false;  // to a scheduler that was lost
+  bool was_submitted_ = false;  // to a scheduler that was lost, and no token came since
   bool was_lost_ = false;       // its stream was, before the scheduler's absence was known
   int num_losses_ = 0;          // since the last token
   absl::Duration pause_ = kFirstResumePause;

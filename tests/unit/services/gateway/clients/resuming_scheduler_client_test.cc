@@ -219,6 +219,20 @@ TEST_F(ResumingSchedulerClientTest, WaitsForRoomInTheNextSchedulersQueue) {
   EXPECT_TRUE(absl::IsResourceExhausted(*caller.status));
 }
 
+// Of what it is running, a scheduler ends what has no room: whether or not another was lost before.
+TEST_F(ResumingSchedulerClientTest, PassesOnWantOfRoomOnceTheNextSchedulerHasSentTokens) {
+  client_.SetPresent(true);
+  Caller caller;
+  Start(&caller);
+  client_.SetPresent(false);
+  client_.SetPresent(true);
+  ASSERT_EQ(num_calls(), 2u);
+  Send(1, {1});
+  End(1, WithRetryAfter(absl::ResourceExhaustedError("no room"), absl::Seconds(1)));
+  ASSERT_TRUE(caller.status.has_value());
+  EXPECT_TRUE(absl::IsResourceExhausted(*caller.status));
+}
+
 TEST_F(ResumingSchedulerClientTest, TriesAgainAfterAMomentIfOnlyItsCallBroke) {
   client_.SetPresent(true);
   for (const absl::Status& status :
