@@ -24,21 +24,13 @@
 #include "tests/unit/services/scheduler/core/stage_memory.h"
 #include "tests/unit/services/scheduler/core/story_caller.h"
 #include "tests/unit/services/scheduler/core/story_draws.h"
+#include "tests/unit/services/scheduler/core/story_patience.h"
 #include "tools/simulate/pipeline_clock.h"
 
 namespace baton::scheduler {
 namespace {
 
 constexpr uint64_t kNumSeeds = 2000;
-// Steps that the oldest sequence may go without a token computed that was not before: others end
-// meanwhile and free their blocks.
-constexpr uint64_t kPatience = 1000;
-// And beside what is refilled: in a small cache each turn waits until blocks are free.
-constexpr uint64_t kPatienceBesideRefill = 8000;
-// There it waits for no more turns of a class than these, either: each is for one sequence.
-constexpr TimeUs kMostTurns = 100;
-// All of these together take no longer than that, besides the aging of each.
-constexpr TimeUs kTimeOfTurns = 60'000'000;
 // Steps of a story: what is computed anew again and again would never end beside what is refilled.
 constexpr uint64_t kMostSteps = 100'000;
 
@@ -285,11 +277,7 @@ class Story final {
     StoryCaller& caller = callers_.at(row.id);
     // What is computed anew is no progress.
     const uint32_t end = row.begin + row.num_tokens - static_cast<uint32_t>(row.drafts.size());
-    if (end > caller.num_computed) {
-      caller.num_computed = end;
-      caller.last_step = num_steps_;
-      caller.last_time = Micros();
-    }
+    if (end > caller.num_computed) caller.Progress(end, num_steps_, Micros());
     // Behind the last token that it may have, nothing is computed.
     ASSERT_LT(row.begin + row.num_tokens, std::min(MaxLen(), caller.num_prompt + caller.max_tokens))
         << "sequence " << row.id;
@@ -310,13 +298,9 @@ class Story final {
       const StoryCaller& caller = callers_.at(id);
       const uint64_t num_steps = num_steps_ - caller.last_step;
       const TimeUs time = Micros() - caller.last_time;
-      const bool is_patient = refills()
-                                  ? num_steps <= kPatienceBesideRefill &&
-                                        time <= kMostTurns * options_.priority_aging + kTimeOfTurns
-                                  : num_steps <= kPatience;
-      ASSERT_TRUE(is_patient) << "sequence " << id << " of key " << caller.key << " and class "
-                              << caller.priority << " starves for " << num_steps << " steps, "
-                              << time << " us";
+      ASSERT_TRUE(IsBearable(refills(), options_.priority_aging, num_steps, time))
+          << "sequence " << id << " of key " << caller.key << " and class " << caller.priority
+          << " starves for " << num_steps << " steps, " << time << " us";
       return;
     }
   }

@@ -26,6 +26,13 @@ struct StoryCaller {
   uint64_t last_step = 0;      // steps sent when that grew last
   TimeUs last_time = 0;        // the time then
 
+  // More of its tokens are computed than ever before: `num_tokens`, in step `step`, at `now`.
+  void Progress(uint32_t num_tokens, uint64_t step, TimeUs now) {
+    num_computed = num_tokens;
+    last_step = step;
+    last_time = now;
+  }
+
   // It must be over as `ending` says, at `now`; no sequence may have more than `max_len` tokens.
   void End(const Ending& ending, TimeUs now, uint32_t max_len);
 };
