@@ -7,7 +7,7 @@
 
 #include "common/pod_place/pod_place.h"
 #include "common/rpc/server_runtime.h"
-#include "services/stage_worker/stage_options.h"
+#include "services/stage_worker/membership/stage_options.h"
 
 namespace baton::stage {
 

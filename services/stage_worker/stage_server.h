@@ -14,8 +14,8 @@
 #include "common/rpc/server_runtime.h"
 #include "kernels/api/ops.h"
 #include "services/stage_worker/membership/stage_membership.h"
+#include "services/stage_worker/metrics/stage_metrics.h"
 #include "services/stage_worker/stage_config.h"
-#include "services/stage_worker/stage_metrics.h"
 #include "services/stage_worker/stage_status_service.h"
 
 namespace baton::stage {

@@ -6,7 +6,7 @@
 #include "grpcpp/server_context.h"
 
 #include "protos/baton/v1/stage.grpc.pb.h"
-#include "services/stage_worker/stage_snapshot.h"
+#include "services/stage_worker/metrics/stage_snapshot.h"
 
 namespace baton::stage {
 

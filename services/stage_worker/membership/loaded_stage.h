@@ -21,8 +21,8 @@
 #include "services/stage_worker/clients/stage_links.h"
 #include "services/stage_worker/clients/weight_loader.h"
 #include "services/stage_worker/execution/stage_executor.h"
-#include "services/stage_worker/stage_options.h"
-#include "services/stage_worker/stage_snapshot.h"
+#include "services/stage_worker/membership/stage_options.h"
+#include "services/stage_worker/metrics/stage_snapshot.h"
 
 namespace baton::stage {
 

@@ -29,10 +29,10 @@
 #include "services/stage_worker/clients/scheduler_stream.h"
 #include "services/stage_worker/membership/loaded_stage.h"
 #include "services/stage_worker/membership/membership_events.h"
+#include "services/stage_worker/membership/stage_options.h"
 #include "services/stage_worker/membership/work_clock.h"
-#include "services/stage_worker/stage_metrics.h"
-#include "services/stage_worker/stage_options.h"
-#include "services/stage_worker/stage_snapshot.h"
+#include "services/stage_worker/metrics/stage_metrics.h"
+#include "services/stage_worker/metrics/stage_snapshot.h"
 
 namespace baton::stage {
 

@@ -1,4 +1,4 @@
-#include "services/stage_worker/stage_metrics.h"
+#include "services/stage_worker/metrics/stage_metrics.h"
 
 #include <utility>
 

@@ -12,7 +12,7 @@
 
 #include "common/transport/transport.h"
 #include "services/stage_worker/execution/step_result.h"
-#include "services/stage_worker/stage_snapshot.h"
+#include "services/stage_worker/metrics/stage_snapshot.h"
 
 namespace baton::stage {
 
