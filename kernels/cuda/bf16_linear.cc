@@ -2,7 +2,7 @@
 
 #include "common/log/check.h"
 #include "kernels/cuda/bf16_gemm.h"
-#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/launches/cuda_stream.h"
 #include "kernels/cuda/tensor_map.h"
 
 namespace baton::kernels::cuda {

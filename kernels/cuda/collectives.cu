@@ -6,12 +6,12 @@
 #include "common/log/check.h"
 #include "common/log/log.h"
 #include "kernels/cuda/collectives.h"
-#include "kernels/cuda/cuda_stream.h"
-#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/launches/cuda_stream.h"
+#include "kernels/cuda/launches/device_memory.h"
+#include "kernels/cuda/launches/planned_launch.cuh"
 #include "kernels/cuda/nccl_collectives.h"
 #include "kernels/cuda/peer_exchange.cuh"
 #include "kernels/cuda/plan/collective_plan.h"
-#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/cuda/quantise.h"
+#include "kernels/cuda/launches/quantise.h"
 
 namespace baton::kernels::cuda {
 namespace {

@@ -8,7 +8,7 @@
 #include "common/tensor/tensor_view.h"
 #include "kernels/cuda/cublas_products.h"
 #include "kernels/cuda/cuda_weight.h"
-#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/launches/device_memory.h"
 #include "kernels/cuda/plan/library_product.h"
 
 namespace baton::kernels::cuda {

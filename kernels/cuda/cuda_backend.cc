@@ -12,8 +12,8 @@
 #include "kernels/cuda/collectives.h"
 #include "kernels/cuda/cublas_library.h"
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_probe.h"
+#include "kernels/cuda/launches/device_memory.h"
 #include "kernels/host/team_split.h"
 
 namespace baton::kernels {

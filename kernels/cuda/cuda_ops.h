@@ -8,9 +8,9 @@
 #include "kernels/cuda/cublas_library.h"
 #include "kernels/cuda/cublas_linear.h"
 #include "kernels/cuda/cuda_backend.h"
-#include "kernels/cuda/cuda_stream.h"
-#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_probe.h"
+#include "kernels/cuda/launches/cuda_stream.h"
+#include "kernels/cuda/launches/device_memory.h"
 #include "kernels/cuda/step_graphs.h"
 #include "kernels/cuda/weight_tables.h"
 

@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "kernels/api/linear.h"
-#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/launches/device_memory.h"
+#include "kernels/cuda/launches/weight_image.h"
 #include "kernels/cuda/plan/weight_layout.h"
-#include "kernels/cuda/weight_image.h"
 
 namespace baton::kernels::cuda {
 

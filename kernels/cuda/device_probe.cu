@@ -2,8 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device_probe.h"
+#include "kernels/cuda/launches/cuda_stream.h"
 
 namespace baton::kernels::cuda {
 namespace {

@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/cuda_weight.h"
 #include "kernels/cuda/expert_gemm.h"
+#include "kernels/cuda/launches/cuda_stream.h"
+#include "kernels/cuda/launches/quantise.h"
 #include "kernels/cuda/plan/expert_plan.h"
-#include "kernels/cuda/quantise.h"
 
 namespace baton::kernels::cuda {
 namespace {

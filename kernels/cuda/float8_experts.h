@@ -5,7 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/api/experts.h"
-#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/launches/device_memory.h"
 #include "kernels/cuda/weight_tables.h"
 
 namespace baton::kernels::cuda {

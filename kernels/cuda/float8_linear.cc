@@ -2,9 +2,9 @@
 
 #include "common/log/check.h"
 #include "kernels/cuda/block_gemm.h"
-#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/launches/cuda_stream.h"
+#include "kernels/cuda/launches/quantise.h"
 #include "kernels/cuda/plan/block_gemm_plan.h"
-#include "kernels/cuda/quantise.h"
 #include "kernels/cuda/tensor_map.h"
 
 namespace baton::kernels::cuda {

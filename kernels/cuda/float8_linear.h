@@ -5,7 +5,7 @@
 
 #include "common/tensor/tensor_view.h"
 #include "kernels/cuda/cuda_weight.h"
-#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/launches/device_memory.h"
 
 namespace baton::kernels::cuda {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/launches/cuda_stream.h"
 #include "kernels/cuda/mla_attention.h"
 #include "kernels/cuda/plan/mla_plan.h"
 #include "kernels/cuda/tensor_map.h"

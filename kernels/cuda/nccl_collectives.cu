@@ -4,11 +4,11 @@
 
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
-#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/launches/device_memory.h"
+#include "kernels/cuda/launches/planned_launch.cuh"
 #include "kernels/cuda/nccl_collectives.h"
 #include "kernels/cuda/nccl_library.h"
 #include "kernels/cuda/plan/collective_plan.h"
-#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {

@@ -1,7 +1,7 @@
 #include "kernels/cuda/step_graphs.h"
 
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/launches/cuda_stream.h"
 
 namespace baton::kernels::cuda {
 

@@ -6,9 +6,9 @@
 
 #include "common/log/check.h"
 #include "kernels/api/reproducible_math.h"
+#include "kernels/cuda/launches/sampling.h"
 #include "kernels/cuda/plan/draw_plan.h"
 #include "kernels/cuda/plan/draw_threads.h"
-#include "kernels/cuda/sampling.h"
 
 namespace baton::kernels::cuda {
 namespace {

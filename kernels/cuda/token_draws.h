@@ -4,7 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/api/sampling.h"
-#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/launches/device_memory.h"
 
 namespace baton::kernels::cuda {
 

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/cuda_weight.h"
+#include "kernels/cuda/launches/cuda_stream.h"
 #include "kernels/cuda/tensor_map.h"
 
 namespace baton::kernels::cuda {

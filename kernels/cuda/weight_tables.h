@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "kernels/api/experts.h"
-#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/expert_gemm.h"
-#include "kernels/cuda/weight_image.h"
+#include "kernels/cuda/launches/device_memory.h"
+#include "kernels/cuda/launches/weight_image.h"
 
 namespace baton::kernels::cuda {
 

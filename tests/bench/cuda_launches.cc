@@ -9,14 +9,14 @@
 #include "absl/strings/str_format.h"
 
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/cuda/cuda_stream.h"
-#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_probe.h"
 #include "kernels/cuda/expert_gemm.h"
+#include "kernels/cuda/launches/cuda_stream.h"
+#include "kernels/cuda/launches/device_memory.h"
+#include "kernels/cuda/launches/quantise.h"
+#include "kernels/cuda/launches/sampling.h"
 #include "kernels/cuda/plan/draw_threads.h"
 #include "kernels/cuda/plan/expert_plan.h"
-#include "kernels/cuda/quantise.h"
-#include "kernels/cuda/sampling.h"
 #include "kernels/cuda/weight_tables.h"
 #include "tests/bench/cuda_rows.h"
 

@@ -1,9 +1,9 @@
 #include "common/log/check.h"
-#include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launches/elements.cuh"
+#include "kernels/cuda/launches/planned_launch.cuh"
 #include "kernels/cuda/plain/attention.h"
 #include "kernels/cuda/plan/plain_plan.h"
 #include "kernels/cuda/plan/row_plan.h"
-#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {

@@ -1,11 +1,11 @@
 #include <algorithm>
 
 #include "common/log/check.h"
+#include "kernels/cuda/launches/planned_launch.cuh"
+#include "kernels/cuda/launches/router.h"
 #include "kernels/cuda/plain/experts.h"
 #include "kernels/cuda/plain/product_tile.cuh"
 #include "kernels/cuda/plan/row_plan.h"
-#include "kernels/cuda/planned_launch.cuh"
-#include "kernels/cuda/router.h"
 
 namespace baton::kernels::cuda {
 namespace {

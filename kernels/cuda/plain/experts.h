@@ -6,8 +6,8 @@
 #include <span>
 
 #include "common/tensor/tensor_view.h"
-#include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/weight_image.h"
+#include "kernels/cuda/launches/device_memory.h"
+#include "kernels/cuda/launches/weight_image.h"
 
 namespace baton::kernels::cuda {
 

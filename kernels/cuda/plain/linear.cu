@@ -1,7 +1,7 @@
 #include "common/log/check.h"
+#include "kernels/cuda/launches/planned_launch.cuh"
 #include "kernels/cuda/plain/linear.h"
 #include "kernels/cuda/plain/product_tile.cuh"
-#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {

@@ -5,7 +5,7 @@
 #include <span>
 
 #include "common/tensor/tensor_view.h"
-#include "kernels/cuda/weight_image.h"
+#include "kernels/cuda/launches/weight_image.h"
 
 namespace baton::kernels::cuda {
 

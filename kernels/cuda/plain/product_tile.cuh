@@ -12,8 +12,8 @@
 #include <cuda_fp8.h>
 
 #include "common/tensor/data_type.h"
+#include "kernels/cuda/launches/weight_image.h"
 #include "kernels/cuda/plan/plain_plan.h"
-#include "kernels/cuda/weight_image.h"
 
 namespace baton::kernels::cuda {
 

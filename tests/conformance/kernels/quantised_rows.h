@@ -1,5 +1,5 @@
 // What activations become that are rounded to FP8: one scale per row and 128 columns, so that
-// products with them have a tight oracle (kernels/cuda/quantise.h).
+// products with them have a tight oracle (kernels/cuda/launches/quantise.h).
 #pragma once
 
 #include <algorithm>

@@ -130,10 +130,11 @@ def main():
                         help="as BATON_CUDA_ARCHITECTURES: 80;90a")
     arguments = parser.parse_args()
     architectures = arguments.architectures.split(";")
-    every = sorted((arguments.build / "kernels" / "cuda").rglob("*.o.resources"))
+    root = arguments.build / "kernels" / "cuda"
+    every = sorted(root.rglob("*.o.resources"))
     # The plain kernels are for any shape, not for speed.
-    reports = [path for path in every if path.parent.name != "plain"]
-    plain = [path for path in every if path.parent.name == "plain"]
+    reports = [path for path in every if not path.is_relative_to(root / "plain")]
+    plain = [path for path in every if path.is_relative_to(root / "plain")]
     found = {path.name.removesuffix(".o.resources") for path in reports}
     complaints = []
     if "90a" in architectures:

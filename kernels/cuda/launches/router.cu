@@ -1,8 +1,8 @@
 #include "common/log/check.h"
 #include "kernels/api/reproducible_math.h"
+#include "kernels/cuda/launches/planned_launch.cuh"
+#include "kernels/cuda/launches/router.h"
 #include "kernels/cuda/plan/router_plan.h"
-#include "kernels/cuda/planned_launch.cuh"
-#include "kernels/cuda/router.h"
 
 namespace baton::kernels::cuda {
 namespace {

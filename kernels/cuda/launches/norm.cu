@@ -1,8 +1,8 @@
 #include "common/log/check.h"
-#include "kernels/cuda/elements.cuh"
-#include "kernels/cuda/norm.h"
+#include "kernels/cuda/launches/elements.cuh"
+#include "kernels/cuda/launches/norm.h"
+#include "kernels/cuda/launches/planned_launch.cuh"
 #include "kernels/cuda/plan/row_plan.h"
-#include "kernels/cuda/planned_launch.cuh"
 
 namespace baton::kernels::cuda {
 namespace {

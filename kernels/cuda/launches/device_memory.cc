@@ -1,4 +1,4 @@
-#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/launches/device_memory.h"
 
 #include <algorithm>
 #include <cstring>
@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/launches/cuda_stream.h"
 
 namespace baton::kernels::cuda {
 namespace {

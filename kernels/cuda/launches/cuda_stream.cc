@@ -1,4 +1,4 @@
-#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/launches/cuda_stream.h"
 
 #include "absl/strings/str_cat.h"
 

@@ -1,7 +1,7 @@
 #include "kernels/api/sampling.h"
-#include "kernels/cuda/draw_order.cuh"
-#include "kernels/cuda/planned_launch.cuh"
-#include "kernels/cuda/sampling.h"
+#include "kernels/cuda/launches/draw_order.cuh"
+#include "kernels/cuda/launches/planned_launch.cuh"
+#include "kernels/cuda/launches/sampling.h"
 
 namespace baton::kernels::cuda {
 namespace {

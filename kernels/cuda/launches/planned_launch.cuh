@@ -6,8 +6,8 @@
 #include "absl/strings/string_view.h"
 
 #include "common/log/check.h"
-#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device/kernel_launch.cuh"
+#include "kernels/cuda/launches/cuda_stream.h"
 #include "kernels/cuda/plan/launch_shape.h"
 
 namespace baton::kernels::cuda {

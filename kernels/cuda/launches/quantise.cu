@@ -2,9 +2,9 @@
 
 #include "common/log/check.h"
 #include "kernels/cuda/device/convert.cuh"
+#include "kernels/cuda/launches/planned_launch.cuh"
+#include "kernels/cuda/launches/quantise.h"
 #include "kernels/cuda/plan/row_plan.h"
-#include "kernels/cuda/planned_launch.cuh"
-#include "kernels/cuda/quantise.h"
 
 namespace baton::kernels::cuda {
 namespace {
