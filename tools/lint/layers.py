@@ -66,12 +66,30 @@ def may_use(layer, target):
                for use in layer["may_use"])
 
 
+def strongly_connected(edges):
+    """Sorted groups of more than one node that reach one another along `edges`."""
+    def reachable(start):
+        seen, ways = set(), [start]
+        while ways:
+            for node in edges.get(ways.pop(), ()):
+                if node not in seen:
+                    seen.add(node)
+                    ways.append(node)
+        return seen
+
+    reached = {node: reachable(node) for node in edges}
+    groups = {tuple(sorted(other for other in reached[node] if node in reached.get(other, ())))
+              for node in edges if node in reached[node]}
+    return sorted(group for group in groups if len(group) > 1)
+
+
 class Checker:
     def __init__(self, root, targets, rules):
         self.root = root
         self.rules = rules
         self.targets = {target.name: target for target in targets}
         self.provider = {path: target for target in targets for path in target.provides()}
+        self.folders = {}  # folder: {folder that its files include of: the first such place}
         self.complaints = []
 
     def check(self):
@@ -84,6 +102,7 @@ class Checker:
             for path in target.files:
                 self.check_file(target, path)
         self.check_owners()
+        self.check_cycles()
         return self.complaints
 
     def check_dependencies(self, target):
@@ -143,6 +162,9 @@ class Checker:
         self.check_main_header(path, text)
 
     def check_own_include(self, target, layer, linked, place, header):
+        folder, included = place.rpartition("/")[0], header.rpartition("/")[0]
+        if folder != included:
+            self.folders.setdefault(folder, {}).setdefault(included, f"{place} {header}")
         provider = self.provider.get(header)
         if provider is None:
             self.complaints.append(f"{place}: no target lists {header}")
@@ -174,6 +196,14 @@ class Checker:
         lines = source_text.includes(text)
         if not lines or lines[0][2] != header:
             self.complaints.append(f"{path}: {header} must be its first include")
+
+    def check_cycles(self):
+        """No folders include of one another, be it through others."""
+        for cycle in strongly_connected(self.folders):
+            places = [place for folder in cycle
+                      for included, place in self.folders[folder].items() if included in cycle]
+            self.complaints.append(
+                f"cycle of folders: {', '.join(cycle)}: {'; '.join(sorted(places))}")
 
     def check_owners(self):
         """Every source file is listed by exactly one target."""

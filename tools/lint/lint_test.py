@@ -171,6 +171,22 @@ class Layers(unittest.TestCase):
         self.tree.add("common_misc", "common/misc", {"m.h": ""})
         self.expect("common_misc", "says nothing of common/misc")
 
+    def test_finds_folders_that_include_of_one_another(self):
+        self.tree.add("gateway_options", "services/gateway", {"o.h": ""})
+        self.tree.add("gateway_calls", "services/gateway/calls",
+                      {"c.h": '#include "services/gateway/o.h"\n'}, ["gateway_options"])
+        self.assertEqual(self.tree.complaints(), [])
+        self.tree.add("gateway", "services/gateway",
+                      {"g.h": '#include "services/gateway/calls/c.h"\n'}, ["gateway_calls"])
+        self.expect("cycle of folders: services/gateway, services/gateway/calls:",
+                    "services/gateway/calls/c.h:1 services/gateway/o.h",
+                    "services/gateway/g.h:1 services/gateway/calls/c.h")
+
+    def test_finds_cycles_through_a_third_folder(self):
+        self.assertEqual(layers.strongly_connected(
+            {"a": {"b", "x"}, "b": {"c"}, "c": {"a", "y"}, "x": {"y"}, "y": {"z"}, "d": {"d"}}),
+            [("a", "b", "c")])
+
     def test_finds_includes_that_do_not_start_at_the_root(self):
         self.tree.add("common_tensor", "common/tensor", {"t.h": '#include "other.h"\n'})
         self.expect("t.h:1", "is not a path from the root")
