@@ -43,10 +43,19 @@ class Rules:
         self.system = {name for names in parsed["system"].values() for name in names}
 
     def layer(self, path):
-        """The rule with the longest folder that `path` begins with, or None."""
-        found = [folder for folder in self.layers
-                 if path == folder or path.startswith(folder + "/")]
-        return self.layers[max(found, key=len)] if found else None
+        """The rule of a folder, of one file of it or, where that says so, of one above; or None.
+        No folder of a service falls to the rule of the service."""
+        for place in (path, *(str(above) for above in pathlib.PurePosixPath(path).parents)):
+            layer = self.layers.get(place)
+            own = place in (path, self.folder_of(path))
+            if layer is not None and (own or layer.get("subfolders", False)):
+                return layer
+        return None
+
+    @staticmethod
+    def folder_of(path):
+        """Of a source file; a folder is its own."""
+        return path.rpartition("/")[0] if path.endswith(SOURCES) else path
 
     def package(self, header):
         """The third-party package of an include path, or None."""

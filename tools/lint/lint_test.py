@@ -187,6 +187,29 @@ class Layers(unittest.TestCase):
             {"a": {"b", "x"}, "b": {"c"}, "c": {"a", "y"}, "x": {"y"}, "y": {"z"}, "d": {"d"}}),
             [("a", "b", "c")])
 
+    def test_no_folder_falls_to_the_rule_of_the_one_above(self):
+        self.tree.add("gateway_misc", "services/gateway/misc", {"m.h": "", "m.proto": ""})
+        self.expect("gateway_misc", "says nothing of services/gateway/misc")
+        self.expect("services/gateway/misc/m.h", "says nothing of it")
+        with tempfile.TemporaryDirectory() as folder:
+            self.tree = Tree(folder)
+            self.tree.add("tool", "tools/misc", {"t.h": ""})
+            self.assertEqual(self.tree.complaints(), [])
+
+    def test_lets_each_folder_of_the_gateway_speak_its_own_protocol(self):
+        allowed = {"<grpcpp/server.h>": ("calls", "clients"), "<boost/beast.hpp>": ("http", "loop")}
+        folders = [folder for folder in RULES.layers if folder.startswith("services/gateway")]
+        self.assertGreater(len(folders), 12)
+        for header, speakers in allowed.items():
+            for folder in folders:
+                with self.subTest(header + folder), tempfile.TemporaryDirectory() as root:
+                    self.tree = Tree(root)
+                    self.tree.add("target", folder, {"a.h": f"#include {header}\n"},
+                                  ["third_party::grpc", "third_party::beast"])
+                    refused = any("a.h:1" in line and "must not include" in line
+                                  for line in self.tree.complaints())
+                    self.assertEqual(refused, folder.rpartition("/")[2] not in speakers)
+
     def test_finds_includes_that_do_not_start_at_the_root(self):
         self.tree.add("common_tensor", "common/tensor", {"t.h": '#include "other.h"\n'})
         self.expect("t.h:1", "is not a path from the root")
