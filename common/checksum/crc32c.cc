@@ -8,6 +8,9 @@
 #include <nmmintrin.h>
 #endif
 
+#include "common/checksum/crc32c_folding.h"
+#include "common/log/check.h"
+
 namespace baton {
 namespace {
 
@@ -105,9 +108,7 @@ __attribute__((target("sse4.2"))) uint32_t ExtendSse42(uint32_t crc,
 using ExtendFunction = uint32_t (*)(uint32_t, std::span<const std::byte>);
 
 ExtendFunction ChooseExtend() {
-#if defined(__x86_64__)
-  if (checksum_internal::HasCrc32cInstruction()) return ExtendSse42;
-#endif
+  if (checksum_internal::HasCrc32cInstruction()) return checksum_internal::ExtendCrc32cInstruction;
   return checksum_internal::ExtendCrc32cPortable;
 }
 
@@ -138,10 +139,23 @@ bool HasCrc32cInstruction() {
 #endif
 }
 
+uint32_t ExtendCrc32cInstruction(uint32_t crc, std::span<const std::byte> bytes) {
+#if defined(__x86_64__)
+  return ExtendSse42(crc, bytes);
+#else
+  BATON_CHECK(false) << "this processor has no crc32 instruction";
+  return ExtendCrc32cPortable(crc, bytes);
+#endif
+}
+
 }  // namespace checksum_internal
 
 uint32_t ExtendCrc32c(uint32_t crc, std::span<const std::byte> bytes) {
+  static const bool folds = checksum_internal::HasCrc32cFolding();
   static const ExtendFunction extend = ChooseExtend();
+  if (folds && bytes.size() >= checksum_internal::kLeastFoldedBytes) {
+    return checksum_internal::ExtendCrc32cFolded(crc, bytes);
+  }
   return extend(crc, bytes);
 }
 

@@ -7,7 +7,8 @@
 
 namespace baton {
 
-// Checksum of `bytes`; 0 for none. The processor's instruction is used where there is one.
+// Checksum of `bytes`; 0 for none. The fastest form that the processor has is used: carry-less
+// multiplication (crc32c_folding.h), its crc32 instruction, tables.
 uint32_t Crc32c(std::span<const std::byte> bytes);
 
 // Checksum of a + b, where `crc` is the checksum of a, and `bytes` is b.
@@ -20,8 +21,10 @@ namespace checksum_internal {
 
 // The table form, which runs on every processor; for tests and machines without the instruction.
 uint32_t ExtendCrc32cPortable(uint32_t crc, std::span<const std::byte> bytes);
-// Whether this processor has the instruction.
+// Whether this processor has the crc32 instruction.
 bool HasCrc32cInstruction();
+// The form with the instruction; only where HasCrc32cInstruction.
+uint32_t ExtendCrc32cInstruction(uint32_t crc, std::span<const std::byte> bytes);
 
 }  // namespace checksum_internal
 }  // namespace baton

@@ -7,6 +7,8 @@
 #include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
 
+#include "common/checksum/crc32c_folding.h"
+
 namespace baton {
 namespace {
 
@@ -29,12 +31,41 @@ TEST(Crc32c, MatchesPublishedValues) {
   EXPECT_EQ(Crc32c(std::vector<std::byte>(32, std::byte{0xFF})), 0x62A8AB43u);
 }
 
+TEST(Crc32c, AgreesWithTheTableForEveryLengthAndAlignment) {
+  const auto bytes = RandomBytes(10000);
+  for (size_t begin = 0; begin < 9; ++begin) {
+    for (const size_t size : {0u, 1u, 7u, 8u, 9u, 511u, 512u, 1023u, 3071u, 6144u, 9991u}) {
+      const auto part = std::span(bytes).subspan(begin, size);
+      EXPECT_EQ(Crc32c(part), checksum_internal::ExtendCrc32cPortable(0, part))
+          << begin << " " << size;
+    }
+  }
+}
+
 TEST(Crc32c, InstructionAndTableAgreeForEveryLengthAndAlignment) {
+  if (!checksum_internal::HasCrc32cInstruction()) GTEST_SKIP() << "no crc32 instruction";
   const auto bytes = RandomBytes(10000);
   for (size_t begin = 0; begin < 9; ++begin) {
     for (const size_t size : {0u, 1u, 7u, 8u, 9u, 1023u, 3071u, 3072u, 3073u, 6144u, 9991u}) {
       const auto part = std::span(bytes).subspan(begin, size);
-      EXPECT_EQ(Crc32c(part), checksum_internal::ExtendCrc32cPortable(0, part))
+      EXPECT_EQ(checksum_internal::ExtendCrc32cInstruction(0x1234567u, part),
+                checksum_internal::ExtendCrc32cPortable(0x1234567u, part))
+          << begin << " " << size;
+    }
+  }
+}
+
+TEST(Crc32c, FoldingAndTableAgreeForEveryLengthAndAlignment) {
+  if (!checksum_internal::HasCrc32cFolding()) GTEST_SKIP() << "no carry-less multiplication";
+  constexpr size_t kLeast = checksum_internal::kLeastFoldedBytes;
+  const auto bytes = RandomBytes(kLeast + 1200);
+  for (size_t begin = 0; begin < 65; begin += 13) {
+    // Every rest of a step, of a register and of 16 bytes.
+    for (size_t size = kLeast; size + begin <= bytes.size(); ++size) {
+      const auto part = std::span(bytes).subspan(begin, size);
+      const auto crc = static_cast<uint32_t>(size * 0x9E3779B9u);
+      ASSERT_EQ(checksum_internal::ExtendCrc32cFolded(crc, part),
+                checksum_internal::ExtendCrc32cPortable(crc, part))
           << begin << " " << size;
     }
   }
