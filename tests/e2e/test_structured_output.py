@@ -173,11 +173,67 @@ def test_refuses_what_does_not_compile(client, own_group):
 def test_one_sequence_fails_alone(client, own_group):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         good = pool.submit(prompt_answer, client, own_group, extra_body=COMPACT)
-        with pytest.raises(openai.APIStatusError) as failed:
+        with pytest.raises(openai.BadRequestError) as failed:
             prompt_answer(client, own_group,
                           extra_body={"guided_choice": ["zz"], "allowed_token_ids": [5]})
         assert "allowed_token_ids" in str(failed.value)
         check_schema(good.result().choices[0].text)
+    assert own_group.ready()
+
+
+def token_of(group, text):
+    """The id of the one token that `text` is."""
+    [token] = openai.OpenAI(base_url=group.base_url, api_key="none").post(
+        "/tokenize", cast_to=object, body={"prompt": text, "add_special_tokens": False})["tokens"]
+    return token
+
+
+def impossible(group):
+    """Fields of a request of which the second token cannot be drawn."""
+    return {"guided_regex": "ab", "allowed_token_ids": [token_of(group, "a")]}
+
+
+ANSWERS = [
+    ("/completions", {"prompt": "What is 17 + 25?", "max_tokens": 20}),
+    # The token that ends the reasoning is drawn whatever is allowed.
+    ("/chat/completions", {"messages": QUESTION, "max_tokens": 20, "thinking_token_budget": 0}),
+    ("/messages", {"messages": QUESTION, "max_tokens": 20, "thinking_token_budget": 0}),
+    ("/responses", {"input": "What is 17 + 25?", "max_output_tokens": 20,
+                    "thinking_token_budget": 0}),
+]
+
+
+@pytest.mark.parametrize("path, fields", ANSWERS, ids=[path for path, _ in ANSWERS])
+def test_a_request_that_cannot_go_on_is_its_clients_fault(client, own_group, path, fields):
+    fields = {"model": own_group.model, **impossible(own_group), **fields}
+    before = own_group.metrics("gateway")
+    with pytest.raises(openai.BadRequestError) as failed:
+        client.post(path, cast_to=object, body=fields)
+    error = failed.value.response.json()["error"]
+    assert error["type"] == "invalid_request_error", error
+    assert "none of allowed_token_ids can follow" in error["message"], error
+    assert "x-should-retry" not in failed.value.response.headers
+    after = own_group.metrics("gateway")
+    changed = {name for name, value in after.items() if value != before.get(name, 0)}
+    assert 'baton_gateway_refusals_total{reason="INVALID_ARGUMENT"}' in changed, changed
+    # As any sequence that began and got no finish reason.
+    assert any(name.startswith("vllm:request_success_total") and '"error"' in name
+               for name in changed), changed
+    answered = [name for name in changed if name.startswith("baton_gateway_http_answers_total")]
+    assert len(answered) == 1 and '400' in answered[0], answered
+
+
+def test_a_stream_that_cannot_go_on_ends_with_the_error_that_names_why(client, own_group):
+    """What was drawn comes first; the framing is left open behind the error, as at any other."""
+    stream = prompt_answer(client, own_group, stream=True, extra_body=impossible(own_group))
+    text = ""
+    with pytest.raises(openai.APIError) as failed:
+        for chunk in stream:
+            text += "".join(choice.text for choice in chunk.choices)
+    assert text == "a"
+    assert failed.value.type == "invalid_request_error", failed.value.body
+    assert failed.value.code == "invalid_value", failed.value.body
+    assert "none of allowed_token_ids can follow" in failed.value.message
     assert own_group.ready()
 
 

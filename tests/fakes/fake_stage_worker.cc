@@ -68,9 +68,10 @@ void FakeStageWorker::Release() {
   held_behind_ = UINT64_MAX;
 }
 
-void FakeStageWorker::FaultNext(std::string message) {
+void FakeStageWorker::FaultNext(std::string message, bool caused_by_request) {
   absl::MutexLock lock(&mutex_);
   fault_ = std::move(message);
+  fault_is_requests_ = caused_by_request;
 }
 
 void FakeStageWorker::Send(v1::WorkerMessage message) {
@@ -170,6 +171,7 @@ void FakeStageWorker::AnswerStep(const v1::StepCommand& command) {
     v1::SequenceFault* fault = report->add_faults();
     fault->set_sequence_id(command.chunks(0).sequence_id());
     fault->set_message(std::exchange(fault_, ""));
+    fault->set_caused_by_request(fault_is_requests_);
     if (report->tokens_size() > 0 &&
         report->tokens(0).sequence_id() == command.chunks(0).sequence_id()) {
       report->mutable_tokens()->DeleteSubrange(0, 1);

@@ -48,7 +48,7 @@ class FakeStageWorker final {
   void HoldReports(uint64_t step_id = 0);
   void Release();
   // The next step's first row is reported as a fault instead of a token.
-  void FaultNext(std::string message);
+  void FaultNext(std::string message, bool caused_by_request = false);
   // Sends a message of the test's making.
   void Send(v1::WorkerMessage message);
 
@@ -88,6 +88,7 @@ class FakeStageWorker final {
   uint64_t held_behind_ ABSL_GUARDED_BY(mutex_) = UINT64_MAX;  // a step's id
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::string fault_ ABSL_GUARDED_BY(mutex_);
+  bool fault_is_requests_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<v1::StagePlan> plan_ ABSL_GUARDED_BY(mutex_);
   std::optional<v1::Topology> topology_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<FakeStageState> state_ ABSL_GUARDED_BY(mutex_);

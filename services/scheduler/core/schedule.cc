@@ -157,7 +157,7 @@ std::vector<SequenceNews> Schedule::OpenEpoch(uint32_t num_blocks) {
     if (sequence.num_tokens() < max_sequence_tokens()) continue;
     Ending ending{FinishCause::kLength};
     if (sequence.num_generated() == 0) {
-      ending.cause = FinishCause::kFailed;
+      ending.cause = FinishCause::kInvalid;
       ending.message = absl::StrCat("the prompt has ", sequence.num_tokens(),
                                     " tokens; the KV cache of the group holds at most ",
                                     max_sequence_tokens(), " with the answer");

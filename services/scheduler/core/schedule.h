@@ -80,6 +80,7 @@ struct StepResult {
   struct Fault {
     SequenceId id = 0;
     std::string message;
+    bool caused_by_request = false;  // it asks for what cannot be had; else a stage failed
   };
   struct Drafts {
     SequenceId id = 0;

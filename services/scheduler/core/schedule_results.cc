@@ -126,8 +126,8 @@ absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& r
                 now - std::max(step.sent, last_completion_));
   last_completion_ = now;
   cost_.Observe(step.work, result.stage_seconds);
-  std::unordered_map<SequenceId, std::string> faults;
-  for (const StepResult::Fault& fault : result.faults) faults.insert({fault.id, fault.message});
+  std::unordered_map<SequenceId, const StepResult::Fault*> faults;  // the first of each
+  for (const StepResult::Fault& fault : result.faults) faults.insert({fault.id, &fault});
 
   std::vector<SequenceNews> news;
   std::span<const StepResult::Sampled> tokens = result.tokens;
@@ -139,10 +139,13 @@ absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& r
     if (num_sampled > 0) CountDrafts(row, num_sampled);
     Sequence* sequence = FinishRow(row);
     if (sequence == nullptr) continue;
-    if (const auto fault = faults.find(row.id); fault != faults.end()) {
-      ledger_->Distrust(row.id);
-      news.push_back(
-          {.id = row.id, .ending = Ending{FinishCause::kFailed, std::nullopt, fault->second}});
+    if (const auto found = faults.find(row.id); found != faults.end()) {
+      const StepResult::Fault& fault = *found->second;
+      if (!fault.caused_by_request) ledger_->Distrust(row.id);
+      news.push_back({.id = row.id,
+                      .ending = Ending{.cause = fault.caused_by_request ? FinishCause::kInvalid
+                                                                        : FinishCause::kFailed,
+                                       .message = fault.message}});
       End(sequence);
     } else if (row.sample) {
       AppendTokens(sequence, sampled, &news);

@@ -49,6 +49,7 @@ enum class FinishCause {
   kStop,
   kLength,
   kFailed,
+  kInvalid,     // it asks for what cannot be had: its caller has to change it
   kExpired,     // its deadline passed
   kRefused,     // it waited, and had to make room
   kNotCarried,  // the link between the stages was cut, time and again, when they computed it
@@ -58,7 +59,7 @@ enum class FinishCause {
 struct Ending {
   FinishCause cause = FinishCause::kStop;
   std::optional<TokenId> stop_token;  // the stop token, unless it is an end-of-sequence token
-  std::string message;                // kFailed, kRefused, kNotCarried: why
+  std::string message;                // kFailed, kInvalid, kRefused, kNotCarried: why
 };
 
 // Tokens fall into three ranges, by position:

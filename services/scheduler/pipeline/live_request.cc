@@ -62,6 +62,7 @@ v1::SubmitResponse MakeResponse(const SequenceNews& news, v1::PositionLogprobs* 
       response.set_finish_reason(v1::FINISH_REASON_LENGTH);
       break;
     case FinishCause::kFailed:
+    case FinishCause::kInvalid:
     case FinishCause::kExpired:
     case FinishCause::kRefused:
     case FinishCause::kNotCarried:

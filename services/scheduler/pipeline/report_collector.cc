@@ -54,8 +54,12 @@ absl::StatusOr<std::optional<CollectedStep>> ReportCollector::Add(uint32_t stage
     step.prompt_logprobs.push_back(std::move(logprobs));
   }
   for (const v1::SequenceFault& fault : report.faults()) {
-    step.result.faults.push_back(
-        {fault.sequence_id(), absl::StrCat("stage ", stage_index, ": ", fault.message())});
+    // A stage that is right is not named.
+    const std::string where =
+        fault.caused_by_request() ? "" : absl::StrCat("stage ", stage_index, ": ");
+    step.result.faults.push_back({.id = fault.sequence_id(),
+                                  .message = absl::StrCat(where, fault.message()),
+                                  .caused_by_request = fault.caused_by_request()});
   }
   if (*std::min_element(last_step_.begin(), last_step_.end()) < step_id) return std::nullopt;
   ++last_done_;

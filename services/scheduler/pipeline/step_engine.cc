@@ -333,9 +333,9 @@ void StepEngine::Deliver(PendingNews pending, MonotonicTime now) {
     schedule_.Cancel(id);
     FinishRequest(id, absl::CancelledError("its caller is gone"));
   } else if (ending.has_value() && ending->cause == FinishCause::kFailed) {
-    // A failure without a token ever computed is the cache's: the prompt does not fit.
-    FinishRequest(id, live.started ? absl::InternalError(ending->message)
-                                   : absl::InvalidArgumentError(ending->message));
+    FinishRequest(id, absl::InternalError(ending->message));
+  } else if (ending.has_value() && ending->cause == FinishCause::kInvalid) {
+    FinishRequest(id, absl::InvalidArgumentError(ending->message));
   } else if (ending.has_value() && ending->cause == FinishCause::kNotCarried) {
     FinishRequest(id, absl::UnavailableError(ending->message), RetryAfter(id));
   } else if (ending.has_value() && ending->cause == FinishCause::kExpired) {

@@ -157,6 +157,7 @@ v1::StepReport EncodeReport(const StepResult& result) {
     v1::SequenceFault* out = report.add_faults();
     out->set_sequence_id(failure.sequence_id);
     out->set_message(failure.message);
+    out->set_caused_by_request(failure.caused_by_request);
   }
   report.set_queue_us(result.queue_us);
   report.set_receive_us(result.receive_us);

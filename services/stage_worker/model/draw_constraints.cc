@@ -142,8 +142,8 @@ absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& 
     if (!place.begun) {
       place.begun = token == settings.begin_after_token_id;
     } else if (!place.matcher.Accept(token)) {
-      return absl::InvalidArgumentError(absl::StrCat("token ", token, " at ", place.num_taken,
-                                                     " of the answer does not keep to it"));
+      return absl::InternalError(absl::StrCat("token ", token, " at ", place.num_taken,
+                                              " of the answer does not keep to it"));
     }
   }
   return &place;

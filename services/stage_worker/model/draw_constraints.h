@@ -34,8 +34,8 @@ class DrawConstraints final {
 
   // What may be drawn at `draw`, whose settings have a constraint: what it allows, of the settings'
   // allowed tokens; not the masked ones, nor the banned ones, unless nothing else is left. Errors,
-  // of which the sequence dies: InvalidArgument (the constraint does not compile, no token is left,
-  // an answer that does not keep to it), FailedPrecondition (no vocabulary).
+  // of which the sequence dies: InvalidArgument (the constraint does not compile, no token is
+  // left), FailedPrecondition (no vocabulary), Internal (an answer that does not keep to it).
   absl::StatusOr<DrawTokens> TokensFor(const DrawRow& draw);
 
   size_t num_sequences() const { return places_.size(); }

@@ -122,7 +122,8 @@ void OutputHead::DrawRows(const StepBatch& batch, std::span<const size_t> indice
     if (!draw.sampling->answer_limits_draws()) continue;
     if (absl::Status status = ChooseTokens(draw, &tokens[i]); !status.ok()) {
       // It is drawn like the others, for nobody.
-      draws.Fail(indices[i], {draw.sequence_id, std::string(status.message())});
+      draws.Fail(indices[i], {draw.sequence_id, std::string(status.message()),
+                              absl::IsInvalidArgument(status)});
       continue;
     }
     sampling.back().allowed_tokens = tokens[i].allowed;

@@ -32,6 +32,7 @@ struct PromptScores {
 struct SequenceFailure {
   uint64_t sequence_id = 0;
   std::string message;
+  bool caused_by_request = false;  // it asks for what cannot be had; else the stage failed
 };
 
 // Guesses of the tokens behind the last one drawn.

@@ -271,6 +271,22 @@ TEST_F(InferenceContract, ConstraintsAreJudgedLikeThoseOfHttp) {
   EXPECT_EQ(submitted.priority(), -3);
 }
 
+TEST_F(InferenceContract, AnAnswerThatCannotGoOnIsAnInvalidArgument) {
+  Start();
+  FakeAnswer answer{.token_ids = Tokens("one two")};
+  answer.status = absl::InvalidArgumentError("none of allowed_token_ids can follow");
+  scheduler().PushAnswer(answer);
+  const Outcome stream = Generate(TokenRequest(50));
+  EXPECT_EQ(stream.Text(), "one two");
+  EXPECT_EQ(stream.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(stream.status.error_message(), "none of allowed_token_ids can follow");
+  scheduler().PushAnswer(answer);
+  grpc::ClientContext context;
+  v1::GenerateResponse whole;
+  EXPECT_EQ(stub_->Generate(&context, TokenRequest(50), &whole).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_F(InferenceContract, OnlyNamesThatPassTheCheckAreLogged) {
   Start([](GatewayConfig& config) { config.log_requests = true; });
   v1::GenerateRequest request = TokenRequest(1);

@@ -153,6 +153,15 @@ TEST_F(SubmitContract, ReportsASequenceThatFailsOnAStage) {
   EXPECT_TRUE(Submit(MakeRequest(10, 5)).status.ok());
 }
 
+TEST_F(SubmitContract, RefusesARequestThatAStageFindsImpossible) {
+  CompleteGroup();
+  stages_[1]->FaultNext("none of allowed_token_ids can follow", /*caused_by_request=*/true);
+  const SubmitOutcome outcome = Submit(MakeRequest(10, 5));
+  EXPECT_EQ(outcome.status, absl::InvalidArgumentError("none of allowed_token_ids can follow"));
+  EXPECT_EQ(outcome.responses.back().finish_reason(), v1::FINISH_REASON_ERROR);
+  EXPECT_TRUE(Submit(MakeRequest(10, 5)).status.ok());
+}
+
 TEST_F(SubmitContract, GoesOnAfterResumedTokens) {
   CompleteGroup();
   v1::SubmitRequest request = MakeRequest(30, 20);

@@ -320,7 +320,7 @@ TEST(Schedule, EndsWhatASmallerCacheCannotHold) {
   ASSERT_EQ(news.size(), 3u);
   EXPECT_EQ(news[0].ending->cause, FinishCause::kLength);
   EXPECT_EQ(news[1].ending->cause, FinishCause::kLength);
-  EXPECT_EQ(news[2].ending->cause, FinishCause::kFailed);
+  EXPECT_EQ(news[2].ending->cause, FinishCause::kInvalid);
   EXPECT_TRUE(schedule.LiveIds().empty());
 }
 
@@ -337,6 +337,32 @@ TEST(Schedule, EndsAFaultySequenceAndKeepsItsNeighbour) {
   EXPECT_EQ(news[0].ending->cause, FinishCause::kFailed);
   EXPECT_EQ(news[0].ending->message, "logits not finite");
   EXPECT_TRUE(news[1].token.has_value());
+}
+
+TEST(Schedule, AFaultThatTheRequestCausedIsTheRequests) {
+  Schedule schedule = OpenSchedule(MakeOptions());
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4)).ok());
+  const Batch batch = *schedule.NextBatch();
+  const StepResult result = {
+      .step_id = batch.step_id,
+      .faults = {{.id = 1, .message = "no token can follow", .caused_by_request = true}}};
+  const auto news = schedule.Complete(result).value();
+  ASSERT_EQ(news.size(), 1u);
+  EXPECT_EQ(news[0].ending->cause, FinishCause::kInvalid);
+  EXPECT_EQ(news[0].ending->message, "no token can follow");
+  EXPECT_TRUE(schedule.LiveIds().empty());
+}
+
+// One of them is the stage's: then the request may be as good as any.
+TEST(Schedule, AStageThatFailedFirstIsNotExcusedByTheRequest) {
+  Schedule schedule = OpenSchedule(MakeOptions());
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4)).ok());
+  const Batch batch = *schedule.NextBatch();
+  const StepResult result = {
+      .step_id = batch.step_id,
+      .faults = {{.id = 1, .message = "logits not finite"},
+                 {.id = 1, .message = "no token can follow", .caused_by_request = true}}};
+  EXPECT_EQ(schedule.Complete(result).value()[0].ending->cause, FinishCause::kFailed);
 }
 
 TEST(Schedule, RefusesResultsThatDoNotAnswerTheStep) {

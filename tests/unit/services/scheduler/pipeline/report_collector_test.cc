@@ -76,6 +76,19 @@ TEST(ReportCollector, JoinsFaultsOfAllStages) {
   const auto done = reports.Add(1, report).value();
   ASSERT_EQ(done->result.faults.size(), 2u);
   EXPECT_EQ(done->result.faults[1].message, "stage 1: bad");
+  EXPECT_FALSE(done->result.faults[1].caused_by_request);
+}
+
+TEST(ReportCollector, DoesNotNameTheStageWhereTheRequestIsAtFault) {
+  ReportCollector reports(1);
+  reports.Sent(1);
+  v1::StepReport report = MakeReport(1);
+  report.add_faults()->set_message("no token can follow");
+  report.mutable_faults(0)->set_caused_by_request(true);
+  const auto done = reports.Add(0, report).value();
+  ASSERT_EQ(done->result.faults.size(), 1u);
+  EXPECT_TRUE(done->result.faults[0].caused_by_request);
+  EXPECT_EQ(done->result.faults[0].message, "no token can follow");
 }
 
 TEST(ReportCollector, RefusesReportsOutOfTurn) {

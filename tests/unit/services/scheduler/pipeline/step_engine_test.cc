@@ -180,21 +180,46 @@ TEST_F(StepEngineTest, GivesAllPromptLogprobsOfACachedPrompt) {
   EXPECT_EQ(group_.caller(second).num_cached, 0u);
 }
 
-TEST_F(StepEngineTest, EndsAFaultySequenceAlone) {
+class StepEngineFaultTest : public StepEngineTest {
+ protected:
+  // The last stage reports `fault` instead of the first token of `bad`.
+  void ReportFault(SequenceId bad, v1::SequenceFault fault) {
+    group_.StepStage(0);
+    v1::WorkerMessage message;
+    *message.mutable_report() = group_.stage(1)->state.Run(group_.stage(1)->inbox.front().step());
+    group_.stage(1)->inbox.pop_front();
+    message.mutable_report()->clear_tokens();
+    fault.set_sequence_id(bad);
+    *message.mutable_report()->add_faults() = std::move(fault);
+    group_.engine().Take(StageMessageEvent{group_.stage(1), message}, group_.now());
+    group_.Pass(absl::ZeroDuration());
+    EXPECT_EQ(group_.caller(bad).reason, v1::FINISH_REASON_ERROR);
+  }
+};
+
+TEST_F(StepEngineFaultTest, EndsAFaultySequenceAlone) {
   Complete();
   const SequenceId bad = SubmitSmall(1);
   const SequenceId good = SubmitSmall(2);
-  group_.StepStage(0);
-  v1::WorkerMessage message;
-  *message.mutable_report() = group_.stage(1)->state.Run(group_.stage(1)->inbox.front().step());
-  group_.stage(1)->inbox.pop_front();
-  message.mutable_report()->clear_tokens();
-  message.mutable_report()->add_faults()->set_sequence_id(bad);
-  message.mutable_report()->mutable_faults(0)->set_message("logits not finite at position 9");
-  group_.engine().Take(StageMessageEvent{group_.stage(1), message}, group_.now());
-  group_.Pass(absl::ZeroDuration());
+  v1::SequenceFault fault;
+  fault.set_message("logits not finite at position 9");
+  ReportFault(bad, fault);
   EXPECT_TRUE(absl::IsInternal(*group_.caller(bad).status)) << *group_.caller(bad).status;
-  EXPECT_EQ(group_.caller(bad).reason, v1::FINISH_REASON_ERROR);
+  group_.Settle();
+  ExpectAnswered(good);
+}
+
+TEST_F(StepEngineFaultTest, TellsTheCallerThatItsRequestIsAtFault) {
+  Complete();
+  const SequenceId bad = SubmitSmall(1);
+  const SequenceId good = SubmitSmall(2);
+  v1::SequenceFault fault;
+  fault.set_message("none of allowed_token_ids can follow");
+  fault.set_caused_by_request(true);
+  ReportFault(bad, fault);
+  EXPECT_EQ(*group_.caller(bad).status,
+            absl::InvalidArgumentError("none of allowed_token_ids can follow"));
+  EXPECT_EQ(group_.caller(bad).retry_after, absl::ZeroDuration());
   group_.Settle();
   ExpectAnswered(good);
 }

@@ -221,6 +221,8 @@ TEST(EncodeReport, KeepsEveryField) {
   result.output.tokens.push_back({.sequence_id = 8, .position = 6, .token_id = 13});
   result.output.prompt_scores.push_back({.sequence_id = 7, .begin = 1, .positions = {scores}});
   result.output.failures.push_back({.sequence_id = 4, .message = "not finite"});
+  result.output.failures.push_back(
+      {.sequence_id = 5, .message = "no token can follow", .caused_by_request = true});
   result.output.drafts.push_back({.sequence_id = 8, .token_ids = {15, 16}});
   const v1::StepReport report = EncodeReport(result);
   EXPECT_EQ(report.epoch(), 3u);
@@ -246,9 +248,11 @@ TEST(EncodeReport, KeepsEveryField) {
   EXPECT_EQ(report.drafts(0).sequence_id(), 8u);
   ASSERT_EQ(report.drafts(0).token_ids_size(), 2);
   EXPECT_EQ(report.drafts(0).token_ids(1), 16u);
-  ASSERT_EQ(report.faults_size(), 1);
+  ASSERT_EQ(report.faults_size(), 2);
   EXPECT_EQ(report.faults(0).sequence_id(), 4u);
   EXPECT_EQ(report.faults(0).message(), "not finite");
+  EXPECT_FALSE(report.faults(0).caused_by_request());
+  EXPECT_TRUE(report.faults(1).caused_by_request());
 }
 
 }  // namespace

@@ -137,15 +137,17 @@ TEST_F(DrawConstraintsTest, BannedTokensGiveWayToTheLastOneLeft) {
 TEST_F(DrawConstraintsTest, SaysWhyASequenceCannotGoOn) {
   SamplingSettings settings = Choosing({"ab"});
   settings.allowed_token_ids = {'x'};
-  EXPECT_THAT(constraints_.TokensFor(Row(settings)).status().message(),
-              HasSubstr("none of allowed_token_ids"));
-  EXPECT_THAT(constraints_.TokensFor(Row(Choosing({"ab"}), {'x'})).status().message(),
-              HasSubstr("does not keep to it"));
-  EXPECT_THAT(constraints_.TokensFor(Row(Choosing({""}))).status().message(),
-              HasSubstr("a choice is empty"));
+  const auto expect = [this](const DrawRow& draw, absl::StatusCode code, const char* why) {
+    const absl::Status status = constraints_.TokensFor(draw).status();
+    EXPECT_EQ(status.code(), code) << status;
+    EXPECT_THAT(status.message(), HasSubstr(why));
+  };
+  // Of these the request's caller can do something about.
+  expect(Row(settings), absl::StatusCode::kInvalidArgument, "none of allowed_token_ids");
+  expect(Row(Choosing({""})), absl::StatusCode::kInvalidArgument, "a choice is empty");
+  expect(Row(Choosing({"ab"}), {'x'}), absl::StatusCode::kInternal, "does not keep to it");
   constraints_.SetVocabulary(nullptr);
-  EXPECT_THAT(constraints_.TokensFor(Row(Choosing({"ab"}))).status().message(),
-              HasSubstr("no tokenizer.json"));
+  expect(Row(Choosing({"ab"})), absl::StatusCode::kFailedPrecondition, "no tokenizer.json");
 }
 
 }  // namespace
