@@ -137,6 +137,7 @@ SubmitCall::Action SubmitCall::NextLocked() {
   current_.set_sequence_number(next_number_++);
   has_pending_ = pending_.tokens_size() > 0;
   writing_ = true;
+  last_taken_ = std::chrono::steady_clock::now();  // up to here it had nothing left to take
   finished_ = finishing_ && !has_pending_;
   return finished_ ? Action::kWriteAndFinish : Action::kWrite;
 }

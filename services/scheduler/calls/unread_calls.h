@@ -19,7 +19,8 @@ class UnreadCall {
  public:
   virtual ~UnreadCall() = default;
   virtual const std::string& fairness_key() const = 0;
-  // When its caller last took a message, or came. Takes no lock.
+  // When its caller last took a message, or was offered one having taken all before it. Takes no
+  // lock.
   virtual MonotonicTime last_taken() const = 0;
   // The caller gets nothing more. No effect if the call is done.
   virtual void CutOff() = 0;

@@ -23,7 +23,7 @@ class TokenSink {
   virtual ~TokenSink() = default;
   // Hands over what is new; the sink sets `sequence_number`.
   virtual PushResult Push(v1::SubmitResponse response) = 0;
-  // When the reader last took a message.
+  // When the reader last took a message, or was offered one having taken all before it.
   virtual MonotonicTime last_taken() const = 0;
   // Ends the stream after what was pushed. `retry_after`, if positive, tells the caller when to try
   // again. Call once.

@@ -50,7 +50,11 @@ class TokenCount final : public QuietObserver {
     const absl::MutexLock lock(&mutex_);
     count_ += count;
   }
-  // False if there are not so many within a minute.
+  void OnCounts(const ScheduleCounts& counts, uint64_t, bool) override {
+    const absl::MutexLock lock(&mutex_);
+    num_waiting_ = counts.num_waiting;
+  }
+  // Each is false if there are not so many within a minute.
   bool WaitFor(uint64_t count) {
     const absl::MutexLock lock(&mutex_);
     const auto enough = [this, count] {
@@ -59,10 +63,19 @@ class TokenCount final : public QuietObserver {
     };
     return mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Minutes(1));
   }
+  bool WaitForQueue(uint32_t num_waiting) {
+    const absl::MutexLock lock(&mutex_);
+    const auto enough = [this, num_waiting] {
+      mutex_.AssertReaderHeld();
+      return num_waiting_ >= num_waiting;
+    };
+    return mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Minutes(1));
+  }
 
  private:
   absl::Mutex mutex_;
   uint64_t count_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint32_t num_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 // The fixture's configuration, of a scheduler that it does not start.
@@ -74,18 +87,21 @@ class FixtureConfig : public SchedulerFixture {
   using SchedulerFixture::MakeRequest;
 };
 
-// A group where one call may be open, and one unread behind its end.
-class OneOpenCall : public testing::Test {
+// A scheduler that runs one sequence at a time, where few calls may be open, and one unread behind
+// its end.
+class FewCalls : public testing::Test {
  protected:
   // Fewer than a call may have unread, more than the client's window holds.
   static constexpr uint32_t kAnswer = 1000;
 
-  OneOpenCall() {
+  explicit FewCalls(size_t most_open) : live_calls_(most_open) {
     const scheduler::SchedulerConfig config = FixtureConfig::MakeConfig();
     auto group = ResolveGroup(config);
     EXPECT_TRUE(group.ok()) << group.status();
     StepEngineOptions options;
     options.schedule = group->schedule;
+    options.schedule.max_running = 1;
+    options.schedule.priority_aging = kNever;
     options.plans = group->plans;
     options.heartbeat_timeout = config.heartbeat_timeout;
     options.watch = &watch_;
@@ -106,6 +122,14 @@ class OneOpenCall : public testing::Test {
     builder.RegisterService(stage_service_.get());
     server_ = builder.BuildAndStart();
     address_ = "127.0.0.1:" + std::to_string(port);
+  }
+  ~FewCalls() override {
+    stages_.clear();
+    watch_.Close();
+    server_->Shutdown();
+  }
+
+  void CompleteGroup() {
     for (uint32_t index = 0; index < 2; ++index) {
       FakeStageOptions stage;
       stage.scheduler_address = address_;
@@ -113,11 +137,6 @@ class OneOpenCall : public testing::Test {
       stage.vocab_size = FixtureConfig::kVocabSize;
       stages_.push_back(FakeStageWorker::Start(std::move(stage)));
     }
-  }
-  ~OneOpenCall() override {
-    stages_.clear();
-    watch_.Close();
-    server_->Shutdown();
   }
 
   // Takes at most 4 KiB that nobody has read.
@@ -131,7 +150,7 @@ class OneOpenCall : public testing::Test {
 
   GroupWatch watch_;
   TokenCount tokens_;
-  LiveCalls live_calls_{1};
+  LiveCalls live_calls_;
   UnreadCalls unread_calls_{1};
   std::unique_ptr<StepLoop> loop_;
   std::unique_ptr<SchedulingService> scheduling_;
@@ -139,6 +158,16 @@ class OneOpenCall : public testing::Test {
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
   std::vector<std::unique_ptr<FakeStageWorker>> stages_;
+};
+
+class OneOpenCall : public FewCalls {
+ protected:
+  OneOpenCall() : FewCalls(1) { CompleteGroup(); }
+};
+
+class TwoOpenCalls : public FewCalls {
+ protected:
+  TwoOpenCalls() : FewCalls(2) {}
 };
 
 // What is over but unread is open no longer; of more such calls than may be, the one whose caller
@@ -164,6 +193,28 @@ TEST_F(OneOpenCall, WhatEndsUnreadLeavesRoomAndIsCutOffForTheNext) {
   const SubmitOutcome rest = ReadAll(second.get(), second_context);
   EXPECT_TRUE(rest.status.ok()) << rest.status;
   EXPECT_EQ(static_cast<size_t>(response.tokens_size()) + rest.tokens.size(), kAnswer);
+}
+
+// A caller can take nothing before it is offered something, however long ago it came.
+TEST_F(TwoOpenCalls, WhoseOnlyMessageIsJustOfferedIsNotTheOneThatTookNothingForLongest) {
+  const auto stub = SmallStub();
+  v1::SubmitRequest patient_request = FixtureConfig::MakeRequest(10, 1);
+  patient_request.set_priority(1);
+  grpc::ClientContext patient_context;
+  const auto patient = stub->Submit(&patient_context, patient_request);
+  ASSERT_TRUE(tokens_.WaitForQueue(1));
+  grpc::ClientContext idle_context;
+  const auto idle = stub->Submit(&idle_context, FixtureConfig::MakeRequest(10, kAnswer));
+  ASSERT_TRUE(tokens_.WaitForQueue(2));
+  CompleteGroup();  // the better priority runs first, and leaves its answer unread
+  ASSERT_TRUE(tokens_.WaitFor(kAnswer + 1));
+
+  const SubmitOutcome cut = ReadAll(idle.get(), idle_context);
+  EXPECT_TRUE(absl::IsCancelled(cut.status)) << cut.status;
+  EXPECT_LT(cut.tokens.size(), kAnswer);
+  const SubmitOutcome answered = ReadAll(patient.get(), patient_context);
+  EXPECT_TRUE(answered.status.ok()) << answered.status;
+  EXPECT_EQ(answered.tokens.size(), 1u);
 }
 
 TEST(SubmitOpenCalls, OneMoreIsRefusedCountedAndNotAskedForAtOnce) {
