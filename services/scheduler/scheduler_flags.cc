@@ -10,6 +10,7 @@
 #include "absl/flags/flag.h"
 
 #include "common/config/command_line.h"
+#include "common/config/token_count.h"
 #include "common/pod_place/pod_place.h"
 #include "common/rpc/identity_flags.h"
 #include "common/rpc/reader_limits.h"
@@ -21,7 +22,8 @@ ABSL_FLAG(int64_t, pipeline_parallel_size, 0,
 ABSL_FLAG(bool, leader_is_stage, false,
           "The leader of the LeaderWorkerSet runs stage 0; otherwise its first worker does.");
 ABSL_FLAG(int64_t, tensor_parallel_size, 1, "Ranks of every stage.");
-ABSL_FLAG(int64_t, max_model_len, 0, "Tokens of prompt and answer together; 0: the model's.");
+ABSL_FLAG(baton::TokenCount, max_model_len, {},
+          "Tokens of prompt and answer together: 32768, 32k or 32K; auto: the model's.");
 ABSL_FLAG(std::string, dtype, "auto", "Type of activations: auto, bfloat16 or float32.");
 ABSL_FLAG(int64_t, max_num_batched_tokens, 2048, "Most tokens of one step.");
 ABSL_FLAG(int64_t, long_prefill_token_threshold, 0,
@@ -113,7 +115,7 @@ SchedulerConfig ParseSchedulerFlags(int argc, char** argv) {
   config.pipeline_parallel_size = NumStages();
   config.model = absl::GetFlag(FLAGS_model);
   config.tensor_parallel_size = absl::GetFlag(FLAGS_tensor_parallel_size);
-  config.max_model_len = absl::GetFlag(FLAGS_max_model_len);
+  config.max_model_len = absl::GetFlag(FLAGS_max_model_len).value;
   config.dtype = absl::GetFlag(FLAGS_dtype);
   config.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
   config.long_prefill_token_threshold = absl::GetFlag(FLAGS_long_prefill_token_threshold);

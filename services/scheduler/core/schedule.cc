@@ -207,6 +207,12 @@ Sequence* Schedule::Suspect() {
   return suspect;
 }
 
+size_t Schedule::num_suspects() const {
+  return static_cast<size_t>(
+      std::count_if(sequences_.begin(), sequences_.end(),
+                    [](const auto& entry) { return IsSuspect(*entry.second); }));
+}
+
 std::vector<BatchRow> Schedule::BuildRows(StepId step_id) {
   Sequence* const suspect = Suspect();
   if (suspect != nullptr && suspect->state() == Sequence::State::kWaiting) {

@@ -219,6 +219,9 @@ class Schedule final {
   const Sequence* Find(SequenceId id) const;
   // Every live sequence, ending ones left out, by id.
   std::vector<SequenceId> LiveIds() const;
+  // Sequences that run one by one, each until it has a token: they may be what brings stages down,
+  // or what a link does not carry. Linear in the number of sequences.
+  size_t num_suspects() const;
   // Null while no epoch is open.
   const BlockLedger* ledger() const { return ledger_.has_value() ? &*ledger_ : nullptr; }
 

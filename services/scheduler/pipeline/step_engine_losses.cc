@@ -48,10 +48,19 @@ void StepEngine::LoseStage(uint32_t index, const absl::Status& why, MonotonicTim
   }
   if (registry_.ready()) unready_since_ = now;
   registry_.Leave(index);
-  const EpochEnd end = cause == LossCause::kLink ? EpochEnd::kLinkCut : EpochEnd::kStageLost;
+  const bool is_link = cause == LossCause::kLink;
+  const EpochEnd end = is_link ? EpochEnd::kLinkCut : EpochEnd::kStageLost;
+  const size_t num_suspects = schedule_.num_suspects();
   for (SequenceNews& news : schedule_.CloseEpoch(end)) {
     BATON_LOG(WARNING) << "request " << live_.at(news.id).name << ": " << news.ending->message;
     news_.push_back({std::move(news), {}, false});
+  }
+  if (schedule_.num_suspects() > num_suspects) {
+    BATON_LOG(WARNING) << schedule_.num_suspects() - num_suspects
+                       << " requests run one by one from here on, each until it has a token: "
+                       << "whenever they were computed of late a "
+                       << (is_link ? "link was cut" : "stage was lost")
+                       << ", this time that of stage " << index << ": " << why.message();
   }
   reporter_.MarkChanged();
   FormGroup(now);

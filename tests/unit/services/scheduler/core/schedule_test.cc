@@ -107,13 +107,16 @@ TEST(Schedule, RunsAloneAfterFiveCutLinksUntilItHasAToken) {
   for (int cut = 0; cut < 5; ++cut) {
     schedule.OpenEpoch(kManyBlocks);
     ASSERT_EQ(schedule.NextBatch()->rows.size(), 2u) << cut;
+    EXPECT_EQ(schedule.num_suspects(), 0u);
     EXPECT_TRUE(schedule.CloseEpoch(EpochEnd::kLinkCut).empty());
   }
+  EXPECT_EQ(schedule.num_suspects(), 2u);
   schedule.OpenEpoch(kManyBlocks);
   const Batch first = *schedule.NextBatch();
   ASSERT_EQ(first.rows.size(), 1u);
   EXPECT_EQ(first.rows[0].id, 1u);
   ASSERT_TRUE(schedule.Complete(Answer(first)).ok());
+  EXPECT_EQ(schedule.num_suspects(), 1u);
   const Batch second = *schedule.NextBatch();
   ASSERT_EQ(second.rows.size(), 1u);
   EXPECT_EQ(second.rows[0].id, 2u);

@@ -1,6 +1,7 @@
 // What a step engine does while stages are missing, lost or broken.
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -279,6 +280,27 @@ TEST_F(StepEngineLink, CutForLongEndsTheRequestsThatItDoesNotCarry) {
   const SequenceId next = SubmitSmall();
   group_.Settle();
   ExpectAnswered(next);
+}
+
+// Else a group that has become slow for one link looks like any other.
+TEST_F(StepEngineLink, CutForLongSaysOnceThatRequestsRunOneByOne) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) SubmitSmall(seed);
+  group_.AddStage(0);
+  epoch_ = 0;
+  Rejoin();
+  testing::internal::CaptureStderr();
+  for (int cut = 0; cut < 5; ++cut) {
+    CutLink();
+    Rejoin();
+  }
+  EXPECT_EQ(NumRowsOfNextStep(), 1u);
+  CutLink();  // ends the one that ran alone; the others run alone already
+  const std::string log = testing::internal::GetCapturedStderr();
+  const size_t said = log.find("3 requests run one by one");
+  ASSERT_NE(said, std::string::npos) << log;
+  EXPECT_EQ(log.find("run one by one", said + 20), std::string::npos) << log;
+  const std::string line = log.substr(said, log.find('\n', said) - said);
+  EXPECT_NE(line.find("from stage 0 to stage 1"), std::string::npos) << line;
 }
 
 // A machine that is gone is no cut link, though its neighbour finds out before the scheduler does.
