@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/concurrency/steady_time.h"
+#include "services/gateway/admission/request_headers.h"
 #include "services/gateway/calls/request_checks.h"
 
 namespace baton::gateway {
@@ -22,11 +23,16 @@ TextCall::~TextCall() { Forget(); }
 
 void TextCall::Start() {
   const HttpRequest& request = exchange_.request();
+  const absl::StatusOr<absl::Duration> timeout =
+      ParseRequestTimeout(request.timeout, context_.request_timeout);
+  if (!timeout.ok()) return Answer(timeout.status());
+  const absl::Time deadline = DeadlineOf(request, *timeout);
   if (request.body.size() <= TextQueue::kShortBodyBytes) {
-    return Answer(options_.compute(context_, request));
+    const absl::Status wanted = CheckEncodeDeadline(deadline);
+    return Answer(wanted.ok() ? options_.compute(context_, request) : wanted);
   }
   auto job = std::make_shared<Job>();
-  job->deadline = DeadlineOf(request, context_.request_timeout);
+  job->deadline = deadline;
   job->request = request;
   job->call = this;
   const auto work = [job, &context = context_, compute = options_.compute] {

@@ -15,7 +15,8 @@
 namespace baton::gateway {
 
 // Short requests are answered at once, long ones by the text worker, which they wait for until
-// their deadline and no longer than their client. On the loop's thread.
+// their deadline and no longer than their client. The deadline is that of the header
+// X-Request-Timeout, or the gateway's. On the loop's thread.
 class TextCall final : public HttpCall {
  public:
   // The answer's body, JSON. Any thread.

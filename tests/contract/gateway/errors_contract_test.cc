@@ -153,6 +153,12 @@ TEST_F(ErrorsContract, WrongHeadersAre400) {
     const json error = ErrorOf(client.Receive(), 400);
     EXPECT_THAT(header, HasSubstr(error["param"].get<std::string>()));
   }
+  for (const char* path : {"/tokenize", "/detokenize"}) {
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", path, R"({"prompt":"x","tokens":[5]})",
+                       "X-Request-Timeout: soon\r\n");
+    EXPECT_EQ(ErrorOf(client.Receive(), 400)["param"], "X-Request-Timeout");
+  }
   EXPECT_TRUE(scheduler().requests().empty());
 }
 

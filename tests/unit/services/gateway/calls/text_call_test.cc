@@ -15,9 +15,12 @@ namespace {
 
 class LongTextTest : public HeldGateway {
  protected:
+  static constexpr size_t kShortBody = 10;
+
   std::unique_ptr<TextCall> StartCall(RecordingExchange& exchange,
-                                      absl::Duration age = absl::ZeroDuration()) {
-    exchange.request_.body = std::string(kBodyBytes, 'x');
+                                      absl::Duration age = absl::ZeroDuration(),
+                                      size_t num_bytes = kBodyBytes) {
+    exchange.request_.body = std::string(num_bytes, 'x');
     exchange.request_.received_tick =
         std::chrono::steady_clock::now() - absl::ToChronoNanoseconds(age);
     auto call = std::make_unique<TextCall>(
@@ -67,6 +70,48 @@ TEST_F(LongTextTest, FailsAtItsDeadlineWhileItWaits) {
   EXPECT_EQ(exchange.response_.status, 504);
   EXPECT_EQ(text_queue_.num_bytes(), 0u);
   ASSERT_TRUE(worker_.RunOne());
+  EXPECT_EQ(num_computed_, 0);
+}
+
+TEST_F(LongTextTest, FailsWhenTheTimeOfItsHeaderIsOver) {
+  RecordingExchange exchange;
+  exchange.request_.timeout = "2.5";
+  const auto call = StartCall(exchange, absl::Seconds(3));
+  EXPECT_EQ(loop_.RunDelayed(absl::ZeroDuration()), 1u);
+  EXPECT_EQ(exchange.response_.status, 504);
+  EXPECT_EQ(text_queue_.num_bytes(), 0u);
+}
+
+TEST_F(LongTextTest, ItsHeaderGivesItNoMoreTimeThanTheGatewayDoes) {
+  RecordingExchange exchange;
+  exchange.request_.timeout = "10000";
+  const auto call = StartCall(exchange, absl::Seconds(601));
+  EXPECT_EQ(loop_.RunDelayed(absl::ZeroDuration()), 1u);
+  EXPECT_EQ(exchange.response_.status, 504);
+}
+
+// Its body may have been that slow.
+TEST_F(LongTextTest, AShortOneThatComesTooLateIsNotComputed) {
+  RecordingExchange exchange;
+  exchange.request_.timeout = "2";
+  const auto late = StartCall(exchange, absl::Seconds(3), kShortBody);
+  EXPECT_EQ(exchange.response_.status, 504);
+  EXPECT_EQ(num_computed_, 0);
+  RecordingExchange other;
+  other.request_.timeout = "200";
+  const auto in_time = StartCall(other, absl::Seconds(3), kShortBody);
+  EXPECT_EQ(other.response_.status, 200);
+}
+
+TEST_F(LongTextTest, RefusesAHeaderThatIsNoTime) {
+  for (const size_t num_bytes : {kShortBody, kBodyBytes}) {
+    RecordingExchange exchange;
+    exchange.request_.timeout = "soon";
+    const auto call = StartCall(exchange, absl::ZeroDuration(), num_bytes);
+    EXPECT_EQ(exchange.response_.status, 400);
+    EXPECT_NE(exchange.response_.body.find("X-Request-Timeout"), std::string::npos);
+    EXPECT_EQ(text_queue_.num_bytes(), 0u);
+  }
   EXPECT_EQ(num_computed_, 0);
 }
 
