@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 
+#include "common/config/token_count.h"
 #include "common/rpc/identity_flags.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/api_keys.h"
@@ -30,8 +31,9 @@ ABSL_FLAG(int, max_logprobs, 20,
           "most alternatives of a token whose log-probabilities a request may ask for, 0 to 20");
 ABSL_FLAG(bool, enable_force_include_usage, false,
           "every chunk of a stream tells the usage, whatever its stream_options say");
-ABSL_FLAG(int, max_model_len, 0,
-          "most tokens of prompt and answer together; 0: what model and scheduler allow");
+ABSL_FLAG(baton::TokenCount, max_model_len, {},
+          "most tokens of prompt and answer together: 32768, 32k or 32K; auto: what model and "
+          "scheduler allow");
 ABSL_FLAG(std::string, chat_template, "", "Jinja file to use instead of the model's own template");
 ABSL_FLAG(std::string, default_chat_template_kwargs, "",
           "JSON object of variables for the chat template, e.g. {\"thinking\": true}; a request's "
@@ -201,7 +203,6 @@ absl::Status CheckFlags() {
     return absl::InvalidArgumentError("--model is missing: the folder of the model");
   }
   RETURN_IF_ERROR(CheckRange("port", absl::GetFlag(FLAGS_port), 0, 65535));
-  RETURN_IF_ERROR(CheckRange("max-model-len", absl::GetFlag(FLAGS_max_model_len), 0, 1 << 24));
   RETURN_IF_ERROR(CheckRange("max-logprobs", absl::GetFlag(FLAGS_max_logprobs), 0,
                              static_cast<int>(RequestCaps().num_top_logprobs)));
   RETURN_IF_ERROR(
@@ -250,7 +251,7 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.http.limits.body_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_max_body_mib)) << 20;
   config.model.model_dir = absl::GetFlag(FLAGS_model);
   config.model.names = absl::GetFlag(FLAGS_served_model_name);
-  config.model.max_model_len = absl::GetFlag(FLAGS_max_model_len);
+  config.model.max_model_len = absl::GetFlag(FLAGS_max_model_len).value;
   ASSIGN_OR_RETURN(config.model.reads_generation_config, ReadsGenerationConfig());
   config.caps.num_top_logprobs = absl::GetFlag(FLAGS_max_logprobs);
   config.force_include_usage = absl::GetFlag(FLAGS_enable_force_include_usage);

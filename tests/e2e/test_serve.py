@@ -1,5 +1,6 @@
 """`baton serve`: readiness, order, deaths, refusals."""
 
+import json
 import os
 import signal
 import socket
@@ -24,6 +25,20 @@ def test_is_ready_with_all_roles(group):
         assert running_group.fetch(base + "/health/live")[0] == 200, name
         assert running_group.fetch(base + "/health/ready")[0] == 200, name
         assert group.metrics(name)["process_resident_memory_bytes"] > 0, name
+
+
+def served_length(group):
+    models = json.loads(running_group.fetch(group.endpoint + "/models")[1])
+    return models["data"][0]["max_model_len"]
+
+
+def test_the_environment_says_how_long_sequences_are_as_the_command_line_does(start_group,
+                                                                              monkeypatch):
+    monkeypatch.setenv("BATON_MAX_MODEL_LEN", "2k")
+    by_environment = start_group(stages=1, ranks=1)
+    assert served_length(by_environment) == 2000
+    by_flag = start_group("--max-model-len", "auto", stages=1, ranks=1)
+    assert served_length(by_flag) == 4096, "of config.json"
 
 
 def test_stops_in_order_and_leaves_nothing(start_group):

@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 
 #include "common/config/nearest_name.h"
+#include "common/config/token_count.h"
 #include "common/status/status_macros.h"
 #include "tools/baton/fixed_flags.h"
 
@@ -132,25 +133,14 @@ absl::Status TakeDuration(const Given& given, const std::string& name, absl::Dur
                                                  absl::FormatDuration(least)));
 }
 
-// vLLM writes token counts as 2k (2,000) and 2K (2,048) too; "auto" is the model's own.
 absl::Status NormalizeLength(Given* given) {
-  const auto found = given->find("max-model-len");
-  if (found == given->end()) return absl::OkStatus();
-  std::string& text = found->second.back();
-  if (text == "auto" || text == "-1") {
-    given->erase(found);
-    return absl::OkStatus();
-  }
-  absl::string_view digits = text;
-  int64_t unit = 1;
-  for (const auto& [suffix, size] :
-       {std::pair<const char*, int64_t>{"k", 1000}, {"K", 1024}, {"m", 1000000}, {"M", 1048576}})
-    if (absl::ConsumeSuffix(&digits, suffix)) unit = size;
-  int64_t count = 0;
-  if (!absl::SimpleAtoi(digits, &count) || count < 1 || count > (int64_t{1} << 31) / unit)
+  const char* text = ValueOf(*given, "max-model-len");
+  if (text == nullptr) return absl::OkStatus();
+  const absl::StatusOr<int64_t> num_tokens = ParseTokenCount(text);
+  if (!num_tokens.ok())
     return absl::InvalidArgumentError(
-        absl::StrCat("--max-model-len: \"", text, "\" is not a number of tokens"));
-  text = absl::StrCat(count * unit);
+        absl::StrCat("--max-model-len: ", num_tokens.status().message()));
+  (*given)["max-model-len"] = {FormatTokenCount(*num_tokens)};
   return absl::OkStatus();
 }
 

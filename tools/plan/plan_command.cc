@@ -15,6 +15,7 @@
 
 #include "common/config/byte_size.h"
 #include "common/config/nearest_name.h"
+#include "common/config/token_count.h"
 #include "common/model/speculative_config.h"
 #include "common/status/status_macros.h"
 #include "services/model_loader/format/checkpoint_index.h"
@@ -36,7 +37,7 @@ constexpr absl::string_view kHelp =
     "  --memory-per-rank (default: 96GB)    of one device; MB, GB, MiB, GiB\n"
     "  --gpu-memory-utilization (default: 0.92)    part of it that may be used\n"
     "  --workspace (default: 3GB)    activations and buffers of one rank\n"
-    "  --max-model-len (default: config.json's)    a sequence of this length must fit\n"
+    "  --max-model-len (default: auto, config.json's)    a sequence of this length must fit\n"
     "  --dtype (default: auto)    auto, bfloat16 or float32: computation and KV cache\n"
     "  --speculative-config    as of baton serve: the last stage has the MTP module too\n"
     "  --scheduler-metrics (default: none)    of a running group of this model, such as\n"
@@ -90,9 +91,9 @@ absl::Status SetFlag(absl::string_view name, absl::string_view value, PlanOption
     int& size = name == "pipeline-parallel-size" ? options.num_stages : options.num_ranks;
     if (!absl::SimpleAtoi(value, &size)) return BadValue(name, value, "a whole number");
   } else if (name == "max-model-len") {
-    if (!absl::SimpleAtoi(value, &options.max_model_len) || options.max_model_len < 1) {
-      return BadValue(name, value, "a whole number of at least 1");
-    }
+    const absl::StatusOr<int64_t> num_tokens = ParseTokenCount(value);
+    if (!num_tokens.ok()) return BadValue(name, value, "a number of tokens (32768, 32k) or auto");
+    options.max_model_len = *num_tokens;
   } else if (name == "gpu-memory-utilization") {
     if (!absl::SimpleAtod(value, &options.memory_utilization)) {
       return BadValue(name, value, "a number");

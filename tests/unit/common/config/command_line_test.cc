@@ -8,10 +8,12 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "common/config/token_count.h"
 #include "common/log/log.h"
 
 ABSL_FLAG(int, max_num_seqs, 256, "sequences in a batch");
 ABSL_FLAG(bool, enable_prefix_caching, true, "reuse blocks of equal beginnings");
+ABSL_FLAG(baton::TokenCount, max_model_len, {}, "tokens of a sequence");
 ABSL_FLAG(std::string, listen_address, "127.0.0.1:0", "where to listen");
 ABSL_FLAG(std::vector<std::string>, served_model_name, {}, "names of the model");
 
@@ -80,6 +82,18 @@ TEST_F(CommandLine, PrefersTheCommandLineOverTheEnvironment) {
   Parse({"--max-num-seqs", "32"});
   EXPECT_EQ(absl::GetFlag(FLAGS_max_num_seqs), 32);
   unsetenv("BATON_MAX_NUM_SEQS");
+}
+
+TEST_F(CommandLine, ReadsTheEnvironmentAsTheCommandLine) {
+  for (const auto& [text, num_tokens] : {std::pair("auto", 0), std::pair("2k", 2000)}) {
+    Parse({"--max-model-len", text});
+    EXPECT_EQ(absl::GetFlag(FLAGS_max_model_len).value, num_tokens);
+    absl::SetFlag(&FLAGS_max_model_len, {7});
+    setenv("BATON_MAX_MODEL_LEN", text, 1);
+    Parse({});
+    EXPECT_EQ(absl::GetFlag(FLAGS_max_model_len).value, num_tokens);
+  }
+  unsetenv("BATON_MAX_MODEL_LEN");
 }
 
 TEST_F(CommandLine, IgnoresServiceAddressesOfKubernetes) {

@@ -72,6 +72,23 @@ TEST(ServeOptions, ReadsItsEnvironment) {
   unsetenv("BATON_PORT");
 }
 
+// Gateway and scheduler read the variable, too: they go by what the command line says instead.
+TEST(ServeOptions, TheLengthOfTheEnvironmentIsReadAsThatOfTheCommandLine) {
+  setenv("BATON_MAX_MODEL_LEN", "2k", 1);
+  const auto options = Parse({});
+  const auto both = Parse({"--max-model-len", "auto"});
+  setenv("BATON_MAX_MODEL_LEN", "many", 1);
+  const std::string refusal = Refusal({});
+  unsetenv("BATON_MAX_MODEL_LEN");
+  ASSERT_TRUE(options.ok()) << options.status();
+  ASSERT_TRUE(both.ok()) << both.status();
+  for (const Role role : {Role::kScheduler, Role::kGateway}) {
+    EXPECT_THAT(Line(role, *options), HasSubstr("--max-model-len 2000"));
+    EXPECT_THAT(Line(role, *both), HasSubstr("--max-model-len auto"));
+  }
+  EXPECT_THAT(refusal, HasSubstr("\"many\" is not a number of tokens"));
+}
+
 TEST(ServeOptions, SuggestsTheFlagThatWasMeant) {
   EXPECT_EQ(Refusal({"--max-modle-len", "5"}),
             "unknown flag --max-modle-len; did you mean --max-model-len?");

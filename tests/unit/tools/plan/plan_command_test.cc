@@ -50,6 +50,15 @@ TEST(PlanCommand, PrintsJson) {
   EXPECT_EQ(plan["fits"], true);
 }
 
+TEST(PlanCommand, TakesALengthAsServeDoes) {
+  for (const auto& [text, num_tokens] : {std::pair("32k", 32000), std::pair("auto", 163840)}) {
+    const Outcome outcome =
+        Plan({"--json", "--max-model-len", text, "-pp", "2", "-tp", "8", Data("deepseek-r1")});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_EQ(nlohmann::json::parse(outcome.out)["max_model_len"], num_tokens);
+  }
+}
+
 TEST(PlanCommand, ChecksTheIndexWhereThereIsOne) {
   EXPECT_EQ(Plan({Data("tiny-r1"), "-tp", "8"}).code, 0);
   testing::TempFolder temp("plan_index");
@@ -81,6 +90,7 @@ TEST(PlanCommand, RefusesWrongCommandLines) {
                                                        {"a", "--memory-per-rank", "1e300GB"},
                                                        {"a", "--gpu-memory-utilization", "x"},
                                                        {"a", "--max-model-len", "0"},
+                                                       {"a", "--max-model-len", "9g"},
                                                        {"a", "--dtype", "int4"}};
   for (const auto& words : lines) EXPECT_EQ(Plan(words).code, 2);
   const Outcome typo = Plan({"a", "--tensor-paralel-size", "8"});
