@@ -24,6 +24,14 @@ struct WeightMatrix {
   int64_t column_offset = 0;
 };
 
+// Consecutive rows of a weight without scales, float32 or bfloat16. It begins at a multiple of
+// Ops::band_rows(), and ends at one or with the weight.
+struct WeightBand {
+  TensorView values;  // rows [first_row, first_row + values.rows)
+  int64_t first_row = 0;
+  int64_t weight_rows = 0;  // of the whole weight
+};
+
 // A weight in the layout that one backend reads. Immutable; shared by any number of threads.
 class PackedWeight {
  public:

@@ -59,6 +59,14 @@ class Ops {
   // weights in bfloat16 compute are rounded once, to nearest even.
   virtual std::unique_ptr<PackedWeight> Pack(const WeightMatrix& weight, DataType compute_type) = 0;
 
+  // Rows that bands of a weight come in multiples of; 0: this device packs weights whole alone.
+  virtual int64_t band_rows() const = 0;
+  // Packs one band into `weight`, which the first one makes (it is null before). When every row
+  // has come, in any order, the weight is the one that Pack makes of all rows; a row that comes
+  // again replaces what it was. For devices with band_rows() > 0.
+  virtual void PackBand(const WeightBand& band, DataType compute_type,
+                        std::unique_ptr<PackedWeight>& weight) = 0;
+
   virtual void Linear(const LinearArgs& args) = 0;
   virtual void HeadwiseLinear(const HeadwiseLinearArgs& args) = 0;
   virtual void RmsNorm(const RmsNormArgs& args) = 0;

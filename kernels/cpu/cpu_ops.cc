@@ -29,6 +29,14 @@ std::unique_ptr<PackedWeight> CpuOps::Pack(const WeightMatrix& weight, DataType 
                                        device_.weights);
 }
 
+void CpuOps::PackBand(const WeightBand& band, DataType compute_type,
+                      std::unique_ptr<PackedWeight>& weight) {
+  if (weight == nullptr) {
+    weight = std::make_unique<PanelWeight>(band, compute_type, device_.kernels, device_.weights);
+  }
+  static_cast<PanelWeight*>(weight.get())->PackBand(band, device_.pool);
+}
+
 void CpuOps::FeedForward(const FeedForwardArgs& args) { experts_.FeedForward(args); }
 
 void CpuOps::Experts(const ExpertsArgs& args) { experts_.Experts(args); }

@@ -159,14 +159,42 @@ PanelWeight::PanelWeight(const WeightMatrix& weight, DataType compute_type,
                           weight.row_offset < weight.block_size && weight.column_offset >= 0 &&
                           weight.column_offset < weight.block_size))
       << weight.block_size << ", " << weight.row_offset << ", " << weight.column_offset;
-  CutSegments(scaled ? weight.block_size : kUnscaledBlock, scaled ? weight.column_offset : 0,
-              StepOf(layout_, kernels));
+  LayOut(scaled ? weight.block_size : kUnscaledBlock, scaled ? weight.column_offset : 0, kernels,
+         arena);
+  pool.Run(num_panels_, [&](int64_t panel, int) { PackPanel(weight.values, 0, panel); });
+  const float unit = layout_ == PanelLayout::kColumnsFloat8 ? kernels.float8_unit : 1.0f;
+  if (scaled) PackScales(weight, unit);
+}
+
+PanelWeight::PanelWeight(const WeightBand& band, DataType compute_type,
+                         const VariantKernels& kernels, WeightArena& arena)
+    : PackedWeight(band.weight_rows, band.values.columns),
+      layout_(ChooseLayout(band.values, compute_type, kernels.pairs)),
+      interleaved_(kernels.interleaved),
+      num_panels_((n() + kPanelColumns - 1) / kPanelColumns) {
+  BATON_CHECK(compute_type == DataType::kFloat32 || compute_type == DataType::kBFloat16);
+  // Of these all bands choose the same layout.
+  BATON_CHECK(band.values.type != DataType::kFloat8E4M3);
+  LayOut(kUnscaledBlock, 0, kernels, arena);
+}
+
+void PanelWeight::PackBand(const WeightBand& band, WorkerPool& pool) {
+  const int64_t end = band.first_row + band.values.rows;
+  BATON_CHECK(band.values.columns == k() && band.weight_rows == n() && band.first_row >= 0 &&
+              band.first_row % kPanelColumns == 0 && end <= n() &&
+              (end == n() || end % kPanelColumns == 0))
+      << "rows " << band.first_row << " to " << end << " of " << n();
+  const int64_t first = band.first_row / kPanelColumns;
+  const int64_t count = (band.values.rows + kPanelColumns - 1) / kPanelColumns;
+  pool.Run(count, [&](int64_t i, int) { PackPanel(band.values, band.first_row, first + i); });
+}
+
+void PanelWeight::LayOut(int64_t block_size, int64_t column_offset, const VariantKernels& kernels,
+                         WeightArena& arena) {
+  CutSegments(block_size, column_offset, StepOf(layout_, kernels));
   BATON_CHECK(segments_.padded_k <= kProductPackedRows) << "k is " << k();
   panel_bytes_ = segments_.padded_k * kPanelColumns * ElementBytes(layout_);
   panels_ = arena.Take(static_cast<size_t>(panel_bytes_ * num_panels_));
-  pool.Run(num_panels_, [&](int64_t panel, int) { PackPanel(weight, panel); });
-  const float unit = layout_ == PanelLayout::kColumnsFloat8 ? kernels.float8_unit : 1.0f;
-  if (scaled) PackScales(weight, unit);
 }
 
 void PanelWeight::CutSegments(int64_t block_size, int64_t column_offset, int64_t step) {
@@ -182,21 +210,21 @@ void PanelWeight::CutSegments(int64_t block_size, int64_t column_offset, int64_t
   }
 }
 
-void PanelWeight::PackPanel(const WeightMatrix& weight, int64_t panel) {
+void PanelWeight::PackPanel(const TensorView& values, int64_t first_row, int64_t panel) {
   std::byte* base = panels_.get() + panel * panel_bytes_;
-  const int64_t first = panel * kPanelColumns;
-  const int64_t count = std::min(kPanelColumns, n() - first);
+  const int64_t count = std::min(kPanelColumns, n() - panel * kPanelColumns);
+  const int64_t first = panel * kPanelColumns - first_row;  // of `values`
   const auto place = [&](const auto& rows, auto to) {
     PlaceRows(layout_, interleaved_, rows.data(), count, segments_, to);
   };
-  if (weight.values.type == DataType::kFloat32) {
-    const auto rows = RowsFrom<float>(weight.values, first, count);
+  if (values.type == DataType::kFloat32) {
+    const auto rows = RowsFrom<float>(values, first, count);
     layout_ == PanelLayout::kColumnsFloat32 ? place(rows, reinterpret_cast<float*>(base))
                                             : place(rows, reinterpret_cast<BFloat16*>(base));
-  } else if (weight.values.type == DataType::kBFloat16) {
-    place(RowsFrom<BFloat16>(weight.values, first, count), reinterpret_cast<BFloat16*>(base));
+  } else if (values.type == DataType::kBFloat16) {
+    place(RowsFrom<BFloat16>(values, first, count), reinterpret_cast<BFloat16*>(base));
   } else {
-    const auto rows = RowsFrom<Float8E4M3>(weight.values, first, count);
+    const auto rows = RowsFrom<Float8E4M3>(values, first, count);
     ElementBytes(layout_) == 1 ? place(rows, reinterpret_cast<Float8E4M3*>(base))
                                : place(rows, reinterpret_cast<BFloat16*>(base));
   }

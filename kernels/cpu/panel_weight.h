@@ -35,6 +35,11 @@ class PanelWeight final : public PackedWeight {
   // bfloat16.
   PanelWeight(const WeightMatrix& weight, DataType compute_type, const VariantKernels& kernels,
               WorkerPool& pool, WeightArena& arena);
+  // The weight that `band` is of, with none of its rows yet.
+  PanelWeight(const WeightBand& band, DataType compute_type, const VariantKernels& kernels,
+              WeightArena& arena);
+
+  void PackBand(const WeightBand& band, WorkerPool& pool);
 
   size_t bytes() const override {
     return static_cast<size_t>(panel_bytes_ * num_panels_) + scales_.size() * sizeof(float);
@@ -49,8 +54,12 @@ class PanelWeight final : public PackedWeight {
   void Describe(int64_t begin, int64_t end, PanelProduct* product) const;
 
  private:
+  // Cuts k and takes memory.
+  void LayOut(int64_t block_size, int64_t column_offset, const VariantKernels& kernels,
+              WeightArena& arena);
   void CutSegments(int64_t block_size, int64_t column_offset, int64_t step);
-  void PackPanel(const WeightMatrix& weight, int64_t panel);
+  // `values` begins with the weight's row `first_row`.
+  void PackPanel(const TensorView& values, int64_t first_row, int64_t panel);
   void PackScales(const WeightMatrix& weight, float unit);
 
   PanelLayout layout_ = PanelLayout::kColumnsFloat32;

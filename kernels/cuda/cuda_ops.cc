@@ -102,6 +102,10 @@ std::unique_ptr<PackedWeight> CudaOps::Pack(const WeightMatrix& weight, DataType
   return std::make_unique<CudaWeight>(layout, *std::move(memory), ++num_weights);
 }
 
+void CudaOps::PackBand(const WeightBand&, DataType, std::unique_ptr<PackedWeight>&) {
+  BATON_CHECK(false) << "weights are packed whole";
+}
+
 void CudaOps::Linear(const LinearArgs& args) {
   UseDevice();
   const CudaWeight& weight = Unpack(args.weight);

@@ -34,6 +34,9 @@ class CudaOps final : public Ops {
   void CopyToDevice(void* device, const void* host, size_t bytes) override;
   void CopyToHost(void* host, const void* device, size_t bytes) override;
   std::unique_ptr<PackedWeight> Pack(const WeightMatrix& weight, DataType compute_type) override;
+  int64_t band_rows() const override { return 0; }
+  void PackBand(const WeightBand& band, DataType compute_type,
+                std::unique_ptr<PackedWeight>& weight) override;
   void Linear(const LinearArgs& args) override;
   void HeadwiseLinear(const HeadwiseLinearArgs& args) override;
   void RmsNorm(const RmsNormArgs& args) override;

@@ -24,8 +24,7 @@ ReferenceWeight::ReferenceWeight(const WeightMatrix& weight, DataType compute_ty
   const int64_t row_offset = scaled ? weight.row_offset : 0;
   const int64_t column_offset = scaled ? weight.column_offset : 0;
   BATON_CHECK(row_offset >= 0 && row_offset < block && column_offset >= 0 && column_offset < block);
-  for (int64_t end = block - column_offset; end < k(); end += block) block_ends_.push_back(end);
-  if (k() > 0) block_ends_.push_back(k());
+  CutBlocks(block, column_offset);
   values_.reserve(n() * k());
   for (int64_t i = 0; i < n(); ++i) {
     for (float value : LoadRow(weight.values, i)) {
@@ -34,6 +33,26 @@ ReferenceWeight::ReferenceWeight(const WeightMatrix& weight, DataType compute_ty
     for (size_t b = 0; b < block_ends_.size(); ++b) {
       scales_.push_back(scaled ? weight.scales.Row<float>((row_offset + i) / block)[b] : 1.0f);
     }
+  }
+}
+
+ReferenceWeight::ReferenceWeight(int64_t n, int64_t k)
+    : PackedWeight(n, k), values_(static_cast<size_t>(n * k)) {
+  CutBlocks(kUnscaledBlock, 0);
+  scales_.assign(static_cast<size_t>(n) * block_ends_.size(), 1.0f);
+}
+
+void ReferenceWeight::CutBlocks(int64_t block, int64_t column_offset) {
+  for (int64_t end = block - column_offset; end < k(); end += block) block_ends_.push_back(end);
+  if (k() > 0) block_ends_.push_back(k());
+}
+
+void ReferenceWeight::SetRows(int64_t first_row, const TensorView& values, DataType compute_type) {
+  BATON_CHECK(values.columns == k() && first_row >= 0 && first_row + values.rows <= n())
+      << first_row << " + " << values.rows << " of " << n();
+  for (int64_t i = 0; i < values.rows; ++i) {
+    float* row = values_.data() + (first_row + i) * k();
+    for (const float value : LoadRow(values, i)) *row++ = RoundTo(compute_type, value);
   }
 }
 
@@ -59,6 +78,15 @@ std::vector<float> ReferenceWeight::Product(const std::vector<float>& x) const {
 std::unique_ptr<PackedWeight> ReferenceOps::Pack(const WeightMatrix& weight,
                                                  DataType compute_type) {
   return std::make_unique<ReferenceWeight>(weight, compute_type);
+}
+
+void ReferenceOps::PackBand(const WeightBand& band, DataType compute_type,
+                            std::unique_ptr<PackedWeight>& weight) {
+  BATON_CHECK(band.values.type != DataType::kFloat8E4M3);
+  if (weight == nullptr) {
+    weight = std::make_unique<ReferenceWeight>(band.weight_rows, band.values.columns);
+  }
+  static_cast<ReferenceWeight*>(weight.get())->SetRows(band.first_row, band.values, compute_type);
 }
 
 void ReferenceOps::Linear(const LinearArgs& args) {

@@ -13,6 +13,10 @@ namespace baton::kernels {
 class ReferenceWeight final : public PackedWeight {
  public:
   ReferenceWeight(const WeightMatrix& weight, DataType compute_type);
+  // Without scales; SetRows brings the values.
+  ReferenceWeight(int64_t n, int64_t k);
+
+  void SetRows(int64_t first_row, const TensorView& values, DataType compute_type);
 
   size_t bytes() const override;
 
@@ -20,6 +24,8 @@ class ReferenceWeight final : public PackedWeight {
   std::vector<float> Product(const std::vector<float>& x) const;
 
  private:
+  void CutBlocks(int64_t block, int64_t column_offset);
+
   std::vector<float> values_;        // [n, k]
   std::vector<int64_t> block_ends_;  // along k
   std::vector<float> scales_;        // [n, blocks]
@@ -31,6 +37,9 @@ class ReferenceOps final : public Ops {
   void CopyToDevice(void* device, const void* host, size_t bytes) override;
   void CopyToHost(void* host, const void* device, size_t bytes) override;
   std::unique_ptr<PackedWeight> Pack(const WeightMatrix& weight, DataType compute_type) override;
+  int64_t band_rows() const override { return 1; }
+  void PackBand(const WeightBand& band, DataType compute_type,
+                std::unique_ptr<PackedWeight>& weight) override;
   void Linear(const LinearArgs& args) override;
   void HeadwiseLinear(const HeadwiseLinearArgs& args) override;
   void RmsNorm(const RmsNormArgs& args) override;

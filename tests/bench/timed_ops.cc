@@ -40,6 +40,11 @@ class TimedOps final : public Ops {
                                      DataType compute_type) override {
     return ops_->Pack(weight, compute_type);
   }
+  int64_t band_rows() const override { return ops_->band_rows(); }
+  void PackBand(const kernels::WeightBand& band, DataType compute_type,
+                std::unique_ptr<PackedWeight>& weight) override {
+    ops_->PackBand(band, compute_type, weight);
+  }
   void Linear(const kernels::LinearArgs& args) override {
     const PackedWeight& weight = *args.weight;
     Time(absl::StrCat("linear ", weight.n(), " x ", weight.k()),

@@ -180,6 +180,11 @@ class SeparateOps final : public Ops {
                                               DataType compute_type) override {
     return inner_->Pack(weight, compute_type);
   }
+  int64_t band_rows() const override { return 0; }
+  void PackBand(const kernels::WeightBand&, DataType,
+                std::unique_ptr<kernels::PackedWeight>&) override {
+    BATON_CHECK(false) << "weights are packed whole";
+  }
   void Linear(const kernels::LinearArgs& args) override {
     tape_->Call([this, args] {
       Check(args.x, args.out);

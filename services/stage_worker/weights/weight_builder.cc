@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -55,6 +56,13 @@ void WeightBuilder::MakeLayer(bool dense, LayerWeights& layer) const {
     shard.experts.resize(static_cast<size_t>(options_.config.num_experts));
     shard.expert_views.resize(shard.experts.size());
   }
+}
+
+int64_t WeightBuilder::BandRows(const WeightSpec& spec) const {
+  // The tables of the vocabulary: large, and neither scaled nor taken apart.
+  const bool is_table =
+      absl::EndsWith(spec.name, "embed_tokens.weight") || absl::EndsWith(spec.name, "head.weight");
+  return is_table && spec.type != DataType::kFloat8E4M3 ? ops_->band_rows() : 0;
 }
 
 absl::Status WeightBuilder::Install(const ReceivedTensor& tensor) {
@@ -154,10 +162,14 @@ absl::Status WeightBuilder::InstallEmbedding(const ReceivedTensor& tensor) {
 
 absl::Status WeightBuilder::InstallTable(const ReceivedTensor& tensor, TensorView& place) {
   const TensorView& values = tensor.matrix.values;
-  const size_t bytes = static_cast<size_t>(values.num_elements()) * SizeOf(values.type);
-  ASSIGN_OR_RETURN(void* table, CopyToDevice(values.data, bytes));
-  place = values;
-  place.data = table;
+  const size_t row_bytes = static_cast<size_t>(values.columns) * SizeOf(values.type);
+  if (place.data == nullptr) {
+    const size_t bytes = static_cast<size_t>(tensor.shard_rows) * row_bytes;
+    ASSIGN_OR_RETURN(void* table, Allocate(bytes));
+    place = {table, values.type, tensor.shard_rows, values.columns, values.columns};
+  }
+  ops_->CopyToDevice(place.Rows(tensor.first_row, values.rows).data, values.data,
+                     static_cast<size_t>(values.rows) * row_bytes);
   return absl::OkStatus();
 }
 
@@ -175,7 +187,14 @@ absl::Status WeightBuilder::InstallVector(const ReceivedTensor& tensor, TensorVi
 }
 
 absl::Status WeightBuilder::InstallPacked(const ReceivedTensor& tensor, PackedPtr& place) {
-  place = Pack(tensor.matrix);
+  if (!tensor.is_band()) {
+    place = Pack(tensor.matrix);
+    return absl::OkStatus();
+  }
+  const bool is_first = place == nullptr;
+  ops_->PackBand({tensor.matrix.values, tensor.first_row, tensor.shard_rows}, options_.compute_type,
+                 place);
+  if (is_first) resident_bytes_ += place->bytes();
   return absl::OkStatus();
 }
 
@@ -200,8 +219,13 @@ PackedPtr WeightBuilder::Pack(const kernels::WeightMatrix& matrix) {
 }
 
 absl::StatusOr<void*> WeightBuilder::CopyToDevice(const void* bytes, size_t num_bytes) {
+  ASSIGN_OR_RETURN(void* memory, Allocate(num_bytes));
+  ops_->CopyToDevice(memory, bytes, num_bytes);
+  return memory;
+}
+
+absl::StatusOr<void*> WeightBuilder::Allocate(size_t num_bytes) {
   ASSIGN_OR_RETURN(std::unique_ptr<kernels::DeviceBuffer> buffer, ops_->Allocate(num_bytes));
-  ops_->CopyToDevice(buffer->data(), bytes, num_bytes);
   resident_bytes_ += buffer->bytes();
   buffers_.push_back(std::move(buffer));
   return buffers_.back()->data();

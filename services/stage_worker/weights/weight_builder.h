@@ -23,6 +23,8 @@ struct WeightStoreOptions {
   int first_rank = 0;       // of this device
   int num_local_ranks = 1;  // of this device
   DataType compute_type = DataType::kBFloat16;
+  // What comes in bands comes in bands of about this much, as one chunk of a transfer does.
+  size_t band_bytes = size_t{4} << 20;
 };
 
 // One slice of a tensor with its bytes.
@@ -30,12 +32,21 @@ struct ReceivedTensor {
   const WeightSpec* spec = nullptr;
   int local_rank = 0;            // meaningless for replicated tensors
   kernels::WeightMatrix matrix;  // of the slice; scales and offsets set for FP8
+  // Where a slice that is a band of the rank's rows stands among them, and how many there are.
+  int64_t first_row = 0;
+  int64_t shard_rows = 0;
+
+  bool is_band() const { return matrix.values.rows < shard_rows; }
 };
 
 // Threads: one caller at a time.
 class WeightBuilder final {
  public:
   WeightBuilder(const WeightStoreOptions& options, kernels::Ops* ops);
+
+  // Rows that bands of this tensor come in multiples of, each installed by itself, in any order; 0:
+  // it comes whole.
+  int64_t BandRows(const WeightSpec& spec) const;
 
   // Packs the tensor; `tensor`'s bytes may go afterwards. Errors: InvalidArgument (a name that has
   // no place in this stage), ResourceExhausted.
@@ -63,6 +74,7 @@ class WeightBuilder final {
   absl::Status InstallKvB(const ReceivedTensor& tensor, AttentionShard& shard);
   PackedPtr Pack(const kernels::WeightMatrix& matrix);
   absl::StatusOr<void*> CopyToDevice(const void* bytes, size_t num_bytes);
+  absl::StatusOr<void*> Allocate(size_t num_bytes);
 
   const WeightStoreOptions options_;
   kernels::Ops* const ops_;

@@ -1,5 +1,6 @@
 #include "services/stage_worker/weights/weight_store.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <utility>
@@ -48,7 +49,9 @@ absl::StatusOr<std::unique_ptr<WeightStore>> WeightStore::Create(const WeightSto
 }
 
 WeightStore::WeightStore(const WeightStoreOptions& options, kernels::Ops* ops)
-    : block_size_(options.config.fp8_block_size), builder_(options, ops) {
+    : block_size_(options.config.fp8_block_size),
+      band_bytes_(options.band_bytes),
+      builder_(options, ops) {
   for (const WeightSpec& spec : StageInventory(options.config, options.stage)) {
     AddSlices(options, spec);
   }
@@ -60,7 +63,25 @@ void WeightStore::AddSlices(const WeightStoreOptions& options, const WeightSpec&
   for (int local_rank = 0; local_rank < copies; ++local_rank) {
     const WeightSlice slice =
         SliceOfRank(options.config, spec, options.first_rank + local_rank, options.num_ranks);
-    slices_.push_back({spec, slice, local_rank});
+    AddShard(spec, slice, local_rank);
+  }
+}
+
+void WeightStore::AddShard(const WeightSpec& spec, const WeightSlice& shard, int local_rank) {
+  const int64_t rows = shard.row_end - shard.row_begin;
+  const int64_t step = builder_.BandRows(spec);
+  int64_t band_rows = rows;
+  if (step > 0) {
+    const int64_t row_bytes =
+        (shard.column_end - shard.column_begin) * static_cast<int64_t>(SizeOf(spec.type));
+    const int64_t fitting = static_cast<int64_t>(band_bytes_) / row_bytes;
+    band_rows = std::max(step, fitting / step * step);
+  }
+  for (int64_t first = 0; first < rows; first += band_rows) {
+    WeightSlice slice = shard;
+    slice.row_begin += first;
+    slice.row_end = std::min(slice.row_begin + band_rows, shard.row_end);
+    slices_.push_back({spec, slice, local_rank, first, rows});
     total_bytes_ += slices_.back().bytes();
   }
 }
@@ -130,7 +151,7 @@ absl::Status WeightStore::Install(size_t values_index) {
   const NeededSlice& needed = slices_[values_index];
   Reception& values = receptions_[values_index];
   Reception& scales = receptions_[values.partner];
-  ReceivedTensor tensor{&needed.spec, needed.local_rank, {}};
+  ReceivedTensor tensor{&needed.spec, needed.local_rank, {}, needed.first_row, needed.shard_rows};
   tensor.matrix.values = ViewOf(needed, values.bytes);
   if (values.partner != values_index) {
     tensor.matrix.scales = ViewOf(slices_[values.partner], scales.bytes);

@@ -12,7 +12,8 @@
 //
 // Raw bytes live from the first Destination of a slice until its tensor (values and scales) is
 // packed, so memory stays near the packed size when slices arrive in order; then their memory
-// receives other slices.
+// receives other slices. The tables of the vocabulary, which are the largest tensors by far, come
+// in bands of rows, each a slice that is packed by itself, where the device packs bands.
 #pragma once
 
 #include <cstddef>
@@ -41,6 +42,9 @@ struct NeededSlice {
   WeightSpec spec;
   WeightSlice slice;
   int local_rank = 0;  // of this device's ranks, from 0; 0 for replicated tensors (asked for once)
+  // Where the slice's rows stand among the rank's, and how many it has: not the slice's for a band.
+  int64_t first_row = 0;
+  int64_t shard_rows = 0;
 
   // Bytes as they travel: the rectangle row by row, dense, in spec.type.
   size_t bytes() const { return static_cast<size_t>(slice.num_elements()) * SizeOf(spec.type); }
@@ -93,11 +97,13 @@ class WeightStore final {
 
   WeightStore(const WeightStoreOptions& options, kernels::Ops* ops);
   void AddSlices(const WeightStoreOptions& options, const WeightSpec& spec);
+  void AddShard(const WeightSpec& spec, const WeightSlice& shard, int local_rank);
   absl::Status PairScales();
   absl::Status CheckOpen(size_t slice_index) const;
   absl::Status Install(size_t values_index);
 
   const int64_t block_size_;  // of FP8 scales
+  const size_t band_bytes_;
   std::vector<NeededSlice> slices_;
   std::vector<Reception> receptions_;
   uint64_t total_bytes_ = 0;

@@ -185,6 +185,37 @@ TEST_P(LinearConformance, KeepsFloat8WeightsInOneByteEach) {
   }
 }
 
+TEST_P(LinearConformance, BandsOfRowsMakeTheWeightThatAllRowsMake) {
+  const int64_t step = ops().band_rows();
+  if (step == 0) GTEST_SKIP() << "packs weights whole";
+  Random random(9);
+  for (DataType weight_type : {DataType::kFloat32, DataType::kBFloat16}) {
+    for (DataType type : kLinearComputeTypes) {
+      const int64_t n = 5 * step + 3;
+      const TestWeight weight(random, {weight_type, n, 333});
+      const TensorView& values = weight.matrix.values;
+      const Tensor x = RandomTensor(random, type, 7, 333);
+      const std::unique_ptr<PackedWeight> whole = ops().Pack(weight.matrix, type);
+      Tensor expected(type, 7, n);
+      ops().Linear({x.view, whole.get(), expected.view});
+      std::unique_ptr<PackedWeight> banded;
+      const auto pack = [&](const TensorView& from, int64_t first, int64_t count) {
+        ops().PackBand({from.Rows(first, count), first, n}, type, banded);
+      };
+      const Tensor others = RandomTensor(random, weight_type, n, 333);
+      pack(values, 4 * step, n - 4 * step);  // the last rows first
+      pack(others.view, 0, 2 * step);        // comes again
+      pack(values, 2 * step, 2 * step);
+      pack(values, 0, 2 * step);
+      EXPECT_EQ(banded->n(), n);
+      EXPECT_EQ(banded->bytes(), whole->bytes());
+      Tensor actual(type, 7, n);
+      ops().Linear({x.view, banded.get(), actual.view});
+      EXPECT_TRUE(SameBits(actual.view, expected.view)) << Name(weight_type) << " " << Name(type);
+    }
+  }
+}
+
 TEST_P(LinearConformance, HeadwiseProductsMatchTheReference) {
   Random random(8);
   for (DataType weight_type : kLinearWeightTypes) {

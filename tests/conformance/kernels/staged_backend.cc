@@ -92,6 +92,11 @@ class StagedOps final : public Ops {
   std::unique_ptr<PackedWeight> Pack(const WeightMatrix& weight, DataType compute_type) override {
     return inner_->Pack(weight, compute_type);
   }
+  int64_t band_rows() const override { return inner_->band_rows(); }
+  void PackBand(const WeightBand& band, DataType compute_type,
+                std::unique_ptr<PackedWeight>& weight) override {
+    inner_->PackBand(band, compute_type, weight);
+  }
   void Linear(const LinearArgs& args) override {
     StagedCall call(*inner_);
     inner_->Linear({call.In(args.x), args.weight, call.Out(args.out)});

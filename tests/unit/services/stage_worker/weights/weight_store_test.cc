@@ -47,6 +47,15 @@ class WeightStoreTest : public testing::Test {
     return 0;
   }
 
+  // The weight times a vector of which no two elements are alike.
+  std::vector<float> Times(const kernels::PackedWeight& weight) {
+    std::vector<float> x(static_cast<size_t>(weight.k()));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = 1.0f / static_cast<float>(i + 1);
+    std::vector<float> out(static_cast<size_t>(weight.n()));
+    ops()->Linear({View(x.data(), 1, weight.k()), &weight, View(out.data(), 1, weight.n())});
+    return out;
+  }
+
   ModelConfig config_;
   kernels::Team team_;
 };
@@ -96,6 +105,33 @@ TEST_F(WeightStoreTest, PacksWhatIsCompleteAndFreesTheBytes) {
   EXPECT_EQ(layer.ranks[0].expert_views[7].down->k(), 18);
   EXPECT_EQ(weights.layers[0].router, nullptr);
   EXPECT_EQ(weights.layers[0].ranks[0].dense.up->n(), 36);
+}
+
+TEST_F(WeightStoreTest, TakesTablesOfTheVocabularyInBandsThatMakeTheSameWeights) {
+  const fakes::MemoryCheckpoint checkpoint = fakes::RandomCheckpoint(config_, 1);
+  WeightStoreOptions options = Options(2, 1, 1);
+  options.stage = {0, 1, true, true};
+  const auto whole = *WeightStore::Create(options, ops());
+  options.band_bytes = static_cast<size_t>(7 * config_.hidden_size) * sizeof(BFloat16);
+  const auto banded = *WeightStore::Create(options, ops());
+  std::vector<int64_t> row_begins;
+  for (const NeededSlice& needed : banded->slices()) {
+    if (needed.spec.name != "lm_head.weight") continue;
+    EXPECT_LE(needed.bytes(), options.band_bytes);
+    row_begins.push_back(needed.slice.row_begin);
+  }
+  EXPECT_EQ(row_begins, (std::vector<int64_t>{30, 37, 44, 51, 58}));
+  EXPECT_EQ(banded->slices().size(), whole->slices().size() + 2 * 4);
+  EXPECT_EQ(banded->total_bytes(), whole->total_bytes());
+  ASSERT_TRUE(checkpoint.Fill(*whole).ok());
+  ASSERT_TRUE(checkpoint.Fill(*banded).ok());
+  EXPECT_EQ(banded->resident_bytes(), whole->resident_bytes());
+  const TensorView& expected = whole->weights().embedding[0];
+  const TensorView& table = banded->weights().embedding[0];
+  ASSERT_EQ(table.rows, expected.rows);
+  const size_t table_bytes = static_cast<size_t>(table.num_elements()) * sizeof(BFloat16);
+  EXPECT_EQ(std::memcmp(table.data, expected.data, table_bytes), 0);
+  EXPECT_EQ(Times(*banded->weights().head[0]), Times(*whole->weights().head[0]));
 }
 
 TEST_F(WeightStoreTest, GivesTheSameBytesUntilComplete) {
