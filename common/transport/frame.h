@@ -22,7 +22,8 @@
 namespace baton {
 
 inline constexpr size_t kFrameHeaderBytes = 84;
-inline constexpr uint16_t kFrameVersion = 4;
+// Of frames, and of what both ends must agree on below them (PrepareTransportEnvironment).
+inline constexpr uint16_t kFrameVersion = 5;
 // No payload is longer; the check that bounds every sum of lengths.
 inline constexpr uint64_t kMaxFramePayloadBytes = uint64_t{1} << 30;
 

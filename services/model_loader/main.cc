@@ -5,6 +5,7 @@
 #include "common/log/log.h"
 #include "common/rpc/server_runtime.h"
 #include "common/status/status_macros.h"
+#include "common/transport/transport.h"
 #include "services/model_loader/loader_config.h"
 #include "services/model_loader/loader_server.h"
 
@@ -37,6 +38,7 @@ int main(int argc, char** argv) {
                            "--listen-address 0.0.0.0:50054 --read-threads 8"},
                           argc, argv);
   baton::SetLogRole("model-loader");
+  baton::PrepareTransportEnvironment();
   const absl::Status status = baton::loader::Run();
   if (status.ok()) return 0;
   BATON_LOG(ERROR) << status.ToString();

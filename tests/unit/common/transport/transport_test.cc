@@ -1,6 +1,9 @@
 #include "common/transport/transport.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <string>
 
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
@@ -24,6 +27,35 @@ class TransportOver : public testing::TestWithParam<const char*> {
 
 INSTANTIATE_TEST_SUITE_P(Both, TransportOver, testing::Values("tcp", "sm"),
                          [](const auto& test) { return std::string(test.param); });
+
+// Sets a variable of the environment, and what it was when it goes.
+class Environment {
+ public:
+  explicit Environment(const char* name) : name_(name) {
+    if (const char* value = std::getenv(name)) former_ = value;
+  }
+  ~Environment() { former_.has_value() ? Set(former_->c_str()) : Clear(); }
+  void Set(const char* value) const { setenv(name_, value, /*overwrite=*/1); }
+  void Clear() const { unsetenv(name_); }
+  std::string Get() const {
+    const char* value = std::getenv(name_);
+    return value == nullptr ? "" : value;
+  }
+
+ private:
+  const char* const name_;
+  std::optional<std::string> former_;
+};
+
+TEST(TransportEnvironment, LengthensFramesOverTcpWhereTheUserSaysNothing) {
+  const Environment length("UCX_TCP_RX_SEG_SIZE");
+  length.Clear();
+  PrepareTransportEnvironment();
+  EXPECT_EQ(length.Get(), "1m");
+  length.Set("128k");
+  PrepareTransportEnvironment();
+  EXPECT_EQ(length.Get(), "128k");
+}
 
 TEST_P(TransportOver, RefusesForgedHellos) {
   const auto a = MakeTransport("alice");
