@@ -1,5 +1,6 @@
 #include "common/model/config_fields.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -94,6 +95,24 @@ void ConfigFields::ExpectText(absl::string_view key,
     if (text == candidate) return;
   }
   Refuse(key, absl::StrCat("supported: ", absl::StrJoin(allowed, ", ")));
+}
+
+void ConfigFields::ExpectFlag(absl::string_view key, bool value) {
+  if (Flag(key, value) != value) Refuse(key, absl::StrCat("supported: ", value ? "true" : "false"));
+}
+
+void ConfigFields::ExpectInteger(absl::string_view key, int64_t value) {
+  const json* found = Find(key);
+  if (found != nullptr && *found != value) Refuse(key, absl::StrCat("supported: ", value));
+}
+
+void ConfigFields::ExpectKeys(std::initializer_list<absl::string_view> known) {
+  for (const auto& [key, value] : object_.items()) {
+    const bool is_known = std::find(known.begin(), known.end(), key) != known.end();
+    if (!is_known && !value.is_null()) {
+      return Refuse(key, absl::StrCat("known: ", absl::StrJoin(known, ", ")));
+    }
+  }
 }
 
 }  // namespace baton

@@ -31,6 +31,13 @@ class ConfigFields {
 
   // A fault unless the text field is absent, null or one of `allowed`.
   void ExpectText(absl::string_view key, std::initializer_list<absl::string_view> allowed);
+  // A fault if the flag is there and is not `value`: the other one is not implemented.
+  void ExpectFlag(absl::string_view key, bool value);
+  // A fault if the number is there and is not `value`.
+  void ExpectInteger(absl::string_view key, int64_t value);
+  // A fault if the object has a key, other than with null, that is not one of `known`: what it
+  // would change is not known.
+  void ExpectKeys(std::initializer_list<absl::string_view> known);
   // The value, or null if absent.
   const nlohmann::json* Find(absl::string_view key) const;
   // Records a fault of `key`: "<key> is <value>; <wanted>".

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -62,9 +63,12 @@ void CheckArchitecture(ConfigFields& fields) {
   fields.ExpectText("hidden_act", {"silu"});
   fields.ExpectText("torch_dtype", {"bfloat16"});
   fields.ExpectText("dtype", {"bfloat16"});
-  if (fields.Flag("attention_bias", false)) fields.Refuse("attention_bias", "supported: false");
-  if (fields.Integer("moe_layer_freq", 1, kMaxLayers, 1) != 1) {
-    fields.Refuse("moe_layer_freq", "supported: 1");
+  fields.ExpectFlag("attention_bias", false);
+  fields.ExpectInteger("moe_layer_freq", 1);
+  // Weights cut for training; more than one would mean sums in another order.
+  fields.ExpectInteger("pretraining_tp", 1);
+  if (fields.Find("compression_config") != nullptr) {
+    fields.Refuse("compression_config", "supported: quantization_config");
   }
 }
 
@@ -72,7 +76,7 @@ void ReadSizes(ConfigFields& fields, ModelConfig& config) {
   config.hidden_size = fields.Integer("hidden_size", 1, kMaxWidth);
   config.num_layers = fields.Integer("num_hidden_layers", 1, kMaxLayers);
   config.num_mtp_layers = fields.Integer("num_nextn_predict_layers", 0, 8, 0);
-  config.num_dense_layers = fields.Integer("first_k_dense_replace", 0, config.num_layers, 0);
+  config.num_dense_layers = fields.Integer("first_k_dense_replace", 0, config.num_layers);
   config.intermediate_size = fields.Integer("intermediate_size", 1, kMaxWidth);
   config.rms_norm_epsilon = fields.Number("rms_norm_eps", 1e-12, 1e-2, 1e-6);
   config.max_positions = fields.Integer("max_position_embeddings", 1, kMaxPositions);
@@ -91,6 +95,9 @@ void ReadAttention(ConfigFields& fields, ModelConfig& config) {
   config.qk_rope_head_dim = fields.Integer("qk_rope_head_dim", 2, kMaxHeadDim);
   if (config.qk_rope_head_dim % 2 != 0) fields.Refuse("qk_rope_head_dim", "wanted an even number");
   config.v_head_dim = fields.Integer("v_head_dim", 1, kMaxHeadDim);
+  // What transformers derives and writes down; others would mean another rotary width or scale.
+  fields.ExpectInteger("head_dim", config.qk_rope_head_dim);
+  fields.ExpectInteger("qk_head_dim", config.qk_head_dim());
 }
 
 void ReadExperts(ConfigFields& fields, ModelConfig& config) {
@@ -98,9 +105,9 @@ void ReadExperts(ConfigFields& fields, ModelConfig& config) {
   fields.ExpectText("topk_method", {"noaux_tc"});
   config.moe_intermediate_size = fields.Integer("moe_intermediate_size", 1, kMaxWidth);
   config.num_experts = fields.Integer("n_routed_experts", 1, kMaxExperts);
-  config.num_shared_experts = fields.Integer("n_shared_experts", 0, 64, 0);
-  config.num_expert_groups = fields.Integer("n_group", 1, config.num_experts, 1);
-  config.num_kept_groups = fields.Integer("topk_group", 1, config.num_expert_groups, 1);
+  config.num_shared_experts = fields.Integer("n_shared_experts", 0, 64);
+  config.num_expert_groups = fields.Integer("n_group", 1, config.num_experts);
+  config.num_kept_groups = fields.Integer("topk_group", 1, config.num_expert_groups);
   if (!fields.status().ok()) return;
   // A group's score is the sum of its two best experts.
   if (config.num_experts % config.num_expert_groups != 0 ||
@@ -112,36 +119,83 @@ void ReadExperts(ConfigFields& fields, ModelConfig& config) {
   const int64_t reachable = config.num_experts / config.num_expert_groups * config.num_kept_groups;
   config.experts_per_token = fields.Integer("num_experts_per_tok", 1, reachable);
   config.normalize_expert_weights = fields.Flag("norm_topk_prob", true);
-  config.routed_scaling_factor = fields.Number("routed_scaling_factor", 1e-6, 1e6, 1.0);
+  config.routed_scaling_factor = fields.Number("routed_scaling_factor", 1e-6, 1e6);
   if ((config.num_layers + config.num_mtp_layers) * config.num_experts > kMaxLayersTimesExperts) {
     fields.Refuse("n_routed_experts",
                   absl::StrCat("times the layers it exceeds ", kMaxLayersTimesExperts));
   }
 }
 
-absl::Status ReadRope(ConfigFields& fields, ModelConfig& config) {
-  if (fields.Find("rope_parameters") != nullptr) {
-    fields.Refuse("rope_parameters", "supported: rope_theta and rope_scaling");
+// What Hugging Face's code would multiply the rotary table by, if the config says so itself.
+// Written with few digits by some.
+constexpr double kAmplitudeTolerance = 1e-4;
+
+void CheckAmplitude(ConfigFields& fields, const YarnScaling& yarn) {
+  // With these, DeepSeek's code takes mscale as it is, Hugging Face's for 1.
+  if (yarn.mscale == 0.0 || (yarn.mscale_all_dim == 0.0 && yarn.mscale != 1.0)) {
+    fields.Refuse("mscale", absl::StrCat("mscale_all_dim is ", yarn.mscale_all_dim,
+                                         ": published implementations disagree about that"));
   }
-  config.rope_theta = fields.Number("rope_theta", 1.0 + 1e-6, 1e12, 10000.0);
-  const json* scaling = fields.Find("rope_scaling");
-  if (scaling == nullptr) return absl::OkStatus();
-  if (!scaling->is_object()) {
-    fields.Refuse("rope_scaling", "wanted an object or null");
-    return absl::OkStatus();
+  if (fields.Find("attention_factor") == nullptr || !fields.status().ok()) return;
+  const double said = fields.Number("attention_factor", 0.0, 1e3);
+  const double wanted = yarn.rotary_amplitude();
+  if (std::abs(said - wanted) > kAmplitudeTolerance * wanted) {
+    fields.Refuse("attention_factor",
+                  absl::StrCat("supported: ", wanted, ", which mscale and mscale_all_dim make"));
   }
-  ConfigFields inner(*scaling, "rope_scaling.");
-  const absl::string_view type_key = inner.Find("type") != nullptr ? "type" : "rope_type";
-  const std::string type = inner.Text(type_key);
-  if (type != "yarn") inner.Refuse(type_key, "supported: yarn, or no rope_scaling");
+}
+
+// The scaling that `fields` describe: rope_scaling, or rope_parameters, which holds rope_theta too.
+void ReadScaling(ConfigFields& fields, ModelConfig& config) {
+  const absl::string_view type_key = fields.Find("type") != nullptr ? "type" : "rope_type";
+  const std::string type = fields.Text(type_key);
+  if (!fields.status().ok()) return;
+  if (type != "yarn" && type != "default") fields.Refuse(type_key, "supported: yarn, default");
+  fields.ExpectText("rope_type", {type});
+  fields.ExpectKeys({"type", "rope_type", "rope_theta", "factor", "beta_fast", "beta_slow",
+                     "mscale", "mscale_all_dim", "original_max_position_embeddings",
+                     "attention_factor", "truncate", "partial_rotary_factor"});
+  fields.ExpectInteger("partial_rotary_factor", 1);
+  if (type == "default") return;
   config.has_yarn = true;
   YarnScaling& yarn = config.yarn;
-  yarn.factor = inner.Number("factor", 1.0, 1e6);
-  yarn.beta_fast = inner.Number("beta_fast", 1e-3, 1e6, 32.0);
-  yarn.beta_slow = inner.Number("beta_slow", 1e-3, 1e6, 1.0);
-  yarn.mscale = inner.Number("mscale", 0.0, 1e3, 1.0);
-  yarn.mscale_all_dim = inner.Number("mscale_all_dim", 0.0, 1e3, 0.0);
-  yarn.original_max_positions = inner.Integer("original_max_position_embeddings", 1, kMaxPositions);
+  yarn.factor = fields.Number("factor", 1.0, 1e6);
+  yarn.beta_fast = fields.Number("beta_fast", 1e-3, 1e6, 32.0);
+  yarn.beta_slow = fields.Number("beta_slow", 1e-3, 1e6, 1.0);
+  yarn.mscale = fields.Number("mscale", 0.0, 1e3, 1.0);
+  yarn.mscale_all_dim = fields.Number("mscale_all_dim", 0.0, 1e3, 0.0);
+  yarn.original_max_positions =
+      fields.Integer("original_max_position_embeddings", 1, kMaxPositions);
+  fields.ExpectFlag("truncate", true);
+  CheckAmplitude(fields, yarn);
+}
+
+constexpr double kMinTheta = 1.0 + 1e-6;
+constexpr double kMaxTheta = 1e12;
+
+absl::Status ReadRope(ConfigFields& fields, ModelConfig& config) {
+  // Pair i is columns 2i and 2i + 1 of the stored weights; false would pair i with i + half.
+  fields.ExpectFlag("rope_interleave", true);
+  const json* parameters = fields.Find("rope_parameters");
+  const absl::string_view key = parameters != nullptr ? "rope_parameters" : "rope_scaling";
+  const json* scaling = fields.Find(key);
+  if (scaling != nullptr && !scaling->is_object()) fields.Refuse(key, "wanted an object or null");
+  if (parameters != nullptr) {
+    for (const absl::string_view older : {"rope_scaling", "rope_theta"}) {
+      if (fields.Find(older) != nullptr) fields.Refuse(older, "rope_parameters is there too");
+    }
+  } else {
+    config.rope_theta = fields.Number("rope_theta", kMinTheta, kMaxTheta, 10000.0);
+  }
+  RETURN_IF_ERROR(fields.status());
+  if (scaling == nullptr) return absl::OkStatus();
+  ConfigFields inner(*scaling, absl::StrCat(key, "."));
+  if (parameters != nullptr) {
+    config.rope_theta = inner.Number("rope_theta", kMinTheta, kMaxTheta);
+  } else if (inner.Find("rope_theta") != nullptr) {
+    inner.Refuse("rope_theta", "wanted it beside rope_scaling, or rope_parameters");
+  }
+  ReadScaling(inner, config);
   return inner.status();
 }
 
@@ -158,6 +212,14 @@ absl::Status ReadQuantization(ConfigFields& fields, ModelConfig& config) {
   inner.ExpectText("activation_scheme", {"dynamic"});
   // ue8m0: scales are powers of two, stored as float32 all the same.
   inner.ExpectText("scale_fmt", {"float", "ue8m0"});
+  inner.ExpectKeys({"quant_method", "fmt", "activation_scheme", "scale_fmt", "weight_block_size",
+                    "modules_to_not_convert", "dequantize"});
+  inner.ExpectFlag("dequantize", false);
+  // Which weights are FP8 is the architecture's: the rest is stored as it is in any case.
+  const json* kept = inner.Find("modules_to_not_convert");
+  if (kept != nullptr && *kept != json::array() && *kept != json::array({"lm_head"})) {
+    inner.Refuse("modules_to_not_convert", "supported: [], [\"lm_head\"]");
+  }
   const json* block = inner.Find("weight_block_size");
   if (block == nullptr || *block != json::array({128, 128})) {
     inner.Refuse("weight_block_size", "supported: [128, 128]");

@@ -10,7 +10,7 @@
 
 namespace baton {
 
-// Position scaling; every field as in config.json's rope_scaling.
+// Position scaling; every field as in config.json's rope_scaling or rope_parameters.
 struct YarnScaling {
   double factor = 1.0;
   double beta_fast = 32.0;
@@ -18,6 +18,9 @@ struct YarnScaling {
   double mscale = 1.0;
   double mscale_all_dim = 0.0;
   int64_t original_max_positions = 0;
+
+  // What it multiplies the rotary table by: 1 where the two mscales are alike.
+  double rotary_amplitude() const;
 };
 
 struct ModelConfig {
@@ -63,7 +66,10 @@ struct ModelConfig {
 
 // Parses and checks a config.json. Errors: InvalidArgument naming the field and its value; an
 // unknown architecture, scoring function, top-k method, rope scaling type or quantisation is
-// refused rather than guessed.
+// refused rather than guessed; so is a field that would change answers and has a value that is not
+// implemented, one that is missing and that others take for something else (routing, dense layers),
+// and one of which the published implementations make different things. Positions may be described
+// as transformers 4 writes them (rope_theta, rope_scaling) or 5 (rope_parameters).
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json);
 
 // Reads `directory`/config.json, at most 1 MiB. Errors: NotFound, InvalidArgument.

@@ -54,6 +54,10 @@ std::vector<float> PairFrequencies(const ModelConfig& config) {
 
 }  // namespace
 
+double YarnScaling::rotary_amplitude() const {
+  return YarnAmplitude(factor, mscale) / YarnAmplitude(factor, mscale_all_dim);
+}
+
 double ModelConfig::attention_scale() const {
   double scale = 1.0 / std::sqrt(static_cast<double>(qk_head_dim()));
   if (has_yarn && yarn.mscale_all_dim != 0.0) {
@@ -68,10 +72,7 @@ std::vector<float> BuildRotaryTable(const ModelConfig& config, int64_t max_posit
       << max_positions << " positions of " << config.max_positions;
   const std::vector<float> frequencies = PairFrequencies(config);
   const float amplitude =
-      config.has_yarn
-          ? static_cast<float>(YarnAmplitude(config.yarn.factor, config.yarn.mscale) /
-                               YarnAmplitude(config.yarn.factor, config.yarn.mscale_all_dim))
-          : 1.0f;
+      config.has_yarn ? static_cast<float>(config.yarn.rotary_amplitude()) : 1.0f;
   std::vector<float> table(static_cast<size_t>(max_positions) * frequencies.size() * 2);
   float* out = table.data();
   for (int64_t position = 0; position < max_positions; ++position) {

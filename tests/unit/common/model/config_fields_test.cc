@@ -37,6 +37,26 @@ TEST(ConfigFields, KeepsTheFirstFault) {
   EXPECT_NE(fields.status().message().find("a is \"x\""), std::string::npos) << fields.status();
 }
 
+TEST(ConfigFields, ExpectsWhatIsThereToBeAsTold) {
+  const json object = {{"flag", false}, {"count", 2}, {"nothing", nullptr}};
+  ConfigFields right(object, "");
+  right.ExpectFlag("flag", false);
+  right.ExpectFlag("absent", true);
+  right.ExpectInteger("count", 2);
+  right.ExpectInteger("absent", 2);
+  right.ExpectKeys({"flag", "count"});
+  EXPECT_TRUE(right.status().ok()) << right.status();
+  ConfigFields other_flag(object, "");
+  other_flag.ExpectFlag("flag", true);
+  EXPECT_EQ(other_flag.status().message(), "flag is false; supported: true");
+  ConfigFields other_count(object, "inner.");
+  other_count.ExpectInteger("count", 1);
+  EXPECT_EQ(other_count.status().message(), "inner.count is 2; supported: 1");
+  ConfigFields unknown_key(object, "inner.");
+  unknown_key.ExpectKeys({"flag", "size"});
+  EXPECT_EQ(unknown_key.status().message(), "inner.count is 2; known: flag, size");
+}
+
 TEST(ConfigFields, SaysWhatIsMissing) {
   const json object = json::object();
   ConfigFields fields(object, "");

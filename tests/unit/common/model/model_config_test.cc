@@ -101,17 +101,115 @@ TEST(ModelConfig, AcceptsWhatOptionalFieldsMayBe) {
 
 TEST(ModelConfig, RefusesWhatItDoesNotKnow) {
   const std::vector<std::pair<std::string, json>> changes = {
-      {"model_type", "deepseek_v32"}, {"architectures", json::array({"LlamaForCausalLM"})},
-      {"scoring_func", "softmax"},    {"topk_method", "group_limited_greedy"},
-      {"hidden_act", "gelu"},         {"torch_dtype", "float16"},
-      {"attention_bias", true},       {"moe_layer_freq", 2},
-      {"num_key_value_heads", 8},     {"rope_parameters", json::object()},
+      {"model_type", "deepseek_v32"},
+      {"architectures", json::array({"LlamaForCausalLM"})},
+      {"scoring_func", "softmax"},
+      {"topk_method", "group_limited_greedy"},
+      {"hidden_act", "gelu"},
+      {"torch_dtype", "float16"},
+      {"attention_bias", true},
+      {"moe_layer_freq", 2},
+      {"num_key_value_heads", 8},
+      {"rope_parameters", json::object()},
+      {"rope_interleave", false},
+      {"rope_interleave", 1},
+      {"pretraining_tp", 2},
+      {"compression_config", json::object()},
+      {"head_dim", 128},
+      {"qk_head_dim", 128},
   };
   for (const auto& [field, value] : changes) {
     json config = R1();
     config[field] = value;
     ExpectRefused(config, field);
   }
+}
+
+TEST(ModelConfig, AcceptsFieldsThatSayWhatItDoes) {
+  json config = R1();
+  config["rope_interleave"] = true;
+  config["head_dim"] = 64;
+  config["qk_head_dim"] = 192;
+  config["rope_scaling"]["attention_factor"] = 1.0;
+  config["rope_scaling"]["truncate"] = true;
+  config["rope_scaling"]["rope_type"] = "yarn";
+  config["quantization_config"]["modules_to_not_convert"] = {"lm_head"};
+  config["quantization_config"]["dequantize"] = false;
+  config["quantization_config"]["scale_fmt"] = "ue8m0";
+  const auto parsed = ParseModelConfig(config.dump());
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_TRUE(parsed->has_yarn);
+}
+
+TEST(ModelConfig, MissesWhatOthersWouldTakeForSomethingElse) {
+  for (const std::string field : {"first_k_dense_replace", "n_shared_experts", "n_group",
+                                  "topk_group", "routed_scaling_factor"}) {
+    json config = R1();
+    config.erase(field);
+    ExpectRefused(config, field + " is missing");
+  }
+}
+
+// R1's positions as transformers 5 writes them.
+json R1WithRopeParameters() {
+  json config = R1();
+  config["rope_parameters"] = config["rope_scaling"];
+  config["rope_parameters"].erase("type");
+  config["rope_parameters"]["rope_type"] = "yarn";
+  config["rope_parameters"]["rope_theta"] = 50000.0;
+  config.erase("rope_scaling");
+  config.erase("rope_theta");
+  return config;
+}
+
+TEST(ModelConfig, ReadsRopeParameters) {
+  const auto parsed = ParseModelConfig(R1WithRopeParameters().dump());
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->rope_theta, 50000.0);
+  EXPECT_TRUE(parsed->has_yarn);
+  EXPECT_EQ(parsed->yarn.factor, 40.0);
+  EXPECT_EQ(parsed->yarn.original_max_positions, 4096);
+  json plain = R1WithRopeParameters();
+  plain["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 10000}};
+  ASSERT_TRUE(ParseModelConfig(plain.dump()).ok());
+  EXPECT_FALSE(ParseModelConfig(plain.dump())->has_yarn);
+}
+
+TEST(ModelConfig, RefusesRopeParametersThatAreNotWhole) {
+  json config = R1WithRopeParameters();
+  config["rope_theta"] = 10000;
+  ExpectRefused(config, "rope_theta is 10000; rope_parameters is there too");
+  config = R1WithRopeParameters();
+  config["rope_parameters"].erase("rope_theta");
+  ExpectRefused(config, "rope_parameters.rope_theta is missing");
+  config = R1WithRopeParameters();
+  config["rope_parameters"] = "yarn";
+  ExpectRefused(config, "rope_parameters is");
+  config = R1WithRopeParameters();
+  config["rope_parameters"]["partial_rotary_factor"] = 0.5;
+  ExpectRefused(config, "rope_parameters.partial_rotary_factor is 0.5");
+}
+
+TEST(ModelConfig, RefusesScalingThatItDoesNotCompute) {
+  const std::vector<std::pair<std::string, json>> changes = {
+      {"attention_factor", 1.2}, {"truncate", false},       {"rope_type", "linear"},
+      {"long_factor", {1, 2}},   {"mscale", 0.0},           {"rope_theta", 10000},
+      {"factor", "40"},          {"attention_factor", "1"},
+  };
+  for (const auto& [field, value] : changes) {
+    json config = R1();
+    config["rope_scaling"][field] = value;
+    ExpectRefused(config, absl::StrCat("rope_scaling.", field, " is "));
+  }
+  // The amplitude is not 1 here, and given as it is.
+  json config = R1();
+  config["rope_scaling"]["mscale_all_dim"] = 0.0;
+  config["rope_scaling"]["attention_factor"] = 1.368888;  // 0.1 ln(40) + 1
+  EXPECT_TRUE(ParseModelConfig(config.dump()).ok()) << ParseModelConfig(config.dump()).status();
+  config["rope_scaling"]["attention_factor"] = 1.0;
+  ExpectRefused(config, "rope_scaling.attention_factor is 1.0; supported: 1.3688");
+  config["rope_scaling"]["mscale"] = 0.7;
+  ExpectRefused(config, "rope_scaling.mscale is 0.7");
 }
 
 TEST(ModelConfig, RefusesUnknownRopeAndQuantisation) {
@@ -127,6 +225,17 @@ TEST(ModelConfig, RefusesUnknownRopeAndQuantisation) {
   config = R1();
   config["quantization_config"]["weight_block_size"] = {64, 64};
   ExpectRefused(config, "quantization_config.weight_block_size");
+  const std::vector<std::pair<std::string, json>> changes = {
+      {"modules_to_not_convert", {"model.layers.0"}},
+      {"activation_scheme", "static"},
+      {"dequantize", true},
+      {"kv_cache_scheme", {{"type", "float"}}},
+  };
+  for (const auto& [field, value] : changes) {
+    config = R1();
+    config["quantization_config"][field] = value;
+    ExpectRefused(config, "quantization_config." + field);
+  }
   config = R1();
   config["quantization_config"] = "fp8";
   ExpectRefused(config, "quantization_config");
