@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -114,3 +115,23 @@ def test_refuses_a_folder_without_a_model(tmp_path):
     result = serve(tmp_path)
     assert result.returncode == 2
     assert "has no config.json" in result.stderr
+
+
+def test_a_whole_group_over_shared_memory(start_group, group):
+    """Weights to both stages, hidden states between them and tokens back: no socket of UCX."""
+    def tokens(of):
+        code, text = running_group.complete(of, "What is 17 + 25?", temperature=0, max_tokens=64,
+                                            return_token_ids=True)
+        assert code == 200, text
+        return json.loads(text)["choices"][0]["token_ids"]
+
+    running = start_group("--ucx-transports", "sm", stages=2, ranks=2)
+    drawn = tokens(running)
+    assert len(drawn) > 8
+    assert drawn == tokens(group)
+    for over, of in (("tcp", group), ("memory", running)):
+        link = re.search(r"\[stage-worker-0\].*epoch \d+: hidden states of (.+) \(UCX\)",
+                         of.log.read_text())
+        assert link is not None and over in link[1], (over, link)
+        assert over == "tcp" or "tcp" not in link[1], link
+    assert running.stop() == 0
