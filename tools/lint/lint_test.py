@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 import unittest
 
+import commit_message
 import headers
 import layers
 import presets
@@ -267,6 +268,23 @@ class Readmes(unittest.TestCase):
 
     def test_wants_none_for_unit_tests(self):
         self.assertEqual(readmes.check(f"tests/unit/a/{name}_test.cc" for name in "abcde"), [])
+
+
+class CommitMessages(unittest.TestCase):
+    def test_limits_titles(self):
+        self.assertEqual(commit_message.check("area: " + "x" * 65), [])
+        self.assertIn("72 characters", commit_message.check("area: " + "x" * 66)[0])
+        text = "\n# a comment\ntools/lint: do it\n\n" + "y" * 99
+        self.assertEqual(commit_message.check(text), [])
+
+    def test_wants_an_area_and_a_blank_line(self):
+        for title in ("do it", "area:", ": do it", "area:do it"):
+            self.assertIn("area and a colon", commit_message.check(title)[0])
+        self.assertIn("blank line", commit_message.check("area: do it\nbecause")[0])
+
+    def test_lets_git_write_its_own(self):
+        for title in ("Revert \"" + "x" * 80, "fixup! do it", "Merge branch"):
+            self.assertEqual(commit_message.check(title), [])
 
 
 class Presets(unittest.TestCase):
