@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "bench"))
 
 import company  # noqa: E402
+import demo_results  # noqa: E402
 import fairness  # noqa: E402
 import kills  # noqa: E402
 import load_client  # noqa: E402
@@ -21,6 +22,7 @@ import overload  # noqa: E402
 import percentiles  # noqa: E402
 import running_group  # noqa: E402
 import soak  # noqa: E402
+import speed  # noqa: E402
 import steady_load  # noqa: E402
 
 KNEE = {"goodput": 100.0, "used": {"stage-worker-0": 1.0, "gateway": 0.3}}
@@ -437,3 +439,37 @@ def test_a_soak_looks_after_its_warm_up_and_at_its_end():
     assert soak.checkpoints(20)[-1] == 20
     with pytest.raises(ValueError):
         soak.checkpoints(9)
+
+
+LOADER_TEXT = "".join(
+    f"{how} {side:<9} {rate:6.2f} GB/s (1.00 to 9.00), 0.50 s of processors per GB, "
+    f"{ratio:.2f} of plain x1\n"
+    for how, scale in (("cold", 1.0), ("warm", 2.0))
+    for side, rate, ratio in (("plain x1", 1.5 * scale, 1.0), ("plain x4", 2.0 * scale, 1.33),
+                              ("read", 1.4 * scale, 0.93), ("send tcp", 0.9 * scale, 0.6),
+                              ("send sm", 1.2 * scale, 0.8)))
+
+
+def test_a_page_of_results_has_the_loaders_ratios():
+    page = demo_results.loader_part(LOADER_TEXT)
+    assert "| send sm | 1.20 | 0.80 | 2.40 | 0.80 |" in page.splitlines()
+    assert "| send tcp | 0.90 | 0.60 | 1.80 | 0.60 |" in page.splitlines()
+    with pytest.raises(ValueError, match="says nothing of send sm"):
+        demo_results.loader_part("".join(line for line in LOADER_TEXT.splitlines(True)
+                                         if "send sm" not in line))
+
+
+def test_a_page_of_results_has_every_process_of_every_shape():
+    figures = speed.Figures(ready=1.0, start_to_first=1.25, rates=[100.0, 130.0, 110.0],
+                            first_tokens=[0.01, 0.03, 0.02],
+                            idle={"gateway": 0.001, "scheduler": 0.002},
+                            memory={"gateway": 60.4, "scheduler": 20.0})
+    lines = demo_results.speed_part([("2x8", figures), ("1x1", figures)]).splitlines()
+    for shape in ("2x8", "1x1"):
+        assert f"| {shape} | 1.00 | 1.25 | 110 (100 to 130) | 20.0 (10.0 to 30.0) | 0.30 |" in lines
+        assert f"| {shape} | gateway | 60 | 0.10 |" in lines
+        assert f"| {shape} | scheduler | 20 | 0.20 |" in lines
+
+
+def test_a_page_of_results_knows_sources_that_are_there():
+    assert all((demo_results.ROOT / path).is_file() for path in demo_results.CHANGED)
