@@ -5,8 +5,10 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
+import sys
 
 import running_group
 from running_group import wait_until
@@ -50,6 +52,68 @@ def children(pid):
             child = int(folder.parent.name)
             found += [child, *children(child)]
     return found
+
+
+def run_demo_once(folder, after_answer):
+    """Of `tools/demo --once`: exit status, all that it wrote, the processes that it had when
+    `after_answer(started, go, output)` was called, between the answer and the stop: {pid: name},
+    what lets the demo go on, what it has written so far."""
+    # tools/ask.py ends, and the demo goes on to the stop, when the test lets it.
+    python3 = folder / "python3"
+    python3.write_text(f"""#!/usr/bin/env bash
+{shlex.quote(sys.executable)} "$@" || exit
+[[ "$*" != *tools/ask.py* ]] || {{ echo answered; read -r _ <{shlex.quote(str(folder / 'go'))}; }}
+""", encoding="utf-8")
+    python3.chmod(0o755)
+    os.mkfifo(folder / "go")
+    output = folder / "output"
+    environment = dict(os.environ, BATON_PRESET=running_group.BIN.parent.name,
+                       BATON_LIVENESS_TIMEOUT="60s", PATH=f"{folder}:{os.environ['PATH']}")
+    with output.open("wb") as to_output:
+        demo = subprocess.Popen([running_group.ROOT / "tools/demo", "--once", "Hello", "--verbose",
+                                 "--tensor-parallel-size", "2"],
+                                stdout=to_output, stderr=subprocess.STDOUT, env=environment)
+    try:
+        def answered():
+            assert demo.poll() is None, output.read_text()
+            return "\nanswered\n" in output.read_text()
+
+        wait_until(answered, "an answer", timeout=300)
+        started = {pid: pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+                   for pid in children(demo.pid)}
+        after_answer(started, lambda: (folder / "go").write_text("\n"),
+                     lambda: output.read_text(errors="replace"))
+        return demo.wait(120), output.read_text(errors="replace"), started
+    finally:
+        if demo.poll() is None:
+            left = children(demo.pid)
+            demo.kill()
+            demo.wait(60)
+            for pid in left:
+                if running_group.alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def test_leaves_no_process_behind(tmp_path):
+    status, text, started = run_demo_once(tmp_path, lambda started, go, output: go())
+    assert status == 0, text
+    assert sum(name.startswith("baton") for name in started.values()) == 6, started
+    wait_until(lambda: not any(running_group.alive(pid) for pid in started), "nothing runs on")
+
+
+def test_fails_if_a_process_is_killed_while_it_stops(tmp_path):
+    def kill_one_that_stops(started, go, output):
+        loader = next(pid for pid, name in started.items() if name.startswith("baton-model-lo"))
+        os.kill(loader, signal.SIGSTOP)  # it is the last to be asked, and cannot stop
+        go()
+        wait_until(lambda: "[baton] stopping" in output(), "a stop that has begun")
+        os.kill(loader, signal.SIGKILL)
+
+    status, text, started = run_demo_once(tmp_path, kill_one_that_stops)
+    assert status == 1, text
+    assert "did not stop well: model-loader: killed by SIGKILL" in text
+    assert "tools/demo: the group did not stop well" in text
+    wait_until(lambda: not any(running_group.alive(pid) for pid in started), "nothing runs on")
 
 
 def takes_interrupts():

@@ -28,6 +28,7 @@ constexpr absl::Duration kStopSlack = absl::Seconds(5);  // past the drain; then
 // EX_CONFIG: the process says that it would end the same way again.
 constexpr int kBadConfiguration = 78;
 constexpr absl::Duration kHurriedStopTimeout = absl::Seconds(3);
+constexpr char kEndedAsAsked[] = "killed by SIGTERM";  // before it could take that for more
 
 std::map<std::string, int> ReadPortsFile(const std::string& path) {
   std::ifstream file(path);
@@ -104,8 +105,8 @@ absl::Status Group::Run() {
   progress_.Clear();
   hurried_ = !status.ok();
   if (status.ok()) PrintLine("baton", "stopping");
-  StopInOrder();
-  return status;
+  const absl::Status stopped = StopInOrder();
+  return status.ok() && !hurried_ ? stopped : status;
 }
 
 absl::Status Group::StartMember(Role role, int index) {
@@ -340,11 +341,18 @@ absl::Status Group::WriteState() const {
   return absl::OkStatus();
 }
 
-void Group::StopInOrder() {
-  StopRole(Role::kGateway);
-  StopRole(Role::kScheduler);
-  StopRole(Role::kStageWorker);
-  StopRole(Role::kModelLoader);
+absl::Status Group::StopInOrder() {
+  std::vector<const Child*> asked;
+  for (const Member& member : members_)
+    if (member.child->running()) asked.push_back(member.child.get());
+  for (const Role role : {Role::kGateway, Role::kScheduler, Role::kStageWorker, Role::kModelLoader})
+    StopRole(role);
+  std::vector<std::string> failures;
+  for (const Child* child : asked)
+    if (child->failed() && child->ending() != kEndedAsAsked)
+      failures.push_back(absl::StrCat(child->name(), ": ", child->ending()));
+  if (failures.empty()) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("did not stop well: ", absl::StrJoin(failures, ", ")));
 }
 
 // Asks every process of `role` to stop and waits until all have ended; then kills.

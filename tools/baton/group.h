@@ -87,7 +87,8 @@ class Group final {
   absl::Status WriteState() const;
   std::string Endpoint() const;
   absl::Status CheckChildren();
-  void StopInOrder();
+  // Internal: a process crashed, failed or had to be killed, though it was only asked to stop.
+  absl::Status StopInOrder();
   void StopRole(Role role);
   void PrintLine(const std::string& name, const std::string& line);
 
