@@ -1,10 +1,15 @@
-// Multi-head latent attention in its absorbed form, over a paged cache of latents and rotary keys.
+// Multi-head latent attention over a paged cache of latents and rotary keys: in its absorbed form,
+// which reads the cache as it is, and in its expanded form, which makes every head's keys and
+// values from the latents first. One query costs less in the absorbed form, many of one sequence
+// together in the expanded one: a score takes nope_dims + rope_dims multiplications, not
+// latent_dims + rope_dims.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "common/tensor/tensor_view.h"
+#include "kernels/api/linear.h"
 
 namespace baton::kernels {
 
@@ -61,6 +66,26 @@ struct MlaAttentionArgs {
   TensorView q_rope;
   int64_t q_rope_head_stride = 0;  // columns between heads, >= rope_dims; 0: rope_dims
   int64_t heads = 0;
+  float scale = 1.0f;
+  StepLayout layout;
+  KvPages cache;
+  TensorView out;
+};
+
+// The expanded form. For each row and head h: out = sum_j softmax_j(scale * (q_nope . key_j +
+// q_rope . rope_key_j)) value_j over all positions j <= the row's own, with key_j = key_weights[h]
+// latent_j and value_j = value_weights[h] latent_j, rounded to the compute type. The cache must
+// hold latents and rotary keys already. Shapes: q: head h is the nope_dims + rope_dims columns from
+// h * q_head_stride on; key_weights [nope_dims, latent_dims] and value_weights [value_dims,
+// latent_dims] per head; out [tokens, heads * value_dims]; compute type. Numerics, splits, padding
+// and tolerance: those of MlaAttentionArgs. Once per sequence and call it takes what making the
+// keys and values of all its positions takes, however few its rows. Of backends that expand prompts
+// alone.
+struct MlaPromptAttentionArgs {
+  TensorView q;
+  int64_t q_head_stride = 0;  // columns between heads; 0: nope_dims + rope_dims
+  std::span<const PackedWeight* const> key_weights;
+  std::span<const PackedWeight* const> value_weights;
   float scale = 1.0f;
   StepLayout layout;
   KvPages cache;

@@ -76,6 +76,8 @@ class Ops {
   virtual void Rope(const RopeArgs& args) = 0;
   virtual void KvWrite(const KvWriteArgs& args) = 0;
   virtual void MlaAttention(const MlaAttentionArgs& args) = 0;
+  // Where Backend::expands_prompts() alone.
+  virtual void MlaPromptAttention(const MlaPromptAttentionArgs& args) = 0;
   virtual void SelectExperts(const SelectExpertsArgs& args) = 0;
   virtual void FeedForward(const FeedForwardArgs& args) = 0;
   virtual void Experts(const ExpertsArgs& args) = 0;
@@ -141,6 +143,8 @@ class Backend {
   // `num_ranks` ranks on `num_devices` devices (1 <= num_devices <= num_ranks). Errors:
   // InvalidArgument, FailedPrecondition (hardware absent).
   virtual absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) = 0;
+  // Whether its devices have attention in the expanded form, and are faster at prompts with it.
+  virtual bool expands_prompts() const = 0;
   // Of the first device; zeros if it says nothing.
   virtual DeviceMemory memory() const = 0;
 };

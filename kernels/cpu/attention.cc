@@ -145,8 +145,8 @@ void CpuOps::MlaAttention(const MlaAttentionArgs& args) {
     attend.num_queries = count;
     attend.pages = cache.pages.data;
     attend.page_stride = cache.pages.row_stride;
-    attend.latent_dims = cache.latent_dims;
     attend.width = width;
+    attend.value_dims = cache.latent_dims;
     attend.blocks = BlocksOf(args.layout, task.row);
     attend.scale = args.scale;
     attend.scratch = working + thread * floats;

@@ -21,6 +21,7 @@ class CpuBackend final : public Backend {
   CpuBackend(const cpu::VariantKernels& kernels, int num_threads)
       : kernels_(kernels), num_threads_(num_threads) {}
 
+  bool expands_prompts() const override { return true; }
   absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) override {
     absl::StatusOr<std::vector<int>> first_ranks = SplitRanks(num_ranks, num_devices);
     if (!first_ranks.ok()) return first_ranks.status();

@@ -8,7 +8,7 @@
 namespace baton::kernels::cpu {
 
 CpuOps::CpuOps(const VariantKernels& kernels, int num_threads)
-    : device_(kernels, num_threads), experts_(device_) {
+    : device_(kernels, num_threads), experts_(device_), prompts_(device_) {
   for (int thread = 0; thread < num_threads; ++thread) samplers_.emplace_back(kernels);
 }
 
@@ -36,6 +36,8 @@ void CpuOps::PackBand(const WeightBand& band, DataType compute_type,
   }
   static_cast<PanelWeight*>(weight.get())->PackBand(band, device_.pool);
 }
+
+void CpuOps::MlaPromptAttention(const MlaPromptAttentionArgs& args) { prompts_.Attend(args); }
 
 void CpuOps::FeedForward(const FeedForwardArgs& args) { experts_.FeedForward(args); }
 

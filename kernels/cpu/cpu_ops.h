@@ -7,6 +7,7 @@
 #include "kernels/api/ops.h"
 #include "kernels/cpu/device_context.h"
 #include "kernels/cpu/gated_experts.h"
+#include "kernels/cpu/prompt_attention.h"
 #include "kernels/cpu/token_sampler.h"
 #include "kernels/host/host_memory.h"
 
@@ -33,6 +34,7 @@ class CpuOps final : public Ops {
   void Rope(const RopeArgs& args) override;
   void KvWrite(const KvWriteArgs& args) override;
   void MlaAttention(const MlaAttentionArgs& args) override;
+  void MlaPromptAttention(const MlaPromptAttentionArgs& args) override;
   void SelectExperts(const SelectExpertsArgs& args) override;
   void FeedForward(const FeedForwardArgs& args) override;
   void Experts(const ExpertsArgs& args) override;
@@ -41,7 +43,9 @@ class CpuOps final : public Ops {
   void Synchronize() override {}
   bool shares_host_memory() const override { return true; }
   DeviceMemory memory() const override { return ReadHostMemory(); }
-  uint64_t working_bytes() const override { return device_.working_bytes(); }
+  uint64_t working_bytes() const override {
+    return device_.working_bytes() + prompts_.working_bytes();
+  }
   bool keeps_graphs() const override { return false; }
   absl::Status MakeGraph(uint64_t, absl::FunctionRef<void()>) override { return absl::OkStatus(); }
   void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
@@ -60,6 +64,7 @@ class CpuOps final : public Ops {
 
   DeviceContext device_;
   GatedExperts experts_;
+  PromptAttention prompts_;
   std::vector<TokenSampler> samplers_;  // one per thread
   std::vector<AttendTask> attend_tasks_;
 };

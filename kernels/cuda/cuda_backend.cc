@@ -25,6 +25,7 @@ class CudaBackend final : public Backend {
               const std::optional<cuda::CublasLibrary>& cublas)
       : num_devices_(num_devices), options_(options), cublas_(cublas) {}
 
+  bool expands_prompts() const override { return false; }
   absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) override {
     absl::StatusOr<std::vector<int>> first_ranks = SplitRanks(num_ranks, num_devices);
     if (!first_ranks.ok()) return first_ranks.status();

@@ -180,6 +180,10 @@ void CudaOps::MlaAttention(const MlaAttentionArgs& args) {
   }
 }
 
+void CudaOps::MlaPromptAttention(const MlaPromptAttentionArgs&) {
+  BATON_CHECK(false) << "CudaBackend::expands_prompts() is false";
+}
+
 void CudaOps::SelectExperts(const SelectExpertsArgs& args) {
   UseDevice();
   LaunchSelectExperts(args, stream_);

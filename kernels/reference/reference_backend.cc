@@ -13,6 +13,7 @@ namespace {
 
 class ReferenceBackend final : public Backend {
  public:
+  bool expands_prompts() const override { return true; }
   absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) override {
     absl::StatusOr<std::vector<int>> first_ranks = SplitRanks(num_ranks, num_devices);
     if (!first_ranks.ok()) return first_ranks.status();

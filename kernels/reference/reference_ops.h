@@ -49,6 +49,7 @@ class ReferenceOps final : public Ops {
   void Rope(const RopeArgs& args) override;
   void KvWrite(const KvWriteArgs& args) override;
   void MlaAttention(const MlaAttentionArgs& args) override;
+  void MlaPromptAttention(const MlaPromptAttentionArgs& args) override;
   void SelectExperts(const SelectExpertsArgs& args) override;
   void FeedForward(const FeedForwardArgs& args) override;
   void Experts(const ExpertsArgs& args) override;

@@ -87,6 +87,23 @@ class TimedOps final : public Ops {
     }
     Time("attention", 0, flops, [&] { ops_->MlaAttention(args); });
   }
+  void MlaPromptAttention(const kernels::MlaPromptAttentionArgs& args) override {
+    const double nope_dims = static_cast<double>(args.key_weights.front()->n());
+    const double value_dims = static_cast<double>(args.value_weights.front()->n());
+    const double heads = static_cast<double>(args.key_weights.size());
+    const double per_key = nope_dims + static_cast<double>(args.cache.rope_dims) + value_dims;
+    const double latent_dims = static_cast<double>(args.cache.latent_dims);
+    const kernels::StepLayout& layout = args.layout;
+    double flops = 0;
+    for (size_t row = 0; row < layout.positions.size(); ++row) {
+      const double length = layout.positions[row] + 1;
+      flops += 2.0 * length * heads * per_key;
+      const bool last = row + 1 == layout.positions.size() ||
+                        layout.sequence_rows[row + 1] != layout.sequence_rows[row];
+      if (last) flops += 2.0 * length * heads * latent_dims * (nope_dims + value_dims);
+    }
+    Time("prompt attention", 0, flops, [&] { ops_->MlaPromptAttention(args); });
+  }
   void SelectExperts(const kernels::SelectExpertsArgs& args) override {
     Time("select experts", 0, 0, [&] { ops_->SelectExperts(args); });
   }
@@ -151,6 +168,7 @@ class TimedBackend final : public kernels::Backend {
  public:
   TimedBackend(kernels::Backend* backend, OpTimes* times) : backend_(backend), times_(times) {}
 
+  bool expands_prompts() const override { return backend_->expands_prompts(); }
   absl::StatusOr<kernels::Team> CreateTeam(int num_ranks, int num_devices) override {
     absl::StatusOr<kernels::Team> team = backend_->CreateTeam(num_ranks, num_devices);
     if (!team.ok()) return team;

@@ -239,6 +239,12 @@ class SeparateOps final : public Ops {
       inner_->MlaAttention(args);
     });
   }
+  void MlaPromptAttention(const kernels::MlaPromptAttentionArgs& args) override {
+    tape_->Call([this, args] {
+      Check(args.q, args.layout, args.cache.pages, args.out);
+      inner_->MlaPromptAttention(args);
+    });
+  }
   void SelectExperts(const kernels::SelectExpertsArgs& args) override {
     tape_->Call([this, args] {
       Check(args.logits, args.bias, args.sequence_rows, args.experts, args.weights);
@@ -348,6 +354,7 @@ class SeparateBackend final : public kernels::Backend {
   SeparateBackend(kernels::Backend* inner, const SeparateDeviceOptions& options)
       : inner_(inner), options_(options) {}
 
+  bool expands_prompts() const override { return false; }
   absl::StatusOr<kernels::Team> CreateTeam(int num_ranks, int num_devices) override {
     absl::StatusOr<kernels::Team> team = inner_->CreateTeam(num_ranks, num_devices);
     if (!team.ok()) return team;

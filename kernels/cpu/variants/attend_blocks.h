@@ -37,7 +37,7 @@ inline QueryBlock BlockOfQueries(int64_t queries, int64_t blocks, int64_t index)
 // Places in AttendArgs::scratch.
 struct BlockScratch {
   explicit BlockScratch(const AttendArgs& args)
-      : sums_stride((args.latent_dims + kPanelColumns - 1) / kPanelColumns * kPanelColumns),
+      : sums_stride((args.value_dims + kPanelColumns - 1) / kPanelColumns * kPanelColumns),
         queries(args.scratch),
         keys(queries + kMaxAttendQueries * args.q_stride),
         scores(keys + args.q_stride * kScoreRows),
@@ -110,7 +110,7 @@ void WeightedTile(const AttendArgs& args, int64_t column, int64_t columns, int64
   }
   const bool whole = columns >= kVectors * kPanelColumns;
   for (int64_t page = begin; page < end; page += kPageTokens) {
-    const auto* latent = PageRow<Row>(args, page) + column;
+    const auto* latent = PageRow<Row>(args, page) + args.value_column + column;
     const int64_t page_end = end - page < kPageTokens ? end - page : kPageTokens;
     for (int64_t j = 0; j < page_end; ++j, latent += args.page_stride, weights += kRows) {
 #pragma GCC unroll 4
@@ -137,11 +137,11 @@ void WeightedSums(const AttendArgs& args, int64_t begin, int64_t end, const floa
   constexpr int kVectors = VectorsBeside(kRows);
   constexpr int64_t kWide = kVectors * kPanelColumns;
   int64_t column = 0;
-  for (; column + kWide <= args.latent_dims; column += kWide) {
+  for (; column + kWide <= args.value_dims; column += kWide) {
     WeightedTile<Row, kRows, kVectors>(args, column, kWide, begin, end, weights, sums, sums_stride);
   }
-  for (; column < args.latent_dims; column += kPanelColumns) {
-    WeightedTile<Row, kRows, 1>(args, column, args.latent_dims - column, begin, end, weights, sums,
+  for (; column < args.value_dims; column += kPanelColumns) {
+    WeightedTile<Row, kRows, 1>(args, column, args.value_dims - column, begin, end, weights, sums,
                                 sums_stride);
   }
 }
@@ -220,13 +220,14 @@ void SumBlock(const AttendArgs& args, const QueryBlock& block, int64_t begin, in
     }
   }
   const int64_t at = block.first * scratch.sums_stride;
-  float* sums = (begin == 0 ? scratch.running : scratch.sums) + at;
+  const bool alone = begin == 0 && !Continues(args);
+  float* sums = (alone ? scratch.running : scratch.sums) + at;
   WithRows(block.rows, [&]<int kRows>() {
     WeightedSums<Row, kRows>(args, begin, last, weights, sums, scratch.sums_stride);
   });
   for (int64_t r = 0; r < block.rows; ++r) {
     if (!reached[r]) continue;
-    if (begin == 0) {
+    if (alone) {
       states[block.first + r] = splits[r];
     } else {
       const int64_t row = r * scratch.sums_stride;
@@ -243,6 +244,9 @@ void AttendQueries(const AttendArgs& args) {
   const int64_t length = args.lengths[args.num_queries - 1];
   RunningSum states[kMaxAttendQueries];
   PackQueries<Row>(args, blocks, scratch.queries);
+  for (int64_t query = 0; Continues(args) && query < args.num_queries; ++query) {
+    states[query] = LoadState(args, query, scratch.running + query * scratch.sums_stride);
+  }
   for (int64_t begin = 0; begin < length; begin += kSplitTokens) {
     const int64_t end = length - begin < kSplitTokens ? length : begin + kSplitTokens;
     ScoreBlocks<Row>(args, blocks, begin, end, scratch);
@@ -253,11 +257,7 @@ void AttendQueries(const AttendArgs& args) {
     }
   }
   for (int64_t query = 0; query < args.num_queries; ++query) {
-    auto* out = static_cast<typename Row::Element*>(args.out[query]);
-    const float* sums = scratch.running + query * scratch.sums_stride;
-    EachVector(args.latent_dims, [&](int64_t i, int64_t count) {
-      PutLanes<Row>(out + i, Load(sums + i) / Set(states[query].total), count);
-    });
+    StoreResult<Row>(args, query, scratch.running + query * scratch.sums_stride, states[query]);
   }
 }
 

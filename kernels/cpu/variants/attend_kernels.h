@@ -87,7 +87,7 @@ void SumTile(const AttendArgs& args, int64_t column, int64_t columns, int64_t be
     for (F32x16& value : head) value = Zero();
   }
   for (int64_t page = begin; page < end; page += kPageTokens) {
-    const auto* latent = PageRow<Row>(args, page) + column;
+    const auto* latent = PageRow<Row>(args, page) + args.value_column + column;
     const int64_t page_end = end - page < kPageTokens ? end - page : kPageTokens;
     for (int64_t j = 0; j < page_end; ++j, latent += args.page_stride) {
 #pragma GCC unroll 8
@@ -121,11 +121,11 @@ void SumSplit(const AttendArgs& args, int64_t begin, int64_t end, const float* w
               int64_t sums_stride) {
   int64_t column = 0;
   constexpr int64_t kWide = kSumVectors * kPanelColumns;
-  for (; column + kWide <= args.latent_dims; column += kWide) {
+  for (; column + kWide <= args.value_dims; column += kWide) {
     SumTile<Row, kHeads, kSumVectors>(args, column, kWide, begin, end, weights, sums, sums_stride);
   }
-  for (; column < args.latent_dims; column += kPanelColumns) {
-    SumTile<Row, kHeads, 1>(args, column, args.latent_dims - column, begin, end, weights, sums,
+  for (; column < args.value_dims; column += kPanelColumns) {
+    SumTile<Row, kHeads, 1>(args, column, args.value_dims - column, begin, end, weights, sums,
                             sums_stride);
   }
 }
@@ -142,15 +142,47 @@ inline float FactorOf(float difference) {
   return lanes[0];
 }
 
+// Whether an earlier split stands in AttendArgs::state.
+inline bool Continues(const AttendArgs& args) { return args.state != nullptr && !args.first_split; }
+
+// What earlier splits left of one query; `sums` has room for AttendStateSums.
+inline RunningSum LoadState(const AttendArgs& args, int64_t query, float* sums) {
+  const int64_t size = AttendStateSums(args.value_dims);
+  const float* from = args.state + query * AttendStateFloats(args.value_dims);
+  for (int64_t i = 0; i < size; i += kPanelColumns) Store(sums + i, Load(from + i));
+  return {from[size], from[size + 1]};
+}
+
+// Leaves one query's sums to the next split, or writes what they come to.
+template <typename Row>
+void StoreResult(const AttendArgs& args, int64_t query, const float* sums, RunningSum state) {
+  if (args.state != nullptr && !args.last_split) {
+    const int64_t size = AttendStateSums(args.value_dims);
+    float* to = args.state + query * AttendStateFloats(args.value_dims);
+    for (int64_t i = 0; i < size; i += kPanelColumns) Store(to + i, Load(sums + i));
+    to[size] = state.largest;
+    to[size + 1] = state.total;
+    return;
+  }
+  auto* out = static_cast<typename Row::Element*>(args.out[query]);
+  EachVector(args.value_dims, [&](int64_t i, int64_t count) {
+    PutLanes<Row>(out + i, Load(sums + i) / Set(state.total), count);
+  });
+}
+
 // Queries [first, first + kHeads) of the call, which have one length.
 template <typename Row, typename Scores, int kHeads>
 void AttendHeads(const AttendArgs& args, int64_t first) {
   const int64_t length = args.lengths[first];
-  const int64_t stride = (args.latent_dims + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
+  const int64_t stride = (args.value_dims + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
   float* weights = args.scratch;                           // [heads][kSplitTokens]
   float* sums = weights + kMaxAttendHeads * kSplitTokens;  // [heads][stride]: one split
   float* running = sums + kMaxAttendHeads * stride;        // [heads][stride]: all so far
   RunningSum state[kHeads];
+  const bool continues = Continues(args);
+  for (int h = 0; continues && h < kHeads; ++h) {
+    state[h] = LoadState(args, first + h, running + h * stride);
+  }
   for (int64_t begin = 0; begin < length; begin += kSplitTokens) {
     const int64_t end = length - begin < kSplitTokens ? length : begin + kSplitTokens;
     float largest[kHeads];
@@ -160,10 +192,11 @@ void AttendHeads(const AttendArgs& args, int64_t first) {
       largest[h] = ScoreSplit<Row, Scores>(args, first + h, begin, end, scores);
       totals[h] = WeighSplit(largest[h], end - begin, scores);
     }
-    float* split = begin == 0 ? running : sums;
+    const bool alone = begin == 0 && !continues;
+    float* split = alone ? running : sums;
     SumSplit<Row, kHeads>(args, begin, end, weights, split, stride);
     for (int h = 0; h < kHeads; ++h) {
-      if (begin == 0) {
+      if (alone) {
         state[h] = {largest[h], totals[h]};
         continue;
       }
@@ -179,10 +212,7 @@ void AttendHeads(const AttendArgs& args, int64_t first) {
     }
   }
   for (int h = 0; h < kHeads; ++h) {
-    auto* out = static_cast<typename Row::Element*>(args.out[first + h]);
-    EachVector(args.latent_dims, [&](int64_t i, int64_t count) {
-      PutLanes<Row>(out + i, Load(running + h * stride + i) / Set(state[h].total), count);
-    });
+    StoreResult<Row>(args, first + h, running + h * stride, state[h]);
   }
 }
 

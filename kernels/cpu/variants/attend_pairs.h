@@ -26,14 +26,14 @@ static_assert(kMaxAttendQueries == 2 * kQueryLanes);
 // Places in AttendArgs::scratch; a pair is two bfloat16 in 32 bits.
 struct PairScratch {
   explicit PairScratch(const AttendArgs& args)
-      : sums_stride((args.latent_dims + kSumColumns - 1) / kSumColumns * kSumColumns),
+      : sums_stride((args.value_dims + kSumColumns - 1) / kSumColumns * kSumColumns),
         queries(reinterpret_cast<uint32_t*>(args.scratch)),
         scores(args.scratch + kMaxAttendQueries * args.q_stride / 2),
         weights(reinterpret_cast<uint32_t*>(scores + kSplitTokens * kMaxAttendQueries)),
         sums(scores + kSplitTokens * kMaxAttendQueries * 3 / 2),
         running(sums + kMaxAttendQueries * sums_stride) {
     const float* end = running + kMaxAttendQueries * sums_stride;
-    if (end - args.scratch > AttendScratchFloats(args.latent_dims, args.q_stride)) __builtin_trap();
+    if (end - args.scratch > AttendScratchFloats(args.value_dims, args.q_stride)) __builtin_trap();
   }
 
   int64_t sums_stride;
@@ -286,7 +286,7 @@ __attribute__((noinline)) void SumPairs(const AttendArgs& args, int64_t column, 
 #pragma GCC unroll 16
   for (int i = 0; i < 2 * kRows; ++i) sum[i] = _mm512_setzero_ps();
   for (int64_t page = begin; page < end; page += kPageTokens) {
-    const uint16_t* latent = PageRow<BFloat16Row>(args, page) + column;
+    const uint16_t* latent = PageRow<BFloat16Row>(args, page) + args.value_column + column;
     const int64_t count = end - page < kPageTokens ? end - page : kPageTokens;
     for (int64_t j = 0; j < count; j += 2, latent += 2 * args.page_stride, weights += stride) {
       const __m512i first = _mm512_maskz_loadu_epi16(valid, latent);
@@ -327,8 +327,8 @@ inline void SumLatents(const AttendArgs& args, int64_t first_query, int64_t stri
                        int64_t end, const PairScratch& scratch, float* sums) {
   const int64_t queries = args.num_queries - first_query;
   const int64_t blocks = (queries + kMostSumRows - 1) / kMostSumRows;
-  for (int64_t column = 0; column < args.latent_dims; column += kSumColumns) {
-    const int64_t columns = args.latent_dims - column;
+  for (int64_t column = 0; column < args.value_dims; column += kSumColumns) {
+    const int64_t columns = args.value_dims - column;
     const __mmask32 valid = columns >= kSumColumns ? ~__mmask32{0} : (1u << columns) - 1u;
     int64_t query = first_query;
     for (int64_t b = 0; b < blocks; ++b) {
@@ -402,12 +402,19 @@ void AttendQueriesInPairs(const AttendArgs& args) {
   const bool few = args.num_queries <= kFewQueries;
   if (!few) TurnQueries(args, vectors, scratch.queries);
   PairStates running = {};
+  const bool continues = Continues(args);
+  for (int64_t query = 0; continues && query < args.num_queries; ++query) {
+    const RunningSum sum = LoadState(args, query, scratch.running + query * scratch.sums_stride);
+    running.largest[query] = sum.largest;
+    running.total[query] = sum.total;
+  }
   int64_t first_query = 0;  // that reaches the split
   for (int64_t begin = 0; begin < length; begin += kSplitTokens) {
     const int64_t end = length - begin < kSplitTokens ? length : begin + kSplitTokens;
     while (args.lengths[first_query] <= begin) ++first_query;
     PairStates split = {};
-    PairStates* state = begin == 0 ? &running : &split;
+    const bool alone = begin == 0 && !continues;
+    PairStates* state = alone ? &running : &split;
     if (few) {
       WeighFew(args, begin, end, scratch, state);
     } else {
@@ -415,16 +422,12 @@ void AttendQueriesInPairs(const AttendArgs& args) {
                    : WeighMany<1>(args, begin, end, scratch, state);
     }
     SumLatents(args, first_query, vectors * kQueryLanes, begin, end, scratch,
-               begin == 0 ? scratch.running : scratch.sums);
-    if (begin > 0) JoinSplit(args, first_query, vectors, scratch, split, &running);
+               alone ? scratch.running : scratch.sums);
+    if (!alone) JoinSplit(args, first_query, vectors, scratch, split, &running);
   }
   for (int64_t query = 0; query < args.num_queries; ++query) {
-    auto* out = static_cast<uint16_t*>(args.out[query]);
-    const float* sums = scratch.running + query * scratch.sums_stride;
-    const F32x16 total = Set(running.total[query]);
-    EachVector(args.latent_dims, [&](int64_t i, int64_t count) {
-      PutLanes<BFloat16Row>(out + i, Load(sums + i) / total, count);
-    });
+    StoreResult<BFloat16Row>(args, query, scratch.running + query * scratch.sums_stride,
+                             {running.largest[query], running.total[query]});
   }
 }
 

@@ -69,28 +69,42 @@ struct PanelProduct {
   float* scratch;       // kProductScratchFloats, this call's alone
 };
 
-// Attention of queries of one sequence: heads of one or of neighbouring rows.
+// Attention of queries of one sequence, [key | ...] and values in rows of pages: heads of one or of
+// neighbouring rows.
 struct AttendArgs {
   bool bfloat16;           // type of q, pages and out; float32 otherwise
-  const void* q;           // [queries][q_stride], [latent | rope], zero-padded to a multiple of 32
+  const void* q;           // [queries][q_stride], zero-padded to a multiple of 32
   int64_t q_stride;        // elements
   const int32_t* lengths;  // [queries] positions that each sees, ascending, at least 1
   int64_t num_queries;     // 1 to kMaxAttendQueries
   const void* pages;
-  int64_t page_stride;  // elements between tokens
-  int64_t latent_dims;
-  int64_t width;  // latent_dims + rope_dims
+  int64_t page_stride;   // elements between tokens
+  int64_t width;         // of a query and of a key, which begins a token's row
+  int64_t value_column;  // of a token's row, where its values begin
+  int64_t value_dims;
   const int32_t* blocks;
   float scale;
-  float* scratch;    // AttendScratchFloats(latent_dims, q_stride)
-  void* const* out;  // [queries] where each query's latent_dims elements go
+  float* scratch;    // AttendScratchFloats(value_dims, q_stride)
+  void* const* out;  // [queries] where each query's value_dims elements go
+  // Null, or what one split leaves for the next: [queries][AttendStateFloats(value_dims)]. Lengths
+  // then count from the split's first position, and are kSplitTokens at most.
+  float* state;
+  bool first_split;  // nothing stands in `state` yet
+  bool last_split;   // `out` is written, and `state` is done with
 };
 inline constexpr int64_t kMaxAttendQueries = 32;
 inline constexpr int64_t kScoreRows = 16;  // positions scored together
 inline constexpr int64_t kSplitTokens = 512;
-constexpr int64_t AttendScratchFloats(int64_t latent_dims, int64_t q_stride) {
-  return kMaxAttendQueries * (q_stride + 2 * kSplitTokens + 2 * (latent_dims + kPanelColumns)) +
+constexpr int64_t AttendScratchFloats(int64_t value_dims, int64_t q_stride) {
+  return kMaxAttendQueries * (q_stride + 2 * kSplitTokens + 2 * (value_dims + kPanelColumns)) +
          kScoreRows * q_stride;
+}
+// Sums, then the largest score and the total of weights.
+constexpr int64_t AttendStateSums(int64_t value_dims) {
+  return (value_dims + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
+}
+constexpr int64_t AttendStateFloats(int64_t value_dims) {
+  return AttendStateSums(value_dims) + kPanelColumns;
 }
 
 struct NormArgs {

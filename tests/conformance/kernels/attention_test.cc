@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "tests/conformance/kernels/attention_cache.h"
 #include "tests/conformance/kernels/backends.h"
 #include "tests/conformance/kernels/tensors.h"
 
@@ -10,51 +11,6 @@ namespace baton::kernels {
 namespace {
 
 constexpr DataType kAttentionComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
-
-struct AttentionSizes {
-  int64_t heads = 2;
-  int64_t latent_dims = 64;
-  int64_t rope_dims = 16;
-};
-
-// A cache with sequences whose blocks lie in shuffled order; unused slots hold NaN.
-class Cache {
- public:
-  Cache(Random& random, const AttentionSizes& sizes, DataType type, std::vector<int32_t> lengths)
-      : lengths_(std::move(lengths)) {
-    for (int32_t length : lengths_) {
-      max_blocks_ = std::max<int64_t>(max_blocks_, (length + kBlockTokens - 1) / kBlockTokens);
-    }
-    const int64_t num_blocks = max_blocks_ * static_cast<int64_t>(lengths_.size()) + 1;
-    for (int32_t block = 0; block < num_blocks; ++block) tables_.push_back(block);
-    std::shuffle(tables_.begin(), tables_.end(), random);
-    const int64_t width = sizes.latent_dims + sizes.rope_dims;
-    memory_ = RandomTensor(random, type, num_blocks * kBlockTokens, width);
-    pages = {memory_.view, sizes.latent_dims, sizes.rope_dims};
-    for (size_t s = 0; s < lengths_.size(); ++s) {
-      for (int64_t position = lengths_[s]; position < max_blocks_ * kBlockTokens; ++position) {
-        const int64_t block = tables_[s * max_blocks_ + position / kBlockTokens];
-        for (int64_t c = 0; c < width; ++c) {
-          Put(memory_.view, block * kBlockTokens + position % kBlockTokens, c,
-              std::numeric_limits<float>::quiet_NaN());
-        }
-      }
-    }
-  }
-
-  StepLayout Layout(const std::vector<int32_t>& positions,
-                    const std::vector<int32_t>& sequences) const {
-    return {positions, sequences, tables_, max_blocks_};
-  }
-
-  KvPages pages;
-
- private:
-  std::vector<int32_t> lengths_;
-  std::vector<int32_t> tables_;
-  int64_t max_blocks_ = 0;
-  Tensor memory_;
-};
 
 class AttentionConformance : public ConformanceTest {
  protected:
@@ -91,7 +47,7 @@ class AttentionConformance : public ConformanceTest {
   void CheckAgainstReference(const AttentionSizes& sizes, const std::vector<int32_t>& lengths) {
     for (DataType type : kAttentionComputeTypes) {
       Random random(static_cast<uint32_t>(lengths[0]));
-      const Cache cache(random, sizes, type, lengths);
+      const AttentionCache cache(random, sizes, type, lengths);
       std::vector<int32_t> positions;
       std::vector<int32_t> sequences;
       for (size_t s = 0; s < lengths.size(); ++s) {
@@ -134,7 +90,7 @@ TEST_P(AttentionConformance, MatchesTheReferenceAtOtherWidths) {
 TEST_P(AttentionConformance, ReadsStridedRotaryQueries) {
   const AttentionSizes sizes;
   Random random(3);
-  const Cache cache(random, sizes, DataType::kBFloat16, {40});
+  const AttentionCache cache(random, sizes, DataType::kBFloat16, {40});
   const std::vector<int32_t> positions = {39};
   const std::vector<int32_t> sequences = {0};
   const Tensor q_latent = RandomTensor(random, DataType::kBFloat16, 1, 2 * 64);
@@ -155,7 +111,7 @@ TEST_P(AttentionConformance, GivesARowTheSameBitsAloneAndInAnyChunk) {
   for (DataType type : kAttentionComputeTypes) {
     Random random(4);
     constexpr int32_t kLength = 600;
-    const Cache cache(random, sizes, type, {kLength, 200});
+    const AttentionCache cache(random, sizes, type, {kLength, 200});
     std::vector<int32_t> positions;
     for (int32_t p = kLength - 90; p < kLength; ++p) positions.push_back(p);
     std::vector<int32_t> sequences(90, 0);
@@ -186,7 +142,7 @@ TEST_P(AttentionConformance, GivesARowTheSameBitsAloneAndInAnyChunk) {
 TEST_P(AttentionConformance, AHeadDoesNotDependOnTheOthers) {
   for (DataType type : kAttentionComputeTypes) {
     Random random(5);
-    const Cache cache(random, {}, type, {77});
+    const AttentionCache cache(random, {}, type, {77});
     const std::vector<int32_t> positions = {76};
     const std::vector<int32_t> sequences = {0};
     const Tensor q_latent = RandomTensor(random, type, 1, 6 * 64);
@@ -211,7 +167,7 @@ TEST_P(AttentionConformance, AHeadHasTheSameBitsAmongAnyNumberOfHeads) {
   constexpr int64_t kMostHeads = 33;
   for (DataType type : kAttentionComputeTypes) {
     Random random(15);
-    const Cache cache(random, {1, kLatent, kRope}, type, {531});
+    const AttentionCache cache(random, {1, kLatent, kRope}, type, {531});
     const std::vector<int32_t> positions = {530};
     const std::vector<int32_t> sequences = {0};
     const Tensor q_latent = RandomTensor(random, type, 1, kMostHeads * kLatent);
@@ -240,7 +196,7 @@ TEST_P(AttentionConformance, ARowHasTheSameBitsAmongRowsOfOtherLengths) {
   const AttentionSizes sizes = {1, 64, 16};
   for (DataType type : kAttentionComputeTypes) {
     Random random(16);
-    const Cache cache(random, sizes, type, {640});
+    const AttentionCache cache(random, sizes, type, {640});
     std::vector<int32_t> positions;
     for (int32_t position = 0; position < 130; ++position) positions.push_back(position);
     for (int32_t position = 450; position < 600; ++position) positions.push_back(position);
@@ -265,7 +221,7 @@ TEST_P(AttentionConformance, ARowHasTheSameBitsAmongRowsOfOtherLengths) {
 TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAreAndTouchesNothingElse) {
   for (DataType type : kAttentionComputeTypes) {
     Random random(6);
-    const Cache cache(random, {}, type, {128, 128});
+    const AttentionCache cache(random, {}, type, {128, 128});
     const std::vector<int32_t> positions = {63, 64, 5};
     const std::vector<int32_t> sequences = {0, 0, 1};
     const Tensor latent = RandomTensor(random, type, 3, 64, 1.0f, 7);
@@ -293,7 +249,7 @@ TEST_P(AttentionConformance, KvWritePutsRowsWhereTheirPositionsAreAndTouchesNoth
 TEST_P(AttentionConformance, KvWriteTurnsTheRotaryKeyBitForBitAsRopeDoes) {
   for (DataType type : kAttentionComputeTypes) {
     Random random(9);
-    const Cache at_once(random, {}, type, {128, 128});
+    const AttentionCache at_once(random, {}, type, {128, 128});
     const Tensor before = CopyOf(at_once.pages.pages);
     const std::vector<int32_t> positions = {0, 63, 64, 127, 5, 0};
     const std::vector<int32_t> sequences = {0, 0, 0, 0, 1, -1};
@@ -320,7 +276,7 @@ TEST_P(AttentionConformance, KvWriteTurnsTheRotaryKeyBitForBitAsRopeDoes) {
 TEST_P(AttentionConformance, RowsOfPaddingTouchNoCacheAndNoOtherRow) {
   for (DataType type : kAttentionComputeTypes) {
     Random random(8);
-    const Cache cache(random, {}, type, {70, 600});
+    const AttentionCache cache(random, {}, type, {70, 600});
     const std::vector<int32_t> positions = {68, 69, 0, 599, 0, 0};
     const std::vector<int32_t> sequences = {0, 0, -1, 1, -1, -1};
     const std::vector<int64_t> own = {0, 1, 3};

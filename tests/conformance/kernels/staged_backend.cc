@@ -151,6 +151,15 @@ class StagedOps final : public Ops {
     staged.out = call.Out(args.out);
     inner_->MlaAttention(staged);
   }
+  void MlaPromptAttention(const MlaPromptAttentionArgs& args) override {
+    StagedCall call(*inner_);
+    MlaPromptAttentionArgs staged = args;
+    staged.q = call.In(args.q);
+    staged.layout = call.In(args.layout);
+    staged.cache.pages = call.In(args.cache.pages);
+    staged.out = call.Out(args.out);
+    inner_->MlaPromptAttention(staged);
+  }
   void SelectExperts(const SelectExpertsArgs& args) override {
     StagedCall call(*inner_);
     inner_->SelectExperts({call.In(args.logits), call.In(args.bias), args.params,
@@ -221,6 +230,7 @@ class StagedBackend final : public Backend {
  public:
   explicit StagedBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 
+  bool expands_prompts() const override { return inner_->expands_prompts(); }
   absl::StatusOr<Team> CreateTeam(int num_ranks, int num_devices) override {
     absl::StatusOr<Team> team = inner_->CreateTeam(num_ranks, num_devices);
     if (!team.ok()) return team;
