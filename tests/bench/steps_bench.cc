@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
@@ -125,7 +126,8 @@ absl::Status Prefill(const Bench& bench, uint32_t tokens) {
   return bench.group->BeginEpoch();
 }
 
-absl::Status Run(const std::string& folder, int threads, const std::string& variant) {
+absl::Status Run(const std::string& folder, int threads, const std::string& variant,
+                 bool absorbed) {
   absl::StatusOr<std::string> text = ReadModelConfigText(folder);
   if (!text.ok()) return text.status();
   absl::StatusOr<ModelConfig> config = ParseModelConfig(*text);
@@ -150,6 +152,7 @@ absl::Status Run(const std::string& folder, int threads, const std::string& vari
   group_options.backend = backend.get();
   group_options.compute_type = DataType::kBFloat16;
   group_options.max_step_tokens = kLargestPrefill;
+  group_options.expand_prompts = !absorbed && backend->expands_prompts();
   std::unique_ptr<fakes::StageGroup> group;
   {
     const absl::StatusOr<fakes::MemoryCheckpoint> checkpoint =
@@ -179,11 +182,14 @@ absl::Status Run(const std::string& folder, int threads, const std::string& vari
 
 int main(int argc, char** argv) {
   int threads = 2;
-  if (argc < 2 || argc > 4 || (argc > 2 && !absl::SimpleAtoi(argv[2], &threads)) || threads < 1) {
-    std::fprintf(stderr, "usage: steps_bench MODEL_DIR [THREADS [VARIANT]]\n");
+  const bool absorbed = argc == 5 && std::strcmp(argv[4], "absorbed") == 0;
+  if (argc < 2 || (argc > 4 && !absorbed) || (argc > 2 && !absl::SimpleAtoi(argv[2], &threads)) ||
+      threads < 1) {
+    std::fprintf(stderr, "usage: steps_bench MODEL_DIR [THREADS [VARIANT [absorbed]]]\n");
     return 2;
   }
-  const absl::Status status = baton::bench::Run(argv[1], threads, argc > 3 ? argv[3] : "");
+  const absl::Status status =
+      baton::bench::Run(argv[1], threads, argc > 3 ? argv[3] : "", absorbed);
   if (status.ok()) return 0;
   std::fprintf(stderr, "steps_bench: %s\n", std::string(status.message()).c_str());
   return 1;

@@ -32,6 +32,7 @@ struct StageGroupOptions {
   int64_t max_steps_in_flight = 2;
   int64_t num_blocks = 128;
   int64_t num_speculative_tokens = 0;
+  bool expand_prompts = false;
   stage::ActivationTap* tap = nullptr;  // of every stage's first device
 };
 

@@ -14,7 +14,7 @@ ToyDevice::ToyDevice(int num_ranks)
   team_ = *kernels::CreateReferenceBackend()->CreateTeam(num_ranks, 1);
   kernels::Ops* ops = team_.devices[0].ops.get();
   store_ = *stage::WeightStore::Create(
-      {config_, stage, num_ranks, 0, num_ranks, DataType::kFloat32}, ops);
+      {config_, stage, num_ranks, 0, num_ranks, DataType::kFloat32, true}, ops);
   BATON_CHECK_OK(checkpoint_.Fill(*store_));
   workspace_ = *stage::CreateWorkspace(
       {config_, stage, num_ranks, num_ranks, DataType::kFloat32, 160, 160, 256}, ops);

@@ -13,7 +13,7 @@
 namespace baton::fakes {
 
 // All ranks on one device of the reference backend, float32, whole model, weights of seed 3. One
-// sequence with blocks 2, 0 at hand.
+// sequence with blocks 2, 0 at hand. Weights for both forms of attention.
 class ToyDevice {
  public:
   explicit ToyDevice(int num_ranks);

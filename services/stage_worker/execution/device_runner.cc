@@ -36,6 +36,7 @@ DeviceRunner::DeviceRunner(DeviceRunnerOptions options, kernels::Team::Device de
 
 absl::StatusOr<std::unique_ptr<DeviceRunner>> DeviceRunner::Create(DeviceRunnerOptions options,
                                                                    kernels::Team::Device device) {
+  BATON_CHECK(!options.expand_prompts || !device.ops->keeps_graphs()) << "a graph's rows are fixed";
   BATON_CHECK(options.vote != nullptr && options.end != nullptr && options.waits != nullptr)
       << "what the devices of a stage share";
   options.shape.num_local_ranks = device.num_ranks;
@@ -45,9 +46,10 @@ absl::StatusOr<std::unique_ptr<DeviceRunner>> DeviceRunner::Create(DeviceRunnerO
   kernels::Ops* ops = runner->device_.ops.get();
   const int first_rank = runner->device_.first_rank;
   ASSIGN_OR_RETURN(runner->weight_store_,
-                   WeightStore::Create({shape.config, shape.stage, shape.num_ranks, first_rank,
-                                        shape.num_local_ranks, shape.compute_type},
-                                       ops));
+                   WeightStore::Create(
+                       {shape.config, shape.stage, shape.num_ranks, first_rank,
+                        shape.num_local_ranks, shape.compute_type, runner->options_.expand_prompts},
+                       ops));
   ASSIGN_OR_RETURN(runner->workspace_, CreateWorkspace(shape, ops));
   if (first_rank == 0 && shape.stage.has_head) {
     runner->constraints_ = std::make_unique<DrawConstraints>();

@@ -33,6 +33,7 @@ struct DeviceRunnerOptions {
   int64_t max_steps_in_flight = 1;
   int64_t num_drafts = 0;  // behind each token that is drawn; with the MTP module
   bool feeds_back = true;  // what is drawn is handed on to later steps
+  bool expand_prompts = false;
   ActivationTap* tap = nullptr;
   // Of the stage; must be there and outlive the runner.
   StepVote* vote = nullptr;

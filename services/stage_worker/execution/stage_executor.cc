@@ -64,7 +64,8 @@ struct StageExecutor::Impl {
         waits(stage_options.num_ranks),
         sequences({stage_options.config.vocab_size, stage_options.max_model_len,
                    stage_options.max_step_tokens, stage_options.max_step_sequences,
-                   stage_options.stage.has_head, stage_options.num_speculative_tokens}) {}
+                   stage_options.stage.has_head, stage_options.num_speculative_tokens,
+                   stage_options.expand_prompts}) {}
 
   bool WaitIdle(absl::Time deadline) {
     for (const auto& loop : loops) {
@@ -225,6 +226,7 @@ absl::StatusOr<std::unique_ptr<StageExecutor>> StageExecutor::Create(
   runner_options.step_timeout = options.step_timeout;
   runner_options.max_steps_in_flight = options.max_steps_in_flight;
   runner_options.num_drafts = options.num_speculative_tokens;
+  runner_options.expand_prompts = options.expand_prompts;
   runner_options.feeds_back = options.num_speculative_tokens == 0;
   runner_options.tap = options.tap;
   runner_options.vote = &impl->vote;

@@ -56,6 +56,9 @@ struct StageExecutorOptions {
   // Tokens that the last stage guesses behind each that it draws, with the MTP module;
   // [0, kMaxSpeculativeTokens]. Unless it is 0, nothing is fed back from step to step.
   int64_t num_speculative_tokens = 0;
+  // Whole blocks of prompts attend in the expanded form: of backends that expand prompts, the same
+  // on all stages of a group.
+  bool expand_prompts = false;
   // Longest wait of one step for its neighbours.
   absl::Duration step_timeout = absl::Seconds(30);
   // Sees activations of the first device; may be null; must outlive the executor.

@@ -251,6 +251,21 @@ void SequenceTable::AddRows(const Sequence& sequence, const ChunkWork& chunk, in
   }
 }
 
+void SequenceTable::AddExpandedRows(const Sequence& sequence, const ChunkWork& chunk,
+                                    StepBatch& batch) const {
+  constexpr auto kBlock = static_cast<uint32_t>(kernels::kBlockTokens);
+  const uint32_t expanded_end = sequence.num_prompt_tokens / kBlock * kBlock;
+  if (!limits_.expand_prompts || chunk.begin >= expanded_end) return;
+  const uint32_t count = std::min(chunk.num_tokens, expanded_end - chunk.begin);
+  const auto begin = static_cast<int32_t>(batch.num_tokens() - chunk.num_tokens);
+  const int32_t end = begin + static_cast<int32_t>(count);
+  if (!batch.expanded_rows.empty() && batch.expanded_rows.back().end == begin) {
+    batch.expanded_rows.back().end = end;
+  } else {
+    batch.expanded_rows.push_back({begin, end});
+  }
+}
+
 void SequenceTable::AddFedRow(const Sequence& sequence, const ChunkWork& chunk,
                               StepBatch& batch) const {
   FedRow fed;
@@ -325,6 +340,7 @@ absl::StatusOr<std::unique_ptr<StepBatch>> SequenceTable::Apply(const StepWork& 
     const ChunkWork& chunk = work.chunks[i];
     const Sequence& sequence = sequences_.at(chunk.sequence_id);
     AddRows(sequence, chunk, static_cast<int32_t>(i), *batch);
+    AddExpandedRows(sequence, chunk, *batch);
     const int64_t num_blocks = NumBlocksOf(sequence, chunk);
     if (drafts()) {
       const int64_t room = num_blocks * kernels::kBlockTokens;

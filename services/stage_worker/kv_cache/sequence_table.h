@@ -84,6 +84,9 @@ class SequenceTable final {
   void AddDraws(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
   void AddRows(const Sequence& sequence, const ChunkWork& chunk, int32_t sequence_row,
                StepBatch& batch) const;
+  // Of the rows of the chunk, the last ones so far, those that attend in the expanded form: which,
+  // depends on position and length of the prompt alone.
+  void AddExpandedRows(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
   void AddFedRow(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch) const;
   static void AddPromptScores(const Sequence& sequence, const ChunkWork& chunk, StepBatch& batch);
 

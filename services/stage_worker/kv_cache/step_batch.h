@@ -43,6 +43,14 @@ struct FedRow {
   int32_t draw = -1;     // of draws, whose answer_tokens end with it; -1: none
 };
 
+// Rows [begin, end) of a step.
+struct RowRange {
+  int32_t begin = 0;
+  int32_t end = 0;
+
+  friend bool operator==(const RowRange&, const RowRange&) = default;
+};
+
 struct StepBatch {
   uint64_t epoch = 0;
   uint64_t step_id = 0;
@@ -53,10 +61,12 @@ struct StepBatch {
   std::vector<uint32_t> next_token_ids;
   // [sequences] Positions that find room in its block table, of those that there are; likewise.
   std::vector<int32_t> capacities;
-  std::vector<int32_t> block_tables;     // [sequences, max_blocks]
-  int64_t max_blocks = 0;                // >= 1
-  std::vector<uint64_t> sequence_ids;    // [sequences]
-  std::vector<DrawRow> draws;            // in the order of the command
+  std::vector<int32_t> block_tables;   // [sequences, max_blocks]
+  int64_t max_blocks = 0;              // >= 1
+  std::vector<uint64_t> sequence_ids;  // [sequences]
+  std::vector<DrawRow> draws;          // in the order of the command
+  // Rows of prompts that attend in the expanded form; ascending, none next to another.
+  std::vector<RowRange> expanded_rows;
   std::vector<ScoreRows> prompt_scores;  // in the order of the command
   std::vector<FedRow> fed_rows;          // in the order of the command
 

@@ -15,6 +15,8 @@ struct SequenceLimits {
   bool draws = true;               // the stage samples: it needs to know what was drawn
   // Drafts of one sequence in a step, at most. Where there are any, nothing is fed back.
   int64_t max_drafts = 0;
+  // Positions whose whole block lies in the prompt attend in the expanded form.
+  bool expand_prompts = false;
 };
 
 // InvalidArgument naming sequence and value: a step beyond the limits, a sequence twice, an empty

@@ -10,6 +10,7 @@
 #include "common/model/model_config.h"
 #include "kernels/api/attention.h"
 #include "kernels/api/ops.h"
+#include "services/stage_worker/kv_cache/step_batch.h"
 #include "services/stage_worker/model/activation_tap.h"
 #include "services/stage_worker/model/workspace.h"
 
@@ -38,6 +39,8 @@ struct StepRows {
   int64_t num_tokens = 0;
   std::span<const uint32_t> token_ids;
   kernels::StepLayout layout;
+  // In host memory: the rows that attend in the expanded form (StepBatch::expanded_rows).
+  std::span<const RowRange> expanded_rows;
 };
 
 // Copies host values to the front of a device array; returns that part.

@@ -108,6 +108,7 @@ void MtpModule::RunGuesses(const StepBatch& batch, std::span<Guess> guesses, Ste
   rows.token_ids = Upload(context_.ops, token_ids, space.token_ids);
   rows.layout.positions = Upload(context_.ops, positions, space.positions);
   rows.layout.sequence_rows = Upload(context_.ops, sequence_rows, space.sequence_rows);
+  rows.expanded_rows = {};
   const TensorView normed = space.normed.Rows(0, rows.num_tokens);
   NormRows(context_, space.residual, old_rows, weights_.mtp->head_norm, normed);
   context_.ops->RmsNorm({.x = normed,

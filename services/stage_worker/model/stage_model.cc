@@ -37,6 +37,7 @@ void StageModel::LoadRows(const PaddedRows& padded, const GraphShape& graph, int
   kernels::Ops* ops = context_.ops;
   const Workspace& space = *context_.workspace;
   graph_ = graph;
+  padded_rows_.expanded_rows = {};  // devices that have graphs do not expand
   padded_rows_.num_tokens = graph.num_rows;
   padded_rows_.token_ids = Upload(ops, padded.token_ids, space.token_ids);
   padded_rows_.layout.positions = Upload(ops, padded.positions, space.positions);
@@ -97,6 +98,8 @@ void StageModel::LoadStep(const StepBatch& batch) {
   rows_.layout.sequence_rows = Upload(ops, batch.sequence_rows, space.sequence_rows);
   rows_.layout.block_tables = Upload(ops, batch.block_tables, space.block_tables);
   rows_.layout.max_blocks = batch.max_blocks;
+  expanded_rows_ = batch.expanded_rows;
+  rows_.expanded_rows = expanded_rows_;
   padded_rows_ = rows_;
 }
 

@@ -96,6 +96,7 @@ class StageModel final {
   const OutputHead head_;
   const MtpModule mtp_;
   const KvCache* cache_ = nullptr;
+  std::vector<RowRange> expanded_rows_;
   StepRows rows_;
   // What the layers run on: the same, with the padding of the graph that they run in.
   StepRows padded_rows_;

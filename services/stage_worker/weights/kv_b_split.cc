@@ -44,8 +44,10 @@ KvBHead SplitKvB(const kernels::WeightMatrix& kv_b, const KvBDims& dims, int64_t
     return static_cast<size_t>(rows * dims.latent_dims) * SizeOf(type);
   };
   parts.w_uk_bytes = AlignedBuffer(size(dims.nope_dims));
+  parts.w_k_bytes = AlignedBuffer(size(dims.nope_dims));
   parts.w_uv_bytes = AlignedBuffer(size(dims.value_dims));
   parts.w_uk = parts.w_uk_bytes.AsTensor(type, dims.latent_dims, dims.nope_dims);
+  parts.w_k = parts.w_k_bytes.AsTensor(type, dims.nope_dims, dims.latent_dims);
   parts.w_uv = parts.w_uv_bytes.AsTensor(type, dims.value_dims, dims.latent_dims);
   const int64_t first_row = head * head_rows;
   for (int64_t row = 0; row < head_rows; ++row) {
@@ -53,6 +55,7 @@ KvBHead SplitKvB(const kernels::WeightMatrix& kv_b, const KvBDims& dims, int64_t
       const float value = ElementOf(kv_b, first_row + row, column);
       if (row < dims.nope_dims) {
         Store(value, column, row, parts.w_uk);
+        Store(value, row, column, parts.w_k);
       } else {
         Store(value, row - dims.nope_dims, column, parts.w_uv);
       }

@@ -1,4 +1,4 @@
-// kv_b_proj taken apart for attention in its absorbed form.
+// kv_b_proj taken apart for attention in both forms.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,13 @@ struct KvBDims {
   int64_t latent_dims = 0;
 };
 
-// One head's two halves, owned.
+// One head's two halves, owned; the nope half also as it was published.
 struct KvBHead {
   AlignedBuffer w_uk_bytes;
+  AlignedBuffer w_k_bytes;
   AlignedBuffer w_uv_bytes;
   TensorView w_uk;  // [latent_dims, nope_dims]: the published rows, transposed
+  TensorView w_k;   // [nope_dims, latent_dims]: the published rows
   TensorView w_uv;  // [value_dims, latent_dims]: the published rows
 };
 

@@ -19,8 +19,11 @@ struct AttentionShard {
   PackedPtr q;                  // [H * qk_head_dim, q_lora_rank], or [.., hidden] without q_lora
   std::vector<PackedPtr> w_uk;  // per head [kv_lora_rank, qk_nope_head_dim]: q_nope to latent
   std::vector<PackedPtr> w_uv;  // per head [v_head_dim, kv_lora_rank]: latent to value
+  // Per head [qk_nope_head_dim, kv_lora_rank]: latent to key; where prompts are expanded.
+  std::vector<PackedPtr> w_k;
   std::vector<const kernels::PackedWeight*> w_uk_heads;  // borrows of w_uk
   std::vector<const kernels::PackedWeight*> w_uv_heads;  // borrows of w_uv
+  std::vector<const kernels::PackedWeight*> w_k_heads;   // borrows of w_k
   PackedPtr o;                                           // [hidden, H * v_head_dim]
 };
 

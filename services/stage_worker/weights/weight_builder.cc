@@ -207,6 +207,10 @@ absl::Status WeightBuilder::InstallKvB(const ReceivedTensor& tensor, AttentionSh
     shard.w_uk.push_back(Pack({.values = parts.w_uk}));
     shard.w_uv.push_back(Pack({.values = parts.w_uv}));
     shard.w_uk_heads.push_back(shard.w_uk.back().get());
+    if (options_.expand_prompts) {
+      shard.w_k.push_back(Pack({.values = parts.w_k}));
+      shard.w_k_heads.push_back(shard.w_k.back().get());
+    }
     shard.w_uv_heads.push_back(shard.w_uv.back().get());
   }
   return absl::OkStatus();

@@ -23,6 +23,7 @@ struct WeightStoreOptions {
   int first_rank = 0;       // of this device
   int num_local_ranks = 1;  // of this device
   DataType compute_type = DataType::kBFloat16;
+  bool expand_prompts = false;  // weights for attention in the expanded form, too
   // What comes in bands comes in bands of about this much, as one chunk of a transfer does.
   size_t band_bytes = size_t{4} << 20;
 };

@@ -118,7 +118,8 @@ std::string NameOf(const Cell& cell) {
   return absl::StrCat(
       cell.backend, "_", cell.form, "_pp", cell.num_stages, "_tp", cell.num_ranks, "_devices",
       cell.num_devices, "_", cell.compute_type == DataType::kFloat32 ? "float32" : "bfloat16",
-      cell.num_speculative_tokens > 0 ? absl::StrCat("_drafts", cell.num_speculative_tokens) : "");
+      cell.num_speculative_tokens > 0 ? absl::StrCat("_drafts", cell.num_speculative_tokens) : "",
+      cell.absorbed ? "_absorbed" : "");
 }
 
 std::ostream& operator<<(std::ostream& out, const Cell& cell) { return out << NameOf(cell); }
@@ -136,6 +137,7 @@ std::unique_ptr<fakes::StageGroup> MakeGroup(const Cell& cell, kernels::Backend*
   options.compute_type = cell.compute_type;
   options.num_speculative_tokens = cell.num_speculative_tokens;
   options.max_step_tokens = kLargestStep;
+  options.expand_prompts = !cell.absorbed && backend->expands_prompts();
   options.tap = tap;
   auto group = fakes::StageGroup::Create(options);
   BATON_CHECK_OK(group.status());

@@ -53,6 +53,7 @@ struct Cell {
   int num_devices = 1;
   DataType compute_type = DataType::kFloat32;
   int num_speculative_tokens = 0;
+  bool absorbed = false;  // all attention, also on backends that expand prompts
 };
 std::ostream& operator<<(std::ostream& out, const Cell& cell);
 std::string NameOf(const Cell& cell);  // for gtest: letters, digits, underscores

@@ -20,6 +20,8 @@ TEST(SplitKvB, TransposesTheKeyHalfAndKeepsTheValueHalf) {
   for (int column = 0; column < 3; ++column) {
     EXPECT_EQ(head.w_uk.Row<float>(column)[0], 30.0f + column);
     EXPECT_EQ(head.w_uk.Row<float>(column)[1], 40.0f + column);
+    EXPECT_EQ(head.w_k.Row<float>(0)[column], 30.0f + column);
+    EXPECT_EQ(head.w_k.Row<float>(1)[column], 40.0f + column);
     EXPECT_EQ(head.w_uv.Row<float>(0)[column], 50.0f + column);
   }
 }
@@ -54,6 +56,7 @@ TEST(SplitKvB, RoundsOnceToBFloat16) {
   const KvBHead head = SplitKvB(kv_b, {1, 1, 1, 1}, 0, DataType::kBFloat16);
   const BFloat16 expected = ToBFloat16(1.125f * (1.0f + 0x1p-8f));
   EXPECT_EQ(head.w_uk.Row<BFloat16>(0)[0], expected);
+  EXPECT_EQ(head.w_k.Row<BFloat16>(0)[0], expected);
   EXPECT_EQ(head.w_uv.Row<BFloat16>(0)[0], expected);
 }
 
