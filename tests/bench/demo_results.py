@@ -32,9 +32,13 @@ CHANGED = ("services/gateway/calls/chat_completions_call.cc", "services/schedule
            "services/model_loader/shard/read_plan.cc")
 
 
-def table(head, rows):
-    """Markdown; the first column is text, the others are numbers."""
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+class Complaint(Exception):
+    """A part of the page that says itself what is wrong."""
+
+
+def table(head, rows, texts=1):
+    """Markdown; the first columns, `texts` of them, are text, the others numbers."""
+    lines = [head, ["---"] * texts + ["---:"] * (len(head) - texts), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
@@ -65,7 +69,7 @@ def speed_part(measured):
         table(["stages x ranks", "ready, s", "start to first token, s", "one stream, tokens/s",
                "first token, ms", "idle, % of one core"], rows),
         "## Memory and idle time of each process",
-        table(["stages x ranks", "process", "resident, MiB", "idle, % of one core"], memory)])
+        table(["stages x ranks", "process", "resident, MiB", "idle, % of one core"], memory, 2)])
 
 
 def loader_part(text):
@@ -89,9 +93,17 @@ def run_loader():
 def run_soak(requests):
     done = subprocess.run([sys.executable, BENCH / "soak.py", "--requests", str(requests)],
                           capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ValueError(f"soak.py: {done.stdout}{done.stderr}")
-    return f"## Soak\n\n```\n{done.stdout}```"
+    if not done.stdout:
+        raise ValueError(f"soak.py: {done.stderr}")
+    return soak_part(requests, done.stdout, done.returncode)
+
+
+def soak_part(requests, text, status):
+    """What soak.py said, its complaints too. Complaint: it had some."""
+    page = f"## Soak of {requests} requests\n\n```\n{text}```"
+    if status != 0:
+        raise Complaint(page)
+    return page
 
 
 def seconds_of(*command):
@@ -149,6 +161,9 @@ def main():
         print(f"measuring: {name}", file=sys.stderr)
         try:
             print("\n" + part(), flush=True)
+        except Complaint as complaint:
+            failed = True
+            print(f"\n{complaint}", flush=True)
         except (ValueError, OSError, subprocess.SubprocessError) as error:
             failed = True
             print(f"\nFailed: {name}", flush=True)

@@ -471,5 +471,11 @@ def test_a_page_of_results_has_every_process_of_every_shape():
         assert f"| {shape} | scheduler | 20 | 0.20 |" in lines
 
 
+def test_a_page_of_results_has_the_soaks_complaints_too():
+    assert "```\nall is well\n```" in demo_results.soak_part(20, "all is well\n", 0)
+    with pytest.raises(demo_results.Complaint, match="gateway grows by 300 bytes"):
+        demo_results.soak_part(20, "gateway grows by 300 bytes per request\n", 1)
+
+
 def test_a_page_of_results_knows_sources_that_are_there():
     assert all((demo_results.ROOT / path).is_file() for path in demo_results.CHANGED)
