@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "nlohmann/json.hpp"
+
 #include "common/model/model_config.h"
 #include "tests/unit/common/model/test_configs.h"
 
@@ -73,11 +75,50 @@ TEST(RotaryTable, WithoutYarnIsPlain) {
   }
 }
 
-TEST(RotaryTable, AmplitudeIsTheRatioOfTheTwoMscales) {
+TEST(RotaryTable, WithoutMscaleOfAllDimensionsTheAmplitudeIsThatOfMscale) {
   ModelConfig config = ReadConfig("deepseek-r1");
   config.yarn.mscale_all_dim = 0.0;
   const float amplitude = BuildRotaryTable(config, 1)[0];
   EXPECT_NEAR(amplitude, 0.1 * std::log(40.0) + 1.0, 1e-6);
+}
+
+// Two mscales that differ tell which one goes where: the table has their ratio, the softmax scale
+// the square of mscale_all_dim's amplitude. Expected values: this Python, m and a being the two.
+// Frequencies f: pair 0, 1; pair 1, 10000 ** (-2 / 64); pair 16, where the ramp from pair 10 to 23
+// is at r = 6 / 13, 0.01 * (1 - r) + 0.01 / 40 * r.
+//   y = lambda mscale: 0.1 * mscale * log(40) + 1
+//   y(m) / y(a) * cos(f), y(m) / y(a) * sin(f), 192 ** -0.5 * y(a) ** 2
+struct Mscales {
+  double mscale;
+  double mscale_all_dim;
+  double attention_scale;
+  std::vector<Entry> entries;
+};
+
+TEST(RotaryTable, TellsTheTwoMscalesApart) {
+  const Mscales cases[] = {{0.707,
+                            1.3,
+                            0.157983314,
+                            {{0, 0, 0.852151052, 0.0},
+                             {1, 0, 0.460419178, 0.717060385},
+                             {1, 1, 0.623570885, 0.580793221},
+                             {1, 16, 0.852138163, 0.004686807}}},
+                           {2.0,
+                            0.5,
+                            0.101246130,
+                            {{0, 0, 1.467165971, 0.0},
+                             {1, 0, 0.792713157, 1.234577594},
+                             {1, 1, 1.073614802, 0.999963620},
+                             {1, 16, 1.467143780, 0.008069372}}}};
+  for (const Mscales& expected : cases) {
+    nlohmann::json text = nlohmann::json::parse(ReadConfigText("deepseek-r1"));
+    text["rope_scaling"]["mscale"] = expected.mscale;
+    text["rope_scaling"]["mscale_all_dim"] = expected.mscale_all_dim;
+    const auto config = ParseModelConfig(text.dump());
+    ASSERT_TRUE(config.ok()) << config.status();
+    ExpectEntries(*config, expected.entries, 1e-6);
+    EXPECT_NEAR(config->attention_scale(), expected.attention_scale, 1e-8);
+  }
 }
 
 }  // namespace

@@ -2,9 +2,12 @@
 
 namespace baton {
 
+std::string ReadConfigText(const std::string& model) {
+  return ReadModelConfigText(std::string(BATON_SOURCE_DIR) + "/tests/data/" + model).value();
+}
+
 ModelConfig ReadConfig(const std::string& model) {
-  const std::string folder = std::string(BATON_SOURCE_DIR) + "/tests/data/" + model;
-  return ParseModelConfig(ReadModelConfigText(folder).value()).value();
+  return ParseModelConfig(ReadConfigText(model)).value();
 }
 
 }  // namespace baton
