@@ -9,7 +9,8 @@ namespace baton::kernels {
 namespace {
 
 constexpr DataType kRowsComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
-constexpr int64_t kWidths[] = {1, 7, 15, 16, 17, 64, 80, 128, 256, 1000};
+// Odd ones, and those of DeepSeek-R1: its queries' latents and its hidden states.
+constexpr int64_t kWidths[] = {1, 7, 15, 16, 17, 64, 80, 128, 256, 1000, 1536, 7168};
 
 class RowsConformance : public ConformanceTest {
  protected:
@@ -139,6 +140,22 @@ TEST_P(RowsConformance, EmbedTakesItsShardsRowsAndZerosElsewhere) {
   }
 }
 
+TEST_P(RowsConformance, EmbedsRowsAsWideAsThoseOfR1) {
+  constexpr int64_t kWidth = 7168;
+  Random random(8);
+  for (DataType type : kRowsComputeTypes) {
+    const Tensor table = RandomTensor(random, type, 50, kWidth);
+    std::vector<uint32_t> ids;
+    for (uint32_t t = 0; t < 40; ++t) ids.push_back(990 + t * 7 % 60);  // some are of other shards
+    const Tensor before = RandomTensor(random, DataType::kFloat32, 40, kWidth);
+    const Tensor expected = CopyOf(before.view);
+    const Tensor actual = CopyOf(before.view);
+    reference().Embed({ids, table.view, 1000, expected.view});
+    ops().Embed({ids, table.view, 1000, actual.view});
+    EXPECT_TRUE(SameBits(actual.view, expected.view)) << Name(type);
+  }
+}
+
 TEST_P(RowsConformance, RopeMatchesTheReferenceBitForBit) {
   Random random(7);
   const Tensor table = RandomTensor(random, DataType::kFloat32, 100, 16);
@@ -151,6 +168,38 @@ TEST_P(RowsConformance, RopeMatchesTheReferenceBitForBit) {
     reference().Rope({expected.view.Columns(32, 2 * 48 + 16), 3, 48, 16, positions, table.view});
     ops().Rope({part, 3, 48, 16, positions, table.view});
     EXPECT_TRUE(SameBits(x.view, expected.view));
+  }
+}
+
+TEST_P(RowsConformance, RopeMatchesTheReferenceAtOtherSizes) {
+  struct Sizes {
+    int64_t rows;
+    int64_t heads;
+    int64_t head_stride;
+    int64_t dims;
+  };
+  for (const Sizes& sizes : {Sizes{3, 1, 2, 2}, Sizes{5, 3, 11, 6}, Sizes{1, 16, 6, 6},
+                             Sizes{7, 5, 64, 64}, Sizes{2, 3, 75, 64}, Sizes{100, 128, 192, 64}}) {
+    Random random(static_cast<uint32_t>(sizes.head_stride));
+    const Tensor table = RandomTensor(random, DataType::kFloat32, 500, sizes.dims, 1.0f, 3);
+    std::vector<int32_t> positions;
+    for (int64_t r = 0; r < sizes.rows; ++r) positions.push_back((r * 37 + 499) % 500);
+    const int64_t width = (sizes.heads - 1) * sizes.head_stride + sizes.dims;
+    for (DataType type : kRowsComputeTypes) {
+      const Tensor before = RandomTensor(random, type, sizes.rows, width + 9);
+      const Tensor expected = CopyOf(before.view);
+      const Tensor actual = CopyOf(before.view);
+      const auto turn = [&](Ops& device, const Tensor& x) {
+        device.Rope({x.view.Columns(9, width), sizes.heads, sizes.head_stride, sizes.dims,
+                     positions, table.view});
+      };
+      turn(reference(), expected);
+      turn(ops(), actual);
+      EXPECT_TRUE(SameBits(actual.view, expected.view))
+          << sizes.rows << " rows, " << sizes.heads << " heads of " << sizes.dims << " columns, "
+          << sizes.head_stride << " apart, in " << Name(type);
+      ASSERT_FALSE(SameBits(expected.view, before.view));
+    }
   }
 }
 

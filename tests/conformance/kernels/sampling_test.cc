@@ -354,6 +354,23 @@ TEST_P(SamplingConformance, ScoreTokensGivesRankAndLogprobOfItsTargets) {
   }
 }
 
+TEST_P(SamplingConformance, ScoreTokensOfALargeVocabularyGivesWhatTheReferenceGives) {
+  constexpr int64_t kVocabulary = 129280;
+  Random random(7);
+  const Tensor logits = RandomTensor(random, DataType::kFloat32, 5, kVocabulary, 3.0f);
+  const std::vector<uint32_t> targets = {0, kVocabulary - 1, 64640, 31, 99999};
+  std::vector<SampleResult> expected(5);
+  std::vector<SampleResult> actual(5);
+  reference().ScoreTokens({logits.view, targets, 20, expected});
+  ops().ScoreTokens({logits.view, targets, 20, actual});
+  for (size_t r = 0; r < 5; ++r) {
+    SCOPED_TRACE(testing::Message() << "row " << r);
+    ExpectSame(actual[r], expected[r]);
+    EXPECT_EQ(actual[r].token.token_id, targets[r]);
+    EXPECT_EQ(actual[r].top.size(), 20u);
+  }
+}
+
 BATON_CONFORMANCE_TESTS(SamplingConformance);
 
 }  // namespace
