@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 
+#include "common/log/check.h"
 #include "common/rpc/status_conversion.h"
 
 namespace baton {
@@ -19,8 +21,17 @@ constexpr absl::Duration kHeartbeat = absl::Milliseconds(100);
 
 std::unique_ptr<FakeStageWorker> FakeStageWorker::Start(FakeStageOptions options) {
   std::unique_ptr<FakeStageWorker> worker(new FakeStageWorker(std::move(options)));
-  worker->stub_ = v1::Stage::NewStub(
-      grpc::CreateChannel(worker->options_.scheduler_address, grpc::InsecureChannelCredentials()));
+  const std::string& address = worker->options_.scheduler_address;
+  if (worker->options_.can_be_cut) {
+    int port = 0;
+    BATON_CHECK(absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port)) << address;
+    worker->cuttable_ = CuttableChannel::Dial(port);
+    BATON_CHECK(worker->cuttable_ != nullptr) << "nobody listens on " << address;
+    worker->stub_ = v1::Stage::NewStub(worker->cuttable_->channel());
+  } else {
+    worker->stub_ =
+        v1::Stage::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  }
   if (const absl::Duration time = worker->options_.time_to_live; time != absl::InfiniteDuration()) {
     worker->context_.set_deadline(absl::ToChronoTime(absl::Now() + time));
   }
@@ -49,6 +60,20 @@ void FakeStageWorker::Kill() {
     stopping_ = true;
   }
   context_.TryCancel();
+  Join();
+}
+
+void FakeStageWorker::Cut() {
+  BATON_CHECK(cuttable_ != nullptr);
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  cuttable_->Cut();
+  Join();
+}
+
+void FakeStageWorker::Join() {
   if (reader_.joinable()) reader_.join();
   if (beater_.joinable()) beater_.join();
 }
@@ -221,9 +246,11 @@ uint64_t FakeStageWorker::num_computed_tokens() const {
   return state_ == nullptr ? 0 : state_->num_computed_tokens();
 }
 
-uint64_t FakeStageWorker::num_heartbeats() const {
+bool FakeStageWorker::WaitForHeartbeats(uint64_t count, absl::Duration timeout) const {
   absl::MutexLock lock(&mutex_);
-  return num_heartbeats_;
+  auto beaten = [this, count]()
+                    ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return num_heartbeats_ >= count; };
+  return mutex_.AwaitWithTimeout(absl::Condition(&beaten), timeout);
 }
 
 std::vector<std::string> FakeStageWorker::violations() const {

@@ -17,6 +17,7 @@
 
 #include "common/rpc/peer.h"
 #include "protos/baton/v1/stage.grpc.pb.h"
+#include "tests/fakes/cuttable_channel.h"
 #include "tests/fakes/fake_stage_state.h"
 
 namespace baton {
@@ -29,6 +30,7 @@ struct FakeStageOptions {
   uint32_t vocab_size = 1024;
   uint32_t protocol_major = kProtocolMajor;
   absl::Duration time_to_live = absl::InfiniteDuration();  // then comes the stream's deadline
+  bool can_be_cut = false;               // its connection is one that Cut can break
   std::optional<uint32_t> deadly_token;  // it dies of a step that brings a sequence with this token
 };
 
@@ -37,11 +39,14 @@ class FakeStageWorker final {
  public:
   // Dials, registers and goes on as far as the scheduler lets it.
   static std::unique_ptr<FakeStageWorker> Start(FakeStageOptions options);
-  // Ends the stream as a crash does.
+  // Kills it.
   ~FakeStageWorker();
 
-  // Ends the stream at once, as a crash does. Waits for the threads.
+  // Ends the stream at once: cancels it. Waits for the threads.
   void Kill();
+  // Breaks the connection without a word, as the death of its process does; needs can_be_cut. Waits
+  // for the threads.
+  void Cut();
   // No more heartbeats, answers or reads, but the connection stays open: as SIGSTOP.
   void Freeze();
   // Reports of the steps behind `step_id` wait until Release.
@@ -60,7 +65,8 @@ class FakeStageWorker final {
   bool WaitForStep(uint64_t step_id, absl::Duration timeout) const;
   size_t num_sequences() const;
   uint64_t num_computed_tokens() const;
-  uint64_t num_heartbeats() const;
+  // Of the scheduler's; false at the timeout.
+  bool WaitForHeartbeats(uint64_t count, absl::Duration timeout) const;
   std::vector<std::string> violations() const;
   std::optional<v1::StagePlan> plan() const;
   // The newest one.
@@ -76,7 +82,11 @@ class FakeStageWorker final {
   bool IsDeadly(const v1::StepCommand& command) const;
   void SendLocked(v1::WorkerMessage message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // Waits for the threads.
+  void Join();
+
   const FakeStageOptions options_;
+  std::unique_ptr<CuttableChannel> cuttable_;  // null unless can_be_cut
   std::unique_ptr<v1::Stage::Stub> stub_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<v1::WorkerMessage, v1::SchedulerMessage>> stream_;

@@ -75,9 +75,10 @@ TEST_F(AttachContract, RefusesAnotherProtocolVersionNamingBoth) {
   FakeStageOptions options;
   options.protocol_major = 9;
   const auto stage = StartStage(options);
-  ExpectEnd(*stage, absl::StatusCode::kFailedPrecondition, "9");
-  EXPECT_NE(stage->WaitForEnd(kPatience)->message().find(absl::StrCat(kProtocolMajor, ".")),
-            std::string::npos);
+  ExpectEnd(*stage, absl::StatusCode::kFailedPrecondition, "protocol 9.");
+  EXPECT_NE(
+      stage->WaitForEnd(kPatience)->message().find(absl::StrCat("speaks ", kProtocolMajor, ".")),
+      std::string::npos);
 }
 
 TEST_F(AttachContract, RefusesImpossibleRegistrations) {
@@ -117,7 +118,7 @@ TEST_F(AttachContract, BeatsItsHeart) {
   CompleteGroup();
   v1::SubmitRequest request = MakeRequest(10, 900);
   EXPECT_TRUE(Submit(request).status.ok());
-  while (stages_[0]->num_heartbeats() < 2) std::this_thread::yield();
+  EXPECT_TRUE(stages_[0]->WaitForHeartbeats(2, kPatience));
   EXPECT_FALSE(stages_[0]->WaitForEnd(absl::ZeroDuration()).has_value());
 }
 
@@ -152,6 +153,30 @@ class PatientScheduler : public AttachContract {
   }
   PatientScheduler() : AttachContract(Patient()) {}
 };
+
+// A process that dies cancels no stream: its connection ends, and nothing else tells of it here.
+TEST_F(PatientScheduler, TakesAStageBackAfterItsWorkersConnectionBroke) {
+  for (uint32_t index : {0, 1}) {
+    FakeStageOptions options;
+    options.stage_index = index;
+    options.can_be_cut = true;
+    stages_.push_back(StartStage(options));
+  }
+  ASSERT_TRUE(WaitForReady(true));
+  stages_[1]->HoldReports();
+  SubmitOutcome outcome;
+  const v1::SubmitRequest request = MakeRequest(10, 3);
+  std::thread caller([&] { outcome = Submit(request); });
+  EXPECT_TRUE(stages_[0]->WaitForStep(1, kPatience)) << "its request is on its way";
+  stages_[1]->Cut();
+  EXPECT_TRUE(WaitForReady(false));
+  stages_[1] = StartStage(1);
+  EXPECT_TRUE(WaitForReady(true));
+  EXPECT_TRUE(stages_[0]->WaitForEpoch(2, kPatience));
+  caller.join();
+  EXPECT_TRUE(outcome.status.ok()) << outcome.status;
+  EXPECT_EQ(outcome.tokens, Expected(request));
+}
 
 TEST_F(PatientScheduler, TakesAStageBackAtTheDeadlineOfItsStream) {
   bool registered = false;
