@@ -2,6 +2,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,7 @@
 
 #include "protos/baton/v1/inference.grpc.pb.h"
 #include "tests/contract/gateway/inference_fixture.h"
+#include "tests/fakes/cuttable_channel.h"
 
 namespace baton::gateway {
 namespace {
@@ -217,6 +219,68 @@ TEST_F(InferenceContract, WholeAnswersFailAndAreCancelledLikeStreams) {
   EXPECT_EQ(stub_->Generate(&late, TokenRequest(50), &response).error_code(),
             grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_TRUE(scheduler().WaitForCancelled(1));
+}
+
+// A whole answer that is asked for on a thread of its own, over a connection that can be cut.
+class WholeAnswer {
+ public:
+  explicit WholeAnswer(int port) : connection_(CuttableChannel::Dial(port)) {
+    stub_ = v1::Inference::NewStub(connection_->channel());
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    caller_ = std::thread([this] {
+      v1::GenerateResponse response;
+      status_ = stub_->Generate(&context_, TokenRequest(50), &response);
+    });
+  }
+  ~WholeAnswer() {
+    if (caller_.joinable()) caller_.join();
+  }
+  void Cancel() { context_.TryCancel(); }
+  void CutConnection() { connection_->Cut(); }
+  grpc::Status Wait() {
+    caller_.join();
+    return status_;
+  }
+
+ private:
+  const std::unique_ptr<CuttableChannel> connection_;
+  std::unique_ptr<v1::Inference::Stub> stub_;
+  grpc::ClientContext context_;
+  grpc::Status status_;
+  std::thread caller_;
+};
+
+TEST_F(InferenceContract, CancelOfAWholeAnswerReachesTheScheduler) {
+  Start();
+  scheduler().HoldAfter(2);
+  WholeAnswer answer(grpc_port());
+  EXPECT_TRUE(scheduler().WaitForRequests(1));
+  answer.Cancel();
+  EXPECT_EQ(answer.Wait().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(scheduler().WaitForCancelled(1));
+  scheduler().Release();
+  EXPECT_TRUE(Generate(TokenRequest(2)).status.ok());
+}
+
+TEST_F(InferenceContract, ACallerOfAWholeAnswerThatDiesIsACancelForTheScheduler) {
+  Start();
+  scheduler().HoldAfter(2);
+  WholeAnswer answer(grpc_port());
+  EXPECT_TRUE(scheduler().WaitForRequests(1));
+  answer.CutConnection();
+  EXPECT_EQ(answer.Wait().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_TRUE(scheduler().WaitForCancelled(1));
+  scheduler().Release();
+  EXPECT_TRUE(Generate(TokenRequest(2)).status.ok());
+}
+
+TEST_F(InferenceContract, ASchedulerThatStaysAwayEndsAWholeAnswer) {
+  Start([](GatewayConfig& config) { config.recovery_timeout = absl::Milliseconds(300); });
+  scheduler().HoldAfter(1);
+  WholeAnswer answer(grpc_port());
+  EXPECT_TRUE(scheduler().WaitForRequests(1));
+  StopScheduler();
+  EXPECT_EQ(answer.Wait().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST_F(InferenceContract, WordsAndReasoningAreLimitedLikeThoseOfHttp) {
