@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
 #include "common/rpc/peer.h"
@@ -87,6 +88,13 @@ TEST(Load, RefusesWhatItCannotTrust) {
                 Code::FAILED_PRECONDITION, "fingerprint");
   ExpectRefused(harness, changed([](auto& r) { r.mutable_peer()->clear_version(); }),
                 Code::FAILED_PRECONDITION, "version");
+  for (const std::string& words : {absl::StrCat("speaks protocol ", kProtocolMajor + 1, "."),
+                                   absl::StrCat("speaks ", kProtocolMajor, ".")}) {
+    ExpectRefused(harness, changed([](auto& r) {
+                    r.mutable_peer()->mutable_version()->set_major(kProtocolMajor + 1);
+                  }),
+                  Code::FAILED_PRECONDITION, words);
+  }
   ExpectRefused(harness, changed([&](auto& r) { slice(r)->set_name("no.such"); }), Code::NOT_FOUND,
                 "no.such");
   ExpectRefused(harness, changed([&](auto& r) { slice(r)->set_row_end(1000); }),

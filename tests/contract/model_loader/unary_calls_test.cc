@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 #include "common/rpc/peer.h"
@@ -56,7 +57,13 @@ TEST_P(LoadingUnaryCall, RefusesAnotherProtocolVersion) {
   v1::PeerInfo peer = MakePeerInfo("stage-worker");
   peer.mutable_version()->set_major(kProtocolMajor + 1);
   grpc::ClientContext context;
-  EXPECT_EQ(Call(&context, peer).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  const grpc::Status status = Call(&context, peer);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  for (const std::string& words : {absl::StrCat("speaks protocol ", kProtocolMajor + 1, "."),
+                                   absl::StrCat("speaks ", kProtocolMajor, ".")}) {
+    EXPECT_NE(status.error_message().find(words), std::string::npos)
+        << words << " in " << status.error_message();
+  }
 }
 
 TEST_P(LoadingUnaryCall, IsUnavailableOnceTheLoaderIsGone) {

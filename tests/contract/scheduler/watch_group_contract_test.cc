@@ -1,7 +1,9 @@
 // Scheduling.WatchGroup: the state now and at every change; deadline; cancel; other version;
 // shutdown.
 #include <memory>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
@@ -70,7 +72,12 @@ TEST_F(WatchGroupContract, RefusesAnotherProtocolVersion) {
   request_.mutable_peer()->mutable_version()->set_major(kProtocolMajor + 1);
   reader_ = stub_->WatchGroup(&context_, request_);
   EXPECT_FALSE(reader_->Read(&state_));
-  EXPECT_TRUE(absl::IsFailedPrecondition(FromGrpcStatus(reader_->Finish())));
+  const absl::Status status = FromGrpcStatus(reader_->Finish());
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  for (const std::string& words : {absl::StrCat("speaks protocol ", kProtocolMajor + 1, "."),
+                                   absl::StrCat("speaks ", kProtocolMajor, ".")}) {
+    EXPECT_NE(status.message().find(words), std::string::npos) << words << " in " << status;
+  }
 }
 
 TEST_F(WatchGroupContract, EndsAtTheCallersDeadline) {
