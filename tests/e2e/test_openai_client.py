@@ -216,11 +216,17 @@ def resources(group):
 
 
 def test_closing_a_stream_cancels_it(client, group):
+    # Uncancelled it would go on for some seconds and end by itself: time proves nothing, tokens do.
+    wanted, far_below = 3000, 1500
     labels = f'{{engine="0",model_name="{group.model}"}}'
     running = "scheduler", "baton_scheduler_running_sequences"
+
+    def generated():
+        return group.metrics("scheduler")["baton_scheduler_generated_tokens_total"]
+
     wait_until(lambda: not any(resources(group).values()), "nothing is held before the test")
-    before, baseline = group.metrics("gateway"), resources(group)
-    stream = client.completions.create(model=group.model, prompt=[5, 6, 7], max_tokens=3000,
+    before, baseline, already = group.metrics("gateway"), resources(group), generated()
+    stream = client.completions.create(model=group.model, prompt=[5, 6, 7], max_tokens=wanted,
                                        stream=True, extra_body={"ignore_eos": True})
     next(iter(stream))
     busy = wait_until(lambda: (now := resources(group))[running] >= 1 and now,
@@ -228,18 +234,25 @@ def test_closing_a_stream_cancels_it(client, group):
     assert busy["scheduler", "baton_scheduler_kv_blocks_used"] > \
         baseline["scheduler", "baton_scheduler_kv_blocks_used"]
     stages = [key for key in busy if key[1] == "baton_stage_sequences"]
-    assert len(stages) == sum(name.startswith("stage-worker") for name in group.pids)
+    assert len(stages) == sum(name.startswith("stage-worker") for name in group.pids) == 2
+    assert generated() - already < far_below, "the test must close it long before its end"
     stream.close()
 
     def idle():
+        # Both stages' blocks among them: they come back before the sequence would have ended.
+        assert generated() - already < far_below, "it is computed though nobody reads it"
         metrics = group.metrics("gateway")
         return (metrics[f"vllm:num_requests_running{labels}"] == 0
                 and metrics[f"baton_gateway_live_requests{labels}"] == 0
                 and resources(group) == baseline)
 
     wait_until(idle, "the sequence and all that it held are gone after its client")
+    assert generated() - already < far_below
+    after = group.metrics("gateway")
     name = f"baton_gateway_client_disconnects_total{labels}"
-    assert group.metrics("gateway")[name] == before[name] + 1
+    assert after[name] == before[name] + 1
+    name = f"vllm:generation_tokens_total{labels}"
+    assert 0 < after[name] - before[name] < far_below
 
 
 def test_errors_are_the_clients_exceptions(client, group):
@@ -263,10 +276,11 @@ def test_concurrent_streams_do_not_mix(client, group):
                 for i in range(16)])
 
     together = [answer.choices[0].text for answer in asyncio.run(run())]
-    for i in (0, 7, 15):
+    for i in range(16):
         alone = client.completions.create(model=group.model, prompt=[5, 6, 7 + i], max_tokens=20,
                                           temperature=0, extra_body={"ignore_eos": True})
-        assert together[i] == alone.choices[0].text
+        assert together[i] == alone.choices[0].text, f"stream {i}"
+    assert len(set(together)) > 1, "answers that are all the same would not show a mix"
 
 
 def test_tokens_come_as_they_are_made(client, group):
