@@ -52,19 +52,20 @@ bool IsTopTwoTie(const fakes::OracleTop& top) {
   return top.logprobs[0] - top.logprobs[1] < kTopTwoTie;
 }
 
-// `tokens`: prompt and answer. As FirstWrongGreedyTokens.
-int64_t FirstWrongToken(const std::vector<uint32_t>& tokens,
+// `tokens`: prompt and answer.
+AnswerParting PartingOf(const std::vector<uint32_t>& tokens,
                         const fakes::OracleSequence& sequence) {
   for (size_t i = 0; i < sequence.greedy_ids.size(); ++i) {
     const size_t position = sequence.prompt_ids.size() + i;
     if (tokens[position] == sequence.greedy_ids[i]) continue;
     // Another continuation from here on.
+    AnswerParting parting = {static_cast<int64_t>(i), false};
     for (const fakes::OracleTop& top : sequence.top) {
-      if (top.position == position - 1 && IsTopTwoTie(top)) return -1;
+      parting.top_two_tie |= top.position == position - 1 && IsTopTwoTie(top);
     }
-    return static_cast<int64_t>(i);
+    return parting;
   }
-  return -1;
+  return {};
 }
 
 }  // namespace
@@ -97,8 +98,10 @@ bool IsSlow(const std::string& backend) {
 }
 
 bool TakesWholeOracle(const std::string& backend) {
-  return !BATON_SANITIZED && backend == BackendNames().back();
+  return !IsSanitized() && backend == BackendNames().back();
 }
+
+bool IsSanitized() { return BATON_SANITIZED; }
 
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name) {
   if (name == "reference") return kernels::CreateReferenceBackend();
@@ -187,13 +190,28 @@ Distance DistanceFromOracle(const fakes::SequenceDriver& driver, uint64_t comput
       ++distance.num_logprobs;
     }
     ++distance.num_positions;
-    const bool equal = scores.top.front().token_id == top.ids.front();
-    distance.num_top1_equal += equal ? 1 : 0;
-    if (!equal && !IsTopTwoTie(top) && distance.first_wrong_top < 0) {
-      distance.first_wrong_top = top.position;
-    }
+    distance.num_top1_equal += scores.top.front().token_id == top.ids.front() ? 1 : 0;
   }
   return distance;
+}
+
+Deviation FirstDeviation(const fakes::SequenceDriver& driver, uint64_t computed,
+                         const fakes::OracleSequence& sequence, double tolerance) {
+  Deviation deviation;
+  for (const fakes::OracleTop& top : sequence.top) {
+    const stage::PositionScores& scores = driver.at(computed).scores.at(top.position + 1);
+    bool right = scores.top.front().token_id == top.ids.front() || IsTopTwoTie(top);
+    for (size_t i = 0; i < top.ids.size(); ++i) {
+      // NaN is not within it.
+      right = right && std::abs(LogprobOf(scores, top.ids[i]) - top.logprobs[i]) <= tolerance;
+    }
+    if (!right) {
+      deviation.position = top.position;
+      return deviation;
+    }
+    deviation.last_right = top.position;
+  }
+  return deviation;
 }
 
 Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence) {
@@ -213,7 +231,7 @@ Continuation BeginContinuation(fakes::SequenceDriver& driver, uint64_t computed,
   return {&sequence, id};
 }
 
-std::vector<int64_t> FirstWrongGreedyTokens(fakes::SequenceDriver& driver,
+std::vector<AnswerParting> ContinueGreedily(fakes::SequenceDriver& driver,
                                             const std::vector<Continuation>& continuations) {
   std::vector<fakes::SequenceDriver::Part> parts;
   do {
@@ -224,12 +242,12 @@ std::vector<int64_t> FirstWrongGreedyTokens(fakes::SequenceDriver& driver,
     }
     if (!parts.empty()) BATON_CHECK_OK(driver.Step(parts));
   } while (!parts.empty());
-  std::vector<int64_t> wrong;
+  std::vector<AnswerParting> partings;
   for (const Continuation& continuation : continuations) {
-    wrong.push_back(FirstWrongToken(driver.at(continuation.id).tokens, *continuation.sequence));
+    partings.push_back(PartingOf(driver.at(continuation.id).tokens, *continuation.sequence));
     driver.Finish(continuation.id);
   }
-  return wrong;
+  return partings;
 }
 
 }  // namespace baton::conformance

@@ -42,6 +42,8 @@ bool IsSlow(const std::string& backend);
 // Whether every cell of the backend is held against the whole oracle: the best CPU variant's, but
 // under sanitizers, where that would take an hour.
 bool TakesWholeOracle(const std::string& backend);
+// Whether this is a build with a sanitizer, which makes everything several times slower.
+bool IsSanitized();
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name);
 
 // One cell of the test matrix.
@@ -71,9 +73,6 @@ struct Distance {
   int64_t num_logprobs = 0;
   int64_t num_positions = 0;
   int64_t num_top1_equal = 0;
-  // First oracle position whose best token is another here although the oracle's two best are
-  // further apart than `kTopTwoTie`; -1: none.
-  int64_t first_wrong_top = -1;
 
   void Add(const Distance& other);
   double rms() const;
@@ -89,8 +88,18 @@ uint64_t ComputeOracleSequence(fakes::SequenceDriver& driver,
 // Of the sequence that ComputeOracleSequence returned, at every oracle position.
 Distance DistanceFromOracle(const fakes::SequenceDriver& driver, uint64_t computed,
                             const fakes::OracleSequence& sequence);
-// Both, and finishes the sequence.
+// Computes it, and finishes the sequence.
 Distance CompareWithOracle(fakes::SequenceDriver& driver, const fakes::OracleSequence& sequence);
+
+// Where a sequence first leaves the oracle.
+struct Deviation {
+  int64_t position = -1;    // -1: nowhere
+  int64_t last_right = -1;  // the oracle's position before it; -1: none
+};
+// The first oracle position where one of the oracle's top 8 log-probabilities is off by more than
+// `tolerance`, or another token is the best other than at a top-two tie. As DistanceFromOracle.
+Deviation FirstDeviation(const fakes::SequenceDriver& driver, uint64_t computed,
+                         const fakes::OracleSequence& sequence, double tolerance);
 
 // An oracle's prompt with a greedy answer that grows.
 struct Continuation {
@@ -103,10 +112,15 @@ struct Continuation {
 Continuation BeginContinuation(fakes::SequenceDriver& driver, uint64_t computed,
                                const fakes::OracleSequence& sequence);
 
+// Where a greedy answer leaves the oracle's.
+struct AnswerParting {
+  int64_t index = -1;        // in the answer; -1: nowhere
+  bool top_two_tie = false;  // of the oracle, at that very token
+};
+
 // Generates all of them to the end of the oracle's answers, each step with a row of each that has
-// not ended, and finishes them. Returns for each the first index at which it leaves the oracle's
-// answer other than at a top-two tie; -1: none.
-std::vector<int64_t> FirstWrongGreedyTokens(fakes::SequenceDriver& driver,
+// not ended, and finishes them. Returns where each leaves the oracle's answer.
+std::vector<AnswerParting> ContinueGreedily(fakes::SequenceDriver& driver,
                                             const std::vector<Continuation>& continuations);
 
 }  // namespace baton::conformance
