@@ -97,7 +97,9 @@ void StageMembership::OnMessage(const v1::SchedulerMessage& message) {
       return Push({.kind = EventKind::kTopology, .message = message});
     case v1::SchedulerMessage::kDrain:
       return Push({.kind = EventKind::kDrain});
-    case v1::SchedulerMessage::kHeartbeat:  // silence() is its use
+    case v1::SchedulerMessage::kHeartbeat:
+      scheduler_epoch_ = message.heartbeat().epoch();
+      return;
     case v1::SchedulerMessage::MESSAGE_NOT_SET:
       return;
   }

@@ -89,6 +89,7 @@ void StageMembership::Stop(absl::Time deadline) {
 
 StageMembership::Ending StageMembership::RunSession() {
   was_joined_ = false;
+  scheduler_epoch_ = 0;
   OpenStream();
   const Ending ending = HandleEvents();
   LeaveEpoch();
@@ -115,6 +116,10 @@ StageMembership::Ending StageMembership::HandleEvents() {
   neighbour_deadline_ = absl::InfiniteFuture();
   while (true) {
     std::optional<Event> event = events_.Pop(neighbour_deadline_);
+    if (!event.has_value() && ExpectsTopology()) {
+      neighbour_deadline_ = absl::InfiniteFuture();
+      continue;
+    }
     if (!event.has_value()) {
       ReportFault(neighbour_loss_, /*neighbour_unreachable=*/true);
       return {.status = neighbour_loss_};
@@ -149,8 +154,8 @@ StageMembership::Ending StageMembership::HandleEvent(const Event& event) {
       if (IsJoined()) break;  // of an epoch before this one
       Announce(false);
       neighbour_loss_ = event.status;
-      // The scheduler loses a neighbour that died, and says so. If nothing has come by then, only
-      // the connection broke, of which nobody but its two ends knows.
+      // The scheduler loses a neighbour that died, and its heartbeats tell of the next epoch. If
+      // none has come by then, only the connection broke, of which nobody but its two ends knows.
       neighbour_deadline_ =
           SteadyNow() + std::min(options_.step_timeout, 2 * options_.scheduler_timeout);
       break;
@@ -258,6 +263,11 @@ absl::Status StageMembership::ApplyTopology(const v1::Topology& topology) {
 bool StageMembership::IsJoined() const {
   const absl::MutexLock lock(&submit_mutex_);
   return joined_;
+}
+
+bool StageMembership::ExpectsTopology() const {
+  const absl::MutexLock lock(&submit_mutex_);
+  return scheduler_epoch_ > epoch_;
 }
 
 void StageMembership::Announce(bool joined) {

@@ -86,6 +86,8 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   void ReportFault(const absl::Status& reason, bool neighbour_unreachable = false);
   void FinishSteps(absl::Time deadline);
   bool IsJoined() const ABSL_LOCKS_EXCLUDED(submit_mutex_);
+  // The scheduler has ended this stage's epoch: another topology comes when its group is complete.
+  bool ExpectsTopology() const ABSL_LOCKS_EXCLUDED(submit_mutex_);
   // Calls on_joined_ if that is news. Control thread.
   void Announce(bool joined);
   // No step is taken from here on.
@@ -129,6 +131,8 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   uint32_t num_sequences_ ABSL_GUARDED_BY(submit_mutex_) = 0;
   uint32_t num_used_blocks_ ABSL_GUARDED_BY(submit_mutex_) = 0;
 
+  // What the scheduler's heartbeats said last; 0: none came in this session.
+  std::atomic<uint64_t> scheduler_epoch_{0};
   WorkClock control_clock_;  // events taken up by the control thread
   WorkClock step_clock_;     // steps that the devices have
   std::atomic<bool> loading_{false};

@@ -12,6 +12,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/transport/slot_channel.h"
 #include "services/stage_worker/clients/link_epoch.h"
 #include "tests/contract/stage_worker/worker_fixture.h"
@@ -124,6 +125,42 @@ TEST_F(StageNeighbours, RegistersAgainWhenTheNextStageStaysLost) {
   EXPECT_TRUE(message->fault().neighbour_unreachable()) << message->fault().message();
   Register(Plan(0, 2));
   EXPECT_EQ(loader().num_loads(), 1);
+}
+
+// A stage that is started again may load for minutes.
+TEST_F(StageNeighbours, KeepsItsPlaceForAsLongAsTheSchedulerKnowsOfALoss) {
+  options().step_timeout = absl::Seconds(2);
+  auto next = *Transport::Create({.name = "next"});
+  auto slots = *SlotReceiver::Create(next.get(), kShape);
+  EXPECT_TRUE(slots->BeginEpoch(1).ok());
+  StartWorker();
+  Register(Plan(0, 2));
+  Join(1, next->address());
+  v1::SchedulerMessage heartbeat;
+  heartbeat.mutable_heartbeat()->set_epoch(2);
+  scheduler().Send(heartbeat);
+  slots.reset();
+  next.reset();
+  scheduler().Send(PromptStep(1, 1));
+  scheduler().Send(PromptStep(1, 2));
+  ASSERT_TRUE(WaitUntil([this] { return !membership().snapshot().joined; }));
+  // Without it the worker would have given up by then.
+  const absl::Time given_up =
+      SteadyNow() + options().step_timeout + 2 * options().heartbeat_interval;
+  ASSERT_TRUE(scheduler().WaitForHeartbeat(
+      [given_up](const v1::Heartbeat&) { return SteadyNow() > given_up; }));
+  next = *Transport::Create({.name = "next"});
+  slots = *SlotReceiver::Create(next.get(), kShape);
+  EXPECT_TRUE(slots->BeginEpoch(2).ok());
+  SendTopology(2, next->address());
+  auto message = scheduler().Next(v1::WorkerMessage::kJoined);
+  while (absl::IsFailedPrecondition(message.status()) &&  // steps that were sent before the loss
+         absl::StrContains(message.status().message(), "report {")) {
+    message = scheduler().Next(v1::WorkerMessage::kJoined);
+  }
+  ASSERT_TRUE(message.ok()) << message.status();
+  EXPECT_EQ(message->joined().epoch(), 2u);
+  EXPECT_EQ(scheduler().num_sessions(), 1);
 }
 
 TEST_F(StageNeighbours, ReportsANextStageThatCannotBeReached) {
