@@ -10,9 +10,13 @@ constexpr size_t kFirstChunkBytes = 256 * 1024;
 }  // namespace
 
 void Scratch::Reset() {
+  most_taken_ = std::max(most_taken_, taken_);
   used_ = 0;
+  taken_ = 0;
   if (chunks_.size() <= 1) return;
+  // Chunks grow by doubling, of which the last may be empty but for a little.
   chunks_.clear();
+  total_ = most_taken_ + most_taken_ / 8;
   chunks_.emplace_back(total_);
 }
 
@@ -26,6 +30,7 @@ std::byte* Scratch::TakeBytes(size_t bytes) {
   }
   std::byte* piece = chunks_.back().data() + used_;
   used_ += rounded;
+  taken_ += rounded;
   return piece;
 }
 

@@ -10,7 +10,7 @@
 namespace baton::kernels::cpu {
 
 // Pieces stay where they are until the next Reset. Once it has seen its largest call it allocates
-// nothing more.
+// nothing more, and holds an eighth more than that needed.
 class Scratch {
  public:
   // Takes back all pieces.
@@ -30,6 +30,8 @@ class Scratch {
   std::vector<AlignedBuffer> chunks_;  // the last one is being filled
   size_t used_ = 0;                    // of the last chunk
   size_t total_ = 0;                   // of all chunks
+  size_t taken_ = 0;                   // since the last Reset
+  size_t most_taken_ = 0;              // between two Resets
 };
 
 }  // namespace baton::kernels::cpu

@@ -38,5 +38,16 @@ TEST(Scratch, GivesTheSameMemoryAfterItsLargestCall) {
   EXPECT_EQ(scratch.Take<float>(1 << 20), second);
 }
 
+TEST(Scratch, HoldsLittleMoreThanItsLargestCallNeeded) {
+  constexpr int64_t kPiece = 1 << 20;
+  Scratch scratch;
+  for (int piece = 0; piece < 9; ++piece) scratch.Take<char>(kPiece);
+  scratch.Reset();
+  EXPECT_LE(scratch.bytes(), 9u * kPiece * 9 / 8);
+  const size_t before = scratch.bytes();
+  for (int piece = 0; piece < 9; ++piece) scratch.Take<char>(kPiece);
+  EXPECT_EQ(scratch.bytes(), before);
+}
+
 }  // namespace
 }  // namespace baton::kernels::cpu
