@@ -1,6 +1,7 @@
 #include "services/stage_worker/membership/loaded_stage.h"
 
 #include <algorithm>
+#include <malloc.h>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -74,6 +75,10 @@ StageExecutorOptions ExecutorOptions(const StageOptions& options, const v1::Stag
   out.step_timeout = options.step_timeout;
   return out;
 }
+
+// What received the slices is free, but malloc keeps it, and nobody will want it again. Takes some
+// milliseconds.
+void ReturnFreeMemory() { malloc_trim(0); }
 
 }  // namespace
 
@@ -151,6 +156,8 @@ absl::Status LoadedStage::Load(LoaderClient* client) {
     loaded_bytes_ = finished->loaded_bytes();
   }
   RETURN_IF_ERROR(status);
+  finished.reset();
+  ReturnFreeMemory();
   if (plan_.stage_index() + 1 == plan_.num_stages()) RETURN_IF_ERROR(LoadVocabulary(client));
   ASSIGN_OR_RETURN(memory_, BudgetMemory());
   const absl::MutexLock lock(&load_mutex_);
