@@ -95,6 +95,7 @@ std::string SmallConfigJson(bool fp8) {
                  {"num_experts_per_tok", 2},
                  {"n_group", 2},
                  {"topk_group", 1},
+                 {"routed_scaling_factor", 2.5},
                  {"num_attention_heads", 4},
                  {"q_lora_rank", 16},
                  {"kv_lora_rank", 8},
