@@ -55,6 +55,14 @@ def test_chat_has_reasoning_and_answer(client, group):
     assert 0 < usage.completion_tokens_details.reasoning_tokens < usage.completion_tokens
 
 
+def test_an_answer_cut_inside_its_reasoning_can_be_a_turn(client, group):
+    cut = chat(client, group, temperature=0, max_tokens=3).choices[0]
+    assert cut.finish_reason == "length"
+    assert cut.message.content is None and cut.message.reasoning
+    messages = [*QUESTION, cut.message, {"role": "user", "content": "Go on."}]
+    assert chat(client, group, messages=messages, max_tokens=3).usage.completion_tokens == 3
+
+
 def test_stream_equals_whole_answer(client, group):
     whole = chat(client, group, temperature=0.8, seed=11, max_tokens=200)
     reasoning, content, finish, usage = joined(

@@ -48,10 +48,12 @@ absl::Status NormaliseMessage(size_t index, Json& message) {
     message.erase("tool_calls");  // null and [] say the same
   }
   if (!message.contains("content") || message["content"].is_null()) {
-    if (role != "assistant" || !has_tool_calls) {
+    if (role != "assistant") {
       return InvalidField(field + ".content", "must be a string or a list of text parts");
     }
-    message["content"] = nullptr;
+    // An answer that ended inside its reasoning has no content, and comes back so. Templates take
+    // the lack of one for calls.
+    message["content"] = has_tool_calls ? Json(nullptr) : Json("");
     return absl::OkStatus();
   }
   Json& content = message["content"];

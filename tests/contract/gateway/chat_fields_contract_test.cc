@@ -12,6 +12,7 @@ namespace {
 
 using nlohmann::json;
 using testing::EndsWith;
+using testing::HasSubstr;
 
 class ChatFieldsContract : public GatewayFixture {
  protected:
@@ -48,6 +49,27 @@ TEST_F(ChatFieldsContract, GoesOnWithTheLastMessage) {
   // The template cuts the reasoning off, so that this cannot be gone on with.
   const json cut = {{"messages", Begun("why</think>")}, {"continue_final_message", true}};
   EXPECT_EQ(Ask(cut, 400)["error"]["param"], "continue_final_message");
+}
+
+TEST_F(ChatFieldsContract, AnAnswerThatEndedInsideItsReasoningIsAnEmptyTurn) {
+  Answer("Let me", v1::FINISH_REASON_LENGTH);
+  json cut = Ask(json::object())["choices"][0]["message"];
+  ASSERT_TRUE(cut["content"].is_null()) << cut;
+  const auto prompt = [this](const json& turn) {
+    const json question = {{"role", "user"}, {"content", "Hi"}};
+    Answer("x");
+    Ask({{"messages", {question, turn, question}}});
+    return Text(LastPrompt());
+  };
+  json empty = cut;
+  empty["content"] = "";
+  const std::string wanted = prompt(empty);
+  EXPECT_THAT(wanted, HasSubstr("<｜User｜>Hi<｜Assistant｜><｜end▁of▁sentence｜><｜User｜>Hi"));
+  EXPECT_EQ(prompt(cut), wanted);
+  cut.erase("content");
+  EXPECT_EQ(prompt(cut), wanted);
+  const json question = {{{"role", "user"}, {"content", nullptr}}};
+  EXPECT_EQ(Ask({{"messages", question}}, 400)["error"]["param"], "messages[0].content");
 }
 
 TEST_F(ChatFieldsContract, TruncatesThePromptAtTheSideThatIsAskedFor) {
