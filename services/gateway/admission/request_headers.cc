@@ -43,8 +43,8 @@ absl::StatusOr<std::optional<int32_t>> ParsePriority(absl::string_view value) {
   if (value.empty()) return std::nullopt;
   int32_t priority = 0;
   if (absl::SimpleAtoi(value, &priority)) return priority;
-  return InvalidField(kPriorityHeader,
-                      absl::StrCat("must be an integer, got \"", value.substr(0, 64), "\""));
+  return InvalidField(kPriorityHeader, absl::StrCat("must be an integer of 32 bits, got \"",
+                                                    value.substr(0, 64), "\""));
 }
 
 }  // namespace baton::gateway

@@ -35,11 +35,18 @@ absl::Status CheckInteger(absl::string_view field, int64_t value, int64_t low, i
   return InvalidField(field, absl::StrCat("must be in [", low, ", ", high, "], got ", value));
 }
 
-absl::Status CheckCount(absl::string_view field, size_t count, size_t most,
+using Cap = int64_t RequestCaps::*;
+
+std::string AtMost(const RequestCaps& caps, Cap cap) {
+  return absl::StrCat("at most ", caps.*cap, " (", CapFlag(cap), ")");
+}
+
+// "holds 5 strings, at most 4 (--max-stop-strings) are allowed".
+absl::Status CheckCount(absl::string_view field, size_t count, const RequestCaps& caps, Cap cap,
                         absl::string_view what) {
-  if (count <= most) return absl::OkStatus();
-  return InvalidField(field,
-                      absl::StrCat("holds ", count, " ", what, ", at most ", most, " are allowed"));
+  if (count <= static_cast<size_t>(caps.*cap)) return absl::OkStatus();
+  return InvalidField(
+      field, absl::StrCat("holds ", count, " ", what, ", ", AtMost(caps, cap), " are allowed"));
 }
 
 constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
@@ -56,13 +63,14 @@ absl::StatusOr<AdmittedParams> RequestValidator::Admit(const RequestedParams& re
   RETURN_IF_ERROR(AdmitReasoning(requested, &admitted));
   RETURN_IF_ERROR(AdmitConstraint(requested, &admitted));
   RETURN_IF_ERROR(AdmitTruncation(requested, &admitted));
-  RETURN_IF_ERROR(CheckInteger("priority", requested.priority, std::numeric_limits<int32_t>::min(),
-                               std::numeric_limits<int32_t>::max()));
-  admitted.priority = static_cast<int32_t>(requested.priority);
-  if (requested.cache_salt.size() > caps_.cache_salt_bytes) {
-    return InvalidField("cache_salt",
-                        absl::StrCat("is longer than ", caps_.cache_salt_bytes, " bytes"));
+  constexpr int64_t kLeastPriority = std::numeric_limits<int32_t>::min();
+  if (requested.priority < kLeastPriority || requested.priority > kMaxCount) {
+    return InvalidField("priority", absl::StrCat("must have 32 bits, from ", kLeastPriority, " to ",
+                                                 kMaxCount, ", got ", requested.priority));
   }
+  admitted.priority = static_cast<int32_t>(requested.priority);
+  RETURN_IF_ERROR(CheckCount("cache_salt", requested.cache_salt.size(), caps_,
+                             &RequestCaps::cache_salt_bytes, "bytes"));
   admitted.cache_salt = requested.cache_salt;
   return admitted;
 }
@@ -96,7 +104,11 @@ absl::Status RequestValidator::AdmitSampling(const RequestedParams& requested,
   RETURN_IF_ERROR(CheckRange("repetition_penalty", static_cast<float>(admitted->repetition_penalty),
                              {kLeastRepetitionPenalty, kMaxRepetitionPenalty}));
 
-  RETURN_IF_ERROR(CheckInteger("n", requested.num_choices, 1, caps_.num_choices));
+  if (requested.num_choices < 1 || requested.num_choices > caps_.num_choices) {
+    return InvalidField(
+        "n", absl::StrCat("must be at least 1 and ", AtMost(caps_, &RequestCaps::num_choices),
+                          ", got ", requested.num_choices));
+  }
   admitted->num_choices = static_cast<uint32_t>(requested.num_choices);
   if (admitted->num_choices > 1 && temperature == 0) {
     return InvalidField("n", "must be 1 with temperature 0: all choices would be the same");
@@ -107,21 +119,19 @@ absl::Status RequestValidator::AdmitSampling(const RequestedParams& requested,
 
 absl::Status RequestValidator::AdmitStops(const RequestedParams& requested,
                                           AdmittedParams* admitted) const {
-  RETURN_IF_ERROR(CheckCount("stop", requested.stop.size(), caps_.stop_strings, "strings"));
+  RETURN_IF_ERROR(
+      CheckCount("stop", requested.stop.size(), caps_, &RequestCaps::stop_strings, "strings"));
   for (const std::string& stop : requested.stop) {
     if (stop.empty()) return InvalidField("stop", "must not hold an empty string");
-    if (stop.size() > caps_.stop_string_bytes) {
-      return InvalidField("stop",
-                          absl::StrCat("holds a string of ", stop.size(), " bytes, at most ",
-                                       caps_.stop_string_bytes, " are allowed"));
-    }
+    RETURN_IF_ERROR(CheckCount("stop", stop.size(), caps_, &RequestCaps::stop_string_bytes,
+                               "bytes in a string"));
   }
   admitted->stop = requested.stop;
   admitted->include_stop = requested.include_stop;
   admitted->skip_special_tokens = requested.skip_special_tokens;
 
-  RETURN_IF_ERROR(
-      CheckCount("stop_token_ids", requested.stop_token_ids.size(), caps_.stop_token_ids, "ids"));
+  RETURN_IF_ERROR(CheckCount("stop_token_ids", requested.stop_token_ids.size(), caps_,
+                             &RequestCaps::stop_token_ids, "ids"));
   RETURN_IF_ERROR(CheckTokenIds("stop_token_ids", requested.stop_token_ids));
   admitted->stop_token_ids.assign(requested.stop_token_ids.begin(), requested.stop_token_ids.end());
   admitted->ignore_eos = requested.ignore_eos;
@@ -149,16 +159,22 @@ absl::Status RequestValidator::AdmitStops(const RequestedParams& requested,
 absl::Status RequestValidator::AdmitLogprobs(const RequestedParams& requested,
                                              AdmittedParams* admitted) const {
   if (requested.num_top_logprobs) {
-    RETURN_IF_ERROR(CheckInteger(requested.num_top_logprobs_field, *requested.num_top_logprobs, 0,
-                                 caps_.num_top_logprobs));
+    RETURN_IF_ERROR(
+        CheckTopLogprobs(requested.num_top_logprobs_field, *requested.num_top_logprobs));
     admitted->num_top_logprobs = static_cast<uint32_t>(*requested.num_top_logprobs);
   }
   if (requested.num_prompt_logprobs) {
-    RETURN_IF_ERROR(
-        CheckInteger("prompt_logprobs", *requested.num_prompt_logprobs, 0, caps_.num_top_logprobs));
+    RETURN_IF_ERROR(CheckTopLogprobs("prompt_logprobs", *requested.num_prompt_logprobs));
     admitted->num_prompt_logprobs = static_cast<uint32_t>(*requested.num_prompt_logprobs);
   }
   return absl::OkStatus();
+}
+
+absl::Status RequestValidator::CheckTopLogprobs(absl::string_view field, int64_t count) const {
+  if (count >= 0 && count <= caps_.num_top_logprobs) return absl::OkStatus();
+  return InvalidField(
+      field, absl::StrCat("must be at least 0 and ", AtMost(caps_, &RequestCaps::num_top_logprobs),
+                          ", got ", count, count == -1 ? ", the whole vocabulary" : ""));
 }
 
 absl::Status RequestValidator::AdmitTruncation(const RequestedParams& requested,
@@ -195,8 +211,8 @@ bool RequestValidator::TruncatePrompt(const AdmittedParams& params, std::vector<
 
 absl::Status RequestValidator::AdmitTokenSets(const RequestedParams& requested,
                                               AdmittedParams* admitted) const {
-  RETURN_IF_ERROR(
-      CheckCount("logit_bias", requested.logit_bias.size(), caps_.logit_biases, "tokens"));
+  RETURN_IF_ERROR(CheckCount("logit_bias", requested.logit_bias.size(), caps_,
+                             &RequestCaps::logit_biases, "tokens"));
   for (const TokenBias& entry : requested.logit_bias) {
     RETURN_IF_ERROR(CheckTokenIds("logit_bias", absl::MakeConstSpan(&entry.token_id, 1)));
     if (!std::isfinite(entry.bias)) return InvalidField("logit_bias", "must hold finite numbers");
@@ -206,8 +222,8 @@ absl::Status RequestValidator::AdmitTokenSets(const RequestedParams& requested,
   if (requested.allowed_token_ids->empty()) {
     return InvalidField("allowed_token_ids", "must not be empty");
   }
-  RETURN_IF_ERROR(CheckCount("allowed_token_ids", requested.allowed_token_ids->size(),
-                             caps_.allowed_token_ids, "ids"));
+  RETURN_IF_ERROR(CheckCount("allowed_token_ids", requested.allowed_token_ids->size(), caps_,
+                             &RequestCaps::allowed_token_ids, "ids"));
   RETURN_IF_ERROR(CheckTokenIds("allowed_token_ids", *requested.allowed_token_ids));
   admitted->allowed_token_ids.assign(requested.allowed_token_ids->begin(),
                                      requested.allowed_token_ids->end());
@@ -216,14 +232,13 @@ absl::Status RequestValidator::AdmitTokenSets(const RequestedParams& requested,
 
 absl::Status RequestValidator::AdmitBadWords(const RequestedParams& requested,
                                              AdmittedParams* admitted) const {
-  RETURN_IF_ERROR(CheckCount("bad_words", requested.bad_words.size(), caps_.bad_words, "words"));
+  RETURN_IF_ERROR(
+      CheckCount("bad_words", requested.bad_words.size(), caps_, &RequestCaps::bad_words, "words"));
   for (absl::string_view word : requested.bad_words) {
     word = absl::StripLeadingAsciiWhitespace(word);
     if (word.empty()) return InvalidField("bad_words", "must not hold an empty word");
-    if (word.size() > caps_.bad_word_bytes) {
-      return InvalidField("bad_words", absl::StrCat("holds a word of ", word.size(), " bytes, at ",
-                                                    "most ", caps_.bad_word_bytes, " are allowed"));
-    }
+    RETURN_IF_ERROR(CheckCount("bad_words", word.size(), caps_, &RequestCaps::bad_word_bytes,
+                               "bytes in a word"));
     admitted->bad_words.emplace_back(word);
   }
   return absl::OkStatus();
@@ -312,29 +327,31 @@ absl::Status RequestValidator::CheckPromptLogprobs(const AdmittedParams& params,
                                                    size_t num_prompt_tokens) const {
   if (!params.num_prompt_logprobs) return absl::OkStatus();
   const size_t per_token = *params.num_prompt_logprobs + size_t{1};  // the token's own
-  if (num_prompt_tokens <= caps_.prompt_logprobs / per_token) return absl::OkStatus();
+  const auto most = static_cast<size_t>(caps_.prompt_logprobs);
+  if (num_prompt_tokens <= most / per_token) return absl::OkStatus();
   return InvalidField(
       "prompt_logprobs",
       absl::StrCat("asks for ", num_prompt_tokens * per_token, " log-probabilities (",
-                   num_prompt_tokens, " prompt tokens, ", per_token, " for each), at most ",
-                   caps_.prompt_logprobs, " can be delivered"));
+                   num_prompt_tokens, " prompt tokens, ", per_token, " for each), ",
+                   AtMost(caps_, &RequestCaps::prompt_logprobs), " can be delivered"));
 }
 
 absl::Status RequestValidator::CheckMessageCount(size_t count) const {
   if (count == 0) return InvalidField("messages", "must hold at least one message");
-  return CheckCount("messages", count, caps_.messages, "messages");
+  return CheckCount("messages", count, caps_, &RequestCaps::messages, "messages");
 }
 
 absl::Status RequestValidator::CheckPromptCount(size_t count) const {
   if (count == 0) return InvalidField("prompt", "must not be empty");
-  return CheckCount("prompt", count, caps_.prompts, "prompts");
+  return CheckCount("prompt", count, caps_, &RequestCaps::prompts, "prompts");
 }
 
 absl::Status RequestValidator::CheckSequenceCount(size_t num_prompts, uint32_t num_choices) const {
-  if (num_prompts * num_choices <= caps_.sequences) return absl::OkStatus();
+  const auto most = static_cast<size_t>(caps_.sequences);
+  if (num_prompts * num_choices <= most) return absl::OkStatus();
   return InvalidField(
       "n", absl::StrCat("makes ", num_prompts * num_choices, " sequences of ", num_prompts,
-                        " prompts, at most ", caps_.sequences, " are allowed"));
+                        " prompts, ", AtMost(caps_, &RequestCaps::sequences), " are allowed"));
 }
 
 }  // namespace baton::gateway

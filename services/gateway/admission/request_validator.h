@@ -13,32 +13,9 @@
 
 #include "services/gateway/admission/constraint_checker.h"
 #include "services/gateway/admission/generation_params.h"
+#include "services/gateway/admission/request_caps.h"
 
 namespace baton::gateway {
-
-// Ceilings of one request; all inclusive.
-struct RequestCaps {
-  int64_t num_choices = 8;
-  int64_t num_top_logprobs = 20;
-  size_t stop_strings = 4;
-  size_t stop_string_bytes = 256;
-  size_t stop_token_ids = 1024;
-  size_t logit_biases = 1024;
-  size_t allowed_token_ids = 1 << 16;
-  size_t bad_words = 128;
-  size_t bad_word_bytes = 256;
-  size_t prompts = 64;     // of one completion request
-  size_t sequences = 128;  // prompts times choices
-  // Log-probabilities of a prompt travel in one message of at most 8 MiB, where one takes up to 19
-  // bytes.
-  size_t prompt_logprobs = 400'000;
-  size_t messages = 2048;
-  size_t cache_salt_bytes = 256;
-  size_t tools = 128;
-  int64_t stream_interval = 1024;  // tokens of an event
-  size_t request_id_bytes = 128;   // of the body's request_id
-  size_t user_bytes = 512;
-};
 
 // Any thread.
 class RequestValidator {
@@ -82,6 +59,7 @@ class RequestValidator {
   void SetMaxModelLen(int64_t max_model_len) { max_model_len_.store(max_model_len); }
   int64_t max_model_len() const { return max_model_len_.load(); }
   int64_t vocab_size() const { return vocab_size_; }
+  const RequestCaps& caps() const { return caps_; }
   // Whether the model reasons, as far as is known, and its reasoning can be ended.
   bool reasons() const { return reasons_; }
 
@@ -96,6 +74,7 @@ class RequestValidator {
   absl::Status AdmitReasoning(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status AdmitConstraint(const RequestedParams& requested, AdmittedParams* admitted) const;
   absl::Status CheckTokenIds(absl::string_view field, absl::Span<const int64_t> ids) const;
+  absl::Status CheckTopLogprobs(absl::string_view field, int64_t count) const;
 
   const SamplingDefaults defaults_;
   const int64_t vocab_size_;

@@ -74,7 +74,7 @@ absl::Status CheckWholeAnswer(size_t num_bytes, size_t most) {
   return WithReason(
       absl::InvalidArgumentError(
           absl::StrCat("the answer grew over ", most,
-                       " bytes: ask for fewer tokens, choices or log-probabilities, or stream it")),
+                       " bytes (--max-answer-mib): ask for fewer tokens, choices or log-probabilities, or stream it")),
       "answer_too_large");
 }
 

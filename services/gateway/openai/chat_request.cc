@@ -183,9 +183,9 @@ absl::StatusOr<ChatRequest> ReadChatRequest(const Json& body, const RequestValid
     request.params.max_tokens_field = "max_completion_tokens";
   }
   ReadLogprobs(reader, &request.params);
-  request.tools = ReadToolFields(reader);
+  request.tools = ReadToolFields(reader, validator.caps());
   request.input.tools = request.tools.tools;
-  request.stream = ReadStreamFields(reader);
+  request.stream = ReadStreamFields(reader, validator.caps());
   request.output = ReadOutputFields(reader);
   reader.Read("include_reasoning", &request.include_reasoning);
   if (request.stream.stream && request.params.num_prompt_logprobs) {
@@ -193,8 +193,8 @@ absl::StatusOr<ChatRequest> ReadChatRequest(const Json& body, const RequestValid
   }
   ReadEcho(reader, &request);
   reader.Read("return_prompt_text", &request.return_prompt_text);
-  request.request_id = ReadRequestId(reader);
-  RefuseUnsupportedFields(reader, FieldApi::kChat);
+  request.request_id = ReadRequestId(reader, validator.caps());
+  RefuseUnsupportedFields(reader, FieldApi::kChat, validator.caps());
   RETURN_IF_ERROR(reader.status());
   LogIgnoredFields(reader, "chat completion");
   return request;

@@ -96,7 +96,7 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
   reader.Read("model", &request.model);
   RETURN_IF_ERROR(ReadPrompts(reader, validator, &request.prompts));
   ReadSamplingFields(reader, &request.params);
-  request.stream = ReadStreamFields(reader);
+  request.stream = ReadStreamFields(reader, validator.caps());
   if (request.stream.stream && request.params.num_prompt_logprobs) {
     reader.Fail("prompt_logprobs", "cannot be given with stream=true");
   }
@@ -105,8 +105,8 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
   ReadLogprobs(reader, &request);
   request.output = ReadOutputFields(reader);
   reader.Read("add_special_tokens", &request.add_special_tokens);
-  request.request_id = ReadRequestId(reader);
-  RefuseUnsupportedFields(reader, FieldApi::kCompletion);
+  request.request_id = ReadRequestId(reader, validator.caps());
+  RefuseUnsupportedFields(reader, FieldApi::kCompletion, validator.caps());
   RETURN_IF_ERROR(reader.status());
   LogIgnoredFields(reader, "completion");
   return request;

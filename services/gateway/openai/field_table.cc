@@ -1,6 +1,5 @@
 #include "services/gateway/openai/field_table.h"
 
-#include <cstddef>
 #include <utility>
 #include <vector>
 
@@ -14,6 +13,8 @@ using enum FieldOutcome;
 
 constexpr char kBoolean[] = R"({"type":"boolean"})";
 constexpr char kInteger[] = R"({"type":"integer"})";
+constexpr char kPriority[] =
+    R"({"type":"integer","minimum":-2147483648,"maximum":2147483647})";
 constexpr char kNumber[] = R"({"type":"number"})";
 constexpr char kString[] = R"({"type":"string"})";
 constexpr char kObject[] = R"({"type":"object"})";
@@ -69,7 +70,7 @@ constexpr RowText kRows[] = {
     {"repetition_penalty", true, true, kWorks, kNumber, R"({"repetition_penalty":1.5})", "",
      "more than 0"},
     {"n", true, true, kWorks, R"({"type":"integer","minimum":1,"maximum":$num_choices})",
-     R"({"n":2,"temperature":1})", "", "1 to $num_choices; 1 with temperature 0"},
+     R"({"n":2,"temperature":1})", "", "1 to $num_choices, times prompts at most $sequences; 1 with temperature 0"},
     {"best_of", true, true, kWorks, kInteger, R"({"best_of":1})", "", "only as large as n"},
     {"seed", true, true, kWorks, kInteger, R"({"seed":5})", "", "-1: none"},
     {"stop", true, true, kWorks,
@@ -83,10 +84,10 @@ constexpr RowText kRows[] = {
     {"min_tokens", true, true, kWorks, kFromZero, R"({"min_tokens":2})", "", "at most max_tokens"},
     {"logprobs", true, false, kWorks, kBoolean, R"({"logprobs":true})", "", ""},
     {"top_logprobs", true, false, kWorks, kLogprobs, R"({"logprobs":true,"top_logprobs":2})", "",
-     "0 to $num_top_logprobs, with logprobs"},
+     "0 to $num_top_logprobs, with logprobs; -1, the whole vocabulary, is a 400"},
     {"logprobs", false, true, kWorks, kLogprobs, R"({"logprobs":2})", "", "0 to $num_top_logprobs"},
     {"prompt_logprobs", true, true, kWorks, kLogprobs, R"({"prompt_logprobs":2})", "",
-     "0 to $num_top_logprobs; not with stream"},
+     "0 to $num_top_logprobs; not with stream; -1, the whole vocabulary, is a 400"},
     {"logprob_token_ids", true, true, kRefused, kIds, R"({"logprob_token_ids":[1]})", "",
      "log-probabilities are of the drawn and the likeliest tokens; use top_logprobs"},
     {"logit_bias", true, true, kWorks, kObject, R"({"logit_bias":{"5":10}})", "",
@@ -172,8 +173,8 @@ constexpr RowText kRows[] = {
     {"return_tokens_as_token_ids", true, true, kWorks, kBoolean,
      R"({"return_tokens_as_token_ids":true})", "", ""},
     {"return_prompt_text", true, false, kWorks, kBoolean, R"({"return_prompt_text":true})", "", ""},
-    {"priority", true, true, kWorks, kInteger, R"({"priority":5})", "",
-     "lower first; X-Vllm-Priority says the same; of an API key not below "
+    {"priority", true, true, kWorks, kPriority, R"({"priority":5})", "",
+     "lower first, 32 bits (vLLM: 64); X-Vllm-Priority says the same; of an API key not below "
      "--best-priority-per-key (0)"},
     {"request_id", true, true, kWorks, kString, R"({"request_id":"r-1"})", "",
      "at most $request_id_bytes plain characters; X-Request-Id goes before it"},
@@ -220,26 +221,10 @@ constexpr RowText kRows[] = {
 
 // Each $NAME and the number that stands for it.
 std::vector<std::pair<std::string, std::string>> CapNumbers(const RequestCaps& caps) {
-  const std::pair<const char*, size_t> limits[] = {
-      {"$num_choices", static_cast<size_t>(caps.num_choices)},
-      {"$num_top_logprobs", static_cast<size_t>(caps.num_top_logprobs)},
-      {"$stop_strings", caps.stop_strings},
-      {"$stop_string_bytes", caps.stop_string_bytes},
-      {"$stop_token_ids", caps.stop_token_ids},
-      {"$logit_biases", caps.logit_biases},
-      {"$allowed_token_ids", caps.allowed_token_ids},
-      {"$bad_words", caps.bad_words},
-      {"$bad_word_bytes", caps.bad_word_bytes},
-      {"$prompts", caps.prompts},
-      {"$messages", caps.messages},
-      {"$cache_salt_bytes", caps.cache_salt_bytes},
-      {"$tools", caps.tools},
-      {"$stream_interval", static_cast<size_t>(caps.stream_interval)},
-      {"$request_id_bytes", caps.request_id_bytes},
-      {"$user_bytes", caps.user_bytes},
-  };
   std::vector<std::pair<std::string, std::string>> numbers;
-  for (const auto& [name, value] : limits) numbers.emplace_back(name, absl::StrCat(value));
+  for (const RequestCap& cap : RequestCapRows()) {
+    numbers.emplace_back(absl::StrCat("$", cap.name), absl::StrCat(caps.*cap.member));
+  }
   return numbers;
 }
 

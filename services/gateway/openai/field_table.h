@@ -7,7 +7,7 @@
 
 #include "absl/types/span.h"
 
-#include "services/gateway/admission/request_validator.h"
+#include "services/gateway/admission/request_caps.h"
 
 namespace baton::gateway {
 

@@ -13,16 +13,10 @@
 #include "absl/strings/str_join.h"
 
 #include "common/log/log.h"
-#include "services/gateway/admission/request_validator.h"
 #include "services/gateway/openai/structured_fields.h"
 
 namespace baton::gateway {
 namespace {
-
-constexpr size_t kMaxRequestIdBytes = RequestCaps().request_id_bytes;
-constexpr size_t kMaxUserBytes = RequestCaps().user_bytes;
-// What a stream holds back is bounded by it.
-constexpr int64_t kMaxStreamInterval = RequestCaps().stream_interval;
 
 void ReadStop(FieldReader& reader, RequestedParams* params) {
   const Json* stop = reader.FindSet("stop");
@@ -105,13 +99,14 @@ void ReadSamplingFields(FieldReader& reader, RequestedParams* params) {
   }
 }
 
-StreamFields ReadStreamFields(FieldReader& reader) {
+StreamFields ReadStreamFields(FieldReader& reader, const RequestCaps& caps) {
   StreamFields fields;
   reader.Read("stream", &fields.stream);
   reader.Read("stream_interval", &fields.interval);
-  if (fields.interval < 1 || fields.interval > kMaxStreamInterval) {
+  if (fields.interval < 1 || fields.interval > caps.stream_interval) {
     reader.Fail("stream_interval",
-                absl::StrCat("must be from 1 to ", kMaxStreamInterval, ", got ", fields.interval));
+                absl::StrCat("must be from 1 to ", caps.stream_interval, " (",
+                             CapFlag(&RequestCaps::stream_interval), "), got ", fields.interval));
   }
   const Json* options = reader.FindSet("stream_options");
   if (options == nullptr) return fields;
@@ -140,24 +135,27 @@ OutputFields ReadOutputFields(FieldReader& reader) {
   return fields;
 }
 
-std::string ReadRequestId(FieldReader& reader) {
+std::string ReadRequestId(FieldReader& reader, const RequestCaps& caps) {
   std::string id;
   reader.Read("request_id", &id);
   const bool plain = std::all_of(id.begin(), id.end(), [](char c) {
     return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
            absl::StrContains("-_.:", absl::string_view(&c, 1));
   });
-  if (plain && id.size() <= kMaxRequestIdBytes) return id;
-  reader.Fail("request_id", absl::StrCat("must be at most ", kMaxRequestIdBytes,
-                                         " letters, digits, dashes, underscores, dots or colons"));
+  if (plain && id.size() <= static_cast<size_t>(caps.request_id_bytes)) return id;
+  reader.Fail("request_id",
+              absl::StrCat("must be at most ", caps.request_id_bytes, " (",
+                           CapFlag(&RequestCaps::request_id_bytes),
+                           ") letters, digits, dashes, underscores, dots or colons"));
   return "";
 }
 
-void RefuseUnsupportedFields(FieldReader& reader, FieldApi api) {
+void RefuseUnsupportedFields(FieldReader& reader, FieldApi api, const RequestCaps& caps) {
   const Json* const user = reader.FindSet("user");
   if (user != nullptr && user->is_string() &&
-      user->get_ref<const std::string&>().size() > kMaxUserBytes) {
-    reader.Fail("user", absl::StrCat("is longer than ", kMaxUserBytes, " bytes"));
+      user->get_ref<const std::string&>().size() > static_cast<size_t>(caps.user_bytes)) {
+    reader.Fail("user", absl::StrCat("is longer than ", caps.user_bytes, " bytes (",
+                                     CapFlag(&RequestCaps::user_bytes), ")"));
   }
   for (const FieldRow& row : FieldTable()) {
     if (row.outcome != FieldOutcome::kRefused || !row.BelongsTo(api)) continue;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "services/gateway/admission/generation_params.h"
+#include "services/gateway/admission/request_caps.h"
 #include "services/gateway/json/field_reader.h"
 #include "services/gateway/json/strict_json.h"
 #include "services/gateway/openai/field_table.h"
@@ -29,12 +30,12 @@ struct OutputFields {
 
 // All record the first error in `reader`.
 void ReadSamplingFields(FieldReader& reader, RequestedParams* params);
-StreamFields ReadStreamFields(FieldReader& reader);
+StreamFields ReadStreamFields(FieldReader& reader, const RequestCaps& caps);
 OutputFields ReadOutputFields(FieldReader& reader);
 // The body's own name of the request; X-Request-Id goes before it.
-std::string ReadRequestId(FieldReader& reader);
+std::string ReadRequestId(FieldReader& reader, const RequestCaps& caps);
 // Refuses a request that sets a field of the table that is refused to other than its neutral value.
-void RefuseUnsupportedFields(FieldReader& reader, FieldApi api);
+void RefuseUnsupportedFields(FieldReader& reader, FieldApi api, const RequestCaps& caps);
 // Fields without meaning here are accepted; they are named in the debug log.
 void LogIgnoredFields(FieldReader& reader, const std::string& api);
 // Those that nobody has asked `reader` for.

@@ -12,13 +12,11 @@
 
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
-#include "services/gateway/admission/request_validator.h"
 #include "services/gateway/text/tool_call_grammar.h"
 
 namespace baton::gateway {
 namespace {
 
-constexpr size_t kMaxTools = RequestCaps().tools;
 constexpr size_t kMaxNameBytes = 128;
 // The schema of a function that declares none.
 constexpr char kNoArguments[] = R"({"type":"object","properties":{}})";
@@ -61,16 +59,17 @@ void CheckTool(const std::string& field, const Json& tool, FieldReader& reader) 
   }
 }
 
-void ReadTools(FieldReader& reader, ToolFields* fields) {
+void ReadTools(FieldReader& reader, const RequestCaps& caps, ToolFields* fields) {
   const Json* tools = reader.FindSet("tools");
   if (tools == nullptr) return;
   if (!tools->is_array()) {
     return reader.Fail("tools", absl::StrCat("must be a list, not ", DescribeJsonType(*tools)));
   }
   if (tools->empty()) return reader.Fail("tools", "must not be empty; leave it out instead");
-  if (tools->size() > kMaxTools) {
-    return reader.Fail("tools", absl::StrCat("holds ", tools->size(), " tools, at most ", kMaxTools,
-                                             " are allowed"));
+  if (tools->size() > static_cast<size_t>(caps.tools)) {
+    return reader.Fail("tools",
+                       absl::StrCat("holds ", tools->size(), " tools, at most ", caps.tools, " (",
+                                    CapFlag(&RequestCaps::tools), ") are allowed"));
   }
   std::set<std::string> names;
   for (size_t i = 0; i < tools->size(); ++i) {
@@ -139,9 +138,9 @@ absl::StatusOr<std::string> SchemaOfArguments(size_t index, const Json& function
 
 }  // namespace
 
-ToolFields ReadToolFields(FieldReader& reader) {
+ToolFields ReadToolFields(FieldReader& reader, const RequestCaps& caps) {
   ToolFields fields;
-  ReadTools(reader, &fields);
+  ReadTools(reader, caps, &fields);
   ReadChoice(reader, &fields);
   std::optional<bool> parallel;
   reader.Read("parallel_tool_calls", &parallel);

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 
 #include "services/gateway/admission/generation_params.h"
+#include "services/gateway/admission/request_caps.h"
 #include "services/gateway/json/field_reader.h"
 #include "services/gateway/json/strict_json.h"
 #include "services/gateway/model/served_model.h"
@@ -28,7 +29,7 @@ struct ToolFields {
 };
 
 // Types and structure. Errors are recorded in `reader`.
-ToolFields ReadToolFields(FieldReader& reader);
+ToolFields ReadToolFields(FieldReader& reader, const RequestCaps& caps);
 
 // Whether the model as it is served can do what is asked. Errors: InvalidArgument naming the field
 // and the flag that would help.

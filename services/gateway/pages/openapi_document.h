@@ -5,7 +5,7 @@
 
 #include "absl/strings/string_view.h"
 
-#include "services/gateway/admission/request_validator.h"
+#include "services/gateway/admission/request_caps.h"
 
 namespace baton::gateway {
 

@@ -1,7 +1,7 @@
 // The JSON schemas of the OpenAPI document.
 #pragma once
 
-#include "services/gateway/admission/request_validator.h"
+#include "services/gateway/admission/request_caps.h"
 #include "services/gateway/json/strict_json.h"
 
 namespace baton::gateway {

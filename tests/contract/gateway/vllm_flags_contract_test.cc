@@ -1,4 +1,6 @@
 // Flags of vLLM that the gateway serves: what they change in answers.
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -6,6 +8,7 @@
 #include "absl/flags/commandlineflag.h"
 #include "absl/flags/reflection.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -99,6 +102,88 @@ TEST_F(VllmFlagsContract, MaxLogprobsIsTheMostThatMayBeAskedFor) {
   const json error = ErrorOf(Post("/v1/chat/completions", body), 400);
   EXPECT_EQ(error["param"], "top_logprobs");
   EXPECT_THAT(error["message"].get<std::string>(), HasSubstr("2"));
+}
+
+TEST_F(VllmFlagsContract, EveryLimitOfARequestHasAFlag) {
+  const auto defaults = Read({{"model", "m"}});
+  ASSERT_TRUE(defaults.ok()) << defaults.status();
+  for (const RequestCap& cap : RequestCapRows()) {
+    const absl::FlagSaver saver;
+    EXPECT_EQ(defaults->caps.*cap.member, RequestCaps().*cap.member) << cap.flag;
+    for (const int64_t value : {cap.least, cap.most}) {
+      const auto read = Read({{"model", "m"}, {cap.flag, absl::StrCat(value)}});
+      ASSERT_TRUE(read.ok()) << read.status();
+      EXPECT_EQ(read->caps.*cap.member, value) << cap.flag;
+    }
+    for (const int64_t value : {cap.least - 1, cap.most + 1}) {
+      const absl::Status refusal =
+          Read({{"model", "m"}, {cap.flag, absl::StrCat(value)}}).status();
+      EXPECT_THAT(std::string(refusal.message()), HasSubstr(cap.flag)) << value;
+    }
+  }
+}
+
+TEST_F(VllmFlagsContract, LimitsOfConnectionsHaveFlags) {
+  const auto read = Read({{"model", "m"},
+                          {"max-request-line-bytes", "100"},
+                          {"max-header-bytes", "1000"},
+                          {"max-header-fields", "7"},
+                          {"header-timeout", "1s"},
+                          {"body-timeout", "2s"},
+                          {"min-body-rate", "3"},
+                          {"idle-timeout", "4s"},
+                          {"write-timeout", "5s"},
+                          {"max-answer-mib", "6"}});
+  ASSERT_TRUE(read.ok()) << read.status();
+  const HttpLimits& limits = read->http.limits;
+  EXPECT_EQ(limits.request_line_bytes, 100u);
+  EXPECT_EQ(limits.header_bytes, 1000u);
+  EXPECT_EQ(limits.header_fields, 7u);
+  EXPECT_EQ(limits.header_timeout, absl::Seconds(1));
+  EXPECT_EQ(limits.body_timeout, absl::Seconds(2));
+  EXPECT_EQ(limits.body_bytes_per_second, 3u);
+  EXPECT_EQ(limits.idle_timeout, absl::Seconds(4));
+  EXPECT_EQ(limits.write_timeout, absl::Seconds(5));
+  EXPECT_EQ(read->max_whole_answer_bytes, 6u << 20);
+  for (const char* flag : {"header-timeout", "body-timeout", "idle-timeout", "write-timeout"}) {
+    const absl::FlagSaver saver;
+    EXPECT_THAT(std::string(Read({{"model", "m"}, {flag, "0s"}}).status().message()),
+                HasSubstr(flag));
+  }
+}
+
+TEST_F(VllmFlagsContract, RaisedLimitsHoldInAnswersAndInTheDocument) {
+  Start({{"max-n", "9"}, {"max-prompts", "65"}, {"max-sequences", "65"}});
+  json body = {{"prompt", "x"}, {"max_tokens", 1}, {"temperature", 1}, {"n", 9}};
+  EXPECT_EQ(json::parse(Post("/v1/completions", body).body)["choices"].size(), 9u);
+  body["n"] = 10;
+  EXPECT_THAT(ErrorOf(Post("/v1/completions", body), 400)["message"].get<std::string>(),
+              HasSubstr("at most 9 (--max-n)"));
+  body["n"] = 1;
+  body["prompt"] = std::vector<std::string>(65, "x");
+  EXPECT_EQ(json::parse(Post("/v1/completions", body).body)["choices"].size(), 65u);
+  body["n"] = 2;
+  EXPECT_THAT(ErrorOf(Post("/v1/completions", body), 400)["message"].get<std::string>(),
+              HasSubstr("at most 65 (--max-sequences)"));
+  const json schemas = json::parse(Get("/openapi.json").body)["components"]["schemas"];
+  EXPECT_EQ(schemas["ChatRequest"]["properties"]["n"]["maximum"], 9);
+  EXPECT_EQ(schemas["ChatBatchRequest"]["properties"]["messages"]["maxItems"], 65);
+}
+
+// Whoever is refused finds in API.md what would have to be raised.
+TEST_F(VllmFlagsContract, TheDocumentHasTheFlagsOfAllLimits) {
+  std::ifstream file(std::string(BATON_SOURCE_DIR) + "/services/gateway/API.md");
+  const std::string document(std::istreambuf_iterator<char>(file), {});
+  size_t num_limits = 0;
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (!absl::StrContains(flag->Filename(), "gateway_config")) continue;
+    const bool limits = absl::StartsWith(name, "max_") || absl::StartsWith(name, "min_") ||
+                        absl::EndsWith(name, "_timeout");
+    if (!limits) continue;
+    ++num_limits;
+    EXPECT_THAT(document, HasSubstr("`--" + absl::StrReplaceAll(name, {{"_", "-"}}) + "`"));
+  }
+  EXPECT_GT(num_limits, 30u);
 }
 
 TEST_F(VllmFlagsContract, ForcedUsageIsInEveryChunkOfAStream) {

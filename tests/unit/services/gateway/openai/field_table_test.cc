@@ -34,9 +34,9 @@ std::string ReadText(const std::string& path) {
 }
 
 // What becomes of a body with `members` beside what every body needs.
-absl::Status Judge(FieldApi api, const Json& members) {
-  static const RequestValidator validator(
-      {}, {.max_model_len = 100, .vocab_size = 50, .reasoning = ReasoningTokens{.end = 4}});
+absl::Status Judge(FieldApi api, const Json& members, const RequestCaps& caps = {}) {
+  const RequestValidator validator(
+      {}, {.max_model_len = 100, .vocab_size = 50, .reasoning = ReasoningTokens{.end = 4}}, caps);
   if (api == FieldApi::kChat) {
     Json body = {{"messages", {{{"role", "assistant"}, {"content", "x"}}}}};
     body.update(members);
@@ -110,7 +110,15 @@ TEST(FieldTable, HasAllFieldsThatAreRead) {
 // A list or a text of `count`.
 using MakeValue = Json (*)(size_t count);
 
-TEST(FieldTable, LimitsAreThoseOfTheCaps) {
+struct Limit {
+  FieldApi api;
+  const char* name;
+  int64_t RequestCaps::*member;
+  MakeValue make;
+};
+
+// What is counted, field by field.
+std::vector<Limit> Limits() {
   const auto text = [](size_t count) -> Json { return std::string(count, 'x'); };
   const auto ids = [](size_t count) -> Json { return std::vector<int>(count, 1); };
   const auto texts = [](size_t count) -> Json { return std::vector<std::string>(count, "x"); };
@@ -126,48 +134,82 @@ TEST(FieldTable, LimitsAreThoseOfTheCaps) {
     }
     return made;
   };
-  constexpr RequestCaps kCaps;
-  const auto choices = static_cast<size_t>(kCaps.num_choices);
-  const auto logprobs = static_cast<size_t>(kCaps.num_top_logprobs);
-  const struct {
-    FieldApi api;
-    const char* name;
-    size_t cap;
-    MakeValue make;
-  } limits[] = {
-      {FieldApi::kChat, "messages", kCaps.messages, messages},
-      {FieldApi::kCompletion, "prompt", kCaps.prompts, texts},
-      {FieldApi::kChat, "n", choices, number},
-      {FieldApi::kChat, "stop", kCaps.stop_strings, texts},
-      {FieldApi::kChat, "stop", kCaps.stop_string_bytes, one_text},
-      {FieldApi::kChat, "stop_token_ids", kCaps.stop_token_ids, ids},
-      {FieldApi::kCompletion, "logprobs", logprobs, number},
-      {FieldApi::kChat, "prompt_logprobs", logprobs, number},
-      {FieldApi::kChat, "allowed_token_ids", kCaps.allowed_token_ids, ids},
-      {FieldApi::kChat, "bad_words", kCaps.bad_words, texts},
-      {FieldApi::kChat, "bad_words", kCaps.bad_word_bytes, one_text},
-      {FieldApi::kChat, "cache_salt", kCaps.cache_salt_bytes, text},
-      {FieldApi::kChat, "request_id", kCaps.request_id_bytes, text},
-      {FieldApi::kChat, "tools", kCaps.tools, tools},
-      {FieldApi::kChat, "user", kCaps.user_bytes, text},
-      {FieldApi::kCompletion, "user", kCaps.user_bytes, text},
+  return {
+      {FieldApi::kChat, "messages", &RequestCaps::messages, messages},
+      {FieldApi::kCompletion, "prompt", &RequestCaps::prompts, texts},
+      {FieldApi::kChat, "n", &RequestCaps::num_choices, number},
+      {FieldApi::kChat, "stop", &RequestCaps::stop_strings, texts},
+      {FieldApi::kChat, "stop", &RequestCaps::stop_string_bytes, one_text},
+      {FieldApi::kChat, "stop_token_ids", &RequestCaps::stop_token_ids, ids},
+      {FieldApi::kCompletion, "logprobs", &RequestCaps::num_top_logprobs, number},
+      {FieldApi::kChat, "prompt_logprobs", &RequestCaps::num_top_logprobs, number},
+      {FieldApi::kChat, "allowed_token_ids", &RequestCaps::allowed_token_ids, ids},
+      {FieldApi::kChat, "bad_words", &RequestCaps::bad_words, texts},
+      {FieldApi::kChat, "bad_words", &RequestCaps::bad_word_bytes, one_text},
+      {FieldApi::kChat, "cache_salt", &RequestCaps::cache_salt_bytes, text},
+      {FieldApi::kChat, "request_id", &RequestCaps::request_id_bytes, text},
+      {FieldApi::kChat, "stream_interval", &RequestCaps::stream_interval, number},
+      {FieldApi::kChat, "tools", &RequestCaps::tools, tools},
+      {FieldApi::kChat, "user", &RequestCaps::user_bytes, text},
+      {FieldApi::kCompletion, "user", &RequestCaps::user_bytes, text},
   };
-  for (const auto& limit : limits) {
-    const absl::Status most = Judge(limit.api, {{limit.name, limit.make(limit.cap)}});
-    EXPECT_TRUE(most.ok()) << limit.name << ": " << most;
-    const absl::Status more = Judge(limit.api, {{limit.name, limit.make(limit.cap + 1)}});
-    EXPECT_EQ(RefusedField(more).substr(0, std::string(limit.name).size()), limit.name) << more;
-    // The table, which writes the numbers of the caps, names it.
-    const bool named =
-        std::any_of(FieldTable().begin(), FieldTable().end(), [&limit](const FieldRow& row) {
-          return row.name == std::string(limit.name) && row.BelongsTo(limit.api) &&
-                 absl::StrContains(row.note, absl::StrCat(limit.cap));
-        });
-    EXPECT_TRUE(named) << limit.name << " " << limit.cap;
+}
+
+void CheckLimit(const Limit& limit, const RequestCaps& caps) {
+  const auto cap = static_cast<size_t>(caps.*limit.member);
+  const absl::Status most = Judge(limit.api, {{limit.name, limit.make(cap)}}, caps);
+  EXPECT_TRUE(most.ok()) << limit.name << ": " << most;
+  const absl::Status more = Judge(limit.api, {{limit.name, limit.make(cap + 1)}}, caps);
+  EXPECT_EQ(RefusedField(more).substr(0, std::string(limit.name).size()), limit.name) << more;
+  EXPECT_THAT(more.message(), HasSubstr(absl::StrCat(cap))) << limit.name;
+  EXPECT_THAT(more.message(), HasSubstr(CapFlag(limit.member))) << limit.name;
+  // The table, which writes the numbers of the caps, names it.
+  const std::vector<FieldRow> rows = FieldRowsOf(caps);
+  const bool named = std::any_of(rows.begin(), rows.end(), [&limit, cap](const FieldRow& row) {
+    return row.name == std::string(limit.name) && row.BelongsTo(limit.api) &&
+           absl::StrContains(row.note, absl::StrCat(cap));
+  });
+  EXPECT_TRUE(named) << limit.name << " " << cap;
+}
+
+TEST(FieldTable, LimitsAreThoseOfTheCaps) {
+  RequestCaps others;  // as far up as their flags let them, or down
+  for (const RequestCap& row : RequestCapRows()) {
+    others.*row.member += others.*row.member < row.most ? 1 : -1;
+  }
+  for (const Limit& limit : Limits()) {
+    CheckLimit(limit, RequestCaps());
+    CheckLimit(limit, others);
   }
   for (const FieldRow& row : FieldTable()) {
     EXPECT_FALSE(absl::StrContains(row.note, "$")) << row.note;
     EXPECT_TRUE(Json::accept(row.schema)) << row.schema;
+  }
+}
+
+TEST(FieldTable, WhatHas64BitsElsewhereSaysThatItHasNot) {
+  for (const int64_t priority : {-(int64_t{1} << 31) - 1, int64_t{1} << 31}) {
+    const absl::Status refused = Judge(FieldApi::kChat, {{"priority", priority}});
+    EXPECT_EQ(RefusedField(refused), "priority");
+    EXPECT_THAT(refused.message(), HasSubstr("32 bits"));
+  }
+  EXPECT_TRUE(Judge(FieldApi::kChat, {{"priority", -(int64_t{1} << 31)}}).ok());
+  EXPECT_TRUE(Judge(FieldApi::kChat, {{"priority", (int64_t{1} << 31) - 1}}).ok());
+}
+
+TEST(FieldTable, TheWholeVocabularysLogprobsAreRefusedAsSuch) {
+  for (const Json& members :
+       {Json{{"logprobs", true}, {"top_logprobs", -1}}, Json{{"prompt_logprobs", -1}}}) {
+    EXPECT_THAT(Judge(FieldApi::kChat, members).message(), HasSubstr("the whole vocabulary"));
+  }
+}
+
+TEST(FieldTable, TheDocumentHasTheFlagOfEachLimit) {
+  const std::string document = ReadText("/services/gateway/API.md");
+  for (const RequestCap& row : RequestCapRows()) {
+    EXPECT_THAT(document,
+                HasSubstr(absl::StrCat("| ", row.bounds, " | `", CapFlag(row.member), "` | ",
+                                       RequestCaps().*row.member, " | ", row.most, " | 400 |")));
   }
 }
 
