@@ -153,6 +153,7 @@ absl::Status ReadTools(FieldReader& reader, ChatTranslation* out) {
     Json function = {{"name", tool.value("name", Json())}};
     if (tool.contains("description")) function["description"] = tool["description"];
     if (tool.contains("input_schema")) function["parameters"] = tool["input_schema"];
+    if (tool.contains("strict")) function["strict"] = tool["strict"];
     out->names.emplace_back(field + ".function", field);
     out->names.emplace_back(field + ".function.parameters", field + ".input_schema");
     list.push_back({{"type", "function"}, {"function", std::move(function)}});

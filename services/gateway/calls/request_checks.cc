@@ -46,7 +46,8 @@ absl::Status CheckModelName(const ServedModel& model, absl::string_view name) {
 bool BelongsToTextWorker(absl::string_view body) {
   if (body.size() > TextQueue::kShortBodyBytes) return true;
   // response_format, and text.format of the Responses API; guided_json and its like.
-  return MayNameField(body, {"format\"", "structured_outputs", "\"guided_", "tool_choice"});
+  return MayNameField(body,
+                      {"format\"", "structured_outputs", "\"guided_", "tool_choice", "\"strict\""});
 }
 
 bool MayNameField(absl::string_view body, std::initializer_list<absl::string_view> names) {
@@ -72,9 +73,9 @@ absl::Time DeadlineOf(const HttpRequest& request, absl::Duration timeout) {
 absl::Status CheckWholeAnswer(size_t num_bytes, size_t most) {
   if (num_bytes <= most) return absl::OkStatus();
   return WithReason(
-      absl::InvalidArgumentError(
-          absl::StrCat("the answer grew over ", most,
-                       " bytes (--max-answer-mib): ask for fewer tokens, choices or log-probabilities, or stream it")),
+      absl::InvalidArgumentError(absl::StrCat("the answer grew over ", most,
+                                              " bytes (--max-answer-mib): ask for fewer tokens, "
+                                              "choices or log-probabilities, or stream it")),
       "answer_too_large");
 }
 

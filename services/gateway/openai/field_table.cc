@@ -13,8 +13,7 @@ using enum FieldOutcome;
 
 constexpr char kBoolean[] = R"({"type":"boolean"})";
 constexpr char kInteger[] = R"({"type":"integer"})";
-constexpr char kPriority[] =
-    R"({"type":"integer","minimum":-2147483648,"maximum":2147483647})";
+constexpr char kPriority[] = R"({"type":"integer","minimum":-2147483648,"maximum":2147483647})";
 constexpr char kNumber[] = R"({"type":"number"})";
 constexpr char kString[] = R"({"type":"string"})";
 constexpr char kObject[] = R"({"type":"object"})";
@@ -70,7 +69,8 @@ constexpr RowText kRows[] = {
     {"repetition_penalty", true, true, kWorks, kNumber, R"({"repetition_penalty":1.5})", "",
      "more than 0"},
     {"n", true, true, kWorks, R"({"type":"integer","minimum":1,"maximum":$num_choices})",
-     R"({"n":2,"temperature":1})", "", "1 to $num_choices, times prompts at most $sequences; 1 with temperature 0"},
+     R"({"n":2,"temperature":1})", "",
+     "1 to $num_choices, times prompts at most $sequences; 1 with temperature 0"},
     {"best_of", true, true, kWorks, kInteger, R"({"best_of":1})", "", "only as large as n"},
     {"seed", true, true, kWorks, kInteger, R"({"seed":5})", "", "-1: none"},
     {"stop", true, true, kWorks,
@@ -126,7 +126,7 @@ constexpr RowText kRows[] = {
     {"tools", true, false, kWorks,
      R"({"type":"array","items":{"type":"object"},"minItems":1,"maxItems":$tools})",
      R"({"tools":[{"type":"function","function":{"name":"f"}}]})", "",
-     "1 to $tools functions; the chat template must show them"},
+     "1 to $tools functions; the chat template must show them; `strict` is kept"},
     {"tool_choice", true, false, kWorks, R"({"anyOf":[{"type":"string"},{"type":"object"}]})",
      R"({"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"auto"})", "",
      "none, auto, required, or a function by name"},

@@ -20,6 +20,8 @@ namespace {
 constexpr size_t kMaxNameBytes = 128;
 // The schema of a function that declares none.
 constexpr char kNoArguments[] = R"({"type":"object","properties":{}})";
+// Of one whose schema is not binding.
+constexpr char kAnyArguments[] = R"({"type":"object"})";
 
 // Names that a call can be written with, whatever the syntax.
 bool IsFunctionName(const Json& name) {
@@ -52,6 +54,11 @@ void CheckTool(const std::string& field, const Json& tool, FieldReader& reader) 
   std::string description;
   inner.Read("description", &description);
   if (!inner.status().ok()) reader.Fail(field + ".function.description", "must be a string");
+  const Json* strict = inner.FindSet("strict");
+  if (strict != nullptr && !strict->is_boolean()) {
+    reader.Fail(field + ".function.strict",
+                absl::StrCat("must be true or false, not ", DescribeJsonType(*strict)));
+  }
   const Json* parameters = inner.FindSet("parameters");
   if (parameters != nullptr && !parameters->is_object()) {
     reader.Fail(field + ".function.parameters",
@@ -119,6 +126,8 @@ void ReadChoice(FieldReader& reader, ToolFields* fields) {
   }
 }
 
+bool IsStrict(const Json& tool) { return tool["function"].value("strict", Json()) == true; }
+
 // What a call's arguments have to be: an object, whether the schema says so or not.
 absl::StatusOr<std::string> SchemaOfArguments(size_t index, const Json& function) {
   const Json* const given = function.contains("parameters") ? &function["parameters"] : nullptr;
@@ -170,24 +179,31 @@ absl::Status CheckToolFields(const ServedModel& model, const ToolFields& fields)
 
 absl::Status ConstrainToCalls(const ServedModel& model, const ToolFields& fields,
                               RequestedParams* params) {
-  if (fields.choice != ToolChoice::kRequired && fields.choice != ToolChoice::kNamed) {
-    return absl::OkStatus();
-  }
+  const bool required =
+      fields.choice == ToolChoice::kRequired || fields.choice == ToolChoice::kNamed;
+  const bool strict = fields.choice == ToolChoice::kAuto &&
+                      std::any_of(fields.tools.begin(), fields.tools.end(), IsStrict);
+  if (!required && !strict) return absl::OkStatus();
   if (params->constraint) {
+    if (!required) return absl::OkStatus();  // it leaves no place for calls
     return InvalidField("tool_choice",
                         absl::StrCat("requires calls and cannot be given together with ",
                                      params->constraint->field));
   }
   ToolCallGrammarOptions options;
   options.format = model.tool_calls;
-  options.parallel = fields.parallel && fields.choice == ToolChoice::kRequired;
+  options.parallel = fields.parallel && fields.choice != ToolChoice::kNamed;
+  options.required = required;
   options.token_of_tag = [&tokenizer = *model.text.tokenizer](absl::string_view tag) {
     return tokenizer.TokenId(tag);
   };
   for (size_t i = 0; i < fields.tools.size(); ++i) {
     const Json& function = fields.tools[i]["function"];
     if (fields.choice == ToolChoice::kNamed && function["name"] != fields.function) continue;
-    ASSIGN_OR_RETURN(std::string schema, SchemaOfArguments(i, function));
+    std::string schema = kAnyArguments;
+    if (required || IsStrict(fields.tools[i])) {
+      ASSIGN_OR_RETURN(schema, SchemaOfArguments(i, function));
+    }
     options.functions.push_back(
         {.name = function["name"].get<std::string>(), .schema = std::move(schema)});
   }

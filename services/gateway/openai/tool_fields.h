@@ -36,7 +36,9 @@ ToolFields ReadToolFields(FieldReader& reader, const RequestCaps& caps);
 absl::Status CheckToolFields(const ServedModel& model, const ToolFields& fields);
 
 // Where calls are required or one is named: constrains the answer to them, in the model's own
-// syntax. Errors: InvalidArgument if something else constrains it too.
+// syntax, with arguments of their schemas. Where the model may call and a function is `strict`:
+// constrains what it calls, those that are not strict to an object. Errors: InvalidArgument if
+// calls are required and something else constrains the answer too.
 absl::Status ConstrainToCalls(const ServedModel& model, const ToolFields& fields,
                               RequestedParams* params);
 

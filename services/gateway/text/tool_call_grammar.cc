@@ -5,6 +5,11 @@
 #include "services/gateway/text/deepseek_tool_parser.h"
 
 namespace baton::gateway {
+namespace {
+
+constexpr char kTextRule[] = "text ::= ([^<] | \"<\"+ [^<｜])* \"<\"*\n";
+
+}  // namespace
 
 std::string ToolCallGrammar(const ToolCallGrammarOptions& options) {
   const auto tag = [&](absl::string_view text) {
@@ -29,9 +34,14 @@ std::string ToolCallGrammar(const ToolCallGrammarOptions& options) {
     }
   }
   const std::string call = absl::StrCat(tag(DeepSeekToolParser::kCallBegin), " (", calls, ")");
-  return absl::StrCat("root ::= [ \\n]{0,4} ", tag(DeepSeekToolParser::kCallsBegin), " ", call,
-                      options.parallel ? absl::StrCat(" (\"\\n\"? ", call, ")*") : "", " ",
-                      tag(DeepSeekToolParser::kCallsEnd), "\n", rules);
+  const std::string all =
+      absl::StrCat(tag(DeepSeekToolParser::kCallsBegin), " ", call,
+                   options.parallel ? absl::StrCat(" (\"\\n\"? ", call, ")*") : "", " ",
+                   tag(DeepSeekToolParser::kCallsEnd));
+  const std::string root =
+      options.required ? absl::StrCat("[ \\n]{0,4} ", all) : absl::StrCat("text (", all, ")?");
+  if (!options.required) absl::StrAppend(&rules, kTextRule);
+  return absl::StrCat("root ::= ", root, "\n", rules);
 }
 
 }  // namespace baton::gateway

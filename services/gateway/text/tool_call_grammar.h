@@ -1,4 +1,5 @@
-// What an answer that has to call functions may be, as a grammar (common/structured_output's EBNF).
+// What an answer that has to call functions, or may, can be, as a grammar
+// (common/structured_output's EBNF).
 #pragma once
 
 #include <functional>
@@ -21,12 +22,14 @@ struct ToolCallGrammarOptions {
   ToolCallFormat format = ToolCallFormat::kNone;  // another one
   std::vector<CallableFunction> functions;        // at least one
   bool parallel = true;                           // else there is one call
+  bool required = true;                           // else text may stand before it, or alone
   // The token that a tag is, if it is one; a tag that is none is written as text.
   std::function<std::optional<uint32_t>(absl::string_view tag)> token_of_tag;
 };
 
-// Calls of the functions as the model writes them, and nothing else but white space before them.
-// Whether the schemas compile is for the grammar's reader to say.
+// Calls of the functions as the model writes them, and nothing else but white space before them;
+// or, if none is required, text. Text holds no "<｜", with which all tags begin: written letter by
+// letter it would be taken for one. Whether the schemas compile is for the grammar's reader to say.
 std::string ToolCallGrammar(const ToolCallGrammarOptions& options);
 
 }  // namespace baton::gateway

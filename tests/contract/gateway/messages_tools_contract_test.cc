@@ -206,6 +206,15 @@ TEST_F(MessagesToolsContract, ForcedCallsConstrainTheAnswer) {
   EXPECT_THAT(none["content"][1]["text"].get<std::string>(), HasSubstr("weather"));
 }
 
+TEST_F(MessagesToolsContract, StrictToolsConstrainTheAnswer) {
+  Serve();
+  json body = MessagesBody();
+  body["tools"][0]["strict"] = true;
+  Answer(kTwoCalls);
+  EXPECT_EQ(PostMessages(body)["stop_reason"], "tool_use");
+  EXPECT_THAT(Grammar(), HasSubstr("root ::= text ("));
+}
+
 TEST_F(MessagesToolsContract, ResultsGoBackThroughTheTemplate) {
   Serve();
   json body = MessagesBody();

@@ -203,6 +203,15 @@ TEST_F(ResponsesToolsContract, ForcedCallsConstrainTheAnswer) {
   EXPECT_THAT(none["output"][1]["content"][0]["text"].get<std::string>(), HasSubstr("weather"));
 }
 
+TEST_F(ResponsesToolsContract, StrictFunctionsConstrainTheAnswer) {
+  Serve();
+  json body = ResponsesBody();
+  body["tools"][0]["strict"] = true;
+  Answer(kTwoCalls);
+  EXPECT_EQ(PostResponses(body)["status"], "completed");
+  EXPECT_THAT(Grammar(), HasSubstr("root ::= text ("));
+}
+
 TEST_F(ResponsesToolsContract, ResultsGoBackThroughTheTemplate) {
   Serve();
   json body = ResponsesBody();

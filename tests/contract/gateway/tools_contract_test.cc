@@ -13,6 +13,7 @@ namespace {
 using nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 json ToolBody() {
@@ -222,6 +223,49 @@ TEST_F(ToolsContract, RequiredCallsGoWithNothingElseThatConstrains) {
   tools[0]["function"]["parameters"] = {{"not", json::object()}};
   refused({{"tools", tools}}, "tools");
   refused({{"tool_choice", "none"}, {"guided_grammar", "root ::= <[5]>"}}, "guided_grammar");
+}
+
+TEST_F(ToolsContract, StrictFunctionsAreCalledByTheirSchemasIfTheModelCalls) {
+  Serve();
+  const auto output = [this](const json& strict, const json& members = json::object()) {
+    json request = ToolBody();
+    request.update(members);
+    request["tools"][0]["function"]["strict"] = strict;
+    Answer("Hm.</think>It rains.");
+    EXPECT_EQ(PostTools(request)["choices"][0]["message"]["content"], "It rains.");
+    return scheduler().requests().back().sampling().structured_output();
+  };
+  const v1::StructuredOutput strict = output(true);
+  EXPECT_EQ(strict.kind(), v1::StructuredOutput::KIND_GRAMMAR);
+  EXPECT_EQ(strict.begin_after_token_id(), Tokens("</think>").front());
+  EXPECT_THAT(strict.text(), StartsWith("root ::= text ("));
+  EXPECT_THAT(strict.text(), HasSubstr(R"("city")"));
+  EXPECT_THAT(strict.text(), HasSubstr(R"(%json {"type":"object"} )"));  // time, which is not
+  const std::string another_call = R"(("\n"? <[)";
+  EXPECT_THAT(strict.text(), HasSubstr(another_call));
+  EXPECT_THAT(output(true, {{"parallel_tool_calls", false}}).text(), Not(HasSubstr(another_call)));
+  for (const json& not_strict : {json(false), json(nullptr)}) {
+    EXPECT_EQ(output(not_strict).kind(), v1::StructuredOutput::KIND_UNSPECIFIED) << not_strict;
+  }
+  EXPECT_EQ(output(true, {{"tool_choice", "none"}}).kind(), v1::StructuredOutput::KIND_UNSPECIFIED);
+  // A text that has to look another way has no place for calls.
+  const json other = {{"response_format", {{"type", "json_object"}}}};
+  EXPECT_EQ(output(true, other).kind(), v1::StructuredOutput::KIND_JSON_OBJECT);
+}
+
+TEST_F(ToolsContract, StrictFunctionsWhoseSchemasCannotBeKeptAreRefused) {
+  Serve();
+  json request = ToolBody();
+  json& function = request["tools"][0]["function"];
+  function["parameters"]["properties"]["city"] = {{"not", {{"type", "string"}}}};
+  Answer("Hm.</think>It rains.");
+  PostTools(request);
+  function["strict"] = true;
+  const json error = PostTools(request, 400)["error"];
+  EXPECT_EQ(error["param"], "tools");
+  EXPECT_THAT(error["message"].get<std::string>(), HasSubstr("\"not\""));
+  function["strict"] = "yes";
+  EXPECT_EQ(PostTools(request, 400)["error"]["param"], "tools[0].function.strict");
 }
 
 TEST_F(ToolsContract, WrongToolsNameTheirField) {

@@ -1,0 +1,93 @@
+// Which answers the grammar of calls matches.
+#include "services/gateway/text/tool_call_grammar.h"
+
+#include <optional>
+#include <string>
+
+#include "gtest/gtest.h"
+
+#include "tests/unit/common/structured_output/text_matching.h"
+
+namespace baton::gateway {
+namespace {
+
+using structured::MatchesGrammar;
+
+std::string Grammar(ToolCallFormat format, bool required, bool parallel = true) {
+  return ToolCallGrammar(
+      {.format = format,
+       .functions = {{.name = "weather",
+                      .schema = R"({"type":"object","properties":{"city":{"type":"string"}},)"
+                                R"("required":["city"]})"},
+                     {.name = "time", .schema = R"({"type":"object"})"}},
+       .parallel = parallel,
+       .required = required,
+       .token_of_tag = [](absl::string_view) { return std::optional<uint32_t>(); }});
+}
+
+std::string CallText(ToolCallFormat format, const std::string& name, const std::string& arguments) {
+  if (format == ToolCallFormat::kDeepSeekV31) {
+    return "<｜tool▁call▁begin｜>" + name + "<｜tool▁sep｜>" + arguments + "<｜tool▁call▁end｜>";
+  }
+  return "<｜tool▁call▁begin｜>function<｜tool▁sep｜>" + name + "\n```json\n" + arguments +
+         "\n```<｜tool▁call▁end｜>";
+}
+
+std::string InTags(const std::string& calls) {
+  return "<｜tool▁calls▁begin｜>" + calls + "<｜tool▁calls▁end｜>";
+}
+
+class ToolCallGrammarOf : public testing::TestWithParam<ToolCallFormat> {
+ protected:
+  std::string Weather(const std::string& arguments) {
+    return CallText(GetParam(), "weather", arguments);
+  }
+};
+
+TEST_P(ToolCallGrammarOf, RequiredCallsHaveNoTextAroundThem) {
+  const std::string grammar = Grammar(GetParam(), /*required=*/true);
+  const std::string call = InTags(Weather(R"({"city": "Bonn"})"));
+  EXPECT_TRUE(MatchesGrammar(grammar, call));
+  EXPECT_TRUE(MatchesGrammar(grammar, "\n\n" + call));
+  EXPECT_FALSE(MatchesGrammar(grammar, "So: " + call));
+  EXPECT_FALSE(MatchesGrammar(grammar, "It rains."));
+}
+
+TEST_P(ToolCallGrammarOf, TextMayStandBeforeCallsThatAreNotRequiredOrAlone) {
+  const std::string grammar = Grammar(GetParam(), /*required=*/false);
+  const std::string call = InTags(Weather(R"({"city": "Bonn"})"));
+  for (const std::string text : {"", "\n\n", "It rains. 1 < 2 << 3 <b> <|x|> ｜ <", "a\n<\n"}) {
+    EXPECT_TRUE(MatchesGrammar(grammar, text)) << text;
+    EXPECT_TRUE(MatchesGrammar(grammar, text + call)) << text;
+  }
+  EXPECT_FALSE(MatchesGrammar(grammar, call + " Done."));
+}
+
+TEST_P(ToolCallGrammarOf, CallsThatAreNotRequiredKeepToTheirSchemas) {
+  const std::string grammar = Grammar(GetParam(), /*required=*/false);
+  EXPECT_FALSE(MatchesGrammar(grammar, InTags(Weather(R"({"town": "Bonn"})"))));
+  EXPECT_FALSE(MatchesGrammar(grammar, InTags(Weather("{}"))));
+  EXPECT_FALSE(MatchesGrammar(grammar, InTags(CallText(GetParam(), "stars", "{}"))));
+  EXPECT_TRUE(MatchesGrammar(grammar, InTags(CallText(GetParam(), "time", R"({"any": [1]})"))));
+  EXPECT_FALSE(MatchesGrammar(grammar, InTags(CallText(GetParam(), "time", "1"))));
+  // Nor is there a way around it: neither a call without the pair of tags around all, nor text.
+  EXPECT_FALSE(MatchesGrammar(grammar, Weather(R"({"city": "Bonn"})")));
+  EXPECT_FALSE(MatchesGrammar(grammar, "<<｜tool▁calls▁begin｜>"));
+  EXPECT_FALSE(MatchesGrammar(grammar, "<｜"));
+}
+
+TEST_P(ToolCallGrammarOf, OneCallOnlyUnlessParallel) {
+  const std::string call = Weather(R"({"city": "Bonn"})");
+  for (const bool required : {false, true}) {
+    EXPECT_TRUE(MatchesGrammar(Grammar(GetParam(), required), InTags(call + "\n" + call)));
+    EXPECT_FALSE(MatchesGrammar(Grammar(GetParam(), required, /*parallel=*/false),
+                                InTags(call + "\n" + call)));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, ToolCallGrammarOf,
+                         testing::Values(ToolCallFormat::kDeepSeekV3,
+                                         ToolCallFormat::kDeepSeekV31));
+
+}  // namespace
+}  // namespace baton::gateway
