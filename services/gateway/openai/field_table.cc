@@ -119,7 +119,7 @@ constexpr RowText kRows[] = {
      ""},
     {"guided_json_object", true, true, kWorks, kBoolean, R"({"guided_json_object":true})", "", ""},
     {"guided_decoding_backend", true, true, kIgnored, kString, R"({"guided_decoding_backend":"x"})",
-     "", "there is one"},
+     "", "there is one; named in the debug log"},
     {"guided_whitespace_pattern", true, true, kWorks, kString,
      R"({"guided_json":{},"guided_whitespace_pattern":" ?"})", "",
      "with guided_json or another demand for JSON"},

@@ -119,6 +119,7 @@ StreamFields ReadStreamFields(FieldReader& reader, const RequestCaps& caps) {
   FieldReader inner(*options);
   inner.Read("include_usage", &fields.include_usage);
   inner.Read("continuous_usage_stats", &fields.continuous_usage);
+  LogUnknownFields(inner, "stream_options");
   if (!inner.status().ok()) {
     reader.Fail("stream_options", absl::StrCat("is wrong: ", inner.status().message()));
   }
@@ -143,10 +144,9 @@ std::string ReadRequestId(FieldReader& reader, const RequestCaps& caps) {
            absl::StrContains("-_.:", absl::string_view(&c, 1));
   });
   if (plain && id.size() <= static_cast<size_t>(caps.request_id_bytes)) return id;
-  reader.Fail("request_id",
-              absl::StrCat("must be at most ", caps.request_id_bytes, " (",
-                           CapFlag(&RequestCaps::request_id_bytes),
-                           ") letters, digits, dashes, underscores, dots or colons"));
+  reader.Fail("request_id", absl::StrCat("must be at most ", caps.request_id_bytes, " (",
+                                         CapFlag(&RequestCaps::request_id_bytes),
+                                         ") letters, digits, dashes, underscores, dots or colons"));
   return "";
 }
 
@@ -168,8 +168,15 @@ void RefuseUnsupportedFields(FieldReader& reader, FieldApi api, const RequestCap
 
 void LogIgnoredFields(FieldReader& reader, const std::string& api) {
   if (!LogEnabled(LogLevel::kDebug)) return;
+  std::vector<std::string> without_meaning;
   for (const FieldRow& row : FieldTable()) {
-    if (row.outcome == FieldOutcome::kIgnored) reader.Find(row.name);
+    if (row.outcome != FieldOutcome::kIgnored || reader.FindSet(row.name) == nullptr) continue;
+    without_meaning.push_back(absl::StrCat(row.name, row.note.empty() ? "" : " (", row.note,
+                                           row.note.empty() ? "" : ")"));
+  }
+  if (!without_meaning.empty()) {
+    BATON_LOG(DEBUG) << api
+                     << ": fields that change nothing: " << absl::StrJoin(without_meaning, ", ");
   }
   LogUnknownFields(reader, api);
 }

@@ -36,7 +36,8 @@ OutputFields ReadOutputFields(FieldReader& reader);
 std::string ReadRequestId(FieldReader& reader, const RequestCaps& caps);
 // Refuses a request that sets a field of the table that is refused to other than its neutral value.
 void RefuseUnsupportedFields(FieldReader& reader, FieldApi api, const RequestCaps& caps);
-// Fields without meaning here are accepted; they are named in the debug log.
+// Fields without meaning here are accepted; they are named in the debug log, and so are those of
+// the table that change nothing.
 void LogIgnoredFields(FieldReader& reader, const std::string& api);
 // Those that nobody has asked `reader` for.
 void LogUnknownFields(const FieldReader& reader, const std::string& api);

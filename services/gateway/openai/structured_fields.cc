@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "services/gateway/openai/request_fields.h"
+
 namespace baton::gateway {
 namespace {
 
@@ -114,6 +116,7 @@ class StructuredReader {
     if (inner.FindSet("whitespace_pattern") != nullptr) {
       inner.Read("whitespace_pattern", &style.whitespace.emplace());
     }
+    LogUnknownFields(inner, kField);
     if (!inner.status().ok())
       reader_.Fail(kField, absl::StrCat("is wrong: ", inner.status().message()));
     if (!params_.constraint) {

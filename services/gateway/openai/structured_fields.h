@@ -7,8 +7,8 @@
 namespace baton::gateway {
 
 // response_format, structured_outputs, and vLLM's former guided_json, guided_regex, guided_choice,
-// guided_grammar, guided_whitespace_pattern (guided_decoding_backend means nothing here). More than
-// one constraint in all is an error. Whether it compiles is the validator's to say.
+// guided_grammar, guided_whitespace_pattern (guided_decoding_backend changes nothing here: there is
+// one). More than one constraint in all is an error. Whether it compiles is the validator's to say.
 void ReadStructuredFields(FieldReader& reader, RequestedParams* params);
 
 }  // namespace baton::gateway

@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "common/log/log.h"
 #include "tests/contract/gateway/gateway_fixture.h"
 
 namespace baton::gateway {
@@ -217,6 +218,21 @@ TEST_F(ChatFieldsContract, WhatIsHeldBackComesBeforeTheErrorOfASequence) {
   }
   EXPECT_THAT(error, testing::HasSubstr("broken"));
   EXPECT_EQ(text, "one two three four five");
+}
+
+TEST_F(ChatFieldsContract, WhatIsIgnoredIsNamedInTheDebugLog) {
+  SetMinLogLevel(LogLevel::kDebug);
+  testing::internal::CaptureStderr();
+  Answer("x");
+  Ask({{"structured_outputs", {{"regex", "x"}, {"no_such_option", 1}}},
+       {"guided_decoding_backend", "outlines"},
+       {"no_such_field", 1}});
+  const std::string log = testing::internal::GetCapturedStderr();
+  SetMinLogLevel(LogLevel::kInfo);
+  EXPECT_THAT(log, HasSubstr("structured_outputs: ignored fields: no_such_option\n"));
+  EXPECT_THAT(log, HasSubstr("chat completion: fields that change nothing: "
+                             "guided_decoding_backend (there is one; "));
+  EXPECT_THAT(log, HasSubstr("chat completion: ignored fields: no_such_field\n"));
 }
 
 TEST_F(ChatFieldsContract, ReasoningEffortIsOneOfTheKnown) {
