@@ -1,5 +1,7 @@
 #include "services/gateway/gateway_config.h"
 
+#include <cstdlib>
+
 #include "absl/flags/commandlineflag.h"
 #include "absl/flags/flag.h"
 #include "absl/flags/reflection.h"
@@ -70,7 +72,8 @@ ABSL_FLAG(std::string, tool_call_parser, "auto",
 ABSL_FLAG(bool, enable_auto_tool_choice, true,
           "the model may choose whether it calls a tool; without, tool_choice auto is refused");
 ABSL_FLAG(std::vector<std::string>, api_key, {},
-          "keys of which every request must carry one, but for probes and the pages");
+          "keys of which every request must carry one, but for probes and the pages; default: the "
+          "key in VLLM_API_KEY, if it is set");
 ABSL_FLAG(
     std::vector<std::string>, api_key_weight, {},
     "shares of the keys of --api-key, in their order, when the service is busy: 2 for twice as "
@@ -143,6 +146,8 @@ ABSL_FLAG(bool, log_requests, true, "log one line per generation request");
 namespace baton::gateway {
 namespace {
 
+constexpr char kKeyVariable[] = "VLLM_API_KEY";
+
 absl::Status CheckRange(absl::string_view flag, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -196,9 +201,18 @@ absl::StatusOr<HttpLimits> ReadHttpLimits() {
   return limits;
 }
 
-absl::StatusOr<std::vector<uint32_t>> KeyWeights() {
+// The variable counts where the flag says nothing, as in vLLM: a server that its user believes to
+// be closed must not be open.
+std::vector<std::string> KeysOfFlagOrVariable() {
+  std::vector<std::string> keys = absl::GetFlag(FLAGS_api_key);
+  const char* const variable = std::getenv(kKeyVariable);
+  if (keys.empty() && variable != nullptr && *variable != '\0') keys.emplace_back(variable);
+  return keys;
+}
+
+absl::StatusOr<std::vector<uint32_t>> KeyWeights(size_t num_keys) {
   const std::vector<std::string> given = absl::GetFlag(FLAGS_api_key_weight);
-  if (given.size() > absl::GetFlag(FLAGS_api_key).size()) {
+  if (given.size() > num_keys) {
     return absl::InvalidArgumentError("--api-key-weight has more weights than --api-key has keys");
   }
   std::vector<uint32_t> weights;
@@ -215,8 +229,16 @@ absl::StatusOr<std::vector<uint32_t>> KeyWeights() {
 
 absl::StatusOr<ApiKeys::Options> ReadApiKeys() {
   ApiKeys::Options options;
-  options.keys = absl::GetFlag(FLAGS_api_key);
-  ASSIGN_OR_RETURN(options.weights, KeyWeights());
+  options.keys = KeysOfFlagOrVariable();
+  for (const std::string& key : options.keys) {
+    if (key.empty() || key.size() > ApiKeys::kMaxKeyBytes) {
+      return absl::InvalidArgumentError(absl::StrCat("--api-key (or ", kKeyVariable,
+                                                     "): a key must have 1 to ",
+                                                     ApiKeys::kMaxKeyBytes, " bytes"));
+    }
+  }
+  options.source = absl::GetFlag(FLAGS_api_key).empty() ? kKeyVariable : "--api-key";
+  ASSIGN_OR_RETURN(options.weights, KeyWeights(options.keys.size()));
   options.file = absl::GetFlag(FLAGS_api_key_file);
   options.limits = {
       .requests_per_minute =
@@ -298,12 +320,6 @@ absl::Status CheckFlags() {
   }
   if (absl::GetFlag(FLAGS_sse_keep_alive) < absl::ZeroDuration()) {
     return absl::InvalidArgumentError("--sse-keep-alive must not be negative");
-  }
-  for (const std::string& key : absl::GetFlag(FLAGS_api_key)) {
-    if (key.empty() || key.size() > ApiKeys::kMaxKeyBytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--api-key: a key must have 1 to ", ApiKeys::kMaxKeyBytes, " bytes"));
-    }
   }
   return absl::OkStatus();
 }

@@ -134,7 +134,8 @@ absl::Status GatewayServerImpl::Start(Listener listener) {
   BATON_LOG(INFO) << "serving " << absl::StrJoin(model_->names, ", ")
                   << (config_.http.tls.certificate_file.empty() ? " on http://" : " on https://")
                   << config_.http.host << ":" << http_->port() << "/v1, gRPC port "
-                  << runtime_->grpc_port() << ", scheduler " << config_.scheduler_address;
+                  << runtime_->grpc_port() << ", scheduler " << config_.scheduler_address
+                  << ", API keys: " << api_keys_.Describe();
   return absl::OkStatus();
 }
 

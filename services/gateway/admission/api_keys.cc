@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 #include "common/digest/sha256.h"
 #include "common/log/log.h"
@@ -72,6 +73,19 @@ absl::Status ApiKeys::Load() {
   stamp_ = stamp;
   checked_ = std::chrono::steady_clock::now();
   return absl::OkStatus();
+}
+
+std::string ApiKeys::Describe() const {
+  if (flag_keys_.empty() && options_.file.empty()) return "none: everybody may call";
+  absl::MutexLock lock(&mutex_);
+  std::vector<std::string> sources;
+  if (!flag_keys_.empty()) {
+    sources.push_back(absl::StrCat(flag_keys_.size(), " of ", options_.source));
+  }
+  if (!options_.file.empty()) {
+    sources.push_back(absl::StrCat(table_->size() - flag_keys_.size(), " of --api-key-file"));
+  }
+  return absl::StrJoin(sources, ", ");
 }
 
 std::shared_ptr<const ApiKeys::Table> ApiKeys::Current() const {

@@ -44,6 +44,7 @@ class ApiKeys {
   struct Options {
     // Each key has 1 to kMaxKeyBytes bytes.
     std::vector<std::string> keys;
+    std::string source;  // where they stand, for the log
     // Of the keys in order, each at least 1; those that it does not reach have 1.
     std::vector<uint32_t> weights;
     std::string file;          // of more keys, by other names: see api_key_file.h; empty: none
@@ -58,6 +59,9 @@ class ApiKeys {
   // until that succeeds; one that is wrong then is logged, and the keys stay what they were.
   // Errors: NotFound, InvalidArgument, naming file and line.
   absl::Status Load() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // For the log: "1 of --api-key, 2 of --api-key-file", "none: everybody may call".
+  std::string Describe() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Checks an Authorization header ("Bearer <key>"). The time depends neither on where an offered
   // key differs from a real one nor on which it matches. Errors: Unauthenticated.

@@ -1,4 +1,5 @@
 // Flags of vLLM that the gateway serves: what they change in answers.
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -24,7 +25,9 @@ namespace baton::gateway {
 namespace {
 
 using nlohmann::json;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 using Flags = std::vector<std::pair<std::string, std::string>>;  // dashed name and value
 
@@ -116,8 +119,7 @@ TEST_F(VllmFlagsContract, EveryLimitOfARequestHasAFlag) {
       EXPECT_EQ(read->caps.*cap.member, value) << cap.flag;
     }
     for (const int64_t value : {cap.least - 1, cap.most + 1}) {
-      const absl::Status refusal =
-          Read({{"model", "m"}, {cap.flag, absl::StrCat(value)}}).status();
+      const absl::Status refusal = Read({{"model", "m"}, {cap.flag, absl::StrCat(value)}}).status();
       EXPECT_THAT(std::string(refusal.message()), HasSubstr(cap.flag)) << value;
     }
   }
@@ -184,6 +186,45 @@ TEST_F(VllmFlagsContract, TheDocumentHasTheFlagsOfAllLimits) {
     EXPECT_THAT(document, HasSubstr("`--" + absl::StrReplaceAll(name, {{"_", "-"}}) + "`"));
   }
   EXPECT_GT(num_limits, 30u);
+}
+
+// vLLM's variable: a user who sets only it must not get an open server.
+class KeyVariable : public VllmFlagsContract {
+ protected:
+  static constexpr char kName[] = "VLLM_API_KEY";
+  ~KeyVariable() override { unsetenv(kName); }
+  static std::vector<std::string> Keys(const Flags& flags) {
+    Flags all = {{"model", "m"}};
+    all.insert(all.end(), flags.begin(), flags.end());
+    const absl::FlagSaver saver;
+    const auto read = Read(all);
+    EXPECT_TRUE(read.ok()) << read.status();
+    return read.ok() ? read->api_keys.keys : std::vector<std::string>();
+  }
+};
+
+TEST_F(KeyVariable, IsTheKeyWhereNoFlagSaysAnother) {
+  unsetenv(kName);
+  EXPECT_THAT(Keys({}), IsEmpty());
+  setenv(kName, "", 1);
+  EXPECT_THAT(Keys({}), IsEmpty());
+  setenv(kName, "of,variable", 1);
+  EXPECT_THAT(Keys({}), ElementsAre("of,variable")) << "it is one";
+  EXPECT_THAT(Keys({{"api-key-weight", "2"}}), ElementsAre("of,variable"));
+  EXPECT_THAT(Keys({{"api-key", "of-flag"}}), ElementsAre("of-flag"));
+  setenv(kName, std::string(257, 'k').c_str(), 1);
+  EXPECT_THAT(std::string(Read({{"model", "m"}}).status().message()), HasSubstr(kName));
+}
+
+TEST_F(KeyVariable, GuardsTheServerWhichSaysWhereItsKeysStand) {
+  setenv(kName, "secret", 1);
+  testing::internal::CaptureStderr();
+  Start({});
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("API keys: 1 of VLLM_API_KEY\n"));
+  ErrorOf(Get("/v1/models"), 401);
+  TestHttpClient client(http_port());
+  client.SendRequest("GET", "/v1/models", "", "Authorization: Bearer secret\r\n");
+  EXPECT_EQ(client.Receive().status, 200);
 }
 
 TEST_F(VllmFlagsContract, ForcedUsageIsInEveryChunkOfAStream) {

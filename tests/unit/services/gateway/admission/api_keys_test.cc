@@ -17,6 +17,12 @@
 namespace baton::gateway {
 namespace {
 
+TEST(ApiKeys, SayForTheLogWhereTheyStand) {
+  EXPECT_EQ(ApiKeys(ApiKeys::Options()).Describe(), "none: everybody may call");
+  EXPECT_EQ(ApiKeys({.keys = {"alpha", "beta"}, .source = "--api-key"}).Describe(),
+            "2 of --api-key");
+}
+
 TEST(ApiKeys, WithoutKeysEverybodyMayCall) {
   EXPECT_TRUE(ApiKeys(ApiKeys::Options()).Check("").ok());
   EXPECT_TRUE(ApiKeys(ApiKeys::Options()).Check("Bearer whatever").ok());
