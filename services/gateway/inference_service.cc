@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/rpc/status_conversion.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
@@ -45,17 +46,23 @@ absl::Status FillModelInfo(const GatewayContext& context, const v1::GetModelInfo
   return absl::OkStatus();
 }
 
+struct TextWork {
+  size_t num_bytes = 0;  // of the request
+  bool limited = true;   // it is one of its key's requests per minute
+  // Makes the answer, on any thread; what it refers to lives until OnDone.
+  std::function<absl::Status()> fill;
+};
+
 // Answers a short request on the loop, a long one by the text worker, as /tokenize does: gRPC's
 // threads do no work of a request's size. One whose client goes, or whose deadline passes, while it
 // waits for the worker leaves the queue then. Deletes itself on the loop after OnDone.
 class TextReactor final : public grpc::ServerUnaryReactor {
  public:
-  // `fill` makes the answer, on any thread; what it refers to lives until OnDone, as
-  // `server_context` does.
+  // `server_context` lives until OnDone.
   TextReactor(const GatewayContext& context, grpc::CallbackServerContext* server_context,
-              size_t num_bytes, std::function<absl::Status()> fill)
-      : context_(context), server_context_(server_context), fill_(std::move(fill)) {
-    context_.loop.Post([this, num_bytes] { Start(num_bytes); });
+              TextWork work)
+      : context_(context), server_context_(server_context), work_(std::move(work)) {
+    context_.loop.Post([this] { Start(); });
   }
 
   // gRPC tells of a deadline so too.
@@ -73,19 +80,27 @@ class TextReactor final : public grpc::ServerUnaryReactor {
  private:
   static grpc::Status Gone() { return {grpc::StatusCode::CANCELLED, "the client is gone"}; }
 
-  void Start(size_t num_bytes) {
+  void Start() {
     const absl::StatusOr<ApiCaller> caller = IdentifyCaller(context_.api_keys, *server_context_);
     if (!caller.ok()) return Finish(ToGrpcStatus(caller.status()));
-    if (num_bytes <= TextQueue::kShortBodyBytes) return Answer();
-    const auto queued = context_.text_queue.Post(caller->name, num_bytes, [this] { Answer(); });
-    if (!queued.ok()) return Finish(ToGrpcStatus(queued.status()));
+    if (work_.limited) {
+      const absl::Status taken = context_.rate_limits.TakeTextRequest(*caller, SteadyNow());
+      if (!taken.ok()) return Finish(ToGrpcStatus(taken));
+    }
+    if (work_.num_bytes <= TextQueue::kShortBodyBytes) return Answer();
+    const auto queued =
+        context_.text_queue.Post(caller->name, work_.num_bytes, [this] { Answer(); });
+    if (!queued.ok()) {
+      if (work_.limited) context_.rate_limits.GiveBack(*caller, 0, queued.status(), SteadyNow());
+      return Finish(ToGrpcStatus(queued.status()));
+    }
     job_ = *queued;
   }
-  void Answer() { Finish(server_context_->IsCancelled() ? Gone() : ToGrpcStatus(fill_())); }
+  void Answer() { Finish(server_context_->IsCancelled() ? Gone() : ToGrpcStatus(work_.fill())); }
 
   const GatewayContext& context_;
   grpc::CallbackServerContext* const server_context_;
-  const std::function<absl::Status()> fill_;
+  const TextWork work_;
   std::optional<uint64_t> job_;  // the loop's: its name in the queue
 };
 
@@ -96,8 +111,9 @@ grpc::ServerUnaryReactor* AnswerOverText(const GatewayContext& context,
                                                               Response*),
                                          const Request* request, Response* response) {
   return new TextReactor(
-      context, server_context, request->ByteSizeLong(),
-      [&context, fill, request, response] { return fill(context, *request, response); });
+      context, server_context,
+      {.num_bytes = request->ByteSizeLong(),
+       .fill = [&context, fill, request, response] { return fill(context, *request, response); }});
 }
 
 }  // namespace
@@ -128,7 +144,10 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::GetModelInfo(
     grpc::CallbackServerContext* server_context, const v1::GetModelInfoRequest* request,
     v1::GetModelInfoResponse* response) {
-  return AnswerOverText(context_, server_context, FillModelInfo, request, response);
+  return new TextReactor(context_, server_context,
+                         {.limited = false, .fill = [this, request, response] {
+                            return FillModelInfo(context_, *request, response);
+                          }});
 }
 
 grpc::ServerUnaryReactor* InferenceService::Abort(grpc::CallbackServerContext* server_context,

@@ -18,6 +18,7 @@ constexpr double kSpread = 0.1;
 // As in the scheduler's own answers: official clients ignore more.
 constexpr absl::Duration kLeastRetry = absl::Seconds(1);
 constexpr absl::Duration kMostRetry = absl::Seconds(60);
+constexpr std::chrono::seconds kSweepPause(1);
 
 }  // namespace
 
@@ -55,6 +56,10 @@ void EarlyGate::Learn(const std::string& caller, int32_t priority, const absl::S
                       Time now) {
   const absl::Duration time = std::min(bound_, ClosedFor(refusal).value_or(absl::ZeroDuration()));
   if (time <= absl::ZeroDuration()) return;
+  if (now >= next_sweep_) {
+    next_sweep_ = now + kSweepPause;
+    std::erase_if(closed_, [now](const auto& entry) { return now >= entry.second.until; });
+  }
   Closed& closed = closed_[caller];
   // One that is closed for better requests is closed for these.
   if (now < closed.until && closed.priority < priority) return;

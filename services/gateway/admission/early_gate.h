@@ -9,6 +9,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -37,6 +38,9 @@ class EarlyGate final {
   // A request of `caller` was refused by the scheduler.
   void Learn(const std::string& caller, int32_t priority, const absl::Status& refusal, Time now);
 
+  // Keys that are remembered: those that it is closed for, and some that it was closed for lately.
+  size_t num_keys() const { return closed_.size(); }
+
  private:
   struct Closed {
     Time until;
@@ -45,7 +49,8 @@ class EarlyGate final {
   };
 
   const absl::Duration bound_;
-  std::unordered_map<std::string, Closed> closed_;  // by caller: one of the configured keys
+  std::unordered_map<std::string, Closed> closed_;  // by caller; keys come and go with their file
+  Time next_sweep_{};
   absl::BitGen random_;
 };
 

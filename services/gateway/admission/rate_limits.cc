@@ -39,22 +39,43 @@ absl::Duration RateLimits::Bucket::TimeTo(double wanted, uint32_t per_minute) co
   return level >= wanted ? absl::ZeroDuration() : (wanted - level) / per_minute * kMinute;
 }
 
+bool RateLimits::Bucket::IsFull(uint32_t per_minute, absl::Time now) const {
+  if (per_minute == 0 || at == absl::InfinitePast()) return true;
+  Bucket later = *this;
+  later.Refill(per_minute, now);
+  return later.level >= per_minute;
+}
+
+RateLimits::Usage& RateLimits::UsageOf(const ApiCaller& caller, absl::Time now) {
+  if (now >= next_sweep_) {
+    next_sweep_ = now + kMinute;
+    absl::erase_if(usage_, [now](const auto& entry) {
+      const Usage& usage = entry.second;
+      return usage.requests.IsFull(usage.limits.requests_per_minute, now) &&
+             usage.tokens.IsFull(usage.limits.tokens_per_minute, now);
+    });
+  }
+  Usage& usage = usage_[caller.name];
+  usage.limits = caller.limits;
+  return usage;
+}
+
 absl::Status RateLimits::TakeRequest(const ApiCaller& caller, absl::Time now) {
-  const uint32_t requests_limit = caller.limits.requests_per_minute;
-  const uint32_t tokens_limit = caller.limits.tokens_per_minute;
-  if (requests_limit == 0 && tokens_limit == 0) return absl::OkStatus();
-  auto& [requests, tokens] = usage_[caller.name];
-  if (tokens_limit > 0) {
-    tokens.Refill(tokens_limit, now);
-    if (tokens.level < 1) {
-      return AtRateLimit("tokens", tokens_limit, tokens.TimeTo(1, tokens_limit));
-    }
+  const uint32_t limit = caller.limits.tokens_per_minute;
+  if (limit > 0) {
+    Bucket& tokens = UsageOf(caller, now).tokens;
+    tokens.Refill(limit, now);
+    if (tokens.level < 1) return AtRateLimit("tokens", limit, tokens.TimeTo(1, limit));
   }
-  if (requests_limit == 0) return absl::OkStatus();
-  requests.Refill(requests_limit, now);
-  if (requests.level < 1) {
-    return AtRateLimit("requests", requests_limit, requests.TimeTo(1, requests_limit));
-  }
+  return TakeTextRequest(caller, now);
+}
+
+absl::Status RateLimits::TakeTextRequest(const ApiCaller& caller, absl::Time now) {
+  const uint32_t limit = caller.limits.requests_per_minute;
+  if (limit == 0) return absl::OkStatus();
+  Bucket& requests = UsageOf(caller, now).requests;
+  requests.Refill(limit, now);
+  if (requests.level < 1) return AtRateLimit("requests", limit, requests.TimeTo(1, limit));
   requests.level -= 1;
   return absl::OkStatus();
 }
@@ -62,7 +83,7 @@ absl::Status RateLimits::TakeRequest(const ApiCaller& caller, absl::Time now) {
 absl::Status RateLimits::TakePrompt(const ApiCaller& caller, uint64_t num_tokens, absl::Time now) {
   const uint32_t limit = caller.limits.tokens_per_minute;
   if (limit == 0) return absl::OkStatus();
-  Bucket& tokens = usage_[caller.name].tokens;
+  Bucket& tokens = UsageOf(caller, now).tokens;
   tokens.Refill(limit, now);
   const auto wanted = static_cast<double>(std::min<uint64_t>(num_tokens, limit));
   if (tokens.level < wanted) return AtRateLimit("tokens", limit, tokens.TimeTo(wanted, limit));
@@ -81,17 +102,17 @@ void RateLimits::GiveBack(const ApiCaller& caller, uint64_t num_tokens, const ab
   };
   const KeyLimits& limits = caller.limits;
   if (limits.requests_per_minute > 0) {
-    give(limits.requests_per_minute, 1, usage_[caller.name].requests);
+    give(limits.requests_per_minute, 1, UsageOf(caller, now).requests);
   }
   if (limits.tokens_per_minute > 0) {
-    give(limits.tokens_per_minute, num_tokens, usage_[caller.name].tokens);
+    give(limits.tokens_per_minute, num_tokens, UsageOf(caller, now).tokens);
   }
 }
 
 void RateLimits::ChargeAnswer(const ApiCaller& caller, uint64_t num_tokens, absl::Time now) {
   const uint32_t limit = caller.limits.tokens_per_minute;
   if (limit == 0) return;
-  Bucket& tokens = usage_[caller.name].tokens;
+  Bucket& tokens = UsageOf(caller, now).tokens;
   tokens.Refill(limit, now);
   tokens.level -= static_cast<double>(num_tokens);
 }
@@ -110,10 +131,10 @@ std::vector<std::pair<std::string, std::string>> RateLimits::Headers(const ApiCa
   };
   const KeyLimits& limits = caller.limits;
   if (limits.requests_per_minute > 0) {
-    add("requests", limits.requests_per_minute, usage_[caller.name].requests);
+    add("requests", limits.requests_per_minute, UsageOf(caller, now).requests);
   }
   if (limits.tokens_per_minute > 0) {
-    add("tokens", limits.tokens_per_minute, usage_[caller.name].tokens);
+    add("tokens", limits.tokens_per_minute, UsageOf(caller, now).tokens);
   }
   return headers;
 }

@@ -1,6 +1,7 @@
 // What each API key has used of its requests and tokens per minute.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -20,8 +21,11 @@ namespace baton::gateway {
 // loop's thread.
 class RateLimits final {
  public:
-  // Takes a request. Errors: ResourceExhausted (reason "rate_limit_exceeded") with RetryAfter.
+  // Takes a request that generates: also refused while the key has no tokens left. Errors:
+  // ResourceExhausted (reason "rate_limit_exceeded") with RetryAfter.
   absl::Status TakeRequest(const ApiCaller& caller, absl::Time now);
+  // Takes a request that uses none of the key's tokens. Errors: as above.
+  absl::Status TakeTextRequest(const ApiCaller& caller, absl::Time now);
   // Takes the tokens of a request's prompts; one of more than a minute's worth needs a full bucket.
   // Errors: as above.
   absl::Status TakePrompt(const ApiCaller& caller, uint64_t num_tokens, absl::Time now);
@@ -37,6 +41,10 @@ class RateLimits final {
   // for what is limited.
   std::vector<std::pair<std::string, std::string>> Headers(const ApiCaller& caller, absl::Time now);
 
+  // Keys that are remembered: those that have not everything left, and those of the last minute.
+  // Keys come and go with their file.
+  size_t num_keys() const { return usage_.size(); }
+
  private:
   struct Bucket {
     double level = 0;
@@ -45,13 +53,20 @@ class RateLimits final {
     void Refill(uint32_t per_minute, absl::Time now);
     // Until the level is `wanted`.
     absl::Duration TimeTo(double wanted, uint32_t per_minute) const;
+    // Nothing is known of it that a new one would not say.
+    bool IsFull(uint32_t per_minute, absl::Time now) const;
   };
   struct Usage {
     Bucket requests;
     Bucket tokens;
+    KeyLimits limits;  // as last seen
   };
 
+  // Of `caller`, until the next call. Forgets keys that have everything left, once a minute.
+  Usage& UsageOf(const ApiCaller& caller, absl::Time now);
+
   absl::flat_hash_map<std::string, Usage> usage_;  // by name; callers with limits only
+  absl::Time next_sweep_ = absl::InfinitePast();
 };
 
 }  // namespace baton::gateway

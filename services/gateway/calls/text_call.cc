@@ -23,10 +23,16 @@ TextCall::~TextCall() { Forget(); }
 
 void TextCall::Start() {
   const HttpRequest& request = exchange_.request();
+  // The routes that need a key have checked it.
+  absl::StatusOr<ApiCaller> caller = context_.api_keys.Identify(CredentialsOf(request));
+  if (caller.ok()) caller_ = *std::move(caller);
   const absl::StatusOr<absl::Duration> timeout =
       ParseRequestTimeout(request.timeout, context_.request_timeout);
   if (!timeout.ok()) return Answer(timeout.status());
   const absl::Time deadline = DeadlineOf(request, *timeout);
+  absl::Status taken = context_.rate_limits.TakeTextRequest(caller_, SteadyNow());
+  if (!taken.ok()) return Answer(std::move(taken));
+  counted_ = true;
   if (request.body.size() <= TextQueue::kShortBodyBytes) {
     const absl::Status wanted = CheckEncodeDeadline(deadline);
     return Answer(wanted.ok() ? options_.compute(context_, request) : wanted);
@@ -42,10 +48,8 @@ void TextCall::Start() {
       if (job->call != nullptr) job->call->Answer(std::move(body));
     });
   };
-  // Whose it is only orders the queue: the routes that need a key have checked it.
-  const absl::StatusOr<ApiCaller> caller = context_.api_keys.Identify(CredentialsOf(request));
   const absl::StatusOr<uint64_t> queued =
-      context_.text_queue.Post(caller.ok() ? caller->name : "", job->request.body.size(), work);
+      context_.text_queue.Post(caller_.name, job->request.body.size(), work);
   if (!queued.ok()) return Answer(queued.status());
   job->id = *queued;
   job_ = std::move(job);
@@ -75,8 +79,11 @@ void TextCall::Answer(absl::StatusOr<std::string> body) {
   if (body.ok()) {
     response.body = std::move(*body);
   } else {
+    if (counted_) context_.rate_limits.GiveBack(caller_, 0, body.status(), SteadyNow());
     response = options_.errors.response(body.status());
   }
+  HttpHeaders limits = context_.rate_limits.Headers(caller_, SteadyNow());
+  response.headers.insert(response.headers.end(), limits.begin(), limits.end());
   context_.metrics.CountHttpAnswer(options_.route, "POST", response.status);
   exchange_.Send(std::move(response));
 }

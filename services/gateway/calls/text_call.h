@@ -16,7 +16,8 @@ namespace baton::gateway {
 
 // Short requests are answered at once, long ones by the text worker, which they wait for until
 // their deadline and no longer than their client. The deadline is that of the header
-// X-Request-Timeout, or the gateway's. On the loop's thread.
+// X-Request-Timeout, or the gateway's. Each is a request of its key's requests per minute, and uses
+// none of its tokens. On the loop's thread.
 class TextCall final : public HttpCall {
  public:
   // The answer's body, JSON. Any thread.
@@ -47,6 +48,8 @@ class TextCall final : public HttpCall {
   const GatewayContext& context_;
   HttpExchange& exchange_;
   const Options options_;
+  ApiCaller caller_;      // nobody where the route needs no key
+  bool counted_ = false;  // among the requests of its key
   bool answered_ = false;
   std::shared_ptr<Job> job_;  // while the text worker has it
 };

@@ -1,6 +1,7 @@
 // What an API key opens, and what it sets apart.
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -85,6 +86,37 @@ TEST_F(ApiKeysContract, RequestsPerMinuteAreCountedAndSaid) {
   Answer("</think>x");
   EXPECT_EQ(send("second", ChatBody()).status, 200);
   EXPECT_EQ(scheduler().requests().size(), 3u);
+}
+
+TEST_F(ApiKeysContract, RequestsForTokensAloneCountAmongThoseOfAMinute) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys.keys = {"first", "second"};
+    config.api_keys.limits = {.requests_per_minute = 3, .tokens_per_minute = 1};
+  });
+  AwaitReady(200);
+  const auto send = [this](const std::string& key, const std::string& path, const json& body) {
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", path, body.dump(), "Authorization: Bearer " + key + "\r\n");
+    return client.Receive();
+  };
+  const json messages = {{{"role", "user"}, {"content", "Hi"}}};
+  const std::vector<std::pair<std::string, json>> calls = {
+      {"/tokenize", {{"prompt", std::string(40'000, 'x')}}},  // the text worker's
+      {"/detokenize", {{"tokens", {5}}}},
+      {"/v1/messages/count_tokens", {{"messages", messages}}}};
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const TestHttpResponse response = send("first", calls[i].first, calls[i].second);
+    EXPECT_EQ(response.status, 200) << calls[i].first << response.body;
+    EXPECT_EQ(response.Header("x-ratelimit-remaining-requests"), std::to_string(2 - i));
+    EXPECT_EQ(response.Header("x-ratelimit-remaining-tokens"), "1") << "it uses none of them";
+  }
+  for (const auto& [path, body] : calls) {
+    const TestHttpResponse refused = send("first", path, body);
+    EXPECT_EQ(refused.status, 429) << path;
+    EXPECT_NE(refused.Header("retry-after-ms"), "") << path;
+    EXPECT_EQ(refused.Header("x-ratelimit-remaining-requests"), "0") << path;
+  }
+  EXPECT_EQ(send("second", "/detokenize", {{"tokens", {5}}}).status, 200);
 }
 
 TEST_F(ApiKeysContract, WhatTheServiceCannotTakeIsNotCounted) {

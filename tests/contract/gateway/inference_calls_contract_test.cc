@@ -113,6 +113,32 @@ TEST_F(InferenceContract, TokenizeAndAbortRefuseWhatCannotBe) {
   EXPECT_THAT(over.error_message(), testing::HasSubstr("request_ids"));
 }
 
+TEST_F(InferenceContract, TokenizeIsARequestOfTheKeysMinuteAndModelInfoIsNone) {
+  Start([](GatewayConfig& config) {
+    config.api_keys.keys = {"secret"};
+    config.api_keys.limits.requests_per_minute = 1;
+  });
+  const auto code = [&](const auto& call) {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer secret");
+    return call(&context).error_code();
+  };
+  const auto model_info = [&](grpc::ClientContext* context) {
+    v1::GetModelInfoResponse info;
+    return stub_->GetModelInfo(context, v1::GetModelInfoRequest(), &info);
+  };
+  const auto detokenize = [&](grpc::ClientContext* context) {
+    v1::DetokenizeRequest request;
+    request.add_token_ids(5);
+    v1::DetokenizeResponse text;
+    return stub_->Detokenize(context, request, &text);
+  };
+  EXPECT_EQ(code(model_info), grpc::StatusCode::OK);
+  EXPECT_EQ(code(detokenize), grpc::StatusCode::OK);
+  EXPECT_EQ(code(detokenize), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(code(model_info), grpc::StatusCode::OK);
+}
+
 TEST_F(InferenceContract, ModelInfoSaysWhatIsServed) {
   Start();
   grpc::ClientContext context;

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 #include "services/gateway/admission/refusal.h"
@@ -71,6 +72,16 @@ TEST_F(EarlyGates, RefusesAsTheSchedulerDidWithTimesToRetryThatSpread) {
     times.insert(*RetryAfter(refusal));
   }
   EXPECT_GT(times.size(), 50u);
+}
+
+TEST_F(EarlyGates, ForgetKeysForWhichTheyAreOpenAgain) {
+  for (int second = 0; second < 20; ++second) {  // a file whose keys change all the time
+    for (int i = 0; i < 10; ++i) {
+      gate_.Learn(absl::StrCat("key-", second, "-", i), 0, FullQueue(absl::Milliseconds(20)),
+                  begin_ + std::chrono::seconds(second));
+    }
+    EXPECT_LE(gate_.num_keys(), 20u) << second;
+  }
 }
 
 TEST(EarlyGate, WithoutABoundIsAlwaysOpen) {

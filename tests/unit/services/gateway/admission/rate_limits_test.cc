@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 #include "services/gateway/admission/refusal.h"
@@ -38,6 +39,31 @@ TEST(RateLimits, RefusesRequestsUntilTheNextIsFree) {
     EXPECT_TRUE(limits.TakeRequest(caller, kStart + absl::Hours(1)).ok());
   }
   EXPECT_FALSE(limits.TakeRequest(caller, kStart + absl::Hours(1)).ok());
+}
+
+TEST(RateLimits, TextRequestsNeedNoTokens) {
+  RateLimits limits;
+  const ApiCaller caller = Limited("a", 2, 10);
+  limits.ChargeAnswer(caller, 100, kStart);
+  EXPECT_FALSE(limits.TakeRequest(caller, kStart).ok());
+  EXPECT_TRUE(limits.TakeTextRequest(caller, kStart).ok());
+  EXPECT_TRUE(limits.TakeTextRequest(caller, kStart).ok());
+  EXPECT_EQ(RefusalReason(limits.TakeTextRequest(caller, kStart)), kRateLimitExceeded);
+}
+
+TEST(RateLimits, ForgetsKeysThatHaveEverythingLeft) {
+  RateLimits limits;
+  const ApiCaller debtor = Limited("debtor", 0, 10);
+  limits.ChargeAnswer(debtor, 100, kStart);
+  for (int minute = 0; minute < 20; ++minute) {  // a file whose keys change all the time
+    for (int i = 0; i < 10; ++i) {
+      const ApiCaller caller = Limited(absl::StrCat("key-", minute, "-", i), 6, 0);
+      EXPECT_TRUE(limits.TakeRequest(caller, kStart + absl::Minutes(minute)).ok());
+    }
+    EXPECT_LE(limits.num_keys(), 31u) << minute;
+    EXPECT_EQ(limits.TakeRequest(debtor, kStart + absl::Minutes(minute)).ok(), minute >= 10)
+        << minute << ": a debt is not forgotten";
+  }
 }
 
 TEST(RateLimits, GivesBackWhatTheKeyIsNotToBlameFor) {
