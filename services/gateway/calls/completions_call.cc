@@ -1,7 +1,10 @@
 #include "services/gateway/calls/completions_call.h"
 
+#include <cstdint>
+#include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
@@ -17,10 +20,16 @@ namespace {
 
 constexpr char kTextIdPrefix[] = "cmpl-";
 
-absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
-                                           const CompletionPrompt& prompt,
-                                           const AdmittedParams& params, bool add_special_tokens) {
+struct KeptPrompt {
   EncodedPrompt encoded;
+  bool truncated = false;
+};
+
+absl::StatusOr<KeptPrompt> EncodePrompt(const GatewayContext& context,
+                                        const CompletionPrompt& prompt,
+                                        const AdmittedParams& params, bool add_special_tokens) {
+  KeptPrompt kept;
+  EncodedPrompt& encoded = kept.encoded;
   if (const auto* ids = std::get_if<std::vector<int64_t>>(&prompt)) {
     ASSIGN_OR_RETURN(encoded.token_ids, context.validator.AdmitPromptTokens("prompt", *ids));
   } else {
@@ -28,21 +37,44 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const GatewayContext& context,
                      EncodeText(context.model, std::get<std::string>(prompt), add_special_tokens,
                                 context.validator.NumPromptTokensUsed(params)));
   }
+  const size_t whole = encoded.token_ids.size();
   RequestValidator::TruncatePrompt(params, &encoded.token_ids);
-  return encoded;
+  kept.truncated = encoded.token_ids.size() < whole;
+  return kept;
 }
 
-EchoedPrompt KeepPrompt(const GatewayContext& context, const CompletionRequest& request,
-                        const CompletionPrompt& prompt, const EncodedPrompt& encoded) {
-  EchoedPrompt kept;
+// The text of a prompt that was given as text, as far as it was kept.
+absl::StatusOr<std::string> TruncatedText(const GatewayContext& context,
+                                          const CompletionRequest& request,
+                                          absl::Span<const uint32_t> ids) {
+  if (request.add_special_tokens && request.params.truncation_side == "right") {
+    // Those before it, which are no part of it, are still there.
+    ASSIGN_OR_RETURN(const std::vector<uint32_t> added,
+                     EncodeText(context.model, "", /*add_special_tokens=*/true, SIZE_MAX));
+    for (const uint32_t id : added) {
+      if (!ids.empty() && ids.front() == id) ids.remove_prefix(1);
+    }
+  }
+  return context.model.text.tokenizer->Decode(ids, /*skip_special_tokens=*/false);
+}
+
+absl::StatusOr<EchoedPrompt> EchoPrompt(const GatewayContext& context,
+                                        const CompletionRequest& request,
+                                        const CompletionPrompt& prompt, const KeptPrompt& kept) {
+  EchoedPrompt echoed;
+  const std::vector<uint32_t>& ids = kept.encoded.token_ids;
   if (request.echo) {
     const auto* text = std::get_if<std::string>(&prompt);
-    kept.text = text != nullptr ? *text
-                                : context.model.text.tokenizer->Decode(
-                                      encoded.token_ids, request.params.skip_special_tokens);
+    if (text == nullptr) {
+      echoed.text = context.model.text.tokenizer->Decode(ids, request.params.skip_special_tokens);
+    } else if (kept.truncated) {
+      ASSIGN_OR_RETURN(echoed.text, TruncatedText(context, request, ids));
+    } else {
+      echoed.text = *text;
+    }
   }
-  if (request.echo || request.output.return_token_ids) kept.token_ids = encoded.token_ids;
-  return kept;
+  if (request.echo || request.output.return_token_ids) echoed.token_ids = ids;
+  return echoed;
 }
 
 absl::StatusOr<PreparedGeneration> PrepareCompletion(const GatewayContext& context,
@@ -66,13 +98,15 @@ absl::StatusOr<PreparedGeneration> PrepareCompletion(const GatewayContext& conte
   const auto stops = MakeStops(params);
   CompletionAnswerOptions options;
   for (const CompletionPrompt& prompt : request.prompts) {
-    ASSIGN_OR_RETURN(const EncodedPrompt encoded,
+    ASSIGN_OR_RETURN(const KeptPrompt kept,
                      EncodePrompt(context, prompt, params, request.add_special_tokens));
+    const EncodedPrompt& encoded = kept.encoded;
     ASSIGN_OR_RETURN(prepared.max_tokens, context.validator.ResolveMaxTokens(
                                               params, "prompt", encoded.token_ids.size()));
     RETURN_IF_ERROR(AppendSequences(model, params, encoded, prepared.max_tokens,
                                     {.scope = scope, .stops = stops}, &prepared.sequences));
-    options.prompts.push_back(KeepPrompt(context, request, prompt, encoded));
+    ASSIGN_OR_RETURN(EchoedPrompt echoed, EchoPrompt(context, request, prompt, kept));
+    options.prompts.push_back(std::move(echoed));
   }
   options.head = MakeAnswerHead(model, scope.id, scope.arrival);
   options.choices_per_prompt = params.num_choices;

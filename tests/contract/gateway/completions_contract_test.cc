@@ -116,6 +116,25 @@ TEST_F(CompletionsContract, StreamedEchoWithoutTokensIsTheWholeAnswers) {
   EXPECT_EQ(events.back(), "[DONE]");
 }
 
+TEST_F(CompletionsContract, EchoOfATruncatedPromptIsWhatIsLeftOfIt) {
+  const std::string text = "The quick brown fox jumps over the lazy dog";
+  const std::vector<uint32_t> whole = Tokens(text);
+  const auto echo = [&](const json& members) {
+    json body = {{"prompt", text}, {"echo", true}, {"max_tokens", 0}, {"return_token_ids", true}};
+    body.update(members);
+    const json choice = Complete(body)["choices"][0];
+    EXPECT_EQ(choice["prompt_token_ids"].size(), 3u);
+    return choice["text"].get<std::string>();
+  };
+  EXPECT_EQ(echo({{"truncate_prompt_tokens", 3}}), Text({whole.end() - 3, whole.end()}));
+  // With the token that begins every text, which is not the client's.
+  const json right = {{"truncate_prompt_tokens", 3}, {"truncation_side", "right"}};
+  EXPECT_TRUE(text.starts_with(echo(right)));
+  json ids = right;
+  ids["prompt"] = whole;
+  EXPECT_EQ(echo(ids), Text({whole.begin(), whole.begin() + 3}));
+}
+
 TEST_F(CompletionsContract, LogprobsHaveOneEntryPerToken) {
   Answer("red green");
   const json body = Complete({{"prompt", "x"}, {"logprobs", 2}});
