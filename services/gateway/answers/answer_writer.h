@@ -13,7 +13,7 @@
 
 namespace baton::gateway {
 
-// Of all choices together; prompt tokens count once per prompt.
+// Of a choice, or of all together; prompt tokens count once per prompt.
 struct RequestUsage {
   uint64_t num_prompt_tokens = 0;
   uint64_t num_cached_tokens = 0;
@@ -43,12 +43,13 @@ class AnswerWriter {
  public:
   virtual ~AnswerWriter() = default;
 
-  // Appends the events for one update of a choice; may append none, and hold some of it back.
+  // Appends the events for one update of a choice, with what that choice has used; may append none,
+  // and hold some of it back.
   virtual void Delta(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
                      std::string* events) = 0;
   // Appends the events for what Delta has held back, of all choices; an error event may follow.
-  virtual void Flush(const RequestUsage&, std::string*) {}
-  // After the last update of the last choice: usage if asked for, and the end mark.
+  virtual void Flush(std::string*) {}
+  // After the last update of the last choice: usage of all, if asked for, and the end mark.
   virtual void Finish(const RequestUsage& usage, std::string* events) = 0;
 
   virtual void Collect(size_t choice, const SequenceUpdate& update) = 0;

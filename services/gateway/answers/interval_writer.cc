@@ -46,6 +46,7 @@ void IntervalWriter::Delta(size_t choice, const SequenceUpdate& update, const Re
                            std::string* events) {
   Held& held = held_[choice];
   Append(update, &held.update);
+  held.usage = usage;
   held.num_bytes += BytesOf(update);
   const bool ends = update.finish_reason != v1::FINISH_REASON_UNSPECIFIED;
   const bool full = held.update.tokens.size() >= interval_ || held.num_bytes > kMaxHeldBytes;
@@ -53,12 +54,13 @@ void IntervalWriter::Delta(size_t choice, const SequenceUpdate& update, const Re
   writer_->Delta(choice, std::exchange(held, {}).update, usage, events);
 }
 
-void IntervalWriter::Flush(const RequestUsage& usage, std::string* events) {
+void IntervalWriter::Flush(std::string* events) {
   for (size_t choice = 0; choice < held_.size(); ++choice) {
     if (held_[choice].update.tokens.empty()) continue;
-    writer_->Delta(choice, std::exchange(held_[choice], {}).update, usage, events);
+    const Held held = std::exchange(held_[choice], {});
+    writer_->Delta(choice, held.update, held.usage, events);
   }
-  writer_->Flush(usage, events);
+  writer_->Flush(events);
 }
 
 }  // namespace baton::gateway

@@ -26,7 +26,7 @@ class IntervalWriter final : public AnswerWriter {
 
   void Delta(size_t choice, const SequenceUpdate& update, const RequestUsage& usage,
              std::string* events) override;
-  void Flush(const RequestUsage& usage, std::string* events) override;
+  void Flush(std::string* events) override;
   void Finish(const RequestUsage& usage, std::string* events) override {
     writer_->Finish(usage, events);
   }
@@ -39,6 +39,7 @@ class IntervalWriter final : public AnswerWriter {
  private:
   struct Held {
     SequenceUpdate update;  // what has not gone on
+    RequestUsage usage;     // up to there
     size_t num_bytes = 0;   // that it takes, about
   };
 

@@ -222,7 +222,7 @@ void HttpGenerationCall::OnUpdate(size_t index, SequenceUpdate& update) {
     if (!fits.ok()) return Fail(fits);
   } else {
     std::string events;
-    prepared_.writer->Delta(index, update, usage_, &events);
+    prepared_.writer->Delta(index, update, UsageOf(index), &events);
     if (num_running_ == 0) prepared_.writer->Finish(usage_, &events);
     WriteEvents(events);
   }
@@ -308,7 +308,7 @@ void HttpGenerationCall::Fail(const absl::Status& status) {
   // The stream has begun with 200. The error is its last event, and its framing stays open: a clean
   // end would look like a complete answer to clients that do not wait for [DONE].
   std::string events;
-  prepared_.writer->Flush(usage_, &events);  // the client has paid for it
+  prepared_.writer->Flush(&events);  // the client has paid for it
   options_.errors.append_event(status, &events);
   exchange_.Write(events);
   exchange_.BreakStream();
@@ -357,6 +357,14 @@ void HttpGenerationCall::RecordRequests() {
     }
     context_.metrics.vllm().RecordRequest(static_cast<uint32_t>(num_choices), longest);
   }
+}
+
+RequestUsage HttpGenerationCall::UsageOf(size_t index) const {
+  const SequenceUsage& usage = counted_[index];
+  return {.num_prompt_tokens = usage.num_prompt_tokens,
+          .num_cached_tokens = least_cached_[index / prepared_.choices_per_prompt].value_or(0),
+          .num_generated_tokens = usage.num_generated_tokens,
+          .num_reasoning_tokens = usage.num_reasoning_tokens};
 }
 
 // Adds what is new in a sequence to the totals of the request, and to what its key has used.

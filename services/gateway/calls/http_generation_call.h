@@ -93,6 +93,8 @@ class HttpGenerationCall final : public HttpCall, public SequenceObserver {
   void LogEnd(int http_status, absl::string_view outcome);
   void RecordRequests();
   void CountUsage(size_t index);
+  // Of one choice, as last counted.
+  RequestUsage UsageOf(size_t index) const;
 
   const GatewayContext& context_;
   HttpExchange& exchange_;

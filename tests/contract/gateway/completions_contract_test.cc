@@ -135,6 +135,39 @@ TEST_F(CompletionsContract, EchoOfATruncatedPromptIsWhatIsLeftOfIt) {
   EXPECT_EQ(echo(ids), Text({whole.begin(), whole.begin() + 3}));
 }
 
+TEST_F(CompletionsContract, ContinuousUsageIsThatOfTheChunksChoice) {
+  for (const int interval : {1, 2}) {
+    const TestHttpResponse response =
+        Post("/v1/completions",
+             {{"prompt", {{1, 2, 3}, {4, 5}}},
+              {"n", 2},
+              {"max_tokens", 4},
+              {"ignore_eos", true},
+              {"stream", true},
+              {"stream_interval", interval},
+              {"stream_options", {{"include_usage", true}, {"continuous_usage_stats", true}}}});
+    std::vector<std::string> events = response.Events();
+    ASSERT_GT(events.size(), 6u);
+    ASSERT_EQ(events.back(), "[DONE]");
+    events.pop_back();
+    const json total = json::parse(events.back())["usage"];
+    events.pop_back();
+    EXPECT_EQ(total["prompt_tokens"], 5);
+    EXPECT_EQ(total["completion_tokens"], 16);
+    std::vector<int> counts(4);
+    for (const std::string& event : events) {
+      const json chunk = json::parse(event);
+      const int index = chunk["choices"][0]["index"];
+      const json& usage = chunk["usage"];
+      EXPECT_EQ(usage["prompt_tokens"], index < 2 ? 3 : 2) << event;
+      EXPECT_GE(usage["completion_tokens"], counts[index]) << event;
+      counts[index] = usage["completion_tokens"];
+      EXPECT_EQ(usage["total_tokens"], counts[index] + (index < 2 ? 3 : 2)) << event;
+    }
+    EXPECT_EQ(counts, std::vector<int>(4, 4));
+  }
+}
+
 TEST_F(CompletionsContract, LogprobsHaveOneEntryPerToken) {
   Answer("red green");
   const json body = Complete({{"prompt", "x"}, {"logprobs", 2}});

@@ -26,7 +26,7 @@ class RecordingWriter final : public AnswerWriter {
                                    update.tokens.size()));
     last_ = update;
   }
-  void Flush(const RequestUsage&, std::string* events) override { events->append("flush"); }
+  void Flush(std::string* events) override { events->append("flush"); }
   void Finish(const RequestUsage&, std::string* events) override { events->append("finish"); }
   void Collect(size_t, const SequenceUpdate&) override { ++num_collected_; }
   size_t collected_bytes() const override { return num_collected_; }
@@ -144,10 +144,10 @@ TEST_F(IntervalWriterTest, GivesWhatItHoldsBeforeAnErrorEvent) {
   Push(1, Token("b"));
   Push(1, Token("c"));
   deltas_.clear();
-  writer_->Flush(RequestUsage(), &events_);
+  writer_->Flush(&events_);
   EXPECT_THAT(deltas_, ElementsAre("1:bc/:2"));
   EXPECT_EQ(events_, "flush") << "and so does the writer behind it";
-  writer_->Flush(RequestUsage(), &events_);
+  writer_->Flush(&events_);
   EXPECT_EQ(deltas_.size(), 1u) << "once";
 }
 
