@@ -106,7 +106,7 @@ def test_unknown_path_and_wrong_method(group):
 def test_body_that_is_no_json(group):
     status, answer, _ = post(group, CHAT, "a=b",
                              {"Content-Type": "application/x-www-form-urlencoded"})
-    assert status == 415
+    assert status == 400
     assert "application/json" in answer["error"]["message"]
 
 

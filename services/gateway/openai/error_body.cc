@@ -86,7 +86,6 @@ std::string ErrorJson(absl::string_view message, absl::string_view type, absl::s
 
 int HttpStatusOf(const absl::Status& status) {
   const std::string reason = RefusalReason(status);
-  if (reason == kUnsupportedContentType) return 415;
   if (reason == kRateLimitExceeded) return 429;
   if (reason == kRequestAborted) return 499;  // which clients do not send again
   switch (status.code()) {

@@ -121,9 +121,8 @@ Json ErrorResponses(Errors errors, bool guarded, bool has_body) {
                     {"5XX", describe("failed; Retry-After says when to ask again", own)}};
   if (guarded) responses["401"] = describe("no key that is known", own);
   if (!has_body) return responses;
-  responses["400"] = describe("a field is wrong, or asks for what is not here", own);
+  responses["400"] = describe("no JSON, or a field is wrong, or asks for what is not here", own);
   responses["404"] = describe("no such model", own);
-  responses["415"] = describe("the body is not application/json", own);
   responses["429"] = describe("a limit of the key; Retry-After says when to ask again", own);
   responses["499"] = describe("ended by Abort", own);
   return responses;

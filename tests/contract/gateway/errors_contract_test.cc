@@ -139,7 +139,7 @@ TEST_F(ErrorsContract, PathsMethodsAndContentTypes) {
   TestHttpClient client(http_port());
   client.SendRequest("POST", "/v1/completions", "prompt=x",
                      "Content-Type: application/x-www-form-urlencoded\r\n");
-  ErrorOf(client.Receive(), 415);
+  EXPECT_EQ(ErrorOf(client.Receive(), 400)["code"], "unsupported_content_type");
 }
 
 TEST_F(ErrorsContract, WrongHeadersAre400) {

@@ -35,7 +35,7 @@ TEST(ErrorBody, CodesMeanOneThing) {
   EXPECT_EQ(HttpStatusOf(absl::DeadlineExceededError("")), 504);
   EXPECT_EQ(HttpStatusOf(absl::InternalError("")), 500);
   EXPECT_EQ(HttpStatusOf(absl::DataLossError("")), 500);
-  EXPECT_EQ(HttpStatusOf(WithReason(absl::InvalidArgumentError(""), kUnsupportedContentType)), 415);
+  EXPECT_EQ(HttpStatusOf(WithReason(absl::InvalidArgumentError(""), kUnsupportedContentType)), 400);
   EXPECT_EQ(HttpStatusOf(WithReason(absl::ResourceExhaustedError(""), kRateLimitExceeded)), 429);
 }
 
