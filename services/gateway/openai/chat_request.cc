@@ -21,6 +21,26 @@ constexpr const char* kPromptFields[] = {
     "messages",           "tools",     "add_generation_prompt", "continue_final_message",
     "add_special_tokens", "documents", "chat_template_kwargs",  "reasoning_effort"};
 
+// The reasoning of an earlier turn under both of its names: templates know one or the other.
+absl::Status NameReasoning(const std::string& field, Json& message) {
+  constexpr const char* kNames[] = {"reasoning", "reasoning_content"};
+  Json reasoning;
+  for (const char* name : kNames) {
+    const auto found = message.find(name);
+    if (found == message.end() || found->is_null()) continue;
+    if (!found->is_string()) {
+      return InvalidField(absl::StrCat(field, ".", name),
+                          absl::StrCat("must be a string, not ", DescribeJsonType(*found)));
+    }
+    if (reasoning.is_null()) reasoning = *found;
+  }
+  for (const char* name : kNames) {
+    message.erase(name);
+    if (!reasoning.is_null()) message[name] = reasoning;
+  }
+  return absl::OkStatus();
+}
+
 // Checks one message and brings it into the form that templates expect.
 absl::Status NormaliseMessage(size_t index, Json& message) {
   const std::string field = absl::StrCat("messages[", index, "]");
@@ -47,6 +67,7 @@ absl::Status NormaliseMessage(size_t index, Json& message) {
   } else {
     message.erase("tool_calls");  // null and [] say the same
   }
+  if (role == "assistant") RETURN_IF_ERROR(NameReasoning(field, message));
   if (!message.contains("content") || message["content"].is_null()) {
     if (role != "assistant") {
       return InvalidField(field + ".content", "must be a string or a list of text parts");

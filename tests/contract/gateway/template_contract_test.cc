@@ -4,6 +4,7 @@
 #include <fstream>
 #include <string>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "tests/contract/gateway/gateway_fixture.h"
@@ -12,6 +13,7 @@ namespace baton::gateway {
 namespace {
 
 using nlohmann::json;
+using testing::HasSubstr;
 
 class TemplateContract : public GatewayFixture {
  protected:
@@ -89,6 +91,36 @@ TEST_F(TemplateContract, ControlTokensAreRefusedWhereTheTemplateChangesTheConten
   EXPECT_TRUE(scheduler().requests().empty());
   Answer("x");
   EXPECT_EQ(Say("hummm").status, 200);
+}
+
+TEST_F(TemplateContract, TheReasoningOfEarlierTurnsHasBothOfItsNames) {
+  for (const char* shown : {"reasoning", "reasoning_content"}) {
+    Serve(std::string("(m['") + shown + "'] | default('none')) ~ ':' ~ m['content']");
+    const auto prompt = [this](const json& turn) {
+      Answer("x");
+      json request = ChatBody();
+      request["messages"] = {turn, {{"role", "user"}, {"content", "Hi"}}};
+      EXPECT_EQ(Post("/v1/chat/completions", request).status, 200);
+      const v1::SubmitRequest ids = scheduler().requests().back();
+      return Text({ids.prompt_token_ids().begin(), ids.prompt_token_ids().end()});
+    };
+    json turn = {{"role", "assistant"}, {"content", "42"}};
+    for (const char* given : {"reasoning", "reasoning_content"}) {
+      json with = turn;
+      with[given] = "why";
+      EXPECT_THAT(prompt(with), HasSubstr("why:42")) << shown << " of " << given;
+      with[given] = nullptr;
+      EXPECT_THAT(prompt(with), HasSubstr("none:42")) << shown << " of " << given;
+      with[given] = 1;
+      json request = ChatBody();
+      request["messages"] = {with};
+      EXPECT_EQ(ErrorOf(Post("/v1/chat/completions", request), 400)["param"],
+                std::string("messages[0].") + given);
+    }
+    turn.update({{"reasoning", "new"}, {"reasoning_content", "old"}});
+    EXPECT_THAT(prompt(turn), HasSubstr("new:42")) << shown;
+    StopGateway();
+  }
 }
 
 TEST_F(TemplateContract, AConstraintWaitsForTheEndOfReasoningThatTheModelOpensItself) {
