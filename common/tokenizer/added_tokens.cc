@@ -103,6 +103,24 @@ bool AddedTokens::OccursIn(absl::string_view text) const {
   return false;
 }
 
+std::vector<ByteRange> AddedTokens::Occurrences(absl::string_view text) const {
+  std::vector<ByteRange> ranges;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    for (const Tree* tree : {&verbatim_, &normalized_}) {
+      if (!tree->begins[byte]) continue;
+      const Match match = Longest(*tree, text, i, text.size());
+      if (match.token < 0) continue;
+      if (ranges.empty() || ranges.back().end <= i) {
+        ranges.push_back({i, match.end});
+      } else {
+        ranges.back().end = std::max(ranges.back().end, match.end);
+      }
+    }
+  }
+  return ranges;
+}
+
 absl::StatusOr<bool> AddedTokens::IsWordAt(absl::string_view text, size_t place) const {
   const size_t length = NextUtf8(text.substr(place)).length;
   ASSIGN_OR_RETURN(const std::optional<ByteRange> found,

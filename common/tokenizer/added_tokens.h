@@ -37,6 +37,9 @@ class AddedTokens {
   // Whether the text of a token occurs in `text`.
   bool OccursIn(absl::string_view text) const;
 
+  // Where texts of tokens stand in `text`, ascending and disjoint; those that overlap are one.
+  std::vector<ByteRange> Occurrences(absl::string_view text) const;
+
  private:
   // A tree of bytes; a node's children are a list of siblings.
   struct Node {

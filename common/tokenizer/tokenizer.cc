@@ -144,6 +144,10 @@ bool Tokenizer::ContainsAddedToken(absl::string_view text) const {
   return parts_->added_tokens.OccursIn(text);
 }
 
+std::vector<ByteRange> Tokenizer::AddedTokenRanges(absl::string_view text) const {
+  return parts_->added_tokens.Occurrences(text);
+}
+
 size_t Tokenizer::vocab_size() const { return parts_->vocabulary->size(); }
 
 }  // namespace baton

@@ -91,6 +91,9 @@ class Tokenizer {
   // Whether the text of an added token occurs in `text`.
   bool ContainsAddedToken(absl::string_view text) const;
 
+  // Where such texts stand, ascending and disjoint; those that overlap are one range.
+  std::vector<ByteRange> AddedTokenRanges(absl::string_view text) const;
+
   // Largest id + 1.
   size_t vocab_size() const;
 

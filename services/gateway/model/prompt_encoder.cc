@@ -20,6 +20,7 @@ constexpr char kWhiteSpace[] = " \t\r\n\v\f";
 // A conversation whose contents stand aside: content i is replaced by "<prefix>i;".
 struct MarkedChat {
   ChatInput input;
+  const char* field;   // what holds control tokens
   std::string prefix;  // random, so that no content can hold it on purpose
   std::vector<std::string> contents;
 };
@@ -35,17 +36,54 @@ const std::string* ContentToMark(const ServedModel& model, const Json& message) 
   return message.value("role", "") == "assistant" ? nullptr : &text;
 }
 
-// Marks every content that holds a control token. Null: there is none.
-std::optional<MarkedChat> MarkContents(const ServedModel& model, const ChatInput& input) {
-  if (std::none_of(input.messages.begin(), input.messages.end(),
-                   [&](const Json& message) { return ContentToMark(model, message) != nullptr; })) {
-    return std::nullopt;
+// Whether a text in it, or a name, holds a control token.
+bool HoldsControlToken(const Tokenizer& tokenizer, const Json& value) {
+  if (value.is_string()) {
+    return tokenizer.ContainsAddedToken(value.get_ref<const std::string&>());
   }
-  absl::BitGen random;
-  MarkedChat marked{input, "", {}};
-  marked.prefix = absl::StrCat("m", absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
-                               absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16), "i");
-  for (Json& message : marked.input.messages) {
+  for (const auto& item : value.items()) {
+    if (value.is_object() && tokenizer.ContainsAddedToken(item.key())) return true;
+    if (value.is_structured() && HoldsControlToken(tokenizer, item.value())) return true;
+  }
+  return false;
+}
+
+std::string MarkOf(std::string content, MarkedChat* marked) {
+  marked->contents.push_back(std::move(content));
+  return absl::StrCat(marked->prefix, marked->contents.size() - 1, ";");
+}
+
+// The control tokens alone: templates write the rest in ways of their own, as JSON mostly.
+std::string MarkControlTokens(const Tokenizer& tokenizer, const std::string& text,
+                              MarkedChat* marked) {
+  std::string out;
+  size_t done = 0;
+  for (const ByteRange& range : tokenizer.AddedTokenRanges(text)) {
+    absl::StrAppend(&out, text.substr(done, range.begin - done),
+                    MarkOf(text.substr(range.begin, range.end - range.begin), marked));
+    done = range.end;
+  }
+  return out + text.substr(done);
+}
+
+void MarkValue(const Tokenizer& tokenizer, Json* value, MarkedChat* marked) {
+  if (value->is_string()) {
+    *value = MarkControlTokens(tokenizer, value->get_ref<const std::string&>(), marked);
+  } else if (value->is_array()) {
+    for (Json& item : *value) MarkValue(tokenizer, &item, marked);
+  } else if (value->is_object()) {
+    Json object = Json::object();  // in the same order
+    for (const auto& item : value->items()) {
+      Json& member = object[MarkControlTokens(tokenizer, item.key(), marked)];
+      member = std::move(item.value());
+      MarkValue(tokenizer, &member, marked);
+    }
+    *value = std::move(object);
+  }
+}
+
+void MarkMessages(const ServedModel& model, MarkedChat* marked) {
+  for (Json& message : marked->input.messages) {
     const std::string* const found = ContentToMark(model, message);
     if (found == nullptr) continue;
     const std::string text = *found;
@@ -53,10 +91,31 @@ std::optional<MarkedChat> MarkContents(const ServedModel& model, const ChatInput
     const size_t begin = text.find_first_not_of(kWhiteSpace);
     const size_t end = text.find_last_not_of(kWhiteSpace) + 1;
     if (begin == std::string::npos) continue;
-    message["content"] = absl::StrCat(text.substr(0, begin), marked.prefix, marked.contents.size(),
-                                      ";", text.substr(end));
-    marked.contents.push_back(text.substr(begin, end - begin));
+    message["content"] = absl::StrCat(
+        text.substr(0, begin), MarkOf(text.substr(begin, end - begin), marked), text.substr(end));
   }
+}
+
+// Marks every content that holds a control token, and the control tokens in tools and documents.
+// Null: there are none.
+std::optional<MarkedChat> MarkContents(const ServedModel& model, const ChatInput& input) {
+  const Tokenizer& tokenizer = *model.text.tokenizer;
+  const bool in_messages =
+      std::any_of(input.messages.begin(), input.messages.end(),
+                  [&](const Json& message) { return ContentToMark(model, message) != nullptr; });
+  const bool in_tools = HoldsControlToken(tokenizer, input.tools);
+  const bool in_documents = HoldsControlToken(tokenizer, input.documents);
+  if (!in_messages && !in_tools && !in_documents) return std::nullopt;
+  absl::BitGen random;
+  MarkedChat marked{.input = input,
+                    .field = in_messages ? "messages"
+                             : in_tools  ? "tools"
+                                         : "documents"};
+  marked.prefix = absl::StrCat("m", absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16),
+                               absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16), "i");
+  if (in_messages) MarkMessages(model, &marked);
+  if (in_tools) MarkValue(tokenizer, &marked.input.tools, &marked);
+  if (in_documents) MarkValue(tokenizer, &marked.input.documents, &marked);
   return marked;
 }
 
@@ -119,28 +178,21 @@ absl::Status EndWithFinalMessage(const Json& messages, std::string* rendered) {
   return absl::OkStatus();
 }
 
-// Templates write these in ways of their own, so that their text cannot be told from the template's
-// afterwards.
-absl::Status CheckPlain(const ServedModel& model, const Json& value, absl::string_view field) {
-  if (!model.text.tokenizer->ContainsAddedToken(DumpJson(value))) return absl::OkStatus();
-  return InvalidField(field, "hold the text of a control token; it could act as a control token");
-}
-
-absl::Status CheckTools(const ServedModel& model, const Json& tools) {
+absl::Status CheckTools(const ServedModel& model) {
   if (!model.template_traits.shows_tools) {
     return InvalidField("tools",
                         "cannot be used: the chat template does not tell the model of tools; serve "
                         "with --chat-template FILE and one that does");
   }
-  return CheckPlain(model, tools, "tools");
+  return absl::OkStatus();
 }
 
-absl::Status CheckDocuments(const ServedModel& model, const Json& documents) {
+absl::Status CheckDocuments(const ServedModel& model) {
   if (!model.template_traits.shows_documents) {
     return InvalidField("documents",
                         "cannot be used: the chat template does not show them to the model");
   }
-  return CheckPlain(model, documents, "documents");
+  return absl::OkStatus();
 }
 
 // What the last tag of the turn that the answer belongs to says: earlier turns end with an
@@ -178,11 +230,11 @@ absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput
   context["messages"] = input.messages;
   if (!model.template_traits.takes_argument_text) ParseArguments(&context["messages"]);
   if (!input.tools.is_null()) {
-    RETURN_IF_ERROR(CheckTools(model, input.tools));
+    RETURN_IF_ERROR(CheckTools(model));
     context["tools"] = input.tools;
   }
   if (!input.documents.is_null()) {
-    RETURN_IF_ERROR(CheckDocuments(model, input.documents));
+    RETURN_IF_ERROR(CheckDocuments(model));
     context["documents"] = input.documents;
   }
   context["add_generation_prompt"] = input.add_generation_prompt;
@@ -209,7 +261,7 @@ absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInp
     // A template that looks into a content and changes it leaves no trace of what in its text is
     // the user's: control tokens there could be the user's own.
     if (RestoreContents(with_marks, *marked, &plain_ranges) != rendered) {
-      return InvalidField("messages",
+      return InvalidField(marked->field,
                           "hold the text of a control token in a content that the chat template "
                           "changes; it could act as a control token");
     }

@@ -43,10 +43,11 @@ struct EncodedPrompt {
 absl::StatusOr<std::string> RenderChat(const ServedModel& model, const ChatInput& input);
 
 // Token ids of a conversation. Text of control tokens inside a message's content is encoded as
-// plain text, but for the assistant's turns: a user cannot speak for the template. `max_tokens`: as
-// in EncodeOptions. Errors: as RenderChat, and InvalidArgument when the template changes such a
-// content other than by trimming white space. Tags decide about the reasoning where they are
-// tokens of the prompt: in a content that is no assistant's they are plain text.
+// plain text, but for the assistant's turns, and so is that in tools and documents: neither can
+// speak for the template. `max_tokens`: as in EncodeOptions. Errors: as RenderChat, and
+// InvalidArgument when the template changes such a content other than by trimming white space. Tags
+// decide about the reasoning where they are tokens of the prompt: in a content that is no
+// assistant's they are plain text.
 absl::StatusOr<EncodedPrompt> EncodeChat(const ServedModel& model, const ChatInput& input,
                                          size_t max_tokens);
 

@@ -176,6 +176,19 @@ TEST(Tokenizer, KnowsWhichTokensAreSpecial) {
   EXPECT_FALSE(tokenizer->ContainsAddedToken("a <tag b"));
 }
 
+TEST(Tokenizer, SaysWhereAddedTokensStand) {
+  const auto tokenizer = Small();
+  const auto found = [&tokenizer](const std::string& text) {
+    std::vector<std::string> texts;
+    for (const ByteRange& range : tokenizer->AddedTokenRanges(text)) {
+      texts.push_back(text.substr(range.begin, range.end - range.begin));
+    }
+    return texts;
+  };
+  EXPECT_EQ(found("a <tag b"), std::vector<std::string>());
+  EXPECT_EQ(found("<<tag> b<tag><tag>"), (std::vector<std::string>{"<tag>", "<tag>", "<tag>"}));
+}
+
 TEST(Tokenizer, ShowsBytesOfATokenAsText) {
   const auto tokenizer = Small();
   EXPECT_EQ(tokenizer->TokenBytes(0xE4), "\xE4");
