@@ -213,6 +213,113 @@ TEST(FieldTable, TheDocumentHasTheFlagOfEachLimit) {
   }
 }
 
+// vLLM's fields of chat and text completions, of both generations.
+struct VllmFields {
+  FieldApi api;
+  std::vector<std::string> names;
+};
+
+std::vector<VllmFields> FieldsOfVllm() {
+  const std::vector<std::string> both = {
+      "model",
+      "max_tokens",
+      "temperature",
+      "top_p",
+      "top_k",
+      "min_p",
+      "presence_penalty",
+      "frequency_penalty",
+      "repetition_penalty",
+      "n",
+      "seed",
+      "stop",
+      "stop_token_ids",
+      "include_stop_str_in_output",
+      "ignore_eos",
+      "min_tokens",
+      "logprobs",
+      "prompt_logprobs",
+      "logprob_token_ids",
+      "logit_bias",
+      "allowed_token_ids",
+      "bad_words",
+      "stream",
+      "stream_options",
+      "stream_interval",
+      "response_format",
+      "structured_outputs",
+      "guided_json",
+      "guided_regex",
+      "guided_choice",
+      "guided_grammar",
+      "guided_decoding_backend",
+      "guided_whitespace_pattern",
+      "thinking_token_budget",
+      "echo",
+      "add_special_tokens",
+      "truncate_prompt_tokens",
+      "truncation_side",
+      "priority",
+      "request_id",
+      "session_id",
+      "cache_salt",
+      "kv_transfer_params",
+      "ec_transfer_params",
+      "vllm_xargs",
+      "repetition_detection",
+      "return_token_ids",
+      "return_tokens_as_token_ids",
+      "routed_experts_prompt_start",
+      "use_beam_search",
+      "length_penalty",
+      "skip_special_tokens",
+      "spaces_between_special_tokens",
+      "user",
+      "best_of",
+      "logits_processors",
+  };
+  return {{FieldApi::kChat, both},
+          {FieldApi::kCompletion, both},
+          {FieldApi::kChat,
+           {"messages", "max_completion_tokens", "top_logprobs", "tools", "tool_choice",
+            "parallel_tool_calls", "reasoning_effort", "include_reasoning", "add_generation_prompt",
+            "continue_final_message", "documents", "chat_template", "chat_template_kwargs",
+            "return_prompt_text"}},
+          {FieldApi::kCompletion, {"prompt", "prompt_embeds", "suffix"}}};
+}
+
+std::string NoteOf(const std::string& name) {
+  for (const FieldRow& row : FieldTable()) {
+    if (row.name == name) return row.note;
+  }
+  return "";
+}
+
+TEST(FieldTable, HasEveryFieldOfVllm) {
+  for (const VllmFields& fields : FieldsOfVllm()) {
+    for (const std::string& name : fields.names) {
+      const bool known = std::any_of(
+          FieldTable().begin(), FieldTable().end(),
+          [&](const FieldRow& row) { return row.name == name && row.BelongsTo(fields.api); });
+      EXPECT_TRUE(known) << name << " of " << (fields.api == FieldApi::kChat ? "chat" : "text");
+    }
+  }
+  for (const char* option :
+       {"json", "regex", "choice", "grammar", "json_object", "structural_tag",
+        "disable_any_whitespace", "disable_additional_properties", "whitespace_pattern"}) {
+    EXPECT_THAT(NoteOf("structured_outputs"), HasSubstr(option));
+  }
+  for (const char* option : {"include_usage", "continuous_usage_stats"}) {
+    EXPECT_THAT(NoteOf("stream_options"), HasSubstr(option));
+  }
+  const std::string document = ReadText("/services/gateway/API.md");
+  for (const char* header :
+       {"X-Request-Id", "X-Session-ID", "X-Vllm-Priority", "X-data-parallel-rank",
+        "endpoint-load-metrics-format", "traceparent"}) {
+    EXPECT_THAT(document, HasSubstr(header));
+  }
+}
+
 TEST(FieldTable, IsTheTableOfTheDocument) {
   std::vector<std::string> expected;
   for (const FieldRow& row : FieldTable()) {
