@@ -114,6 +114,16 @@ const Keyword* FindKeyword(absl::string_view name) {
 
 }  // namespace
 
+std::vector<absl::string_view> SupportedKeywords() {
+  std::vector<absl::string_view> names;
+  for (const Keyword& keyword : kSupported) names.push_back(keyword.name);
+  return names;
+}
+
+std::vector<absl::string_view> UnsupportedKeywords() {
+  return {std::begin(kUnsupported), std::end(kUnsupported)};
+}
+
 absl::Status SchemaError(absl::string_view path, absl::string_view problem) {
   return absl::InvalidArgumentError(absl::StrCat("JSON schema at ", path, ": ", problem));
 }

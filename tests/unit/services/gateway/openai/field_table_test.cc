@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "common/structured_output/schema_keywords.h"
 #include "services/gateway/admission/refusal.h"
 #include "services/gateway/openai/chat_request.h"
 #include "services/gateway/openai/completion_request.h"
@@ -317,6 +318,32 @@ TEST(FieldTable, HasEveryFieldOfVllm) {
        {"X-Request-Id", "X-Session-ID", "X-Vllm-Priority", "X-data-parallel-rank",
         "endpoint-load-metrics-format", "traceparent"}) {
     EXPECT_THAT(document, HasSubstr(header));
+  }
+}
+
+// The words in backticks of the document's row that ends so, in its section of JSON schemas.
+std::vector<std::string> DocumentedKeywords(const std::string& becomes) {
+  std::vector<std::string> words;
+  bool in_section = false;
+  for (absl::string_view line : absl::StrSplit(ReadText("/services/gateway/API.md"), '\n')) {
+    if (absl::StartsWith(line, "## ")) in_section = line == "## JSON schemas";
+    if (!in_section || !absl::EndsWith(line, absl::StrCat("| ", becomes, " |"))) continue;
+    const std::vector<std::string> parts = absl::StrSplit(line, '`');
+    for (size_t i = 1; i < parts.size(); i += 2) words.push_back(parts[i]);
+  }
+  return words;
+}
+
+TEST(FieldTable, TheDocumentHasTheKeywordsOfJsonSchemas) {
+  EXPECT_THAT(DocumentedKeywords("works"), ElementsAreArray(structured::SupportedKeywords()));
+  EXPECT_THAT(DocumentedKeywords("400"), ElementsAreArray(structured::UnsupportedKeywords()));
+  for (const std::string& keyword : DocumentedKeywords("400")) {
+    const Json schema = {{"type", "object"}, {keyword, Json::object()}};
+    const absl::Status refused = Judge(
+        FieldApi::kChat,
+        {{"response_format", {{"type", "json_schema"}, {"json_schema", {{"schema", schema}}}}}});
+    EXPECT_EQ(RefusedField(refused), "response_format") << keyword;
+    EXPECT_THAT(refused.message(), HasSubstr(keyword));
   }
 }
 
