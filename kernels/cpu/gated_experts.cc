@@ -1,21 +1,21 @@
 #include "kernels/cpu/gated_experts.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "common/log/check.h"
 
 namespace baton::kernels::cpu {
 namespace {
 
-// Bound of the memory for experts' outputs; more tokens are taken in turns. Turns change no bits.
+// Bound of the memory for experts' outputs: more are made in turns, some columns of all tokens at a
+// time. Turns change no bits.
 constexpr int64_t kLargestOutputs = int64_t{64} << 20;
 
 // Tasks that a thread gets on average: enough to even out their lengths.
 constexpr int64_t kTasksOfThread = 16;
 // A multiple of four panels fills the widest tiles.
 constexpr int64_t kPanelStep = 4;
-
-int64_t WorkOf(const PanelWeight& weight, int64_t rows) { return weight.n() * weight.k() * rows; }
 
 TensorView TakeFloats(DeviceContext& device, int64_t rows, int64_t columns) {
   return View(device.scratch.Take<float>(rows * columns), rows, columns);
@@ -32,25 +32,55 @@ void GatedExperts::FeedForward(const FeedForwardArgs& args) {
   if (args.out.empty()) return;
   device_.scratch.Reset();
   jobs_.clear();
-  AddJob(args.weights, nullptr, args.out);
-  RunJobs(args.x);
+  AddJob(args.weights, nullptr, args.x.rows);
+  BATON_CHECK(args.weights.down->n() == args.out.columns);
+  RunInner(args.x);
+  jobs_.front().out = args.out;
+  RunDown(0, Unpack(args.weights.down).num_panels());
 }
 
 void GatedExperts::Experts(const ExpertsArgs& args) {
   BATON_CHECK(args.x.rows == args.out.rows);
   BATON_CHECK(static_cast<int64_t>(args.experts.size()) == args.x.rows * args.top_k &&
               args.slot_weights.size() == args.experts.size());
-  const int64_t bytes_per_row = (args.top_k + 1) * args.out.columns * sizeof(float);
-  const int64_t rows_per_turn =
-      std::max<int64_t>(1, kLargestOutputs / std::max<int64_t>(1, bytes_per_row));
-  for (int64_t begin = 0; begin < args.x.rows; begin += rows_per_turn) {
-    const int64_t count = std::min(rows_per_turn, args.x.rows - begin);
-    ExpertsArgs part = args;
-    part.x = args.x.Rows(begin, count);
-    part.out = args.out.Rows(begin, count);
-    part.experts = args.experts.subspan(begin * args.top_k, count * args.top_k);
-    part.slot_weights = args.slot_weights.subspan(begin * args.top_k, count * args.top_k);
-    ExpertsOfRows(part);
+  if (args.out.empty()) return;
+  device_.scratch.Reset();
+  jobs_.clear();
+  GroupByExpert(args);
+  const int64_t num_experts = static_cast<int64_t>(args.expert_weights.size());
+  for (int64_t e = 0; e < num_experts; ++e) {
+    const int64_t count = begins_[e + 1] - begins_[e];
+    if (count == 0) continue;
+    AddJob(args.expert_weights[e], grouped_rows_.data() + begins_[e], count);
+    BATON_CHECK(args.expert_weights[e].down->n() == args.out.columns) << "expert " << e;
+  }
+  const size_t num_routed = jobs_.size();
+  const bool has_shared = args.shared.gate != nullptr;
+  if (has_shared) {
+    AddJob(args.shared, nullptr, args.x.rows);
+    BATON_CHECK(args.shared.down->n() == args.out.columns);
+  }
+  RunInner(args.x);
+
+  const int64_t slots = begins_[num_experts];
+  const int64_t bytes_per_column =
+      (slots + (has_shared ? args.x.rows : 0)) * static_cast<int64_t>(sizeof(float));
+  const int64_t fitting = kLargestOutputs / std::max<int64_t>(bytes_per_column, 1);
+  constexpr int64_t kStep = kPanelStep * kPanelColumns;
+  const int64_t width = std::min(args.out.columns, std::max(fitting / kStep * kStep, kStep));
+  const TensorView routed = TakeFloats(device_, slots, width);
+  const TensorView shared = TakeFloats(device_, has_shared ? args.x.rows : 0, width);
+  for (int64_t column = 0; column < args.out.columns; column += width) {
+    const int64_t columns = std::min(width, args.out.columns - column);
+    int64_t place = 0;
+    for (size_t i = 0; i < num_routed; ++i) {
+      jobs_[i].out = routed.Rows(place, jobs_[i].rows).Columns(0, columns);
+      place += jobs_[i].rows;
+    }
+    if (has_shared) jobs_.back().out = shared.Columns(0, columns);
+    const int64_t begin = column / kPanelColumns;
+    RunDown(begin, begin + (columns + kPanelColumns - 1) / kPanelColumns);
+    Combine(args, column, routed.Columns(0, columns), shared.Columns(0, columns));
   }
 }
 
@@ -74,53 +104,36 @@ void GatedExperts::GroupByExpert(const ExpertsArgs& args) {
   }
 }
 
-void GatedExperts::ExpertsOfRows(const ExpertsArgs& args) {
-  device_.scratch.Reset();
-  jobs_.clear();
-  GroupByExpert(args);
-  const int64_t hidden = args.out.columns;
-  const int64_t num_experts = static_cast<int64_t>(args.expert_weights.size());
-  const TensorView routed = TakeFloats(device_, begins_[num_experts], hidden);
-  for (int64_t e = 0; e < num_experts; ++e) {
-    const int64_t count = begins_[e + 1] - begins_[e];
-    if (count == 0) continue;
-    AddJob(args.expert_weights[e], grouped_rows_.data() + begins_[e],
-           routed.Rows(begins_[e], count));
-  }
-  const bool has_shared = args.shared.gate != nullptr;
-  TensorView shared = {};
-  if (has_shared) {
-    shared = TakeFloats(device_, args.x.rows, hidden);
-    AddJob(args.shared, nullptr, shared);
-  }
-  RunJobs(args.x);
-  const int64_t work = args.out.num_elements() * (args.top_k + 1);
+void GatedExperts::Combine(const ExpertsArgs& args, int64_t column, const TensorView& routed,
+                           const TensorView& shared) {
+  const int64_t columns = routed.columns;
+  const int64_t work = args.out.rows * columns * (args.top_k + 1);
   device_.ForEach(args.out.rows, work, [&](int64_t row, int) {
-    float* sum = args.out.Row<float>(row);
+    float* sum = args.out.Row<float>(row) + column;
     bool first = true;
     for (int64_t slot = row * args.top_k; slot < (row + 1) * args.top_k; ++slot) {
       if (places_[slot] < 0) continue;
-      device_.kernels.accumulate(args.slot_weights[slot], routed.Row<float>(places_[slot]), hidden,
+      device_.kernels.accumulate(args.slot_weights[slot], routed.Row<float>(places_[slot]), columns,
                                  first, sum);
       first = false;
     }
-    if (has_shared) {
-      device_.kernels.accumulate(1.0f, shared.Row<float>(row), hidden, first, sum);
+    if (shared.rows > 0) {
+      device_.kernels.accumulate(1.0f, shared.Row<float>(row), columns, first, sum);
       first = false;
     }
-    if (first) std::fill(sum, sum + hidden, 0.0f);
+    if (first) std::fill(sum, sum + columns, 0.0f);
   });
 }
 
 void GatedExperts::AddJob(const FeedForwardWeights& weights, const int32_t* row_index,
-                          const TensorView& out) {
+                          int64_t rows) {
   BATON_CHECK(weights.gate != nullptr && weights.up != nullptr && weights.down != nullptr);
   BATON_CHECK(weights.up->n() == weights.gate->n() && weights.up->k() == weights.gate->k());
-  BATON_CHECK(weights.down->k() == weights.gate->n() && weights.down->n() == out.columns);
+  BATON_CHECK(weights.down->k() == weights.gate->n());
   Job job;
   job.weights = weights;
   job.row_index = row_index;
-  job.out = out;
+  job.rows = rows;
   jobs_.push_back(job);
 }
 
@@ -137,7 +150,7 @@ void GatedExperts::PrepareInputs(const TensorView& x) {
     }
     BATON_CHECK(SameForm(Unpack(job.weights.up).row_form().segments, form));
     job.x = prepared;
-    const int64_t rows = job.out.rows;
+    const int64_t rows = job.rows;
     const int64_t width = job.weights.gate->n();
     job.inner = x.type == DataType::kBFloat16
                     ? View(device_.scratch.Take<BFloat16>(rows * width), rows, width)
@@ -145,20 +158,24 @@ void GatedExperts::PrepareInputs(const TensorView& x) {
   }
 }
 
-int64_t GatedExperts::CutTasks(const PackedWeight* FeedForwardWeights::*weight) {
+int64_t GatedExperts::CutTasks(const PackedWeight* FeedForwardWeights::*weight, int64_t begin,
+                               int64_t end) {
   tasks_.clear();
+  const auto work_of = [&](const Job& job) {
+    const int64_t panels = std::min(end, Unpack(job.weights.*weight).num_panels()) - begin;
+    return std::max<int64_t>(panels * kPanelColumns * (job.weights.*weight)->k() * job.rows, 1);
+  };
   int64_t work = 0;
-  for (const Job& job : jobs_) work += WorkOf(Unpack(job.weights.*weight), job.out.rows);
+  for (const Job& job : jobs_) work += work_of(job);
   // Jobs with many rows are cut, those with few stay whole: each task packs its rows once.
   const int64_t share = std::max<int64_t>(work / (device_.pool.num_threads() * kTasksOfThread), 1);
   for (const Job& job : jobs_) {
-    const PanelWeight& panels = Unpack(job.weights.*weight);
-    const int64_t own = std::max<int64_t>(WorkOf(panels, job.out.rows), 1);
-    const int64_t count = std::clamp<int64_t>((own + share / 2) / share, 1, panels.num_panels());
-    const int64_t even = (panels.num_panels() + count - 1) / count;
+    const int64_t last = std::min(end, Unpack(job.weights.*weight).num_panels());
+    const int64_t count = std::clamp<int64_t>((work_of(job) + share / 2) / share, 1, last - begin);
+    const int64_t even = (last - begin + count - 1) / count;
     const int64_t per_task = (even + kPanelStep - 1) / kPanelStep * kPanelStep;
-    for (int64_t begin = 0; begin < panels.num_panels(); begin += per_task) {
-      tasks_.push_back({&job, begin, std::min(begin + per_task, panels.num_panels())});
+    for (int64_t panel = begin; panel < last; panel += per_task) {
+      tasks_.push_back({&job, panel, std::min(panel + per_task, last)});
     }
   }
   return work;
@@ -166,53 +183,49 @@ int64_t GatedExperts::CutTasks(const PackedWeight* FeedForwardWeights::*weight) 
 
 // Gate and up of a task go through buffers of its thread, so that they are still in the cache when
 // SiLU joins them.
-void GatedExperts::RunInner(bool bfloat16) {
-  const int64_t work = 2 * CutTasks(&FeedForwardWeights::gate);
+void GatedExperts::RunInner(const TensorView& x) {
+  PrepareInputs(x);
+  const bool bfloat16 = x.type == DataType::kBFloat16;
+  const int64_t work =
+      2 * CutTasks(&FeedForwardWeights::gate, 0, std::numeric_limits<int64_t>::max());
   int64_t most = 0;
   for (const Task& task : tasks_) {
-    most = std::max(most, task.job->out.rows * (task.end - task.begin) * kPanelColumns);
+    most = std::max(most, task.job->rows * (task.end - task.begin) * kPanelColumns);
   }
   float* buffers = device_.scratch.Take<float>(2 * most * device_.pool.num_threads());
   device_.ForEach(static_cast<int64_t>(tasks_.size()), work, [&](int64_t index, int thread) {
     const Task& task = tasks_[index];
     const Job& job = *task.job;
-    const int64_t rows = job.out.rows;
     const int64_t begin = task.begin * kPanelColumns;
     const int64_t columns = NumColumns(Unpack(job.weights.gate), task.begin, task.end);
-    const TensorView gate = View(buffers + 2 * most * thread, rows, columns);
-    const TensorView up = View(buffers + 2 * most * thread + most, rows, columns);
+    const TensorView gate = View(buffers + 2 * most * thread, job.rows, columns);
+    const TensorView up = View(buffers + 2 * most * thread + most, job.rows, columns);
     MultiplyPanels(device_, thread,
                    {job.x, job.row_index, &Unpack(job.weights.gate), task.begin, task.end, gate});
     MultiplyPanels(device_, thread,
                    {job.x, job.row_index, &Unpack(job.weights.up), task.begin, task.end, up});
-    for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t row = 0; row < job.rows; ++row) {
       void* inner = bfloat16 ? static_cast<void*>(job.inner.Row<BFloat16>(row) + begin)
                              : static_cast<void*>(job.inner.Row<float>(row) + begin);
       device_.kernels.silu_multiply(gate.Row<float>(row), up.Row<float>(row), columns, bfloat16,
                                     bfloat16, inner);
     }
   });
-}
-
-void GatedExperts::RunDown() {
   for (Job& job : jobs_) {
     job.down_x = PrepareRows(device_, job.inner, Unpack(job.weights.down).row_form());
   }
-  const int64_t work = CutTasks(&FeedForwardWeights::down);
+}
+
+void GatedExperts::RunDown(int64_t begin, int64_t end) {
+  const int64_t work = CutTasks(&FeedForwardWeights::down, begin, end);
   device_.ForEach(static_cast<int64_t>(tasks_.size()), work, [&](int64_t index, int thread) {
     const Task& task = tasks_[index];
     const Job& job = *task.job;
     const PanelWeight& down = Unpack(job.weights.down);
-    const TensorView out =
-        job.out.Columns(task.begin * kPanelColumns, NumColumns(down, task.begin, task.end));
+    const TensorView out = job.out.Columns((task.begin - begin) * kPanelColumns,
+                                           NumColumns(down, task.begin, task.end));
     MultiplyPanels(device_, thread, {job.down_x, nullptr, &down, task.begin, task.end, out});
   });
-}
-
-void GatedExperts::RunJobs(const TensorView& x) {
-  PrepareInputs(x);
-  RunInner(x.type == DataType::kBFloat16);
-  RunDown();
 }
 
 }  // namespace baton::kernels::cpu

@@ -24,10 +24,11 @@ class GatedExperts {
   struct Job {
     FeedForwardWeights weights;
     const int32_t* row_index = nullptr;  // null: all rows of x in order
+    int64_t rows = 0;
     PreparedRows x;
     TensorView inner;  // [rows, intermediate] as silu_multiply leaves it
     PreparedRows down_x;
-    TensorView out;  // [rows, hidden] float32
+    TensorView out;  // float32 [rows, columns of the panels that RunDown is called for]
   };
   // Part of a job for one thread: panels [begin, end).
   struct Task {
@@ -36,15 +37,19 @@ class GatedExperts {
     int64_t end = 0;
   };
 
-  void AddJob(const FeedForwardWeights& weights, const int32_t* row_index, const TensorView& out);
+  void AddJob(const FeedForwardWeights& weights, const int32_t* row_index, int64_t rows);
   void PrepareInputs(const TensorView& x);
-  void RunJobs(const TensorView& x);
-  void RunInner(bool bfloat16);
-  void RunDown();
-  // Cuts all jobs' gates or downs into tasks; returns the multiplications of all.
-  int64_t CutTasks(const PackedWeight* FeedForwardWeights::*weight);
-  void ExpertsOfRows(const ExpertsArgs& args);
+  // All jobs' inner layers, which RunDown reads.
+  void RunInner(const TensorView& x);
+  // All jobs' outputs, of the panels [begin, end) of their downs.
+  void RunDown(int64_t begin, int64_t end);
+  // Cuts panels [begin, end) of all jobs' gates or downs into tasks; returns the multiplications of
+  // all.
+  int64_t CutTasks(const PackedWeight* FeedForwardWeights::*weight, int64_t begin, int64_t end);
   void GroupByExpert(const ExpertsArgs& args);
+  // out[:, column ...] = the slots' outputs, weighted, in slot order, then the shared expert's.
+  void Combine(const ExpertsArgs& args, int64_t column, const TensorView& routed,
+               const TensorView& shared);
 
   DeviceContext& device_;
   std::vector<Job> jobs_;
