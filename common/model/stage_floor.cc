@@ -61,6 +61,9 @@ StageFloor FloorOfStage(const ModelConfig& config, const StageShape& shape, int 
   floor.chunk_kv =
       layers * 2 * static_cast<double>(config.kv_lora_rank) * heads * nope_and_v / flops;
   floor.chunk_pair = layers * 2 * heads * qk_and_v / device.bf16_flops;
+  floor.absorbed_pair = layers * 2 * heads *
+                        static_cast<double>(config.kv_width() + config.kv_lora_rank) /
+                        device.bf16_flops;
   if (shape.has_head) {
     floor.sampled = 2 * static_cast<double>(config.hidden_size) *
                     static_cast<double>(config.vocab_size) / num_ranks / device.bf16_flops;

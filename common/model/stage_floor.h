@@ -18,13 +18,14 @@ struct DeviceSpeed {
 
 // Seconds per unit.
 struct StageFloor {
-  double step = 0;        // weights that every step reads
-  double experts = 0;     // reading every routed expert; a step reads the part that it touches
-  double token = 0;       // computed
-  double decode_kv = 0;   // position of KV cache that a row of one token attends to
-  double chunk_kv = 0;    // position that a longer row expands from its latent
-  double chunk_pair = 0;  // token and position that it attends to, in a longer row
-  double sampled = 0;     // row whose next token is sampled
+  double step = 0;           // weights that every step reads
+  double experts = 0;        // reading every routed expert; a step reads the part that it touches
+  double token = 0;          // computed
+  double decode_kv = 0;      // position of KV cache that a row of one token attends to
+  double chunk_kv = 0;       // position that a longer row expands from its latent
+  double chunk_pair = 0;     // token and position that it attends to, in a longer row
+  double sampled = 0;        // row whose next token is sampled
+  double absorbed_pair = 0;  // as chunk_pair, of a token that is not expanded
 };
 
 // Requires CheckTensorParallelSize(config, num_ranks).

@@ -99,8 +99,9 @@ absl::StatusOr<StepCostOptions> StepCostPrior(const ModelConfig& model, int num_
   StepCostOptions options{.expert_share = ExpertShare(model)};
   for (const StageShape& shape : shapes) {
     const StageFloor floor = FloorOfStage(model, shape, num_ranks, DeviceSpeed());
-    options.prior.push_back({.values = {floor.step, floor.experts, floor.token, floor.decode_kv,
-                                        floor.chunk_kv, floor.chunk_pair, floor.sampled}});
+    options.prior.push_back(
+        {.values = {floor.step, floor.experts, floor.token, floor.decode_kv, floor.chunk_kv,
+                    floor.chunk_pair, floor.sampled, floor.absorbed_pair}});
   }
   return options;
 }

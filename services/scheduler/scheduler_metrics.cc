@@ -90,7 +90,7 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
               .Name("baton_scheduler_step_cost_seconds")
               .Help("Fitted time of a stage for one of what `term` names, of which a step has "
                     "many: step (1), experts (part of the routed experts that it touches), token, "
-                    "decode_kv, chunk_kv, chunk_pair, sampled.")
+                    "decode_kv, chunk_kv, chunk_pair, sampled, absorbed_pair.")
               .Register(*registry_)),
       step_cost_error_(prometheus::BuildGauge()
                            .Name("baton_scheduler_step_cost_error_ratio")

@@ -86,7 +86,7 @@ StepCostReport StepCostFloor(const ModelConfig& config, const DeploymentPlan& pl
         FloorOfStage(config, stage.shape, plan.options.num_ranks, DeviceSpeed());
     report.prices.prior.push_back(
         {.values = {floor.step, floor.experts, floor.token, floor.decode_kv, floor.chunk_kv,
-                    floor.chunk_pair, floor.sampled}});
+                    floor.chunk_pair, floor.sampled, floor.absorbed_pair}});
   }
   return report;
 }
@@ -136,12 +136,12 @@ std::vector<StepExample> StepExamples() {
 
 std::string StepCostAsText(const StepCostReport& report) {
   std::string text = absl::StrCat("\nTime of a step: ", report.source, ".\n\nus per unit of");
-  for (const char* name : CostTerms::kNames) absl::StrAppendFormat(&text, "%12s", name);
+  for (const char* name : CostTerms::kNames) absl::StrAppendFormat(&text, "%14s", name);
   absl::StrAppend(&text, "\n");
   for (size_t stage = 0; stage < report.prices.prior.size(); ++stage) {
     absl::StrAppendFormat(&text, "%5d         ", stage);
     for (const double price : report.prices.prior[stage].values) {
-      absl::StrAppendFormat(&text, "%12.4g", 1e6 * price);
+      absl::StrAppendFormat(&text, "%14.4g", 1e6 * price);
     }
     if (stage < report.errors.size()) {
       absl::StrAppendFormat(&text, "  off by %.0f%%", 100 * report.errors[stage]);

@@ -18,7 +18,7 @@ constexpr uint32_t kDraftParts = 4;
 
 void AddWork(const BatchRow& row, StepWork* work) {
   if (row.drafts.empty()) {
-    work->Add(row.begin, row.num_tokens, row.sample);
+    work->Add(row.begin, row.num_tokens, row.sample, row.num_expanded);
   } else {
     work->AddVerified(row.begin, row.num_tokens);
   }
@@ -158,7 +158,7 @@ uint32_t BatchBuilder::NextChunk(const Sequence& sequence, uint32_t budget, bool
                      .seconds = limits_.max_seconds};
   if (can_wait && most_seconds_ > 0 && (limits.seconds <= 0 || limits.seconds > most_seconds_)) {
     limits.seconds = most_seconds_;
-    limits.min_chunk = 1;
+    limits.min_chunk = ShortChunk(sequence);
   }
   return ChunkTokens(sequence, limits, work_, *state_.cost);
 }
@@ -198,13 +198,18 @@ void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wa
   for (const Sequence* sequence : prompts) {
     uint32_t num_tokens = sequence->num_to_compute();
     if (limits_.max_chunk > 0) num_tokens = std::min(num_tokens, limits_.max_chunk);
-    needs.push_back({&state_.waiting->KeyOf(*sequence), num_tokens, sequence->last_step()});
+    needs.push_back({.key = &state_.waiting->KeyOf(*sequence),
+                     .num_tokens = num_tokens,
+                     .last_step = sequence->last_step(),
+                     .least = LeastChunk(*sequence),
+                     .num_computed = sequence->expands_next() ? sequence->num_scheduled() : 0});
   }
-  PromptBudget budget(needs, budget_, limits_.min_chunk);
+  const uint32_t all = budget_;
+  PromptBudget budget(needs, all, limits_.min_chunk);
   std::vector<Sequence*> left_out;
   for (size_t i = 0; i < prompts.size(); ++i) {
     const uint32_t left = std::min(budget_, budget.LeftFor(needs[i].key));
-    if (left == 0) {
+    if (left == 0 || IsTooShort(*prompts[i], left, all)) {
       left_out.push_back(prompts[i]);
       continue;
     }
@@ -213,7 +218,9 @@ void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wa
     budget.Spend(needs[i].key, budget_before - budget_);
   }
   // What was left over because chunks end where blocks do.
-  for (Sequence* sequence : left_out) AddChunk(sequence, budget_, can_wait);
+  for (Sequence* sequence : left_out) {
+    if (!IsTooShort(*sequence, budget_, all)) AddChunk(sequence, budget_, can_wait);
+  }
 }
 
 void BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget, bool can_wait) {
@@ -342,6 +349,7 @@ void BatchBuilder::AddRow(Sequence* sequence, uint32_t num_tokens,
   row.begin = sequence->num_scheduled();
   row.num_tokens = num_tokens;
   row.sample = num_tokens == sequence->num_to_compute();
+  row.num_expanded = sequence->num_expanded();
   row.new_blocks = std::move(new_blocks);
   if (row.begins) {
     told_bytes_ += sequence->told_bytes();
@@ -362,6 +370,7 @@ void BatchBuilder::AddPendingRow(Sequence* sequence, std::vector<BlockId> new_bl
   row.begin = sequence->num_scheduled();
   row.num_tokens = 1;
   row.sample = true;
+  row.num_expanded = sequence->num_expanded();
   row.feedback_step = sequence->feedback_step();
   row.new_blocks = std::move(new_blocks);
   AddWork(row, &work_);

@@ -34,7 +34,8 @@ struct BatchRow {
   uint32_t begin = 0;       // if it begins: behind what is in the cache already
   uint32_t num_tokens = 0;  // with drafts
   bool sample = false;
-  std::vector<TokenId> drafts;  // the last tokens of the row: guesses that the step checks
+  std::optional<uint32_t> num_expanded;  // of the sequence
+  std::vector<TokenId> drafts;           // the last tokens of the row: guesses that the step checks
   // The step that samples the row's one token, which is not known yet; 0: all tokens are known.
   StepId feedback_step = 0;
   std::vector<TokenId> appended;    // tokens that the stages have not been told yet
@@ -151,6 +152,19 @@ class BatchBuilder final {
   bool HasTimeForChunk(const Sequence& prompt) const;
   // What the step does with the prompts that cannot wait.
   double SecondsWithUrgent(StepWork more = {}) const;
+  // What can wait is owed the time of a whole step.
+  bool IsOwedAStep() const {
+    return limits_.owed_seconds.has_value() && *limits_.owed_seconds >= FullStepSeconds();
+  }
+  // Tokens of `prompt` that a step should have if it has any, so that most of the time that they
+  // take is not for the keys and values of those before them. 0: no matter.
+  uint32_t LeastChunk(const Sequence& prompt) const;
+  // `budget` tokens of `prompt`, out of the `all` that the prompts of its class have, are too few
+  // for what the step would pay for them: a later step takes more, soon.
+  bool IsTooShort(const Sequence& prompt, uint32_t budget, uint32_t all) const;
+  // The least of `prompt` in a step that is short already: it makes what the first of these tokens
+  // costs longer by an eighth at most.
+  uint32_t ShortChunk(const Sequence& prompt) const;
   void AddBegunPrompts();
   // Prompts of one class, in order of service. They `can_wait` if their keys are over their share.
   void AddPrompts(const std::vector<Sequence*>& prompts, bool can_wait);

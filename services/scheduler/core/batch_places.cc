@@ -69,7 +69,7 @@ BatchBuilder::BetterOne BatchBuilder::BeginBetter(const Sequence& paused) {
 void BatchBuilder::PromptsAhead::Add(const Sequence& sequence) {
   if (!sequence.runnable() || sequence.decoding()) return;
   if (sequence.num_told() == 0) told_bytes += sequence.told_bytes();
-  work.Add(sequence.num_scheduled(), sequence.num_to_compute(), true);
+  work.Add(sequence.num_scheduled(), sequence.num_to_compute(), true, sequence.num_expanded());
 }
 
 const BatchBuilder::PromptsAhead& BatchBuilder::PromptsBefore(int32_t priority) {

@@ -13,6 +13,11 @@ namespace {
 constexpr double kLonger = 0.125;
 // The first step of a prompt that cannot wait: only by what costs next to nothing beside it.
 constexpr double kFirstLonger = 1.0 / 64;
+// Where prompts are expanded, chunks of this many times the tokens that take as long as the keys
+// and values of what stands before them: a third of their time is for these.
+constexpr double kExpansions = 2;
+// A prompt is left out of fewer steps in a row than this for its chunk being too short.
+constexpr StepId kMostLeftOut = 8;
 
 }  // namespace
 
@@ -49,7 +54,8 @@ void BatchBuilder::PlanTime() {
       leaves_tokens = true;
     }
     if (num_tokens == 0) continue;
-    urgent_.Add(sequence->num_scheduled(), num_tokens, num_tokens == sequence->num_to_compute());
+    urgent_.Add(sequence->num_scheduled(), num_tokens, num_tokens == sequence->num_to_compute(),
+                sequence->num_expanded());
     budget -= num_tokens;
   }
   urgent_seconds_ = SecondsWithUrgent();
@@ -60,8 +66,7 @@ void BatchBuilder::PlanTime() {
     most_seconds_ = urgent_seconds_ * (1 + kFirstLonger);
     if (limits_.owed_seconds.has_value()) {
       most_seconds_ = std::max(limits_.short_seconds, urgent_seconds_ + *limits_.owed_seconds);
-      const bool is_owed = *limits_.owed_seconds >= FullStepSeconds();
-      if (is_owed) other_tokens_ = std::max(other_tokens_, limits_.min_chunk);
+      if (IsOwedAStep()) other_tokens_ = std::max(other_tokens_, limits_.min_chunk);
     } else {
       others_wait = false;
     }
@@ -85,16 +90,33 @@ bool BatchBuilder::HasTimeFor(const Sequence& decode) const {
   if (other_tokens_ == 0) return false;
   if (!has_other_decode_ && urgent_.tokens == 0) return true;
   StepWork row;
-  row.Add(decode.num_scheduled(), 1, true);
+  row.Add(decode.num_scheduled(), 1, true, decode.num_expanded());
   return SecondsWithUrgent(row) <= decode_seconds_;
 }
 
 bool BatchBuilder::HasTimeForChunk(const Sequence& prompt) const {
   if (long_enough()) return false;
   if (most_seconds_ <= 0 || urgent_.tokens == 0) return true;
+  const uint32_t least = std::min(ShortChunk(prompt), prompt.num_to_compute());
   StepWork with = work_;
-  with.Add(prompt.num_scheduled(), 1, prompt.num_to_compute() == 1);
-  return state_.cost->Seconds(with) <= most_seconds_;
+  with.Add(prompt.num_scheduled(), least, prompt.num_to_compute() == least, prompt.num_expanded());
+  // Behind a long prefix it may take longer than all that is ever owed.
+  return state_.cost->Seconds(with) <= most_seconds_ || (prompt.expands_next() && IsOwedAStep());
+}
+
+uint32_t BatchBuilder::LeastChunk(const Sequence& prompt) const {
+  const double tokens = kExpansions * ExpansionTokens(prompt, *state_.cost);
+  return static_cast<uint32_t>(std::min(tokens, limits_.max_tokens / 2.0));
+}
+
+bool BatchBuilder::IsTooShort(const Sequence& prompt, uint32_t budget, uint32_t all) const {
+  return budget < prompt.num_to_compute() && step_id_ < prompt.last_step() + kMostLeftOut &&
+         budget < std::min(ExpansionTokens(prompt, *state_.cost), all / 2.0);
+}
+
+uint32_t BatchBuilder::ShortChunk(const Sequence& prompt) const {
+  const double tokens = kLonger * ExpansionTokens(prompt, *state_.cost);
+  return 1 + static_cast<uint32_t>(std::min(tokens, limits_.max_tokens / 2.0));
 }
 
 uint64_t BatchBuilder::NumInTime(uint64_t most, const StepWork& others) const {

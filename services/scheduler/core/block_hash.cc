@@ -11,6 +11,7 @@ namespace {
 // What is hashed begins with what it is, so that a root is never a block.
 constexpr char kRootTag = 'r';
 constexpr char kBlockTag = 'b';
+constexpr char kExpandedBlockTag = 'e';
 
 BlockHash Shorten(const Sha256Digest& digest) {
   BlockHash hash;
@@ -34,9 +35,10 @@ BlockHash BlockHasher::Root(absl::string_view salt) const {
   return Shorten(Sha256(bytes));
 }
 
-BlockHash BlockHasher::Next(const BlockHash& parent, absl::Span<const uint32_t> tokens) const {
+BlockHash BlockHasher::Next(const BlockHash& parent, absl::Span<const uint32_t> tokens,
+                            bool expanded) const {
   BATON_CHECK(tokens.size() == block_tokens_) << tokens.size() << " tokens are no block";
-  std::string bytes(1, kBlockTag);
+  std::string bytes(1, expanded ? kExpandedBlockTag : kBlockTag);
   bytes.reserve(1 + sizeof(parent) + tokens.size() * sizeof(tokens[0]));
   AppendBytes(&parent.high, sizeof(parent.high), &bytes);
   AppendBytes(&parent.low, sizeof(parent.low), &bytes);

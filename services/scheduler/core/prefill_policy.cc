@@ -9,7 +9,8 @@ namespace {
 double SecondsWith(const StepWork& step, const Sequence& sequence, uint32_t num_tokens,
                    const StepCost& cost) {
   StepWork with = step;
-  with.Add(sequence.num_scheduled(), num_tokens, num_tokens == sequence.num_to_compute());
+  with.Add(sequence.num_scheduled(), num_tokens, num_tokens == sequence.num_to_compute(),
+           sequence.num_expanded());
   return cost.Seconds(with);
 }
 
@@ -32,6 +33,10 @@ uint32_t ChunkTokens(const Sequence& sequence, const ChunkLimits& limits, const 
   if (chunk == sequence.num_to_compute()) return chunk;
   const uint32_t over = (sequence.num_scheduled() + chunk) % limits.multiple;
   return over < chunk / 2 ? chunk - over : chunk;
+}
+
+double ExpansionTokens(const Sequence& sequence, const StepCost& cost) {
+  return sequence.expands_next() ? cost.TokensOfExpansion(sequence.num_scheduled()) : 0;
 }
 
 uint32_t SpareTokens(uint64_t num_tokens, uint32_t budget) {

@@ -27,6 +27,11 @@ struct ChunkLimits {
 uint32_t ChunkTokens(const Sequence& sequence, const ChunkLimits& limits, const StepWork& step,
                      const StepCost& cost);
 
+// What the next chunk of `sequence` pays, however short it is, for the keys and values of all that
+// is computed already: as many tokens of the chunk take as long. 0 if its next token is not
+// expanded.
+double ExpansionTokens(const Sequence& sequence, const StepCost& cost);
+
 // Tokens of a step of `budget` that others may have besides prompts with `num_tokens` left, which
 // need no step more for it: chunks that are cut end at a multiple, so it may be less than what is
 // left of the last step.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 namespace baton::scheduler {
 namespace {
@@ -10,6 +11,8 @@ struct KeyNeed {
   const KeyAccount* key;
   uint64_t num_tokens;  // that its prompts need and were not given
   StepId last_step;
+  uint32_t num_computed;
+  uint32_t least = 0;
   uint32_t given = 0;
 };
 
@@ -19,13 +22,15 @@ std::vector<KeyNeed> SumByKey(const std::vector<PromptNeed>& needs) {
   std::map<const KeyAccount*, size_t> indices;
   for (const PromptNeed& need : needs) {
     const auto [entry, is_new] = indices.try_emplace(need.key, keys.size());
-    if (is_new) keys.push_back({need.key, 0, need.last_step});
+    if (is_new) keys.push_back({need.key, 0, need.last_step, need.num_computed});
     KeyNeed& key = keys[entry->second];
     key.num_tokens += need.num_tokens;
     key.last_step = std::max(key.last_step, need.last_step);
+    key.least = std::max(key.least, need.least);
   }
-  std::stable_sort(keys.begin(), keys.end(),
-                   [](const KeyNeed& a, const KeyNeed& b) { return a.last_step < b.last_step; });
+  std::stable_sort(keys.begin(), keys.end(), [](const KeyNeed& a, const KeyNeed& b) {
+    return std::pair(a.last_step, a.num_computed) < std::pair(b.last_step, b.num_computed);
+  });
   return keys;
 }
 
@@ -40,7 +45,7 @@ void Give(uint64_t most, KeyNeed* key, uint32_t* budget) {
 
 PromptBudget::PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget, uint32_t least) {
   std::vector<KeyNeed> keys = SumByKey(needs);
-  for (KeyNeed& key : keys) Give(least, &key, &budget);
+  for (KeyNeed& key : keys) Give(std::max(least, key.least), &key, &budget);
   // The rest by weight, those first that need least for theirs: what they leave is for those
   // behind.
   std::vector<KeyNeed*> by_need;

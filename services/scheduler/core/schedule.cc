@@ -90,6 +90,7 @@ absl::StatusOr<std::optional<Ending>> Schedule::Add(SequenceRequest request, Tim
   const Verdict verdict = JudgeNewcomer(request, rate_.ExpectedAnswer(request.stop.max_tokens),
                                         waiting_, rate_, options_.max_wait, now);
   auto sequence = std::make_unique<Sequence>(std::move(request), num_arrivals_);
+  SetForm(sequence.get());
   std::optional<Ending> ending = EndingOf(*sequence, options_.eos_token_ids, max_sequence_tokens());
   if (ending.has_value()) return ending;
   if (verdict.refusal.has_value()) {
@@ -143,8 +144,17 @@ bool Schedule::Cancel(SequenceId id) {
   return true;
 }
 
-std::vector<SequenceNews> Schedule::OpenEpoch(uint32_t num_blocks) {
+void Schedule::SetForm(Sequence* sequence) const {
+  const uint32_t num_prompt_tokens = sequence->num_prompt_tokens();
+  const uint32_t in_blocks = num_prompt_tokens - num_prompt_tokens % options_.block_tokens;
+  sequence->SetNumExpanded(expands_prompts_ ? std::optional(in_blocks) : std::nullopt);
+}
+
+std::vector<SequenceNews> Schedule::OpenEpoch(uint32_t num_blocks, bool expands_prompts) {
   BATON_CHECK(!ledger_.has_value()) << "an epoch is open";
+  if (std::exchange(expands_prompts_, expands_prompts) != expands_prompts) {
+    for (const auto& [id, sequence] : sequences_) SetForm(sequence.get());
+  }
   std::optional<BlockHasher> hasher;
   if (options_.prefix_caching) hasher.emplace(options_.block_tokens, options_.cache_secret);
   ledger_.emplace(num_blocks, options_.block_tokens, std::move(hasher));

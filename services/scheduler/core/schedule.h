@@ -179,9 +179,10 @@ class Schedule final {
   // When a caller that is refused should try again.
   TimeUs RetryTime(SequenceId id) const { return RetryAfter(waiting_, rate_, id); }
 
-  // Steps can be formed from now on, with `num_blocks` empty blocks on every stage. News: sequences
-  // that can never fit such a cache. Requires that no epoch is open.
-  std::vector<SequenceNews> OpenEpoch(uint32_t num_blocks);
+  // Steps can be formed from now on, with `num_blocks` empty blocks on every stage, which expand
+  // the whole blocks of prompts or have one form of attention for all tokens. News: sequences that
+  // can never fit such a cache. Requires that no epoch is open.
+  std::vector<SequenceNews> OpenEpoch(uint32_t num_blocks, bool expands_prompts = false);
   // A stage was lost, and with it all that the stages hold: steps in flight are forgotten, what ran
   // waits to be computed anew. A sequence that was in flight at two such losses, without a token in
   // between, fails if nothing else was in flight at the second (that is news); else it runs alone
@@ -259,6 +260,8 @@ class Schedule final {
   // `sequence`, which holds no blocks any more, is to be computed anew: it waits for that, unless
   // it is suspended.
   void StartOver(Sequence* sequence);
+  // Tells `sequence` which of its tokens the stages expand.
+  void SetForm(Sequence* sequence) const;
   // `sequence` waits, for the first time or again.
   void Enqueue(Sequence* sequence);
   // Ends those that make room for a newcomer.
@@ -310,6 +313,7 @@ class Schedule final {
   RunningSet paused_;
   RunningSet suspended_;               // that hold blocks
   uint32_t num_suspended_ = 0;         // with those that do not
+  bool expands_prompts_ = false;       // the stages, in the open or the last epoch
   std::optional<BlockLedger> ledger_;  // of the open epoch
   std::deque<StepInFlight> steps_;     // oldest first
   std::vector<SequenceId> forgotten_;  // for the stages' next step

@@ -37,7 +37,7 @@ double Schedule::SecondsAlone(Sequence* sequence) const {
   }
   const uint64_t num_tokens = sequence->num_tokens() - begin;
   StepWork work;
-  work.Add(begin, num_tokens, true);
+  work.Add(begin, num_tokens, true, sequence->num_expanded());
   const auto num_steps =
       static_cast<double>((num_tokens + options_.max_step_tokens - 1) / options_.max_step_tokens);
   const double seconds = cost_.Seconds(work) + (num_steps - 1) * cost_.FixedSeconds();
@@ -70,7 +70,7 @@ bool Schedule::DecodesAreShort() const {
   StepWork decodes;
   for (const Sequence* sequence : running_) {
     if (sequence->num_to_compute() > 1) return false;
-    decodes.Add(sequence->num_tokens(), 1, true);
+    decodes.Add(sequence->num_tokens(), 1, true, sequence->num_expanded());
   }
   return decodes.tokens == 0 || cost_.Seconds(decodes) <= ShortStepSeconds() / 2;
 }

@@ -55,6 +55,13 @@ void Sequence::AppendBehindDraft(TokenId token) {
   ++num_scheduled_;
 }
 
+void Sequence::SetNumExpanded(std::optional<uint32_t> num_tokens) {
+  BATON_CHECK(num_tokens.value_or(0) <= num_prompt_tokens_)
+      << "sequence " << id() << " has a prompt of " << num_prompt_tokens_;
+  if (num_tokens.value_or(0) != num_expanded_.value_or(0)) hashes_.clear();
+  num_expanded_ = num_tokens;
+}
+
 const BlockHash& Sequence::HashOfBlocks(size_t num_blocks, const BlockHasher& hasher) {
   const size_t block_tokens = hasher.block_tokens();
   BATON_CHECK(num_blocks * block_tokens <= tokens_.size())
@@ -63,7 +70,8 @@ const BlockHash& Sequence::HashOfBlocks(size_t num_blocks, const BlockHasher& ha
   const absl::Span<const TokenId> tokens = absl::MakeConstSpan(tokens_);
   while (hashes_.size() <= num_blocks) {
     const size_t begin = (hashes_.size() - 1) * block_tokens;
-    hashes_.push_back(hasher.Next(hashes_.back(), tokens.subspan(begin, block_tokens)));
+    const bool expanded = begin + block_tokens <= num_expanded_.value_or(0);
+    hashes_.push_back(hasher.Next(hashes_.back(), tokens.subspan(begin, block_tokens), expanded));
   }
   return hashes_[num_blocks];
 }

@@ -101,6 +101,12 @@ class Sequence final {
   uint32_t num_prompt_tokens() const { return num_prompt_tokens_; }
   // Includes resumed tokens.
   uint32_t num_generated() const { return num_tokens() - num_prompt_tokens_; }
+  // The first tokens, in whole blocks of the prompt, which the stages compute in the expanded form;
+  // those behind them in the absorbed one. Nullopt: the stages have one form for all.
+  std::optional<uint32_t> num_expanded() const { return num_expanded_; }
+  void SetNumExpanded(std::optional<uint32_t> num_tokens);
+  // The next token to be computed is one of them.
+  bool expands_next() const { return num_scheduled_ < num_expanded_.value_or(0); }
 
   State state() const { return state_; }
   void set_state(State state) { state_ = state; }
@@ -137,7 +143,8 @@ class Sequence final {
     return next && num_samples_in_flight_ == 1 ? sample_step_ : 0;
   }
 
-  // What stands for the first `num_blocks` blocks of known tokens. Each hash is made once.
+  // What stands for the first `num_blocks` blocks of known tokens. Each hash is made once, as long
+  // as the tokens that are expanded stay the same.
   const BlockHash& HashOfBlocks(size_t num_blocks, const BlockHasher& hasher);
 
   // It has run before, perhaps in another epoch.
@@ -181,6 +188,7 @@ class Sequence final {
   uint32_t num_cut_links_ = 0;
   uint32_t num_yields_ = 0;
   bool has_begun_ = false;
+  std::optional<uint32_t> num_expanded_;
   std::vector<BlockHash> hashes_;  // entry i stands for the first i blocks
 };
 

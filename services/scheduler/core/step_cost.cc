@@ -100,7 +100,7 @@ void StageCost::Update(const Row& shares, double surprise) {
 
 StepCost::StepCost(StepCostOptions options)
     : learns_(!options.prior.empty()), expert_share_(options.expert_share) {
-  if (!learns_) options.prior = {CostTerms{.values = {0, 0, 1, 0, 0, 0, 0}}};
+  if (!learns_) options.prior = {CostTerms{.values = {0, 0, 1}}};
   for (const CostTerms& prior : options.prior) stages_.emplace_back(prior);
 }
 
@@ -108,7 +108,8 @@ CostTerms StepCost::AmountsOf(const StepWork& work) const {
   const double tokens = static_cast<double>(work.tokens);
   return {.values = {1, 1 - std::pow(1 - expert_share_, tokens), tokens,
                      static_cast<double>(work.decode_kv), static_cast<double>(work.chunk_kv),
-                     static_cast<double>(work.chunk_pairs), static_cast<double>(work.sampled)}};
+                     static_cast<double>(work.chunk_pairs), static_cast<double>(work.sampled),
+                     static_cast<double>(work.absorbed_pairs)}};
 }
 
 void StepCost::Observe(const StepWork& work, const std::vector<double>& stage_seconds) {
@@ -142,6 +143,18 @@ StepCost::DecodePrice StepCost::PriceOfDecode(const StepWork& step) const {
   // Experts that one more token adds to those that the step touches already.
   const double new_experts = expert_share_ * (1 - amounts.values[1]);
   return {.row = prices[1] * new_experts + prices[2] + prices[6], .position = prices[3]};
+}
+
+double StepCost::TokensOfExpansion(uint64_t context) const {
+  const auto positions = static_cast<double>(context);
+  double expansion = 0;
+  double token = 0;
+  for (const StageCost& stage : stages_) {
+    const auto& prices = stage.prices().values;
+    expansion += prices[4] * positions;
+    token += prices[2] + prices[5] * positions;
+  }
+  return token > 0 ? expansion / token : 0;
 }
 
 }  // namespace baton::scheduler

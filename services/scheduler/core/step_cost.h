@@ -13,13 +13,14 @@ namespace baton::scheduler {
 
 // Prices of one stage, in seconds per unit; or amounts of a step, in units.
 struct CostTerms {
-  static constexpr size_t kCount = 7;
+  static constexpr size_t kCount = 8;
   // Names for metrics, in the order of `values`.
   static constexpr std::array<const char*, kCount> kNames = {
-      "step", "experts", "token", "decode_kv", "chunk_kv", "chunk_pair", "sampled"};
+      "step",     "experts",    "token",   "decode_kv",
+      "chunk_kv", "chunk_pair", "sampled", "absorbed_pair"};
 
   // In order: the step itself; part of the routed experts that it touches, 0 to 1; and as in
-  // StepWork: tokens, decode_kv, chunk_kv, chunk_pairs, sampled.
+  // StepWork: tokens, decode_kv, chunk_kv, chunk_pairs, sampled, absorbed_pairs.
   std::array<double, kCount> values = {};
 
   double operator*(const CostTerms& other) const;
@@ -83,6 +84,10 @@ class StepCost final {
     double position = 0;
   };
   DecodePrice PriceOfDecode(const StepWork& step) const;
+  // What a chunk of a prompt behind `context` tokens pays for these, where prompts are expanded,
+  // however short it is: making their keys and values. In tokens of the chunk that take as long; on
+  // all stages together.
+  double TokensOfExpansion(uint64_t context) const;
 
   // False: everything costs its tokens.
   bool learns() const { return learns_; }

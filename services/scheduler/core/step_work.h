@@ -1,7 +1,9 @@
 // What a micro-batch asks of a stage, in the numbers that its time depends on.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 
 namespace baton::scheduler {
 
@@ -10,21 +12,31 @@ struct StepWork {
   // Positions of KV cache that rows of one token, or with guesses behind one, attend to: reading
   // them bounds the time.
   uint64_t decode_kv = 0;
-  // Of rows of more tokens: positions of KV cache that are expanded, once per row, and pairs of a
-  // token and a position that it attends to.
+  // Of rows of more tokens: positions of KV cache that are expanded, once per row however many
+  // tokens it has, and pairs of a token and a position that it attends to.
   uint64_t chunk_kv = 0;
   uint64_t chunk_pairs = 0;
   uint64_t sampled = 0;  // tokens whose next one is sampled
+  // Where the stages expand prompts: such pairs of tokens of longer rows that are not expanded.
+  uint64_t absorbed_pairs = 0;
 
-  // A row that computes the tokens [begin, begin + num_tokens) of a sequence.
-  void Add(uint64_t begin, uint64_t num_tokens, bool sample) {
+  // A row that computes the tokens [begin, begin + num_tokens) of a sequence, of which the stages
+  // expand those below `num_expanded` (see Sequence); nullopt: they have one form for all.
+  void Add(uint64_t begin, uint64_t num_tokens, bool sample,
+           std::optional<uint64_t> num_expanded = std::nullopt) {
     tokens += num_tokens;
     sampled += sample ? 1 : 0;
-    if (num_tokens == 1) {
-      decode_kv += begin + 1;
+    const uint64_t end = begin + num_tokens;
+    const uint64_t one_form = num_tokens == 1 ? begin : end;
+    const uint64_t middle = std::clamp(num_expanded.value_or(one_form), begin, end);
+    if (middle > begin) {
+      chunk_kv += middle;
+      chunk_pairs += Pairs(begin, middle);
+    }
+    if (end - middle == 1) {
+      decode_kv += end;
     } else {
-      chunk_kv += begin + num_tokens;
-      chunk_pairs += num_tokens * begin + num_tokens * (num_tokens + 1) / 2;
+      absorbed_pairs += Pairs(middle, end);
     }
   }
   // A row of a known token and guesses behind it, each of which samples: they read the cache once.
@@ -45,8 +57,15 @@ struct StepWork {
     chunk_kv += other.chunk_kv;
     chunk_pairs += other.chunk_pairs;
     sampled += other.sampled;
+    absorbed_pairs += other.absorbed_pairs;
   }
   bool operator==(const StepWork&) const = default;
+
+ private:
+  static uint64_t Pairs(uint64_t begin, uint64_t end) {
+    const uint64_t count = end - begin;
+    return count * begin + count * (count + 1) / 2;
+  }
 };
 
 }  // namespace baton::scheduler

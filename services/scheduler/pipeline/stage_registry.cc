@@ -52,6 +52,20 @@ absl::StatusOr<uint32_t> StageRegistry::FreeStage(const v1::RegisterStage& reque
       absl::StrCat("all ", num_stages(), " stages of the group have a worker"));
 }
 
+absl::Status StageRegistry::CheckForm(uint32_t index, const v1::RegisterStage& request) const {
+  const auto form = [](bool expands) { return expands ? "expanded" : "absorbed"; };
+  for (uint32_t other = 0; other < num_stages(); ++other) {
+    const StageSlot& stage = stages_[other];
+    if (stage.link == nullptr || stage.expands_prompts == request.expands_prompts()) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the worker for stage ", index, " computes prompts in the ",
+        form(request.expands_prompts()), " form of attention, that of stage ", other, " in the ",
+        form(stage.expands_prompts),
+        " form; start every stage-worker with the same backend and the same --prompt-attention"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<uint32_t> StageRegistry::Register(std::shared_ptr<StageLink> link,
                                                  const v1::RegisterStage& request,
                                                  MonotonicTime now) {
@@ -63,7 +77,9 @@ absl::StatusOr<uint32_t> StageRegistry::Register(std::shared_ptr<StageLink> link
                                                    num_ranks));
   }
   ASSIGN_OR_RETURN(const uint32_t index, FreeStage(request));
+  RETURN_IF_ERROR(CheckForm(index, request));
   StageSlot& stage = stages_[index];
+  stage.expands_prompts = request.expands_prompts();
   stage.phase = v1::STAGE_PHASE_LOADING;
   stage.link = std::move(link);
   stage.instance = request.peer().instance();
@@ -218,6 +234,11 @@ uint32_t StageRegistry::num_blocks() const {
   }
   const uint32_t wanted = plan.num_blocks_override();
   return wanted > 0 ? std::min(smallest, wanted) : smallest;
+}
+
+bool StageRegistry::expands_prompts() const {
+  return std::any_of(stages_.begin(), stages_.end(),
+                     [](const StageSlot& stage) { return stage.expands_prompts; });
 }
 
 void StageRegistry::FillState(v1::GroupState* state) const {

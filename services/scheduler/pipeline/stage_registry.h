@@ -39,8 +39,9 @@ class StageRegistry final {
   // Every stage has joined the current epoch.
   bool ready() const;
 
-  // Gives the worker behind `link` a stage. Errors: FailedPrecondition (protocol version),
-  // InvalidArgument (no such stage, other number of ranks), AlreadyExists (taken).
+  // Gives the worker behind `link` a stage. Errors: FailedPrecondition (protocol version; it
+  // expands prompts and another stage's worker does not, or the other way round), InvalidArgument
+  // (no such stage, other number of ranks), AlreadyExists (taken).
   absl::StatusOr<uint32_t> Register(std::shared_ptr<StageLink> link,
                                     const v1::RegisterStage& request, MonotonicTime now);
   // The worker holds its weights and looks for its neighbours, or waits to.
@@ -76,6 +77,10 @@ class StageRegistry final {
   // every stage has told.
   uint32_t num_blocks() const;
 
+  // The attached workers compute the whole blocks of prompts in the expanded form of attention; all
+  // say the same. False if none is attached.
+  bool expands_prompts() const;
+
   void FillState(v1::GroupState* state) const;
 
  private:
@@ -84,6 +89,7 @@ class StageRegistry final {
     v1::StagePhase phase = v1::STAGE_PHASE_ABSENT;
     std::shared_ptr<StageLink> link;
     std::string instance;
+    bool expands_prompts = false;
     uint64_t loaded_bytes = 0;
     uint64_t total_bytes = 0;
     v1::StageReady ready;
@@ -91,6 +97,9 @@ class StageRegistry final {
   };
 
   absl::StatusOr<uint32_t> FreeStage(const v1::RegisterStage& request) const;
+  // FailedPrecondition if `request`, for stage `index`, has another form of attention for prompts
+  // than a worker that is attached.
+  absl::Status CheckForm(uint32_t index, const v1::RegisterStage& request) const;
   absl::Status CheckPhase(uint32_t index, v1::StagePhase phase, const char* message) const;
 
   const absl::Duration heartbeat_timeout_;

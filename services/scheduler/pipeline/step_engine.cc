@@ -220,13 +220,15 @@ void StepEngine::StartEpoch(MonotonicTime now) {
   links_.Reset();
   sent_steps_.clear();
   last_sent_step_ = 0;
-  for (SequenceNews& news : schedule_.OpenEpoch(registry_.num_blocks())) {
+  const bool expands_prompts = registry_.expands_prompts();
+  for (SequenceNews& news : schedule_.OpenEpoch(registry_.num_blocks(), expands_prompts)) {
     news_.push_back({std::move(news), {}, false});
   }
   const uint32_t max_tokens = schedule_.max_sequence_tokens();
   BATON_LOG(INFO) << "epoch " << registry_.epoch() << " starts: " << registry_.num_stages()
                   << " stages, " << registry_.num_blocks() << " blocks of KV cache, sequences of "
-                  << "up to " << max_tokens << " tokens";
+                  << "up to " << max_tokens << " tokens, prompts "
+                  << (expands_prompts ? "expanded" : "absorbed");
   if (max_tokens < options_.schedule.max_model_len) {
     BATON_LOG(WARNING) << "the KV cache holds " << max_tokens << " tokens; sequences of "
                        << options_.schedule.max_model_len << " (max-model-len) do not fit";

@@ -108,6 +108,7 @@ v1::WorkerMessage StageMembership::MakeRegistration() const {
                                                            : backend_->memory().free_bytes);
   registration->set_backend(options_.backend);
   registration->set_status_address(options_.status_address);
+  registration->set_expands_prompts(options_.expands_prompts);
   return message;
 }
 

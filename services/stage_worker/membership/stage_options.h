@@ -24,7 +24,9 @@ struct StageOptions {
   uint64_t memory_bytes = 0;
   uint64_t kv_cache_bytes = 0;
   double memory_utilization = 0.9;
-  std::string backend;         // for registration and logs: "cpu"
+  std::string backend;  // for registration and logs: "cpu"
+  // Whole blocks of prompts are computed in the expanded form of attention (RegisterStage).
+  bool expands_prompts = false;
   std::string status_address;  // own gRPC server, for operators
   std::string ucx_transports;  // UCX_TLS
   std::string ucx_net_devices;

@@ -64,11 +64,13 @@ TEST_F(ResumeContract, ADeadSchedulerCostsAStreamNothing) {
   client.SendRequest("POST", "/v1/completions", Body().dump());
   ASSERT_TRUE(scheduler().WaitForRequests(2));
   ASSERT_TRUE(client.ReceiveUntil("data: "));
+  const v1::SubmitRequest first = scheduler().requests()[1];
   RestartScheduler();
   EXPECT_EQ(Story(client.Receive()), undisturbed);
   ASSERT_EQ(scheduler().requests().size(), 1u);
   const v1::SubmitRequest resumed = scheduler().requests()[0];
   EXPECT_GT(resumed.resumed_token_ids_size(), 0);
+  EXPECT_THAT(resumed.prompt_token_ids(), testing::ElementsAreArray(first.prompt_token_ids()));
   EXPECT_EQ(resumed.sampling().seed(), 3u);
   EXPECT_EQ(resumed.stop().max_tokens(), 12u);
   const std::string series =

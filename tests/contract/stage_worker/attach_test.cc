@@ -42,6 +42,14 @@ TEST_F(StageWorker, RegistersLoadsJoinsAndReportsAStep) {
   EXPECT_EQ(snapshot.transport.frames_refused, 0u);
 }
 
+TEST_F(StageWorker, RegistersWithItsFormOfAttention) {
+  options().expands_prompts = true;
+  StartWorker();
+  const auto message = scheduler().Next(v1::WorkerMessage::kRegister);
+  ASSERT_TRUE(message.ok()) << message.status();
+  EXPECT_TRUE(message->register_().expands_prompts());
+}
+
 TEST_F(StageWorker, RegistersBeforeItsFirstHeartbeat) {
   options().heartbeat_interval = absl::Microseconds(50);
   StartWorker();

@@ -25,6 +25,17 @@ TEST(BlockHasher, TellsTokensAndWhatStandsBeforeThemApart) {
   EXPECT_NE(first, hasher.Next(first, kFourTokens));
 }
 
+TEST(BlockHasher, TellsFormsOfAttentionApart) {
+  const BlockHasher hasher(4, "secret");
+  const BlockHash root = hasher.Root("");
+  const BlockHash absorbed = hasher.Next(root, kFourTokens);
+  const BlockHash expanded = hasher.Next(root, kFourTokens, true);
+  EXPECT_EQ(absorbed, hasher.Next(root, kFourTokens, false));
+  EXPECT_NE(absorbed, expanded);
+  // What stands before a block counts with its form.
+  EXPECT_NE(hasher.Next(absorbed, kFourTokens), hasher.Next(expanded, kFourTokens));
+}
+
 TEST(BlockHasher, SeparatesSaltsAndSecrets) {
   const BlockHasher hasher(4, "secret");
   EXPECT_NE(hasher.Root("a"), hasher.Root("b"));

@@ -18,11 +18,11 @@ namespace baton::scheduler {
 // Every token is a 7, and so is every guess.
 class Place {
  public:
-  explicit Place(ScheduleOptions options, uint32_t num_blocks = 10000)
+  explicit Place(ScheduleOptions options, uint32_t num_blocks = 10000, bool expands_prompts = false)
       : num_steps_in_flight_(options.max_steps_in_flight + options.lookahead_steps),
         num_guesses_(options.num_speculative_tokens),
         schedule(std::move(options)) {
-    schedule.OpenEpoch(num_blocks);
+    schedule.OpenEpoch(num_blocks, expands_prompts);
   }
 
   void Add(SequenceId id, const std::string& key, uint32_t prompt_tokens, uint32_t max_tokens,

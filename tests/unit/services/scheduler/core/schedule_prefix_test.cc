@@ -27,9 +27,9 @@ SequenceRequest MakeAlike(SequenceId id, uint32_t prompt_tokens, uint32_t max_to
 
 class SchedulePrefix : public testing::Test {
  protected:
-  void Open(ScheduleOptions options, uint32_t num_blocks = 100) {
+  void Open(ScheduleOptions options, uint32_t num_blocks = 100, bool expands_prompts = false) {
     schedule_.emplace(std::move(options));
-    schedule_->OpenEpoch(num_blocks);
+    schedule_->OpenEpoch(num_blocks, expands_prompts);
   }
   void Add(SequenceRequest request) { ASSERT_TRUE(schedule_->Add(std::move(request)).ok()); }
   Batch Next() { return schedule_->NextBatch().value(); }
@@ -50,8 +50,13 @@ class SchedulePrefix : public testing::Test {
   std::optional<Schedule> schedule_;
 };
 
-TEST_F(SchedulePrefix, SharesAPromptInTheVeryStepThatComputesIt) {
-  Open(PrefixOptions());
+// Of stages with one form of attention, and of those that expand prompts.
+class SchedulePrefixOfEachForm : public SchedulePrefix, public testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(Forms, SchedulePrefixOfEachForm, testing::Bool(),
+                         [](const auto& form) { return form.param ? "Expanded" : "Absorbed"; });
+
+TEST_P(SchedulePrefixOfEachForm, SharesAPromptInTheVeryStepThatComputesIt) {
+  Open(PrefixOptions(), 100, GetParam());
   for (SequenceId id = 1; id <= 3; ++id) Add(MakeAlike(id, 130));
   const Batch batch = Next();
   ASSERT_EQ(batch.rows.size(), 3u);
@@ -79,15 +84,62 @@ TEST_F(SchedulePrefix, ComputesTheLastBlockOfAPromptThatIsAllThere) {
   EXPECT_EQ(batch.rows.back().num_tokens, 64u);
 }
 
-TEST_F(SchedulePrefix, FindsTheAnswerOfAnEarlierTurn) {
-  Open(PrefixOptions());
+// The second turn's prompt is the first one's with the answer: a block with tokens of the answer
+// was not expanded, and would be in the second turn.
+TEST_P(SchedulePrefixOfEachForm, FindsTheAnswerOfAnEarlierTurnUnlessPromptsAreExpanded) {
+  for (const uint32_t prompt_tokens : {126u, 128u, 150u}) {
+    Open(PrefixOptions(), 100, GetParam());
+    Add(MakeAlike(1, prompt_tokens, 80));
+    while (schedule_->Find(1) != nullptr) Run(20);  // the last token has no KV
+    SequenceRequest next = MakeAlike(2, prompt_tokens);
+    next.prompt.insert(next.prompt.end(), 80, 20);
+    next.prompt.push_back(30);
+    Add(std::move(next));
+    const uint32_t num_blocks = GetParam() ? prompt_tokens / 64 : (prompt_tokens + 79) / 64;
+    EXPECT_EQ(Next().rows[0].begin, num_blocks * 64) << prompt_tokens;
+  }
+}
+
+// A gateway submits a sequence again with the tokens that it got: they are no part of the prompt.
+TEST_P(SchedulePrefixOfEachForm, AResumedSequenceFindsItsOwnAnswer) {
+  Open(PrefixOptions(), 100, GetParam());
   Add(MakeAlike(1, 126, 3));
-  for (TokenId token : {20, 21, 22}) Run(token);  // KV of 128 tokens; the last one has none
-  ASSERT_EQ(schedule_->Find(1), nullptr);
-  SequenceRequest next = MakeAlike(2, 126);
-  next.prompt.insert(next.prompt.end(), {20, 21, 22, 30});
-  Add(std::move(next));
-  EXPECT_EQ(Next().rows[0].begin, 128u);
+  for (TokenId token : {20, 21, 22}) Run(token);
+  SequenceRequest resumed = MakeAlike(2, 126);
+  resumed.resumed = {20, 21, 22, 23};
+  Add(resumed);
+  EXPECT_EQ(Run().rows[0].begin, 128u);
+  ASSERT_TRUE(schedule_->Cancel(2));
+  // Nor does it find what is a prompt's elsewhere, but at its own beginning.
+  SequenceRequest whole = MakeAlike(3, 126);
+  whole.prompt.insert(whole.prompt.end(), {30, 31, 32, 33});
+  Add(whole);
+  Run();
+  resumed.id = 4;
+  resumed.resumed = {30, 31, 32, 33};
+  Add(resumed);
+  EXPECT_EQ(Next().rows.back().begin, GetParam() ? 64u : 128u);
+}
+
+TEST_F(SchedulePrefix, NamesBlocksAnewWhereTheNextEpochHasAnotherForm) {
+  Open(PrefixOptions());
+  Add(MakeAlike(1, 64, 100));
+  for (int i = 0; i < 70; ++i) Run(20);
+  schedule_->CloseEpoch();
+  schedule_->OpenEpoch(100, true);
+  Run(20);
+  SequenceRequest next = MakeAlike(2, 64);
+  next.prompt.insert(next.prompt.end(), 70, 20);
+  Add(next);
+  EXPECT_EQ(Run(20).rows.back().begin, 64u) << "the prompt of the first, not its answer";
+  schedule_->CloseEpoch();
+  schedule_->OpenEpoch(100);
+  next.id = 3;
+  Add(next);
+  const Batch batch = Next();
+  ASSERT_EQ(batch.rows.size(), 3u);
+  EXPECT_EQ(batch.rows[1].begin, 128u);
+  EXPECT_EQ(batch.rows[2].begin, 128u);
 }
 
 TEST_F(SchedulePrefix, FindsWhatACancelledSequenceOrdered) {
@@ -117,8 +169,8 @@ TEST_F(SchedulePrefix, ForgetsEverythingWithTheEpoch) {
   EXPECT_EQ(lookups(), (PrefixLookups{130, 0}));  // it looked once
 }
 
-TEST_F(SchedulePrefix, APreemptedSequenceFindsItsOwnBlocksWithoutAHit) {
-  Open(PrefixOptions(), 4);
+TEST_P(SchedulePrefixOfEachForm, APreemptedSequenceFindsItsOwnBlocksWithoutAHit) {
+  Open(PrefixOptions(), 4, GetParam());
   Add(MakeRequest(1, 126, 3));
   Add(MakeRequest(2, 126, 100));
   for (int i = 0; i < 3; ++i) Run();  // both have two blocks; the first is done

@@ -1,8 +1,9 @@
 // The whole core under random loads on a virtual clock: arrivals, refusals, deadlines,
 // cancellations, callers that do not read, losses of stages, preemptions, cached prefixes, drafts,
-// steps of modelled lengths, all by a seed. Whatever happens, every sequence ends once with the
-// tokens that the reference gives it, nobody starves, and nothing is left behind. In a third of the
-// stories somebody refills one key, or a better class, until all others are done.
+// steps of modelled lengths, stages that expand prompts, all by a seed. Whatever happens, every
+// sequence ends once with the tokens that the reference gives it, nobody starves, and nothing is
+// left behind. In a third of the stories somebody refills one key, or a better class, until all
+// others are done.
 //
 // A failure prints its seed; `schedule_property_test --seed=N` plays it alone.
 #include <algorithm>
@@ -50,16 +51,15 @@ class Story final {
         num_blocks_(8 + Below(40)),
         loses_stages_(Below(2) == 0),
         num_drafts_(seed % 3 == 0 ? 1 + seed / 3 % 4 : 0),
+        expands_prompts_(seed / 12 % 2 == 0),
         refill_(static_cast<Refill>(Below(6))),
         options_(draws_.Options(num_stages_, num_drafts_)),
         schedule_(options_),
-        memory_(std::in_place, num_blocks_, StoryDraws::kBlockTokens,
-                options_.num_speculative_tokens),
         clock_(draws_.Stages(num_stages_), {}) {
     num_requests_ = 20 + Below(40);
     mean_gap_ = std::pow(10.0, -3.5 + 0.01 * Below(250));
     for (uint32_t& weight : weights_) weight = Below(2) == 0 ? 1 : 1 + Below(5);
-    schedule_.OpenEpoch(num_blocks_);
+    OpenEpoch();
   }
 
   void Play() {
@@ -194,11 +194,18 @@ class Story final {
       LoseStage();
       steps_.clear();
       num_reached_ = 0;
-      memory_.emplace(num_blocks_, StoryDraws::kBlockTokens, options_.num_speculative_tokens);
       clock_.Reset(now_);
       ASSERT_EQ(schedule_.ledger(), nullptr);
-      Take(schedule_.OpenEpoch(num_blocks_));
+      // Whoever takes the stage's place may have another form of attention.
+      if (num_stages_ == 1) expands_prompts_ = !expands_prompts_;
+      OpenEpoch();
     }
+  }
+
+  void OpenEpoch() {
+    memory_.emplace(num_blocks_, StoryDraws::kBlockTokens, options_.num_speculative_tokens,
+                    expands_prompts_);
+    Take(schedule_.OpenEpoch(num_blocks_, expands_prompts_));
   }
 
   // A caller that has tokens takes no more of them.
@@ -320,7 +327,8 @@ class Story final {
       ASSERT_TRUE(found != callers_.end() && !found->second.ended) << "sequence " << item.id;
       StoryCaller& caller = found->second;
       if (item.token.has_value()) {
-        ASSERT_EQ(*item.token, StageMemory::NextToken(caller.tokens)) << "sequence " << item.id;
+        ASSERT_EQ(*item.token, memory_->NextToken(caller.tokens, caller.num_prompt))
+            << "sequence " << item.id;
         caller.tokens.push_back(*item.token);
         caller.num_losses = caller.num_cut_links = 0;
       }
@@ -354,6 +362,7 @@ class Story final {
   const uint32_t num_blocks_;
   const bool loses_stages_;
   const uint32_t num_drafts_;  // behind each token that is sampled
+  bool expands_prompts_;
   const Refill refill_;
   const ScheduleOptions options_;
   Schedule schedule_;

@@ -5,8 +5,9 @@
 namespace baton::scheduler {
 namespace {
 
-uint64_t Digest(uint64_t before, TokenId token) {
-  uint64_t x = before + 0x9e3779b97f4a7c15 + token;
+uint64_t Digest(uint64_t before, TokenId token, bool expanded = false) {
+  constexpr uint64_t kExpanded = uint64_t{1} << 32;
+  uint64_t x = before + 0x9e3779b97f4a7c15 + token + (expanded ? kExpanded : 0);
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
   x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
   return x ^ (x >> 31);
@@ -16,9 +17,11 @@ TokenId TokenOf(uint64_t content) { return content % StageMemory::kVocabSize; }
 
 }  // namespace
 
-TokenId StageMemory::NextToken(const std::vector<TokenId>& tokens) {
+TokenId StageMemory::NextToken(const std::vector<TokenId>& tokens, uint32_t num_prompt) const {
   uint64_t content = 0;
-  for (const TokenId token : tokens) content = Digest(content, token);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    content = Digest(content, tokens[i], i < NumExpanded(num_prompt));
+  }
   return TokenOf(content);
 }
 
@@ -84,6 +87,7 @@ void StageMemory::Learn(const BatchRow& row, const Schedule& schedule) {
   if (sequences_.contains(row.id)) Violate(row.id, "begins, but is known");
   Known& known = sequences_[row.id] = {};
   known.tokens = schedule.Find(row.id)->tokens();
+  known.num_expanded = NumExpanded(schedule.Find(row.id)->num_prompt_tokens());
   known.num_computed = row.begin;
   if (!row.appended.empty()) Violate(row.id, "begins with appended tokens");
 }
@@ -98,7 +102,8 @@ void StageMemory::Compute(const BatchRow& row, Known* known) {
   }
   known->tokens.insert(known->tokens.end(), row.appended.begin(), row.appended.end());
   for (size_t i = known->contents.size(); i < known->tokens.size(); ++i) {
-    known->contents.push_back(Digest(i == 0 ? 0 : known->contents.back(), known->tokens[i]));
+    const uint64_t before = i == 0 ? 0 : known->contents.back();
+    known->contents.push_back(Digest(before, known->tokens[i], i < known->num_expanded));
   }
   for (const BlockId block : row.new_blocks) {
     if (block >= num_blocks_) Violate(row.id, absl::StrCat("has block ", block));

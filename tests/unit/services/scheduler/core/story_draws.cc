@@ -28,7 +28,7 @@ ScheduleOptions StoryDraws::Options(uint32_t num_stages, uint32_t num_drafts) {
   options.eos_token_ids = {kEos};
   if (Below(3) > 0) {
     options.step_cost.expert_share = 1.0 / 32;
-    const CostTerms prior{.values = {1e-3, 9e-3, 3e-6, 8e-9, 9e-8, 4e-10, 1e-7}};
+    const CostTerms prior{.values = {1e-3, 9e-3, 3e-6, 8e-9, 9e-8, 4e-10, 1e-7, 1.4e-9}};
     options.step_cost.prior.assign(num_stages, prior);
   }
   return options;

@@ -62,7 +62,7 @@ SimulatedGroup::SimulatedGroup(SimulatedGroupOptions options)
   Advance();
 }
 
-std::shared_ptr<SimulatedStage> SimulatedGroup::AddStage(uint32_t index) {
+std::shared_ptr<SimulatedStage> SimulatedGroup::AddStage(uint32_t index, bool expands_prompts) {
   FakeStageState::Options state;
   state.vocab_size = kVocabSize;
   state.block_tokens = options_.block_tokens;
@@ -76,6 +76,7 @@ std::shared_ptr<SimulatedStage> SimulatedGroup::AddStage(uint32_t index) {
   *message.mutable_register_()->mutable_peer() = MakePeerInfo("stage-worker");
   message.mutable_register_()->set_stage_index(index);
   message.mutable_register_()->set_num_ranks(1);
+  message.mutable_register_()->set_expands_prompts(expands_prompts);
   engine_->Take(StageMessageEvent{stage, std::move(message)}, now_);
   Advance();
   return stage;

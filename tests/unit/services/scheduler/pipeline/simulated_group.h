@@ -41,6 +41,7 @@ struct SimulatedGroupOptions {
   uint32_t max_running = 8;
   uint32_t max_waiting = 1000;
   uint32_t max_model_len = 128;
+  bool expands_prompts = false;  // what stages register with
   absl::Duration unready_grace = absl::Seconds(30);
   absl::Duration heartbeat_timeout = absl::Seconds(1);
   uint32_t seed = 1;
@@ -102,7 +103,10 @@ class SimulatedGroup final {
   std::mt19937& random() { return random_; }
 
   // A worker for stage `index` registers; it answers when it is stepped.
-  std::shared_ptr<SimulatedStage> AddStage(uint32_t index);
+  std::shared_ptr<SimulatedStage> AddStage(uint32_t index) {
+    return AddStage(index, options_.expands_prompts);
+  }
+  std::shared_ptr<SimulatedStage> AddStage(uint32_t index, bool expands_prompts);
   std::shared_ptr<SimulatedStage> stage(uint32_t index) const { return stages_.at(index); }
   void KillStage(uint32_t index);
   // As many rounds of stage work as it takes for nothing to be left; the clock stands.

@@ -1,5 +1,8 @@
 #include "services/scheduler/pipeline/stage_registry.h"
 
+#include <string>
+
+#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 
 #include "common/rpc/peer.h"
@@ -27,11 +30,13 @@ class StageRegistryTest : public testing::Test {
     return plans;
   }
 
-  absl::StatusOr<uint32_t> Register(std::optional<uint32_t> index, uint32_t num_ranks = 2) {
+  absl::StatusOr<uint32_t> Register(std::optional<uint32_t> index, uint32_t num_ranks = 2,
+                                    bool expands_prompts = false) {
     v1::RegisterStage request;
     *request.mutable_peer() = MakePeerInfo("stage-worker");
     if (index.has_value()) request.set_stage_index(*index);
     request.set_num_ranks(num_ranks);
+    request.set_expands_prompts(expands_prompts);
     return registry_.Register(std::make_shared<SilentLink>(), request, start_);
   }
 
@@ -78,6 +83,32 @@ TEST_F(StageRegistryTest, RefusesImpossibleRegistrations) {
   EXPECT_TRUE(absl::IsFailedPrecondition(
       registry_.Register(std::make_shared<SilentLink>(), {}, start_).status()));
   EXPECT_EQ(registry_.num_attached(), 0u);
+}
+
+TEST_F(StageRegistryTest, TheFirstWorkerDecidesWhetherPromptsAreExpanded) {
+  EXPECT_FALSE(registry_.expands_prompts());
+  for (const bool expands : {true, false}) {
+    ASSERT_TRUE(Register(1, 2, expands).ok());
+    EXPECT_EQ(registry_.expands_prompts(), expands);
+    const absl::Status refused = Register(0, 2, !expands).status();
+    EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+    const std::string mine = expands ? "absorbed" : "expanded";
+    const std::string other = expands ? "expanded" : "absorbed";
+    for (const std::string& words :
+         {"for stage 0 computes prompts in the " + mine, "of stage 1 in the " + other,
+          std::string("same --prompt-attention")}) {
+      EXPECT_TRUE(absl::StrContains(refused.message(), words)) << refused;
+    }
+    EXPECT_EQ(registry_.num_attached(), 1u);
+    // A stage that is taken is no matter of its form: the other worker may leave yet.
+    EXPECT_TRUE(absl::IsAlreadyExists(Register(1, 2, !expands).status()));
+    // One that goes and comes back has to agree with those that stayed.
+    ASSERT_TRUE(Register(0, 2, expands).ok());
+    registry_.Leave(1);
+    EXPECT_TRUE(absl::IsFailedPrecondition(Register(1, 2, !expands).status()));
+    registry_.Leave(0);
+    EXPECT_FALSE(registry_.expands_prompts());
+  }
 }
 
 TEST_F(StageRegistryTest, ConnectsEachStageToTheNextWithTheSmallestCache) {

@@ -149,6 +149,52 @@ TEST_F(StepEngineTest, TellsCallersAndWatchersWhatWasCached) {
   EXPECT_TRUE(group_.violations().empty());
 }
 
+// With stages of one form of attention, and with such as expand prompts.
+class StepEngineFormTest : public StepEngineTest, public testing::WithParamInterface<bool> {
+ protected:
+  StepEngineFormTest() : StepEngineTest({.expands_prompts = GetParam()}) {}
+};
+INSTANTIATE_TEST_SUITE_P(Forms, StepEngineFormTest, testing::Bool(),
+                         [](const auto& form) { return form.param ? "Expanded" : "Absorbed"; });
+
+TEST_P(StepEngineFormTest, ALaterTurnFindsAnAnswerUnlessPromptsAreExpanded) {
+  Complete();
+  // Blocks of 8 tokens: two of the prompt are full, the third has tokens of the answer.
+  v1::SubmitRequest turn = SimulatedGroup::MakeRequest(20, 6, 5);
+  const SequenceId first = group_.Submit(turn);
+  group_.Settle();
+  ExpectAnswered(first);
+  for (const uint32_t token : group_.caller(first).tokens) turn.add_prompt_token_ids(token);
+  const SequenceId second = group_.Submit(turn);
+  group_.Settle();
+  ExpectAnswered(second);
+  EXPECT_EQ(group_.caller(second).num_cached, GetParam() ? 16u : 24u);
+}
+
+TEST_P(StepEngineFormTest, RefusesAWorkerOfAnotherForm) {
+  group_.AddStage(0);
+  const auto other = group_.AddStage(1, !GetParam());
+  ASSERT_TRUE(other->closed.has_value());
+  EXPECT_TRUE(absl::IsFailedPrecondition(*other->closed)) << *other->closed;
+  group_.AddStage(1);
+  group_.Settle();
+  EXPECT_TRUE(state_->last.ready());
+}
+
+// Which positions are expanded follows from the prompt that was asked for: a gateway that submits a
+// sequence a second time, to another scheduler, changes nothing of it.
+TEST_P(StepEngineFormTest, TellsTheStagesThePromptOfAResumedSequence) {
+  Complete();
+  v1::SubmitRequest request = SimulatedGroup::MakeRequest(20, 30, 5);
+  const std::vector<uint32_t> all = SimulatedGroup::Expected(request, 128);
+  request.mutable_resumed_token_ids()->Add(all.begin(), all.begin() + 8);
+  group_.Submit(request);
+  ASSERT_EQ(group_.stage(1)->inbox.size(), 1u);
+  const v1::NewSequence& learned = group_.stage(1)->inbox.front().step().new_sequences(0);
+  EXPECT_EQ(learned.token_ids_size(), 28);
+  EXPECT_EQ(learned.num_prompt_tokens(), 20u);
+}
+
 TEST_F(StepEngineTest, TellsWatchersTheSizesOfSteps) {
   Complete();
   // One step has the prompt of 10 tokens, each of the others one token.

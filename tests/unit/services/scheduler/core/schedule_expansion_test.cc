@@ -1,0 +1,196 @@
+// Chunks of prompts that the stages expand: each pays for all that stands before it, however short
+// it is, so that fewer and larger ones are formed.
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "gtest/gtest.h"
+
+#include "tests/unit/services/scheduler/core/short_steps.h"
+
+namespace baton::scheduler {
+namespace {
+
+constexpr uint32_t kStepTokens = 2048;
+constexpr uint32_t kLongPrompt = 30'000;
+
+// In the proportions of DeepSeek-R1's arithmetic: behind 30,000 tokens, what a chunk pays for them
+// takes as long as 300 of its own.
+StepCostOptions LongPrices() {
+  return {.prior = {CostTerms{.values = {1e-3, 0, 10e-6, 1e-9, 400e-9, 1e-9, 0, 3.4e-9}}}};
+}
+
+ScheduleOptions LongOptions(uint32_t max_step_tokens = kStepTokens) {
+  ScheduleOptions options = PlaceOptions(kPlaces, 0);
+  options.max_model_len = 2 * kLongPrompt;
+  options.max_step_tokens = max_step_tokens;
+  options.step_cost = LongPrices();
+  return options;
+}
+
+uint32_t NumScheduled(const Place& place, SequenceId id) {
+  return place.schedule.Find(id)->num_scheduled();
+}
+
+// Chunks of eight keys' long prompts, until all of them are far on; by the step.
+struct KeysTurns {
+  uint64_t num_chunks = 0;
+  uint64_t num_steps = 0;
+  uint32_t shortest = UINT32_MAX;
+  uint64_t longest_wait = 0;  // steps of a key without a chunk
+  double seconds = 0;
+};
+KeysTurns ServeEightKeys(bool expands_prompts) {
+  Place place(LongOptions(), 10'000, expands_prompts);
+  for (SequenceId id = 1; id <= 8; ++id) place.Add(id, std::to_string(id), kLongPrompt, 1);
+  KeysTurns turns;
+  std::map<SequenceId, uint64_t> last_turns;
+  const auto all_reached = [&place](uint32_t num_tokens) {
+    for (SequenceId id = 1; id <= 8; ++id) {
+      if (NumScheduled(place, id) < num_tokens) return false;
+    }
+    return true;
+  };
+  while (!all_reached(15'000)) place.Step();
+  for (uint64_t step = 1; !all_reached(25'000); ++step, ++turns.num_steps) {
+    const std::optional<Batch> batch = place.Step();
+    if (!batch.has_value() || step > 1000) return {};
+    turns.seconds += SecondsOf(*batch, LongPrices());
+    for (const BatchRow& row : batch->rows) {
+      ++turns.num_chunks;
+      turns.shortest = std::min(turns.shortest, row.num_tokens);
+      turns.longest_wait = std::max(turns.longest_wait, step - last_turns[row.id]);
+      last_turns[row.id] = step;
+    }
+  }
+  const auto [least, most] =
+      std::minmax({NumScheduled(place, 1), NumScheduled(place, 2), NumScheduled(place, 3),
+                   NumScheduled(place, 4), NumScheduled(place, 5), NumScheduled(place, 6),
+                   NumScheduled(place, 7), NumScheduled(place, 8)});
+  EXPECT_LE(most - least, kStepTokens);
+  return turns;
+}
+
+TEST(ScheduleExpansion, KeysTakeTurnsWithLargerChunks) {
+  const KeysTurns absorbed = ServeEightKeys(false);
+  ASSERT_GT(absorbed.num_steps, 0u);
+  EXPECT_EQ(absorbed.longest_wait, 1u) << "all in every step";
+  const KeysTurns expanded = ServeEightKeys(true);
+  ASSERT_GT(expanded.num_steps, 0u);
+  // Each at least what takes as long as the expansion; every key within three steps.
+  EXPECT_GE(expanded.shortest, 256u);
+  EXPECT_LE(expanded.longest_wait, 3u);
+  EXPECT_LT(expanded.num_chunks, absorbed.num_chunks * 6 / 10);
+  EXPECT_LT(expanded.seconds, absorbed.seconds * 8 / 10);
+}
+
+// What chunks that end where blocks do leave of a step is too little for a prompt behind a long
+// prefix; its turn comes when the one before it is done.
+TEST(ScheduleExpansion, LeftoversAreNotForLongPrefixes) {
+  for (const bool expands_prompts : {false, true}) {
+    Place place(LongOptions(), 10'000, expands_prompts);
+    place.Add(1, "a", 100, 10'000);  // decodes: a step has 2,047 tokens for prompts
+    place.Step();
+    const auto add = [&place](SequenceId id, uint32_t own_tokens) {
+      SequenceRequest request = MakeRequest(500, 20'000, 1);  // they begin alike
+      request.id = id;
+      request.fairness_key = "a";
+      request.prompt.insert(request.prompt.end(), own_tokens, static_cast<TokenId>(id));
+      ASSERT_TRUE(place.schedule.Add(std::move(request)).ok());
+    };
+    add(2, 1);
+    while (place.ended.empty()) place.Step();
+    add(3, 8000);
+    add(4, 8000);
+    place.Step();  // both begin
+    ASSERT_GE(NumScheduled(place, 4), 20'000u);
+    int num_chunks = 0;
+    for (int step = 0; step < 3; ++step) {
+      const std::optional<Batch> batch = place.Step();
+      EXPECT_EQ(Place::RowOf(batch, 3)->num_tokens, 1984u);
+      if (Place::RowOf(batch, 4).has_value()) ++num_chunks;
+    }
+    EXPECT_EQ(num_chunks, expands_prompts ? 0 : 3);
+    EXPECT_GT(Place::RowOf(place.Step(), 4)->num_tokens, 1000u) << "the other one is done";
+  }
+}
+
+// A step that has little room for prompts at all gives it to the one that there is.
+TEST(ScheduleExpansion, APromptAloneTakesWhatThereIs) {
+  Place place(LongOptions(64), 10'000, true);
+  for (SequenceId id = 1; id <= 15; ++id) place.Add(id, "a", 1, 10'000);
+  place.Step();
+  place.Add(50, "a", 4000, 1);
+  place.Step();
+  for (int step = 0; step < 30; ++step) {
+    const std::optional<BatchRow> row = Place::RowOf(place.Step(), 50);
+    ASSERT_TRUE(row.has_value()) << step;
+    EXPECT_GE(row->num_tokens, 25u) << "of 49, but for where a block ends";
+  }
+}
+
+class ScheduleExpansionShort : public testing::Test {
+ protected:
+  // Somebody's long prompts are far on, and a victim has come and gone.
+  ScheduleExpansionShort() : place_(Options(), 10'000, true) {
+    for (SequenceId id = 1; id <= 4; ++id) place_.Add(id, "aggressor", kVeryLongPrompt, 100);
+    while (NumScheduled(place_, 1) < 60'000) place_.Step();
+    VictimComesAndGoes(&place_);
+  }
+  static ScheduleOptions Options() {
+    ScheduleOptions options = LongOptions();
+    options.max_model_len = kVeryLongPrompt + 1000;
+    options.prefix_caching = false;
+    return options;
+  }
+
+  static constexpr uint32_t kVeryLongPrompt = 90'000;
+  Place place_;
+};
+
+// The expansion alone takes longer than a short step may: it cannot be cut, but is put to use.
+TEST_F(ScheduleExpansionShort, AShortStepPutsAnExpansionToUse) {
+  const uint32_t begin = NumScheduled(place_, 1);
+  for (int step = 0; step < 20; ++step) {
+    const std::optional<Batch> batch = place_.Step();
+    ASSERT_TRUE(batch.has_value());
+    ASSERT_EQ(batch->rows.size(), 1u);
+    const BatchRow& row = batch->rows[0];
+    EXPECT_GE(row.num_tokens, 20u);
+    StepWork first;  // of its tokens
+    first.Add(row.begin, 1, false, row.num_expanded);
+    EXPECT_LE(SecondsOf(*batch, LongPrices()), 1.13 * StepCost(LongPrices()).Seconds(first));
+  }
+  EXPECT_GT(NumScheduled(place_, 1), begin + 400);
+}
+
+// What can wait has its eighth of the time of those that cannot, though it takes longer than all
+// that it is ever owed.
+TEST_F(ScheduleExpansionShort, LongPrefixesGoOnBesideThoseThatCannotWait) {
+  const uint32_t begin = NumScheduled(place_, 1);
+  double all = 0;
+  double others = 0;
+  const StepCost cost(LongPrices());
+  for (SequenceId id = 1000; id < 1400; ++id) {
+    place_.Add(id, "victim", 3000, 1);
+    while (place_.ended.back() != id) {
+      const std::optional<Batch> batch = place_.Step();
+      ASSERT_TRUE(batch.has_value());
+      const double seconds = SecondsOf(*batch, LongPrices());
+      all += seconds;
+      StepWork work;
+      for (const BatchRow& row : batch->rows) {
+        if (row.id >= 1000) AddWork(row, &work);
+      }
+      others += seconds - (work.tokens > 0 ? cost.Seconds(work) : 0);
+    }
+  }
+  EXPECT_GT(NumScheduled(place_, 1), begin);
+  EXPECT_GT(others, 0.05 * all) << others << " of " << all;
+  EXPECT_LT(others, 0.2 * all) << others << " of " << all;
+}
+
+}  // namespace
+}  // namespace baton::scheduler
