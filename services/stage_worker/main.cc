@@ -38,13 +38,14 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const StageConfig&
 }
 
 absl::Status Run() {
-  ASSIGN_OR_RETURN(const StageConfig config, ReadStageConfig());
+  ASSIGN_OR_RETURN(StageConfig config, ReadStageConfig());
   if (config.stage.stage_index.has_value()) {
     SetLogRole(absl::StrCat("stage-worker-", *config.stage.stage_index));
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<ServerRuntime> runtime,
                    ServerRuntime::Create(config.server));
   ASSIGN_OR_RETURN(const std::unique_ptr<kernels::Backend> backend, MakeBackend(config));
+  ASSIGN_OR_RETURN(config.stage.expands_prompts, ExpandsPrompts(config.prompt_attention, *backend));
   return StageServer(config, runtime.get(), backend.get()).Run();
 }
 

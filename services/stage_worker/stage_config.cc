@@ -32,6 +32,11 @@ ABSL_FLAG(
     std::string, cpu_variant, "",
     "instructions of the cpu backend: portable, avx2, avx512, avx512_bf16 or amx_bf16; empty: "
     "the best that the machine has");
+ABSL_FLAG(
+    std::string, prompt_attention, "auto",
+    "form of attention for whole blocks of prompts: expanded (faster on CPUs; blocks of answers "
+    "are computed again where they stand in a later prompt), absorbed (they are not), auto: "
+    "expanded where the kernels have it; the same on all stages");
 ABSL_FLAG(bool, disable_custom_all_reduce, false,
           "sums over the GPUs of a stage go through NCCL even where they can read each other's "
           "memory; the answers are the same");
@@ -147,6 +152,12 @@ absl::StatusOr<bool> CublasFlag(absl::string_view backend) {
       absl::StrCat("--gemm-backend=cublas needs --device=cuda; kernels are those of ", backend));
 }
 
+absl::Status CheckPromptAttention(absl::string_view form) {
+  if (form == "auto" || form == "expanded" || form == "absorbed") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--prompt-attention is \"", form, "\"; there is: auto, expanded, absorbed"));
+}
+
 // Cores that this process may use.
 int NumCores() {
   cpu_set_t set;
@@ -165,6 +176,16 @@ absl::Status CheckFlags() {
 }
 
 }  // namespace
+
+absl::StatusOr<bool> ExpandsPrompts(absl::string_view prompt_attention,
+                                    const kernels::Backend& backend) {
+  if (prompt_attention == "auto") return backend.expands_prompts();
+  if (prompt_attention == "absorbed" || backend.expands_prompts()) {
+    return prompt_attention == "expanded";
+  }
+  return absl::InvalidArgumentError(
+      "--prompt-attention=expanded: these kernels have the absorbed form alone");
+}
 
 int DefaultDevices(int num_ranks, int num_cores) { return num_cores < num_ranks ? 1 : num_ranks; }
 
@@ -206,6 +227,8 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
   config.through_nccl = absl::GetFlag(FLAGS_disable_custom_all_reduce);
   ASSIGN_OR_RETURN(config.through_cublas, CublasFlag(stage.backend));
   config.enforce_eager = absl::GetFlag(FLAGS_enforce_eager);
+  config.prompt_attention = absl::GetFlag(FLAGS_prompt_attention);
+  RETURN_IF_ERROR(CheckPromptAttention(config.prompt_attention));
   config.cpu_variant = absl::GetFlag(FLAGS_cpu_variant);
   const int threads = absl::GetFlag(FLAGS_cpu_threads);
   config.num_threads_per_device =

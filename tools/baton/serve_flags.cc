@@ -152,6 +152,10 @@ std::vector<ServeFlag> StageFlags() {
       {"enforce-eager", kSwitch, kToStageWorker,
        "steps on GPUs are launched operation by operation, not as graphs; default: no"},
       {"backend", kValue, kToStageWorker, "kernels: cpu, cuda or reference"},
+      {"prompt-attention", kValue, kToStageWorker,
+       "form of attention for prompts: expanded (faster on CPUs), absorbed (blocks of answers "
+       "serve "
+       "later prompts) or auto; default: auto, expanded on CPUs"},
       {"cpu-threads", kValue, kToStageWorker, "threads of a stage, shared by its ranks"},
       {"read-threads", kValue, kToModelLoader, "reads of the checkpoint at a time"},
       {"follow-links", kSwitch, kToModelLoader,

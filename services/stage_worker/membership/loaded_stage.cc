@@ -72,6 +72,7 @@ StageExecutorOptions ExecutorOptions(const StageOptions& options, const v1::Stag
   out.max_step_sequences = plan.max_step_sequences();
   out.max_steps_in_flight = plan.max_steps_in_flight();
   out.num_speculative_tokens = plan.num_speculative_tokens();
+  out.expand_prompts = options.expands_prompts;
   out.step_timeout = options.step_timeout;
   return out;
 }

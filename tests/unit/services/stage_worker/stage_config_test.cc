@@ -9,6 +9,9 @@
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
 
+#include "kernels/reference/reference_backend.h"
+#include "tests/fakes/separate_device.h"
+
 ABSL_DECLARE_FLAG(std::string, scheduler);
 ABSL_DECLARE_FLAG(std::string, backend);
 ABSL_DECLARE_FLAG(std::string, device);
@@ -22,6 +25,7 @@ ABSL_DECLARE_FLAG(int, stage_index);
 ABSL_DECLARE_FLAG(int, cpu_threads);
 ABSL_DECLARE_FLAG(bool, leader_is_stage);
 ABSL_DECLARE_FLAG(std::string, least_link_rate);
+ABSL_DECLARE_FLAG(std::string, prompt_attention);
 
 namespace baton::stage {
 namespace {
@@ -45,6 +49,26 @@ TEST(DefaultDevices, GivesEachRankACoreOrAllOne) {
   EXPECT_EQ(DefaultDevices(8, 2), 1);
   EXPECT_EQ(DefaultDevices(8, 8), 8);
   EXPECT_EQ(DefaultDevices(1, 64), 1);
+}
+
+TEST(ExpandsPrompts, WhereTheKernelsCanUnlessAbsorbedIsAskedFor) {
+  const auto expanding = kernels::CreateReferenceBackend();
+  EXPECT_EQ(ExpandsPrompts("auto", *expanding).value(), true);
+  EXPECT_EQ(ExpandsPrompts("expanded", *expanding).value(), true);
+  EXPECT_EQ(ExpandsPrompts("absorbed", *expanding).value(), false);
+  const auto absorbing = fakes::SeparateDevices(expanding.get(), {});  // as GPUs are
+  EXPECT_EQ(ExpandsPrompts("auto", *absorbing).value(), false);
+  EXPECT_EQ(ExpandsPrompts("absorbed", *absorbing).value(), false);
+  const auto refusal = ExpandsPrompts("expanded", *absorbing);
+  EXPECT_EQ(refusal.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(absl::StrContains(refusal.status().message(), "--prompt-attention"));
+}
+
+TEST_F(ReadStageConfigFlags, RefusesFormsOfAttentionThatAreNone) {
+  absl::SetFlag(&FLAGS_prompt_attention, "absorbed");
+  EXPECT_TRUE(ReadStageConfig().ok());
+  absl::SetFlag(&FLAGS_prompt_attention, "naive");
+  ExpectRefusal("--prompt-attention is \"naive\"; there is: auto, expanded, absorbed");
 }
 
 TEST_F(ReadStageConfigFlags, FillsInWhatIsGiven) {
