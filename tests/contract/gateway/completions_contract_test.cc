@@ -147,7 +147,8 @@ TEST_F(CompletionsContract, ContinuousUsageIsThatOfTheChunksChoice) {
               {"stream_interval", interval},
               {"stream_options", {{"include_usage", true}, {"continuous_usage_stats", true}}}});
     std::vector<std::string> events = response.Events();
-    ASSERT_GT(events.size(), 6u);
+    // Each of four choices has one event at least: tokens that wait for each other come together.
+    ASSERT_GE(events.size(), 6u);
     ASSERT_EQ(events.back(), "[DONE]");
     events.pop_back();
     const json total = json::parse(events.back())["usage"];
