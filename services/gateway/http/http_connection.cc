@@ -1,24 +1,18 @@
 #include "services/gateway/http/http_connection.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "boost/asio/error.hpp"
-#include "boost/beast/http/error.hpp"
 
 #include "common/log/check.h"
-#include "services/gateway/http/parsed_request.h"
-#include "services/gateway/http/request_target.h"
 #include "services/gateway/http/response_head.h"
 
 namespace baton::gateway {
 namespace {
 
-namespace http = boost::beast::http;
 using boost::system::error_code;
 
 constexpr size_t kReadBytes = 16 << 10;
@@ -34,6 +28,7 @@ HttpConnection::HttpConnection(HttpSocket socket, const HttpLimits& limits, Http
       limits_(limits),
       router_(router),
       on_closed_(std::move(on_closed)),
+      reader_(limits),
       body_pace_(limits),
       timer_(socket_.get_executor()) {}
 
@@ -49,7 +44,7 @@ void HttpConnection::Start() {
 
 void HttpConnection::WaitReadable() {
   if (waiting_readable_ || state_ == State::kClosed) return;
-  if (state_ == State::kAnswering && buffer_.size() >= limits_.pipelined_bytes) return;
+  if (state_ == State::kAnswering && reader_.num_unread() >= limits_.pipelined_bytes) return;
   waiting_readable_ = true;
   socket_.WaitReadable(
       [self = shared_from_this()](const error_code& error) { self->OnReadable(error); });
@@ -60,98 +55,44 @@ void HttpConnection::OnReadable(const error_code& error) {
   if (state_ == State::kClosed) return;
   if (error) return Drop();
   error_code read_error;
-  const auto space = buffer_.prepare(kReadBytes);
+  const auto space = reader_.Prepare(kReadBytes);
   const size_t num_bytes =
       socket_.ReadSome(static_cast<char*>(space.data()), space.size(), read_error);
   if (read_error == boost::asio::error::would_block) return WaitReadable();
   if (read_error) return Drop();
-  buffer_.commit(num_bytes);
+  reader_.Commit(num_bytes);
   if (state_ == State::kReading) return Advance();
-  if (state_ == State::kLingering) buffer_.clear();
+  if (state_ == State::kLingering) reader_.DropUnread();
   WaitReadable();
 }
 
 void HttpConnection::Advance() {
-  while (state_ == State::kReading) {
-    if (!parser_ && !BeginRequest()) return WaitReadable();
-    const auto unread = buffer_.data();
-    if (!parser_->is_header_done() &&
-        HasFoldedLine({static_cast<const char*>(unread.data()), unread.size()})) {
-      return Refuse(400, "a header line that goes on with the one before it is not allowed");
-    }
-    error_code error;
-    const size_t num_used = parser_->put(buffer_.data(), error);
-    buffer_.consume(num_used);
-    const bool needs_more = error == http::error::need_more;
-    if (error && !needs_more) return RefuseUnparsable(error);
-    if (parser_->is_header_done() && !header_checked_ && !CheckHeader()) return;
-    if (parser_->is_done()) return StartCall();
-    if (needs_more || num_used == 0 || buffer_.size() == 0) return WaitReadable();
+  using Stage = RequestReader::Stage;
+  const Stage before = reader_.stage();
+  const Stage stage = reader_.Advance();
+  if (stage == Stage::kRefused) return Refuse(reader_.problem().status, reader_.problem().message);
+  if (stage == Stage::kComplete) return StartCall();
+  if (stage != before && stage == Stage::kHeader) {
+    read_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.header_timeout);
+    ArmTimer();
   }
+  if (stage != before && stage == Stage::kBody) BeginBody();
+  WaitReadable();
 }
 
-bool HttpConnection::BeginRequest() {
-  // Empty lines before a request are allowed (RFC 9112, 2.2).
-  const auto* bytes = static_cast<const char*>(buffer_.data().data());
-  size_t num_blank = 0;
-  while (num_blank < buffer_.size() && (bytes[num_blank] == '\r' || bytes[num_blank] == '\n')) {
-    ++num_blank;
-  }
-  buffer_.consume(num_blank);
-  if (buffer_.size() == 0) return false;
-  parser_.emplace();
-  parser_->eager(true);
-  parser_->header_limit(static_cast<uint32_t>(limits_.header_bytes));
-  parser_->body_limit(limits_.body_bytes);
-  header_checked_ = false;
-  read_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.header_timeout);
-  ArmTimer();
-  return true;
-}
-
-bool HttpConnection::CheckHeader() {
-  header_checked_ = true;
-  const auto& message = parser_->get();
-  const auto refuse = [this](int status, absl::string_view why) {
-    Refuse(status, why);
-    return false;
-  };
-  if (message.target().size() + message.method_string().size() > limits_.request_line_bytes) {
-    return refuse(414, "the request line is too long");
-  }
-  const auto num_fields = static_cast<size_t>(std::distance(message.begin(), message.end()));
-  if (num_fields > limits_.header_fields) return refuse(431, "too many header fields");
-  http_1_0_ = message.version() < 11;
-  if (!http_1_0_ && message.count(http::field::host) != 1) {
-    return refuse(400, "exactly one Host header is required");
-  }
-  if (const absl::string_view why = FramingProblem(message, http_1_0_); !why.empty()) {
-    return refuse(400, why);
-  }
+void HttpConnection::BeginBody() {
   read_deadline_ = body_pace_.Begin(Clock::now());
   ArmTimer();
-  const absl::string_view expect = View(message[http::field::expect]);
-  if (expect.empty() || parser_->is_done()) return true;
-  if (!absl::EqualsIgnoreCase(expect, "100-continue")) {
-    return refuse(417, "only the expectation 100-continue is known");
-  }
+  if (!reader_.awaits_continue()) return;
   out_.append("HTTP/1.1 100 Continue\r\n\r\n");
   Flush();
-  return true;
-}
-
-void HttpConnection::RefuseUnparsable(const error_code& error) {
-  if (error == http::error::header_limit) return Refuse(431, "the request header is too large");
-  if (error == http::error::body_limit) return Refuse(413, "the request body is too large");
-  Refuse(400, "malformed HTTP request: " + error.message());
 }
 
 void HttpConnection::StartCall() {
-  auto message = parser_->release();
-  parser_.reset();
-  head_only_ = message.method() == http::verb::head;
-  keep_alive_ = message.keep_alive();
-  request_ = ToHttpRequest(std::move(message));
+  keep_alive_ = reader_.keep_alive();
+  http_1_0_ = reader_.http_1_0();
+  request_ = reader_.TakeRequest();
+  head_only_ = request_.method == "HEAD";
   state_ = State::kAnswering;
   answer_ended_ = false;
   close_after_ = false;
@@ -190,14 +131,14 @@ void HttpConnection::FinishExchange() {
   answer_ended_ = false;
   if (close_after_) {
     if (!broken) socket_.SayEnd();
-    return unread_input_ || buffer_.size() > 0 ? Linger() : Close();
+    return unread_input_ || reader_.num_unread() > 0 ? Linger() : Close();
   }
   state_ = State::kReading;
   was_full_ = false;
   request_ = HttpRequest();
   if (out_.capacity() > kKeptCapacity) std::string().swap(out_);
   if (in_flight_.capacity() > kKeptCapacity) std::string().swap(in_flight_);
-  if (buffer_.size() == 0) buffer_.shrink_to_fit();
+  reader_.Shrink();
   read_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.idle_timeout);
   ArmTimer();
   Advance();
@@ -211,14 +152,7 @@ void HttpConnection::Refuse(int status, absl::string_view message) {
   unread_input_ = true;
   keep_alive_ = false;
   head_only_ = false;
-  if (parser_) {  // what it has read so far; of a line that is too long nothing is repeated
-    const auto& header = parser_->get();
-    request_.sent_request_id = std::string(View(header["X-Request-Id"]));
-    if (header.target().size() + header.method_string().size() <= limits_.request_line_bytes) {
-      request_.method = std::string(View(header.method_string()));
-      request_.path = ParseRequestTarget(View(header.target())).path;
-    }
-  }
+  if (reader_.stage() != RequestReader::Stage::kIdle) request_ = reader_.Known();
   HttpResponse response = router_.Refuse(request_, status, message);
   response.close = true;
   Send(std::move(response));
@@ -340,7 +274,7 @@ void HttpConnection::Linger() {
   // Closing with unread input would reset the connection and could take the answer with it.
   state_ = State::kLingering;
   socket_.ShutdownSend();
-  buffer_.clear();
+  reader_.DropUnread();
   read_deadline_ = Clock::now() + kLingerTime;
   ArmTimer();
   WaitReadable();
@@ -382,12 +316,14 @@ void HttpConnection::OnTimer() {
   const Clock::time_point now = Clock::now();
   if (now >= write_deadline_) return Drop(Departure::kStalled);
   if (now >= read_deadline_) {
-    if (state_ != State::kReading || !parser_) {
+    const RequestReader::Stage stage = reader_.stage();
+    if (state_ != State::kReading || stage == RequestReader::Stage::kIdle) {
       if (state_ == State::kReading) socket_.SayEnd();  // it was idle
       return Close();
     }
-    const auto more =
-        header_checked_ ? body_pace_.Continue(now, parser_->get().body().size()) : std::nullopt;
+    const auto more = stage == RequestReader::Stage::kBody
+                          ? body_pace_.Continue(now, reader_.num_body_bytes())
+                          : std::nullopt;
     if (!more) return Refuse(408, "the request was not complete in time");
     read_deadline_ = *more;
   }

@@ -11,18 +11,15 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "boost/asio/steady_timer.hpp"
-#include "boost/beast/core/flat_buffer.hpp"
-#include "boost/beast/http/parser.hpp"
 
 #include "services/gateway/http/body_pace.h"
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/http/http_limits.h"
 #include "services/gateway/http/http_socket.h"
-#include "services/gateway/http/received_body.h"
+#include "services/gateway/http/request_reader.h"
 
 namespace baton::gateway {
 
@@ -56,16 +53,13 @@ class HttpConnection final : public HttpExchange,
 
  private:
   using Clock = std::chrono::steady_clock;
-  using Parser = boost::beast::http::request_parser<ReceivedBody>;
   enum class State { kReading, kAnswering, kLingering, kClosed };
 
   void WaitReadable();
   void OnReadable(const boost::system::error_code& error);
   void Advance();
-  bool BeginRequest();
-  // False if the request was refused.
-  bool CheckHeader();
-  void RefuseUnparsable(const boost::system::error_code& error);
+  // The header is complete, its body is not.
+  void BeginBody();
   void StartCall();
   void FinishExchange();
   // The headers of an answer, with those that all answers carry.
@@ -90,9 +84,7 @@ class HttpConnection final : public HttpExchange,
 
   State state_ = State::kReading;
   bool waiting_readable_ = false;
-  boost::beast::flat_buffer buffer_;
-  std::optional<Parser> parser_;
-  bool header_checked_ = false;
+  RequestReader reader_;
   BodyPace body_pace_;
   HttpRequest request_;
   bool head_only_ = false;     // HEAD: headers without a body

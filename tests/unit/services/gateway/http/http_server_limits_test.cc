@@ -98,6 +98,36 @@ TEST_F(HttpServerTest, RefusesAChunkedBodyOnceItIsTooLarge) {
   EXPECT_EQ(client.Receive().status, 413);
 }
 
+TEST_F(HttpServerTest, RefusesAChunkWhoseLineDoesNotEnd) {
+  Serve({.body_timeout = absl::Hours(1), .body_window = absl::Hours(1)});
+  const std::string head = "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const std::string begun : {"1;", "3\r\nabc\r\n1;", "0", "3\r\nabc\r\n0;a=\""}) {
+    EXPECT_EQ(StatusOf(head + begun + std::string(100'000, 'a')), 400) << begun;
+    EXPECT_EQ(StatusOf(head + begun.substr(0, begun.size() - 1) + std::string(100'000, '0')), 400)
+        << begun;
+  }
+}
+
+TEST_F(HttpServerTest, RefusesATrailerThatDoesNotEnd) {
+  Serve({.body_timeout = absl::Hours(1), .body_window = absl::Hours(1)});
+  const std::string head = "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const std::string begun : {"0\r\nX: ", "3\r\nabc\r\n0\r\nX: ", "0;a=b\r\nX: 1\r\nY: "}) {
+    EXPECT_EQ(StatusOf(head + begun + std::string(100'000, 'a')), 431) << begun;
+  }
+  std::string fields;
+  for (int i = 0; i < 20'000; ++i) absl::StrAppend(&fields, "X: y\r\n");
+  EXPECT_EQ(StatusOf(head + "0\r\n" + fields), 431);
+}
+
+TEST_F(HttpServerTest, RefusesTooManyTrailerFields) {
+  Serve();
+  const std::string head = "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+  std::string fields;
+  for (int i = 0; i < 100; ++i) absl::StrAppend(&fields, "X: y\r\n");
+  EXPECT_EQ(StatusOf(head + "0\r\n" + fields + "\r\n"), 200);
+  EXPECT_EQ(StatusOf(head + "0\r\n" + fields + "X: y\r\n\r\n"), 431);
+}
+
 TEST_F(HttpServerTest, TheRefusalOfALargeBodyArrivesAlthoughTheBodyIsSent) {
   Serve({.body_bytes = 1000});
   TestHttpClient client(server_->port());

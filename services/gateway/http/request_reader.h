@@ -1,0 +1,92 @@
+// Requests of one connection out of the bytes that come.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "boost/asio/buffer.hpp"
+#include "boost/beast/core/flat_buffer.hpp"
+#include "boost/beast/http/parser.hpp"
+#include "boost/system/error_code.hpp"
+
+#include "services/gateway/http/http_limits.h"
+#include "services/gateway/http/http_message.h"
+#include "services/gateway/http/received_body.h"
+
+namespace baton::gateway {
+
+// Not thread-safe. One request at a time; bytes behind it wait.
+class RequestReader final {
+ public:
+  enum class Stage {
+    kIdle,      // nothing of a request has come
+    kHeader,    // its header is not complete
+    kBody,      // its header is complete and sound, its body is not complete
+    kComplete,  // TakeRequest gives it
+    kRefused,   // it is wrong, or too large: problem()
+  };
+  struct Problem {
+    int status = 400;
+    std::string message;
+  };
+
+  // `limits` must outlive this.
+  explicit RequestReader(const HttpLimits& limits) : limits_(limits) {}
+
+  // Room for bytes; the first `num_bytes` of it have come.
+  boost::asio::mutable_buffer Prepare(size_t num_bytes) { return buffer_.prepare(num_bytes); }
+  void Commit(size_t num_bytes) { buffer_.commit(num_bytes); }
+  // That have come and are not read yet.
+  size_t num_unread() const { return buffer_.size(); }
+  void DropUnread() { buffer_.clear(); }
+  // Gives memory back, if nothing is unread.
+  void Shrink();
+
+  // Reads on as far as bytes have come. Not in kComplete, nor in kRefused.
+  Stage Advance();
+  Stage stage() const { return stage_; }
+
+  // In kRefused.
+  const Problem& problem() const { return problem_; }
+  // Method, path and request id, as far as they were read; of a line that is too long nothing is
+  // repeated.
+  HttpRequest Known() const;
+  // From kBody on.
+  bool keep_alive() const { return keep_alive_; }
+  bool http_1_0() const { return http_1_0_; }
+  // The client sends its body once it is told 100.
+  bool awaits_continue() const { return awaits_continue_; }
+  // Of the body, so far. In kBody.
+  size_t num_body_bytes() const { return parser_->get().body().size(); }
+  // In kComplete, as of now; kIdle afterwards.
+  HttpRequest TakeRequest();
+
+ private:
+  using Parser = boost::beast::http::request_parser<ReceivedBody>;
+
+  bool Begin();
+  // False: it is refused; so below.
+  bool CheckHeader();
+  // What comes behind the last chunk.
+  bool CheckTrailer();
+  // Between chunks the parser waits for the end of a line, or of the whole trailer, without a
+  // limit.
+  void CheckUnread();
+  bool Refuse(int status, absl::string_view message);
+  void RefuseUnparsable(const boost::system::error_code& error);
+  size_t num_fields() const;
+
+  const HttpLimits& limits_;
+  boost::beast::flat_buffer buffer_;
+  std::optional<Parser> parser_;  // null: kIdle
+  Stage stage_ = Stage::kIdle;
+  Problem problem_;
+  size_t num_header_fields_ = 0;
+  bool keep_alive_ = true;
+  bool http_1_0_ = false;
+  bool awaits_continue_ = false;
+};
+
+}  // namespace baton::gateway
