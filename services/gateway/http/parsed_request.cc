@@ -1,11 +1,9 @@
 #include "services/gateway/http/parsed_request.h"
 
-#include <chrono>
 #include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/time/clock.h"
 
 #include "services/gateway/http/request_target.h"
 
@@ -36,13 +34,12 @@ bool HasFoldedLine(absl::string_view unread) {
   return absl::StrContains(unread, "\r\n ") || absl::StrContains(unread, "\r\n\t");
 }
 
-HttpRequest ToHttpRequest(ParsedRequest message) {
+HttpRequest DescribeHeader(const ParsedRequest& message) {
   const auto field = [&message](auto name) { return std::string(View(message[name])); };
   RequestTarget target = ParseRequestTarget(View(message.target()));
   return {.method = std::string(View(message.method_string())),
           .path = std::move(target.path),
           .query = std::move(target.query),
-          .body = std::move(message.body()),
           .content_type = field(http::field::content_type),
           .authorization = field(http::field::authorization),
           .api_key = field("x-api-key"),
@@ -54,9 +51,7 @@ HttpRequest ToHttpRequest(ParsedRequest message) {
           .preflight_method = field(http::field::access_control_request_method),
           .preflight_headers = field(http::field::access_control_request_headers),
           .traceparent = field("traceparent"),
-          .tracestate = field("tracestate"),
-          .received = absl::Now(),
-          .received_tick = std::chrono::steady_clock::now()};
+          .tracestate = field("tracestate")};
 }
 
 }  // namespace baton::gateway

@@ -27,7 +27,8 @@ absl::string_view FramingProblem(const boost::beast::http::fields& fields, bool 
 // that the next one does not go on with it, so that every fold is seen before it is gone.
 bool HasFoldedLine(absl::string_view unread);
 
-// `message` is complete, as of now.
-HttpRequest ToHttpRequest(ParsedRequest message);
+// What a complete header says; body and times are left out. The parser adds the fields of a trailer
+// to those of the header: later they would be taken for its own.
+HttpRequest DescribeHeader(const ParsedRequest& message);
 
 }  // namespace baton::gateway

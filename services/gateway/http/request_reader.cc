@@ -1,10 +1,12 @@
 #include "services/gateway/http/request_reader.h"
 
+#include <chrono>
 #include <iterator>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "boost/beast/http/error.hpp"
 
 #include "services/gateway/http/parsed_request.h"
@@ -59,6 +61,7 @@ bool RequestReader::Begin() {
   }
   buffer_.consume(num_blank);
   if (buffer_.size() == 0) return false;
+  header_ = HttpRequest();
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(limits_.header_bytes));
   parser_->body_limit(limits_.body_bytes);
@@ -81,6 +84,7 @@ bool RequestReader::CheckHeader() {
     return Refuse(400, why);
   }
   keep_alive_ = message.keep_alive();
+  header_ = DescribeHeader(message);
   const absl::string_view expect = View(message[http::field::expect]);
   awaits_continue_ = !expect.empty() && !parser_->is_done();
   if (awaits_continue_ && !absl::EqualsIgnoreCase(expect, "100-continue")) {
@@ -134,7 +138,9 @@ size_t RequestReader::num_fields() const {
 HttpRequest RequestReader::Known() const {
   HttpRequest known;
   if (!parser_) return known;
+  if (!header_.method.empty()) return header_;
   const auto& header = parser_->get();
+  known.origin = std::string(View(header[http::field::origin]));
   known.sent_request_id = std::string(View(header["X-Request-Id"]));
   if (header.target().size() + header.method_string().size() <= limits_.request_line_bytes) {
     known.method = std::string(View(header.method_string()));
@@ -144,7 +150,10 @@ HttpRequest RequestReader::Known() const {
 }
 
 HttpRequest RequestReader::TakeRequest() {
-  HttpRequest request = ToHttpRequest(parser_->release());
+  HttpRequest request = std::move(header_);
+  request.body = std::move(parser_->get().body());
+  request.received = absl::Now();
+  request.received_tick = std::chrono::steady_clock::now();
   parser_.reset();
   stage_ = Stage::kIdle;
   return request;

@@ -50,8 +50,8 @@ class RequestReader final {
 
   // In kRefused.
   const Problem& problem() const { return problem_; }
-  // Method, path and request id, as far as they were read; of a line that is too long nothing is
-  // repeated.
+  // Method, path, request id and origin, as far as they were read; of a line that is too long
+  // nothing is repeated.
   HttpRequest Known() const;
   // From kBody on.
   bool keep_alive() const { return keep_alive_; }
@@ -60,7 +60,7 @@ class RequestReader final {
   bool awaits_continue() const { return awaits_continue_; }
   // Of the body, so far. In kBody.
   size_t num_body_bytes() const { return parser_->get().body().size(); }
-  // In kComplete, as of now; kIdle afterwards.
+  // In kComplete, as of now; kIdle afterwards. Nothing of a trailer is in it.
   HttpRequest TakeRequest();
 
  private:
@@ -83,6 +83,7 @@ class RequestReader final {
   std::optional<Parser> parser_;  // null: kIdle
   Stage stage_ = Stage::kIdle;
   Problem problem_;
+  HttpRequest header_;  // what it says; from kBody on
   size_t num_header_fields_ = 0;
   bool keep_alive_ = true;
   bool http_1_0_ = false;

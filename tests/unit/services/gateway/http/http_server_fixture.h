@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
@@ -26,8 +27,8 @@ struct Record {
   absl::Notification started;
 };
 
-// /echo answers with method and body; /stream writes `stream_bytes` and stops when full; /hang
-// never answers.
+// /echo answers with method and body, /fields with what headers said; /stream writes `stream_bytes`
+// and stops when full; /hang never answers.
 class TestCall final : public HttpCall {
  public:
   TestCall(HttpExchange& exchange, Record& record, size_t stream_bytes)
@@ -42,6 +43,14 @@ class TestCall final : public HttpCall {
     if (request.path == "/stream" || request.path == "/broken") {
       exchange_.StartStream(200, "text/plain", {});
       return WriteMore();
+    }
+    if (request.path == "/fields") {
+      return exchange_.Send(
+          {.content_type = "text/plain",
+           .body = absl::StrJoin({request.authorization, request.api_key, request.request_id,
+                                  request.timeout, request.priority, request.origin,
+                                  request.traceparent, request.tracestate, request.content_type},
+                                 "|")});
     }
     exchange_.Send(
         {.content_type = "text/plain", .body = absl::StrCat(request.method, " ", request.body)});

@@ -128,6 +128,23 @@ TEST_F(HttpServerTest, RefusesTooManyTrailerFields) {
   EXPECT_EQ(StatusOf(head + "0\r\n" + fields + "X: y\r\n\r\n"), 431);
 }
 
+TEST_F(HttpServerTest, TrailersAreNoHeaders) {
+  Serve();
+  const std::string head = "POST /fields HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n";
+  const std::string fields =
+      "Authorization: Bearer k\r\nX-Api-Key: k\r\nX-Request-Id: i\r\nX-Request-Timeout: 1\r\n"
+      "X-Vllm-Priority: 2\r\nOrigin: http://o\r\nTraceparent: p\r\nTracestate: s\r\n"
+      "Content-Type: t/t\r\n";
+  const std::string last = "\r\n3\r\nabc\r\n0\r\n";
+  TestHttpClient client(server_->port());
+  client.Send(head + fields + last + "\r\n");
+  EXPECT_EQ(client.Receive().body, "Bearer k|k|i|1|2|http://o|p|s|t/t");
+  client.Send(head + last + fields + "Connection: close\r\nHost: other\r\n\r\n");
+  EXPECT_EQ(client.Receive().body, "||||||||");
+  client.SendRequest("GET", "/echo");
+  EXPECT_EQ(client.Receive().status, 200) << "the trailer closed the connection";
+}
+
 TEST_F(HttpServerTest, TheRefusalOfALargeBodyArrivesAlthoughTheBodyIsSent) {
   Serve({.body_bytes = 1000});
   TestHttpClient client(server_->port());
