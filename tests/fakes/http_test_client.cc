@@ -85,9 +85,11 @@ void TestHttpClient::SendRequest(const std::string& method, const std::string& t
   Send(request);
 }
 
-bool TestHttpClient::ReadMore() {
+bool TestHttpClient::ReadMore() { return ReceiveSome(16384); }
+
+bool TestHttpClient::ReceiveSome(size_t most) {
   char buffer[16384];
-  const ssize_t count = recv(socket_, buffer, sizeof(buffer), 0);
+  const ssize_t count = recv(socket_, buffer, std::min(most, sizeof(buffer)), 0);
   if (count <= 0) return false;
   received_.append(buffer, static_cast<size_t>(count));
   return true;

@@ -39,6 +39,8 @@ class TestHttpClient {
   // Reads until `text` has come; false if the connection ends or the time is over. What was read
   // is kept for Receive.
   bool ReceiveUntil(const std::string& text);
+  // Reads `most` bytes or fewer, but one at least, and keeps them; false as above.
+  bool ReceiveSome(size_t most);
   // True if the peer ends the connection within the timeout, without sending anything more.
   bool ClosedByPeer();
   void Close();

@@ -231,7 +231,7 @@ void HttpConnection::Flush() {
 
 void HttpConnection::WriteSome() {
   writing_ = true;
-  write_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.write_timeout);
+  ExpectProgress();
   ArmTimer();
   socket_.WriteSome(absl::string_view(in_flight_).substr(sent_),
                     [self = shared_from_this()](const error_code& error, size_t num_bytes) {
@@ -300,6 +300,17 @@ void HttpConnection::Close() {
   TellSent();
 }
 
+void HttpConnection::ExpectProgress() {
+  write_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.write_timeout);
+  acknowledged_ = socket_.num_acknowledged();
+}
+
+bool HttpConnection::HasProgressed() {
+  // The kernel asks for more only when half of what it holds has gone, which a slow client may take
+  // minutes for.
+  return acknowledged_ && socket_.num_acknowledged() > acknowledged_;
+}
+
 void HttpConnection::ArmTimer() {
   const Clock::time_point earliest = std::min(read_deadline_, write_deadline_);
   if (earliest >= timer_at_) return;  // OnTimer looks again
@@ -314,7 +325,10 @@ void HttpConnection::OnTimer() {
   if (state_ == State::kClosed) return;
   timer_at_ = Clock::time_point::max();
   const Clock::time_point now = Clock::now();
-  if (now >= write_deadline_) return Drop(Departure::kStalled);
+  if (now >= write_deadline_) {
+    if (!HasProgressed()) return Drop(Departure::kStalled);
+    ExpectProgress();
+  }
   if (now >= read_deadline_) {
     const RequestReader::Stage stage = reader_.stage();
     if (state_ != State::kReading || stage == RequestReader::Stage::kIdle) {

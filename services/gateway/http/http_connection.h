@@ -9,8 +9,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "boost/asio/steady_timer.hpp"
@@ -74,6 +76,10 @@ class HttpConnection final : public HttpExchange,
 
   void Linger();
   void Close();
+  // The client has as long as it may stand still from now on.
+  void ExpectProgress();
+  // Whether it has taken anything since then.
+  bool HasProgressed();
   void ArmTimer();
   void OnTimer();
 
@@ -108,6 +114,7 @@ class HttpConnection final : public HttpExchange,
   Clock::time_point timer_at_ = Clock::time_point::max();
   Clock::time_point read_deadline_ = Clock::time_point::max();
   Clock::time_point write_deadline_ = Clock::time_point::max();
+  std::optional<uint64_t> acknowledged_;  // by the client, when write_deadline_ was set
 };
 
 }  // namespace baton::gateway

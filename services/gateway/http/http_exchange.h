@@ -44,7 +44,7 @@ class HttpExchange {
 // How a client was lost before its answer was complete.
 enum class Departure {
   kClosed,   // it closed the connection, or the network did
-  kStalled,  // it took too little for HttpLimits::write_timeout
+  kStalled,  // it took nothing for HttpLimits::write_timeout
 };
 
 // The work behind one exchange. All on the loop's thread; the server holds it until the answer is

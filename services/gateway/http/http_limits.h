@@ -17,7 +17,7 @@ struct HttpLimits {
   size_t body_bytes_per_second = 1 << 10;             // over each window of a body; less: 408
   absl::Duration body_window = absl::Seconds(5);
   absl::Duration idle_timeout = absl::Seconds(75);   // between requests: close
-  absl::Duration write_timeout = absl::Seconds(30);  // a client that takes too little: close
+  absl::Duration write_timeout = absl::Seconds(30);  // a client that takes nothing: close
   size_t pipelined_bytes = 64 << 10;  // read ahead of a running request; more waits in the kernel
   size_t unsent_bytes = 64 << 10;     // of a stream; past it its calls must pause
   size_t connections = 4096;          // more are answered 503 and closed; far more are closed

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <sys/socket.h>
 #include <utility>
 
 #include <netinet/tcp.h>
@@ -21,6 +22,15 @@ using boost::system::error_code;
 // What the kernel may hold that is not on its way yet. Of itself it takes megabytes for a client
 // that does not read: tokens made for nobody, and memory.
 constexpr int kKernelBytes = 256 << 10;
+
+// The kernel's struct tcp_info as far as it is read here; that of the C library ends earlier.
+struct LongTcpInfo {
+  tcp_info known;
+  uint64_t pacing_rate;
+  uint64_t max_pacing_rate;
+  uint64_t bytes_acked;
+};
+static_assert(offsetof(LongTcpInfo, bytes_acked) == 120, "as in linux/tcp.h");
 
 }  // namespace
 
@@ -106,6 +116,16 @@ void HttpSocket::WriteTls(absl::string_view bytes, OnWritten on_written) {
   boost::asio::post(socket_.get_executor(), [on_written = std::move(on_written), error, sent] {
     on_written(error, error ? 0 : static_cast<size_t>(sent));
   });
+}
+
+std::optional<uint64_t> HttpSocket::num_acknowledged() {
+  LongTcpInfo info = {};
+  socklen_t num_bytes = sizeof info;
+  if (getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &num_bytes) != 0 ||
+      num_bytes < sizeof info) {
+    return std::nullopt;
+  }
+  return info.bytes_acked;
 }
 
 void HttpSocket::SayEnd() {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -34,6 +36,10 @@ class HttpSocket final {
   // Writes one byte or more. `bytes` must stay until `on_written`, which is never called from here.
   // Before anything was read, it waits for the handshake: nobody may wait for reading then.
   void WriteSome(absl::string_view bytes, OnWritten on_written);
+
+  // Bytes that the client's kernel has confirmed since the connection began, and so has room for
+  // more behind them; nullopt: not known.
+  std::optional<uint64_t> num_acknowledged();
 
   // Tells the client that all has been written and nothing more comes: the end of what is not
   // framed otherwise. Without TLS any end says so.
