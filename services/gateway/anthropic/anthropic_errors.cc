@@ -29,11 +29,14 @@ const char* AnthropicType(int http_status) {
   }
 }
 
+std::string AnthropicJson(int http_status, absl::string_view message) {
+  return DumpJson(
+      {{"type", "error"},
+       {"error", {{"type", AnthropicType(http_status)}, {"message", std::string(message)}}}});
+}
+
 std::string AnthropicJson(const absl::Status& status) {
-  return DumpJson({{"type", "error"},
-                   {"error",
-                    {{"type", AnthropicType(HttpStatusOf(status))},
-                     {"message", std::string(status.message())}}}});
+  return AnthropicJson(HttpStatusOf(status), status.message());
 }
 
 HttpResponse AnthropicResponse(const absl::Status& status) {
@@ -49,5 +52,12 @@ void AppendAnthropicEvent(const absl::Status& status, std::string* events) {
 }  // namespace
 
 const ErrorShape kAnthropicErrors = {AnthropicResponse, AppendAnthropicEvent};
+
+HttpResponse AnthropicErrorResponse(int http_status, absl::string_view message,
+                                    absl::string_view code) {
+  HttpResponse response = ErrorResponse(http_status, message, code);
+  response.body = AnthropicJson(http_status, message);
+  return response;
+}
 
 }  // namespace baton::gateway

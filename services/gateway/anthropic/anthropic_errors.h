@@ -9,4 +9,8 @@ namespace baton::gateway {
 // headers are those of the OpenAI API.
 extern const ErrorShape kAnthropicErrors;
 
+// For failures that only HTTP knows, as ErrorResponse of the same arguments.
+HttpResponse AnthropicErrorResponse(int http_status, absl::string_view message,
+                                    absl::string_view code);
+
 }  // namespace baton::gateway

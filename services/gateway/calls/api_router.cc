@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 #include "services/gateway/answers/random_id.h"
 #include "services/gateway/anthropic/anthropic_errors.h"
@@ -18,6 +20,7 @@
 #include "services/gateway/calls/request_checks.h"
 #include "services/gateway/calls/responses_call.h"
 #include "services/gateway/calls/tokenize_calls.h"
+#include "services/gateway/http/request_target.h"
 #include "services/gateway/openai/error_body.h"
 #include "services/gateway/pages/chat_page.h"
 #include "services/gateway/pages/openapi_document.h"
@@ -94,9 +97,26 @@ class ImmediateCall final : public HttpCall {
   HttpResponse response_;
 };
 
+// Whether clients of a path expect errors as Anthropic writes them.
+bool SpeaksAnthropic(absl::string_view path) {
+  return absl::ConsumePrefix(&path, "/v1/messages") && (path.empty() || path[0] == '/');
+}
+
+const ErrorShape& ErrorsOf(absl::string_view path) {
+  return SpeaksAnthropic(path) ? kAnthropicErrors : kOpenAiErrors;
+}
+
+// Of what only HTTP knows, in the shape of the path's API.
+HttpResponse HttpErrorOf(absl::string_view path, int status, absl::string_view message,
+                         absl::string_view code) {
+  return SpeaksAnthropic(path) ? AnthropicErrorResponse(status, message, code)
+                               : ErrorResponse(status, message, code);
+}
+
 HttpResponse MethodNotAllowed(const HttpRequest& request, absl::string_view allowed) {
-  HttpResponse response = ErrorResponse(
-      405, absl::StrCat("Not allowed to ", request.method, " on ", request.path, ": use ", allowed),
+  HttpResponse response = HttpErrorOf(
+      request.path, 405,
+      absl::StrCat("Not allowed to ", request.method, " on ", request.path, ": use ", allowed),
       "method_not_allowed");
   response.headers.emplace_back("Allow", std::string(allowed));
   return response;
@@ -125,11 +145,6 @@ absl::string_view RouteOf(absl::string_view path) {
   return absl::StartsWith(path, kModelPrefix) ? kModelRoute.path : "other";
 }
 
-// What clients of a path expect errors to look like.
-const ErrorShape& ErrorsOf(absl::string_view path) {
-  return absl::StartsWith(path, "/v1/messages") ? kAnthropicErrors : kOpenAiErrors;
-}
-
 }  // namespace
 
 std::vector<ServedRoute> ServedRoutes() {
@@ -137,6 +152,15 @@ std::vector<ServedRoute> ServedRoutes() {
   for (const RouteEntry& entry : kRoutes) routes.push_back({entry.path, entry.methods});
   routes.push_back(kModelRoute);
   return routes;
+}
+
+std::optional<HttpResponse> ApiRouter::Screen(const HttpRequest& header) {
+  if (CorsPolicy::IsPreflight(header)) return std::nullopt;
+  std::optional<HttpResponse> refusal = CheckHeader(header);
+  if (refusal) {
+    context_.metrics.CountHttpAnswer(RouteOf(header.path), header.method, refusal->status);
+  }
+  return refusal;
 }
 
 std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
@@ -149,39 +173,36 @@ std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
   if (CorsPolicy::IsPreflight(request)) {
     return answer("preflight", context_.cors.AnswerPreflight(request));
   }
+  if (std::optional<HttpResponse> refusal = CheckHeader(request); refusal) {
+    return answer(RouteOf(request.path), std::move(*refusal));
+  }
   const RouteEntry* const entry = FindRoute(request.path);
-  const bool hidden = request.path == kMetricsPath && !context_.public_metrics;
-  if (entry == nullptr || hidden) {
-    absl::string_view route = "other";
-    HttpResponse response = AnswerOther(request, &route);
-    return answer(route, std::move(response));
-  }
-  if (entry->guarded) {
-    const absl::Status allowed = context_.api_keys.Check(CredentialsOf(request));
-    if (!allowed.ok()) return answer(entry->path, ErrorsOf(entry->path).response(allowed));
-  }
-  if (!Allows(entry->methods, request.method)) {
-    return answer(entry->path, MethodNotAllowed(request, entry->methods));
-  }
+  if (entry == nullptr) return answer(kModelRoute.path, AnswerModel(request));
   if (entry->call != nullptr) return entry->call(context_, exchange);
   return answer(entry->path, entry->response(context_));
 }
 
-HttpResponse ApiRouter::AnswerOther(const HttpRequest& request, absl::string_view* route) const {
-  const bool model = absl::StartsWith(request.path, kModelPrefix);
-  if (model) *route = kModelRoute.path;
-  if (absl::StartsWith(request.path, "/v1/")) {
+std::optional<HttpResponse> ApiRouter::CheckHeader(const HttpRequest& request) const {
+  const bool hidden = request.path == kMetricsPath && !context_.public_metrics;
+  const RouteEntry* const entry = hidden ? nullptr : FindRoute(request.path);
+  if (entry != nullptr ? entry->guarded : absl::StartsWith(request.path, "/v1/")) {
     const absl::Status allowed = context_.api_keys.Check(CredentialsOf(request));
-    if (!allowed.ok()) return ErrorResponse(allowed);
+    if (!allowed.ok()) return ErrorsOf(request.path).response(allowed);
   }
-  if (!model) {
-    return ErrorResponse(404, absl::StrCat("Unknown path ", request.path.substr(0, 256)),
-                         "unknown_path");
+  if (entry == nullptr && !absl::StartsWith(request.path, kModelPrefix)) {
+    return HttpErrorOf(request.path, 404,
+                       absl::StrCat("Unknown path ", request.path.substr(0, 256)), "unknown_path");
   }
-  if (!Allows(kModelRoute.methods, request.method)) {
-    return MethodNotAllowed(request, kModelRoute.methods);
-  }
-  return DescribeModel(context_, request.path.substr(kModelPrefix.size()));
+  const absl::string_view methods = entry != nullptr ? entry->methods : kModelRoute.methods;
+  if (!Allows(methods, request.method)) return MethodNotAllowed(request, methods);
+  return std::nullopt;
+}
+
+HttpResponse ApiRouter::AnswerModel(const HttpRequest& request) const {
+  const auto name = DecodeEscapes(absl::string_view(request.path).substr(kModelPrefix.size()));
+  if (name) return DescribeModel(context_, *name);
+  return ErrorResponse(400, "The model's name in the path has an escape that is none",
+                       "invalid_value");
 }
 
 void ApiRouter::AddHeaders(const HttpRequest& request, HttpHeaders* headers) {
@@ -200,7 +221,8 @@ void ApiRouter::OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& 
 
 HttpResponse ApiRouter::Refuse(const HttpRequest& known, int status, absl::string_view message) {
   context_.metrics.CountHttpAnswer(RouteOf(known.path), known.method, status);
-  return ErrorResponse(status, message, status == 413 ? "request_too_large" : "bad_request");
+  return HttpErrorOf(known.path, status, message,
+                     status == 413 ? "request_too_large" : "bad_request");
 }
 
 }  // namespace baton::gateway

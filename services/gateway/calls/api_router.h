@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -19,14 +20,15 @@ struct ServedRoute {
 // Every path that is not a 404.
 std::vector<ServedRoute> ServedRoutes();
 
-// Paths match byte for byte. All but probes and pages need an API key if any are configured.
-// Unknown paths are 404, known ones with another method 405. Preflights of browsers are answered
-// for every path.
+// Paths match byte for byte; a model's name may hold escapes and slashes. All but probes and pages
+// need an API key if any are configured. Unknown paths are 404, known ones with another method 405.
+// Preflights of browsers are answered for every path.
 class ApiRouter final : public HttpRouter {
  public:
   // `context` must outlive the router.
   explicit ApiRouter(const GatewayContext& context) : context_(context) {}
 
+  std::optional<HttpResponse> Screen(const HttpRequest& header) override;
   std::unique_ptr<HttpCall> Route(HttpExchange& exchange) override;
   HttpResponse Refuse(const HttpRequest& known, int status, absl::string_view message) override;
   void AddHeaders(const HttpRequest& request, HttpHeaders* headers) override;
@@ -34,8 +36,9 @@ class ApiRouter final : public HttpRouter {
   void OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& record) override;
 
  private:
-  // A request that no entry of the table is for.
-  HttpResponse AnswerOther(const HttpRequest& request, absl::string_view* route) const;
+  // Key, path and method, which the header says. nullopt: it is for one of the routes.
+  std::optional<HttpResponse> CheckHeader(const HttpRequest& request) const;
+  HttpResponse AnswerModel(const HttpRequest& request) const;
 
   const GatewayContext& context_;
 };

@@ -47,6 +47,8 @@ HttpResponse ListModels(const GatewayContext& context) {
 }
 
 HttpResponse DescribeModel(const GatewayContext& context, absl::string_view name) {
+  // In a body no name stands for what is served.
+  if (name.empty()) return ErrorResponse(404, "No model is named", "model_not_found");
   const absl::Status found = CheckModelName(context.model, name);
   if (!found.ok()) return ErrorResponse(found);
   HttpResponse response;

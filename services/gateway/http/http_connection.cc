@@ -1,6 +1,8 @@
 #include "services/gateway/http/http_connection.h"
 
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/string_view.h"
@@ -81,6 +83,10 @@ void HttpConnection::Advance() {
 }
 
 void HttpConnection::BeginBody() {
+  if (std::optional<HttpResponse> refusal = router_.Screen(reader_.Known()); refusal) {
+    request_ = reader_.Known();
+    return AnswerUnread(std::move(*refusal));
+  }
   read_deadline_ = body_pace_.Begin(Clock::now());
   ArmTimer();
   if (!reader_.awaits_continue()) return;
@@ -99,6 +105,7 @@ void HttpConnection::StartCall() {
   read_deadline_ = Clock::time_point::max();
   call_ = router_.Route(*this);
   call_->Start();
+  std::string().swap(request_.body);
   WaitReadable();
 }
 
@@ -147,13 +154,16 @@ void HttpConnection::FinishExchange() {
 // --- Answering ---
 
 void HttpConnection::Refuse(int status, absl::string_view message) {
+  if (reader_.stage() != RequestReader::Stage::kIdle) request_ = reader_.Known();
+  AnswerUnread(router_.Refuse(request_, status, message));
+}
+
+void HttpConnection::AnswerUnread(HttpResponse response) {
   state_ = State::kAnswering;
   read_deadline_ = Clock::time_point::max();
   unread_input_ = true;
   keep_alive_ = false;
-  head_only_ = false;
-  if (reader_.stage() != RequestReader::Stage::kIdle) request_ = reader_.Known();
-  HttpResponse response = router_.Refuse(request_, status, message);
+  head_only_ = request_.method == "HEAD";
   response.close = true;
   Send(std::move(response));
 }

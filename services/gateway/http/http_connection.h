@@ -63,6 +63,8 @@ class HttpConnection final : public HttpExchange,
   // The header is complete, its body is not.
   void BeginBody();
   void StartCall();
+  // Sends the last answer, to a request that is not read on.
+  void AnswerUnread(HttpResponse response);
   void FinishExchange();
   // The headers of an answer, with those that all answers carry.
   HttpHeaders CompleteHeaders(HttpHeaders headers, int status);

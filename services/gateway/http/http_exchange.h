@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -53,6 +54,7 @@ class HttpCall {
  public:
   virtual ~HttpCall() = default;
 
+  // The request's body is there until this returns.
   virtual void Start() = 0;
   // The client is gone, or cannot be written to. Nothing is called after it.
   virtual void OnDisconnect(Departure /*how*/) {}
@@ -76,6 +78,10 @@ struct ExchangeRecord {
 class HttpRouter {
  public:
   virtual ~HttpRouter() = default;
+  // What a request is refused with before its body is read; nullopt: it is read on. Asked of those
+  // whose header has come and whose body has not, not all of it; the connection ends with the
+  // answer.
+  virtual std::optional<HttpResponse> Screen(const HttpRequest& /*header*/) { return std::nullopt; }
   // Never null. `exchange` outlives the call.
   virtual std::unique_ptr<HttpCall> Route(HttpExchange& exchange) = 0;
   // Answer for requests that never became one: 400, 408, 413, 414, 417, 431, 503. `known`: method,

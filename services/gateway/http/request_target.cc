@@ -1,6 +1,7 @@
 #include "services/gateway/http/request_target.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 
 namespace baton::gateway {
@@ -16,6 +17,24 @@ RequestTarget ParseRequestTarget(absl::string_view target) {
   const size_t mark = target.find('?');
   if (mark == absl::string_view::npos) return {std::string(target), ""};
   return {std::string(target.substr(0, mark)), std::string(target.substr(mark + 1))};
+}
+
+std::optional<std::string> DecodeEscapes(absl::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    auto byte = static_cast<unsigned char>(text[i]);
+    if (byte == '%') {
+      if (i + 2 >= text.size() || !absl::ascii_isxdigit(static_cast<unsigned char>(text[i + 1])) ||
+          !absl::ascii_isxdigit(static_cast<unsigned char>(text[i + 2]))) {
+        return std::nullopt;
+      }
+      byte = static_cast<unsigned char>(absl::HexStringToBytes(text.substr(i + 1, 2))[0]);
+      i += 2;
+    }
+    if (absl::ascii_iscntrl(byte)) return std::nullopt;
+    decoded.push_back(static_cast<char>(byte));
+  }
+  return decoded;
 }
 
 std::string CleanRequestId(absl::string_view value) {

@@ -27,6 +27,23 @@ TEST_F(ApiKeysContract, ApiKeysGuardTheApiButNotTheProbes) {
   EXPECT_EQ(Get("/health/live").status, 200);
 }
 
+TEST_F(ApiKeysContract, AWrongKeyIsToldBeforeItsBodyComes) {
+  StartGateway([](GatewayConfig& config) { config.api_keys.keys = {"first"}; });
+  const auto ask = [this](const std::string& request_line, const std::string& key) {
+    TestHttpClient client(http_port());
+    client.Send(request_line + " HTTP/1.1\r\nHost: x\r\nOrigin: http://page\r\n" +
+                "Authorization: Bearer " + key + "\r\nContent-Length: 4000000\r\n\r\n{");
+    const TestHttpResponse response = client.Receive();
+    EXPECT_EQ(response.Header("Connection"), "close");
+    EXPECT_EQ(response.Header("Access-Control-Allow-Origin"), "*");
+    return response;
+  };
+  ErrorOf(ask("POST /v1/chat/completions", "second"), 401);
+  ErrorOf(ask("POST /v1/nothing", "second"), 401);
+  ErrorOf(ask("POST /v1/nothing", "first"), 404);
+  ErrorOf(ask("PUT /v1/chat/completions", "first"), 405);
+}
+
 TEST_F(ApiKeysContract, AKeysOwnLimitIs429) {
   StartGateway([](GatewayConfig& config) {
     config.api_keys.keys = {"first", "second"};

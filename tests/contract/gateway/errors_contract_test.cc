@@ -142,6 +142,54 @@ TEST_F(ErrorsContract, PathsMethodsAndContentTypes) {
   EXPECT_EQ(ErrorOf(client.Receive(), 400)["code"], "unsupported_content_type");
 }
 
+TEST_F(ErrorsContract, ModelsAreFoundByNamesWithSlashes) {
+  StartGateway([](GatewayConfig& config) { config.model.names = {"deepseek-ai/DeepSeek-R1"}; });
+  for (const char* name :
+       {"deepseek-ai/DeepSeek-R1", "deepseek-ai%2FDeepSeek-R1", "deepseek-ai%2fDeep%53eek-R1"}) {
+    const TestHttpResponse response = Get(absl::StrCat("/v1/models/", name));
+    ASSERT_EQ(response.status, 200) << name << response.body;
+    EXPECT_EQ(json::parse(response.body)["id"], "deepseek-ai/DeepSeek-R1");
+  }
+  ErrorOf(Get("/v1/models/"), 404);
+  ErrorOf(Get("/v1/models/deepseek-ai"), 404);
+  ErrorOf(Get("/v1/models/deepseek-ai%252FDeepSeek-R1"), 404);
+  ErrorOf(Get("/v1%2Fmodels"), 404);
+  for (const char* wrong : {"a%", "a%2", "%zz", "%00", "a%0a"}) {
+    ErrorOf(Get(absl::StrCat("/v1/models/", wrong)), 400);
+  }
+}
+
+TEST_F(ErrorsContract, AnthropicsPathsHaveAnthropicsErrors) {
+  StartGateway([](GatewayConfig& config) { config.http.limits.body_bytes = 1000; });
+  const auto type_of = [](const TestHttpResponse& response, int status) {
+    EXPECT_EQ(response.status, status) << response.body;
+    const json body = json::parse(response.body);
+    EXPECT_EQ(body["type"], "error") << body;
+    return body["error"].value("type", "");
+  };
+  EXPECT_EQ(type_of(Get("/v1/messages"), 405), "invalid_request_error");
+  EXPECT_EQ(type_of(Get("/v1/messages/batches"), 404), "not_found_error");
+  EXPECT_EQ(type_of(PostText("/v1/messages", std::string(2000, ' ')), 413), "request_too_large");
+  ErrorOf(Get("/v1/messages-of-others"), 404);
+}
+
+TEST_F(ErrorsContract, PagesOfOtherSitesMayReadWhatTheTransportRefuses) {
+  StartGateway([](GatewayConfig& config) {
+    config.http.limits.body_bytes = 1000;
+    config.http.limits.header_timeout = absl::Milliseconds(50);
+  });
+  const std::string head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nOrigin: http://page\r\n";
+  for (const auto& [rest, status] :
+       {std::pair("Content-Length: 2000\r\n\r\n", 413), std::pair("X: y", 408),
+        std::pair("Transfer-Encoding: chunked\r\n\r\n7d1\r\n", 413)}) {
+    TestHttpClient client(http_port());
+    client.Send(head + rest);
+    const TestHttpResponse response = client.Receive();
+    ErrorOf(response, status);
+    EXPECT_EQ(response.Header("Access-Control-Allow-Origin"), "*") << rest;
+  }
+}
+
 TEST_F(ErrorsContract, WrongHeadersAre400) {
   StartGateway();
   AwaitReady(200);

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -99,6 +100,11 @@ class HttpServerTest : public testing::Test, public HttpRouter {
   }
   HttpResponse Refuse(const HttpRequest&, int status, absl::string_view message) override {
     return {.status = status, .content_type = "text/plain", .body = std::string(message)};
+  }
+
+  std::optional<HttpResponse> Screen(const HttpRequest& header) override {
+    if (header.path != "/closed") return std::nullopt;
+    return HttpResponse{.status = 401, .content_type = "text/plain", .body = "no"};
   }
 
   bool wants_records() const override { return true; }

@@ -145,6 +145,22 @@ TEST_F(HttpServerTest, TrailersAreNoHeaders) {
   EXPECT_EQ(client.Receive().status, 200) << "the trailer closed the connection";
 }
 
+TEST_F(HttpServerTest, WhatTheRouterRefusesIsAnsweredBeforeItsBody) {
+  Serve({.body_timeout = absl::Hours(1), .body_window = absl::Hours(1)});
+  const std::string head = "POST /closed HTTP/1.1\r\nHost: t\r\n";
+  for (const std::string begun : {"Content-Length: 9\r\n\r\n", "Content-Length: 9\r\n\r\nabc",
+                                  "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+                                  "Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"}) {
+    TestHttpClient client(server_->port());
+    client.Send(head + begun);
+    const TestHttpResponse response = client.Receive();
+    EXPECT_EQ(response.status, 401) << begun;
+    EXPECT_EQ(response.head.find(" 100 "), std::string::npos);
+    EXPECT_EQ(response.Header("Connection"), "close");
+    EXPECT_TRUE(client.ClosedByPeer());
+  }
+}
+
 TEST_F(HttpServerTest, TheRefusalOfALargeBodyArrivesAlthoughTheBodyIsSent) {
   Serve({.body_bytes = 1000});
   TestHttpClient client(server_->port());

@@ -22,6 +22,17 @@ TEST(RequestTarget, NothingIsNormalised) {
   EXPECT_EQ(ParseRequestTarget("*").path, "*");
 }
 
+TEST(DecodeEscapes, TakesBytesAndRefusesWhatIsBroken) {
+  EXPECT_EQ(DecodeEscapes("deepseek-ai%2FDeepSeek%2dR1"), "deepseek-ai/DeepSeek-R1");
+  EXPECT_EQ(DecodeEscapes("a/b+c%C3%a4"), "a/b+c\xC3\xA4");
+  EXPECT_EQ(DecodeEscapes("%252F"), "%2F");
+  EXPECT_EQ(DecodeEscapes(""), "");
+  for (const char* wrong :
+       {"%", "%2", "a%", "%zz", "%2g", "%g2", "% 2", "%00", "%0a", "%1F", "%7f"}) {
+    EXPECT_EQ(DecodeEscapes(wrong), std::nullopt) << wrong;
+  }
+}
+
 TEST(CleanRequestId, KeepsPlainNamesOnly) {
   EXPECT_EQ(CleanRequestId("req-1_a.b:C"), "req-1_a.b:C");
   EXPECT_EQ(CleanRequestId(""), "");
