@@ -303,7 +303,7 @@ TEST_F(DocumentedEndpointsContract, ErrorsHaveTheShapesOfTheDocument) {
                                  .body),
                  "AnthropicError");
   }
-  has_required(json::parse(Get("/v1/messages").body), "Error");
+  has_required(json::parse(Get("/v1/messages").body), "AnthropicError");
 }
 
 }  // namespace
