@@ -30,8 +30,10 @@ ScheduleOptions LongOptions(uint32_t max_step_tokens = kStepTokens) {
   return options;
 }
 
+// Of one that has ended: more than of any other.
 uint32_t NumScheduled(const Place& place, SequenceId id) {
-  return place.schedule.Find(id)->num_scheduled();
+  const Sequence* const sequence = place.schedule.Find(id);
+  return sequence != nullptr ? sequence->num_scheduled() : UINT32_MAX;
 }
 
 // Chunks of eight keys' long prompts, until all of them are far on; by the step.
