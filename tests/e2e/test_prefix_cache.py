@@ -79,15 +79,31 @@ def test_choices_share_their_prompt(pair):
     assert cached(ask(group, prompt[:128])[1]) == 64
 
 
-def test_a_second_turn_finds_the_first_answer(pair):
-    group, uncached = pair
+def second_turn(group):
+    """A turn whose KV of 159 tokens was computed by the first one, of which 100 were prompt."""
     first = SYSTEM[:100]
     choices, _ = ask(group, first, max_tokens=60, return_tokens_as_token_ids=True)
     answer = [int(token.removeprefix("token_id:")) for token in choices[0][1]["tokens"]]
     assert len(answer) == 60
-    second = first + answer + [9] * 40  # the KV of 159 tokens was computed
+    return first + answer + [9] * 40
+
+
+def test_a_second_turn_finds_what_was_prompt_in_the_first(pair):
+    group, uncached = pair
+    second = second_turn(group)
+    choices, usage = ask(group, second)
+    assert cached(usage) == 64  # prompts are expanded: the block with the answer is another one now
+    assert choices == ask(uncached, second)[0]
+    again, usage = ask(group, second)
+    assert (again, cached(usage)) == (choices, 192)
+
+
+def test_a_second_turn_finds_the_first_answer_where_prompts_are_absorbed(start_group):
+    group = start_group("--prompt-attention", "absorbed")
+    second = second_turn(group)
     choices, usage = ask(group, second)
     assert cached(usage) == 128
+    uncached = start_group("--prompt-attention", "absorbed", "--no-enable-prefix-caching")
     assert choices == ask(uncached, second)[0]
 
 
