@@ -143,7 +143,9 @@ absl::Status AddedTokens::SplitPiece(const Tree& tree, const Search& search, con
                                      std::vector<Piece>* out) const {
   const absl::string_view text = search.text.substr(0, piece.end);
   const absl::string_view alone = text.substr(piece.begin);
-  auto plain = search.plain_ranges.begin();
+  auto plain =
+      std::partition_point(search.plain_ranges.begin(), search.plain_ranges.end(),
+                           [&piece](const ByteRange& range) { return range.end <= piece.begin; });
   size_t done = piece.begin;
   for (size_t place = piece.begin; place < piece.end;) {
     while (plain != search.plain_ranges.end() && plain->end <= place) ++plain;
