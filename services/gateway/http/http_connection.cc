@@ -20,7 +20,6 @@ using boost::system::error_code;
 constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kKeptCapacity = 16 << 10;  // buffers larger than this are given back when idle
 constexpr size_t kMaxLoggedIdBytes = 128;
-constexpr auto kLingerTime = std::chrono::seconds(2);
 
 }  // namespace
 
@@ -32,6 +31,7 @@ HttpConnection::HttpConnection(HttpSocket socket, const HttpLimits& limits, Http
       on_closed_(std::move(on_closed)),
       reader_(limits),
       body_pace_(limits),
+      write_pace_(limits),
       timer_(socket_.get_executor()) {}
 
 void HttpConnection::Start() {
@@ -64,7 +64,10 @@ void HttpConnection::OnReadable(const error_code& error) {
   if (read_error) return Drop();
   reader_.Commit(num_bytes);
   if (state_ == State::kReading) return Advance();
-  if (state_ == State::kLingering) reader_.DropUnread();
+  if (state_ == State::kLingering) {
+    reader_.DropUnread();
+    LingerOn();
+  }
   WaitReadable();
 }
 
@@ -241,7 +244,7 @@ void HttpConnection::Flush() {
 
 void HttpConnection::WriteSome() {
   writing_ = true;
-  ExpectProgress();
+  write_deadline_ = write_pace_.Begin(Clock::now(), socket_.num_acknowledged());
   ArmTimer();
   socket_.WriteSome(absl::string_view(in_flight_).substr(sent_),
                     [self = shared_from_this()](const error_code& error, size_t num_bytes) {
@@ -285,9 +288,15 @@ void HttpConnection::Linger() {
   state_ = State::kLingering;
   socket_.ShutdownSend();
   reader_.DropUnread();
-  read_deadline_ = Clock::now() + kLingerTime;
-  ArmTimer();
+  linger_end_ = Clock::now() + absl::ToChronoNanoseconds(limits_.body_timeout);
+  LingerOn();
   WaitReadable();
+}
+
+void HttpConnection::LingerOn() {
+  read_deadline_ =
+      std::min(Clock::now() + absl::ToChronoNanoseconds(limits_.linger_timeout), linger_end_);
+  ArmTimer();
 }
 
 void HttpConnection::Drop(Departure how) {
@@ -310,17 +319,6 @@ void HttpConnection::Close() {
   TellSent();
 }
 
-void HttpConnection::ExpectProgress() {
-  write_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.write_timeout);
-  acknowledged_ = socket_.num_acknowledged();
-}
-
-bool HttpConnection::HasProgressed() {
-  // The kernel asks for more only when half of what it holds has gone, which a slow client may take
-  // minutes for.
-  return acknowledged_ && socket_.num_acknowledged() > acknowledged_;
-}
-
 void HttpConnection::ArmTimer() {
   const Clock::time_point earliest = std::min(read_deadline_, write_deadline_);
   if (earliest >= timer_at_) return;  // OnTimer looks again
@@ -336,8 +334,9 @@ void HttpConnection::OnTimer() {
   timer_at_ = Clock::time_point::max();
   const Clock::time_point now = Clock::now();
   if (now >= write_deadline_) {
-    if (!HasProgressed()) return Drop(Departure::kStalled);
-    ExpectProgress();
+    const auto more = write_pace_.Continue(now, socket_.num_acknowledged());
+    if (!more) return Drop(Departure::kStalled);
+    write_deadline_ = *more;
   }
   if (now >= read_deadline_) {
     const RequestReader::Stage stage = reader_.stage();

@@ -22,6 +22,7 @@
 #include "services/gateway/http/http_limits.h"
 #include "services/gateway/http/http_socket.h"
 #include "services/gateway/http/request_reader.h"
+#include "services/gateway/http/write_pace.h"
 
 namespace baton::gateway {
 
@@ -78,10 +79,8 @@ class HttpConnection final : public HttpExchange,
 
   void Linger();
   void Close();
-  // The client has as long as it may stand still from now on.
-  void ExpectProgress();
-  // Whether it has taken anything since then.
-  bool HasProgressed();
+  // More of what a refused client sends may come.
+  void LingerOn();
   void ArmTimer();
   void OnTimer();
 
@@ -94,6 +93,7 @@ class HttpConnection final : public HttpExchange,
   bool waiting_readable_ = false;
   RequestReader reader_;
   BodyPace body_pace_;
+  WritePace write_pace_;
   HttpRequest request_;
   bool head_only_ = false;     // HEAD: headers without a body
   bool keep_alive_ = true;     // of the current request
@@ -116,7 +116,7 @@ class HttpConnection final : public HttpExchange,
   Clock::time_point timer_at_ = Clock::time_point::max();
   Clock::time_point read_deadline_ = Clock::time_point::max();
   Clock::time_point write_deadline_ = Clock::time_point::max();
-  std::optional<uint64_t> acknowledged_;  // by the client, when write_deadline_ was set
+  Clock::time_point linger_end_;  // while lingering
 };
 
 }  // namespace baton::gateway

@@ -16,8 +16,13 @@ struct HttpLimits {
   absl::Duration body_timeout = absl::Seconds(30);    // end of the header to the last byte: 408
   size_t body_bytes_per_second = 1 << 10;             // over each window of a body; less: 408
   absl::Duration body_window = absl::Seconds(5);
-  absl::Duration idle_timeout = absl::Seconds(75);   // between requests: close
-  absl::Duration write_timeout = absl::Seconds(30);  // a client that takes nothing: close
+  absl::Duration idle_timeout = absl::Seconds(75);  // between requests: close
+  // A client that takes less than so many bytes in so long, while more wait for it: close.
+  absl::Duration write_timeout = absl::Seconds(30);
+  size_t write_window_bytes = 1 << 10;
+  // What a client still sends behind a refusal is read and dropped, that the answer is not lost:
+  // until it sends nothing for so long, or body_timeout is over.
+  absl::Duration linger_timeout = absl::Seconds(2);
   size_t pipelined_bytes = 64 << 10;  // read ahead of a running request; more waits in the kernel
   size_t unsent_bytes = 64 << 10;     // of a stream; past it its calls must pause
   size_t connections = 4096;          // more are answered 503 and closed; far more are closed

@@ -168,6 +168,18 @@ TEST_F(HttpServerTest, TheRefusalOfALargeBodyArrivesAlthoughTheBodyIsSent) {
   EXPECT_EQ(client.Receive().status, 413);
 }
 
+// A slow line: it sends for longer than a silent client is waited for.
+TEST_F(HttpServerTest, TheRefusalArrivesHoweverLongTheBodyIsSentBehindIt) {
+  constexpr absl::Duration kLinger = absl::Milliseconds(200);
+  Serve({.body_bytes = 1000, .linger_timeout = kLinger});
+  TestHttpClient client(server_->port());
+  client.Send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000000\r\n\r\n");
+  const std::string piece(64 << 10, 'x');
+  const absl::Time end = absl::Now() + 3 * kLinger;
+  while (absl::Now() < end) client.Send(piece);
+  EXPECT_EQ(client.Receive().status, 413);
+}
+
 TEST_F(HttpServerTest, TimesOutSlowHeadersAndBodies) {
   Serve({.header_timeout = absl::Milliseconds(50), .body_timeout = absl::Milliseconds(50)});
   EXPECT_EQ(StatusOf("GET / HT"), 408);

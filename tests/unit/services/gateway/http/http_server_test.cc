@@ -167,23 +167,6 @@ TEST_F(HttpServerTest, ASlowReaderHoldsTheWriterAndLosesNothing) {
   EXPECT_TRUE(record_.writable.HasBeenNotified());
 }
 
-// The kernel asks for more once half of 256 KiB has gone: here after three seconds.
-TEST_F(HttpServerTest, AClientThatTakesLittleIsKeptAsLongAsItTakesAnything) {
-  constexpr absl::Duration kPatience = absl::Seconds(1);
-  Serve({.write_timeout = kPatience});
-  stream_bytes_ = 16 << 20;
-  TestHttpClient client(server_->port(), absl::Seconds(60), /*receive_buffer_bytes=*/4096);
-  client.SendRequest("GET", "/stream");
-  const absl::Time end = absl::Now() + 3 * kPatience;
-  while (absl::Now() < end) {
-    ASSERT_TRUE(client.ReceiveSome(2048));
-    absl::SleepFor(absl::Milliseconds(50));
-  }
-  EXPECT_FALSE(record_.disconnected.HasBeenNotified());
-  ASSERT_TRUE(record_.disconnected.WaitForNotificationWithTimeout(absl::Seconds(30)));
-  EXPECT_EQ(record_.departure, Departure::kStalled);
-}
-
 TEST_F(HttpServerTest, AClientThatNeverReadsIsDropped) {
   stream_bytes_ = 64 << 20;
   Serve({.write_timeout = absl::Milliseconds(100)});
