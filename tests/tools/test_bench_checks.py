@@ -3,7 +3,6 @@
 import asyncio
 import math
 import pathlib
-import random
 import sys
 import time
 import types
@@ -13,7 +12,6 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "bench"))
 
 import company  # noqa: E402
-import demo_results  # noqa: E402
 import fairness  # noqa: E402
 import kills  # noqa: E402
 import load_client  # noqa: E402
@@ -21,8 +19,6 @@ import open_loop  # noqa: E402
 import overload  # noqa: E402
 import percentiles  # noqa: E402
 import running_group  # noqa: E402
-import soak  # noqa: E402
-import speed  # noqa: E402
 import steady_load  # noqa: E402
 
 KNEE = {"goodput": 100.0, "used": {"stage-worker-0": 1.0, "gateway": 0.3}}
@@ -392,90 +388,3 @@ def test_company_is_good_only_if_nobody_had_to_ask_again():
         assert len(company.failures(types.SimpleNamespace(**bad), {})) == 1, name
     left = {"baton_scheduler_kv_blocks_used": 3.0}
     assert "kv_blocks" in company.failures(types.SimpleNamespace(**good), left)[0]
-
-
-def soaked(mib_after, requests=10000):
-    """Memory at a soak's checkpoints, in pages of 4 KiB: `mib_after(requests so far)`."""
-    return [(place, math.floor(mib_after(place) * 256) / 256)
-            for place in soak.checkpoints(requests)]
-
-
-def test_a_soak_finds_what_is_kept_for_each_request():
-    memory = {"gateway": soaked(lambda place: 60 + place * 300 / 2**20),
-              "scheduler": soaked(lambda place: 30 + place * 200 / 2**20)}
-    assert soak.growth(memory["gateway"]) == pytest.approx(300, rel=0.01)
-    assert soak.growth(memory["scheduler"]) == pytest.approx(200, rel=0.01)
-    assert soak.grown(memory, soak.BYTES_PER_REQUEST) == [
-        "gateway grows by 300 bytes per request, more than 256"]
-    assert len(soak.grown(memory, 100)) == 2
-    # 2.6 MiB in all, which neither a tenth of the process nor 8 MiB would show.
-    assert memory["gateway"][-1][1] - memory["gateway"][0][1] < 3
-
-
-def test_a_soak_lets_memory_be_that_comes_in_steps_goes_up_and_down_or_shrinks():
-    noise = random.Random(0)
-    memory = {
-        "step": soaked(lambda place: 60 if place < 4000 else 64),
-        **{f"step at {at}": soaked(lambda place, at=at: 60 + 8 * (place > at))
-           for at in range(1000, 10000, 250)},
-        "two": soaked(lambda place: 60 + 2 * (place > 2000) + 2 * (place > 8500)),
-        "noise": soaked(lambda place: 60 + noise.uniform(-1, 1)),
-        "peak": soaked(lambda place: 60 + 20 * (4900 < place < 5300)),
-        "shrinks": soaked(lambda place: 60 - place / 2000),
-    }
-    assert soak.grown(memory, soak.BYTES_PER_REQUEST) == []
-    assert soak.growth(memory["shrinks"]) < -400
-
-
-def test_a_soak_sees_growth_through_noise():
-    noise = random.Random(0)
-    memory = {"gateway": soaked(lambda place: 60 + place * 1000 / 2**20 + noise.uniform(-1, 1))}
-    assert len(soak.grown(memory, soak.BYTES_PER_REQUEST)) == 1
-
-
-def test_a_soak_looks_after_its_warm_up_and_at_its_end():
-    places = soak.checkpoints(10000)
-    assert (places[0], places[-1], len(places)) == (1000, 10000, soak.CHECKPOINTS + 1)
-    assert soak.checkpoints(20)[-1] == 20
-    with pytest.raises(ValueError):
-        soak.checkpoints(9)
-
-
-LOADER_TEXT = "".join(
-    f"{how} {side:<9} {rate:6.2f} GB/s (1.00 to 9.00), 0.50 s of processors per GB, "
-    f"{ratio:.2f} of plain x1\n"
-    for how, scale in (("cold", 1.0), ("warm", 2.0))
-    for side, rate, ratio in (("plain x1", 1.5 * scale, 1.0), ("plain x4", 2.0 * scale, 1.33),
-                              ("read", 1.4 * scale, 0.93), ("send tcp", 0.9 * scale, 0.6),
-                              ("send sm", 1.2 * scale, 0.8)))
-
-
-def test_a_page_of_results_has_the_loaders_ratios():
-    page = demo_results.loader_part(LOADER_TEXT)
-    assert "| send sm | 1.20 | 0.80 | 2.40 | 0.80 |" in page.splitlines()
-    assert "| send tcp | 0.90 | 0.60 | 1.80 | 0.60 |" in page.splitlines()
-    with pytest.raises(ValueError, match="says nothing of send sm"):
-        demo_results.loader_part("".join(line for line in LOADER_TEXT.splitlines(True)
-                                         if "send sm" not in line))
-
-
-def test_a_page_of_results_has_every_process_of_every_shape():
-    figures = speed.Figures(ready=1.0, start_to_first=1.25, rates=[100.0, 130.0, 110.0],
-                            first_tokens=[0.01, 0.03, 0.02],
-                            idle={"gateway": 0.001, "scheduler": 0.002},
-                            memory={"gateway": 60.4, "scheduler": 20.0})
-    lines = demo_results.speed_part([("2x8", figures), ("1x1", figures)]).splitlines()
-    for shape in ("2x8", "1x1"):
-        assert f"| {shape} | 1.00 | 1.25 | 110 (100 to 130) | 20.0 (10.0 to 30.0) | 0.30 |" in lines
-        assert f"| {shape} | gateway | 60 | 0.10 |" in lines
-        assert f"| {shape} | scheduler | 20 | 0.20 |" in lines
-
-
-def test_a_page_of_results_has_the_soaks_complaints_too():
-    assert "```\nall is well\n```" in demo_results.soak_part(20, "all is well\n", 0)
-    with pytest.raises(demo_results.Complaint, match="gateway grows by 300 bytes"):
-        demo_results.soak_part(20, "gateway grows by 300 bytes per request\n", 1)
-
-
-def test_a_page_of_results_knows_sources_that_are_there():
-    assert all((demo_results.ROOT / path).is_file() for path in demo_results.CHANGED)

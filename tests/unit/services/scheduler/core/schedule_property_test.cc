@@ -37,9 +37,6 @@ constexpr uint64_t kMostSteps = 100'000;
 
 // Sequences whose callers do not take their tokens, at a time.
 constexpr size_t kMostSuspended = 4;
-// The key, and the better class, of which there is always more in some stories.
-constexpr char kFlood[] = "flood";
-constexpr int32_t kBetterClass = -2;
 
 uint64_t g_only_seed = 0;  // set once by main
 
@@ -131,12 +128,8 @@ class Story final {
                            std::any_of(others_.begin(), others_.end(),
                                        [this](SequenceId id) { return !suspended_.contains(id); });
     while (is_wanted && refilled_.size() < options_.max_running + 2) {
-      SequenceRequest request = draws_.Request(++num_submitted_, MaxLen() - 1);
-      request.fairness_key = kFlood;
-      if (refill_ == Refill::kClass) {
-        request.fairness_key += static_cast<char>('a' + Below(3));
-        request.priority = kBetterClass;
-      }
+      SequenceRequest request =
+          draws_.FloodRequest(++num_submitted_, MaxLen() - 1, refill_ == Refill::kClass);
       request.fairness_weight = weights_.back();
       if (!Submit(std::move(request))) return;
       refilled_.insert(num_submitted_);

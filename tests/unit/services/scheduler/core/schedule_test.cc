@@ -4,39 +4,10 @@
 
 #include "gtest/gtest.h"
 
-#include "tests/unit/services/scheduler/core/sequences.h"
+#include "tests/unit/services/scheduler/core/schedule_steps.h"
 
 namespace baton::scheduler {
 namespace {
-
-ScheduleOptions MakeOptions() {
-  ScheduleOptions options;
-  options.max_model_len = 4096;
-  options.vocab_size = 1024;
-  options.eos_token_ids = {kEos};
-  return options;
-}
-
-Schedule OpenSchedule(ScheduleOptions options, uint32_t num_blocks = kManyBlocks) {
-  Schedule schedule(std::move(options));
-  schedule.OpenEpoch(num_blocks);
-  return schedule;
-}
-
-// Answers `batch` with `token` for every row that samples.
-StepResult Answer(const Batch& batch, TokenId token = 7) {
-  StepResult result{.step_id = batch.step_id};
-  for (const BatchRow& row : batch.rows) {
-    if (row.sample) result.tokens.push_back({row.id, row.begin + row.num_tokens, token});
-  }
-  return result;
-}
-
-std::vector<SequenceNews> RunStep(Schedule* schedule, TokenId token = 7) {
-  std::optional<Batch> batch = schedule->NextBatch();
-  if (!batch.has_value()) return {};
-  return schedule->Complete(Answer(*batch, token)).value();
-}
 
 TEST(Schedule, RefusesWhatCanNeverFit) {
   Schedule schedule = OpenSchedule(MakeOptions(), 2);
@@ -67,126 +38,6 @@ TEST(Schedule, TakesResumedSequencesPastTheQueueBound) {
   resumed.resumed = {5};
   EXPECT_TRUE(schedule.Add(resumed).ok());
   EXPECT_TRUE(absl::IsResourceExhausted(schedule.Add(MakeRequest(3, 4)).status()));
-}
-
-TEST(Schedule, FailsWhatWasAloneAtTwoLosses) {
-  Schedule schedule(MakeOptions());
-  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
-  schedule.OpenEpoch(kManyBlocks);
-  ASSERT_TRUE(schedule.NextBatch().has_value());
-  EXPECT_TRUE(schedule.CloseEpoch().empty());
-  schedule.OpenEpoch(kManyBlocks);
-  ASSERT_TRUE(schedule.NextBatch().has_value());
-  const std::vector<SequenceNews> news = schedule.CloseEpoch();
-  ASSERT_EQ(news.size(), 1u);
-  EXPECT_EQ(news[0].ending->cause, FinishCause::kFailed);
-  EXPECT_EQ(schedule.Find(1), nullptr);
-}
-
-TEST(Schedule, FailsWhatTheLinkDoesNotCarry) {
-  Schedule schedule(MakeOptions());
-  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
-  for (int cut = 0; cut < 5; ++cut) {
-    schedule.OpenEpoch(kManyBlocks);
-    ASSERT_TRUE(schedule.NextBatch().has_value());
-    EXPECT_TRUE(schedule.CloseEpoch(EpochEnd::kLinkCut).empty()) << cut;
-  }
-  schedule.OpenEpoch(kManyBlocks);
-  ASSERT_TRUE(schedule.NextBatch().has_value());
-  const std::vector<SequenceNews> news = schedule.CloseEpoch(EpochEnd::kLinkCut);
-  ASSERT_EQ(news.size(), 1u);
-  EXPECT_EQ(news[0].ending->cause, FinishCause::kNotCarried);
-  EXPECT_NE(news[0].ending->message.find("link"), std::string::npos) << news[0].ending->message;
-  EXPECT_EQ(schedule.Find(1), nullptr);
-}
-
-TEST(Schedule, RunsAloneAfterFiveCutLinksUntilItHasAToken) {
-  Schedule schedule(MakeOptions());
-  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
-  ASSERT_TRUE(schedule.Add(MakeRequest(2, 4, 9)).ok());
-  for (int cut = 0; cut < 5; ++cut) {
-    schedule.OpenEpoch(kManyBlocks);
-    ASSERT_EQ(schedule.NextBatch()->rows.size(), 2u) << cut;
-    EXPECT_EQ(schedule.num_suspects(), 0u);
-    EXPECT_TRUE(schedule.CloseEpoch(EpochEnd::kLinkCut).empty());
-  }
-  EXPECT_EQ(schedule.num_suspects(), 2u);
-  schedule.OpenEpoch(kManyBlocks);
-  const Batch first = *schedule.NextBatch();
-  ASSERT_EQ(first.rows.size(), 1u);
-  EXPECT_EQ(first.rows[0].id, 1u);
-  ASSERT_TRUE(schedule.Complete(Answer(first)).ok());
-  EXPECT_EQ(schedule.num_suspects(), 1u);
-  const Batch second = *schedule.NextBatch();
-  ASSERT_EQ(second.rows.size(), 1u);
-  EXPECT_EQ(second.rows[0].id, 2u);
-  const std::vector<SequenceNews> news = schedule.CloseEpoch(EpochEnd::kLinkCut);
-  ASSERT_EQ(news.size(), 1u);
-  EXPECT_EQ(news[0].id, 2u);
-  EXPECT_EQ(news[0].ending->cause, FinishCause::kNotCarried);
-  schedule.OpenEpoch(kManyBlocks);
-  EXPECT_EQ(schedule.NextBatch()->rows[0].id, 1u) << "it has a token";
-  EXPECT_TRUE(schedule.CloseEpoch(EpochEnd::kLinkCut).empty());
-}
-
-// A stage that dies convicts only by its own count.
-TEST(Schedule, CutLinksMakeNoLostStageASecondOne) {
-  Schedule schedule(MakeOptions());
-  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
-  for (int loss = 0; loss < 6; ++loss) {
-    schedule.OpenEpoch(kManyBlocks);
-    ASSERT_TRUE(schedule.NextBatch().has_value());
-    const EpochEnd why = loss == 5 ? EpochEnd::kStageLost : EpochEnd::kLinkCut;
-    EXPECT_TRUE(schedule.CloseEpoch(why).empty()) << loss;
-  }
-}
-
-TEST(Schedule, ATokenBetweenTwoLossesClearsASequence) {
-  Schedule schedule(MakeOptions());
-  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
-  for (int loss = 0; loss < 5; ++loss) {
-    schedule.OpenEpoch(kManyBlocks);
-    const Batch batch = *schedule.NextBatch();
-    ASSERT_TRUE(schedule.Complete(Answer(batch)).ok());
-    ASSERT_TRUE(schedule.NextBatch().has_value());
-    EXPECT_TRUE(schedule.CloseEpoch().empty());
-  }
-}
-
-TEST(Schedule, RunsAloneAfterTwoLossesAndFailsAfterTheThird) {
-  ScheduleOptions options = MakeOptions();
-  options.max_steps_in_flight = 2;
-  Schedule schedule(options);
-  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4, 9)).ok());
-  ASSERT_TRUE(schedule.Add(MakeRequest(2, 4, 9)).ok());
-  for (int loss = 0; loss < 2; ++loss) {
-    schedule.OpenEpoch(kManyBlocks);
-    ASSERT_TRUE(schedule.NextBatch().has_value());
-    ASSERT_TRUE(schedule.NextBatch().has_value());
-    EXPECT_TRUE(schedule.CloseEpoch().empty());
-  }
-  ASSERT_TRUE(schedule.Add(MakeRequest(3, 4, 9)).ok());
-  // One after the other alone; a token clears the first of them.
-  schedule.OpenEpoch(kManyBlocks);
-  const Batch first = *schedule.NextBatch();
-  ASSERT_EQ(first.rows.size(), 1u);
-  EXPECT_EQ(first.rows[0].id, 1u);
-  EXPECT_FALSE(schedule.NextBatch().has_value());
-  ASSERT_TRUE(schedule.Complete(Answer(first)).ok());
-  const Batch second = *schedule.NextBatch();
-  ASSERT_EQ(second.rows.size(), 1u);
-  EXPECT_EQ(second.rows[0].id, 2u);
-  EXPECT_EQ(second.finished, std::vector<SequenceId>{1});
-  const std::vector<SequenceNews> news = schedule.CloseEpoch();
-  ASSERT_EQ(news.size(), 1u);
-  EXPECT_EQ(news[0].id, 2u);
-  EXPECT_EQ(news[0].ending->cause, FinishCause::kFailed);
-  EXPECT_EQ(schedule.Find(2), nullptr);
-  // The others share steps again.
-  schedule.OpenEpoch(kManyBlocks);
-  EXPECT_EQ(schedule.counts().num_waiting, 2u);
-  ASSERT_TRUE(schedule.NextBatch().has_value());
-  EXPECT_TRUE(schedule.NextBatch().has_value());
 }
 
 TEST(Schedule, RunsPromptThenTokensThenRelease) {

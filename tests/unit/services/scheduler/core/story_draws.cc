@@ -55,4 +55,14 @@ SequenceRequest StoryDraws::Request(SequenceId id, uint32_t longest) {
   return request;
 }
 
+SequenceRequest StoryDraws::FloodRequest(SequenceId id, uint32_t longest, bool of_better_class) {
+  SequenceRequest request = Request(id, longest);
+  request.fairness_key = "flood";
+  if (of_better_class) {
+    request.fairness_key += static_cast<char>('a' + Below(3));
+    request.priority = -2;
+  }
+  return request;
+}
+
 }  // namespace baton::scheduler

@@ -23,6 +23,9 @@ class StoryDraws final {
   simulate::StageTimes Stages(uint32_t num_stages);
   // A prompt of at most `longest` tokens, of one of four families that begin alike.
   SequenceRequest Request(SequenceId id, uint32_t longest);
+  // One of those of which there is always more: of one key, or of three keys and a class before all
+  // others.
+  SequenceRequest FloodRequest(SequenceId id, uint32_t longest, bool of_better_class);
 
  private:
   std::mt19937_64 random_;
