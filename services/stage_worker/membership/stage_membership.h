@@ -131,7 +131,7 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   uint32_t num_sequences_ ABSL_GUARDED_BY(submit_mutex_) = 0;
   uint32_t num_used_blocks_ ABSL_GUARDED_BY(submit_mutex_) = 0;
 
-  // What the scheduler's heartbeats said last; 0: none came in this session.
+  // What the scheduler's heartbeats said last; 0: none came since it was dialled.
   std::atomic<uint64_t> scheduler_epoch_{0};
   WorkClock control_clock_;  // events taken up by the control thread
   WorkClock step_clock_;     // steps that the devices have
