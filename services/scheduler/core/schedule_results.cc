@@ -1,6 +1,7 @@
 // The part of Schedule that takes in what the stages say of a step.
 #include <algorithm>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,17 @@ namespace {
 
 // Growth beyond what was expected is charged each time that a sequence has so many tokens more.
 constexpr uint32_t kTokensToCharge = 64;
+
+// One for each sequence: the first that is a stage's; else, of the request's own, the first.
+std::unordered_map<SequenceId, const StepResult::Fault*> FaultsOf(const StepResult& result) {
+  std::unordered_map<SequenceId, const StepResult::Fault*> faults;
+  for (const bool of_request : {false, true}) {
+    for (const StepResult::Fault& fault : result.faults) {
+      if (fault.caused_by_request == of_request) faults.insert({fault.id, &fault});
+    }
+  }
+  return faults;
+}
 
 }  // namespace
 
@@ -126,8 +138,7 @@ absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& r
                 now - std::max(step.sent, last_completion_));
   last_completion_ = now;
   cost_.Observe(step.work, result.stage_seconds);
-  std::unordered_map<SequenceId, const StepResult::Fault*> faults;  // the first of each
-  for (const StepResult::Fault& fault : result.faults) faults.insert({fault.id, &fault});
+  const auto faults = FaultsOf(result);
 
   std::vector<SequenceNews> news;
   std::span<const StepResult::Sampled> tokens = result.tokens;

@@ -30,8 +30,7 @@ bool HasFailed(const StepOutput& output, uint64_t sequence_id) {
 
 // The draws of a step, by index in its list.
 struct OutputHead::Draws {
-  Draws(const StepBatch& of, StepOutput& into)
-      : batch(of), output(into), tokens(of.draws.size()), failed(of.draws.size(), false) {}
+  Draws(const StepBatch& of, StepOutput& into) : batch(of), output(into), tokens(of.draws.size()) {}
 
   // Whether what the draw takes for granted was drawn.
   bool Counts(size_t index) const {
@@ -41,7 +40,6 @@ struct OutputHead::Draws {
   }
   // A token may have ended its sequence: then what cannot be drawn behind it is no failure.
   void Fail(size_t index, SequenceFailure failure) {
-    failed[index] = true;
     if (batch.draws[index].depth > 0 || HasFailed(output, failure.sequence_id)) return;
     output.failures.push_back(std::move(failure));
   }
@@ -49,7 +47,6 @@ struct OutputHead::Draws {
   const StepBatch& batch;
   StepOutput& output;
   std::vector<std::optional<DrawnToken>> tokens;
-  std::vector<bool> failed;
 };
 
 TensorView OutputHead::ComputeLogits(std::span<const int32_t> rows) const {
@@ -116,16 +113,14 @@ void OutputHead::DrawRows(const StepBatch& batch, std::span<const size_t> indice
                           const TensorView& logits, Draws& draws) const {
   std::vector<kernels::SamplingRow> sampling;
   std::vector<DrawTokens> tokens(indices.size());
+  std::vector<absl::Status> chosen(indices.size());
   for (size_t i = 0; i < indices.size(); ++i) {
     const DrawRow& draw = batch.draws[indices[i]];
     sampling.push_back(SamplingRowOf(draw));
     if (!draw.sampling->answer_limits_draws()) continue;
-    if (absl::Status status = ChooseTokens(draw, &tokens[i]); !status.ok()) {
-      // It is drawn like the others, for nobody.
-      draws.Fail(indices[i], {draw.sequence_id, std::string(status.message()),
-                              absl::IsInvalidArgument(status)});
-      continue;
-    }
+    chosen[i] = ChooseTokens(draw, &tokens[i]);
+    // It is drawn like the others, for nobody: whether its logits are finite shows then.
+    if (!chosen[i].ok()) continue;
     sampling.back().allowed_tokens = tokens[i].allowed;
     sampling.back().masked_tokens = tokens[i].masked;
   }
@@ -134,9 +129,14 @@ void OutputHead::DrawRows(const StepBatch& batch, std::span<const size_t> indice
   for (size_t i = 0; i < indices.size(); ++i) {
     const DrawRow& draw = batch.draws[indices[i]];
     kernels::SampleResult& result = results[i];
-    if (draws.failed[indices[i]] || HasFailed(draws.output, draw.sequence_id)) continue;
+    if (HasFailed(draws.output, draw.sequence_id)) continue;
     if (!result.finite) {
       draws.Fail(indices[i], NotFinite(draw.sequence_id, draw.position));
+      continue;
+    }
+    if (!chosen[i].ok()) {
+      draws.Fail(indices[i], {draw.sequence_id, std::string(chosen[i].message()),
+                              absl::IsInvalidArgument(chosen[i])});
       continue;
     }
     DrawnToken token{draw.sequence_id, draw.position, result.token_id, std::nullopt};

@@ -23,8 +23,9 @@ class OutputHead final {
   // Final norm and logits for the rows that need them, from workspace.residual, in groups of at
   // most kMaxLogitRows; then scores and draws. All devices take part in the logits; only the device
   // of rank 0 draws, the others return an empty output. Logits that are not finite, and structured
-  // output that cannot be kept, fail their sequence alone. A row behind a draft draws only if that
-  // was drawn; if it cannot, it is left to the step that begins with it.
+  // output that cannot be kept, fail their sequence alone; where it is both, the logits are named,
+  // which no request is the cause of. A row behind a draft draws only if that was drawn; if it
+  // cannot, it is left to the step that begins with it.
   StepOutput Run(const StepBatch& batch) const;
 
  private:

@@ -1,6 +1,7 @@
 #include "services/scheduler/core/schedule.h"
 
 #include <random>
+#include <utility>
 
 #include "gtest/gtest.h"
 
@@ -208,15 +209,20 @@ TEST(Schedule, AFaultThatTheRequestCausedIsTheRequests) {
 }
 
 // One of them is the stage's: then the request may be as good as any.
-TEST(Schedule, AStageThatFailedFirstIsNotExcusedByTheRequest) {
-  Schedule schedule = OpenSchedule(MakeOptions());
-  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4)).ok());
-  const Batch batch = *schedule.NextBatch();
-  const StepResult result = {
-      .step_id = batch.step_id,
-      .faults = {{.id = 1, .message = "logits not finite"},
-                 {.id = 1, .message = "no token can follow", .caused_by_request = true}}};
-  EXPECT_EQ(schedule.Complete(result).value()[0].ending->cause, FinishCause::kFailed);
+TEST(Schedule, AStageThatFailedIsNotExcusedByTheRequest) {
+  const StepResult::Fault of_stage = {.id = 1, .message = "logits not finite"};
+  const StepResult::Fault of_request = {
+      .id = 1, .message = "no token can follow", .caused_by_request = true};
+  for (const bool stage_is_first : {true, false}) {
+    Schedule schedule = OpenSchedule(MakeOptions());
+    ASSERT_TRUE(schedule.Add(MakeRequest(1, 4)).ok());
+    StepResult result = {.step_id = schedule.NextBatch()->step_id,
+                         .faults = {of_stage, of_request}};
+    if (!stage_is_first) std::swap(result.faults[0], result.faults[1]);
+    const auto news = schedule.Complete(result).value();
+    EXPECT_EQ(news[0].ending->cause, FinishCause::kFailed);
+    EXPECT_EQ(news[0].ending->message, "logits not finite");
+  }
 }
 
 TEST(Schedule, RefusesResultsThatDoNotAnswerTheStep) {

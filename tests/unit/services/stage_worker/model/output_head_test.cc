@@ -2,10 +2,14 @@
 
 #include <cmath>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "common/structured_output/vocabulary_trie.h"
+#include "services/stage_worker/model/draw_constraints.h"
 #include "tests/fakes/toy_device.h"
 
 namespace baton::stage {
@@ -160,6 +164,32 @@ TEST_F(OutputHeadTest, FailsTheRowThatIsNotFinite) {
   ASSERT_EQ(output.failures.size(), 1u);
   EXPECT_EQ(output.failures[0].sequence_id, 5u);
   EXPECT_EQ(output.tokens.size(), 2u);
+}
+
+TEST_F(OutputHeadTest, ARequestsFaultDoesNotHideThatTheRowIsNotFinite) {
+  DrawConstraints constraints;
+  constraints.SetVocabulary(std::make_shared<const structured::VocabularyTrie>(
+      std::vector<std::string>{"a", "b"},
+      static_cast<size_t>(device_.context().config->vocab_size)));
+  DeviceContext context = device_.context();
+  context.constraints = &constraints;
+  const OutputHead head(&context, &device_.weights());
+  auto structured = std::make_shared<StructuredSettings>();
+  structured->constraint.kind = structured::ConstraintKind::kChoice;
+  structured->constraint.choices = {"ab"};
+  structured->end_token_ids = {2};
+  auto sampling = std::make_shared<SamplingSettings>();
+  sampling->structured = structured;
+  sampling->allowed_token_ids = {1};  // "b" cannot come first
+  StepBatch batch;
+  for (int32_t row : {4, 5}) batch.draws.push_back(Draw(row, sampling));
+  device_.workspace().residual.Row<float>(5)[0] = std::nanf("");
+  const StepOutput output = head.Run(batch);
+  ASSERT_EQ(output.failures.size(), 2u);
+  EXPECT_TRUE(output.failures[0].caused_by_request);
+  EXPECT_FALSE(output.failures[1].caused_by_request);
+  EXPECT_THAT(output.failures[1].message, testing::HasSubstr("not finite"));
+  EXPECT_TRUE(output.tokens.empty());
 }
 
 }  // namespace
