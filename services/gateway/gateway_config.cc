@@ -13,6 +13,7 @@
 
 #include "common/config/token_count.h"
 #include "common/log/check.h"
+#include "common/log/log.h"
 #include "common/rpc/identity_flags.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/api_keys.h"
@@ -73,7 +74,7 @@ ABSL_FLAG(bool, enable_auto_tool_choice, true,
           "the model may choose whether it calls a tool; without, tool_choice auto is refused");
 ABSL_FLAG(std::vector<std::string>, api_key, {},
           "keys of which every request must carry one, but for probes and the pages; default: the "
-          "key in VLLM_API_KEY, if it is set");
+          "key in VLLM_API_KEY, if it is set and there is no --api-key-file");
 ABSL_FLAG(
     std::vector<std::string>, api_key_weight, {},
     "shares of the keys of --api-key, in their order, when the service is busy: 2 for twice as "
@@ -201,12 +202,17 @@ absl::StatusOr<HttpLimits> ReadHttpLimits() {
   return limits;
 }
 
-// The variable counts where the flag says nothing, as in vLLM: a server that its user believes to
-// be closed must not be open.
+// The variable counts where no flag says who may call, as in vLLM: a server that its user believes
+// to be closed must not be open, and a file of keys must be all of them.
 std::vector<std::string> KeysOfFlagOrVariable() {
   std::vector<std::string> keys = absl::GetFlag(FLAGS_api_key);
   const char* const variable = std::getenv(kKeyVariable);
-  if (keys.empty() && variable != nullptr && *variable != '\0') keys.emplace_back(variable);
+  if (!keys.empty() || variable == nullptr || *variable == '\0') return keys;
+  if (absl::GetFlag(FLAGS_api_key_file).empty()) {
+    keys.emplace_back(variable);
+  } else {
+    BATON_LOG(WARNING) << kKeyVariable << " is no key beside --api-key-file, which has them all";
+  }
   return keys;
 }
 

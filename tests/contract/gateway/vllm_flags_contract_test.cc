@@ -216,6 +216,16 @@ TEST_F(KeyVariable, IsTheKeyWhereNoFlagSaysAnother) {
   EXPECT_THAT(std::string(Read({{"model", "m"}}).status().message()), HasSubstr(kName));
 }
 
+// A file says who may call, and nobody else: a key that stands in no file would have no line to
+// delete.
+TEST_F(KeyVariable, IsNoKeyBesideAFileOfKeys) {
+  setenv(kName, "secret", 1);
+  testing::internal::CaptureStderr();
+  EXPECT_THAT(Keys({{"api-key-file", "keys"}}), IsEmpty());
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("VLLM_API_KEY is no key"));
+  EXPECT_THAT(Keys({{"api-key-file", "keys"}, {"api-key", "of-flag"}}), ElementsAre("of-flag"));
+}
+
 TEST_F(KeyVariable, GuardsTheServerWhichSaysWhereItsKeysStand) {
   setenv(kName, "secret", 1);
   testing::internal::CaptureStderr();
