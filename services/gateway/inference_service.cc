@@ -81,6 +81,7 @@ class TextReactor final : public grpc::ServerUnaryReactor {
   static grpc::Status Gone() { return {grpc::StatusCode::CANCELLED, "the client is gone"}; }
 
   void Start() {
+    if (server_context_->IsCancelled()) return Finish(Gone());  // its key pays nothing
     const absl::StatusOr<ApiCaller> caller = IdentifyCaller(context_.api_keys, *server_context_);
     if (!caller.ok()) return Finish(ToGrpcStatus(caller.status()));
     if (work_.limited) {

@@ -58,6 +58,14 @@ class HeldExecutor final : public Executor {
     return true;
   }
 
+  // Waits until at least `count` pieces of work wait; false if they do not within the timeout.
+  bool AwaitHeld(size_t count, absl::Duration timeout) {
+    absl::MutexLock lock(&mutex_);
+    const auto enough = [this, count]()
+                            ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return work_.size() >= count; };
+    return mutex_.AwaitWithTimeout(absl::Condition(&enough), timeout);
+  }
+
   size_t num_held() const {
     absl::MutexLock lock(&mutex_);
     return work_.size();

@@ -78,6 +78,8 @@ absl::StatusOr<ApiCaller> InferenceCall::TakePlace() {
 }
 
 void InferenceCall::Start() {
+  // Its key pays nothing.
+  if (server_context_->IsCancelled()) return Leave(absl::CancelledError("the client is gone"));
   const absl::StatusOr<ApiCaller> caller = TakePlace();
   if (!caller.ok()) return End(caller.status());
   // gRPC speaks of the time of day.

@@ -1,6 +1,7 @@
-// Tokenize and Detokenize of long texts, whose clients go while they wait for the text worker.
+// Calls whose clients go while they wait for the text worker, or before the loop has seen them.
 #include "services/gateway/inference_service.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -10,6 +11,7 @@
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 
+#include "common/concurrency/steady_time.h"
 #include "tests/unit/services/gateway/calls/held_gateway.h"
 
 namespace baton::gateway {
@@ -19,7 +21,7 @@ constexpr absl::Duration kPatience = absl::Seconds(10);
 
 class LongUnaryTest : public HeldGateway {
  protected:
-  LongUnaryTest() {
+  explicit LongUnaryTest(const KeyLimits& limits = {}) : HeldGateway(limits) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
@@ -72,6 +74,45 @@ TEST_F(LongUnaryTest, LeavesTheQueueAtItsDeadline) {
   EXPECT_TRUE(AwaitQueued(false));
   client.join();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+}
+
+// Calls whose clients go before the loop has come to them.
+class LimitedCallTest : public LongUnaryTest {
+ protected:
+  LimitedCallTest() : LongUnaryTest({.requests_per_minute = 1}) {}
+
+  // Makes `call`, cancels it before the loop has seen it, and lets the loop see both.
+  void CancelBeforeItStarts(const std::function<grpc::Status(grpc::ClientContext*)>& call) {
+    grpc::ClientContext context;
+    grpc::Status status;
+    std::thread client([&] { status = call(&context); });
+    EXPECT_TRUE(loop_.AwaitHeld(1, kPatience));
+    context.TryCancel();
+    client.join();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+    EXPECT_TRUE(loop_.AwaitHeld(2, kPatience)) << "gRPC tells of the cancellation";
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(loop_.RunOne());
+  }
+
+  bool HasARequestLeft() {
+    return rate_limits_.TakeRequest({.limits = {.requests_per_minute = 1}}, SteadyNow()).ok();
+  }
+};
+
+TEST_F(LimitedCallTest, ATextThatIsCancelledBeforeItStartsIsNotCounted) {
+  CancelBeforeItStarts([this](grpc::ClientContext* context) { return Tokenize(context); });
+  EXPECT_TRUE(HasARequestLeft());
+}
+
+TEST_F(LimitedCallTest, AnAnswerThatIsCancelledBeforeItStartsIsNotCounted) {
+  CancelBeforeItStarts([this](grpc::ClientContext* context) {
+    v1::GenerateRequest request;
+    request.set_text(std::string(kBodyBytes, '7'));
+    v1::GenerateResponse response;
+    return stub_->Generate(context, request, &response);
+  });
+  EXPECT_TRUE(HasARequestLeft());
+  EXPECT_EQ(slots_.num_taken(), 0u);
 }
 
 }  // namespace

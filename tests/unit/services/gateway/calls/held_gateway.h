@@ -47,10 +47,13 @@ class HeldGateway : public testing::Test {
  protected:
   static constexpr size_t kBodyBytes = 20000;  // of a request for the text worker
 
+  // `limits`: of everybody, for there are no keys.
+  explicit HeldGateway(const KeyLimits& limits = {}) : api_keys_({.limits = limits}) {}
+
   HeldExecutor loop_;
   HeldExecutor worker_;
   ServedModel model_;
-  ApiKeys api_keys_{ApiKeys::Options()};
+  ApiKeys api_keys_;
   RequestValidator validator_{SamplingDefaults(), {.max_model_len = 64, .vocab_size = 64}};
   RequestSlots slots_{4};
   RateLimits rate_limits_;
