@@ -93,7 +93,8 @@ ABSL_FLAG(std::string, api_key_file, "",
 ABSL_FLAG(int, max_num_requests_per_key, 0,
           "generation sequences at a time of one API key; more are answered 429; 0: no bound");
 ABSL_FLAG(int, max_requests_per_minute_per_key, 0,
-          "generation requests per minute of one API key; more are answered 429; 0: no bound");
+          "generation requests per minute of one API key, beside ten times as many that generate "
+          "nothing (/tokenize and its like); more are answered 429; 0: no bound");
 ABSL_FLAG(int, max_tokens_per_minute_per_key, 0,
           "tokens of prompts and answers per minute of one API key; likewise");
 ABSL_FLAG(int, best_priority_per_key, 0,

@@ -48,7 +48,7 @@ absl::Status FillModelInfo(const GatewayContext& context, const v1::GetModelInfo
 
 struct TextWork {
   size_t num_bytes = 0;  // of the request
-  bool limited = true;   // it is one of its key's requests per minute
+  bool limited = true;   // it is one of its key's requests per minute that generate nothing
   // Makes the answer, on any thread; what it refers to lives until OnDone.
   std::function<absl::Status()> fill;
 };
@@ -92,7 +92,9 @@ class TextReactor final : public grpc::ServerUnaryReactor {
     const auto queued =
         context_.text_queue.Post(caller->name, work_.num_bytes, [this] { Answer(); });
     if (!queued.ok()) {
-      if (work_.limited) context_.rate_limits.GiveBack(*caller, 0, queued.status(), SteadyNow());
+      if (work_.limited) {
+        context_.rate_limits.GiveBackTextRequest(*caller, queued.status(), SteadyNow());
+      }
       return Finish(ToGrpcStatus(queued.status()));
     }
     job_ = *queued;

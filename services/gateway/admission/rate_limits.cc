@@ -22,6 +22,18 @@ absl::Status AtRateLimit(absl::string_view what, uint32_t per_minute, absl::Dura
       wait);
 }
 
+// Of requests that generate nothing; 0: no bound.
+uint32_t TextRequestsPerMinute(const KeyLimits& limits) {
+  return static_cast<uint32_t>(std::min<uint64_t>(
+      UINT32_MAX, uint64_t{RateLimits::kTextRequestsPerRequest} * limits.requests_per_minute));
+}
+
+// Whether the key is to blame for none of it.
+bool IsOurs(const absl::Status& status) {
+  return absl::IsUnavailable(status) ||
+         (absl::IsResourceExhausted(status) && RefusalReason(status) != kRateLimitExceeded);
+}
+
 }  // namespace
 
 void RateLimits::Bucket::Refill(uint32_t per_minute, absl::Time now) {
@@ -39,6 +51,19 @@ absl::Duration RateLimits::Bucket::TimeTo(double wanted, uint32_t per_minute) co
   return level >= wanted ? absl::ZeroDuration() : (wanted - level) / per_minute * kMinute;
 }
 
+absl::Status RateLimits::Bucket::TakeOne(absl::string_view what, uint32_t per_minute,
+                                         absl::Time now) {
+  Refill(per_minute, now);
+  if (level < 1) return AtRateLimit(what, per_minute, TimeTo(1, per_minute));
+  level -= 1;
+  return absl::OkStatus();
+}
+
+void RateLimits::Bucket::Give(uint64_t amount, uint32_t per_minute, absl::Time now) {
+  Refill(per_minute, now);
+  level = std::min<double>(per_minute, level + static_cast<double>(amount));
+}
+
 bool RateLimits::Bucket::IsFull(uint32_t per_minute, absl::Time now) const {
   if (per_minute == 0 || at == absl::InfinitePast()) return true;
   Bucket later = *this;
@@ -52,6 +77,7 @@ RateLimits::Usage& RateLimits::UsageOf(const ApiCaller& caller, absl::Time now) 
     absl::erase_if(usage_, [now](const auto& entry) {
       const Usage& usage = entry.second;
       return usage.requests.IsFull(usage.limits.requests_per_minute, now) &&
+             usage.text_requests.IsFull(TextRequestsPerMinute(usage.limits), now) &&
              usage.tokens.IsFull(usage.limits.tokens_per_minute, now);
     });
   }
@@ -67,17 +93,15 @@ absl::Status RateLimits::TakeRequest(const ApiCaller& caller, absl::Time now) {
     tokens.Refill(limit, now);
     if (tokens.level < 1) return AtRateLimit("tokens", limit, tokens.TimeTo(1, limit));
   }
-  return TakeTextRequest(caller, now);
+  const uint32_t num_requests = caller.limits.requests_per_minute;
+  if (num_requests == 0) return absl::OkStatus();
+  return UsageOf(caller, now).requests.TakeOne("requests", num_requests, now);
 }
 
 absl::Status RateLimits::TakeTextRequest(const ApiCaller& caller, absl::Time now) {
-  const uint32_t limit = caller.limits.requests_per_minute;
+  const uint32_t limit = TextRequestsPerMinute(caller.limits);
   if (limit == 0) return absl::OkStatus();
-  Bucket& requests = UsageOf(caller, now).requests;
-  requests.Refill(limit, now);
-  if (requests.level < 1) return AtRateLimit("requests", limit, requests.TimeTo(1, limit));
-  requests.level -= 1;
-  return absl::OkStatus();
+  return UsageOf(caller, now).text_requests.TakeOne("requests that generate nothing", limit, now);
 }
 
 absl::Status RateLimits::TakePrompt(const ApiCaller& caller, uint64_t num_tokens, absl::Time now) {
@@ -93,20 +117,21 @@ absl::Status RateLimits::TakePrompt(const ApiCaller& caller, uint64_t num_tokens
 
 void RateLimits::GiveBack(const ApiCaller& caller, uint64_t num_tokens, const absl::Status& status,
                           absl::Time now) {
-  const bool full =
-      absl::IsResourceExhausted(status) && RefusalReason(status) != kRateLimitExceeded;
-  if (!full && !absl::IsUnavailable(status)) return;
-  const auto give = [now](uint32_t limit, uint64_t amount, Bucket& bucket) {
-    bucket.Refill(limit, now);
-    bucket.level = std::min<double>(limit, bucket.level + static_cast<double>(amount));
-  };
+  if (!IsOurs(status)) return;
   const KeyLimits& limits = caller.limits;
   if (limits.requests_per_minute > 0) {
-    give(limits.requests_per_minute, 1, UsageOf(caller, now).requests);
+    UsageOf(caller, now).requests.Give(1, limits.requests_per_minute, now);
   }
   if (limits.tokens_per_minute > 0) {
-    give(limits.tokens_per_minute, num_tokens, UsageOf(caller, now).tokens);
+    UsageOf(caller, now).tokens.Give(num_tokens, limits.tokens_per_minute, now);
   }
+}
+
+void RateLimits::GiveBackTextRequest(const ApiCaller& caller, const absl::Status& status,
+                                     absl::Time now) {
+  const uint32_t limit = TextRequestsPerMinute(caller.limits);
+  if (limit == 0 || !IsOurs(status)) return;
+  UsageOf(caller, now).text_requests.Give(1, limit, now);
 }
 
 void RateLimits::ChargeAnswer(const ApiCaller& caller, uint64_t num_tokens, absl::Time now) {
@@ -118,7 +143,8 @@ void RateLimits::ChargeAnswer(const ApiCaller& caller, uint64_t num_tokens, absl
 }
 
 std::vector<std::pair<std::string, std::string>> RateLimits::Headers(const ApiCaller& caller,
-                                                                     absl::Time now) {
+                                                                     absl::Time now,
+                                                                     RequestKind kind) {
   std::vector<std::pair<std::string, std::string>> headers;
   const auto add = [&](const char* what, uint32_t limit, Bucket& bucket) {
     bucket.Refill(limit, now);
@@ -131,7 +157,12 @@ std::vector<std::pair<std::string, std::string>> RateLimits::Headers(const ApiCa
   };
   const KeyLimits& limits = caller.limits;
   if (limits.requests_per_minute > 0) {
-    add("requests", limits.requests_per_minute, UsageOf(caller, now).requests);
+    Usage& usage = UsageOf(caller, now);
+    if (kind == RequestKind::kText) {
+      add("requests", TextRequestsPerMinute(limits), usage.text_requests);
+    } else {
+      add("requests", limits.requests_per_minute, usage.requests);
+    }
   }
   if (limits.tokens_per_minute > 0) {
     add("tokens", limits.tokens_per_minute, UsageOf(caller, now).tokens);

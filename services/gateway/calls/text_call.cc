@@ -79,10 +79,11 @@ void TextCall::Answer(absl::StatusOr<std::string> body) {
   if (body.ok()) {
     response.body = std::move(*body);
   } else {
-    if (counted_) context_.rate_limits.GiveBack(caller_, 0, body.status(), SteadyNow());
+    if (counted_) context_.rate_limits.GiveBackTextRequest(caller_, body.status(), SteadyNow());
     response = options_.errors.response(body.status());
   }
-  HttpHeaders limits = context_.rate_limits.Headers(caller_, SteadyNow());
+  HttpHeaders limits =
+      context_.rate_limits.Headers(caller_, SteadyNow(), RateLimits::RequestKind::kText);
   response.headers.insert(response.headers.end(), limits.begin(), limits.end());
   context_.metrics.CountHttpAnswer(options_.route, "POST", response.status);
   exchange_.Send(std::move(response));

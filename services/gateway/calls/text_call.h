@@ -16,8 +16,8 @@ namespace baton::gateway {
 
 // Short requests are answered at once, long ones by the text worker, which they wait for until
 // their deadline and no longer than their client. The deadline is that of the header
-// X-Request-Timeout, or the gateway's. Each is a request of its key's requests per minute, and uses
-// none of its tokens. On the loop's thread.
+// X-Request-Timeout, or the gateway's. Each uses one of its key's requests per minute that generate
+// nothing, and none of its tokens. On the loop's thread.
 class TextCall final : public HttpCall {
  public:
   // The answer's body, JSON. Any thread.

@@ -105,10 +105,11 @@ TEST_F(ApiKeysContract, RequestsPerMinuteAreCountedAndSaid) {
   EXPECT_EQ(scheduler().requests().size(), 3u);
 }
 
-TEST_F(ApiKeysContract, RequestsForTokensAloneCountAmongThoseOfAMinute) {
+// Whoever counts tokens before each completion must not have half as many completions.
+TEST_F(ApiKeysContract, RequestsForTokensAloneHaveAMinuteOfTheirOwn) {
   StartGateway([](GatewayConfig& config) {
     config.api_keys.keys = {"first", "second"};
-    config.api_keys.limits = {.requests_per_minute = 3, .tokens_per_minute = 1};
+    config.api_keys.limits = {.requests_per_minute = 1, .tokens_per_minute = 1000};
   });
   AwaitReady(200);
   const auto send = [this](const std::string& key, const std::string& path, const json& body) {
@@ -121,19 +122,26 @@ TEST_F(ApiKeysContract, RequestsForTokensAloneCountAmongThoseOfAMinute) {
       {"/tokenize", {{"prompt", std::string(40'000, 'x')}}},  // the text worker's
       {"/detokenize", {{"tokens", {5}}}},
       {"/v1/messages/count_tokens", {{"messages", messages}}}};
-  for (size_t i = 0; i < calls.size(); ++i) {
-    const TestHttpResponse response = send("first", calls[i].first, calls[i].second);
-    EXPECT_EQ(response.status, 200) << calls[i].first << response.body;
-    EXPECT_EQ(response.Header("x-ratelimit-remaining-requests"), std::to_string(2 - i));
-    EXPECT_EQ(response.Header("x-ratelimit-remaining-tokens"), "1") << "it uses none of them";
+  for (int i = 0; i < 10; ++i) {
+    const auto& [path, body] = calls[i % calls.size()];
+    const TestHttpResponse response = send("first", path, body);
+    EXPECT_EQ(response.status, 200) << path << response.body;
+    EXPECT_EQ(response.Header("x-ratelimit-limit-requests"), "10");
+    EXPECT_NE(response.Header("x-ratelimit-remaining-requests"), "");
+    EXPECT_EQ(response.Header("x-ratelimit-remaining-tokens"), "1000") << "it uses none of them";
   }
+  // One more is free every six seconds.
   for (const auto& [path, body] : calls) {
-    const TestHttpResponse refused = send("first", path, body);
+    TestHttpResponse refused = send("first", path, body);
+    for (int i = 0; i < 20 && refused.status == 200; ++i) refused = send("first", path, body);
     EXPECT_EQ(refused.status, 429) << path;
     EXPECT_NE(refused.Header("retry-after-ms"), "") << path;
     EXPECT_EQ(refused.Header("x-ratelimit-remaining-requests"), "0") << path;
   }
   EXPECT_EQ(send("second", "/detokenize", {{"tokens", {5}}}).status, 200);
+  Answer("</think>x");
+  EXPECT_EQ(send("first", "/v1/chat/completions", ChatBody()).status, 200);
+  EXPECT_EQ(send("first", "/v1/chat/completions", ChatBody()).status, 429);
 }
 
 TEST_F(ApiKeysContract, WhatTheServiceCannotTakeIsNotCounted) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "services/gateway/admission/refusal.h"
@@ -41,14 +42,42 @@ TEST(RateLimits, RefusesRequestsUntilTheNextIsFree) {
   EXPECT_FALSE(limits.TakeRequest(caller, kStart + absl::Hours(1)).ok());
 }
 
-TEST(RateLimits, TextRequestsNeedNoTokens) {
+TEST(RateLimits, TextRequestsNeedNoTokensAndAreCountedApart) {
   RateLimits limits;
   const ApiCaller caller = Limited("a", 2, 10);
   limits.ChargeAnswer(caller, 100, kStart);
   EXPECT_FALSE(limits.TakeRequest(caller, kStart).ok());
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(limits.TakeTextRequest(caller, kStart).ok()) << i;
+  const absl::Status refused = limits.TakeTextRequest(caller, kStart);
+  EXPECT_EQ(RefusalReason(refused), kRateLimitExceeded);
+  EXPECT_NEAR(absl::ToDoubleSeconds(*RetryAfter(refused)), 3, 0.001);
+  const ApiCaller rich = Limited("a", 2, 0);
+  EXPECT_TRUE(limits.TakeRequest(rich, kStart).ok());
+  EXPECT_TRUE(limits.TakeRequest(rich, kStart).ok());
+  EXPECT_FALSE(limits.TakeRequest(rich, kStart).ok());
+}
+
+TEST(RateLimits, TextRequestsThatTheKeyIsNotToBlameForAreGivenBack) {
+  RateLimits limits;
+  const ApiCaller caller = Limited("a", 1, 0);
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(limits.TakeTextRequest(caller, kStart).ok());
+  limits.GiveBackTextRequest(caller, absl::InvalidArgumentError("wrong"), kStart);
+  EXPECT_FALSE(limits.TakeTextRequest(caller, kStart).ok());
+  limits.GiveBackTextRequest(caller, absl::UnavailableError("stops"), kStart);
   EXPECT_TRUE(limits.TakeTextRequest(caller, kStart).ok());
+  EXPECT_FALSE(limits.TakeTextRequest(caller, kStart).ok());
+  EXPECT_EQ(limits.num_keys(), 1u);
+  EXPECT_TRUE(limits.TakeRequest(Limited("b", 1, 0), kStart + absl::Seconds(61)).ok());
+  EXPECT_EQ(limits.num_keys(), 1u) << "who has them all again is forgotten";
+}
+
+TEST(RateLimits, AsManyTextRequestsAsANumberHoldsAreNoneTooMany) {
+  RateLimits limits;
+  const ApiCaller caller = Limited("a", UINT32_MAX, 0);
   EXPECT_TRUE(limits.TakeTextRequest(caller, kStart).ok());
-  EXPECT_EQ(RefusalReason(limits.TakeTextRequest(caller, kStart)), kRateLimitExceeded);
+  const auto headers = limits.Headers(caller, kStart, RateLimits::RequestKind::kText);
+  EXPECT_THAT(headers,
+              testing::Contains(testing::Pair("x-ratelimit-limit-requests", "4294967295")));
 }
 
 TEST(RateLimits, ForgetsKeysThatHaveEverythingLeft) {
