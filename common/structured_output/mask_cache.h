@@ -1,6 +1,7 @@
 // Token masks by key, the least recently used dropped when they take too many bytes.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -39,7 +40,7 @@ class MaskCache final {
 
   explicit MaskCache(size_t capacity_bytes) : capacity_bytes_(capacity_bytes) {}
 
-  // A name for who calls next.
+  // A name for who calls next. Any thread.
   uint64_t NewOwner() { return ++last_owner_; }
   // Null if it is not there.
   std::shared_ptr<const Entry> Find(const Key& key);
@@ -56,7 +57,7 @@ class MaskCache final {
 
   const size_t capacity_bytes_;
   size_t bytes_ = 0;
-  uint64_t last_owner_ = 0;
+  std::atomic<uint64_t> last_owner_ = 0;
   std::list<Place> order_;  // the newest first
   absl::flat_hash_map<Key, std::list<Place>::iterator> places_;
 };

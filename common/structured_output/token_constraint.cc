@@ -28,8 +28,7 @@ bool TokenConstraint::IsEnd(uint32_t token) const {
   return std::find(end_tokens_.begin(), end_tokens_.end(), token) != end_tokens_.end();
 }
 
-void TokenConstraint::Trim() {
-  if (states_->bytes() <= state_bytes_) return;
+void TokenConstraint::ForgetStates() {
   ++generation_;
   states_ = std::make_unique<PushdownStates>(&automaton_);
   masks_ = std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, automaton_.token_symbols,
@@ -50,7 +49,7 @@ ConstraintMatcher::ConstraintMatcher(std::shared_ptr<TokenConstraint> constraint
       state_(constraint_->states_->start()) {}
 
 void ConstraintMatcher::Renew() {
-  constraint_->Trim();
+  if (constraint_->states_->bytes() > constraint_->state_bytes_) constraint_->ForgetStates();
   if (std::exchange(generation_, constraint_->generation_) == constraint_->generation_) return;
   PushdownStates& states = *constraint_->states_;
   const bool was_dead = state_ == PushdownStates::kDead;

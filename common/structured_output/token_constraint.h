@@ -29,13 +29,14 @@ class TokenConstraint final {
   const VocabularyTrie& vocabulary() const { return *vocabulary_; }
   absl::Span<const uint32_t> end_tokens() const { return end_tokens_; }
   bool IsEnd(uint32_t token) const;
-  size_t bytes() const { return automaton_.bytes() + states_->bytes(); }
+  size_t automaton_bytes() const { return automaton_.bytes(); }
+  size_t state_bytes() const { return states_->bytes(); }
+  // All states are made again when they are next needed; matchers notice by the generation.
+  void ForgetStates();
 
  private:
   friend class ConstraintMatcher;
 
-  // Begins anew once the states take too many bytes; matchers notice by the generation.
-  void Trim();
   // What the token adds to the text: its bytes, or its symbol; empty: it is never allowed.
   absl::Span<const uint8_t> SpellingOf(uint32_t token) const;
 

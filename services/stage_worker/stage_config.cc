@@ -55,6 +55,10 @@ ABSL_FLAG(double, gpu_memory_utilization, 0.9,
 ABSL_FLAG(std::string, kv_cache_memory_bytes, "0",
           "bytes of KV cache, for example 16GiB; 0: what the others leave, on CPUs without "
           "--memory-bytes 256MiB");
+ABSL_FLAG(
+    std::string, constraint_memory_bytes, "512MiB",
+    "bytes that structured output may take on the stage that draws: masks of tokens, compiled "
+    "constraints and their states; what does not fit beside those in use is refused");
 ABSL_FLAG(std::string, listen_address, "127.0.0.1:50053", "gRPC address; port 0: any free one");
 ABSL_FLAG(std::string, metrics_address, "127.0.0.1:9093",
           "address of /metrics and /health; port 0: any free one; empty: none");
@@ -83,6 +87,8 @@ namespace {
 constexpr int kMaxRanks = 64;
 constexpr int kMaxThreads = 1024;
 constexpr int kSchedulerPort = 50052;
+// What one large constraint needs.
+constexpr uint64_t kLeastConstraintBytes = uint64_t{64} << 20;
 
 absl::Status CheckRange(absl::string_view flag, int value, int least, int most) {
   if (value >= least && value <= most) return absl::OkStatus();
@@ -107,6 +113,14 @@ absl::StatusOr<uint64_t> BytesFlag(absl::string_view flag, const std::string& te
   absl::StatusOr<uint64_t> bytes = ParseByteSize(text);
   if (!bytes.ok()) return Annotate(bytes.status(), absl::StrCat("--", flag));
   return bytes;
+}
+
+absl::StatusOr<uint64_t> ConstraintBytes() {
+  const std::string text = absl::GetFlag(FLAGS_constraint_memory_bytes);
+  ASSIGN_OR_RETURN(const uint64_t bytes, BytesFlag("constraint-memory-bytes", text));
+  if (bytes >= kLeastConstraintBytes) return bytes;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--constraint-memory-bytes is ", text, "; wanted 64MiB or more"));
 }
 
 absl::StatusOr<std::string> SchedulerAddress(const PodPlace& place) {
@@ -215,6 +229,7 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
                    BytesFlag("memory-bytes", absl::GetFlag(FLAGS_memory_bytes)));
   ASSIGN_OR_RETURN(stage.kv_cache_bytes,
                    BytesFlag("kv-cache-memory-bytes", absl::GetFlag(FLAGS_kv_cache_memory_bytes)));
+  ASSIGN_OR_RETURN(stage.constraint_bytes, ConstraintBytes());
   ASSIGN_OR_RETURN(stage.memory_utilization, UtilizationFlag());
   stage.ucx_transports = absl::GetFlag(FLAGS_ucx_transports);
   stage.ucx_net_devices = absl::GetFlag(FLAGS_ucx_net_devices);

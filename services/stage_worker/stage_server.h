@@ -1,8 +1,8 @@
 // Wires a stage-worker together and runs it until it is told to stop.
 //
 // Threads: the caller's awaits signals; the control thread runs the membership; gRPC's serve status
-// and the scheduler's stream; one per device computes; one drives UCX; one sends heartbeats; while
-// loading, one per device packs weights.
+// and the scheduler's stream; one per device computes; on the last stage one compiles constraints;
+// one drives UCX; one sends heartbeats; while loading, one per device packs weights.
 #pragma once
 
 #include <memory>

@@ -87,6 +87,7 @@ absl::Status StageGroup::AddStage(const StageShape& shape) {
   executor_options.max_steps_in_flight = options_.max_steps_in_flight;
   executor_options.num_speculative_tokens = options_.num_speculative_tokens;
   executor_options.expand_prompts = options_.expand_prompts;
+  executor_options.constraints = options_.constraints;
   executor_options.tap = options_.tap;
   ASSIGN_OR_RETURN(stage.executor, stage::StageExecutor::Create(executor_options, std::move(team),
                                                                 stage.results.get()));

@@ -33,6 +33,7 @@ struct StageGroupOptions {
   int64_t num_blocks = 128;
   int64_t num_speculative_tokens = 0;
   bool expand_prompts = false;
+  stage::ConstraintOptions constraints;
   stage::ActivationTap* tap = nullptr;  // of every stage's first device
 };
 

@@ -138,6 +138,8 @@ std::vector<ServeFlag> StageFlags() {
       {"gpu-memory-utilization", kValue, kToStageWorker,
        "share of each GPU's memory, or of what a CPU's host has free, that a stage may use; "
        "default: 0.9"},
+      {"constraint-memory-bytes", kValue, kToStageWorker,
+       "bytes that structured output may take on the stage that draws; default: 512MiB"},
       {"step-timeout", kValue, kToStageWorker,
        "longest wait of a step for neighbouring stages; default: 30s, below the scheduler's 60s"},
       {"least-link-rate", kValue, kToStageWorker,

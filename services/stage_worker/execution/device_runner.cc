@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<DeviceRunner>> DeviceRunner::Create(DeviceRunnerO
                        ops));
   ASSIGN_OR_RETURN(runner->workspace_, CreateWorkspace(shape, ops));
   if (first_rank == 0 && shape.stage.has_head) {
-    runner->constraints_ = std::make_unique<DrawConstraints>();
+    runner->constraints_ = std::make_unique<DrawConstraints>(runner->options_.constraints);
   }
   const DeviceContext context{&shape.config,
                               ops,
@@ -101,6 +101,13 @@ void DeviceRunner::ForgetGraphs() {
 
 void DeviceRunner::SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary) {
   if (constraints_ != nullptr) constraints_->SetVocabulary(std::move(vocabulary));
+}
+
+void DeviceRunner::Prepare(const StepWork& work) {
+  if (constraints_ == nullptr) return;
+  for (const NewSequenceWork& sequence : work.new_sequences) {
+    constraints_->Prepare(sequence.sampling);
+  }
 }
 
 HiddenStateKey DeviceRunner::KeyOf(const QueuedStep& step, int local_rank) const {

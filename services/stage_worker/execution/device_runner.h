@@ -34,6 +34,7 @@ struct DeviceRunnerOptions {
   int64_t num_drafts = 0;  // behind each token that is drawn; with the MTP module
   bool feeds_back = true;  // what is drawn is handed on to later steps
   bool expand_prompts = false;
+  ConstraintOptions constraints;  // of structured output, where tokens are drawn
   ActivationTap* tap = nullptr;
   // Of the stage; must be there and outlive the runner.
   StepVote* vote = nullptr;
@@ -63,6 +64,9 @@ class DeviceRunner final {
   // While the device is idle: what tokens stand for, for structured output; null: not known.
   void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary);
 
+  // The sequences of the step that are new will be computed. Any thread.
+  void Prepare(const StepWork& work);
+
   // On the device's thread. Every device of the stage runs every step.
   void Run(const QueuedStep& step);
 
@@ -73,6 +77,8 @@ class DeviceRunner final {
   // Buffers of the model, and what operations hold for themselves.
   uint64_t workspace_bytes() const;
   const kernels::Ops& ops() const { return *device_.ops; }
+  // Of structured output. Any thread.
+  uint64_t constraint_bytes() const { return constraints_ == nullptr ? 0 : constraints_->bytes(); }
   uint64_t kv_bytes() const { return cache_ == nullptr ? 0 : cache_->bytes(); }
 
  private:

@@ -227,6 +227,7 @@ absl::StatusOr<std::unique_ptr<StageExecutor>> StageExecutor::Create(
   runner_options.max_steps_in_flight = options.max_steps_in_flight;
   runner_options.num_drafts = options.num_speculative_tokens;
   runner_options.expand_prompts = options.expand_prompts;
+  runner_options.constraints = options.constraints;
   runner_options.feeds_back = options.num_speculative_tokens == 0;
   runner_options.tap = options.tap;
   runner_options.vote = &impl->vote;
@@ -330,6 +331,7 @@ absl::Status StageExecutor::Submit(const StepWork& work) {
   }
   ASSIGN_OR_RETURN(std::unique_ptr<StepBatch> batch, impl_->sequences.Apply(work));
   impl_->last_step_id = work.step_id;
+  for (const std::unique_ptr<DeviceRunner>& runner : impl_->runners) runner->Prepare(work);
   auto step = std::make_shared<QueuedStep>();
   step->batch = std::move(batch);
   step->epoch = impl_->epoch;
@@ -371,6 +373,12 @@ uint64_t StageExecutor::weight_bytes() const {
 uint64_t StageExecutor::kv_bytes() const {
   uint64_t bytes = 0;
   for (const auto& runner : impl_->runners) bytes += runner->kv_bytes();
+  return bytes;
+}
+
+uint64_t StageExecutor::constraint_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& runner : impl_->runners) bytes += runner->constraint_bytes();
   return bytes;
 }
 

@@ -39,6 +39,7 @@
 #include "services/stage_worker/kv_cache/sequence_table.h"
 #include "services/stage_worker/kv_cache/step_work.h"
 #include "services/stage_worker/model/activation_tap.h"
+#include "services/stage_worker/model/compiled_constraints.h"
 #include "services/stage_worker/weights/weight_store.h"
 
 namespace baton::stage {
@@ -59,6 +60,7 @@ struct StageExecutorOptions {
   // Whole blocks of prompts attend in the expanded form: of backends that expand prompts, the same
   // on all stages of a group.
   bool expand_prompts = false;
+  ConstraintOptions constraints;  // of structured output, where tokens are drawn
   // Longest wait of one step for its neighbours.
   absl::Duration step_timeout = absl::Seconds(30);
   // Sees activations of the first device; may be null; must outlive the executor.
@@ -118,9 +120,10 @@ class StageExecutor final {
   // a step), ResourceExhausted.
   absl::Status BeginEpoch(const EpochOptions& options);
 
-  // Checks the step against the sequences and queues it. Errors, with nothing changed:
-  // InvalidArgument (see SequenceTable::Apply; a step_id that is not the next one),
-  // FailedPrecondition (another epoch, or none), ResourceExhausted (max_steps_in_flight are
+  // Checks the step against the sequences and queues it; where tokens are drawn, constraints of new
+  // sequences begin to be compiled, which no step waits for before it draws with them. Errors, with
+  // nothing changed: InvalidArgument (see SequenceTable::Apply; a step_id that is not the next
+  // one), FailedPrecondition (another epoch, or none), ResourceExhausted (max_steps_in_flight are
   // queued).
   absl::Status Submit(const StepWork& work);
 
@@ -139,6 +142,8 @@ class StageExecutor final {
   int64_t num_used_blocks() const;
   uint64_t weight_bytes() const;  // resident, all devices
   uint64_t kv_bytes() const;      // all devices
+  // What structured output takes: masks, compiled constraints, their states. Any thread.
+  uint64_t constraint_bytes() const;
 
  private:
   struct Impl;

@@ -73,6 +73,7 @@ StageExecutorOptions ExecutorOptions(const StageOptions& options, const v1::Stag
   out.max_steps_in_flight = plan.max_steps_in_flight();
   out.num_speculative_tokens = plan.num_speculative_tokens();
   out.expand_prompts = options.expands_prompts;
+  out.constraints.capacity_bytes = options.constraint_bytes;
   out.step_timeout = options.step_timeout;
   return out;
 }
@@ -269,6 +270,7 @@ void LoadedStage::Describe(StageSnapshot* snapshot) const {
   snapshot->backend = executor_->backend_name();
   snapshot->transport = transport_->counters();
   snapshot->last_look = transport_->last_look();
+  snapshot->constraint_bytes = executor_->constraint_bytes();
   snapshot->wait = links_->OldestOf(executor_->neighbour_waits());
   const absl::MutexLock lock(&load_mutex_);
   snapshot->load_total_bytes = total_bytes_;

@@ -24,6 +24,8 @@ struct StageOptions {
   uint64_t memory_bytes = 0;
   uint64_t kv_cache_bytes = 0;
   double memory_utilization = 0.9;
+  // Of structured output's masks, compiled constraints and their states.
+  uint64_t constraint_bytes = uint64_t{512} << 20;
   std::string backend;  // for registration and logs: "cpu"
   // Whole blocks of prompts are computed in the expanded form of attention (RegisterStage).
   bool expands_prompts = false;

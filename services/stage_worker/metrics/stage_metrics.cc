@@ -58,6 +58,9 @@ StageMetrics::StageMetrics(RegistryPtr registry)
                                "launched operation by operation, which is slower.")),
       weight_bytes_(AddGauge(registry_, "baton_stage_weight_bytes", "Resident weights.")),
       kv_bytes_(AddGauge(registry_, "baton_stage_kv_bytes", "KV cache, all ranks.")),
+      constraint_bytes_(AddGauge(registry_, "baton_stage_constraint_bytes",
+                                 "Masks, compiled constraints and their states, of structured "
+                                 "output.")),
       loaded_bytes_(AddGauge(registry_, "baton_stage_loaded_bytes",
                              "Bytes of the checkpoint received so far.")),
       load_total_bytes_(AddGauge(registry_, "baton_stage_load_total_bytes",
@@ -101,6 +104,7 @@ void StageMetrics::Update(const StageSnapshot& snapshot) {
   graphs_refused_.Set(static_cast<double>(snapshot.num_refused_graphs));
   weight_bytes_.Set(static_cast<double>(snapshot.weight_bytes));
   kv_bytes_.Set(static_cast<double>(snapshot.kv_bytes));
+  constraint_bytes_.Set(static_cast<double>(snapshot.constraint_bytes));
   loaded_bytes_.Set(static_cast<double>(snapshot.loaded_bytes));
   load_total_bytes_.Set(static_cast<double>(snapshot.load_total_bytes));
   const absl::MutexLock lock(&mutex_);

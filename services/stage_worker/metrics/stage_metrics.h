@@ -55,6 +55,7 @@ class StageMetrics final {
   prometheus::Gauge& graphs_refused_;
   prometheus::Gauge& weight_bytes_;
   prometheus::Gauge& kv_bytes_;
+  prometheus::Gauge& constraint_bytes_;
   prometheus::Gauge& loaded_bytes_;
   prometheus::Gauge& load_total_bytes_;
 

@@ -28,6 +28,7 @@ struct StageSnapshot {
   uint64_t num_refused_graphs = 0;  // for which a device had no memory
   uint64_t weight_bytes = 0;        // resident
   uint64_t kv_bytes = 0;
+  uint64_t constraint_bytes = 0;  // of structured output
   std::string backend;
   uint64_t loaded_bytes = 0;      // of the checkpoint
   uint64_t load_total_bytes = 0;  // 0: no plan yet

@@ -1,13 +1,12 @@
 #include "services/stage_worker/model/draw_constraints.h"
 
-#include <algorithm>
 #include <bit>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 #include "common/status/status_macros.h"
-#include "common/structured_output/constraint.h"
+#include "common/structured_output/mask_cache.h"
 
 namespace baton::stage {
 namespace {
@@ -15,26 +14,8 @@ namespace {
 using structured::IsAllowed;
 using structured::TokenMask;
 
-constexpr size_t kMaskCacheBytes = size_t{256} << 20;
-constexpr size_t kMostCompiled = 64;
-constexpr size_t kFewSequences = 64;
 // Up to here tokens are listed as allowed, above as masked: drawing from a list sorts it.
 constexpr size_t kFewTokens = 2048;
-
-// What makes two constraints the same.
-std::string KeyOf(const StructuredSettings& settings) {
-  const structured::Constraint& constraint = settings.constraint;
-  std::string key = absl::StrCat(static_cast<int>(constraint.kind), constraint.compact ? "c" : "b");
-  const auto add = [&key](const std::string& text) {
-    absl::StrAppend(&key, text.size(), ":", text);
-  };
-  add(constraint.text);
-  if (constraint.whitespace_pattern) add(*constraint.whitespace_pattern);
-  absl::StrAppend(&key, "/");
-  for (const std::string& choice : constraint.choices) add(choice);
-  for (const uint32_t token : settings.end_token_ids) absl::StrAppend(&key, ",", token);
-  return key;
-}
 
 size_t CountOf(const TokenMask& mask) {
   size_t count = 0;
@@ -82,40 +63,22 @@ TokenMask Restrict(const TokenMask& mask, const DrawRow& draw) {
 
 }  // namespace
 
-DrawConstraints::DrawConstraints()
-    : masks_(std::make_shared<structured::MaskCache>(kMaskCacheBytes)),
-      forget_above_(kFewSequences) {}
-
 void DrawConstraints::SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary) {
   places_.clear();
-  compiled_.clear();
+  compiled_.SetVocabulary(vocabulary);
   vocabulary_ = std::move(vocabulary);
 }
 
-absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> DrawConstraints::Compile(
-    const StructuredSettings& settings) {
-  const std::string key = KeyOf(settings);
-  const auto found = std::find_if(compiled_.begin(), compiled_.end(),
-                                  [&key](const Compiled& known) { return known.key == key; });
-  if (found != compiled_.end()) {
-    compiled_.splice(compiled_.begin(), compiled_, found);
-    return found->constraint;
-  }
-  const auto make = [&]() -> absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> {
-    ASSIGN_OR_RETURN(structured::Automaton automaton,
-                     structured::CompileConstraint(settings.constraint));
-    return std::make_shared<structured::TokenConstraint>(std::move(automaton), vocabulary_,
-                                                         settings.end_token_ids, masks_);
-  };
-  compiled_.push_front({key, make()});
-  if (compiled_.size() > kMostCompiled) compiled_.pop_back();
-  return compiled_.front().constraint;
+void DrawConstraints::Forget() {
+  absl::erase_if(places_, [](const auto& place) { return place.second.sampling.use_count() == 1; });
 }
 
-void DrawConstraints::Forget() {
-  if (places_.size() <= forget_above_) return;
-  absl::erase_if(places_, [](const auto& place) { return place.second.sampling.use_count() == 1; });
-  forget_above_ = std::max(kFewSequences, 2 * places_.size());
+absl::StatusOr<structured::ConstraintMatcher*> DrawConstraints::MatcherOf(Place* place) {
+  if (!place->matcher.has_value()) {
+    ASSIGN_OR_RETURN(place->constraint, compiled_.Get(place->sampling->structured));
+    place->matcher.emplace(place->constraint);
+  }
+  return &*place->matcher;
 }
 
 absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& draw) {
@@ -130,10 +93,9 @@ absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& 
     found = places_.end();
   }
   if (found == places_.end()) {
+    // So that what sequences had that have ended gives way to what this one has.
     Forget();
-    ASSIGN_OR_RETURN(std::shared_ptr<structured::TokenConstraint> constraint, Compile(settings));
-    Place place{draw.sampling, 0, !settings.begin_after_token_id.has_value(),
-                structured::ConstraintMatcher(std::move(constraint))};
+    Place place{draw.sampling, 0, !settings.begin_after_token_id.has_value(), nullptr, {}};
     found = places_.emplace(draw.sequence_id, std::move(place)).first;
   }
   Place& place = found->second;
@@ -141,7 +103,10 @@ absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& 
     const uint32_t token = draw.answer_tokens[place.num_taken];
     if (!place.begun) {
       place.begun = token == settings.begin_after_token_id;
-    } else if (!place.matcher.Accept(token)) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(&place));
+    if (!matcher->Accept(token)) {
       return absl::InternalError(absl::StrCat("token ", token, " at ", place.num_taken,
                                               " of the answer does not keep to it"));
     }
@@ -156,7 +121,9 @@ absl::StatusOr<DrawTokens> DrawConstraints::TokensFor(const DrawRow& draw) {
   DrawTokens out;
   TokenMask mask;
   if (place->begun) {
-    mask = Restrict(*place->matcher.AllowedTokens(), draw);
+    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(place));
+    mask = Restrict(*matcher->AllowedTokens(), draw);
+    compiled_.NoteUse(*place->constraint);
   } else {
     mask.assign((vocab_size + 63) / 64, ~uint64_t{0});
     ClearTokens(settings.end_token_ids, &mask);

@@ -15,6 +15,7 @@
 ABSL_DECLARE_FLAG(std::string, scheduler);
 ABSL_DECLARE_FLAG(std::string, backend);
 ABSL_DECLARE_FLAG(std::string, device);
+ABSL_DECLARE_FLAG(std::string, constraint_memory_bytes);
 ABSL_DECLARE_FLAG(std::string, kv_cache_memory_bytes);
 ABSL_DECLARE_FLAG(bool, enforce_eager);
 ABSL_DECLARE_FLAG(std::string, gemm_backend);
@@ -78,6 +79,7 @@ TEST_F(ReadStageConfigFlags, FillsInWhatIsGiven) {
   absl::SetFlag(&FLAGS_kv_cache_memory_bytes, "2GiB");
   absl::SetFlag(&FLAGS_gpu_memory_utilization, 0.8);
   absl::SetFlag(&FLAGS_least_link_rate, "16MiB");
+  absl::SetFlag(&FLAGS_constraint_memory_bytes, "1GiB");
   const auto config = ReadStageConfig();
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->stage.scheduler_address, "leader:50052");
@@ -87,6 +89,7 @@ TEST_F(ReadStageConfigFlags, FillsInWhatIsGiven) {
   EXPECT_EQ(config->stage.least_link_rate, 16 << 20);
   EXPECT_EQ(config->stage.kv_cache_bytes, uint64_t{2} << 30);
   EXPECT_EQ(config->stage.memory_utilization, 0.8);
+  EXPECT_EQ(config->stage.constraint_bytes, uint64_t{1} << 30);
   EXPECT_FALSE(config->enforce_eager);
   EXPECT_FALSE(config->stage.stage_index.has_value());
 }
@@ -120,6 +123,9 @@ TEST_F(ReadStageConfigFlags, NamesWhatIsWrong) {
   absl::SetFlag(&FLAGS_kv_cache_memory_bytes, "much");
   ExpectRefusal("--kv-cache-memory-bytes");
   absl::SetFlag(&FLAGS_kv_cache_memory_bytes, "0");
+  absl::SetFlag(&FLAGS_constraint_memory_bytes, "63MiB");
+  ExpectRefusal("--constraint-memory-bytes is 63MiB; wanted 64MiB or more");
+  absl::SetFlag(&FLAGS_constraint_memory_bytes, "512MiB");
   absl::SetFlag(&FLAGS_stage_index, -2);
   ExpectRefusal("--stage-index");
   absl::SetFlag(&FLAGS_stage_index, -1);

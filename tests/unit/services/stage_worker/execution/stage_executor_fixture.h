@@ -37,6 +37,7 @@ class StageExecutorTest : public testing::Test {
     options.max_step_sequences = 8;
     options.num_blocks = 16;
     options.tap = tap_;
+    options.constraints = constraints_;
     auto group = fakes::StageGroup::Create(options);
     EXPECT_TRUE(group.ok()) << group.status();
     return *std::move(group);
@@ -70,6 +71,7 @@ class StageExecutorTest : public testing::Test {
   const std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<kernels::Backend> separate_;
   ActivationTap* tap_ = nullptr;
+  ConstraintOptions constraints_;
   kernels::Backend* chosen_ = backend_.get();
 };
 

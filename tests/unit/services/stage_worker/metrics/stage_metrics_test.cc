@@ -72,6 +72,7 @@ TEST(StageMetrics, ShowsWhatTheStageHolds) {
   snapshot.num_used_blocks = 5;
   snapshot.num_total_blocks = 6;
   snapshot.weight_bytes = 7;
+  snapshot.constraint_bytes = 8;
   snapshot.num_graphs = 50;
   snapshot.num_refused_graphs = 9;
   metrics.Update(snapshot);
@@ -83,6 +84,7 @@ TEST(StageMetrics, ShowsWhatTheStageHolds) {
   EXPECT_EQ(values.at("baton_stage_graphs"), 50);
   EXPECT_EQ(values.at("baton_stage_graphs_refused"), 9);
   EXPECT_EQ(values.at("baton_stage_weight_bytes"), 7);
+  EXPECT_EQ(values.at("baton_stage_constraint_bytes"), 8);
 }
 
 }  // namespace

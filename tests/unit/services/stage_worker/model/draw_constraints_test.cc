@@ -86,6 +86,59 @@ TEST_F(DrawConstraintsTest, ForgetsSequencesThatNobodyKnows) {
   EXPECT_LT(constraints_.num_sequences(), 100u);
 }
 
+TEST_F(DrawConstraintsTest, AllowsTheSameWhenItWasCompiledAhead) {
+  const std::vector<std::vector<uint32_t>> answers = {{}, {'a'}, {'a', 'c'}};
+  const SamplingSettings settings = Choosing({"ab", "ac"});
+  DrawConstraints other;
+  other.SetVocabulary(MakeBytes());
+  other.Prepare(settings);
+  for (const std::vector<uint32_t>& answer : answers) {
+    const DrawRow draw = Row(settings, answer);
+    EXPECT_EQ(other.TokensFor(draw)->allowed, AllowedAt(draw));
+  }
+  EXPECT_EQ(other.num_compiled(), 1u);
+}
+
+TEST_F(DrawConstraintsTest, KeepsToItsBudgetAndGoesOn) {
+  constexpr size_t kSmallBudget = size_t{8} << 20;
+  constexpr size_t kNumSequences = 9;
+  constexpr size_t kNumLetters = 4000;
+  const auto row = [](uint64_t id) {
+    std::string text;
+    for (size_t i = 0; i < kNumLetters; ++i) text += static_cast<char>('a' + (i + id) % 25);
+    DrawRow draw = Row(Choosing({text + "z"}), std::vector<uint32_t>(text.begin(), text.end()));
+    draw.sequence_id = id;
+    return draw;
+  };
+  AllowedAt(row(0));
+  ASSERT_GT(kNumSequences * constraints_.bytes(), kSmallBudget) << "there is something to forget";
+
+  DrawConstraints small({.capacity_bytes = kSmallBudget});
+  small.SetVocabulary(MakeBytes());
+  std::vector<DrawRow> draws;
+  for (uint64_t id = 0; id < kNumSequences; ++id) draws.push_back(row(id));
+  for (int round = 0; round < 2; ++round) {
+    for (DrawRow& draw : draws) {
+      const auto tokens = small.TokensFor(draw);
+      ASSERT_TRUE(tokens.ok()) << tokens.status();
+      EXPECT_THAT(tokens->allowed, ElementsAre(round == 0 ? 'z' : kEnd));
+      EXPECT_LE(small.bytes(), kSmallBudget);
+      draw.answer_tokens.push_back('z');
+    }
+  }
+}
+
+TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatHaveEnded) {
+  DrawConstraints small({.capacity_bytes = size_t{8} << 20});
+  small.SetVocabulary(MakeBytes());
+  for (uint64_t id = 0; id < 20; ++id) {
+    DrawRow draw = Row(Choosing({std::string(30'000 + id, 'a')}));
+    draw.sequence_id = id;
+    small.Prepare(*draw.sampling);
+    EXPECT_TRUE(small.TokensFor(draw).ok()) << id;
+  }
+}
+
 TEST_F(DrawConstraintsTest, BeginsBehindTheReasoning) {
   SamplingSettings settings = Choosing({"ab"});
   auto structured = std::make_shared<StructuredSettings>(*settings.structured);

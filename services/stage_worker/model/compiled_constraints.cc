@@ -1,0 +1,270 @@
+#include "services/stage_worker/model/compiled_constraints.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "common/status/status_macros.h"
+
+namespace baton::stage {
+namespace {
+
+// Of an entry beside its texts, automaton and states: objects and tables; an estimate.
+constexpr size_t kEntryBytes = 4096;
+// Keeps walks over the entries short.
+constexpr size_t kMostUnused = 1024;
+// Of one constraint's states.
+constexpr size_t kMostStateBytes = size_t{32} << 20;
+
+// What makes two constraints the same.
+std::string KeyOf(const StructuredSettings& settings) {
+  const structured::Constraint& constraint = settings.constraint;
+  std::string key = absl::StrCat(static_cast<int>(constraint.kind), constraint.compact ? "c" : "b");
+  const auto add = [&key](const std::string& text) {
+    absl::StrAppend(&key, text.size(), ":", text);
+  };
+  add(constraint.text);
+  if (constraint.whitespace_pattern) add(*constraint.whitespace_pattern);
+  absl::StrAppend(&key, "/");
+  for (const std::string& choice : constraint.choices) add(choice);
+  for (const uint32_t token : settings.end_token_ids) absl::StrAppend(&key, ",", token);
+  return key;
+}
+
+}  // namespace
+
+CompiledConstraints::CompiledConstraints(ConstraintOptions options)
+    : options_(std::move(options)),
+      capacity_bytes_(options_.capacity_bytes - options_.capacity_bytes / 2),
+      masks_(std::make_shared<structured::MaskCache>(options_.capacity_bytes / 2)),
+      thread_([this] { Loop(); }) {}
+
+CompiledConstraints::~CompiledConstraints() {
+  {
+    const absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  thread_.join();
+}
+
+void CompiledConstraints::SetVocabulary(
+    std::shared_ptr<const structured::VocabularyTrie> vocabulary) {
+  const absl::MutexLock lock(&mutex_);
+  vocabulary_ = std::move(vocabulary);
+  ++vocabulary_count_;
+  queue_.clear();
+  by_key_.clear();
+  by_constraint_.clear();
+  entries_.clear();
+  fixed_bytes_ = state_bytes_ = 0;
+}
+
+CompiledConstraints::Made CompiledConstraints::Make(
+    const StructuredSettings& settings,
+    std::shared_ptr<const structured::VocabularyTrie> vocabulary) const {
+  ASSIGN_OR_RETURN(structured::Automaton automaton, options_.compile(settings.constraint));
+  return std::make_shared<structured::TokenConstraint>(
+      std::move(automaton), std::move(vocabulary), settings.end_token_ids, masks_,
+      std::min(kMostStateBytes, capacity_bytes_ / 4));
+}
+
+void CompiledConstraints::Prepare(const std::shared_ptr<const StructuredSettings>& settings) {
+  std::string key = KeyOf(*settings);
+  const absl::MutexLock lock(&mutex_);
+  if (vocabulary_ == nullptr) return;
+  bool is_new = false;
+  const Place place = PlaceOf(std::move(key), settings, &is_new);
+  if (!is_new) return;
+  if (queue_.size() < kMostQueued) {
+    queue_.push_back(place);
+  } else {
+    Erase(place);
+  }
+}
+
+void CompiledConstraints::Loop() {
+  while (true) {
+    std::shared_ptr<const StructuredSettings> settings;
+    std::shared_ptr<const structured::VocabularyTrie> vocabulary;
+    uint64_t vocabulary_count = 0;
+    Place place;
+    {
+      const absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &CompiledConstraints::HasWork));
+      if (stopping_) return;
+      place = queue_.front();
+      queue_.pop_front();
+      for (const auto& user : place->users) {
+        if (settings == nullptr) settings = user.lock();
+      }
+      if (settings == nullptr) {  // its sequences have ended
+        Erase(place);
+        continue;
+      }
+      place->phase = Phase::kCompiling;
+      vocabulary = vocabulary_;
+      vocabulary_count = vocabulary_count_;
+    }
+    Made made = Make(*settings, std::move(vocabulary));
+    const absl::MutexLock lock(&mutex_);
+    if (vocabulary_count == vocabulary_count_) Finish(place, std::move(made));
+  }
+}
+
+absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> CompiledConstraints::Get(
+    const std::shared_ptr<const StructuredSettings>& settings) {
+  std::string key = KeyOf(*settings);
+  Place place;
+  std::shared_ptr<const structured::VocabularyTrie> vocabulary;
+  {
+    const absl::MutexLock lock(&mutex_);
+    bool is_new = false;
+    place = PlaceOf(std::move(key), settings, &is_new);
+    if (TakeOver(place)) vocabulary = vocabulary_;
+  }
+  if (vocabulary != nullptr) {
+    Made made = Make(*settings, std::move(vocabulary));
+    const absl::MutexLock lock(&mutex_);
+    Finish(place, std::move(made));
+  }
+  const absl::MutexLock lock(&mutex_);
+  if (place->phase == Phase::kCompiled) return place->constraint;
+  if (place->phase == Phase::kRefused) return place->refusal;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the constraint takes ", place->wanted_bytes, " bytes, those of the requests under way ",
+      BytesInUse(), "; together they may take ", capacity_bytes_ / 2,
+      ", a quarter of the stage's --constraint-memory-bytes"));
+}
+
+bool CompiledConstraints::TakeOver(Place place) {
+  if (place->phase == Phase::kQueued) {
+    const auto queued = std::find(queue_.begin(), queue_.end(), place);
+    if (queued != queue_.end()) queue_.erase(queued);
+    place->phase = Phase::kCompiling;
+    return true;
+  }
+  const auto is_done = [place] { return place->phase != Phase::kCompiling; };
+  mutex_.Await(absl::Condition(&is_done));
+  if (place->phase != Phase::kTooLarge || !MakeRoom(place->wanted_bytes)) return false;
+  place->phase = Phase::kCompiling;
+  return true;
+}
+
+CompiledConstraints::Place CompiledConstraints::PlaceOf(
+    std::string key, const std::shared_ptr<const StructuredSettings>& settings, bool* is_new) {
+  const auto found = by_key_.find(key);
+  *is_new = found == by_key_.end();
+  if (*is_new) {
+    Entry& entry = entries_.emplace_front();
+    entry.key = std::move(key);
+    entry.fixed_bytes = kEntryBytes + entry.key.size();
+    fixed_bytes_ += entry.fixed_bytes;
+    by_key_.emplace(entry.key, entries_.begin());
+  } else {
+    entries_.splice(entries_.begin(), entries_, found->second);
+  }
+  std::vector<std::weak_ptr<const StructuredSettings>>& users = entries_.front().users;
+  std::erase_if(users, [&settings](const std::weak_ptr<const StructuredSettings>& user) {
+    return user.expired() || user.lock() == settings;
+  });
+  users.push_back(settings);
+  return entries_.begin();
+}
+
+void CompiledConstraints::Finish(Place place, Made made) {
+  size_t added_bytes = 0;
+  if (!made.ok()) {
+    place->phase = Phase::kRefused;
+    place->refusal = made.status();
+    added_bytes = made.status().message().size();
+  } else if (MakeRoom((*made)->automaton_bytes())) {
+    place->phase = Phase::kCompiled;
+    place->constraint = *std::move(made);
+    added_bytes = place->constraint->automaton_bytes();
+    by_constraint_.emplace(place->constraint.get(), place);
+    CountStates(&*place);
+  } else {
+    place->phase = Phase::kTooLarge;
+    place->wanted_bytes = (*made)->automaton_bytes();
+  }
+  place->fixed_bytes += added_bytes;
+  fixed_bytes_ += added_bytes;
+  DropUnused(capacity_bytes_);
+}
+
+void CompiledConstraints::Erase(Place place) {
+  fixed_bytes_ -= place->fixed_bytes;
+  state_bytes_ -= place->state_bytes;
+  by_key_.erase(place->key);
+  by_constraint_.erase(place->constraint.get());
+  entries_.erase(place);
+}
+
+bool CompiledConstraints::InUse(const Entry& entry) {
+  return entry.phase == Phase::kQueued || entry.phase == Phase::kCompiling ||
+         entry.constraint.use_count() > 1 ||
+         std::any_of(entry.users.begin(), entry.users.end(),
+                     [](const auto& user) { return !user.expired(); });
+}
+
+size_t CompiledConstraints::BytesInUse() const {
+  size_t bytes = 0;
+  for (const Entry& entry : entries_) bytes += InUse(entry) ? entry.fixed_bytes : 0;
+  return bytes;
+}
+
+bool CompiledConstraints::MakeRoom(size_t automaton_bytes) {
+  if (BytesInUse() + automaton_bytes > capacity_bytes_ / 2) return false;
+  DropUnused(capacity_bytes_ - automaton_bytes);
+  return true;
+}
+
+void CompiledConstraints::DropUnused(size_t capacity) {
+  for (Place place = entries_.end(); place != entries_.begin();) {
+    if (fixed_bytes_ + state_bytes_ <= capacity && entries_.size() <= kMostUnused) return;
+    --place;
+    if (InUse(*place)) continue;
+    const Place unused = place++;
+    Erase(unused);
+  }
+}
+
+void CompiledConstraints::CountStates(Entry* entry) {
+  const size_t bytes = entry->constraint->state_bytes();
+  state_bytes_ += bytes - entry->state_bytes;
+  entry->state_bytes = bytes;
+}
+
+void CompiledConstraints::ForgetStates(const structured::TokenConstraint& newest) {
+  for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
+    if (state_bytes_ <= capacity_bytes_ / 2) return;
+    if (entry->constraint == nullptr || entry->constraint.get() == &newest) continue;
+    entry->constraint->ForgetStates();
+    CountStates(&*entry);
+  }
+}
+
+void CompiledConstraints::NoteUse(const structured::TokenConstraint& constraint) {
+  const absl::MutexLock lock(&mutex_);
+  mask_bytes_ = masks_->bytes();
+  const auto found = by_constraint_.find(&constraint);
+  if (found == by_constraint_.end()) return;
+  entries_.splice(entries_.begin(), entries_, found->second);
+  CountStates(&*found->second);
+  DropUnused(capacity_bytes_);
+  ForgetStates(constraint);
+}
+
+size_t CompiledConstraints::bytes() const {
+  const absl::MutexLock lock(&mutex_);
+  return fixed_bytes_ + state_bytes_ + mask_bytes_;
+}
+
+size_t CompiledConstraints::num_kept() const {
+  const absl::MutexLock lock(&mutex_);
+  return entries_.size();
+}
+
+}  // namespace baton::stage

@@ -1,0 +1,145 @@
+// The constraints of the sequences that a stage draws for, compiled beside the draws, and one
+// budget of bytes for all that they take.
+//
+//   unknown --Prepare--> queued --own thread--> compiling --> compiled, refused or too large
+//   unknown, queued, too large --Get--> compiling, by the caller --> likewise
+//
+// Half of the budget is for masks. The other half is for compiled constraints and their states:
+// what no sequence uses is dropped, the least recently used first. What sequences use stays
+// compiled and may take half of that half; one more that does not fit is refused. States are
+// forgotten where they would take more than the rest: matchers make theirs again from the text.
+//
+// What is compiled, and whether it is refused by itself, depends on the constraint alone, so tokens
+// do not depend on what was ready when.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+
+#include "common/structured_output/constraint.h"
+#include "common/structured_output/mask_cache.h"
+#include "common/structured_output/token_constraint.h"
+#include "common/structured_output/vocabulary_trie.h"
+#include "services/stage_worker/kv_cache/step_work.h"
+
+namespace baton::stage {
+
+struct ConstraintOptions {
+  // Of masks, compiled constraints and their states, together.
+  size_t capacity_bytes = size_t{512} << 20;
+  // Any thread, several at a time.
+  std::function<absl::StatusOr<structured::Automaton>(const structured::Constraint&)> compile =
+      [](const structured::Constraint& constraint) {
+        return structured::CompileConstraint(constraint);
+      };
+};
+
+class CompiledConstraints final {
+ public:
+  // Constraints that may wait for the thread; more are compiled when they are drawn with.
+  static constexpr size_t kMostQueued = 64;
+
+  explicit CompiledConstraints(ConstraintOptions options);
+  ~CompiledConstraints();  // waits for what the thread is compiling
+
+  // While nobody draws: what tokens stand for; null: no constraint is compiled. Forgets all others.
+  void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // A sequence that will be drawn for has these settings: compiles them on the own thread, if they
+  // are not known. Does not wait. Any thread.
+  void Prepare(const std::shared_ptr<const StructuredSettings>& settings)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The drawing thread's, with a vocabulary. Waits if the own thread is compiling just this;
+  // compiles it if nobody has. Kept while the settings live or somebody else holds the result.
+  // Errors: InvalidArgument (it does not compile, or does not fit into the budget beside those in
+  // use).
+  absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> Get(
+      const std::shared_ptr<const StructuredSettings>& settings) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The drawing thread's, after each use of what Get gave, which may have made states and masks:
+  // keeps to the budget.
+  void NoteUse(const structured::TokenConstraint& constraint) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // What is held, as of the last call. Any thread.
+  size_t bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
+  size_t num_kept() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  enum class Phase { kQueued, kCompiling, kCompiled, kRefused, kTooLarge };
+  using Made = absl::StatusOr<std::shared_ptr<structured::TokenConstraint>>;
+
+  struct Entry {
+    std::string key;
+    Phase phase = Phase::kQueued;
+    std::vector<std::weak_ptr<const StructuredSettings>> users;
+    std::shared_ptr<structured::TokenConstraint> constraint;  // kCompiled
+    absl::Status refusal;                                     // kRefused
+    size_t fixed_bytes = 0;                                   // counted: key, automaton, refusal
+    size_t state_bytes = 0;                                   // counted
+    size_t wanted_bytes = 0;                                  // kTooLarge: of the automaton
+  };
+  using Place = std::list<Entry>::iterator;
+
+  Made Make(const StructuredSettings& settings,
+            std::shared_ptr<const structured::VocabularyTrie> vocabulary) const;
+  void Loop() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stopping_ || !queue_.empty();
+  }
+
+  // The entry of these settings, whose key is given: the one used last from now on; made if there
+  // is none.
+  Place PlaceOf(std::string key, const std::shared_ptr<const StructuredSettings>& settings,
+                bool* is_new) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the caller has to compile the entry; waits for who does.
+  bool TakeOver(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Finish(Place place, Made made) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Erase(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  static bool InUse(const Entry& entry);
+  size_t BytesInUse() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether an automaton of so many bytes may join those in use. If so there is room for it.
+  bool MakeRoom(size_t automaton_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Drops what nobody uses until `capacity` is kept to, or nothing of that is left.
+  void DropUnused(size_t capacity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetStates(const structured::TokenConstraint& newest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountStates(Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const ConstraintOptions options_;
+  const size_t capacity_bytes_;  // of automata and states
+  // Its masks are the drawing thread's.
+  const std::shared_ptr<structured::MaskCache> masks_;
+
+  mutable absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<const structured::VocabularyTrie> vocabulary_ ABSL_GUARDED_BY(mutex_);
+  uint64_t vocabulary_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::list<Entry> entries_ ABSL_GUARDED_BY(mutex_);  // used last first
+  absl::flat_hash_map<absl::string_view, Place> by_key_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<const structured::TokenConstraint*, Place> by_constraint_
+      ABSL_GUARDED_BY(mutex_);
+  std::deque<Place> queue_ ABSL_GUARDED_BY(mutex_);
+  size_t fixed_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t state_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t mask_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::thread thread_;
+};
+
+}  // namespace baton::stage

@@ -1,0 +1,169 @@
+#include "services/stage_worker/model/compiled_constraints.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace baton::stage {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr size_t kCapacity = size_t{8} << 20;
+constexpr size_t kLongText = 20'000;
+constexpr absl::Duration kLimit = absl::Seconds(60);
+
+std::shared_ptr<const structured::VocabularyTrie> Letters() {
+  return std::make_shared<const structured::VocabularyTrie>(std::vector<std::string>{"a", "b"}, 3);
+}
+
+std::shared_ptr<const StructuredSettings> Choosing(const std::string& text) {
+  auto settings = std::make_shared<StructuredSettings>();
+  settings->constraint.kind = structured::ConstraintKind::kChoice;
+  settings->constraint.choices = {text};
+  settings->end_token_ids = {2};
+  return settings;
+}
+
+// No two are the same; each takes some hundred KiB.
+std::shared_ptr<const StructuredSettings> Long(int index) {
+  return Choosing(absl::StrCat(index, std::string(kLongText, 'a')));
+}
+
+// Counts what is compiled; "held" waits until it may go on.
+class CompiledConstraintsTest : public testing::Test {
+ protected:
+  CompiledConstraintsTest() : constraints_(Options()) { constraints_.SetVocabulary(Letters()); }
+  ~CompiledConstraintsTest() override {
+    if (!go_.HasBeenNotified()) go_.Notify();
+  }
+
+  ConstraintOptions Options() {
+    ConstraintOptions options;
+    options.capacity_bytes = kCapacity;
+    options.compile = [this](const structured::Constraint& constraint) {
+      ++num_compiles_;
+      if (constraint.choices[0] == "last") last_.Notify();
+      if (constraint.choices[0] == "held") {
+        held_.Notify();
+        go_.WaitForNotification();
+      }
+      return structured::CompileConstraint(constraint);
+    };
+    return options;
+  }
+
+  std::atomic<int> num_compiles_ = 0;
+  absl::Notification held_;
+  absl::Notification go_;
+  absl::Notification last_;
+  CompiledConstraints constraints_;
+};
+
+TEST_F(CompiledConstraintsTest, CompilesAsideAndOnce) {
+  const auto settings = Choosing("held");
+  constraints_.Prepare(settings);
+  constraints_.Prepare(Choosing("held"));
+  ASSERT_TRUE(held_.WaitForNotificationWithTimeout(kLimit));
+  go_.Notify();
+  const auto first = constraints_.Get(settings);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(*constraints_.Get(Choosing("held")), *first);
+  EXPECT_EQ(num_compiles_, 1);
+}
+
+TEST_F(CompiledConstraintsTest, DoesNotWaitForThoseBeforeIt) {
+  const auto held = Choosing("held");
+  const auto settings = Choosing("ab");
+  constraints_.Prepare(held);
+  ASSERT_TRUE(held_.WaitForNotificationWithTimeout(kLimit));
+  constraints_.Prepare(settings);
+  EXPECT_TRUE(constraints_.Get(settings).ok());
+  EXPECT_TRUE(constraints_.Get(Choosing("ba")).ok()) << "that nobody announced";
+  EXPECT_EQ(num_compiles_, 3);
+}
+
+TEST_F(CompiledConstraintsTest, QueuesSoManyAndNoMore) {
+  std::vector<std::shared_ptr<const StructuredSettings>> settings = {Choosing("held")};
+  constraints_.Prepare(settings[0]);
+  ASSERT_TRUE(held_.WaitForNotificationWithTimeout(kLimit));
+  for (size_t i = 0; i < 2 * CompiledConstraints::kMostQueued; ++i) {
+    settings.push_back(Choosing(absl::StrCat("a", i)));
+    constraints_.Prepare(settings.back());
+  }
+  EXPECT_EQ(constraints_.num_kept(), 1 + CompiledConstraints::kMostQueued);
+  EXPECT_TRUE(constraints_.Get(settings.back()).ok());
+}
+
+TEST_F(CompiledConstraintsTest, DoesNotCompileForSequencesThatHaveEnded) {
+  const auto held = Choosing("held");
+  constraints_.Prepare(held);
+  ASSERT_TRUE(held_.WaitForNotificationWithTimeout(kLimit));
+  constraints_.Prepare(Choosing("ab"));
+  const auto last = Choosing("last");
+  constraints_.Prepare(last);
+  go_.Notify();
+  ASSERT_TRUE(last_.WaitForNotificationWithTimeout(kLimit)) << "the thread is past \"ab\"";
+  EXPECT_EQ(num_compiles_, 2);
+}
+
+TEST_F(CompiledConstraintsTest, RemembersARefusal) {
+  for (int i = 0; i < 2; ++i) {
+    const auto refused = constraints_.Get(Choosing(""));
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(refused.status().message(), HasSubstr("a choice is empty"));
+  }
+  EXPECT_EQ(num_compiles_, 1);
+}
+
+TEST_F(CompiledConstraintsTest, DropsWhatNobodyUsesTheLeastRecentlyUsedFirst) {
+  size_t sum = 0;
+  for (int i = 0; i < 40; ++i) {
+    const auto constraint = constraints_.Get(Long(i));
+    ASSERT_TRUE(constraint.ok()) << constraint.status();
+    sum += (*constraint)->automaton_bytes();
+    constraints_.NoteUse(**constraint);
+    EXPECT_LE(constraints_.bytes(), kCapacity);
+    ASSERT_TRUE(constraints_.Get(Long(0)).ok());  // used all the time
+  }
+  EXPECT_GT(sum, 2 * kCapacity);
+  EXPECT_EQ(num_compiles_, 40);
+  EXPECT_TRUE(constraints_.Get(Long(39)).ok());
+  EXPECT_EQ(num_compiles_, 40) << "the newest";
+  EXPECT_TRUE(constraints_.Get(Long(1)).ok());
+  EXPECT_EQ(num_compiles_, 41) << "the oldest";
+}
+
+TEST_F(CompiledConstraintsTest, RefusesWhatDoesNotFitBesideThoseInUse) {
+  std::vector<std::shared_ptr<const StructuredSettings>> in_use;
+  absl::Status status;
+  while (in_use.size() < 40) {
+    in_use.push_back(Long(static_cast<int>(in_use.size())));
+    constraints_.Prepare(in_use.back());
+    status = constraints_.Get(in_use.back()).status();
+    if (!status.ok()) break;
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("--constraint-memory-bytes"));
+  EXPECT_GE(in_use.size(), 3u);
+  EXPECT_LE(constraints_.bytes(), kCapacity);
+  const int num_compiles = num_compiles_;
+  const auto refused = in_use.back();
+  in_use.pop_back();
+  EXPECT_FALSE(constraints_.Get(refused).ok());
+  EXPECT_EQ(num_compiles_, num_compiles) << "that it does not fit is known";
+  for (const auto& settings : in_use) EXPECT_TRUE(constraints_.Get(settings).ok());
+  EXPECT_EQ(num_compiles_, num_compiles) << "those in use are all there";
+  in_use.clear();
+  EXPECT_TRUE(constraints_.Get(refused).ok()) << "there is room now";
+}
+
+}  // namespace
+}  // namespace baton::stage
