@@ -27,6 +27,7 @@ void AddWork(const BatchRow& row, StepWork* work) {
 void BatchBuilder::Reset(StepId step_id) {
   step_id_ = step_id;
   budget_ = limits_.max_tokens;
+  part_tokens_ = limits_.max_tokens;
   told_bytes_ = 0;
   work_ = {};
   urgent_ = {};
@@ -165,6 +166,8 @@ uint32_t BatchBuilder::NextChunk(const Sequence& sequence, uint32_t budget, bool
 
 void BatchBuilder::AddBegunPrompts() {
   const bool is_short = limits_.short_seconds > 0;
+  part_tokens_ = budget_;
+  const uint32_t others_part = std::min(budget_ / 2, limits_.min_chunk);  // beside those within
   std::vector<std::vector<Sequence*>> later;  // where steps are short: of each class, what can wait
   for (auto next = state_.running->begin(); next != state_.running->end();) {
     const int32_t priority = (*next)->priority();
@@ -186,10 +189,12 @@ void BatchBuilder::AddBegunPrompts() {
       budget_ -= kept;
       AddPrompts(within, false);
       budget_ = over.empty() ? std::min(budget_, limits_.min_chunk) : kept;
+      part_tokens_ = others_part;
       AddPrompts(over, true);
     }
   }
   if (is_short) budget_ = std::min(budget_, other_tokens_);
+  if (is_short && urgent_.tokens > 0) part_tokens_ = others_part;
   for (const std::vector<Sequence*>& over : later) AddPrompts(over, true);
 }
 
@@ -204,12 +209,11 @@ void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wa
                      .least = LeastChunk(*sequence),
                      .num_computed = sequence->expands_next() ? sequence->num_scheduled() : 0});
   }
-  const uint32_t all = budget_;
-  PromptBudget budget(needs, all, limits_.min_chunk);
+  PromptBudget budget(needs, budget_, limits_.min_chunk);
   std::vector<Sequence*> left_out;
   for (size_t i = 0; i < prompts.size(); ++i) {
     const uint32_t left = std::min(budget_, budget.LeftFor(needs[i].key));
-    if (left == 0 || IsTooShort(*prompts[i], left, all)) {
+    if (left == 0 || IsTooShort(*prompts[i], left)) {
       left_out.push_back(prompts[i]);
       continue;
     }
@@ -219,7 +223,7 @@ void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wa
   }
   // What was left over because chunks end where blocks do.
   for (Sequence* sequence : left_out) {
-    if (!IsTooShort(*sequence, budget_, all)) AddChunk(sequence, budget_, can_wait);
+    if (!IsTooShort(*sequence, budget_)) AddChunk(sequence, budget_, can_wait);
   }
 }
 

@@ -159,9 +159,9 @@ class BatchBuilder final {
   // Tokens of `prompt` that a step should have if it has any, so that most of the time that they
   // take is not for the keys and values of those before them. 0: no matter.
   uint32_t LeastChunk(const Sequence& prompt) const;
-  // `budget` tokens of `prompt`, out of the `all` that the prompts of its class have, are too few
-  // for what the step would pay for them: a later step takes more, soon.
-  bool IsTooShort(const Sequence& prompt, uint32_t budget, uint32_t all) const;
+  // `budget` tokens of `prompt` are too few for what the step would pay for them: a later step
+  // takes more, soon.
+  bool IsTooShort(const Sequence& prompt, uint32_t budget) const;
   // The least of `prompt` in a step that is short already: it makes what the first of these tokens
   // costs longer by an eighth at most.
   uint32_t ShortChunk(const Sequence& prompt) const;
@@ -282,6 +282,8 @@ class BatchBuilder final {
   const BatchState state_;
   StepId step_id_ = 0;
   uint32_t budget_ = 0;
+  // Tokens that such prompts as are added next may have of the step, if no better ones take any.
+  uint32_t part_tokens_ = 0;
   uint64_t told_bytes_ = 0;  // of newcomers in this step
   StepWork work_;            // of the rows so far
   StepWork urgent_;          // of prompts that are to come into the step, and cannot wait

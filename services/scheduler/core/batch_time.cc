@@ -109,9 +109,12 @@ uint32_t BatchBuilder::LeastChunk(const Sequence& prompt) const {
   return static_cast<uint32_t>(std::min(tokens, limits_.max_tokens / 2.0));
 }
 
-bool BatchBuilder::IsTooShort(const Sequence& prompt, uint32_t budget, uint32_t all) const {
-  return budget < prompt.num_to_compute() && step_id_ < prompt.last_step() + kMostLeftOut &&
-         budget < std::min(ExpansionTokens(prompt, *state_.cost), all / 2.0);
+bool BatchBuilder::IsTooShort(const Sequence& prompt, uint32_t budget) const {
+  if (step_id_ >= prompt.last_step() + kMostLeftOut) return false;
+  uint32_t most = prompt.num_to_compute();
+  if (limits_.max_chunk > 0) most = std::min(most, limits_.max_chunk);
+  most = std::min(most, part_tokens_ / 2);
+  return budget < most && budget < ExpansionTokens(prompt, *state_.cost);
 }
 
 uint32_t BatchBuilder::ShortChunk(const Sequence& prompt) const {

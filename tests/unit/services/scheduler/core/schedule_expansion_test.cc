@@ -88,6 +88,27 @@ TEST(ScheduleExpansion, KeysTakeTurnsWithLargerChunks) {
   EXPECT_LT(expanded.seconds, absorbed.seconds * 8 / 10);
 }
 
+// A better class leaves 192 tokens of each step, of which a prompt behind 20,000 has none but in
+// every eighth step.
+TEST(ScheduleExpansion, WhatABetterClassLeavesMayBeTooLittle) {
+  for (const bool expands_prompts : {false, true}) {
+    ScheduleOptions options = LongOptions();
+    options.max_chunk_tokens = 1900;
+    Place place(options, 10'000, expands_prompts);
+    place.Add(1, "a", 40'000, 1, /*weight=*/1, /*priority=*/1);
+    while (NumScheduled(place, 1) < 20'000) place.Step();
+    place.Add(2, "a", 50'000, 1);
+    place.Step();  // it begins
+    int num_chunks = 0;
+    for (int step = 0; step < 24; ++step) {
+      const std::optional<Batch> batch = place.Step();
+      EXPECT_EQ(Place::RowOf(batch, 2)->num_tokens, 1856u);
+      if (Place::RowOf(batch, 1).has_value()) ++num_chunks;
+    }
+    EXPECT_EQ(num_chunks, expands_prompts ? 3 : 24);
+  }
+}
+
 // What chunks that end where blocks do leave of a step is too little for a prompt behind a long
 // prefix; its turn comes when the one before it is done.
 TEST(ScheduleExpansion, LeftoversAreNotForLongPrefixes) {
