@@ -209,11 +209,13 @@ void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wa
                      .least = LeastChunk(*sequence),
                      .num_computed = sequence->expands_next() ? sequence->num_scheduled() : 0});
   }
-  PromptBudget budget(needs, budget_, limits_.min_chunk);
+  const uint32_t all = budget_;
+  PromptBudget budget(needs, all, limits_.min_chunk);
   std::vector<Sequence*> left_out;
   for (size_t i = 0; i < prompts.size(); ++i) {
     const uint32_t left = std::min(budget_, budget.LeftFor(needs[i].key));
-    if (left == 0 || IsTooShort(*prompts[i], left)) {
+    const bool has_all = left == all && IsLeftOutLong(*prompts[i]);
+    if (left == 0 || (!has_all && IsTooShort(*prompts[i], left))) {
       left_out.push_back(prompts[i]);
       continue;
     }
@@ -222,6 +224,9 @@ void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wa
     budget.Spend(needs[i].key, budget_before - budget_);
   }
   // What was left over because chunks end where blocks do.
+  std::stable_sort(left_out.begin(), left_out.end(), [](const Sequence* a, const Sequence* b) {
+    return a->last_step() < b->last_step();
+  });
   for (Sequence* sequence : left_out) {
     if (!IsTooShort(*sequence, budget_)) AddChunk(sequence, budget_, can_wait);
   }

@@ -160,8 +160,10 @@ class BatchBuilder final {
   // take is not for the keys and values of those before them. 0: no matter.
   uint32_t LeastChunk(const Sequence& prompt) const;
   // `budget` tokens of `prompt` are too few for what the step would pay for them: a later step
-  // takes more, soon.
+  // takes more.
   bool IsTooShort(const Sequence& prompt, uint32_t budget) const;
+  // But not if it has been left out for long.
+  bool IsLeftOutLong(const Sequence& prompt) const;
   // The least of `prompt` in a step that is short already: it makes what the first of these tokens
   // costs longer by an eighth at most.
   uint32_t ShortChunk(const Sequence& prompt) const;

@@ -16,7 +16,8 @@ constexpr double kFirstLonger = 1.0 / 64;
 // Where prompts are expanded, chunks of this many times the tokens that take as long as the keys
 // and values of what stands before them: a third of their time is for these.
 constexpr double kExpansions = 2;
-// A prompt is left out of fewer steps in a row than this for its chunk being too short.
+// A prompt is left out of fewer steps in a row than this for its chunk being too short, if it would
+// get all that there is for prompts like it: no more is to be expected.
 constexpr StepId kMostLeftOut = 8;
 
 }  // namespace
@@ -110,11 +111,14 @@ uint32_t BatchBuilder::LeastChunk(const Sequence& prompt) const {
 }
 
 bool BatchBuilder::IsTooShort(const Sequence& prompt, uint32_t budget) const {
-  if (step_id_ >= prompt.last_step() + kMostLeftOut) return false;
   uint32_t most = prompt.num_to_compute();
   if (limits_.max_chunk > 0) most = std::min(most, limits_.max_chunk);
   most = std::min(most, part_tokens_ / 2);
   return budget < most && budget < ExpansionTokens(prompt, *state_.cost);
+}
+
+bool BatchBuilder::IsLeftOutLong(const Sequence& prompt) const {
+  return step_id_ >= prompt.last_step() + kMostLeftOut;
 }
 
 uint32_t BatchBuilder::ShortChunk(const Sequence& prompt) const {

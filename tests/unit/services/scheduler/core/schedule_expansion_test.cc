@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
 
@@ -34,6 +35,15 @@ ScheduleOptions LongOptions(uint32_t max_step_tokens = kStepTokens) {
 uint32_t NumScheduled(const Place& place, SequenceId id) {
   const Sequence* const sequence = place.schedule.Find(id);
   return sequence != nullptr ? sequence->num_scheduled() : UINT32_MAX;
+}
+
+// A prompt of key "a" with 20,000 tokens, as all of them begin, and some of its own.
+void AddAlike(Place* place, SequenceId id, uint32_t own_tokens) {
+  SequenceRequest request = MakeRequest(500, 20'000, 1);
+  request.id = id;
+  request.fairness_key = "a";
+  request.prompt.insert(request.prompt.end(), own_tokens, static_cast<TokenId>(id));
+  ASSERT_TRUE(place->schedule.Add(std::move(request)).ok());
 }
 
 // Chunks of eight keys' long prompts, until all of them are far on; by the step.
@@ -88,6 +98,44 @@ TEST(ScheduleExpansion, KeysTakeTurnsWithLargerChunks) {
   EXPECT_LT(expanded.seconds, absorbed.seconds * 8 / 10);
 }
 
+// The least that a chunk may have: what takes as long as the expansion, or half of the step, but
+// for where a block ends.
+double LeastTokens(const BatchRow& row, uint32_t step_tokens) {
+  const double expansion = StepCost(LongPrices()).TokensOfExpansion(row.begin);
+  return std::min(expansion, step_tokens / 2.0) - (kChunkMultiple - 1);
+}
+
+// Two keys in a step, or three, or two and what is too little for a third: with 24 of them most
+// are left out for longer than a prompt is for its chunk being short.
+TEST(ScheduleExpansion, ManyKeysTakeTurnsWithoutCrumbs) {
+  constexpr SequenceId kKeys = 24;
+  for (const uint32_t step_tokens : {1100u, 1300u, 2048u}) {
+    ScheduleOptions options = LongOptions(step_tokens);
+    options.max_running = 2 * kKeys;
+    Place place(options, 20'000, true);
+    for (SequenceId id = 1; id <= kKeys; ++id) place.Add(id, std::to_string(id), kLongPrompt, 1);
+    const auto least = [&place] {
+      uint32_t tokens = UINT32_MAX;
+      for (SequenceId id = 1; id <= kKeys; ++id) tokens = std::min(tokens, NumScheduled(place, id));
+      return tokens;
+    };
+    while (least() < 20'000) ASSERT_TRUE(place.Step().has_value());
+    std::map<SequenceId, uint64_t> last_turns;
+    const uint64_t round = kKeys / (step_tokens / 550);
+    for (uint64_t step = 1; step <= 2 * round; ++step) {
+      const std::optional<Batch> batch = place.Step();
+      ASSERT_TRUE(batch.has_value());
+      EXPECT_GT(batch->num_tokens(), step_tokens * 3 / 4) << step_tokens;
+      for (const BatchRow& row : batch->rows) {
+        EXPECT_GE(row.num_tokens, LeastTokens(row, step_tokens)) << step_tokens << ": " << row.id;
+        EXPECT_LE(step - last_turns[row.id], round + 1) << step_tokens << ": " << row.id;
+        last_turns[row.id] = step;
+      }
+    }
+    EXPECT_EQ(last_turns.size(), kKeys) << step_tokens;
+  }
+}
+
 // A better class leaves 192 tokens of each step, of which a prompt behind 20,000 has none but in
 // every eighth step.
 TEST(ScheduleExpansion, WhatABetterClassLeavesMayBeTooLittle) {
@@ -116,19 +164,12 @@ TEST(ScheduleExpansion, LeftoversAreNotForLongPrefixes) {
     Place place(LongOptions(), 10'000, expands_prompts);
     place.Add(1, "a", 100, 10'000);  // decodes: a step has 2,047 tokens for prompts
     place.Step();
-    const auto add = [&place](SequenceId id, uint32_t own_tokens) {
-      SequenceRequest request = MakeRequest(500, 20'000, 1);  // they begin alike
-      request.id = id;
-      request.fairness_key = "a";
-      request.prompt.insert(request.prompt.end(), own_tokens, static_cast<TokenId>(id));
-      ASSERT_TRUE(place.schedule.Add(std::move(request)).ok());
-    };
-    add(2, 1);
+    AddAlike(&place, 2, 1);
     while (place.ended.empty()) place.Step();
-    add(3, 8000);
-    add(4, 8000);
+    AddAlike(&place, 3, 8000);
+    AddAlike(&place, 4, 8000);
     place.Step();  // both begin
-    ASSERT_GE(NumScheduled(place, 4), 20'000u);
+    ASSERT_GE(NumScheduled(place, 4), 20'000u - 64);
     int num_chunks = 0;
     for (int step = 0; step < 3; ++step) {
       const std::optional<Batch> batch = place.Step();
