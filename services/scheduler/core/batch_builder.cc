@@ -261,8 +261,8 @@ bool BatchBuilder::Begin(Sequence* sequence) {
   const CachedPrefix prefix = MakeRoomFor(sequence);
   if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved(*sequence))) return false;
   Place(sequence, prefix);
-  AddRow(sequence, NextChunk(*sequence, budget_, true), state_.ledger->Table(sequence->id()));
-  return true;
+  if (!IsTooShort(*sequence, budget_)) AddChunk(sequence, budget_, true);
+  return sequence->num_told() > 0;
 }
 
 CachedPrefix BatchBuilder::MakeRoomFor(Sequence* sequence) {
@@ -327,7 +327,7 @@ void BatchBuilder::Place(Sequence* sequence, const CachedPrefix& prefix) {
   sequence->set_state(Sequence::State::kRunning);
   state_.running->insert(sequence);
   if (!sequence->has_begun()) CountLookup(*sequence, num_cached);
-  sequence->Begin(num_cached);
+  sequence->Begin(num_cached, step_id_);
 }
 
 void BatchBuilder::CountLookup(const Sequence& sequence, uint32_t num_cached) {

@@ -118,7 +118,7 @@ bool BatchBuilder::IsTooShort(const Sequence& prompt, uint32_t budget) const {
 }
 
 bool BatchBuilder::IsLeftOutLong(const Sequence& prompt) const {
-  return step_id_ >= prompt.last_step() + kMostLeftOut;
+  return step_id_ >= std::max(prompt.last_step(), prompt.begin_step()) + kMostLeftOut;
 }
 
 uint32_t BatchBuilder::ShortChunk(const Sequence& prompt) const {

@@ -76,10 +76,11 @@ const BlockHash& Sequence::HashOfBlocks(size_t num_blocks, const BlockHasher& ha
   return hashes_[num_blocks];
 }
 
-void Sequence::Begin(uint32_t num_cached) {
+void Sequence::Begin(uint32_t num_cached, StepId step) {
   BATON_CHECK(num_scheduled_ == 0 && num_cached < num_tokens())
       << "sequence " << id() << " begins behind " << num_cached << " of " << num_tokens();
   num_scheduled_ = num_cached;
+  begin_step_ = step;
   has_begun_ = true;
 }
 
@@ -96,6 +97,7 @@ void Sequence::Restart() {
   num_samples_in_flight_ = 0;
   sample_step_ = 0;
   last_step_ = 0;
+  begin_step_ = 0;
 }
 
 }  // namespace baton::scheduler

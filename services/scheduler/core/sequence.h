@@ -127,6 +127,8 @@ class Sequence final {
   uint32_t num_steps_in_flight() const { return num_steps_in_flight_; }
   // Last step that it took part in; 0: none since it began to run.
   StepId last_step() const { return last_step_; }
+  // The step that was formed when it began to run; it may have no part in it. 0: it does not run.
+  StepId begin_step() const { return begin_step_; }
   // Stages lost, one after the other, while a step with it was in flight and before it got one more
   // token: whatever is computed next for it may be what brings them down.
   uint32_t num_losses() const { return num_losses_; }
@@ -149,8 +151,9 @@ class Sequence final {
 
   // It has run before, perhaps in another epoch.
   bool has_begun() const { return has_begun_; }
-  // It begins, behind its first `num_cached` tokens, whose KV is there already.
-  void Begin(uint32_t num_cached);
+  // It begins when `step` is formed, behind its first `num_cached` tokens, whose KV is there
+  // already.
+  void Begin(uint32_t num_cached, StepId step = 0);
   // `step` computes the next `num_tokens`, and samples if these are all that are known; the stages
   // are told every known token with it.
   void Advance(uint32_t num_tokens, StepId step);
@@ -184,6 +187,7 @@ class Sequence final {
   uint32_t num_samples_in_flight_ = 0;  // of these steps: 2 with a pending token
   StepId sample_step_ = 0;              // the newest step that samples
   StepId last_step_ = 0;
+  StepId begin_step_ = 0;
   uint32_t num_losses_ = 0;
   uint32_t num_cut_links_ = 0;
   uint32_t num_yields_ = 0;

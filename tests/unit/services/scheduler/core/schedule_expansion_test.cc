@@ -136,6 +136,26 @@ TEST(ScheduleExpansion, ManyKeysTakeTurnsWithoutCrumbs) {
   }
 }
 
+// Prompts of one key that begin alike: what the first leaves of a step is too little for any other,
+// for however long they wait.
+TEST(ScheduleExpansion, PromptsOfOneKeyComeOneAfterTheOther) {
+  Place place(LongOptions(2000), 10'000, true);
+  for (SequenceId id = 1; id <= 12; ++id) {
+    AddAlike(&place, id, 8000);
+    if (id == 1) {
+      while (NumScheduled(place, 1) < 21'000) place.Step();
+    }
+  }
+  for (int step = 0; step < 30; ++step) {
+    const std::optional<Batch> batch = place.Step();
+    ASSERT_TRUE(batch.has_value());
+    for (const BatchRow& row : batch->rows) {
+      EXPECT_TRUE(row.sample || row.num_tokens >= LeastTokens(row, 2000)) << row.num_tokens;
+    }
+  }
+  EXPECT_GE(place.ended.size(), 5u);
+}
+
 // A better class leaves 192 tokens of each step, of which a prompt behind 20,000 has none but in
 // every eighth step.
 TEST(ScheduleExpansion, WhatABetterClassLeavesMayBeTooLittle) {
@@ -178,6 +198,34 @@ TEST(ScheduleExpansion, LeftoversAreNotForLongPrefixes) {
     }
     EXPECT_EQ(num_chunks, expands_prompts ? 0 : 3);
     EXPECT_GT(Place::RowOf(place.Step(), 4)->num_tokens, 1000u) << "the other one is done";
+  }
+}
+
+// Likewise if it begins only now; it has its place, and its turn.
+TEST(ScheduleExpansion, LeftoversAreNotForANewcomerWithALongHit) {
+  for (const bool expands_prompts : {false, true}) {
+    Place place(LongOptions(), 10'000, expands_prompts);
+    AddAlike(&place, 1, 1);
+    while (place.ended.empty()) place.Step();
+    place.Add(2, "a", 1, 10'000);  // decodes: a step has 2,047 tokens for prompts
+    AddAlike(&place, 3, 8000);
+    place.Step();
+    for (SequenceId id = 4; id <= 6; ++id) AddAlike(&place, id, 1000);
+    place.Step();
+    EXPECT_EQ(place.schedule.Find(4)->state(), Sequence::State::kRunning);
+    EXPECT_EQ(place.schedule.Find(5)->state(), Sequence::State::kWaiting) << "one at a time";
+    EXPECT_EQ(NumScheduled(place, 4) > 20'000, !expands_prompts);
+    const std::optional<Batch> batch = place.Step();
+    EXPECT_EQ(Place::RowOf(batch, 4).has_value(), !expands_prompts);
+    for (int step = 0; place.ended.size() < 3; ++step) {
+      ASSERT_LT(step, 20);
+      const std::optional<Batch> next = place.Step();
+      ASSERT_TRUE(next.has_value());
+      for (const BatchRow& row : next->rows) {
+        if (!expands_prompts || row.id <= 3) continue;
+        EXPECT_TRUE(row.sample || row.num_tokens >= LeastTokens(row, kStepTokens)) << row.id;
+      }
+    }
   }
 }
 
@@ -254,6 +302,31 @@ TEST_F(ScheduleExpansionShort, LongPrefixesGoOnBesideThoseThatCannotWait) {
   EXPECT_GT(NumScheduled(place_, 1), begin);
   EXPECT_GT(others, 0.05 * all) << others << " of " << all;
   EXPECT_LT(others, 0.2 * all) << others << " of " << all;
+}
+
+// A newcomer of a key that floods is no exception, though all that stands before its tokens is in
+// the cache.
+TEST(ScheduleExpansion, ALongHitDoesNotHoldUpThoseThatCannotWait) {
+  ScheduleOptions options = LongOptions();
+  options.max_model_len = 61'000;
+  Place place(options, 10'000, true);
+  place.Add(500, "aggressor", 60'000, 1);
+  while (place.ended.empty()) place.Step();
+  place.ended.clear();
+  for (SequenceId id = 1; id <= 12; ++id) place.Add(id, "aggressor", 1, 10'000);
+  place.Step();
+  VictimComesAndGoes(&place);
+  place.Add(1000, "victim", 1000, 1);
+  SequenceRequest request = MakeRequest(500, 60'000, 1);
+  request.id = 600;
+  request.fairness_key = "aggressor";
+  request.prompt.insert(request.prompt.end(), 500, 600);
+  ASSERT_TRUE(place.schedule.Add(std::move(request)).ok());
+  const std::optional<Batch> batch = place.Step();
+  ASSERT_TRUE(Place::RowOf(batch, 1000).has_value());
+  ASSERT_GT(place.schedule.counts().short_step_seconds, 0);
+  EXPECT_FALSE(Place::RowOf(batch, 600).has_value()) << SecondsOf(*batch, LongPrices());
+  EXPECT_GT(place.StepsUntilRowOf(600, 5), 0u);
 }
 
 }  // namespace
