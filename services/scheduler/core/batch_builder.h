@@ -212,7 +212,9 @@ class BatchBuilder final {
   // Places that are kept where better ones come in one of the next steps: for all that wait, if
   // they are spread over those that are free; one if it is not known in which it comes.
   size_t NumKept() const;
-  // Prompts in places that go before a newcomer of the class, or stand beside it.
+  // Prompts in places that go before a newcomer of the class, or stand beside it. Each counts as
+  // one chunk: no step has two of a prompt, and those for which one step is too little leave no
+  // room.
   struct PromptsAhead {
     void Add(const Sequence& sequence);
     int32_t priority = 0;

@@ -36,10 +36,11 @@ double Schedule::SecondsAlone(Sequence* sequence) const {
     begin = ledger_->FindPrefix(sequence).blocks.size() * uint64_t{options_.block_tokens};
   }
   const uint64_t num_tokens = sequence->num_tokens() - begin;
+  uint64_t chunk = options_.max_step_tokens;
+  if (options_.max_chunk_tokens > 0) chunk = std::min<uint64_t>(chunk, options_.max_chunk_tokens);
   StepWork work;
-  work.Add(begin, num_tokens, true, sequence->num_expanded());
-  const auto num_steps =
-      static_cast<double>((num_tokens + options_.max_step_tokens - 1) / options_.max_step_tokens);
+  work.AddChunks(begin, num_tokens, chunk, sequence->num_expanded());
+  const auto num_steps = static_cast<double>((num_tokens + chunk - 1) / chunk);
   const double seconds = cost_.Seconds(work) + (num_steps - 1) * cost_.FixedSeconds();
   // The last chunk goes through the other stages, too.
   return seconds + static_cast<double>(cost_.stages().size() - 1) * seconds / num_steps;

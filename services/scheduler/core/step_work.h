@@ -39,6 +39,18 @@ struct StepWork {
       absorbed_pairs += Pairs(middle, end);
     }
   }
+  // The rows of a prompt's tokens up to its last one, which samples, in chunks of `chunk_tokens`:
+  // each pays for the positions before it.
+  void AddChunks(uint64_t begin, uint64_t num_tokens, uint64_t chunk_tokens,
+                 std::optional<uint64_t> num_expanded = std::nullopt) {
+    Add(begin, num_tokens, true, num_expanded);
+    const uint64_t end = begin + num_tokens;
+    const uint64_t middle = std::clamp(num_expanded.value_or(end), begin, end);
+    if (middle == begin) return;
+    // Of those with such tokens, all but the last, which is counted.
+    const uint64_t count = (middle - begin - 1) / chunk_tokens;
+    chunk_kv += count * begin + chunk_tokens * (count * (count + 1) / 2);
+  }
   // A row of a known token and guesses behind it, each of which samples: they read the cache once.
   void AddVerified(uint64_t begin, uint64_t num_tokens) {
     tokens += num_tokens;

@@ -329,5 +329,30 @@ TEST(ScheduleExpansion, ALongHitDoesNotHoldUpThoseThatCannotWait) {
   EXPECT_GT(place.StepsUntilRowOf(600, 5), 0u);
 }
 
+// What the first token of a request takes alone, of which short steps are a part: each of its
+// chunks pays for all that stands before it.
+TEST(ScheduleExpansion, APromptAlonePaysForEachChunk) {
+  ScheduleOptions options = LongOptions();
+  options.prefix_caching = false;
+  for (const uint32_t max_chunk : {0u, 1000u}) {
+    options.max_chunk_tokens = max_chunk;
+    Place place(options, 10'000, true);
+    for (SequenceId id = 1; id <= 4; ++id) place.Add(id, "aggressor", kLongPrompt, 100);
+    for (int step = 0; step < 10; ++step) place.Step();
+    constexpr uint32_t kTokens = 20'000;
+    place.Add(50, "victim", kTokens, 1);
+    place.Step();
+    const uint32_t chunk = max_chunk > 0 ? max_chunk : kStepTokens;
+    double alone = 0;
+    for (uint32_t begin = 0; begin < kTokens; begin += chunk) {
+      const uint32_t num_tokens = std::min(chunk, kTokens - begin);
+      StepWork work;
+      work.Add(begin, num_tokens, begin + num_tokens == kTokens, kTokens / 64 * 64);
+      alone += StepCost(LongPrices()).Seconds(work);
+    }
+    EXPECT_NEAR(place.schedule.counts().short_step_seconds, 0.375 * alone, 1e-9) << max_chunk;
+  }
+}
+
 }  // namespace
 }  // namespace baton::scheduler

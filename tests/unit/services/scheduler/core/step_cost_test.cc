@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <random>
 
 #include "gtest/gtest.h"
@@ -105,6 +106,23 @@ TEST(StepWork, CountsEachFormOfAttention) {
   StepWork expanded;  // a single token pays for all before it, too
   expanded.Add(100, 1, false, 128);
   EXPECT_EQ(expanded, (StepWork{.tokens = 1, .chunk_kv = 101, .chunk_pairs = 101}));
+}
+
+TEST(StepWork, CountsAllChunksOfAPrompt) {
+  for (const std::optional<uint64_t> num_expanded :
+       {std::optional<uint64_t>(), std::optional<uint64_t>(0), std::optional<uint64_t>(64),
+        std::optional<uint64_t>(300), std::optional<uint64_t>(304)}) {
+    for (const uint64_t begin : {0, 64, 128, 299}) {
+      StepWork chunks;
+      for (uint64_t next = begin; next < 310; next += 60) {
+        const uint64_t num_tokens = std::min<uint64_t>(60, 310 - next);
+        chunks.Add(next, num_tokens, next + num_tokens == 310, num_expanded);
+      }
+      StepWork all;
+      all.AddChunks(begin, 310 - begin, 60, num_expanded);
+      EXPECT_EQ(all, chunks) << begin << " " << num_expanded.value_or(999);
+    }
+  }
 }
 
 TEST(StepCost, WithoutPriorCostsTokens) {
