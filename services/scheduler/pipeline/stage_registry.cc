@@ -57,10 +57,11 @@ absl::Status StageRegistry::CheckForm(uint32_t index, const v1::RegisterStage& r
   for (uint32_t other = 0; other < num_stages(); ++other) {
     const StageSlot& stage = stages_[other];
     if (stage.link == nullptr || stage.expands_prompts == request.expands_prompts()) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
+    // That one may be about to go: whoever starts the group anew with the other form stops it, too.
+    return absl::AbortedError(absl::StrCat(
         "the worker for stage ", index, " computes prompts in the ",
-        form(request.expands_prompts()), " form of attention, that of stage ", other, " in the ",
-        form(stage.expands_prompts),
+        form(request.expands_prompts()), " form of attention, that of stage ", other, " (",
+        stage.instance, ") in the ", form(stage.expands_prompts),
         " form; start every stage-worker with the same backend and the same --prompt-attention"));
   }
   return absl::OkStatus();

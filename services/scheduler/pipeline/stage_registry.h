@@ -39,9 +39,10 @@ class StageRegistry final {
   // Every stage has joined the current epoch.
   bool ready() const;
 
-  // Gives the worker behind `link` a stage. Errors: FailedPrecondition (protocol version; it
-  // expands prompts and another stage's worker does not, or the other way round), InvalidArgument
-  // (no such stage, other number of ranks), AlreadyExists (taken).
+  // Gives the worker behind `link` a stage. Errors: FailedPrecondition (protocol version),
+  // InvalidArgument (no such stage, other number of ranks). It may try again after AlreadyExists
+  // (taken) and Aborted (it expands prompts and another stage's worker does not, or the other way
+  // round): whoever is in its way may be gone, and not be missed yet.
   absl::StatusOr<uint32_t> Register(std::shared_ptr<StageLink> link,
                                     const v1::RegisterStage& request, MonotonicTime now);
   // The worker holds its weights and looks for its neighbours, or waits to.
@@ -97,8 +98,8 @@ class StageRegistry final {
   };
 
   absl::StatusOr<uint32_t> FreeStage(const v1::RegisterStage& request) const;
-  // FailedPrecondition if `request`, for stage `index`, has another form of attention for prompts
-  // than a worker that is attached.
+  // Aborted if `request`, for stage `index`, has another form of attention for prompts than a
+  // worker that is attached.
   absl::Status CheckForm(uint32_t index, const v1::RegisterStage& request) const;
   absl::Status CheckPhase(uint32_t index, v1::StagePhase phase, const char* message) const;
 

@@ -78,6 +78,14 @@ TEST_F(StageWorker, TriesAgainWhileItsStageIsTaken) {
   Register(Plan(0, 1));
 }
 
+TEST_F(StageWorker, TriesAgainWhileAnotherStageHasAnotherForm) {
+  scheduler().Refuse(grpc::Status(grpc::StatusCode::ABORTED, "stage 1 has the absorbed form"));
+  StartWorker();
+  EXPECT_TRUE(scheduler().WaitForRefusal());
+  scheduler().Refuse(grpc::Status::OK);
+  Register(Plan(0, 1));
+}
+
 TEST_F(StageWorker, EndsWhenTheLoaderSpeaksAnotherVersion) {
   loader().set_protocol_major(9);
   StartWorker();

@@ -91,11 +91,12 @@ TEST_F(StageRegistryTest, TheFirstWorkerDecidesWhetherPromptsAreExpanded) {
     ASSERT_TRUE(Register(1, 2, expands).ok());
     EXPECT_EQ(registry_.expands_prompts(), expands);
     const absl::Status refused = Register(0, 2, !expands).status();
-    EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+    EXPECT_TRUE(absl::IsAborted(refused)) << refused;
     const std::string mine = expands ? "absorbed" : "expanded";
     const std::string other = expands ? "expanded" : "absorbed";
     for (const std::string& words :
-         {"for stage 0 computes prompts in the " + mine, "of stage 1 in the " + other,
+         {"for stage 0 computes prompts in the " + mine,
+          "of stage 1 (" + MakePeerInfo("stage-worker").instance() + ") in the " + other,
           std::string("same --prompt-attention")}) {
       EXPECT_TRUE(absl::StrContains(refused.message(), words)) << refused;
     }
@@ -105,7 +106,7 @@ TEST_F(StageRegistryTest, TheFirstWorkerDecidesWhetherPromptsAreExpanded) {
     // One that goes and comes back has to agree with those that stayed.
     ASSERT_TRUE(Register(0, 2, expands).ok());
     registry_.Leave(1);
-    EXPECT_TRUE(absl::IsFailedPrecondition(Register(1, 2, !expands).status()));
+    EXPECT_TRUE(absl::IsAborted(Register(1, 2, !expands).status()));
     registry_.Leave(0);
     EXPECT_FALSE(registry_.expands_prompts());
   }

@@ -175,10 +175,28 @@ TEST_P(StepEngineFormTest, RefusesAWorkerOfAnotherForm) {
   group_.AddStage(0);
   const auto other = group_.AddStage(1, !GetParam());
   ASSERT_TRUE(other->closed.has_value());
-  EXPECT_TRUE(absl::IsFailedPrecondition(*other->closed)) << *other->closed;
+  EXPECT_TRUE(absl::IsAborted(*other->closed)) << *other->closed;
   group_.AddStage(1);
   group_.Settle();
   EXPECT_TRUE(state_->last.ready());
+}
+
+// The group is started anew with the other form, and nobody knows yet that an old worker is gone.
+TEST_P(StepEngineFormTest, WorkersOfAnotherFormTakeOverWhenTheOldOnesAreFoundDead) {
+  Complete();
+  group_.stage(1)->frozen = true;
+  group_.KillStage(0);
+  const auto early = group_.AddStage(0, !GetParam());
+  ASSERT_TRUE(early->closed.has_value());
+  EXPECT_TRUE(absl::IsAborted(*early->closed)) << "it is to try again: " << *early->closed;
+  for (int i = 0; i < 5; ++i) group_.Pass(absl::Milliseconds(250));
+  group_.AddStage(0, !GetParam());
+  group_.AddStage(1, !GetParam());
+  group_.Settle();
+  EXPECT_TRUE(state_->last.ready());
+  const SequenceId id = SubmitSmall();
+  group_.Settle();
+  ExpectAnswered(id);
 }
 
 // Which positions are expanded follows from the prompt that was asked for: a gateway that submits a
