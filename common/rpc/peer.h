@@ -10,7 +10,7 @@
 
 namespace baton {
 
-inline constexpr uint32_t kProtocolMajor = 2;
+inline constexpr uint32_t kProtocolMajor = 3;
 inline constexpr uint32_t kProtocolMinor = 0;
 
 // This process as `role`; the instance is "host:pid".

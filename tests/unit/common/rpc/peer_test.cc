@@ -32,6 +32,13 @@ TEST(Peer, RefusesAnotherMajorVersionNamingBoth) {
   EXPECT_TRUE(absl::StrContains(status.message(), ours)) << status;
 }
 
+// A scheduler of version 2 drops what its stage-workers say of their form of attention.
+TEST(Peer, RefusesTheVersionBeforeFormsOfAttention) {
+  v1::PeerInfo peer = MakePeerInfo("stage-worker");
+  peer.mutable_version()->set_major(2);
+  EXPECT_EQ(CheckPeer(peer, "scheduler").code(), absl::StatusCode::kFailedPrecondition);
+}
+
 TEST(Peer, RefusesNoVersion) {
   const absl::Status status = CheckPeer(v1::PeerInfo(), "scheduler");
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
