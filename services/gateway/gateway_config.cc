@@ -72,6 +72,9 @@ ABSL_FLAG(std::string, tool_call_parser, "auto",
           "auto: as the template writes them");
 ABSL_FLAG(bool, enable_auto_tool_choice, true,
           "the model may choose whether it calls a tool; without, tool_choice auto is refused");
+ABSL_FLAG(bool, refuse_unkept_strict_tools, false,
+          "a function that is strict and whose schema cannot be kept is a 400 even if the model "
+          "chooses whether it calls; without, any object may be its arguments then");
 ABSL_FLAG(std::vector<std::string>, api_key, {},
           "keys of which every request must carry one, but for probes and the pages; default: the "
           "key in VLLM_API_KEY, if it is set and there is no --api-key-file");
@@ -357,6 +360,7 @@ absl::StatusOr<GatewayConfig> ReadGatewayConfig() {
   config.model.reasoning_parser = absl::GetFlag(FLAGS_reasoning_parser);
   config.model.tool_call_parser = absl::GetFlag(FLAGS_tool_call_parser);
   config.model.auto_tool_choice = absl::GetFlag(FLAGS_enable_auto_tool_choice);
+  config.model.refuses_unkept_strict = absl::GetFlag(FLAGS_refuse_unkept_strict_tools);
   ASSIGN_OR_RETURN(config.reasoning_names, ReadReasoningNames());
   config.scheduler_address = absl::GetFlag(FLAGS_scheduler);
   ASSIGN_OR_RETURN(config.api_keys, ReadApiKeys());

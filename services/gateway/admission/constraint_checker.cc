@@ -16,9 +16,9 @@ namespace {
 constexpr size_t kEntryBytes = 128;
 
 // Different for constraints that differ in anything: each text stands behind its length.
-std::string DigestOf(const structured::Constraint& constraint) {
+std::string DigestOf(const structured::Constraint& constraint, size_t share) {
   std::string all = absl::StrCat(static_cast<int>(constraint.kind), constraint.compact ? "c" : "-",
-                                 constraint.whitespace_pattern ? "w" : "-");
+                                 constraint.whitespace_pattern ? "w" : "-", share, "/");
   const auto add = [&all](absl::string_view text) {
     absl::StrAppend(&all, text.size(), ":", text);
   };
@@ -31,8 +31,8 @@ std::string DigestOf(const structured::Constraint& constraint) {
 }  // namespace
 
 absl::Status ConstraintChecker::Check(absl::string_view field,
-                                      const structured::Constraint& constraint) {
-  std::string digest = DigestOf(constraint);
+                                      const structured::Constraint& constraint, size_t share) {
+  std::string digest = DigestOf(constraint, share);
   std::optional<std::string> refusal;
   {
     absl::MutexLock lock(&mutex_);
@@ -41,7 +41,7 @@ absl::Status ConstraintChecker::Check(absl::string_view field,
     }
   }
   if (!refusal) {
-    refusal = Compile(constraint);
+    refusal = Compile(constraint, share);
     absl::MutexLock lock(&mutex_);
     ++num_compiled_;
     Remember(std::move(digest), *refusal);
@@ -54,8 +54,14 @@ size_t ConstraintChecker::num_compiled() const {
   return num_compiled_;
 }
 
-std::string ConstraintChecker::Compile(const structured::Constraint& constraint) const {
-  const absl::StatusOr<structured::Automaton> compiled = structured::CompileConstraint(constraint);
+std::string ConstraintChecker::Compile(const structured::Constraint& constraint,
+                                       size_t share) const {
+  structured::CompileLimits limits;
+  limits.num_rules /= share;
+  limits.num_nodes /= share;
+  limits.work /= share;
+  const absl::StatusOr<structured::Automaton> compiled =
+      structured::CompileConstraint(constraint, limits);
   if (!compiled.ok()) return absl::StrCat("is refused: ", compiled.status().message());
   for (const uint32_t token : compiled->token_symbols) {
     if (std::binary_search(token_ids_.begin(), token_ids_.end(), token)) continue;

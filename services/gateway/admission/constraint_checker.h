@@ -29,17 +29,18 @@ class ConstraintChecker final {
                              size_t capacity_bytes = kDefaultCapacityBytes)
       : token_ids_(std::move(token_ids)), capacity_bytes_(capacity_bytes) {}
 
-  // May take 200 ms, unless it is remembered. Errors: InvalidArgument naming `field` and why the
-  // constraint is refused.
-  absl::Status Check(absl::string_view field, const structured::Constraint& constraint)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  // May take 200 ms, unless it is remembered. `share`: the constraint may cost this part, 1 /
+  // `share`, of what others may, and takes no longer; at least 1. Errors: InvalidArgument naming
+  // `field` and why the constraint is refused.
+  absl::Status Check(absl::string_view field, const structured::Constraint& constraint,
+                     size_t share = 1) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // How many had to be compiled so far.
   size_t num_compiled() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   // Why it is refused; empty: it is not.
-  std::string Compile(const structured::Constraint& constraint) const;
+  std::string Compile(const structured::Constraint& constraint, size_t share) const;
   void Remember(std::string digest, std::string refusal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::vector<uint32_t> token_ids_;

@@ -16,6 +16,9 @@ namespace baton::gateway {
 struct RequestedConstraint {
   std::string field;
   structured::Constraint constraint;
+  // Texts of it may begin with reasoning in its tags: where the prompt leaves that to the model it
+  // holds from the first token, and not behind the reasoning.
+  bool holds_reasoning = false;
 };
 
 struct TokenBias {
@@ -109,6 +112,7 @@ struct AdmittedParams {
   int32_t priority = 0;
   std::string cache_salt;
   std::shared_ptr<const structured::Constraint> constraint;  // which compiles; null: none
+  bool constraint_holds_reasoning = false;                   // as in RequestedConstraint
   std::string max_tokens_field;
   std::optional<size_t> truncate_prompt_tokens;  // at least 1
   bool truncate_left = true;                     // else the end of the prompt is cut off

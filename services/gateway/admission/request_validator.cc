@@ -261,9 +261,10 @@ absl::Status RequestValidator::AdmitReasoning(const RequestedParams& requested,
 absl::Status RequestValidator::AdmitConstraint(const RequestedParams& requested,
                                                AdmittedParams* admitted) const {
   if (!requested.constraint) return absl::OkStatus();
-  const auto& [field, constraint] = *requested.constraint;
-  RETURN_IF_ERROR(constraints_.Check(field, constraint));
-  admitted->constraint = std::make_shared<const structured::Constraint>(constraint);
+  RETURN_IF_ERROR(CheckConstraint(*requested.constraint));
+  admitted->constraint =
+      std::make_shared<const structured::Constraint>(requested.constraint->constraint);
+  admitted->constraint_holds_reasoning = requested.constraint->holds_reasoning;
   return absl::OkStatus();
 }
 

@@ -1,11 +1,41 @@
 #include "services/gateway/calls/chat_generation.h"
 
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+
+#include "common/log/log.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/calls/request_checks.h"
 #include "services/gateway/generation/sequence_builder.h"
 #include "services/gateway/model/prompt_encoder.h"
 
 namespace baton::gateway {
+namespace {
+
+// Of an answer: names of functions. More than so many are a client that reads none of them.
+constexpr char kNotStrictHeader[] = "X-Baton-Not-Strict";
+constexpr size_t kMostNames = 16;
+
+// Tells the client, and whoever runs the server.
+void SayUnkept(const std::string& id, const std::vector<UnkeptFunction>& unkept,
+               PreparedGeneration* prepared) {
+  std::vector<std::string> names;
+  for (const UnkeptFunction& function : unkept) {
+    if (names.size() == kMostNames) {
+      names.emplace_back("...");
+      break;
+    }
+    BATON_LOG(WARNING) << id << ": " << function.name
+                       << " is not called strictly: " << function.reason;
+    names.push_back(function.name);
+  }
+  prepared->headers = {{kNotStrictHeader, absl::StrJoin(names, ", ")}};
+}
+
+}  // namespace
 
 absl::StatusOr<AdmittedChat> AppendChat(const GatewayContext& context, const ChatRequest& request,
                                         const RequestScope& scope, PreparedGeneration* prepared) {
@@ -14,7 +44,9 @@ absl::StatusOr<AdmittedChat> AppendChat(const GatewayContext& context, const Cha
   RETURN_IF_ERROR(CheckToolFields(model, request.tools));
   AdmittedChat chat;
   RequestedParams requested = request.params;
-  RETURN_IF_ERROR(ConstrainToCalls(model, request.tools, &requested));
+  ASSIGN_OR_RETURN(const std::vector<UnkeptFunction> unkept,
+                   ConstrainToCalls(model, context.validator, request.tools, &requested));
+  if (!unkept.empty()) SayUnkept(scope.id, unkept, prepared);
   ASSIGN_OR_RETURN(chat.params, context.validator.Admit(requested));
   ASSIGN_OR_RETURN(chat.prompt, EncodeChat(model, request.input,
                                            context.validator.NumPromptTokensUsed(chat.params)));

@@ -88,6 +88,7 @@ HttpHeaders HttpGenerationCall::AnswerHeaders() const {
   const std::string& sent = exchange_.request().sent_request_id;
   headers.emplace_back("X-Request-Id",
                        sent.empty() ? scope_.id.substr(options_.id_prefix.size()) : sent);
+  headers.insert(headers.end(), prepared_.headers.begin(), prepared_.headers.end());
   return headers;
 }
 

@@ -33,6 +33,7 @@ struct PreparedGeneration {
   bool stream = false;
   uint64_t stream_interval = 1;  // tokens of an event
   std::string id;                // replaces that of the scope; empty: none was given in the body
+  HttpHeaders headers;           // of the answer, beside those that every answer has
 };
 
 // Body to sequences and answer writer: everything that can be refused with 400 or 404. Runs on any

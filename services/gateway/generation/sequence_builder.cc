@@ -62,12 +62,20 @@ v1::StructuredOutput::Kind KindOf(structured::ConstraintKind kind) {
   return v1::StructuredOutput::KIND_UNSPECIFIED;
 }
 
-// Whether the answer's reasoning comes first, which is not constrained. A model that opens it
-// itself is taken at its word: all before the closing tag is reasoning then, opened or not.
-bool ReasonsFirst(const ServedModel& model, const EncodedPrompt& prompt,
-                  const SequenceContext& context) {
+// Whether the answer is constrained as one that begins with its reasoning. A model that opens it
+// itself is taken at its word: all before the closing tag is reasoning then, opened or not, unless
+// the constraint knows both.
+bool AwaitsReasoning(const AdmittedParams& params, const EncodedPrompt& prompt) {
+  if (prompt.reasoning == PromptReasoning::kOpen) return true;
+  return prompt.reasoning == PromptReasoning::kLeftToModel && params.constraint != nullptr &&
+         !params.constraint_holds_reasoning;
+}
+
+// Whether that reasoning, which is not constrained, comes first.
+bool ReasonsFirst(const ServedModel& model, const AdmittedParams& params,
+                  const EncodedPrompt& prompt, const SequenceContext& context) {
   return context.split_reasoning && model.reasoning != ReasoningFormat::kNone &&
-         prompt.reasoning != PromptReasoning::kNone;
+         AwaitsReasoning(params, prompt);
 }
 
 // So that a constraint begins at some time even if the model does not open its reasoning: the
@@ -119,9 +127,7 @@ TextOptions MakeTextOptions(const ServedModel& model, const AdmittedParams& para
   text.include_stop = params.include_stop;
   text.skip_special_tokens = params.skip_special_tokens;
   if (context.split_reasoning) text.reasoning = model.reasoning;
-  text.starts_in_reasoning =
-      prompt.reasoning == PromptReasoning::kOpen ||
-      (params.constraint != nullptr && prompt.reasoning == PromptReasoning::kLeftToModel);
+  text.starts_in_reasoning = AwaitsReasoning(params, prompt);
   if (context.find_tool_calls) text.tools = model.tool_calls;
   text.parallel_tool_calls = context.parallel_tool_calls;
   if (!params.ignore_eos) text.terminal_token_ids = model.eos_token_ids;
@@ -154,7 +160,7 @@ absl::Status AppendSequences(const ServedModel& model, const AdmittedParams& par
     submit.mutable_sampling()->set_seed(params.seed ? *params.seed + choice
                                                     : absl::Uniform<uint64_t>(random));
     if (params.constraint != nullptr) {
-      const bool reasons_first = ReasonsFirst(model, prompt, context);
+      const bool reasons_first = ReasonsFirst(model, params, prompt, context);
       FillStructured(model, *params.constraint, reasons_first,
                      submit.mutable_sampling()->mutable_structured_output());
       if (reasons_first) CountBudgetFromStart(submit.mutable_sampling());

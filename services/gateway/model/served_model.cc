@@ -132,6 +132,7 @@ absl::StatusOr<std::unique_ptr<const ServedModel>> ServedModel::Load(
     ASSIGN_OR_RETURN(model->tool_calls, ParseToolCallFormat(options.tool_call_parser));
   }
   model->auto_tool_choice = options.auto_tool_choice;
+  model->refuses_unkept_strict = options.refuses_unkept_strict;
   return model;
 }
 

@@ -34,6 +34,8 @@ struct ServedModelOptions {
   std::string reasoning_parser = "auto";  // "auto": deepseek_r1 for a model with its tags
   std::string tool_call_parser = "auto";  // "auto": as the template writes calls
   bool auto_tool_choice = true;           // the model may choose whether it calls
+  // Refuses strict functions whose schemas cannot be kept even if the model chooses.
+  bool refuses_unkept_strict = false;
 };
 
 // Immutable; any thread.
@@ -51,8 +53,14 @@ struct ServedModel {
   ReasoningFormat reasoning = ReasoningFormat::kNone;
   ToolCallFormat tool_calls = ToolCallFormat::kNone;
   bool auto_tool_choice = true;
+  bool refuses_unkept_strict = false;
   absl::flat_hash_set<uint32_t> eos_token_ids;  // end every sequence
   int64_t created_unix_seconds = 0;             // when it was loaded
+
+  // Whether its prompts leave it to the model to open its reasoning.
+  bool LeavesReasoningToModel() const {
+    return limits.reasoning && limits.reasoning->begin && !template_traits.writes_reasoning_tags;
+  }
 
   // Whether a request may call the model so; the empty name means "whatever is served".
   bool HasName(absl::string_view name) const;

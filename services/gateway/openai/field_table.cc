@@ -126,7 +126,7 @@ constexpr RowText kRows[] = {
     {"tools", true, false, kWorks,
      R"({"type":"array","items":{"type":"object"},"minItems":1,"maxItems":$tools})",
      R"({"tools":[{"type":"function","function":{"name":"f"}}]})", "",
-     "1 to $tools functions; the chat template must show them; `strict` is kept"},
+     "1 to $tools functions; the chat template must show them; `strict` is kept where it can be"},
     {"tool_choice", true, false, kWorks, R"({"anyOf":[{"type":"string"},{"type":"object"}]})",
      R"({"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"auto"})", "",
      "none, auto, required, or a function by name"},

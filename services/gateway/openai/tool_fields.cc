@@ -5,7 +5,9 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -145,6 +147,45 @@ absl::StatusOr<std::string> SchemaOfArguments(size_t index, const Json& function
   return DumpJson(schema);
 }
 
+bool IsRequired(const ToolFields& fields) {
+  return fields.choice == ToolChoice::kRequired || fields.choice == ToolChoice::kNamed;
+}
+
+struct OfferedFunctions {
+  std::vector<CallableFunction> functions;
+  std::vector<size_t> bound;  // indices of those whose arguments keep to their own schemas
+
+  // Lets the arguments of those that `check` refuses be any object.
+  void UnbindIf(absl::FunctionRef<absl::Status(const CallableFunction&)> check,
+                std::vector<UnkeptFunction>* unkept) {
+    std::erase_if(bound, [&](size_t index) {
+      const absl::Status status = check(functions[index]);
+      if (status.ok()) return false;
+      functions[index].schema = kAnyArguments;
+      unkept->push_back({functions[index].name, std::string(status.message())});
+      return true;
+    });
+  }
+};
+
+RequestedConstraint ConstraintOf(const ServedModel& model, const ToolFields& fields,
+                                 const std::vector<CallableFunction>& functions,
+                                 bool holds_reasoning) {
+  ToolCallGrammarOptions options;
+  options.format = model.tool_calls;
+  options.functions = functions;
+  options.parallel = fields.parallel && fields.choice != ToolChoice::kNamed;
+  options.required = IsRequired(fields);
+  options.may_reason = holds_reasoning;
+  options.token_of_tag = [&tokenizer = *model.text.tokenizer](absl::string_view tag) {
+    return tokenizer.TokenId(tag);
+  };
+  return {.field = "tools",
+          .constraint = {.kind = structured::ConstraintKind::kGrammar,
+                         .text = ToolCallGrammar(options)},
+          .holds_reasoning = holds_reasoning};
+}
+
 }  // namespace
 
 ToolFields ReadToolFields(FieldReader& reader, const RequestCaps& caps) {
@@ -177,41 +218,67 @@ absl::Status CheckToolFields(const ServedModel& model, const ToolFields& fields)
                       "with --tool-call-parser NAME");
 }
 
-absl::Status ConstrainToCalls(const ServedModel& model, const ToolFields& fields,
-                              RequestedParams* params) {
-  const bool required =
-      fields.choice == ToolChoice::kRequired || fields.choice == ToolChoice::kNamed;
+absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const ServedModel& model,
+                                                             const RequestValidator& validator,
+                                                             const ToolFields& fields,
+                                                             RequestedParams* params) {
+  const bool required = IsRequired(fields);
   const bool strict = fields.choice == ToolChoice::kAuto &&
                       std::any_of(fields.tools.begin(), fields.tools.end(), IsStrict);
-  if (!required && !strict) return absl::OkStatus();
+  std::vector<UnkeptFunction> unkept;
+  if (!required && !strict) return unkept;
   if (params->constraint) {
-    if (!required) return absl::OkStatus();  // it leaves no place for calls
+    if (!required) return unkept;  // it leaves no place for calls
     return InvalidField("tool_choice",
                         absl::StrCat("requires calls and cannot be given together with ",
                                      params->constraint->field));
   }
-  ToolCallGrammarOptions options;
-  options.format = model.tool_calls;
-  options.parallel = fields.parallel && fields.choice != ToolChoice::kNamed;
-  options.required = required;
-  options.token_of_tag = [&tokenizer = *model.text.tokenizer](absl::string_view tag) {
-    return tokenizer.TokenId(tag);
-  };
+  const bool must_keep = required || model.refuses_unkept_strict;
+  OfferedFunctions offered;
   for (size_t i = 0; i < fields.tools.size(); ++i) {
     const Json& function = fields.tools[i]["function"];
     if (fields.choice == ToolChoice::kNamed && function["name"] != fields.function) continue;
-    std::string schema = kAnyArguments;
-    if (required || IsStrict(fields.tools[i])) {
-      ASSIGN_OR_RETURN(schema, SchemaOfArguments(i, function));
+    offered.functions.push_back(
+        {.name = function["name"].get<std::string>(), .schema = kAnyArguments});
+    if (!required && !IsStrict(fields.tools[i])) continue;
+    absl::StatusOr<std::string> schema = SchemaOfArguments(i, function);
+    if (schema.ok()) {
+      offered.bound.push_back(offered.functions.size() - 1);
+      offered.functions.back().schema = *std::move(schema);
+    } else if (must_keep) {
+      return schema.status();
+    } else {
+      unkept.push_back({offered.functions.back().name, std::string(schema.status().message())});
     }
-    options.functions.push_back(
-        {.name = function["name"].get<std::string>(), .schema = std::move(schema)});
   }
-  params->constraint =
-      RequestedConstraint{.field = "tools",
-                          .constraint = {.kind = structured::ConstraintKind::kGrammar,
-                                         .text = ToolCallGrammar(options)}};
-  return absl::OkStatus();
+  const bool holds_reasoning =
+      !required && model.LeavesReasoningToModel() && params->thinking_token_budget.value_or(-1) < 0;
+  const auto constrain = [&] {
+    params->constraint.reset();
+    if (!offered.bound.empty()) {
+      params->constraint = ConstraintOf(model, fields, offered.functions, holds_reasoning);
+    }
+  };
+  constrain();
+  if (must_keep || !params->constraint) return unkept;
+  if (validator.CheckConstraint(*params->constraint).ok()) return unkept;
+  // Each has a share of what all may cost, so that to find out which it is takes no longer.
+  offered.UnbindIf(
+      [&, share = offered.bound.size()](const CallableFunction& function) {
+        return validator.CheckConstraint(
+            {.field = function.name,
+             .constraint = {.kind = structured::ConstraintKind::kJsonSchema,
+                            .text = function.schema}},
+            share);
+      },
+      &unkept);
+  constrain();
+  if (!params->constraint) return unkept;
+  const absl::Status together = validator.CheckConstraint(*params->constraint);
+  if (together.ok()) return unkept;
+  offered.UnbindIf([&](const CallableFunction&) { return together; }, &unkept);
+  constrain();
+  return unkept;
 }
 
 absl::Status NormaliseToolCalls(const std::string& field, Json& calls) {

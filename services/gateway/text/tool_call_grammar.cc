@@ -38,10 +38,11 @@ std::string ToolCallGrammar(const ToolCallGrammarOptions& options) {
       absl::StrCat(tag(DeepSeekToolParser::kCallsBegin), " ", call,
                    options.parallel ? absl::StrCat(" (\"\\n\"? ", call, ")*") : "", " ",
                    tag(DeepSeekToolParser::kCallsEnd));
-  const std::string root =
-      options.required ? absl::StrCat("[ \\n]{0,4} ", all) : absl::StrCat("text (", all, ")?");
-  if (!options.required) absl::StrAppend(&rules, kTextRule);
-  return absl::StrCat("root ::= ", root, "\n", rules);
+  if (options.required) return absl::StrCat("root ::= [ \\n]{0,4} ", all, "\n", rules);
+  const std::string reasoning = options.may_reason ? absl::StrCat("([ \\n]{0,4} ", tag("<think>"),
+                                                                  " .* ", tag("</think>"), ")? ")
+                                                   : "";
+  return absl::StrCat("root ::= ", reasoning, "text (", all, ")?\n", rules, kTextRule);
 }
 
 }  // namespace baton::gateway

@@ -23,6 +23,7 @@ struct ToolCallGrammarOptions {
   std::vector<CallableFunction> functions;        // at least one
   bool parallel = true;                           // else there is one call
   bool required = true;                           // else text may stand before it, or alone
+  bool may_reason = false;  // and before all that, reasoning in its tags; not where it is required
   // The token that a tag is, if it is one; a tag that is none is written as text.
   std::function<std::optional<uint32_t>(absl::string_view tag)> token_of_tag;
 };

@@ -193,17 +193,59 @@ TEST_F(TemplateContract, TagsInContentsDoNotOpenOrCloseTheReasoning) {
   EXPECT_FALSE(LastSampling().structured_output().has_begin_after_token_id());
 }
 
-TEST_F(TemplateContract, RequiredCallsWaitForTheEndOfReasoningThatTheModelOpensItself) {
-  const std::string path = testing::TempDir() + "/gateway_template_tools.jinja";
-  std::ofstream(path) << R"({% for t in tools %}{{ t | tojson }}{% endfor %})"
-                         R"({% for m in messages %}<｜User｜>{{ m['content'] }})"
-                         R"({% if m['tool_calls'] %}{% for c in m['tool_calls'] %})"
-                         R"(<｜tool▁call▁begin｜>function<｜tool▁sep｜>{{ c['function']['name'] }})"
-                         "\n```json\n{{ c['function']['arguments'] }}\n```<｜tool▁call▁end｜>"
-                         R"({% endfor %}{% endif %}{% endfor %}<｜Assistant｜>)";
-  ServeFile(path);
+class OwnReasoningContract : public TemplateContract {
+ protected:
+  // A template that shows tools and leaves the reasoning to the model, as R1-0528's does.
+  void ServeTools() {
+    const std::string path = testing::TempDir() + "/gateway_template_tools.jinja";
+    std::ofstream(path)
+        << R"({% for t in tools %}{{ t | tojson }}{% endfor %})"
+           R"({% for m in messages %}<｜User｜>{{ m['content'] }})"
+           R"({% if m['tool_calls'] %}{% for c in m['tool_calls'] %})"
+           R"(<｜tool▁call▁begin｜>function<｜tool▁sep｜>{{ c['function']['name'] }})"
+           "\n```json\n{{ c['function']['arguments'] }}\n```<｜tool▁call▁end｜>"
+           R"({% endfor %}{% endif %}{% endfor %}<｜Assistant｜>)";
+    ServeFile(path);
+  }
+  static json StrictTool() {
+    json members = RequiredCall();
+    members["tool_choice"] = "auto";
+    members["tools"][0]["function"]["strict"] = true;
+    return members;
+  }
+};
+
+TEST_F(OwnReasoningContract, RequiredCallsWaitForTheEndOfReasoningThatTheModelOpensItself) {
+  ServeTools();
   Ask("<think>why</think>", RequiredCall());
   EXPECT_EQ(LastSampling().structured_output().begin_after_token_id(), Tokens("</think>").at(0));
+}
+
+// The model may answer or call at once: that is no reasoning, and the sequence may end there.
+TEST_F(OwnReasoningContract, StrictCallsAreFoundWithReasoningBeforeThemAndWithout) {
+  ServeTools();
+  const std::string call =
+      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{}\n```"
+      "<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
+  for (const std::string before : {"", "So:", "<think>why</think>", "\n<think>why</think>So:"}) {
+    const json message = Ask(before + call, StrictTool());
+    ASSERT_TRUE(message.contains("tool_calls")) << before << message;
+    ASSERT_EQ(message["tool_calls"].size(), 1u) << before;
+    EXPECT_EQ(message["tool_calls"][0]["function"]["name"], "weather");
+    EXPECT_EQ(message["reasoning_content"].is_null(), before.find("<think>") == std::string::npos);
+    const v1::StructuredOutput output = LastSampling().structured_output();
+    EXPECT_FALSE(output.has_begin_after_token_id());
+    EXPECT_THAT(output.text(), HasSubstr("<[" + std::to_string(Tokens("</think>").at(0)) + "]>"));
+  }
+  EXPECT_EQ(Ask("42", StrictTool())["content"], "42");
+}
+
+// Its end may have to be drawn in the middle of a character, which no grammar allows.
+TEST_F(OwnReasoningContract, ABudgetOfReasoningKeepsStrictCallsBehindIt) {
+  ServeTools();
+  Ask("<think>why</think>42", With(StrictTool(), {{"thinking_token_budget", 7}}));
+  EXPECT_TRUE(LastSampling().structured_output().has_begin_after_token_id());
+  EXPECT_EQ(LastSampling().reasoning_budget().num_tokens(), 8u);
 }
 
 TEST_F(TemplateContract, DocumentsAreTheTemplatesToShow) {

@@ -254,18 +254,73 @@ TEST_F(ToolsContract, StrictFunctionsAreCalledByTheirSchemasIfTheModelCalls) {
   EXPECT_EQ(output(true, other).kind(), v1::StructuredOutput::KIND_JSON_OBJECT);
 }
 
-TEST_F(ToolsContract, StrictFunctionsWhoseSchemasCannotBeKeptAreRefused) {
+class StrictContract : public ToolsContract {
+ protected:
+  // A request in which `time` is strict, too, and weather's schema is `parameters`.
+  static json Strict(const json& parameters) {
+    json request = ToolBody();
+    request["tools"][0]["function"].update({{"strict", true}, {"parameters", parameters}});
+    request["tools"][1]["function"].update({{"strict", true}, {"parameters", kZone}});
+    return request;
+  }
+  // What comes back for it, in its header and as the answer's grammar.
+  std::string Unkept(const json& request) {
+    Answer("Hm.</think>It rains.");
+    const TestHttpResponse response = Post("/v1/chat/completions", request);
+    EXPECT_EQ(response.status, 200) << response.body;
+    if (response.status != 200) return response.body;
+    return response.Header("X-Baton-Not-Strict");
+  }
+
+  static inline const json kZone = {{"type", "object"},
+                                    {"properties", {{"zone", {{"type", "string"}}}}}};
+  static inline const json kNever = {{"type", "object"},
+                                     {"properties", {{"city", {{"not", {{"type", "string"}}}}}}}};
+};
+
+TEST_F(StrictContract, WhatCannotBeKeptBindsNothingIfTheModelMayChoose) {
   Serve();
-  json request = ToolBody();
-  json& function = request["tools"][0]["function"];
-  function["parameters"]["properties"]["city"] = {{"not", {{"type", "string"}}}};
-  Answer("Hm.</think>It rains.");
-  PostTools(request);
-  function["strict"] = true;
-  const json error = PostTools(request, 400)["error"];
+  EXPECT_EQ(Unkept(Strict(kZone)), "");
+  EXPECT_THAT(Grammar(), Not(HasSubstr(R"({"type":"object"})")));
+  for (const json& schema : {kNever, json({{"type", "string"}})}) {
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(Unkept(Strict(schema)), "weather") << schema;
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                HasSubstr("weather is not called strictly"));
+    EXPECT_THAT(Grammar(), HasSubstr(R"(%json {"type":"object"} )")) << schema;
+    EXPECT_THAT(Grammar(), HasSubstr(R"("zone")")) << "the other one's is kept";
+  }
+  // Where none is left, nothing is bound.
+  json request = Strict(kNever);
+  request["tools"][1]["function"]["parameters"] = kNever;
+  EXPECT_EQ(Unkept(request), "weather, time");
+  EXPECT_EQ(Grammar(), "");
+}
+
+TEST_F(StrictContract, SchemasThatAreTooLargeTogetherBindNothing) {
+  Serve();
+  json request = Strict(kZone);
+  json& large = request["tools"][0]["function"]["parameters"];
+  for (int i = 0; i < 60; ++i) {
+    large["properties"]["p" + std::to_string(i)] = {{"type", "string"}, {"maxLength", 5000}};
+  }
+  EXPECT_EQ(Unkept(request), "weather");
+  EXPECT_THAT(Grammar(), HasSubstr(R"("zone")"));
+}
+
+TEST_F(StrictContract, IsRefusedWhereCallsAreRequiredOrTheServerSaysSo) {
+  Serve();
+  json request = Strict(kNever);
+  request["tool_choice"] = "required";
+  EXPECT_EQ(PostTools(request, 400)["error"]["param"], "tools");
+  StopGateway();
+  Serve([](GatewayConfig& config) { config.model.refuses_unkept_strict = true; });
+  const json error = PostTools(Strict(kNever), 400)["error"];
   EXPECT_EQ(error["param"], "tools");
   EXPECT_THAT(error["message"].get<std::string>(), HasSubstr("\"not\""));
-  function["strict"] = "yes";
+  EXPECT_EQ(PostTools(Strict({{"type", "string"}}), 400)["error"]["param"],
+            "tools[0].function.parameters");
+  request["tools"][0]["function"]["strict"] = "yes";
   EXPECT_EQ(PostTools(request, 400)["error"]["param"], "tools[0].function.strict");
 }
 

@@ -40,6 +40,16 @@ TEST(ConstraintChecker, RemembersRefusalsAndNamesTheFieldOfEachRequest) {
   EXPECT_FALSE(checker.Check("grammar", unknown).ok());
 }
 
+TEST(ConstraintChecker, AShareOfWhatAConstraintMayCostIsAConstraintOfItsOwn) {
+  ConstraintChecker checker({});
+  const Constraint large = Regex("(abc){1,200}");
+  EXPECT_TRUE(checker.Check("a", large).ok());
+  EXPECT_FALSE(checker.Check("a", large, /*share=*/1 << 20).ok());
+  EXPECT_TRUE(checker.Check("a", large).ok());
+  EXPECT_FALSE(checker.Check("a", large, /*share=*/1 << 20).ok());
+  EXPECT_EQ(checker.num_compiled(), 2u);
+}
+
 TEST(ConstraintChecker, ForgetsTheOldestPastItsCapacity) {
   ConstraintChecker checker({}, /*capacity_bytes=*/1000);
   for (int i = 0; i < 100; ++i) {

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -13,7 +14,8 @@ namespace {
 
 using structured::MatchesGrammar;
 
-std::string Grammar(ToolCallFormat format, bool required, bool parallel = true) {
+std::string Grammar(ToolCallFormat format, bool required, bool parallel = true,
+                    bool may_reason = false) {
   return ToolCallGrammar(
       {.format = format,
        .functions = {{.name = "weather",
@@ -22,6 +24,7 @@ std::string Grammar(ToolCallFormat format, bool required, bool parallel = true) 
                      {.name = "time", .schema = R"({"type":"object"})"}},
        .parallel = parallel,
        .required = required,
+       .may_reason = may_reason,
        .token_of_tag = [](absl::string_view) { return std::optional<uint32_t>(); }});
 }
 
@@ -82,6 +85,19 @@ TEST_P(ToolCallGrammarOf, OneCallOnlyUnlessParallel) {
     EXPECT_TRUE(MatchesGrammar(Grammar(GetParam(), required), InTags(call + "\n" + call)));
     EXPECT_FALSE(MatchesGrammar(Grammar(GetParam(), required, /*parallel=*/false),
                                 InTags(call + "\n" + call)));
+  }
+}
+
+TEST_P(ToolCallGrammarOf, ReasoningMayStandBeforeAllWhereTheModelOpensIt) {
+  const std::string grammar = Grammar(GetParam(), /*required=*/false, /*parallel=*/true,
+                                      /*may_reason=*/true);
+  const std::string call = InTags(Weather(R"({"city": "Bonn"})"));
+  const std::string reasoning = "\n<think>\nWhy? <b> <｜x｜> ü\n</think>";
+  for (const std::string& before :
+       std::vector<std::string>{"", "So: ", reasoning, reasoning + "So: "}) {
+    EXPECT_TRUE(MatchesGrammar(grammar, before)) << before;
+    EXPECT_TRUE(MatchesGrammar(grammar, before + call)) << before;
+    EXPECT_FALSE(MatchesGrammar(grammar, before + InTags(Weather("{}")))) << before;
   }
 }
 
