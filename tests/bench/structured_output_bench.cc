@@ -1,5 +1,7 @@
-// Speed of structured output with DeepSeek's vocabulary: compiling, and the masks of a whole
-// answer.
+// Speed of structured output with DeepSeek's vocabulary: compiling, the masks of a whole answer,
+// and all that the stage does for its draws.
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <fstream>
 #include <memory>
@@ -8,12 +10,14 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
 
 #include "common/structured_output/constraint.h"
 #include "common/structured_output/token_constraint.h"
 #include "common/tokenizer/tokenizer.h"
+#include "services/stage_worker/model/draw_constraints.h"
 
 namespace baton::structured {
 namespace {
@@ -120,11 +124,39 @@ void CompileTime(benchmark::State& state, const Case& what) {
   for (auto _ : state) benchmark::DoNotOptimize(CompileConstraint(what.constraint).value());
 }
 
+// Microseconds that each token took.
+class TokenTimes final {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  void Begin() { last_ = Clock::now(); }
+  void EndToken() {
+    const Clock::time_point now = Clock::now();
+    micros_.push_back(std::chrono::duration<double, std::micro>(now - last_).count());
+    last_ = now;
+  }
+  void Report(benchmark::State& state) {
+    if (micros_.empty()) return;
+    std::sort(micros_.begin(), micros_.end());
+    const auto at = [this](double share) {
+      return micros_[static_cast<size_t>(share * static_cast<double>(micros_.size() - 1))];
+    };
+    state.counters["p50_us"] = at(0.5);
+    state.counters["p99_us"] = at(0.99);
+    state.counters["max_us"] = at(1);
+  }
+
+ private:
+  Clock::time_point last_;
+  std::vector<double> micros_;
+};
+
 // One answer after the other with the same constraint. `cold`: each answer is the first one.
 void MaskTime(benchmark::State& state, const Case& what, bool cold) {
   const std::vector<uint32_t> tokens = DeepSeek().Encode(what.answer).value();
   auto cache = std::make_shared<MaskCache>(kCacheBytes);
   auto constraint = Compile(what.constraint, cache);
+  TokenTimes times;
   for (auto _ : state) {
     if (cold) {
       state.PauseTiming();
@@ -133,10 +165,12 @@ void MaskTime(benchmark::State& state, const Case& what, bool cold) {
       state.ResumeTiming();
     }
     ConstraintMatcher matcher(constraint);
+    times.Begin();
     for (const uint32_t token : tokens) {
       if (!IsAllowed(token, *matcher.AllowedTokens()) || !matcher.Accept(token)) {
         return state.SkipWithError("the answer does not match");
       }
+      times.EndToken();
     }
     if (!matcher.IsComplete()) return state.SkipWithError("the answer is not complete");
   }
@@ -144,6 +178,35 @@ void MaskTime(benchmark::State& state, const Case& what, bool cold) {
   state.counters["per_token"] = benchmark::Counter(
       static_cast<double>(tokens.size()),
       benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+  times.Report(state);
+}
+
+// The same answers as the stage draws them: the place in the constraint, the mask, and the list of
+// tokens that the sampler takes.
+void DrawTime(benchmark::State& state, const Case& what) {
+  const std::vector<uint32_t> tokens = DeepSeek().Encode(what.answer).value();
+  auto structured = std::make_shared<stage::StructuredSettings>();
+  structured->constraint = what.constraint;
+  structured->end_token_ids = {kEndToken};
+  stage::SamplingSettings settings;
+  settings.structured = structured;
+  stage::DrawConstraints constraints;
+  constraints.SetVocabulary(Vocabulary());
+  TokenTimes times;
+  for (auto _ : state) {
+    stage::DrawRow draw;
+    draw.sampling = std::make_shared<const stage::SamplingSettings>(settings);
+    times.Begin();
+    for (const uint32_t token : tokens) {
+      const absl::StatusOr<stage::DrawTokens> allowed = constraints.TokensFor(draw);
+      if (!allowed.ok()) return state.SkipWithError("the answer does not match");
+      benchmark::DoNotOptimize(allowed->masked.data());
+      draw.answer_tokens.push_back(token);
+      times.EndToken();
+    }
+  }
+  state.counters["tokens"] = static_cast<double>(tokens.size());
+  times.Report(state);
 }
 
 BENCHMARK_CAPTURE(CompileTime, json_object, JsonObject())->Unit(benchmark::kMicrosecond);
@@ -160,6 +223,10 @@ BENCHMARK_CAPTURE(MaskTime, regex, Regex(), false)->Unit(benchmark::kMicrosecond
 BENCHMARK_CAPTURE(MaskTime, choice_first, Choice(), true)->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(MaskTime, grammar_first, Ebnf(), true)->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(MaskTime, grammar, Ebnf(), false)->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(DrawTime, json_object, JsonObject())->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(DrawTime, json_schema, JsonSchema())->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(DrawTime, regex, Regex())->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(DrawTime, grammar, Ebnf())->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace baton::structured

@@ -1,5 +1,6 @@
 #include "services/stage_worker/model/draw_constraints.h"
 
+#include <array>
 #include <bit>
 #include <utility>
 
@@ -17,21 +18,65 @@ using structured::TokenMask;
 // Up to here tokens are listed as allowed, above as masked: drawing from a list sorts it.
 constexpr size_t kFewTokens = 2048;
 
-size_t CountOf(const TokenMask& mask) {
+// Which bits of a byte are set: `count` places, ascending; what stands behind them means nothing.
+struct BitPlaces {
+  std::array<uint32_t, 8> places = {};
+  uint32_t count = 0;
+};
+
+constexpr std::array<BitPlaces, 256> kBitPlaces = [] {
+  std::array<BitPlaces, 256> out = {};
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    for (uint32_t bit = 0; bit < 8; ++bit) {
+      if ((byte >> bit & 1) != 0) out[byte].places[out[byte].count++] = bit;
+    }
+  }
+  return out;
+}();
+
+// How many tokens are allowed; `most` + 1 or more if it is more than `most`.
+size_t CountUpTo(const TokenMask& mask, size_t most) {
   size_t count = 0;
-  for (const uint64_t word : mask) count += static_cast<size_t>(std::popcount(word));
+  for (const uint64_t word : mask) {
+    if (word != 0) count += static_cast<size_t>(std::popcount(word));
+    if (count > most) break;
+  }
   return count;
 }
 
-void AppendTokens(const TokenMask& mask, uint64_t flip, size_t vocab_size,
-                  std::vector<uint32_t>* out) {
-  for (size_t i = 0; i < mask.size(); ++i) {
-    for (uint64_t word = mask[i] ^ flip; word != 0; word &= word - 1) {
-      const auto token =
-          static_cast<uint32_t>(i * 64 + static_cast<size_t>(std::countr_zero(word)));
-      if (token < vocab_size) out->push_back(token);
-    }
+// Writes the tokens whose bit of `word` is set, ascending; the end of what it wrote. `first`: of
+// the word's lowest bit.
+uint32_t* ListBits(uint64_t word, uint32_t first, uint32_t* end) {
+  for (; word != 0; word &= word - 1)
+    *end++ = first + static_cast<uint32_t>(std::countr_zero(word));
+  return end;
+}
+
+// The same for a word of which most bytes have a bit set; writes over eight places behind the end.
+uint32_t* ListBytes(uint64_t word, uint32_t first, uint32_t* end) {
+  for (uint32_t shift = 0; shift < 64; shift += 8) {
+    const BitPlaces byte = kBitPlaces[word >> shift & 0xff];
+    for (size_t k = 0; k < 8; ++k) end[k] = first + shift + byte.places[k];
+    end += byte.count;
   }
+  return end;
+}
+
+// The tokens that are allowed, or all others, ascending. There may be 100,000 of them.
+std::vector<uint32_t> ListTokens(const TokenMask& mask, bool allowed, size_t vocab_size) {
+  const size_t num_allowed = CountUpTo(mask, mask.size() * 64);
+  const size_t num_listed = allowed ? num_allowed : mask.size() * 64 - num_allowed;
+  const bool is_dense = num_listed > 8 * mask.size();
+  std::vector<uint32_t> tokens(num_listed + 8);
+  uint32_t* end = tokens.data();
+  for (size_t i = 0; i < mask.size(); ++i) {
+    const uint64_t word = allowed ? mask[i] : ~mask[i];
+    const auto first = static_cast<uint32_t>(i * 64);
+    end = is_dense ? ListBytes(word, first, end) : ListBits(word, first, end);
+  }
+  tokens.resize(num_listed);
+  while (!tokens.empty() && tokens.back() >= vocab_size) tokens.pop_back();
+  return tokens;
 }
 
 void ClearTokens(const std::vector<uint32_t>& tokens, TokenMask* mask) {
@@ -42,7 +87,7 @@ void ClearUnlessAll(const std::vector<uint32_t>& tokens, TokenMask* mask) {
   if (tokens.empty()) return;
   TokenMask cleared = *mask;
   ClearTokens(tokens, &cleared);
-  if (CountOf(cleared) > 0) *mask = std::move(cleared);
+  if (CountUpTo(cleared, 0) > 0) *mask = std::move(cleared);
 }
 
 // `mask` less what `draw` rules out otherwise.
@@ -129,16 +174,16 @@ absl::StatusOr<DrawTokens> DrawConstraints::TokensFor(const DrawRow& draw) {
     ClearTokens(settings.end_token_ids, &mask);
     mask = Restrict(mask, draw);
   }
-  const size_t count = CountOf(mask);
+  const size_t count = CountUpTo(mask, kFewTokens);
   if (count == 0) {
     return absl::InvalidArgumentError(draw.sampling->allowed_token_ids.empty()
                                           ? "no token can follow"
                                           : "none of allowed_token_ids can follow");
   }
   if (count <= kFewTokens) {
-    AppendTokens(mask, 0, vocab_size, &out.allowed);
+    out.allowed = ListTokens(mask, true, vocab_size);
   } else {
-    AppendTokens(mask, ~uint64_t{0}, vocab_size, &out.masked);
+    out.masked = ListTokens(mask, false, vocab_size);
   }
   return out;
 }

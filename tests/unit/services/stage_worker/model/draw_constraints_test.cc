@@ -168,6 +168,31 @@ TEST_F(DrawConstraintsTest, ManyTokensAreListedByWhatIsNotAllowed) {
   EXPECT_THAT(tokens->masked, testing::Not(testing::Contains(kEnd)));
 }
 
+// Few and many of either kind. The end is never allowed: the reasoning goes on.
+TEST_F(DrawConstraintsTest, ListsExactlyWhatIsLeft) {
+  SamplingSettings settings = Choosing({"x"});
+  auto structured = std::make_shared<StructuredSettings>(*settings.structured);
+  structured->begin_after_token_id = kThink;
+  settings.structured = structured;
+  const auto all = [](uint32_t token) { return true; };
+  const auto most = [](uint32_t token) { return token % 3 != 0; };
+  const auto some = [](uint32_t token) { return token % 2 == 0; };
+  const auto few = [](uint32_t token) { return token % 64 == 63; };
+  for (bool (*const is_allowed)(uint32_t) : {+all, +most, +some, +few}) {
+    settings.allowed_token_ids.clear();
+    std::vector<uint32_t> allowed;
+    std::vector<uint32_t> others;
+    for (uint32_t token = 0; token < kVocabSize; ++token) {
+      if (is_allowed(token)) settings.allowed_token_ids.push_back(token);
+      (is_allowed(token) && token != kEnd ? allowed : others).push_back(token);
+    }
+    const auto tokens = constraints_.TokensFor(Row(settings));
+    ASSERT_TRUE(tokens.ok()) << tokens.status();
+    EXPECT_EQ(tokens->allowed, allowed.size() > 2048 ? std::vector<uint32_t>() : allowed);
+    EXPECT_EQ(tokens->masked, allowed.size() > 2048 ? others : std::vector<uint32_t>());
+  }
+}
+
 TEST_F(DrawConstraintsTest, GoesTogetherWithOtherSets) {
   SamplingSettings settings = Choosing({"ab", "ac", "a"});
   settings.allowed_token_ids = {'a', 'c', 'x', kEnd};
