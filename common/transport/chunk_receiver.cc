@@ -1,7 +1,9 @@
 #include "common/transport/chunk_receiver.h"
 
+#include <array>
 #include <map>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -12,6 +14,7 @@
 #include "common/concurrency/steady_mutex.h"
 #include "common/log/check.h"
 #include "common/status/status_macros.h"
+#include "common/transport/lent_memory.h"
 
 namespace baton {
 namespace {
@@ -31,6 +34,8 @@ Asker AskerOf(const FrameHeader& header) {
 struct OpenSlice {
   std::span<std::byte> memory;
   std::map<uint64_t, uint64_t> taken;  // begin -> end of what is there or on its way; disjoint
+  // (begin, end) of `taken` that could not be copied out of the sender's memory and come over UCX.
+  std::set<std::pair<uint64_t, uint64_t>> awaited;
   uint64_t received_bytes = 0;
 };
 
@@ -73,8 +78,12 @@ class UcxChunkReceiver final : public ChunkReceiver, public FrameReceiver {
   UcxChunkReceiver(Transport* transport, absl::Duration memory_return_limit)
       : transport_(transport), memory_return_limit_(memory_return_limit) {
     transport_->SetReceiver(FrameKind::kWeightChunk, this);
+    transport_->SetReceiver(FrameKind::kLentChunk, this);
   }
-  ~UcxChunkReceiver() override { transport_->SetReceiver(FrameKind::kWeightChunk, nullptr); }
+  ~UcxChunkReceiver() override {
+    transport_->SetReceiver(FrameKind::kLentChunk, nullptr);
+    transport_->SetReceiver(FrameKind::kWeightChunk, nullptr);
+  }
 
   absl::Status BeginTransfer(TransferOptions options) override;
   void ReleaseSlice(uint64_t transfer_id, size_t slice_index) override;
@@ -94,6 +103,10 @@ class UcxChunkReceiver final : public ChunkReceiver, public FrameReceiver {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<OpenSlice*> Open(Transfer& transfer, size_t slice_index)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Copies the chunk that a frame says is lent, and completes it as if its bytes had come.
+  void TakeLent(const FrameHeader& header);
+  // The copy failed: the same range may come once more.
+  void Await(const FrameHeader& chunk);
   // True if the chunk completed its slice.
   bool CountIn(Transfer& transfer, const FrameHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Answer(const Asker& asker, const absl::Status& status);
@@ -102,6 +115,7 @@ class UcxChunkReceiver final : public ChunkReceiver, public FrameReceiver {
   const absl::Duration memory_return_limit_;
   mutable SteadyMutex mutex_;  // never held while the transport is called
   Transfers transfers_ ABSL_GUARDED_BY(mutex_);
+  std::array<std::byte, kLentMemoryBytes> lent_payload_ = {};  // transport's thread only
 };
 
 absl::Status UcxChunkReceiver::BeginTransfer(TransferOptions options) {
@@ -126,7 +140,10 @@ absl::Status UcxChunkReceiver::BeginTransfer(TransferOptions options) {
 
 absl::StatusOr<std::span<std::byte>> UcxChunkReceiver::Accept(const FrameHeader& header) {
   absl::StatusOr<std::span<std::byte>> place = absl::InternalError("not looked at");
-  {
+  if (header.kind == FrameKind::kLentChunk) {
+    if (header.payload_bytes == kLentMemoryBytes) return lent_payload_;
+    place = absl::InvalidArgumentError("where lent memory lies has another length");
+  } else {
     const SteadyMutexLock lock(&mutex_);
     place = AcceptLocked(header);
   }
@@ -156,7 +173,9 @@ absl::StatusOr<std::span<std::byte>> UcxChunkReceiver::AcceptLocked(const FrameH
     return absl::AlreadyExistsError(absl::StrCat("slice ", header.slot, " is complete"));
   }
   ASSIGN_OR_RETURN(OpenSlice * slice, Open(transfer, header.slot));
-  if (!TakeRange(slice->taken, header.offset, header.offset + header.payload_bytes)) {
+  const uint64_t end = header.offset + header.payload_bytes;
+  if (slice->awaited.erase({header.offset, end}) == 0 &&
+      !TakeRange(slice->taken, header.offset, end)) {
     return absl::AlreadyExistsError(absl::StrCat("bytes ", header.offset, " + ",
                                                  header.payload_bytes, " of slice ", header.slot,
                                                  " came before"));
@@ -194,7 +213,31 @@ bool UcxChunkReceiver::CountIn(Transfer& transfer, const FrameHeader& header) {
   return true;
 }
 
+void UcxChunkReceiver::TakeLent(const FrameHeader& header) {
+  FrameHeader chunk = header;
+  chunk.kind = FrameKind::kWeightChunk;
+  chunk.payload_bytes = header.total_bytes - header.offset;
+  const absl::StatusOr<std::span<std::byte>> place = Accept(chunk);
+  if (!place.ok()) return;  // answered
+  const absl::Status copied = CopyLentMemory(
+      ParseLentMemory(lent_payload_), {.source = header.source, .name = header.epoch}, *place);
+  if (copied.ok()) return Complete(chunk, copied);
+  Await(chunk);
+  Answer(AskerOf(header), absl::UnimplementedError(copied.message()));
+}
+
+void UcxChunkReceiver::Await(const FrameHeader& chunk) {
+  const SteadyMutexLock lock(&mutex_);
+  Transfer& transfer = transfers_.at(chunk.stream_id);
+  --transfer.num_landing;
+  transfer.open.at(chunk.slot).awaited.insert({chunk.offset, chunk.offset + chunk.payload_bytes});
+}
+
 void UcxChunkReceiver::Complete(const FrameHeader& header, const absl::Status& status) {
+  if (header.kind == FrameKind::kLentChunk) {
+    if (status.ok()) return TakeLent(header);
+    return Answer(AskerOf(header), absl::UnimplementedError(status.message()));
+  }
   SliceSink* sink = nullptr;  // told of the slice that this chunk completes
   absl::Status answer = status;
   {

@@ -1,5 +1,6 @@
 #include "common/transport/chunk_sender.h"
 
+#include <array>
 #include <map>
 #include <optional>
 #include <random>
@@ -9,10 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 
-#include "common/checksum/crc32c.h"
 #include "common/concurrency/steady_mutex.h"
 #include "common/log/check.h"
+#include "common/log/log.h"
 #include "common/status/status_macros.h"
+#include "common/transport/lent_memory.h"
 
 namespace baton {
 namespace {
@@ -26,13 +28,25 @@ uint64_t RandomName() {
   return (uint64_t{device()} << 32) | device();
 }
 
+struct Chunk {
+  uint32_t slice_index = 0;
+  uint64_t offset = 0;
+  std::span<const std::byte> payload;
+  LentMemory memory;  // where the payload is, and its checksum
+  ChunkSender::Done done;
+};
+
 // A chunk is finished when UCX has let go of its memory and the receiver has answered.
 struct InFlight {
-  size_t bytes = 0;
-  ChunkSender::Done done;
-  bool sent = false;
+  Chunk chunk;
+  bool lent = false;
+  std::array<std::byte, kLentMemoryBytes> lent_payload = {};  // while lent
+  int num_sending = 1;                                        // frames that UCX has
   std::optional<absl::Status> answer;
 };
+
+// Whether the receiver can copy from this process's memory.
+enum class Lending { kUntried, kTrying, kWorks, kFails };
 
 class UcxChunkSender final : public ChunkSender, public FrameReceiver {
  public:
@@ -42,7 +56,9 @@ class UcxChunkSender final : public ChunkSender, public FrameReceiver {
         peer_(std::move(peer)),
         transfer_id_(transfer_id),
         name_(RandomName()),
+        mark_{.source = transport->source(), .name = name_},
         options_(options) {
+    AllowCopies();
     transport_->SetStreamReceiver(FrameKind::kChunkAnswer, name_, this);
   }
 
@@ -56,7 +72,7 @@ class UcxChunkSender final : public ChunkSender, public FrameReceiver {
     const SteadyMutexLock lock(&mutex_);
     return taken_bytes_;
   }
-  std::string DescribeTransport() const override { return peer_->DescribeTransport(); }
+  std::string DescribeTransport() const override;
 
   // Answers of the receiver.
   absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader& header) override;
@@ -64,7 +80,12 @@ class UcxChunkSender final : public ChunkSender, public FrameReceiver {
   void PeerLost(uint64_t source) override;
 
  private:
-  absl::Status Reserve(size_t bytes, absl::Time deadline, Done done, uint64_t* sequence);
+  // Enters the chunk among those in flight, where it stays until UCX and the receiver are done.
+  absl::StatusOr<InFlight*> Reserve(Chunk chunk, absl::Time deadline, uint64_t* sequence);
+  bool ChooseLending(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Post(uint64_t sequence, InFlight& in_flight);
+  // After the receiver's word that it cannot copy: sends the bytes. False: it is no such chunk.
+  bool SendBytes(uint64_t sequence, absl::string_view reason);
   void OnSent(uint64_t sequence, const absl::Status& status);
   // Takes a chunk out once both halves are there; calls its `done` without the lock.
   void Settle(uint64_t sequence, std::optional<absl::Status> answer, bool sent);
@@ -81,13 +102,15 @@ class UcxChunkSender final : public ChunkSender, public FrameReceiver {
   Transport* const transport_;
   const std::shared_ptr<Peer> peer_;
   const uint64_t transfer_id_;
-  const uint64_t name_;  // routes answers back to this object
+  const uint64_t name_;    // routes answers back to this object
+  const LenderMark mark_;  // the receiver looks at it
   const ChunkSenderOptions options_;
   std::byte reason_[kMaxReasonBytes];  // transport's thread only
 
   mutable SteadyMutex mutex_;
   std::map<uint64_t, InFlight> in_flight_ ABSL_GUARDED_BY(mutex_);  // by sequence
   size_t in_flight_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  Lending lending_ ABSL_GUARDED_BY(mutex_) = Lending::kUntried;
   int num_calling_ ABSL_GUARDED_BY(mutex_) = 0;  // `done`s that are being called
   uint64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t taken_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -112,8 +135,9 @@ UcxChunkSender::~UcxChunkSender() {
   transport_->SetStreamReceiver(FrameKind::kChunkAnswer, name_, nullptr);
 }
 
-absl::Status UcxChunkSender::Reserve(size_t bytes, absl::Time deadline, Done done,
-                                     uint64_t* sequence) {
+absl::StatusOr<InFlight*> UcxChunkSender::Reserve(Chunk chunk, absl::Time deadline,
+                                                  uint64_t* sequence) {
+  const size_t bytes = chunk.payload.size();
   const SteadyMutexLock lock(&mutex_);
   const auto room = [this, bytes]()
                         ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return HasRoom(bytes); };
@@ -124,27 +148,70 @@ absl::Status UcxChunkSender::Reserve(size_t bytes, absl::Time deadline, Done don
   }
   if (!first_error_.ok()) return first_error_;
   *sequence = next_sequence_++;
-  in_flight_.emplace(*sequence, InFlight{.bytes = bytes, .done = std::move(done)});
   in_flight_bytes_ += bytes;
-  return absl::OkStatus();
+  InFlight& entered = in_flight_[*sequence];
+  entered.chunk = std::move(chunk);
+  entered.lent = ChooseLending(bytes);
+  return &entered;
+}
+
+bool UcxChunkSender::ChooseLending(size_t bytes) {
+  if (bytes < options_.min_lent_bytes) return false;
+  if (lending_ != Lending::kUntried) return lending_ == Lending::kWorks;
+  lending_ = Lending::kTrying;
+  return true;
 }
 
 absl::Status UcxChunkSender::SendChunk(uint32_t slice_index, uint64_t offset,
                                        std::span<const std::byte> payload, absl::Time deadline,
                                        Done done) {
+  uint64_t sequence = 0;
+  ASSIGN_OR_RETURN(InFlight * in_flight, Reserve({.slice_index = slice_index,
+                                                  .offset = offset,
+                                                  .payload = payload,
+                                                  .memory = Lend(payload, mark_),
+                                                  .done = std::move(done)},
+                                                 deadline, &sequence));
+  Post(sequence, *in_flight);
+  return absl::OkStatus();
+}
+
+void UcxChunkSender::Post(uint64_t sequence, InFlight& in_flight) {
+  const Chunk& chunk = in_flight.chunk;
   FrameHeader header = {.kind = FrameKind::kWeightChunk,
                         .epoch = name_,
                         .stream_id = transfer_id_,
-                        .offset = offset,
-                        .total_bytes = offset + payload.size(),
-                        .slot = slice_index,
-                        .payload_crc = Crc32c(payload)};
-  RETURN_IF_ERROR(Reserve(payload.size(), deadline, std::move(done), &header.sequence));
+                        .sequence = sequence,
+                        .offset = chunk.offset,
+                        .total_bytes = chunk.offset + chunk.payload.size(),
+                        .slot = chunk.slice_index,
+                        .payload_crc = chunk.memory.crc};
+  std::span<const std::byte> payload = chunk.payload;
+  const bool lent = in_flight.lent;
+  if (lent) {
+    in_flight.lent_payload = EncodeLentMemory(chunk.memory);
+    payload = in_flight.lent_payload;
+    header.kind = FrameKind::kLentChunk;
+  }
   peer_->Send(
-      header, payload,
-      [this, sequence = header.sequence](const absl::Status& status) { OnSent(sequence, status); },
-      /*has_payload_crc=*/true);
-  return absl::OkStatus();
+      header, payload, [this, sequence](const absl::Status& status) { OnSent(sequence, status); },
+      /*has_payload_crc=*/!lent);
+}
+
+bool UcxChunkSender::SendBytes(uint64_t sequence, absl::string_view reason) {
+  InFlight* in_flight = nullptr;
+  {
+    const SteadyMutexLock lock(&mutex_);
+    const auto found = in_flight_.find(sequence);
+    if (found == in_flight_.end() || !found->second.lent || !first_error_.ok()) return false;
+    lending_ = Lending::kFails;
+    in_flight = &found->second;
+    in_flight->lent = false;
+    ++in_flight->num_sending;
+  }
+  BATON_LOG(INFO) << peer_->name() << " gets its bytes over UCX: " << reason;
+  Post(sequence, *in_flight);
+  return true;
 }
 
 void UcxChunkSender::OnSent(uint64_t sequence, const absl::Status& status) {
@@ -161,17 +228,20 @@ void UcxChunkSender::Settle(uint64_t sequence, std::optional<absl::Status> answe
     const auto found = in_flight_.find(sequence);
     if (found == in_flight_.end()) return;
     InFlight& chunk = found->second;
-    chunk.sent = chunk.sent || sent;
+    if (sent) --chunk.num_sending;
     if (answer.has_value() && !chunk.answer.has_value()) chunk.answer = std::move(answer);
     if (!first_error_.ok() && !chunk.answer.has_value()) chunk.answer = first_error_;
-    if (!chunk.sent || !chunk.answer.has_value()) return;
+    if (chunk.num_sending > 0 || !chunk.answer.has_value()) return;
     finished = std::move(chunk);
     in_flight_.erase(found);
-    in_flight_bytes_ -= finished.bytes;
-    if (finished.answer->ok()) taken_bytes_ += finished.bytes;
+    in_flight_bytes_ -= finished.chunk.payload.size();
+    if (finished.answer->ok()) {
+      taken_bytes_ += finished.chunk.payload.size();
+      if (finished.lent && lending_ == Lending::kTrying) lending_ = Lending::kWorks;
+    }
     ++num_calling_;
   }
-  if (finished.done) finished.done(*finished.answer);
+  if (finished.chunk.done) finished.chunk.done(*finished.answer);
   const SteadyMutexLock lock(&mutex_);
   --num_calling_;
 }
@@ -195,6 +265,12 @@ absl::Status UcxChunkSender::Finish(absl::Time deadline) {
   return first_error_;
 }
 
+std::string UcxChunkSender::DescribeTransport() const {
+  const std::string ucx = peer_->DescribeTransport();
+  const SteadyMutexLock lock(&mutex_);
+  return lending_ == Lending::kWorks ? absl::StrCat("lent memory, ", ucx) : ucx;
+}
+
 void UcxChunkSender::Cancel(const absl::Status& reason) { FailAll(reason); }
 
 absl::StatusOr<std::span<std::byte>> UcxChunkSender::Accept(const FrameHeader& header) {
@@ -211,8 +287,9 @@ void UcxChunkSender::Complete(const FrameHeader& header, const absl::Status& sta
   if (!status.ok()) return FailAll(status);
   if (header.code == 0) return Settle(header.sequence, absl::OkStatus(), /*sent=*/false);
   const absl::string_view reason(reinterpret_cast<const char*>(reason_), header.payload_bytes);
-  const absl::Status refusal(static_cast<absl::StatusCode>(header.code),
-                             absl::StrCat(peer_->name(), " refuses a chunk: ", reason));
+  const auto code = static_cast<absl::StatusCode>(header.code);
+  if (code == absl::StatusCode::kUnimplemented && SendBytes(header.sequence, reason)) return;
+  const absl::Status refusal(code, absl::StrCat(peer_->name(), " refuses a chunk: ", reason));
   Settle(header.sequence, refusal, /*sent=*/false);
   FailAll(refusal);
 }

@@ -77,6 +77,8 @@ absl::string_view Name(FrameKind kind) {
       return "tokens";
     case FrameKind::kTokenCredit:
       return "token_credit";
+    case FrameKind::kLentChunk:
+      return "lent_chunk";
   }
   return "?";
 }

@@ -6,8 +6,9 @@
 //                           32  sequence u64       68  slot u32             84  end
 //                           40  offset u64
 //
-// All little-endian. `header_crc` is the CRC-32C of bytes 0..79. No field is an address; every
-// length is compared with a slot that the receiver owns before a byte of payload is taken.
+// All little-endian. `header_crc` is the CRC-32C of bytes 0..79. No field is an address (payloads
+// of lent memory have one: lent_memory.h); every length is compared with a slot that the receiver
+// owns before a byte of payload is taken.
 #pragma once
 
 #include <array>
@@ -23,7 +24,7 @@ namespace baton {
 
 inline constexpr size_t kFrameHeaderBytes = 84;
 // Of frames, and of what both ends must agree on below them (PrepareTransportEnvironment).
-inline constexpr uint16_t kFrameVersion = 5;
+inline constexpr uint16_t kFrameVersion = 6;
 // No payload is longer; the check that bounds every sum of lengths.
 inline constexpr uint64_t kMaxFramePayloadBytes = uint64_t{1} << 30;
 
@@ -41,8 +42,11 @@ enum class FrameKind : uint16_t {
   kGoodbye = 7,      // no payload: the sender closes the connection
   kTokens = 8,       // what a step sampled, from the last stage to the first
   kTokenCredit = 9,  // as kCredit, for tokens
+  kLentChunk = 10,   // [offset, total_bytes) of a weight slice, which lie in the sender's memory
+                     // (lent_memory.h: the payload, the mark is source and epoch); answered as
+                     // kWeightChunk, or by kUnimplemented: send the bytes
 };
-inline constexpr uint16_t kNumFrameKinds = 10;  // one past the last
+inline constexpr uint16_t kNumFrameKinds = 11;  // one past the last
 
 struct FrameHeader {
   FrameKind kind = FrameKind::kHello;

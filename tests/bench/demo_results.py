@@ -76,7 +76,7 @@ def loader_part(text):
     """`text`: what loader_bench prints. ValueError: a side is missing."""
     rates = {(how, side): (rate, ratio) for how, side, rate, ratio in LOADER_LINE.findall(text)}
     rows = []
-    for side in ("plain x1", "plain x4", "read", "send tcp", "send sm"):
+    for side in ("plain x1", "plain x4", "read", "send tcp", "send sm", "lend"):
         cells = [rates.get((how, side)) for how in ("cold", "warm")]
         if None in cells:
             raise ValueError(f"loader_bench says nothing of {side}:\n{text}")

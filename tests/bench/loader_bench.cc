@@ -8,6 +8,7 @@
 //   plain x1, x4   pread() of 8 MiB at a time by one thread, by four
 //   read           the loader's plan, reads and cuts into chunks, which go nowhere
 //   send tcp, sm   the same with checksums through UCX into the memory of 8 receivers in here
+//   lend           the same, but that receivers copy out of the sender's memory
 // Prints medians over the turns, the range, processor seconds per GB, and the median of the turns'
 // ratios to plain x1. The aim is read >= 0.9, cold and warm; sends need processor time as well.
 #include <algorithm>
@@ -207,9 +208,10 @@ class MemorySink final : public SliceSink {
 class Link {
  public:
   Link(const World* world, const std::string& transports,
-       std::vector<std::unique_ptr<MemorySink>>* sinks)
+       std::vector<std::unique_ptr<MemorySink>>* sinks, const ChunkSenderOptions& options)
       : world_(*world),
         sinks_(*sinks),
+        options_(options),
         receiving_(Transport::Create({"receiver", transports}).value()),
         sending_(Transport::Create({"sender", transports}).value()),
         receiver_(ChunkReceiver::Create(receiving_.get())) {}
@@ -220,7 +222,7 @@ class Link {
       BATON_CHECK_OK(receiver_->BeginTransfer(
           {rank, world_.SliceSizes(rank), kChunkBytes, sinks_[rank].get()}));
       senders_.push_back(ChunkSender::Create(sending_.get(), receiving_->address(), rank,
-                                             SteadyNow() + absl::Seconds(10))
+                                             SteadyNow() + absl::Seconds(10), options_)
                              .value());
     }
   }
@@ -237,6 +239,7 @@ class Link {
  private:
   const World& world_;
   std::vector<std::unique_ptr<MemorySink>>& sinks_;
+  const ChunkSenderOptions options_;
   const std::unique_ptr<Transport> receiving_;
   const std::unique_ptr<Transport> sending_;
   const std::unique_ptr<ChunkReceiver> receiver_;
@@ -298,12 +301,14 @@ void Measure(const BenchOptions& options) {
   std::vector<std::unique_ptr<MemorySink>> sinks;
   for (uint64_t rank = 0; rank < kRanks; ++rank)
     sinks.push_back(std::make_unique<MemorySink>(world.SliceSizes(rank)));
-  Link tcp(&world, "tcp", &sinks);
-  Link sm(&world, "sm", &sinks);
+  const ChunkSenderOptions never_lent = {.min_lent_bytes = SIZE_MAX};
+  Link tcp(&world, "tcp", &sinks, never_lent);
+  Link sm(&world, "sm", &sinks, never_lent);
+  Link lend(&world, "tcp", &sinks, {});
   NowhereSender nowhere;
   const std::vector<ChunkSender*> nowheres(kRanks, &nowhere);
   for (const bool cold : {true, false}) {
-    std::vector<Side> sides(5);
+    std::vector<Side> sides(6);
     sides[0] = {.name = "plain x1", .run = [&] { world.ReadPlainly(1); }};
     sides[1] = {.name = "plain x4", .run = [&] { world.ReadPlainly(4); }};
     sides[2] = {.name = "read", .run = [&] { world.Run(nowheres); }};
@@ -315,6 +320,7 @@ void Measure(const BenchOptions& options) {
     };
     sides[3] = send("send tcp", tcp);
     sides[4] = send("send sm", sm);
+    sides[5] = send("lend", lend);
     for (int turn = 0; turn < options.turns; ++turn)
       for (size_t i = 0; i < sides.size(); ++i)
         RunSide(world, cold, sides[(i + static_cast<size_t>(turn)) % sides.size()]);

@@ -16,13 +16,14 @@ LOADER_TEXT = "".join(
     for how, scale in (("cold", 1.0), ("warm", 2.0))
     for side, rate, ratio in (("plain x1", 1.5 * scale, 1.0), ("plain x4", 2.0 * scale, 1.33),
                               ("read", 1.4 * scale, 0.93), ("send tcp", 0.9 * scale, 0.6),
-                              ("send sm", 1.2 * scale, 0.8)))
+                              ("send sm", 1.2 * scale, 0.8), ("lend", 1.3 * scale, 0.85)))
 
 
 def test_a_page_of_results_has_the_loaders_ratios():
     page = demo_results.loader_part(LOADER_TEXT)
     assert "| send sm | 1.20 | 0.80 | 2.40 | 0.80 |" in page.splitlines()
     assert "| send tcp | 0.90 | 0.60 | 1.80 | 0.60 |" in page.splitlines()
+    assert "| lend | 1.30 | 0.85 | 2.60 | 0.85 |" in page.splitlines()
     with pytest.raises(ValueError, match="says nothing of send sm"):
         demo_results.loader_part("".join(line for line in LOADER_TEXT.splitlines(True)
                                          if "send sm" not in line))

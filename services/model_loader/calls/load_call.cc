@@ -78,7 +78,8 @@ absl::Status LoadCall::Serve(const v1::LoadRequest& request) {
                   << DescribeProgress(share, plan.slice_bytes, elapsed)
                   << "; bytes read / needed in this call "
                   << absl::StrFormat("%.4f", static_cast<double>(plan.read_bytes) /
-                                                 static_cast<double>(plan.needed_bytes));
+                                                 static_cast<double>(plan.needed_bytes))
+                  << "; over " << way_;
   v1::LoadEvent done;
   done.mutable_done()->set_read_bytes(progress_.read_bytes.load());
   done.mutable_done()->set_needed_bytes(plan.needed_bytes);
@@ -142,6 +143,7 @@ absl::Status LoadCall::Transfer(const CheckedLoad& load, const ReadPlan& plan) {
   Watch(load, plan, transfer, done);
   runner.join();
   resources_.loads->Detach(&transfer);
+  way_ = senders_.front()->DescribeTransport();
   // No chunk's answer may touch progress_ any more.
   senders_.clear();
   ReportMetrics(load, plan);

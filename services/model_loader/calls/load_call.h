@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -61,6 +62,7 @@ class LoadCall final {
   grpc::ServerContext& context_;
   grpc::ServerWriter<v1::LoadEvent>& writer_;
   std::vector<std::unique_ptr<ChunkSender>> senders_;
+  std::string way_;  // how the bytes went, for the log
   LoadProgress progress_;
   uint64_t next_sequence_number_ = 0;
   uint64_t reported_read_bytes_ = 0;  // in metrics so far

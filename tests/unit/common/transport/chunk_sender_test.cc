@@ -1,5 +1,6 @@
 #include "common/transport/chunk_sender.h"
 
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <random>
@@ -14,6 +15,7 @@
 #include "gtest/gtest.h"
 
 #include "common/transport/chunk_receiver.h"
+#include "common/transport/lent_memory.h"
 #include "tests/unit/common/transport/transport_inputs.h"
 
 namespace baton {
@@ -64,6 +66,30 @@ class MemorySink final : public SliceSink {
   std::atomic<bool> refuses_{false};
   mutable absl::Mutex mutex_;
   std::set<size_t> arrived_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Says of every lent chunk that it cannot be copied.
+class CannotCopy final : public FrameReceiver {
+ public:
+  explicit CannotCopy(Transport* transport) : transport_(*transport) {}
+  absl::StatusOr<std::span<std::byte>> Accept(const FrameHeader& header) override {
+    return std::span(payload_).first(header.payload_bytes);
+  }
+  void Complete(const FrameHeader& header, const absl::Status&) override {
+    ++num_lent_;
+    transport_.FindPeer(header.source)
+        ->Send({.kind = FrameKind::kChunkAnswer,
+                .stream_id = header.epoch,
+                .sequence = header.sequence,
+                .code = static_cast<uint32_t>(absl::StatusCode::kUnimplemented)},
+               {}, nullptr, /*has_payload_crc=*/false);
+  }
+  int num_lent() const { return num_lent_; }
+
+ private:
+  Transport& transport_;
+  std::array<std::byte, kLentMemoryBytes> payload_ = {};
+  std::atomic<int> num_lent_{0};
 };
 
 // A loader's and a worker's transport with one transfer between them.
@@ -184,6 +210,71 @@ TEST_P(ChunkTransferOver, RefusesAFlippedBitAndFailsTheTransfer) {
   const absl::Status result = receiver_->WaitComplete(kTransfer, Soon());
   EXPECT_EQ(result.code(), absl::StatusCode::kDataLoss) << result;
   EXPECT_TRUE(absl::StrContains(result.message(), "slice 2")) << result;
+}
+
+TEST_P(ChunkTransferOver, CopiesLongChunksOutOfTheSendersMemory) {
+  const auto sender = MakeSender();
+  const auto bytes = RandomBytes(3 << 20, 1);
+  for (uint64_t offset = 0; offset < bytes.size(); offset += kMaxChunk) {
+    ASSERT_TRUE(SendOne(*sender, 1, offset, {bytes.data() + offset, kMaxChunk}).ok());
+  }
+  EXPECT_EQ(std::memcmp(sink_.slice(1).data(), bytes.data(), bytes.size()), 0);
+  EXPECT_EQ(sender->taken_bytes(), bytes.size());
+  EXPECT_EQ(worker_->counters().bytes_received, 3 * kLentMemoryBytes);
+  EXPECT_TRUE(absl::StrContains(sender->DescribeTransport(), "lent memory"));
+  EXPECT_EQ(SendOne(*sender, 1, 0, {bytes.data(), kMaxChunk}).code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
+TEST_P(ChunkTransferOver, SendsTheBytesThatTheReceiverCannotCopy) {
+  CannotCopy receiver(worker_.get());
+  worker_->SetReceiver(FrameKind::kLentChunk, &receiver);
+  const auto sender = MakeSender();
+  const auto bytes = RandomBytes(3 << 20, 1);
+  for (uint64_t offset = 0; offset < bytes.size(); offset += kMaxChunk) {
+    ASSERT_TRUE(SendOne(*sender, 1, offset, {bytes.data() + offset, kMaxChunk}).ok());
+  }
+  EXPECT_EQ(std::memcmp(sink_.slice(1).data(), bytes.data(), bytes.size()), 0);
+  EXPECT_EQ(receiver.num_lent(), 1);  // the others are not offered
+  EXPECT_FALSE(absl::StrContains(sender->DescribeTransport(), "lent memory"));
+  worker_->SetReceiver(FrameKind::kLentChunk, nullptr);
+}
+
+TEST_P(ChunkTransferOver, AsksForTheBytesThatItCannotCopy) {
+  constexpr uint64_t kName = 5;
+  BufferReceiver answers(512);
+  loader_->SetStreamReceiver(FrameKind::kChunkAnswer, kName, &answers);
+  const auto peer = *loader_->Connect(worker_->address(), Soon());
+  const auto bytes = RandomBytes(700001, 1);
+  const LenderMark wrong = {.source = loader_->source(), .name = kName + 1};
+  const auto payload = EncodeLentMemory(Lend(bytes, wrong));
+  const FrameHeader header = {.kind = FrameKind::kLentChunk,
+                              .epoch = kName,
+                              .stream_id = kTransfer,
+                              .total_bytes = bytes.size(),
+                              .slot = 3};
+  ASSERT_TRUE(SendAndWait(*peer, header, payload).ok());
+  ASSERT_TRUE(answers.WaitForFrames(1).ok());
+  EXPECT_EQ(answers.last_header().code, static_cast<uint32_t>(absl::StatusCode::kUnimplemented));
+  EXPECT_EQ(receiver_->progress(kTransfer)->received_bytes, 0u);
+  const auto sender = MakeSender({.min_lent_bytes = SIZE_MAX});
+  ASSERT_TRUE(SendOne(*sender, 3, 0, bytes).ok());  // not AlreadyExists
+  EXPECT_EQ(std::memcmp(sink_.slice(3).data(), bytes.data(), bytes.size()), 0);
+  loader_->SetStreamReceiver(FrameKind::kChunkAnswer, kName, nullptr);
+}
+
+TEST_P(ChunkTransferOver, RefusesAWordOfLentMemoryThatIsNone) {
+  constexpr uint64_t kName = 5;
+  BufferReceiver answers(512);
+  loader_->SetStreamReceiver(FrameKind::kChunkAnswer, kName, &answers);
+  const auto peer = *loader_->Connect(worker_->address(), Soon());
+  const FrameHeader header = {
+      .kind = FrameKind::kLentChunk, .epoch = kName, .stream_id = kTransfer, .total_bytes = 100};
+  ASSERT_TRUE(SendAndWait(*peer, header, RandomBytes(100, 1)).ok());
+  ASSERT_TRUE(answers.WaitForFrames(1).ok());
+  EXPECT_EQ(answers.last_header().code, static_cast<uint32_t>(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(receiver_->progress(kTransfer)->received_bytes, 0u);
+  loader_->SetStreamReceiver(FrameKind::kChunkAnswer, kName, nullptr);
 }
 
 TEST_P(ChunkTransferOver, HoldsTheSenderWhileSlicesAreNotReleased) {
