@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <sys/mman.h>
 #include <utility>
 
 #include "common/log/check.h"
@@ -10,14 +11,19 @@ namespace baton::loader {
 namespace {
 
 constexpr size_t kPage = 4096;
+// Of the buffers of most reads, if the system gives them: who copies out of one that was lent looks
+// up one page instead of 512.
+constexpr size_t kHugePage = size_t{2} << 20;
 
 }  // namespace
 
 ReadBuffer::ReadBuffer(size_t bytes)
     : capacity_((bytes + kPage - 1) / kPage * kPage), bytes_(bytes) {
   if (capacity_ == 0) capacity_ = kPage;
-  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kPage, capacity_)));
+  const bool huge = capacity_ % kHugePage == 0;
+  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(huge ? kHugePage : kPage, capacity_)));
   BATON_CHECK(memory_ != nullptr) << "out of memory for " << capacity_ << " bytes";
+  if (huge) madvise(memory_.get(), capacity_, MADV_HUGEPAGE);  // a wish
 }
 
 void ReadBuffer::Resize(size_t bytes) {
