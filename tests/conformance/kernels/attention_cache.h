@@ -1,11 +1,14 @@
-// A paged cache with random contents for tests of attention.
+// A paged cache with random contents for tests of attention, and how close results must be.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <utility>
 #include <vector>
+
+#include "gtest/gtest.h"
 
 #include "kernels/api/attention.h"
 #include "tests/conformance/kernels/tensors.h"
@@ -57,5 +60,22 @@ class AttentionCache {
   int64_t max_blocks_ = 0;
   Tensor memory_;
 };
+
+// The tolerance of kernels/api/attention.h.
+inline void ExpectCloseAttention(const TensorView& actual, const TensorView& expected) {
+  if (expected.type == DataType::kFloat32) {
+    EXPECT_LE(RelativeL2(actual, expected), 1e-5);
+    return;
+  }
+  for (int64_t r = 0; r < expected.rows; ++r) {
+    float largest = 0.0f;
+    for (int64_t c = 0; c < expected.columns; ++c) {
+      largest = std::max(largest, std::abs(Get(expected, r, c)));
+    }
+    for (int64_t c = 0; c < expected.columns; ++c) {
+      ASSERT_NEAR(Get(actual, r, c), Get(expected, r, c), largest * 0.01f) << r << ", " << c;
+    }
+  }
+}
 
 }  // namespace baton::kernels

@@ -85,6 +85,12 @@ std::vector<BackendCase> AllBackends() {
   return cases;
 }
 
+std::vector<BackendCase> BackendsBesideReference() {
+  std::vector<BackendCase> cases = AllBackends();
+  std::erase_if(cases, [](const BackendCase& backend) { return backend.name == "reference"; });
+  return cases;
+}
+
 std::string CaseName(const ::testing::TestParamInfo<BackendCase>& backend) {
   return backend.param.name;
 }

@@ -33,6 +33,8 @@ inline void PrintTo(const BackendCase& backend, std::ostream* out) { *out << bac
 // has a device; each CPU variant with one and with three threads, and the AMX kernels on modelled
 // tiles where the machine has the rest of what they need.
 std::vector<BackendCase> AllBackends();
+// Without the reference itself: for tests that compare with it and ask nothing else.
+std::vector<BackendCase> BackendsBesideReference();
 
 // A test that has one device of the back end under test and one of the reference.
 class ConformanceTest : public ::testing::TestWithParam<BackendCase> {
@@ -54,6 +56,10 @@ std::string CaseName(const ::testing::TestParamInfo<BackendCase>& backend);
 
 #define BATON_CONFORMANCE_TESTS(suite)                                                            \
   INSTANTIATE_TEST_SUITE_P(Backends, suite, ::testing::ValuesIn(::baton::kernels::AllBackends()), \
+                           ::baton::kernels::CaseName)
+#define BATON_COMPARISON_TESTS(suite)                                                        \
+  INSTANTIATE_TEST_SUITE_P(Backends, suite,                                                  \
+                           ::testing::ValuesIn(::baton::kernels::BackendsBesideReference()), \
                            ::baton::kernels::CaseName)
 
 }  // namespace baton::kernels

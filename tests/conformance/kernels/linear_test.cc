@@ -47,7 +47,9 @@ class LinearConformance : public ConformanceTest {
   }
 };
 
-TEST_P(LinearConformance, MatchesTheReferenceAtOddAndEvenSizes) {
+class LinearAgainstReference : public LinearConformance {};
+
+TEST_P(LinearAgainstReference, MatchesTheReferenceAtOddAndEvenSizes) {
   for (DataType type : kLinearWeightTypes) {
     for (int64_t n : {1, 15, 16, 17, 48, 80}) {
       for (int64_t k : {1, 2, 7, 64, 127, 128, 130, 300}) CheckShape({type, n, k}, 3);
@@ -55,7 +57,7 @@ TEST_P(LinearConformance, MatchesTheReferenceAtOddAndEvenSizes) {
   }
 }
 
-TEST_P(LinearConformance, MatchesTheReferenceForEveryNumberOfRows) {
+TEST_P(LinearAgainstReference, MatchesTheReferenceForEveryNumberOfRows) {
   for (DataType type : kLinearWeightTypes) {
     for (int64_t m : {1, 2, 3, 4, 5, 6, 7, 13, 16, 17, 31, 32, 33, 50}) {
       CheckShape({type, 100, 260}, m);
@@ -63,7 +65,7 @@ TEST_P(LinearConformance, MatchesTheReferenceForEveryNumberOfRows) {
   }
 }
 
-TEST_P(LinearConformance, MatchesTheReferenceAtTheDemoModelsShapes) {
+TEST_P(LinearAgainstReference, MatchesTheReferenceAtTheDemoModelsShapes) {
   const WeightShape shapes[] = {
       {DataType::kFloat8E4M3, 384, 128},  {DataType::kFloat8E4M3, 80, 256},
       {DataType::kFloat8E4M3, 1024, 256}, {DataType::kFloat8E4M3, 256, 1024},
@@ -71,7 +73,7 @@ TEST_P(LinearConformance, MatchesTheReferenceAtTheDemoModelsShapes) {
   for (const WeightShape& shape : shapes) CheckShape(shape, 5);
 }
 
-TEST_P(LinearConformance, MatchesTheReferenceWhereShardsCutScaleBlocks) {
+TEST_P(LinearAgainstReference, MatchesTheReferenceWhereShardsCutScaleBlocks) {
   for (int64_t offset : {16, 112, 5, 127}) {
     CheckShape({DataType::kFloat8E4M3, 16, 256, 128, offset, 0}, 3);
     CheckShape({DataType::kFloat8E4M3, 256, 16, 128, 0, offset}, 3);
@@ -79,7 +81,7 @@ TEST_P(LinearConformance, MatchesTheReferenceWhereShardsCutScaleBlocks) {
   }
 }
 
-TEST_P(LinearConformance, MatchesTheReferenceForOtherBlockSizes) {
+TEST_P(LinearAgainstReference, MatchesTheReferenceForOtherBlockSizes) {
   for (int64_t block : {1, 3, 16, 32, 64, 256}) {
     CheckShape({DataType::kFloat8E4M3, 37, 70, block, block / 2, block / 3}, 3);
   }
@@ -216,7 +218,7 @@ TEST_P(LinearConformance, BandsOfRowsMakeTheWeightThatAllRowsMake) {
   }
 }
 
-TEST_P(LinearConformance, HeadwiseProductsMatchTheReference) {
+TEST_P(LinearAgainstReference, HeadwiseProductsMatchTheReference) {
   Random random(8);
   for (DataType weight_type : kLinearWeightTypes) {
     for (DataType type : kLinearComputeTypes) {
@@ -246,12 +248,13 @@ TEST_P(LinearConformance, HeadwiseProductsMatchTheReference) {
   }
 }
 
-TEST_P(LinearConformance, LargeProductsMatchTheReference) {
+TEST_P(LinearAgainstReference, LargeProductsMatchTheReference) {
   if (GetParam().is_reference()) GTEST_SKIP() << "compared with itself at smaller sizes";
   CheckShape({DataType::kFloat8E4M3, 1100, 2060, 128, 64, 32}, 2);
 }
 
 BATON_CONFORMANCE_TESTS(LinearConformance);
+BATON_COMPARISON_TESTS(LinearAgainstReference);
 
 }  // namespace
 }  // namespace baton::kernels
