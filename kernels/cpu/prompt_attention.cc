@@ -55,7 +55,10 @@ void PromptAttention::Attend(const MlaPromptAttentionArgs& args) {
   const StepLayout& layout = args.layout;
   for (int64_t row = 0; row < args.out.rows;) {
     int64_t end = row + 1;
-    while (end < args.out.rows && layout.sequence_rows[end] == layout.sequence_rows[row]) ++end;
+    while (end < args.out.rows && layout.sequence_rows[end] == layout.sequence_rows[row] &&
+           layout.positions[end] >= layout.positions[end - 1]) {
+      ++end;
+    }
     if (layout.sequence_rows[row] >= 0) AttendSequence(args, shape, row, end);
     row = end;
   }

@@ -165,23 +165,42 @@ TEST_P(PromptAttentionAgainstReference, MatchesTheReferenceAtOtherWidths) {
   }
 }
 
+// Three splits, the last one cut; widths that no vector divides, too.
 TEST_P(PromptAttentionConformance, GivesARowTheSameBitsAloneAndInAnyChunk) {
-  constexpr int32_t kLength = 640;
-  for (DataType type : kPromptComputeTypes) {
-    const PromptCase c({.heads = 3}, type, 4, {kLength, 100}, kLength + 100);
-    const Tensor all = c.Attend(ops(), ChunkRows({{0, 0, kLength}, {1, 0, 100}}));
-    const auto check = [&](int32_t sequence, int32_t begin, int32_t end) {
-      const int64_t first = (sequence == 0 ? 0 : kLength) + begin;
-      const Tensor part = c.Attend(ops(), ChunkRows({{sequence, begin, end}}), first);
-      for (int64_t r = 0; r < end - begin; ++r) {
-        ASSERT_TRUE(SameBits(part.view, r, all.view, first + r)) << "row " << first + r;
+  constexpr int32_t kLength = 1100;
+  const PromptSizes odd = {3, 24, 6, 40, 100};
+  for (const PromptSizes& sizes : {PromptSizes{.heads = 3}, odd}) {
+    for (DataType type : kPromptComputeTypes) {
+      const PromptCase c(sizes, type, 4, {kLength, 100}, kLength + 100);
+      const Tensor all = c.Attend(ops(), ChunkRows({{0, 0, kLength}, {1, 0, 100}}));
+      const auto check = [&](int32_t sequence, int32_t begin, int32_t end) {
+        const int64_t first = (sequence == 0 ? 0 : kLength) + begin;
+        const Tensor part = c.Attend(ops(), ChunkRows({{sequence, begin, end}}), first);
+        for (int64_t r = 0; r < end - begin; ++r) {
+          ASSERT_TRUE(SameBits(part.view, r, all.view, first + r)) << "row " << first + r;
+        }
+      };
+      for (int32_t begin : {0, 1, 31, 64, 127, 511, 512, 1023, 1024, 1099}) {
+        check(0, begin, begin + 1);
       }
-    };
-    for (int32_t begin : {0, 1, 31, 60, 64, 127, 500, 511, 512, 639}) check(0, begin, begin + 1);
-    for (int32_t begin = 0; begin < kLength; begin += 64) check(0, begin, begin + 64);
-    for (int32_t begin = 0; begin < 100; begin += 7) check(1, begin, std::min(begin + 7, 100));
-    check(0, 90, 560);
-    check(0, 505, 520);
+      for (int32_t begin = 0; begin < kLength; begin += 128) {
+        check(0, begin, std::min(begin + 128, kLength));
+      }
+      for (int32_t begin = 0; begin < 100; begin += 7) check(1, begin, std::min(begin + 7, 100));
+      check(0, 90, 560);
+      check(0, 505, 1030);
+    }
+  }
+}
+
+TEST_P(PromptAttentionConformance, PiecesOfASequenceMayStandInAnyOrder) {
+  for (DataType type : kPromptComputeTypes) {
+    const PromptCase c({}, type, 12, {700}, 700);
+    const Tensor late = c.Attend(ops(), ChunkRows({{0, 600, 700}}), 0);
+    const Tensor early = c.Attend(ops(), ChunkRows({{0, 3, 40}}), 100);
+    const Tensor both = c.Attend(ops(), ChunkRows({{0, 600, 700}, {0, 3, 40}}));
+    for (int64_t r = 0; r < 100; ++r) ASSERT_TRUE(SameBits(late.view, r, both.view, r)) << r;
+    for (int64_t r = 0; r < 37; ++r) ASSERT_TRUE(SameBits(early.view, r, both.view, 100 + r)) << r;
   }
 }
 
