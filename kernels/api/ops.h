@@ -94,6 +94,12 @@ class Ops {
   // Bytes of the device's memory that operations hold for themselves (working memory, tables, not
   // weights). They grow to what the largest calls so far needed.
   virtual uint64_t working_bytes() const = 0;
+  // Makes room for all that operations and draws of some shapes can need: calls `work`, which calls
+  // them. They run; or, where room can be had for less, they take their working memory and compute
+  // nothing, so that what they write means nothing. After it calls of these shapes, and of fewer
+  // rows, leave working_bytes() as it is whatever their arguments hold. Collectives in `work` run.
+  // A device whose operations hold nothing between calls calls nothing.
+  virtual void MakeRoom(absl::FunctionRef<void()> work) = 0;
 
   // Whether MakeGraph makes any. Elsewhere it does nothing.
   virtual bool keeps_graphs() const = 0;

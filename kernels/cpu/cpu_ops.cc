@@ -37,6 +37,20 @@ void CpuOps::PackBand(const WeightBand& band, DataType compute_type,
   static_cast<PanelWeight*>(weight.get())->PackBand(band, device_.pool);
 }
 
+uint64_t CpuOps::working_bytes() const {
+  uint64_t bytes = device_.working_bytes() + prompts_.working_bytes();
+  for (const TokenSampler& sampler : samplers_) bytes += sampler.working_bytes();
+  return bytes;
+}
+
+void CpuOps::MakeRoom(absl::FunctionRef<void()> work) {
+  device_.only_makes_room = true;
+  work();
+  device_.only_makes_room = false;
+  device_.scratch.Reset();
+  prompts_.Reset();
+}
+
 void CpuOps::MlaPromptAttention(const MlaPromptAttentionArgs& args) { prompts_.Attend(args); }
 
 void CpuOps::FeedForward(const FeedForwardArgs& args) { experts_.FeedForward(args); }

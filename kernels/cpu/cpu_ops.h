@@ -43,9 +43,9 @@ class CpuOps final : public Ops {
   void Synchronize() override {}
   bool shares_host_memory() const override { return true; }
   DeviceMemory memory() const override { return ReadHostMemory(); }
-  uint64_t working_bytes() const override {
-    return device_.working_bytes() + prompts_.working_bytes();
-  }
+  uint64_t working_bytes() const override;
+  // Operations take their working memory alone.
+  void MakeRoom(absl::FunctionRef<void()> work) override;
   bool keeps_graphs() const override { return false; }
   absl::Status MakeGraph(uint64_t, absl::FunctionRef<void()>) override { return absl::OkStatus(); }
   void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }
@@ -61,6 +61,7 @@ class CpuOps final : public Ops {
   };
 
   void CutAttention(const MlaAttentionArgs& args);
+  void MakeRoomForDraws(int64_t vocabulary);
 
   DeviceContext device_;
   GatedExperts experts_;

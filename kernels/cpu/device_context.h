@@ -28,6 +28,7 @@ struct DeviceContext {
   // takes as long) is worth waking it.
   template <typename Task>
   void ForEach(int64_t num_tasks, int64_t work, const Task& task) {
+    if (only_makes_room) return;
     if (work < kSmallestPoolWork) {
       for (int64_t index = 0; index < num_tasks; ++index) task(index, 0);
     } else {
@@ -42,6 +43,9 @@ struct DeviceContext {
   WorkerPool pool;
   Scratch scratch;  // each operation starts with a Reset
   AlignedBuffer product_scratch;
+  // Operations take the working memory that their shapes can need, and no task runs
+  // (Ops::MakeRoom).
+  bool only_makes_room = false;
   WeightArena weights;  // memory of what the device packs
 };
 

@@ -8,9 +8,9 @@
 namespace baton::kernels::cpu {
 namespace {
 
-// Bound of the memory for experts' outputs: more are made in turns, some columns of all tokens at a
-// time. Turns change no bits.
-constexpr int64_t kLargestOutputs = int64_t{64} << 20;
+// Bound of the memory for experts' outputs, in float32s: more are made in turns, some columns of
+// all tokens at a time. Turns change no bits.
+constexpr int64_t kLargestOutputs = int64_t{16} << 20;
 
 // Tasks that a thread gets on average: enough to even out their lengths.
 constexpr int64_t kTasksOfThread = 16;
@@ -46,7 +46,11 @@ void GatedExperts::Experts(const ExpertsArgs& args) {
   if (args.out.empty()) return;
   device_.scratch.Reset();
   jobs_.clear();
-  GroupByExpert(args);
+  if (device_.only_makes_room) {
+    ShareAmongExperts(args);
+  } else {
+    GroupByExpert(args);
+  }
   const int64_t num_experts = static_cast<int64_t>(args.expert_weights.size());
   for (int64_t e = 0; e < num_experts; ++e) {
     const int64_t count = begins_[e + 1] - begins_[e];
@@ -63,10 +67,15 @@ void GatedExperts::Experts(const ExpertsArgs& args) {
   RunInner(args.x);
 
   const int64_t slots = begins_[num_experts];
-  const int64_t bytes_per_column =
-      (slots + (has_shared ? args.x.rows : 0)) * static_cast<int64_t>(sizeof(float));
-  const int64_t fitting = kLargestOutputs / std::max<int64_t>(bytes_per_column, 1);
+  const int64_t output_rows = slots + (has_shared ? args.x.rows : 0);
   constexpr int64_t kStep = kPanelStep * kPanelColumns;
+  if (device_.only_makes_room) {
+    // Fewer rows get wider turns.
+    const int64_t most = std::max(kLargestOutputs, output_rows * kStep);
+    TakeFloats(device_, std::min(output_rows * args.out.columns, most), 1);
+    return;
+  }
+  const int64_t fitting = kLargestOutputs / std::max<int64_t>(output_rows, 1);
   const int64_t width = std::min(args.out.columns, std::max(fitting / kStep * kStep, kStep));
   const TensorView routed = TakeFloats(device_, slots, width);
   const TensorView shared = TakeFloats(device_, has_shared ? args.x.rows : 0, width);
@@ -102,6 +111,17 @@ void GatedExperts::GroupByExpert(const ExpertsArgs& args) {
     places_[slot] = place;
     grouped_rows_[place] = static_cast<int32_t>(slot / args.top_k);
   }
+}
+
+void GatedExperts::ShareAmongExperts(const ExpertsArgs& args) {
+  const auto num_experts = static_cast<int64_t>(args.expert_weights.size());
+  const auto slots = static_cast<int64_t>(args.experts.size());
+  begins_.assign(num_experts + 2, 0);
+  for (int64_t e = 0; e <= num_experts; ++e) {
+    begins_[e] = static_cast<int32_t>(slots * e / std::max<int64_t>(num_experts, 1));
+  }
+  grouped_rows_.resize(args.experts.size());
+  places_.resize(args.experts.size());
 }
 
 void GatedExperts::Combine(const ExpertsArgs& args, int64_t column, const TensorView& routed,
@@ -181,6 +201,20 @@ int64_t GatedExperts::CutTasks(const PackedWeight* FeedForwardWeights::*weight, 
   return work;
 }
 
+// A task is a whole job of at most one and a half shares, or a part of at most that and what
+// rounding up to kPanelStep adds.
+int64_t GatedExperts::MostTaskElements(int64_t rows) const {
+  int64_t all = 0;
+  int64_t panels = 0;
+  for (const Job& job : jobs_) {
+    const int64_t own = Unpack(job.weights.gate).num_panels();
+    all += own * job.rows;
+    panels = std::max(panels, own);
+  }
+  const int64_t share = all / (device_.pool.num_threads() * kTasksOfThread) + 1;
+  return std::min(share + share / 2 + kPanelStep * rows, panels * rows) * kPanelColumns;
+}
+
 // Gate and up of a task go through buffers of its thread, so that they are still in the cache when
 // SiLU joins them.
 void GatedExperts::RunInner(const TensorView& x) {
@@ -188,7 +222,7 @@ void GatedExperts::RunInner(const TensorView& x) {
   const bool bfloat16 = x.type == DataType::kBFloat16;
   const int64_t work =
       2 * CutTasks(&FeedForwardWeights::gate, 0, std::numeric_limits<int64_t>::max());
-  int64_t most = 0;
+  int64_t most = device_.only_makes_room ? MostTaskElements(x.rows) : 0;
   for (const Task& task : tasks_) {
     most = std::max(most, task.job->rows * (task.end - task.begin) * kPanelColumns);
   }
@@ -213,6 +247,10 @@ void GatedExperts::RunInner(const TensorView& x) {
   });
   for (Job& job : jobs_) {
     job.down_x = PrepareRows(device_, job.inner, Unpack(job.weights.down).row_form());
+  }
+  // Pieces are rounded up: two of every job, and two of outputs.
+  if (device_.only_makes_room) {
+    device_.scratch.Take<std::byte>(64 * 2 * static_cast<int64_t>(jobs_.size() + 1));
   }
 }
 

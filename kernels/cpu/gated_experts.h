@@ -47,6 +47,11 @@ class GatedExperts {
   // all.
   int64_t CutTasks(const PackedWeight* FeedForwardWeights::*weight, int64_t begin, int64_t end);
   void GroupByExpert(const ExpertsArgs& args);
+  // Instead, where only room is made: every slot is full, and the experts have equal shares.
+  void ShareAmongExperts(const ExpertsArgs& args);
+  // Elements of the largest task on panels of gates, however the jobs' rows are divided among them,
+  // `rows` to one at the most: a token chooses an expert once.
+  int64_t MostTaskElements(int64_t rows) const;
   // out[:, column ...] = the slots' outputs, weighted, in slot order, then the shared expert's.
   void Combine(const ExpertsArgs& args, int64_t column, const TensorView& routed,
                const TensorView& shared);

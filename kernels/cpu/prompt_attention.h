@@ -21,6 +21,8 @@ class PromptAttention {
   void Attend(const MlaPromptAttentionArgs& args);
 
   uint64_t working_bytes() const { return kept_.bytes(); }
+  // Between calls: brings its working memory into one piece.
+  void Reset() { kept_.Reset(); }
 
  private:
   // Sizes of a call.
@@ -42,6 +44,7 @@ class PromptAttention {
     int64_t count = 0;
   };
 
+  // Rows of one sequence, positions ascending.
   void AttendSequence(const MlaPromptAttentionArgs& args, const Shape& shape, int64_t row_begin,
                       int64_t row_end);
   // Latents and rotary keys of positions [begin, begin + count), one behind the other.

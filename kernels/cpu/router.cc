@@ -79,6 +79,7 @@ void CpuOps::SelectExperts(const SelectExpertsArgs& args) {
       device_.scratch.Take<float>(std::max(params.top_k, params.num_kept_groups)),
       device_.scratch.Take<int32_t>(params.num_kept_groups),
       device_.scratch.Take<bool>(params.num_groups)};
+  if (device_.only_makes_room) return;
   const float* bias = args.bias.Row<float>(0);
   for (int64_t token = 0; token < args.logits.rows; ++token) {
     if (args.is_padding(token)) {  // its logits may be no numbers

@@ -13,7 +13,7 @@ namespace baton::kernels::cpu {
 // nothing more, and holds an eighth more than that needed.
 class Scratch {
  public:
-  // Takes back all pieces.
+  // Takes back all pieces; there is room then for the most that was taken between two Resets.
   void Reset();
 
   // `count` elements, aligned to 64 bytes, not cleared.

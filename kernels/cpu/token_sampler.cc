@@ -34,6 +34,20 @@ bool TokenSampler::Better(const Candidate& a, const Candidate& b) {
   return a.value != b.value ? a.value > b.value : a.token_id < b.token_id;
 }
 
+void TokenSampler::MakeRoom(int64_t vocabulary) {
+  const auto size = static_cast<size_t>(vocabulary);
+  candidates_.reserve(size);
+  values_.reserve(size);
+  distances_.reserve(size);
+  masses_.reserve(size);
+  counts_.reserve(size);
+}
+
+uint64_t TokenSampler::working_bytes() const {
+  return candidates_.capacity() * sizeof(Candidate) + counts_.capacity() * sizeof(uint32_t) +
+         (values_.capacity() + distances_.capacity() + masses_.capacity()) * sizeof(float);
+}
+
 void TokenSampler::Sample(const float* logits, int64_t vocabulary, const SamplingRow& row,
                           SampleResult* result) {
   const RowExtremes raw = kernels_->extremes(logits, vocabulary);

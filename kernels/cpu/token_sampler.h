@@ -20,6 +20,10 @@ class TokenSampler {
   void Score(const float* logits, int64_t vocabulary, uint32_t target, uint32_t num_top,
              SampleResult* result);
 
+  // For every row of so many logits.
+  void MakeRoom(int64_t vocabulary);
+  uint64_t working_bytes() const;
+
  private:
   struct Candidate {
     uint32_t token_id = 0;

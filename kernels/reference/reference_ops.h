@@ -59,6 +59,7 @@ class ReferenceOps final : public Ops {
   bool shares_host_memory() const override { return true; }
   DeviceMemory memory() const override { return ReadHostMemory(); }
   uint64_t working_bytes() const override { return 0; }
+  void MakeRoom(absl::FunctionRef<void()>) override {}
   bool keeps_graphs() const override { return false; }
   absl::Status MakeGraph(uint64_t, absl::FunctionRef<void()>) override { return absl::OkStatus(); }
   void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }

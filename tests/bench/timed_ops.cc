@@ -132,6 +132,7 @@ class TimedOps final : public Ops {
   bool shares_host_memory() const override { return ops_->shares_host_memory(); }
   kernels::DeviceMemory memory() const override { return ops_->memory(); }
   uint64_t working_bytes() const override { return ops_->working_bytes(); }
+  void MakeRoom(absl::FunctionRef<void()> work) override { ops_->MakeRoom(work); }
   // None: a graph's operations cannot be timed one by one.
   bool keeps_graphs() const override { return false; }
   absl::Status MakeGraph(uint64_t, absl::FunctionRef<void()>) override { return absl::OkStatus(); }

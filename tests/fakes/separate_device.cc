@@ -280,6 +280,7 @@ class SeparateOps final : public Ops {
   bool shares_host_memory() const override { return false; }
   kernels::DeviceMemory memory() const override { return memory_->Read(); }
   uint64_t working_bytes() const override { return inner_->working_bytes(); }
+  void MakeRoom(absl::FunctionRef<void()> work) override { work(); }
   bool keeps_graphs() const override { return counts_ != nullptr; }
   absl::Status MakeGraph(uint64_t key, absl::FunctionRef<void()> work) override {
     if (!keeps_graphs()) return absl::OkStatus();

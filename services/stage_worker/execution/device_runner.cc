@@ -74,12 +74,19 @@ uint64_t DeviceRunner::workspace_bytes() const {
 
 absl::Status DeviceRunner::Rehearse() {
   const WorkspaceShape& shape = options_.shape;
-  const StepBatch largest = MakeRehearsal(shape, shape.max_step_tokens);
+  std::vector<StepBatch> largest = {MakeRehearsal(shape, shape.max_step_tokens)};
+  if (options_.expand_prompts) largest.push_back(MakeExpandedRehearsal(shape));
+  int64_t num_blocks = 1;
+  for (const StepBatch& step : largest) num_blocks = std::max(num_blocks, NumBlocksOf(step));
   ASSIGN_OR_RETURN(const std::unique_ptr<KvCache> cache,
-                   KvCache::Create(KvShapeOf(shape.config, 1, shape.compute_type),
-                                   NumBlocksOf(largest), device_.ops.get()));
-  model_->Rehearse(largest, *cache, /*all_layers=*/false, options_.num_drafts);
-  model_->Rehearse(MakeRehearsal(shape, 1), *cache, /*all_layers=*/true, options_.num_drafts);
+                   KvCache::Create(KvShapeOf(shape.config, 1, shape.compute_type), num_blocks,
+                                   device_.ops.get()));
+  device_.ops->MakeRoom([&] {
+    for (const StepBatch& step : largest) {
+      model_->Rehearse(step, *cache, /*all_layers=*/false, options_.num_drafts);
+    }
+    model_->Rehearse(MakeRehearsal(shape, 1), *cache, /*all_layers=*/true, options_.num_drafts);
+  });
   return absl::OkStatus();
 }
 

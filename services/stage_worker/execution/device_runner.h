@@ -53,8 +53,8 @@ class DeviceRunner final {
   ~DeviceRunner() { ForgetGraphs(); }
 
   // Before the first step, when the weights are complete; all devices of the stage at the same
-  // time: runs the largest step, and one of one row, so that workspace_bytes() is what steps will
-  // need. Errors: ResourceExhausted.
+  // time: makes room for the largest steps, of each form of attention, and one of one row, so that
+  // workspace_bytes() is what steps will need. Errors: ResourceExhausted.
   absl::Status Rehearse();
   // While the device is idle: makes the KV cache if its size differs from `num_blocks`; its graphs
   // must be forgotten then.

@@ -119,10 +119,8 @@ absl::Status StageExecutor::Impl::Rehearse() {
   for (const std::unique_ptr<DeviceRunner>& runner : runners) {
     RETURN_IF_ERROR(runner->weight_store().Finish());
   }
-  // A tap is shown steps of sequences alone. On the host the largest step may take seconds, which a
-  // group that starts or recovers would wait for, and its memory is not given out to the last byte.
-  const bool is_host = runners.front()->ops().shares_host_memory();
-  if (rehearsed || is_host || options.tap != nullptr) return absl::OkStatus();
+  // A tap is shown steps of sequences alone.
+  if (rehearsed || options.tap != nullptr) return absl::OkStatus();
   RETURN_IF_ERROR(OnAllDevices([](size_t, DeviceRunner& runner) { return runner.Rehearse(); }));
   rehearsed = true;
   return absl::OkStatus();

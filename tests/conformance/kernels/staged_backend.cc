@@ -191,6 +191,7 @@ class StagedOps final : public Ops {
   bool shares_host_memory() const override { return true; }
   DeviceMemory memory() const override { return inner_->memory(); }
   uint64_t working_bytes() const override { return inner_->working_bytes(); }
+  void MakeRoom(absl::FunctionRef<void()> work) override { inner_->MakeRoom(work); }
   bool keeps_graphs() const override { return false; }
   absl::Status MakeGraph(uint64_t, absl::FunctionRef<void()>) override { return absl::OkStatus(); }
   void RunGraph(uint64_t, absl::FunctionRef<void()> work) override { work(); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -48,6 +49,29 @@ TEST(Rehearsal, NamesABlockForEveryPosition) {
     places.insert({batch.block_tables[sequence * batch.max_blocks + position / 64], position % 64});
   }
   EXPECT_EQ(places.size(), 300u);
+}
+
+TEST(Rehearsal, ExpandsTheEndsOfTheLongestPrompts) {
+  WorkspaceShape shape = RehearsedShape();
+  shape.max_step_tokens = 100;
+  shape.max_model_len = 1000;
+  const StepBatch batch = MakeExpandedRehearsal(shape);
+  EXPECT_EQ(batch.expanded_rows, std::vector<RowRange>({{0, 100}}));
+  EXPECT_EQ(batch.positions.front(), 900);
+  EXPECT_EQ(batch.positions.back(), 999);
+  EXPECT_EQ(batch.max_blocks, 16);
+  EXPECT_EQ(batch.block_tables[13], 0);
+  EXPECT_EQ(batch.block_tables[14], 0);
+  EXPECT_EQ(batch.block_tables[15], 1);
+  EXPECT_EQ(NumBlocksOf(batch), 2);
+}
+
+TEST(Rehearsal, ExpandsSeveralPromptsWhereOneDoesNotFillAStep) {
+  const StepBatch batch = MakeExpandedRehearsal(RehearsedShape());
+  EXPECT_EQ(batch.num_sequences(), 4);
+  EXPECT_EQ(batch.expanded_rows, std::vector<RowRange>({{0, 400}}));
+  EXPECT_EQ(batch.positions[130], 0);
+  EXPECT_EQ(NumBlocksOf(batch), 12);
 }
 
 TEST(Rehearsal, DrawsNothingWithoutAHead) {
