@@ -80,9 +80,13 @@ absl::Status LoaderClient::Load(const v1::LoadRequest& request) {
   const auto reader = stub_->Load(&context, request);
   v1::LoadEvent event;
   uint64_t next = 0;
+  bool in_order = true;
   bool done = false;
   while (reader->Read(&event)) {
-    if (event.sequence_number() != next++) context.TryCancel();
+    if (event.sequence_number() != next++) {
+      in_order = false;
+      context.TryCancel();
+    }
     if (event.has_planned()) {
       BATON_LOG(DEBUG) << "the loader sends " << event.planned().slice_bytes() << " bytes in "
                        << event.planned().num_chunks() << " chunks";
@@ -91,6 +95,10 @@ absl::Status LoaderClient::Load(const v1::LoadRequest& request) {
   }
   const grpc::Status status = reader->Finish();
   Leave();
+  if (!in_order) {
+    return absl::DataLossError(
+        absl::StrCat("model-loader at ", address_, " left out messages of a load"));
+  }
   RETURN_IF_ERROR(Explain(status));
   if (!done) {
     return absl::DataLossError(
