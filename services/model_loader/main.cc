@@ -18,7 +18,7 @@ absl::Status Run() {
                    ServerRuntime::Create(config.server));
   ASSIGN_OR_RETURN(const std::unique_ptr<LoaderServer> server,
                    LoaderServer::Create(config, runtime.get()));
-  const absl::Status status = server->Run();
+  absl::Status status = server->Run();
   if (server->num_stuck_reads() > 0) {
     BATON_LOG(ERROR) << server->num_stuck_reads()
                      << " read(s) still wait for the storage; leaving without them";

@@ -91,7 +91,7 @@ StageMembership::Ending StageMembership::RunSession() {
   was_joined_ = false;
   scheduler_epoch_ = 0;
   OpenStream();
-  const Ending ending = HandleEvents();
+  Ending ending = HandleEvents();
   LeaveEpoch();
   CloseStream();
   events_.EndSession();
@@ -126,7 +126,7 @@ StageMembership::Ending StageMembership::HandleEvents() {
       return {.status = neighbour_loss_};
     }
     control_clock_.Add(SteadyNow());
-    const Ending ending = HandleEvent(*event);
+    Ending ending = HandleEvent(*event);
     control_clock_.Clear();
     if (!ending.status.ok()) return ending;
   }
