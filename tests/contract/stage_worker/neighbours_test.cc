@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
@@ -19,8 +20,6 @@
 
 namespace baton::stage {
 namespace {
-
-class StageNeighbours : public WorkerFixture {};
 
 absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
 
@@ -37,21 +36,60 @@ bool WaitUntil(const std::function<bool()>& condition) {
 constexpr SlotShape kShape = {.num_slots = 2, .num_ranks = 2, .max_part_bytes = 64 * 128 * 2};
 constexpr size_t kPartBytes = 3 * 128 * 2;  // three tokens, half of the hidden size, bfloat16
 
+// Stage 0 of 2, and the stage after it.
+class StageNeighbours : public WorkerFixture {
+ protected:
+  void StartNext(uint64_t epoch) {
+    next_ = *Transport::Create({.name = "next"});
+    slots_ = *SlotReceiver::Create(next_.get(), kShape);
+    EXPECT_TRUE(slots_->BeginEpoch(epoch).ok());
+  }
+  void StartWithNext() {
+    StartNext(1);
+    StartWorker();
+    Register(Plan(0, 2));
+    Join(1, next_->address());
+  }
+  // And lets the worker find out.
+  void LoseNext() {
+    slots_.reset();
+    next_.reset();
+    scheduler().Send(PromptStep(1, 1));
+    scheduler().Send(PromptStep(1, 2));
+  }
+  // The next answer of that kind, behind reports of steps that were done before the loss.
+  absl::StatusOr<v1::WorkerMessage> NextBehindReports(v1::WorkerMessage::MessageCase kind) {
+    auto message = scheduler().Next(kind);
+    while (absl::IsFailedPrecondition(message.status()) &&
+           absl::StrContains(message.status().message(), "report {")) {
+      message = scheduler().Next(kind);
+    }
+    return message;
+  }
+  // After LoseNext: there is a next stage again, and the worker, which has not registered anew.
+  void ExpectJoinsAnotherNext() {
+    StartNext(2);
+    SendTopology(2, next_->address());
+    const auto message = NextBehindReports(v1::WorkerMessage::kJoined);
+    ASSERT_TRUE(message.ok()) << message.status();
+    EXPECT_EQ(message->joined().epoch(), 2u);
+    EXPECT_EQ(scheduler().num_sessions(), 1);
+  }
+
+  std::unique_ptr<Transport> next_;
+  std::unique_ptr<SlotReceiver> slots_;
+};
+
 TEST_F(StageNeighbours, SendsHiddenStatesToTheNextStage) {
-  const auto next = *Transport::Create({.name = "next"});
-  const auto slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(1).ok());
-  StartWorker();
-  Register(Plan(0, 2));
-  Join(1, next->address());
+  StartWithNext();
   scheduler().Send(PromptStep(1, 1));
   for (size_t rank = 0; rank < 2; ++rank) {
     const PartKey key = {.epoch = 1, .number = 1, .step_id = 1, .rank = rank};
-    const auto part = slots->Receive(key, kPartBytes, Soon());
+    const auto part = slots_->Receive(key, kPartBytes, Soon());
     ASSERT_TRUE(part.ok()) << part.status();
     EXPECT_NE(std::count((*part).begin(), (*part).end(), std::byte{0}),
               static_cast<ptrdiff_t>(kPartBytes));
-    slots->Release(key);
+    slots_->Release(key);
   }
   const auto report = scheduler().Next(v1::WorkerMessage::kReport);
   ASSERT_TRUE(report.ok()) << report.status();
@@ -59,12 +97,7 @@ TEST_F(StageNeighbours, SendsHiddenStatesToTheNextStage) {
 }
 
 TEST_F(StageNeighbours, TellsThatItWaitsForLeaveToSend) {
-  const auto next = *Transport::Create({.name = "next"});
-  const auto slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(1).ok());
-  StartWorker();
-  Register(Plan(0, 2));
-  Join(1, next->address());
+  StartWithNext();
   for (const uint64_t step_id : {1u, 2u, 3u}) {
     v1::SchedulerMessage step = PromptStep(1, step_id);
     step.mutable_step()->mutable_chunks(0)->set_sample(false);  // no token is to come back
@@ -80,47 +113,17 @@ TEST_F(StageNeighbours, TellsThatItWaitsForLeaveToSend) {
 }
 
 TEST_F(StageNeighbours, KeepsItsPlaceWhenTheNextStageIsLost) {
-  auto next = *Transport::Create({.name = "next"});
-  auto slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(1).ok());
-  StartWorker();
-  Register(Plan(0, 2));
-  Join(1, next->address());
-  slots.reset();
-  next.reset();
-  scheduler().Send(PromptStep(1, 1));
-  scheduler().Send(PromptStep(1, 2));
+  StartWithNext();
+  LoseNext();
   ASSERT_TRUE(WaitUntil([this] { return !membership().snapshot().joined; }));
-  next = *Transport::Create({.name = "next"});
-  slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(2).ok());
-  SendTopology(2, next->address());
-  auto message = scheduler().Next(v1::WorkerMessage::kJoined);
-  while (absl::IsFailedPrecondition(message.status()) &&  // steps that were sent before the loss
-         absl::StrContains(message.status().message(), "report {")) {
-    message = scheduler().Next(v1::WorkerMessage::kJoined);
-  }
-  ASSERT_TRUE(message.ok()) << message.status();
-  EXPECT_EQ(message->joined().epoch(), 2u);
-  EXPECT_EQ(scheduler().num_sessions(), 1);
+  ExpectJoinsAnotherNext();
 }
 
 TEST_F(StageNeighbours, RegistersAgainWhenTheNextStageStaysLost) {
   options().step_timeout = absl::Milliseconds(300);
-  auto next = *Transport::Create({.name = "next"});
-  auto slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(1).ok());
-  StartWorker();
-  Register(Plan(0, 2));
-  Join(1, next->address());
-  slots.reset();
-  next.reset();
-  scheduler().Send(PromptStep(1, 1));
-  scheduler().Send(PromptStep(1, 2));
-  auto message = scheduler().Next(v1::WorkerMessage::kFault);
-  while (absl::IsFailedPrecondition(message.status())) {  // a step may have been reported before
-    message = scheduler().Next(v1::WorkerMessage::kFault);
-  }
+  StartWithNext();
+  LoseNext();
+  const auto message = NextBehindReports(v1::WorkerMessage::kFault);
   ASSERT_TRUE(message.ok()) << message.status();
   EXPECT_TRUE(message->fault().neighbour_unreachable()) << message->fault().message();
   Register(Plan(0, 2));
@@ -130,37 +133,18 @@ TEST_F(StageNeighbours, RegistersAgainWhenTheNextStageStaysLost) {
 // A stage that is started again may load for minutes.
 TEST_F(StageNeighbours, KeepsItsPlaceForAsLongAsTheSchedulerKnowsOfALoss) {
   options().step_timeout = absl::Seconds(2);
-  auto next = *Transport::Create({.name = "next"});
-  auto slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(1).ok());
-  StartWorker();
-  Register(Plan(0, 2));
-  Join(1, next->address());
+  StartWithNext();
   v1::SchedulerMessage heartbeat;
   heartbeat.mutable_heartbeat()->set_epoch(2);
   scheduler().Send(heartbeat);
-  slots.reset();
-  next.reset();
-  scheduler().Send(PromptStep(1, 1));
-  scheduler().Send(PromptStep(1, 2));
+  LoseNext();
   ASSERT_TRUE(WaitUntil([this] { return !membership().snapshot().joined; }));
   // Without it the worker would have given up by then.
   const absl::Time given_up =
       SteadyNow() + options().step_timeout + 2 * options().heartbeat_interval;
   ASSERT_TRUE(scheduler().WaitForHeartbeat(
       [given_up](const v1::Heartbeat&) { return SteadyNow() > given_up; }));
-  next = *Transport::Create({.name = "next"});
-  slots = *SlotReceiver::Create(next.get(), kShape);
-  EXPECT_TRUE(slots->BeginEpoch(2).ok());
-  SendTopology(2, next->address());
-  auto message = scheduler().Next(v1::WorkerMessage::kJoined);
-  while (absl::IsFailedPrecondition(message.status()) &&  // steps that were sent before the loss
-         absl::StrContains(message.status().message(), "report {")) {
-    message = scheduler().Next(v1::WorkerMessage::kJoined);
-  }
-  ASSERT_TRUE(message.ok()) << message.status();
-  EXPECT_EQ(message->joined().epoch(), 2u);
-  EXPECT_EQ(scheduler().num_sessions(), 1);
+  ExpectJoinsAnotherNext();
 }
 
 TEST_F(StageNeighbours, ReportsANextStageThatCannotBeReached) {
