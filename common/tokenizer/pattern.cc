@@ -174,6 +174,10 @@ absl::StatusOr<Pattern> Pattern::Compile(absl::string_view source, uint32_t opti
   if (pattern.limits_ == nullptr) return absl::ResourceExhaustedError("pattern: no memory");
   pcre2_set_match_limit(pattern.limits_.get(), kMatchLimit);
   pcre2_set_heap_limit(pattern.limits_.get(), kHeapLimitKib);
+  uint32_t may_match_nothing = 1;
+  if (pcre2_pattern_info(pattern.code_.get(), PCRE2_INFO_MATCHEMPTY, &may_match_nothing) == 0) {
+    pattern.may_match_nothing_ = may_match_nothing != 0;
+  }
   // Without a JIT on this machine, or for this pattern, PCRE2 interprets: slower, same result.
   pattern.jit_ = pcre2_jit_compile(pattern.code_.get(), PCRE2_JIT_COMPLETE) == 0;
   return pattern;

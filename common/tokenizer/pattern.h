@@ -30,6 +30,9 @@ class Pattern {
   // Exactly this text.
   static absl::StatusOr<Pattern> FromText(absl::string_view text);
 
+  // Whether a match may have no bytes, as far as PCRE2 knows.
+  bool may_match_nothing() const { return may_match_nothing_; }
+
   // Searches with working memory of its own; not thread-safe. `pattern` must outlive it.
   class Matcher {
    public:
@@ -60,6 +63,7 @@ class Pattern {
   std::unique_ptr<pcre2_real_code_8, Free> code_;
   std::unique_ptr<pcre2_real_match_context_8, Free> limits_;
   bool jit_ = false;
+  bool may_match_nothing_ = true;
 };
 
 }  // namespace baton

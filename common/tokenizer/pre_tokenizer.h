@@ -1,6 +1,7 @@
 // A text cut into the words that byte-pair encoding looks at one by one.
 #pragma once
 
+#include <bitset>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,10 @@ namespace baton {
 // The splits of a tokenizer.json one after another: each cuts every piece of the one before, and
 // sees that piece alone. Patterns go by Unicode 16 categories (see recent_characters.h). Immutable.
 class PreTokenizer {
+ private:
+  // Of texts of one to three ASCII digits: NumberIndex says where.
+  using ShortNumberSet = std::bitset<1110>;
+
  public:
   // Errors: InvalidArgument with the number of the split whose pattern is not accepted.
   static absl::StatusOr<PreTokenizer> Create(absl::Span<const SplitSpec> splits);
@@ -46,7 +51,12 @@ class PreTokenizer {
     Pattern pattern;
     SplitBehavior behavior;
     bool invert;
+    // The numbers in which the pattern finds nothing: DeepSeek's first split makes pieces of up to
+    // three digits, which the others leave alone.
+    ShortNumberSet leaves_alone;
   };
+
+  static ShortNumberSet NumbersWithoutMatch(const Pattern& pattern);
 
   std::vector<Step> steps_;
 };

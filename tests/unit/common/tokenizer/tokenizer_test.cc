@@ -61,6 +61,30 @@ TEST(Tokenizer, CutsWordsByThePattern) {
                           ByteId('3'), ByteId('4'), ByteId('5')));
 }
 
+// What a split finds in a number is known before: it is no other than what it would find.
+TEST(Tokenizer, CutsNumbersByTheSplitsBehindTheOneThatIsolatesThem) {
+  const auto split = [](const std::string& regex, const std::string& behavior, bool invert) {
+    return nlohmann::json{{"type", "Split"},
+                          {"pattern", {{"Regex", regex}}},
+                          {"behavior", behavior},
+                          {"invert", invert}};
+  };
+  const auto encode = [&](const nlohmann::json& second, const std::string& text) {
+    nlohmann::json json = SmallTokenizerJson();
+    nlohmann::json& splits = json["pre_tokenizer"]["pretokenizers"];
+    splits[0] = split(R"(\p{N}{1,3})", "Isolated", false);
+    splits.insert(splits.begin() + 1, second);
+    const auto tokenizer = Tokenizer::Create(json.dump()).value();
+    return tokenizer->Decode(tokenizer->Encode(text).value(), /*skip_special_tokens=*/false);
+  };
+  const std::string text = "7 27 123 0245 99a 00";
+  EXPECT_EQ(encode(split("2", "Removed", false), text), "7 7 13 045 99a 00");
+  EXPECT_EQ(encode(split("2", "Removed", true), text), "222");
+  EXPECT_EQ(encode(split(R"([0-9]{2})", "Removed", false), text), "7  3 45 a ");
+  EXPECT_EQ(encode(split("7", "Removed", false), text), " 2 123 0245 99a 00");
+  EXPECT_EQ(encode(split("(?=2)|9", "Removed", false), text), "7 27 123 0245 a 00");
+}
+
 TEST(Tokenizer, MergesLongWordsLikeShortOnes) {
   const auto tokenizer = Small();
   const std::vector<uint32_t> ids = tokenizer->Encode(std::string(403, 'a')).value();
