@@ -120,7 +120,7 @@ absl::Status Group::StartMember(Role role, int index) {
        .child = nullptr,
        .budget = RestartBudget(options_.restart_limits),
        .probe = LivenessProbe(options_.liveness_timeout)});
-  const absl::Status started = StartChild(&members_.back(), SteadyNow());
+  absl::Status started = StartChild(&members_.back(), SteadyNow());
   if (!started.ok()) members_.pop_back();
   return started;
 }

@@ -195,7 +195,7 @@ std::vector<ServeFlag> SupervisorFlags() {
 std::vector<ServeFlag> IgnoredFlags() {
   std::vector<ServeFlag> flags;
   const auto add = [&flags](FlagShape shape, absl::string_view reason,
-                            std::vector<absl::string_view> names) {
+                            const std::vector<absl::string_view>& names) {
     for (const absl::string_view name : names) flags.push_back({name, shape, kIgnored, reason});
   };
   add(kSwitch, kNoPython, {"trust-remote-code"});

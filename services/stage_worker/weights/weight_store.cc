@@ -136,7 +136,7 @@ absl::Status WeightStore::MarkComplete(size_t slice_index) {
   reception.complete = true;
   received_bytes_ += needed.bytes();
   if (!receptions_[reception.partner].complete) return absl::OkStatus();
-  const absl::Status installed = Install(is_scale ? reception.partner : slice_index);
+  absl::Status installed = Install(is_scale ? reception.partner : slice_index);
   if (received_bytes_ == total_bytes_) buffers_.Clear();
   if (installed.ok()) return installed;
   // Both must come again: Install has dropped their bytes.
@@ -159,7 +159,7 @@ absl::Status WeightStore::Install(size_t values_index) {
     tensor.matrix.row_offset = needed.slice.row_begin % block_size_;
     tensor.matrix.column_offset = needed.slice.column_begin % block_size_;
   }
-  const absl::Status installed = builder_.Install(tensor);
+  absl::Status installed = builder_.Install(tensor);
   buffers_.Give(std::exchange(values.bytes, AlignedBuffer()));
   buffers_.Give(std::exchange(scales.bytes, AlignedBuffer()));
   return installed;
