@@ -48,6 +48,12 @@ struct AddedTokens::Search {
   absl::string_view text;
   AddedTokenText which;
   absl::Span<const ByteRange> plain_ranges;
+  size_t num_looks = 0;  // at plain ranges
+
+  bool EndsBy(const ByteRange& range, size_t place) {
+    ++num_looks;
+    return range.end <= place;
+  }
 };
 
 absl::StatusOr<AddedTokens> AddedTokens::Create(absl::Span<const AddedTokenSpec> tokens) {
@@ -139,16 +145,16 @@ absl::StatusOr<bool> AddedTokens::StandsAlone(absl::string_view text,
   return !word;
 }
 
-absl::Status AddedTokens::SplitPiece(const Tree& tree, const Search& search, const ByteRange& piece,
+absl::Status AddedTokens::SplitPiece(const Tree& tree, Search& search, const ByteRange& piece,
                                      std::vector<Piece>* out) const {
   const absl::string_view text = search.text.substr(0, piece.end);
   const absl::string_view alone = text.substr(piece.begin);
-  auto plain =
-      std::partition_point(search.plain_ranges.begin(), search.plain_ranges.end(),
-                           [&piece](const ByteRange& range) { return range.end <= piece.begin; });
+  auto plain = std::partition_point(
+      search.plain_ranges.begin(), search.plain_ranges.end(),
+      [&search, &piece](const ByteRange& range) { return search.EndsBy(range, piece.begin); });
   size_t done = piece.begin;
   for (size_t place = piece.begin; place < piece.end;) {
-    while (plain != search.plain_ranges.end() && plain->end <= place) ++plain;
+    while (plain != search.plain_ranges.end() && search.EndsBy(*plain, place)) ++plain;
     const bool before_plain = plain != search.plain_ranges.end();
     if (before_plain && plain->begin <= place) {
       place = std::min(plain->end, piece.end);
@@ -181,14 +187,15 @@ absl::Status AddedTokens::SplitPiece(const Tree& tree, const Search& search, con
 }
 
 absl::StatusOr<std::vector<AddedTokens::Piece>> AddedTokens::Split(
-    absl::string_view text, AddedTokenText which, absl::Span<const ByteRange> plain_ranges) const {
+    absl::string_view text, AddedTokenText which, absl::Span<const ByteRange> plain_ranges,
+    size_t* num_range_looks) const {
   std::vector<Piece> pieces;
   if (text.empty()) return pieces;
   if (which == AddedTokenText::kNone) {
     pieces.push_back({{0, text.size()}, std::nullopt});
     return pieces;
   }
-  const Search search = {text, which, plain_ranges};
+  Search search = {text, which, plain_ranges};
   RETURN_IF_ERROR(SplitPiece(verbatim_, search, {0, text.size()}, &pieces));
   std::vector<Piece> out;
   for (const Piece& piece : pieces) {
@@ -198,6 +205,7 @@ absl::StatusOr<std::vector<AddedTokens::Piece>> AddedTokens::Split(
       RETURN_IF_ERROR(SplitPiece(normalized_, search, piece.range, &out));
     }
   }
+  if (num_range_looks != nullptr) *num_range_looks += search.num_looks;
   return out;
 }
 

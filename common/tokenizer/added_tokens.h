@@ -29,10 +29,13 @@ class AddedTokens {
   static absl::StatusOr<AddedTokens> Create(absl::Span<const AddedTokenSpec> tokens);
 
   // `text`, valid UTF-8, cut at its added tokens; no piece is empty, save a token's. `plain_ranges`
-  // as in EncodeOptions. Linear in the text, times the length of a token in the worst case.
+  // as in EncodeOptions. Linear in the text, times the length of a token in the worst case; beside
+  // it each piece looks at the logarithm of the number of ranges, and at those that it has or
+  // passes. `num_range_looks`, if not null, grows by the ranges that were looked at.
   // Errors: as Pattern::Matcher::Find, where a token is `single_word`.
   absl::StatusOr<std::vector<Piece>> Split(absl::string_view text, AddedTokenText which,
-                                           absl::Span<const ByteRange> plain_ranges) const;
+                                           absl::Span<const ByteRange> plain_ranges,
+                                           size_t* num_range_looks = nullptr) const;
 
   // Whether the text of a token occurs in `text`.
   bool OccursIn(absl::string_view text) const;
@@ -60,7 +63,7 @@ class AddedTokens {
 
   static void Insert(absl::string_view content, int32_t token, Tree* tree);
   static Match Longest(const Tree& tree, absl::string_view text, size_t begin, size_t limit);
-  absl::Status SplitPiece(const Tree& tree, const Search& search, const ByteRange& piece,
+  absl::Status SplitPiece(const Tree& tree, Search& search, const ByteRange& piece,
                           std::vector<Piece>* out) const;
   absl::StatusOr<bool> IsWordAt(absl::string_view text, size_t place) const;
   absl::StatusOr<bool> StandsAlone(absl::string_view text, const ByteRange& match) const;

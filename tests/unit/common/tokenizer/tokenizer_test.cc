@@ -1,6 +1,5 @@
 #include "common/tokenizer/tokenizer.h"
 
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <thread>
@@ -145,24 +144,6 @@ TEST(Tokenizer, FindsNoAddedTokenInAPlainRange) {
   options.plain_ranges = inside;
   EXPECT_THAT(tokenizer->Encode("<s>", options).value(),
               ElementsAre(ByteId('<'), ByteId('s'), ByteId('>')));
-}
-
-// Were each piece to look through all ranges, this would take minutes.
-TEST(Tokenizer, FindsManyAddedTokensBehindManyPlainRanges) {
-  const auto tokenizer = Small();
-  constexpr size_t kMany = 200'000;
-  std::string text;
-  std::vector<ByteRange> plain;
-  for (size_t i = 0; i < kMany; ++i) {
-    plain.push_back({text.size(), text.size() + 3});
-    text += "<s>";
-  }
-  for (size_t i = 0; i < kMany; ++i) text += "<s>d";
-  EncodeOptions options;
-  options.plain_ranges = plain;
-  const std::vector<uint32_t> ids = tokenizer->Encode(text, options).value();
-  ASSERT_EQ(ids.size(), 3 * kMany + 2 * kMany);
-  EXPECT_EQ(std::count(ids.begin(), ids.end(), 300), static_cast<int64_t>(kMany));
 }
 
 TEST(Tokenizer, PutsTheBeginTokenFirst) {
