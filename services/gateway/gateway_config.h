@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 
+#include "common/concurrency/steady_time.h"
 #include "common/rpc/server_runtime.h"
 #include "services/gateway/calls/gateway_context.h"
 #include "services/gateway/http/http_server.h"
@@ -34,6 +36,8 @@ struct GatewayConfig {
   CorsOptions cors;
   AccessLogFormat access_log = AccessLogFormat::kNone;
   bool public_metrics = true;
+  // Not of the command line: the clock of the keys' requests and tokens a minute.
+  std::function<absl::Time()> rate_clock = SteadyNow;
 };
 
 // Flags after ParseCommandLine. Errors: InvalidArgument naming the flag.

@@ -113,7 +113,8 @@ GatewayServerImpl::GatewayServerImpl(const GatewayConfig& config,
                .openapi_document = OpenApiDocument(config.caps),
                .access_log = config.access_log,
                .public_metrics = config.public_metrics,
-               .max_whole_answer_bytes = config.max_whole_answer_bytes},
+               .max_whole_answer_bytes = config.max_whole_answer_bytes,
+               .rate_clock = config.rate_clock},
       router_(context_),
       inference_(context_) {}
 

@@ -9,7 +9,6 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "common/concurrency/steady_time.h"
 #include "common/rpc/status_conversion.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
@@ -85,7 +84,8 @@ class TextReactor final : public grpc::ServerUnaryReactor {
     const absl::StatusOr<ApiCaller> caller = IdentifyCaller(context_.api_keys, *server_context_);
     if (!caller.ok()) return Finish(ToGrpcStatus(caller.status()));
     if (work_.limited) {
-      const absl::Status taken = context_.rate_limits.TakeTextRequest(*caller, SteadyNow());
+      const absl::Status taken =
+          context_.rate_limits.TakeTextRequest(*caller, context_.rate_clock());
       if (!taken.ok()) return Finish(ToGrpcStatus(taken));
     }
     if (work_.num_bytes <= TextQueue::kShortBodyBytes) return Answer();
@@ -93,7 +93,7 @@ class TextReactor final : public grpc::ServerUnaryReactor {
         context_.text_queue.Post(caller->name, work_.num_bytes, [this] { Answer(); });
     if (!queued.ok()) {
       if (work_.limited) {
-        context_.rate_limits.GiveBackTextRequest(*caller, queued.status(), SteadyNow());
+        context_.rate_limits.GiveBackTextRequest(*caller, queued.status(), context_.rate_clock());
       }
       return Finish(ToGrpcStatus(queued.status()));
     }

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 
 #include "absl/time/time.h"
 
+#include "common/concurrency/steady_time.h"
 #include "services/gateway/admission/api_keys.h"
 #include "services/gateway/admission/early_gate.h"
 #include "services/gateway/admission/rate_limits.h"
@@ -56,6 +58,8 @@ struct GatewayContext {
   bool public_metrics = true;  // /metrics stands on the API's port too
   // Of an answer that is not streamed, which is kept until its end.
   size_t max_whole_answer_bytes = 64 << 20;
+  // The clock of rate_limits.
+  std::function<absl::Time()> rate_clock = SteadyNow;
 };
 
 }  // namespace baton::gateway

@@ -66,7 +66,7 @@ absl::Status HttpGenerationCall::CheckGate() {
 absl::Status HttpGenerationCall::TakePlace() {
   ASSIGN_OR_RETURN(RequestSlots::Slot slot,
                    context_.slots.Acquire(scope_.caller.name, scope_.caller.limits.num_requests));
-  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(scope_.caller, SteadyNow()));
+  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(scope_.caller, context_.rate_clock()));
   num_paid_tokens_ = 0;
   slot_.emplace(std::move(slot));
   return absl::OkStatus();
@@ -77,13 +77,14 @@ absl::Status HttpGenerationCall::TakePrompts(const PreparedGeneration& prepared)
   for (size_t i = 0; i < prepared.sequences.size(); i += prepared.choices_per_prompt) {
     num_tokens += static_cast<uint64_t>(prepared.sequences[i].submit.prompt_token_ids_size());
   }
-  RETURN_IF_ERROR(context_.rate_limits.TakePrompt(scope_.caller, num_tokens, SteadyNow()));
+  RETURN_IF_ERROR(
+      context_.rate_limits.TakePrompt(scope_.caller, num_tokens, context_.rate_clock()));
   num_paid_tokens_ = num_tokens;
   return absl::OkStatus();
 }
 
 HttpHeaders HttpGenerationCall::AnswerHeaders() const {
-  HttpHeaders headers = context_.rate_limits.Headers(scope_.caller, SteadyNow());
+  HttpHeaders headers = context_.rate_limits.Headers(scope_.caller, context_.rate_clock());
   // As sent; else what stands behind the prefix of the answer's id.
   const std::string& sent = exchange_.request().sent_request_id;
   headers.emplace_back("X-Request-Id",
@@ -291,7 +292,7 @@ void HttpGenerationCall::Abort(const absl::Status& reason) {
 
 void HttpGenerationCall::Fail(const absl::Status& status) {
   if (num_paid_tokens_ && usage_.num_generated_tokens == 0) {
-    context_.rate_limits.GiveBack(scope_.caller, *num_paid_tokens_, status, SteadyNow());
+    context_.rate_limits.GiveBack(scope_.caller, *num_paid_tokens_, status, context_.rate_clock());
   }
   std::string reason = RefusalReason(status);
   context_.metrics.CountRefusal(reason.empty() ? absl::StatusCodeToString(status.code()) : reason);
@@ -384,7 +385,7 @@ void HttpGenerationCall::CountUsage(size_t index) {
   }
   const uint32_t num_new_tokens = now.num_generated_tokens - before.num_generated_tokens;
   if (num_new_tokens > 0) {
-    context_.rate_limits.ChargeAnswer(scope_.caller, num_new_tokens, SteadyNow());
+    context_.rate_limits.ChargeAnswer(scope_.caller, num_new_tokens, context_.rate_clock());
   }
   usage_.num_generated_tokens += num_new_tokens;
   usage_.num_reasoning_tokens += now.num_reasoning_tokens - before.num_reasoning_tokens;

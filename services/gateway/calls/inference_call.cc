@@ -70,7 +70,7 @@ absl::StatusOr<ApiCaller> InferenceCall::TakePlace() {
   }
   ASSIGN_OR_RETURN(RequestSlots::Slot slot,
                    context_.slots.Acquire(caller.name, caller.limits.num_requests));
-  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(caller, SteadyNow()));
+  RETURN_IF_ERROR(context_.rate_limits.TakeRequest(caller, context_.rate_clock()));
   num_paid_tokens_ = 0;
   slot_.emplace(std::move(slot));
   context_.metrics.SetLiveRequests(context_.slots.num_taken());
@@ -134,7 +134,8 @@ void InferenceCall::Run(absl::StatusOr<SequenceSpec> spec) {
     return End(accepting);
   }
   const auto num_tokens = static_cast<uint64_t>(spec->submit.prompt_token_ids_size());
-  const absl::Status paid = context_.rate_limits.TakePrompt(caller_, num_tokens, SteadyNow());
+  const absl::Status paid =
+      context_.rate_limits.TakePrompt(caller_, num_tokens, context_.rate_clock());
   if (!paid.ok()) return End(paid);
   num_paid_tokens_ = num_tokens;
   sequence_ = std::make_unique<GenerateCall>(context_.scheduler, *context_.model.text.tokenizer,
@@ -161,7 +162,8 @@ void InferenceCall::OnUpdate(size_t, SequenceUpdate& update) {
 void InferenceCall::ChargeNewTokens() {
   const uint32_t num_generated = sequence_->usage().num_generated_tokens;
   if (num_generated == num_charged_tokens_) return;
-  context_.rate_limits.ChargeAnswer(caller_, num_generated - num_charged_tokens_, SteadyNow());
+  context_.rate_limits.ChargeAnswer(caller_, num_generated - num_charged_tokens_,
+                                    context_.rate_clock());
   num_charged_tokens_ = num_generated;
 }
 
@@ -208,7 +210,7 @@ void InferenceCall::End(const absl::Status& status) {
   }
   const uint32_t num_generated = sequence_ ? sequence_->usage().num_generated_tokens : 0;
   if (num_paid_tokens_ && num_generated == 0) {
-    context_.rate_limits.GiveBack(caller_, *num_paid_tokens_, status, SteadyNow());
+    context_.rate_limits.GiveBack(caller_, *num_paid_tokens_, status, context_.rate_clock());
   }
   if (sequence_ != nullptr) {
     context_.metrics.vllm().RecordRequest(1, num_generated);

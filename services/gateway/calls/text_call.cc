@@ -30,7 +30,7 @@ void TextCall::Start() {
       ParseRequestTimeout(request.timeout, context_.request_timeout);
   if (!timeout.ok()) return Answer(timeout.status());
   const absl::Time deadline = DeadlineOf(request, *timeout);
-  absl::Status taken = context_.rate_limits.TakeTextRequest(caller_, SteadyNow());
+  absl::Status taken = context_.rate_limits.TakeTextRequest(caller_, context_.rate_clock());
   if (!taken.ok()) return Answer(std::move(taken));
   counted_ = true;
   if (request.body.size() <= TextQueue::kShortBodyBytes) {
@@ -79,11 +79,12 @@ void TextCall::Answer(absl::StatusOr<std::string> body) {
   if (body.ok()) {
     response.body = std::move(*body);
   } else {
-    if (counted_) context_.rate_limits.GiveBackTextRequest(caller_, body.status(), SteadyNow());
+    if (counted_)
+      context_.rate_limits.GiveBackTextRequest(caller_, body.status(), context_.rate_clock());
     response = options_.errors.response(body.status());
   }
   HttpHeaders limits =
-      context_.rate_limits.Headers(caller_, SteadyNow(), RateLimits::RequestKind::kText);
+      context_.rate_limits.Headers(caller_, context_.rate_clock(), RateLimits::RequestKind::kText);
   response.headers.insert(response.headers.end(), limits.begin(), limits.end());
   context_.metrics.CountHttpAnswer(options_.route, "POST", response.status);
   exchange_.Send(std::move(response));
