@@ -29,7 +29,9 @@ absl::StatusOr<int64_t> ParseTokenCount(absl::string_view text) {
   if (absl::SimpleAtoi(digits, &count) && count >= 1 && count <= kMostTokens / unit) {
     return count * unit;
   }
-  return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is not a number of tokens"));
+  return absl::InvalidArgumentError(absl::StrCat("\"", text,
+                                                 "\" is not a number of tokens: wanted 1 to ",
+                                                 kMostTokens, " (32768, 32k or 32K) or auto"));
 }
 
 std::string FormatTokenCount(int64_t num_tokens) {

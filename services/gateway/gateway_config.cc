@@ -2,21 +2,18 @@
 
 #include <cstdlib>
 
-#include "absl/flags/commandlineflag.h"
 #include "absl/flags/flag.h"
-#include "absl/flags/reflection.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 
 #include "common/config/token_count.h"
-#include "common/log/check.h"
 #include "common/log/log.h"
 #include "common/rpc/identity_flags.h"
 #include "common/status/status_macros.h"
 #include "services/gateway/admission/api_keys.h"
+#include "services/gateway/gateway_config_limits.h"
 
 ABSL_FLAG(std::string, model, "",
           "folder of the model: config.json, tokenizer.json, tokenizer_config.json");
@@ -34,26 +31,6 @@ ABSL_FLAG(std::vector<std::string>, served_model_name, {},
           "names that requests may use; answers carry the first; default: the value of --model");
 ABSL_FLAG(std::string, generation_config, "auto",
           "defaults of sampling: auto: of the model's generation_config.json; vllm: neutral ones");
-// What one request may ask for at most: admission/request_caps.
-ABSL_FLAG(int64_t, max_n, 8, "choices of a prompt (n); --max-sequences bounds them, too");
-ABSL_FLAG(int64_t, max_prompts, 64, "prompts of one completion, or conversations of a batch");
-ABSL_FLAG(int64_t, max_sequences, 128, "prompts times choices of one request");
-ABSL_FLAG(int64_t, max_logprobs, 20,
-          "most alternatives of a token whose log-probabilities a request may ask for, 0 to 20");
-ABSL_FLAG(int64_t, max_prompt_logprobs, 400'000, "log-probabilities of a prompt's tokens, at most");
-ABSL_FLAG(int64_t, max_stop_strings, 4, "strings of stop");
-ABSL_FLAG(int64_t, max_stop_string_bytes, 256, "bytes of each, which a stream may hold back");
-ABSL_FLAG(int64_t, max_stop_token_ids, 1024, "ids of stop_token_ids, at most 1024");
-ABSL_FLAG(int64_t, max_logit_biases, 1024, "tokens of logit_bias, at most 1024");
-ABSL_FLAG(int64_t, max_allowed_token_ids, 65536, "ids of allowed_token_ids, at most 65536");
-ABSL_FLAG(int64_t, max_bad_words, 128, "words of bad_words, at most 128");
-ABSL_FLAG(int64_t, max_bad_word_bytes, 256, "bytes of each, at most 511");
-ABSL_FLAG(int64_t, max_messages, 2048, "messages of a conversation");
-ABSL_FLAG(int64_t, max_tools, 128, "tools of a request");
-ABSL_FLAG(int64_t, max_stream_interval, 1024, "tokens of an event (stream_interval)");
-ABSL_FLAG(int64_t, max_cache_salt_bytes, 256, "bytes of cache_salt, at most 256");
-ABSL_FLAG(int64_t, max_request_id_bytes, 128, "characters of request_id, at most 128");
-ABSL_FLAG(int64_t, max_user_bytes, 512, "bytes of user");
 ABSL_FLAG(bool, enable_force_include_usage, false,
           "every chunk of a stream tells the usage, whatever its stream_options say");
 ABSL_FLAG(baton::TokenCount, max_model_len, {},
@@ -109,18 +86,6 @@ ABSL_FLAG(
     "generation sequences at a time, one per choice of each prompt; more are answered 503. An "
     "eighth is for API keys that have few. Give it more than the scheduler's --max-num-seqs "
     "and --max-num-queued-reqs together, which share out what there is fairly.");
-ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
-ABSL_FLAG(int, max_body_mib, 4, "MiB of the largest HTTP request body");
-ABSL_FLAG(int, max_request_line_bytes, 8 << 10, "bytes of a request line; more is a 414");
-ABSL_FLAG(int, max_header_bytes, 32 << 10, "bytes of a request's header; more is a 431");
-ABSL_FLAG(int, max_header_fields, 100, "fields of a request's header; more is a 431");
-ABSL_FLAG(absl::Duration, header_timeout, absl::Seconds(10), "time for a header to arrive; 408");
-ABSL_FLAG(absl::Duration, body_timeout, absl::Seconds(30), "time for a body to arrive; 408");
-ABSL_FLAG(int, min_body_rate, 1 << 10, "bytes a second, over 5 s, that a body comes with; 408");
-ABSL_FLAG(absl::Duration, idle_timeout, absl::Seconds(75),
-          "a connection without requests for so long is closed");
-ABSL_FLAG(absl::Duration, write_timeout, absl::Seconds(30),
-          "a client that takes too little of its answer for so long is dropped");
 ABSL_FLAG(int, max_answer_mib, 64, "MiB of an answer that is not streamed; more is a 400");
 ABSL_FLAG(absl::Duration, request_timeout, absl::Seconds(600), "time that one request may take");
 ABSL_FLAG(absl::Duration, recovery_timeout, absl::Seconds(30),
@@ -152,59 +117,6 @@ namespace baton::gateway {
 namespace {
 
 constexpr char kKeyVariable[] = "VLLM_API_KEY";
-
-absl::Status CheckRange(absl::string_view flag, int64_t value, int64_t low, int64_t high) {
-  if (value >= low && value <= high) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--", flag, " is ", value, "; wanted ", low, " to ", high));
-}
-
-absl::StatusOr<RequestCaps> ReadRequestCaps() {
-  RequestCaps caps;
-  for (const RequestCap& cap : RequestCapRows()) {
-    const absl::CommandLineFlag* const flag =
-        absl::FindCommandLineFlag(absl::StrReplaceAll(cap.flag, {{"-", "_"}}));
-    BATON_CHECK(flag != nullptr && flag->IsOfType<int64_t>());
-    caps.*cap.member = *flag->TryGet<int64_t>();
-    RETURN_IF_ERROR(CheckRange(cap.flag, caps.*cap.member, cap.least, cap.most));
-  }
-  return caps;
-}
-
-absl::Status CheckPositive(absl::string_view flag, absl::Duration value) {
-  if (value > absl::ZeroDuration()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("--", flag, " must be more than 0"));
-}
-
-absl::StatusOr<HttpLimits> ReadHttpLimits() {
-  HttpLimits limits;
-  const auto read = [](const char* name, int value, int low, int high, size_t* limit) {
-    *limit = static_cast<size_t>(value);
-    return CheckRange(name, value, low, high);
-  };
-  RETURN_IF_ERROR(read("max-connections", absl::GetFlag(FLAGS_max_connections), 1, 1 << 20,
-                       &limits.connections));
-  RETURN_IF_ERROR(
-      read("max-body-mib", absl::GetFlag(FLAGS_max_body_mib), 1, 1024, &limits.body_bytes));
-  limits.body_bytes <<= 20;
-  RETURN_IF_ERROR(read("max-request-line-bytes", absl::GetFlag(FLAGS_max_request_line_bytes), 64,
-                       1 << 20, &limits.request_line_bytes));
-  RETURN_IF_ERROR(read("max-header-bytes", absl::GetFlag(FLAGS_max_header_bytes), 256, 4 << 20,
-                       &limits.header_bytes));
-  RETURN_IF_ERROR(read("max-header-fields", absl::GetFlag(FLAGS_max_header_fields), 1, 4096,
-                       &limits.header_fields));
-  RETURN_IF_ERROR(read("min-body-rate", absl::GetFlag(FLAGS_min_body_rate), 1, 1 << 30,
-                       &limits.body_bytes_per_second));
-  limits.header_timeout = absl::GetFlag(FLAGS_header_timeout);
-  limits.body_timeout = absl::GetFlag(FLAGS_body_timeout);
-  limits.idle_timeout = absl::GetFlag(FLAGS_idle_timeout);
-  limits.write_timeout = absl::GetFlag(FLAGS_write_timeout);
-  RETURN_IF_ERROR(CheckPositive("header-timeout", limits.header_timeout));
-  RETURN_IF_ERROR(CheckPositive("body-timeout", limits.body_timeout));
-  RETURN_IF_ERROR(CheckPositive("idle-timeout", limits.idle_timeout));
-  RETURN_IF_ERROR(CheckPositive("write-timeout", limits.write_timeout));
-  return limits;
-}
 
 // The variable counts where no flag says who may call, as in vLLM: a server that its user believes
 // to be closed must not be open, and a file of keys must be all of them.
@@ -310,6 +222,17 @@ absl::StatusOr<bool> ReadsGenerationConfig() {
       "\"; wanted auto (generation_config.json in the model's folder) or vllm (no defaults)"));
 }
 
+absl::Status CheckTimes() {
+  RETURN_IF_ERROR(
+      CheckTime("request-timeout", absl::GetFlag(FLAGS_request_timeout), LeastTime::kMoreThanZero));
+  RETURN_IF_ERROR(
+      CheckTime("recovery-timeout", absl::GetFlag(FLAGS_recovery_timeout), LeastTime::kZero));
+  RETURN_IF_ERROR(CheckTime("drain-timeout", absl::GetFlag(FLAGS_drain_timeout), LeastTime::kZero));
+  RETURN_IF_ERROR(
+      CheckTime("sse-keep-alive", absl::GetFlag(FLAGS_sse_keep_alive), LeastTime::kZero));
+  return CheckTime("early-refusal-time", absl::GetFlag(FLAGS_early_refusal_time), LeastTime::kZero);
+}
+
 absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_model).empty()) {
     return absl::InvalidArgumentError("--model is missing: the folder of the model");
@@ -324,14 +247,7 @@ absl::Status CheckFlags() {
   RETURN_IF_ERROR(CheckRange("max-tokens-per-minute-per-key",
                              absl::GetFlag(FLAGS_max_tokens_per_minute_per_key), 0, 1 << 30));
   RETURN_IF_ERROR(CheckRange("max-answer-mib", absl::GetFlag(FLAGS_max_answer_mib), 1, 1 << 20));
-  RETURN_IF_ERROR(CheckPositive("request-timeout", absl::GetFlag(FLAGS_request_timeout)));
-  if (absl::GetFlag(FLAGS_recovery_timeout) < absl::ZeroDuration()) {
-    return absl::InvalidArgumentError("--recovery-timeout must not be negative");
-  }
-  if (absl::GetFlag(FLAGS_sse_keep_alive) < absl::ZeroDuration()) {
-    return absl::InvalidArgumentError("--sse-keep-alive must not be negative");
-  }
-  return absl::OkStatus();
+  return CheckTimes();
 }
 
 }  // namespace

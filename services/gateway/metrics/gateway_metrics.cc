@@ -56,7 +56,7 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
       disconnects_(adder_.Counter("baton_gateway_client_disconnects_total",
                                   "Generation requests whose client closed the connection")),
       stalled_clients_(adder_.Counter("baton_gateway_stalled_clients_total",
-                                      "Of these: had taken too little for the write timeout")),
+                                      "Of these: took less of their answer than --write-timeout asks for")),
       resubmissions_(adder_.Counter("baton_gateway_resubmissions_total",
                                     "Sequences given to the scheduler again after it was lost")),
       live_requests_(

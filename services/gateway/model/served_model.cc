@@ -102,9 +102,9 @@ absl::StatusOr<std::unique_ptr<const ServedModel>> ServedModel::Load(
   model->limits.vocab_size = model->config.vocab_size;
   model->limits.max_model_len = model->config.max_positions;
   if (options.max_model_len > model->config.max_positions) {
-    return absl::InvalidArgumentError(absl::StrCat("--max-model-len ", options.max_model_len,
-                                                   " is more than the model's ",
-                                                   model->config.max_positions, " positions"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--max-model-len is ", options.max_model_len, "; wanted 1 to ", model->config.max_positions,
+        " (max_position_embeddings of the model) or auto"));
   }
   if (options.max_model_len > 0) model->limits.max_model_len = options.max_model_len;
 

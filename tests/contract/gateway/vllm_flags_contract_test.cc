@@ -147,10 +147,51 @@ TEST_F(VllmFlagsContract, LimitsOfConnectionsHaveFlags) {
   EXPECT_EQ(limits.idle_timeout, absl::Seconds(4));
   EXPECT_EQ(limits.write_timeout, absl::Seconds(5));
   EXPECT_EQ(read->max_whole_answer_bytes, 6u << 20);
-  for (const char* flag : {"header-timeout", "body-timeout", "idle-timeout", "write-timeout"}) {
+}
+
+// What is infinite, or passes the end of a clock, would be over at once.
+TEST_F(VllmFlagsContract, TimesAreFinite) {
+  const std::vector<std::string> more_than_zero = {"header-timeout", "body-timeout", "idle-timeout",
+                                                   "write-timeout", "request-timeout"};
+  std::vector<std::string> all = {"recovery-timeout", "drain-timeout", "sse-keep-alive",
+                                  "early-refusal-time"};
+  for (const std::string& flag : all) {
     const absl::FlagSaver saver;
-    EXPECT_THAT(std::string(Read({{"model", "m"}, {flag, "0s"}}).status().message()),
-                HasSubstr(flag));
+    EXPECT_TRUE(Read({{"model", "m"}, {flag, "0s"}}).ok()) << flag;
+  }
+  const auto refused = [](const std::string& flag, const std::string& value,
+                          const std::string& text) {
+    const absl::FlagSaver saver;
+    const absl::Status refusal = Read({{"model", "m"}, {flag, value}}).status();
+    EXPECT_EQ(std::string(refusal.message()), "--" + flag + " is " + text + " to 8760h (a year)");
+  };
+  for (const std::string& flag : more_than_zero) refused(flag, "0s", "0; wanted more than 0");
+  for (const std::string& flag : all) refused(flag, "-1s", "-1s; wanted 0");
+  const std::string least_of_all = "; wanted 0";
+  const std::string least_of_more = "; wanted more than 0";
+  for (const auto& [flags, least] :
+       {std::pair(more_than_zero, least_of_more), std::pair(all, least_of_all)}) {
+    for (const std::string& flag : flags) {
+      refused(flag, "inf", "inf" + least);
+      refused(flag, "8760h1s", "8760h1s" + least);
+      refused(flag, "2562047788015h", "2562047788015h" + least);
+      const absl::FlagSaver saver;
+      EXPECT_TRUE(Read({{"model", "m"}, {flag, "8760h"}}).ok()) << flag;
+    }
+  }
+}
+
+TEST_F(VllmFlagsContract, AConnectionWithTheLongestTimesIsServed) {
+  Flags flags;
+  for (const char* flag : {"header-timeout", "body-timeout", "idle-timeout", "write-timeout",
+                           "request-timeout", "recovery-timeout", "sse-keep-alive"}) {
+    flags.emplace_back(flag, "8760h");
+  }
+  Start(flags);
+  TestHttpClient client(http_port());
+  for (int i = 0; i < 2; ++i) {
+    client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump());
+    EXPECT_EQ(client.Receive().status, 200);
   }
 }
 

@@ -43,7 +43,9 @@ TEST(TokenCount, IsAFlag) {
   EXPECT_EQ(count.value, 0);
   EXPECT_EQ(AbslUnparseFlag(count), "auto");
   EXPECT_FALSE(AbslParseFlag("many", &count, &error));
-  EXPECT_EQ(error, "\"many\" is not a number of tokens");
+  EXPECT_EQ(
+      error,
+      "\"many\" is not a number of tokens: wanted 1 to 2147483648 (32768, 32k or 32K) or auto");
 }
 
 }  // namespace
