@@ -31,6 +31,13 @@ ABSL_FLAG(int64_t, max_stream_interval, 1024, "tokens of an event (stream_interv
 ABSL_FLAG(int64_t, max_cache_salt_bytes, 256, "bytes of cache_salt, at most 256");
 ABSL_FLAG(int64_t, max_request_id_bytes, 128, "characters of request_id, at most 128");
 ABSL_FLAG(int64_t, max_user_bytes, 512, "bytes of user");
+ABSL_FLAG(int64_t, max_schema_bytes, 65536, "bytes of an answer's JSON schema, at most 65536");
+ABSL_FLAG(int64_t, max_regex_bytes, 2048,
+          "bytes of a regular expression or whitespace_pattern, at most 2048");
+ABSL_FLAG(int64_t, max_grammar_bytes, 262144, "bytes of a grammar or all choices, at most 262144");
+ABSL_FLAG(int64_t, max_json_depth, 64, "arrays and objects of a body inside one another");
+ABSL_FLAG(int64_t, max_json_keys, 4096, "keys of an object of a body");
+ABSL_FLAG(int64_t, max_json_values, 1 << 20, "values of a body");
 ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
 ABSL_FLAG(int, max_body_mib, 4, "MiB of the largest HTTP request body");
 ABSL_FLAG(int, max_request_line_bytes, 8 << 10, "bytes of a request line; more is a 414");

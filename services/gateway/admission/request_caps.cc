@@ -7,6 +7,7 @@
 
 #include "common/log/check.h"
 #include "common/sampling/sampling_limits.h"
+#include "common/structured_output/compile_budget.h"
 
 namespace baton::gateway {
 namespace {
@@ -23,6 +24,13 @@ constexpr int64_t kMostRequestIdBytes = 128;
 // A bad word is banned with and without a blank before it; a token has at least a byte.
 constexpr int64_t kMostBadWords = kMaxBannedSequences / 2;
 constexpr int64_t kMostBadWordBytes = kMaxBannedTokens / kMaxBannedSequences - 1;
+// The last stage compiles constraints again, with the same bounds.
+constexpr auto kMostSchemaBytes = static_cast<int64_t>(structured::CompileLimits().schema_bytes);
+constexpr auto kMostRegexBytes = static_cast<int64_t>(structured::CompileLimits().regex_bytes);
+constexpr auto kMostGrammarBytes = static_cast<int64_t>(structured::CompileLimits().text_bytes);
+// What is written and rendered calls itself at each level.
+constexpr int64_t kMostJsonDepth = 256;
+constexpr int64_t kMostJsonValues = 1 << 24;
 
 constexpr RequestCap kRows[] = {
     {&RequestCaps::num_choices, "num_choices", "max-n", 1, kMostChoices,
@@ -57,6 +65,17 @@ constexpr RequestCap kRows[] = {
      kMostRequestIdBytes, "characters of `request_id`"},
     {&RequestCaps::user_bytes, "user_bytes", "max-user-bytes", 1, kMostTextBytes,
      "bytes of `user`"},
+    {&RequestCaps::schema_bytes, "schema_bytes", "max-schema-bytes", 1, kMostSchemaBytes,
+     "bytes of a JSON schema that the answer follows"},
+    {&RequestCaps::regex_bytes, "regex_bytes", "max-regex-bytes", 1, kMostRegexBytes,
+     "bytes of a regular expression, and of a `whitespace_pattern`"},
+    {&RequestCaps::grammar_bytes, "grammar_bytes", "max-grammar-bytes", 1, kMostGrammarBytes,
+     "bytes of a grammar, or of all choices"},
+    {&RequestCaps::json_depth, "json_depth", "max-json-depth", 3, kMostJsonDepth,
+     "arrays and objects of a body inside one another"},
+    {&RequestCaps::json_keys, "json_keys", "max-json-keys", 1, kMostItems, "keys of an object"},
+    {&RequestCaps::json_values, "json_values", "max-json-values", 1, kMostJsonValues,
+     "values of a body"},
 };
 static_assert(sizeof(RequestCaps) == sizeof(kRows) / sizeof(kRows[0]) * sizeof(int64_t));
 

@@ -30,6 +30,12 @@ struct RequestCaps {
   int64_t cache_salt_bytes = 256;
   int64_t request_id_bytes = 128;  // of the body's request_id
   int64_t user_bytes = 512;
+  int64_t schema_bytes = 64 << 10;    // of a JSON schema that answers follow
+  int64_t regex_bytes = 2 << 10;      // of a regular expression, and of a whitespace pattern
+  int64_t grammar_bytes = 256 << 10;  // of a grammar, or of all choices
+  int64_t json_depth = 64;            // of a body: arrays and objects inside one another
+  int64_t json_keys = 4096;           // of one object
+  int64_t json_values = 1 << 20;      // in all
 };
 
 // A ceiling, the flag that sets it, and what the flag may say: no more than `most`, which is what

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -47,6 +48,29 @@ absl::Status CheckCount(absl::string_view field, size_t count, const RequestCaps
   if (count <= static_cast<size_t>(caps.*cap)) return absl::OkStatus();
   return InvalidField(
       field, absl::StrCat("holds ", count, " ", what, ", ", AtMost(caps, cap), " are allowed"));
+}
+
+// What a constraint is made of; whether it compiles is another question.
+absl::Status CheckConstraintSize(absl::string_view field, const structured::Constraint& constraint,
+                                 const RequestCaps& caps) {
+  using structured::ConstraintKind;
+  const size_t num_pattern_bytes = constraint.whitespace_pattern.value_or("").size();
+  RETURN_IF_ERROR(CheckCount(field, num_pattern_bytes, caps, &RequestCaps::regex_bytes,
+                             "bytes of a whitespace pattern"));
+  size_t num_bytes = constraint.text.size();
+  for (const std::string& choice : constraint.choices) num_bytes += choice.size();
+  switch (constraint.kind) {
+    case ConstraintKind::kJsonSchema:
+      return CheckCount(field, num_bytes, caps, &RequestCaps::schema_bytes,
+                        "bytes of a JSON schema");
+    case ConstraintKind::kRegex:
+      return CheckCount(field, num_bytes, caps, &RequestCaps::regex_bytes,
+                        "bytes of a regular expression");
+    case ConstraintKind::kChoice:
+      return CheckCount(field, num_bytes, caps, &RequestCaps::grammar_bytes, "bytes of choices");
+    default:
+      return CheckCount(field, num_bytes, caps, &RequestCaps::grammar_bytes, "bytes of a grammar");
+  }
 }
 
 constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
@@ -266,6 +290,12 @@ absl::Status RequestValidator::AdmitConstraint(const RequestedParams& requested,
       std::make_shared<const structured::Constraint>(requested.constraint->constraint);
   admitted->constraint_holds_reasoning = requested.constraint->holds_reasoning;
   return absl::OkStatus();
+}
+
+absl::Status RequestValidator::CheckConstraint(const RequestedConstraint& requested,
+                                               size_t share) const {
+  RETURN_IF_ERROR(CheckConstraintSize(requested.field, requested.constraint, caps_));
+  return constraints_.Check(requested.field, requested.constraint, share);
 }
 
 absl::Status RequestValidator::CheckTokenIds(absl::string_view field,

@@ -261,8 +261,9 @@ absl::Status ReadOutput(FieldReader& reader, ChatTranslation* out) {
 
 }  // namespace
 
-absl::StatusOr<ChatTranslation> ChatOfMessages(absl::string_view body, MessagesUse use) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+absl::StatusOr<ChatTranslation> ChatOfMessages(absl::string_view body, MessagesUse use,
+                                               const RequestCaps& caps) {
+  ASSIGN_OR_RETURN(const Json json, ParseBody(body, caps));
   FieldReader reader(json);
   ChatTranslation out;
   TakeRenamedFields(reader, MessagesApi(), &out);

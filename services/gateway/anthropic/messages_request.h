@@ -4,6 +4,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
+#include "services/gateway/admission/request_caps.h"
 #include "services/gateway/openai/chat_translation.h"
 
 namespace baton::gateway {
@@ -15,6 +16,7 @@ enum class MessagesUse { kAnswer, kCount };
 // results, tools, output format, stop sequences and sampling have counterparts; what else a chat
 // completion takes is taken here, too. What has no counterpart is refused; what nobody knows is
 // named in the debug log. Errors: InvalidArgument naming the client's field.
-absl::StatusOr<ChatTranslation> ChatOfMessages(absl::string_view body, MessagesUse use);
+absl::StatusOr<ChatTranslation> ChatOfMessages(absl::string_view body, MessagesUse use,
+                                               const RequestCaps& caps = {});
 
 }  // namespace baton::gateway

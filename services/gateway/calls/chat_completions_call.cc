@@ -56,7 +56,7 @@ absl::StatusOr<PreparedGeneration> PrepareBatch(const GatewayContext& context,
                                                 const HttpRequest& http_request,
                                                 const RequestScope& given_scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
-  ASSIGN_OR_RETURN(Json body, ParseJsonObject(http_request.body));
+  ASSIGN_OR_RETURN(Json body, ParseBody(http_request.body, context.validator.caps()));
   FieldReader reader(body);
   RETURN_IF_ERROR(RefuseFields(reader, FieldsRefusedInBatches()));
   Json conversations = body.contains("messages") ? std::move(body["messages"]) : Json(nullptr);

@@ -21,8 +21,9 @@ absl::StatusOr<PreparedGeneration> PrepareMessages(const GatewayContext& context
                                                    const HttpRequest& http_request,
                                                    const RequestScope& given_scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
-  ASSIGN_OR_RETURN(const ChatTranslation translation,
-                   ChatOfMessages(http_request.body, MessagesUse::kAnswer));
+  ASSIGN_OR_RETURN(
+      const ChatTranslation translation,
+      ChatOfMessages(http_request.body, MessagesUse::kAnswer, context.validator.caps()));
   ASSIGN_OR_RETURN(const ChatRequest request, ReadTranslatedChat(translation, context.validator));
   const RequestScope scope =
       NamedScope(given_scope, http_request, kMessageIdPrefix, request.request_id);
@@ -38,8 +39,9 @@ absl::StatusOr<PreparedGeneration> PrepareMessages(const GatewayContext& context
 absl::StatusOr<std::string> ComputeCount(const GatewayContext& context,
                                          const HttpRequest& http_request) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
-  ASSIGN_OR_RETURN(const ChatTranslation translation,
-                   ChatOfMessages(http_request.body, MessagesUse::kCount));
+  ASSIGN_OR_RETURN(
+      const ChatTranslation translation,
+      ChatOfMessages(http_request.body, MessagesUse::kCount, context.validator.caps()));
   ASSIGN_OR_RETURN(const ChatRequest request, ReadTranslatedChat(translation, context.validator));
   RETURN_IF_ERROR(CheckModelName(context.model, request.model));
   const auto prompt = EncodeChat(context.model, request.input, SIZE_MAX);

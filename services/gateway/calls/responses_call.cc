@@ -17,7 +17,8 @@ absl::StatusOr<PreparedGeneration> PrepareResponse(const GatewayContext& context
                                                    const HttpRequest& http_request,
                                                    const RequestScope& given_scope) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
-  ASSIGN_OR_RETURN(ResponsesRequest request, ParseResponsesRequest(http_request.body));
+  ASSIGN_OR_RETURN(ResponsesRequest request,
+                   ParseResponsesRequest(http_request.body, context.validator.caps()));
   const ChatTranslation& translation = request.translation;
   ASSIGN_OR_RETURN(const ChatRequest chat, ReadTranslatedChat(translation, context.validator));
   const RequestScope scope =

@@ -45,7 +45,8 @@ absl::StatusOr<std::string> ComputeTokens(const GatewayContext& context,
 absl::StatusOr<std::string> ComputeText(const GatewayContext& context,
                                         const HttpRequest& http_request) {
   RETURN_IF_ERROR(CheckJsonContentType(http_request));
-  ASSIGN_OR_RETURN(const DetokenizeRequest request, ParseDetokenizeRequest(http_request.body));
+  ASSIGN_OR_RETURN(const DetokenizeRequest request,
+                   ParseDetokenizeRequest(http_request.body, context.validator.caps()));
   RETURN_IF_ERROR(CheckModelName(context.model, request.model));
   std::string text;
   if (!request.tokens.empty()) {

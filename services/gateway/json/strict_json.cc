@@ -35,7 +35,8 @@ class StrictBuilder final : public nlohmann::json_sax<Json> {
     Container& object = open_.back();
     if (!object.keys.insert(name).second) return Fail(absl::StrCat("duplicate key \"", name, "\""));
     if (object.keys.size() > limits_.keys_per_object) {
-      return Fail(absl::StrCat("an object has more than ", limits_.keys_per_object, " keys"));
+      return Fail(absl::StrCat("an object has more than ", limits_.keys_per_object, " keys",
+                               FlagOf(&RequestCaps::json_keys)));
     }
     object.next_key = std::move(name);
     return true;
@@ -87,21 +88,28 @@ class StrictBuilder final : public nlohmann::json_sax<Json> {
     return &object->Json::object_t::Container::back().second;
   }
 
+  bool CountValue() {
+    if (++num_values_ <= limits_.values) return true;
+    return Fail(
+        absl::StrCat("more than ", limits_.values, " values", FlagOf(&RequestCaps::json_values)));
+  }
+
+  std::string FlagOf(int64_t RequestCaps::*cap) const {
+    return limits_.of_body ? absl::StrCat(" (", CapFlag(cap), ")") : "";
+  }
+
   template <typename T>
   bool Add(T&& value) {
-    if (++num_values_ > limits_.values) {
-      return Fail(absl::StrCat("more than ", limits_.values, " values"));
-    }
+    if (!CountValue()) return false;
     Place(Json(std::forward<T>(value)));
     return true;
   }
 
   bool Open(Json value) {
-    if (++num_values_ > limits_.values) {
-      return Fail(absl::StrCat("more than ", limits_.values, " values"));
-    }
+    if (!CountValue()) return false;
     if (open_.size() >= limits_.depth) {
-      return Fail(absl::StrCat("more than ", limits_.depth, " nested arrays and objects"));
+      return Fail(absl::StrCat("more than ", limits_.depth, " nested arrays and objects",
+                               FlagOf(&RequestCaps::json_depth)));
     }
     open_.push_back({Place(std::move(value)), {}, {}});
     return true;
@@ -127,12 +135,19 @@ absl::StatusOr<Json> ParseStrictJson(absl::string_view text, const JsonLimits& l
   return builder.Take(parsed);
 }
 
-absl::StatusOr<Json> ParseJsonObject(absl::string_view text) {
-  auto json = ParseStrictJson(text);
+absl::StatusOr<Json> ParseJsonObject(absl::string_view text, const JsonLimits& limits) {
+  auto json = ParseStrictJson(text, limits);
   if (json.ok() && !json->is_object()) {
     return absl::InvalidArgumentError("the request body must be an object");
   }
   return json;
+}
+
+absl::StatusOr<Json> ParseBody(absl::string_view text, const RequestCaps& caps) {
+  return ParseJsonObject(text, {.depth = static_cast<size_t>(caps.json_depth),
+                                .keys_per_object = static_cast<size_t>(caps.json_keys),
+                                .values = static_cast<size_t>(caps.json_values),
+                                .of_body = true});
 }
 
 std::string DumpJson(const Json& json) {

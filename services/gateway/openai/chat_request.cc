@@ -187,7 +187,7 @@ absl::StatusOr<std::string> ReadTextPart(const Json& part, const std::string& fi
 
 absl::StatusOr<ChatRequest> ParseChatRequest(absl::string_view body,
                                              const RequestValidator& validator) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+  ASSIGN_OR_RETURN(const Json json, ParseBody(body, validator.caps()));
   return ReadChatRequest(json, validator);
 }
 

@@ -90,7 +90,7 @@ void ReadLogprobs(FieldReader& reader, CompletionRequest* request) {
 
 absl::StatusOr<CompletionRequest> ParseCompletionRequest(absl::string_view body,
                                                          const RequestValidator& validator) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+  ASSIGN_OR_RETURN(const Json json, ParseBody(body, validator.caps()));
   FieldReader reader(json);
   CompletionRequest request;
   reader.Read("model", &request.model);

@@ -13,7 +13,7 @@ namespace baton::gateway {
 
 absl::StatusOr<TokenizeRequest> ParseTokenizeRequest(absl::string_view body,
                                                      const RequestValidator& validator) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+  ASSIGN_OR_RETURN(const Json json, ParseBody(body, validator.caps()));
   FieldReader reader(json);
   TokenizeRequest request;
   reader.Read("model", &request.model);
@@ -35,8 +35,9 @@ absl::StatusOr<TokenizeRequest> ParseTokenizeRequest(absl::string_view body,
   return request;
 }
 
-absl::StatusOr<DetokenizeRequest> ParseDetokenizeRequest(absl::string_view body) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+absl::StatusOr<DetokenizeRequest> ParseDetokenizeRequest(absl::string_view body,
+                                                         const RequestCaps& caps) {
+  ASSIGN_OR_RETURN(const Json json, ParseBody(body, caps));
   FieldReader reader(json);
   DetokenizeRequest request;
   reader.Read("model", &request.model);

@@ -30,6 +30,7 @@ struct DetokenizeRequest {
 // Types and structure. Errors: InvalidArgument naming the field.
 absl::StatusOr<TokenizeRequest> ParseTokenizeRequest(absl::string_view body,
                                                      const RequestValidator& validator);
-absl::StatusOr<DetokenizeRequest> ParseDetokenizeRequest(absl::string_view body);
+absl::StatusOr<DetokenizeRequest> ParseDetokenizeRequest(absl::string_view body,
+                                                         const RequestCaps& caps);
 
 }  // namespace baton::gateway

@@ -188,8 +188,9 @@ Json EchoedFields(const Json& body) {
 
 }  // namespace
 
-absl::StatusOr<ResponsesRequest> ParseResponsesRequest(absl::string_view body) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+absl::StatusOr<ResponsesRequest> ParseResponsesRequest(absl::string_view body,
+                                                       const RequestCaps& caps) {
+  ASSIGN_OR_RETURN(const Json json, ParseBody(body, caps));
   FieldReader reader(json);
   ResponsesRequest request;
   ChatTranslation& out = request.translation;
