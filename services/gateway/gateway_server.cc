@@ -126,7 +126,10 @@ GatewayServerImpl::~GatewayServerImpl() {
 
 absl::Status GatewayServerImpl::Start(Listener listener) {
   RETURN_IF_ERROR(api_keys_.Load());
-  ASSIGN_OR_RETURN(http_, HttpServer::Create(config_.http, std::move(listener), loop_, router_));
+  HttpServerOptions http = config_.http;
+  http.body_watch = {.on_change = [this](int64_t num_bytes) { metrics_.AddBodyBytes(num_bytes); },
+                     .on_refusal = [this] { metrics_.CountBodyRefusal(); }};
+  ASSIGN_OR_RETURN(http_, HttpServer::Create(std::move(http), std::move(listener), loop_, router_));
   runtime_->AddService(&inference_);
   runtime_->SetLiveCheck([this] { return pulse_.Check(SteadyNow()); });
   runtime_->AddPort("http", http_->port());

@@ -53,6 +53,7 @@ std::vector<ServeFlag> GatewayFlags() {
        "/metrics on the API's port too; on unless --no-public-metrics"},
       {"max-connections", kValue, kToGateway, "HTTP connections at a time"},
       {"max-body-mib", kValue, kToGateway, "MiB of the largest request"},
+      {"max-total-body-mib", kValue, kToGateway, "MiB of all requests' bodies; default: 256"},
       {"request-timeout", kValue, kToGateway, "time that one request may take"},
       {"recovery-timeout", kValue, kToGateway,
        "requests wait this long for a process that was lost; default: 30s"},
@@ -72,8 +73,7 @@ std::vector<ServeFlag> GatewayFlags() {
       {"generation-config", kValue, kToGateway,
        "defaults of sampling: auto: generation_config.json; vllm: neutral ones; default: auto"},
       {"max-logprobs", kValue, kToGateway,
-       "most alternatives with log-probabilities that a request may ask for; default: 20, the "
-       "most, which -1 is too"},
+       "log-probabilities of a token that a request may ask for; default: 20, which -1 is too"},
       {"max-n", kValue, kToGateway, "choices of a prompt; default: 8"},
       {"max-prompts", kValue, kToGateway, "prompts of a request; default: 64"},
       {"max-sequences", kValue, kToGateway, "prompts times choices; default: 128"},

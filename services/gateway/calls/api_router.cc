@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 
+#include "services/gateway/admission/refusal.h"
 #include "services/gateway/answers/random_id.h"
 #include "services/gateway/anthropic/anthropic_errors.h"
 #include "services/gateway/calls/chat_completions_call.h"
@@ -113,6 +114,12 @@ HttpResponse HttpErrorOf(absl::string_view path, int status, absl::string_view m
                                : ErrorResponse(status, message, code);
 }
 
+// Of requests that were not read to their end.
+absl::string_view CodeOfRefusal(int status) {
+  if (status == 413) return "request_too_large";
+  return status == 503 ? kServerIsOverloaded : "bad_request";
+}
+
 HttpResponse MethodNotAllowed(const HttpRequest& request, absl::string_view allowed) {
   HttpResponse response = HttpErrorOf(
       request.path, 405,
@@ -161,6 +168,11 @@ std::optional<HttpResponse> ApiRouter::Screen(const HttpRequest& header) {
     context_.metrics.CountHttpAnswer(RouteOf(header.path), header.method, refusal->status);
   }
   return refusal;
+}
+
+bool ApiRouter::ReadsBody(const HttpRequest& header) {
+  const RouteEntry* const entry = FindRoute(header.path);
+  return entry != nullptr && entry->call != nullptr && !CorsPolicy::IsPreflight(header);
 }
 
 std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
@@ -221,8 +233,7 @@ void ApiRouter::OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& 
 
 HttpResponse ApiRouter::Refuse(const HttpRequest& known, int status, absl::string_view message) {
   context_.metrics.CountHttpAnswer(RouteOf(known.path), known.method, status);
-  return HttpErrorOf(known.path, status, message,
-                     status == 413 ? "request_too_large" : "bad_request");
+  return HttpErrorOf(known.path, status, message, CodeOfRefusal(status));
 }
 
 }  // namespace baton::gateway

@@ -12,7 +12,7 @@ BodyPace::TimePoint BodyPace::Begin(TimePoint now) {
 }
 
 std::optional<BodyPace::TimePoint> BodyPace::Continue(TimePoint now, size_t num_bytes) {
-  if (now >= deadline_) return std::nullopt;
+  if (IsOver(now)) return std::nullopt;
   const auto window = absl::ToChronoNanoseconds(limits_.body_window);
   // A loop that was held up has not read what came meanwhile.
   const bool held_up = now - window_end_ > window / 2;

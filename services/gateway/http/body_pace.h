@@ -22,6 +22,8 @@ class BodyPace final {
   // The window has ended, and `num_bytes` of the body have come so far. Returns when the next one
   // ends; nullopt: the body's time is over, or too little of it came.
   std::optional<TimePoint> Continue(TimePoint now, size_t num_bytes);
+  // Whether it is the body's time that is over.
+  bool IsOver(TimePoint now) const { return now >= deadline_; }
 
  private:
   const HttpLimits& limits_;

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "boost/asio/error.hpp"
@@ -23,15 +24,15 @@ constexpr size_t kMaxLoggedIdBytes = 128;
 
 }  // namespace
 
-HttpConnection::HttpConnection(HttpSocket socket, const HttpLimits& limits, HttpRouter& router,
+HttpConnection::HttpConnection(HttpSocket socket, const Shared& shared,
                                std::function<void(HttpConnection*)> on_closed)
     : socket_(std::move(socket)),
-      limits_(limits),
-      router_(router),
+      limits_(shared.limits),
+      router_(shared.router),
       on_closed_(std::move(on_closed)),
-      reader_(limits),
-      body_pace_(limits),
-      write_pace_(limits),
+      reader_(shared.limits, shared.bodies),
+      body_pace_(shared.limits),
+      write_pace_(shared.limits),
       timer_(socket_.get_executor()) {}
 
 void HttpConnection::Start() {
@@ -86,10 +87,12 @@ void HttpConnection::Advance() {
 }
 
 void HttpConnection::BeginBody() {
-  if (std::optional<HttpResponse> refusal = router_.Screen(reader_.Known()); refusal) {
-    request_ = reader_.Known();
+  const HttpRequest header = reader_.Known();
+  if (std::optional<HttpResponse> refusal = router_.Screen(header); refusal) {
+    request_ = header;
     return AnswerUnread(std::move(*refusal));
   }
+  if (!router_.ReadsBody(header)) reader_.DropBody();
   read_deadline_ = body_pace_.Begin(Clock::now());
   ArmTimer();
   if (!reader_.awaits_continue()) return;
@@ -109,6 +112,7 @@ void HttpConnection::StartCall() {
   call_ = router_.Route(*this);
   call_->Start();
   std::string().swap(request_.body);
+  request_.body_hold.reset();
   WaitReadable();
 }
 
@@ -161,10 +165,26 @@ void HttpConnection::Refuse(int status, absl::string_view message) {
   AnswerUnread(router_.Refuse(request_, status, message));
 }
 
+void HttpConnection::RefuseLate(Clock::time_point now) {
+  std::string why;
+  if (reader_.stage() == RequestReader::Stage::kHeader) {
+    why = absl::StrCat("the header did not come within ",
+                       absl::FormatDuration(limits_.header_timeout), " (--header-timeout)");
+  } else if (body_pace_.IsOver(now)) {
+    why = absl::StrCat("the body did not come within ", absl::FormatDuration(limits_.body_timeout),
+                       " (--body-timeout)");
+  } else {
+    why = absl::StrCat("the body came too slowly: at least ", limits_.body_bytes_per_second,
+                       " bytes a second (--min-body-rate)");
+  }
+  Refuse(408, why);
+}
+
 void HttpConnection::AnswerUnread(HttpResponse response) {
   state_ = State::kAnswering;
   read_deadline_ = Clock::time_point::max();
   unread_input_ = true;
+  reader_.DropBody();
   keep_alive_ = false;
   head_only_ = request_.method == "HEAD";
   response.close = true;
@@ -347,7 +367,7 @@ void HttpConnection::OnTimer() {
     const auto more = stage == RequestReader::Stage::kBody
                           ? body_pace_.Continue(now, reader_.num_body_bytes())
                           : std::nullopt;
-    if (!more) return Refuse(408, "the request was not complete in time");
+    if (!more) return RefuseLate(now);
     read_deadline_ = *more;
   }
   ArmTimer();

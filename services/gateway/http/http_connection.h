@@ -17,6 +17,7 @@
 
 #include "boost/asio/steady_timer.hpp"
 
+#include "services/gateway/http/body_budget.h"
 #include "services/gateway/http/body_pace.h"
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/http/http_limits.h"
@@ -30,8 +31,15 @@ namespace baton::gateway {
 class HttpConnection final : public HttpExchange,
                              public std::enable_shared_from_this<HttpConnection> {
  public:
-  // `limits` and `router` must outlive the connection. `on_closed` is called once.
-  HttpConnection(HttpSocket socket, const HttpLimits& limits, HttpRouter& router,
+  // What the connections of a server share; references must outlive them.
+  struct Shared {
+    const HttpLimits& limits;
+    HttpRouter& router;
+    std::shared_ptr<BodyBudget> bodies;
+  };
+
+  // `on_closed` is called once.
+  HttpConnection(HttpSocket socket, const Shared& shared,
                  std::function<void(HttpConnection*)> on_closed);
 
   void Start();
@@ -64,6 +72,8 @@ class HttpConnection final : public HttpExchange,
   // The header is complete, its body is not.
   void BeginBody();
   void StartCall();
+  // The request does not come in time: 408 that names the limit.
+  void RefuseLate(Clock::time_point now);
   // Sends the last answer, to a request that is not read on.
   void AnswerUnread(HttpResponse response);
   void FinishExchange();

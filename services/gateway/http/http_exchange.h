@@ -82,6 +82,9 @@ class HttpRouter {
   // whose header has come and whose body has not, not all of it; the connection ends with the
   // answer.
   virtual std::optional<HttpResponse> Screen(const HttpRequest& /*header*/) { return std::nullopt; }
+  // Whether the call of a request that was not refused reads its body: others are dropped as they
+  // come, but for what comes with the header.
+  virtual bool ReadsBody(const HttpRequest& /*header*/) { return true; }
   // Never null. `exchange` outlives the call.
   virtual std::unique_ptr<HttpCall> Route(HttpExchange& exchange) = 0;
   // Answer for requests that never became one: 400, 408, 413, 414, 417, 431, 503. `known`: method,

@@ -12,6 +12,7 @@ struct HttpLimits {
   size_t header_bytes = 32 << 10;                     // request line included; over it: 431
   size_t header_fields = 100;                         // over it: 431
   size_t body_bytes = 4 << 20;                        // over it: 413
+  size_t total_body_bytes = 256 << 20;                // of all at once; over it: 503
   absl::Duration header_timeout = absl::Seconds(10);  // first byte to the end of the header: 408
   absl::Duration body_timeout = absl::Seconds(30);    // end of the header to the last byte: 408
   size_t body_bytes_per_second = 1 << 10;             // over each window of a body; less: 408

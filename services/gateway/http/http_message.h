@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,11 +11,15 @@
 
 namespace baton::gateway {
 
+class BodyHold;
+
 struct HttpRequest {
-  std::string method;             // "GET", as sent; to HEAD goes no body, whatever a call answers
-  std::string path;               // "/v1/models": no query, no authority
-  std::string query;              // what follows "?"
-  std::string body;               // at most HttpLimits::body_bytes
+  std::string method;  // "GET", as sent; to HEAD goes no body, whatever a call answers
+  std::string path;    // "/v1/models": no query, no authority
+  std::string query;   // what follows "?"
+  std::string body;    // at most HttpLimits::body_bytes
+  // Its part of what all bodies hold, shared with copies of the request: they count once.
+  std::shared_ptr<const BodyHold> body_hold;
   std::string content_type;       // as sent; empty if absent
   std::string authorization;      // as sent; empty if absent
   std::string api_key;            // x-api-key, as sent; empty if absent

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+
 #include "common/concurrency/steady_mutex.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
@@ -50,6 +52,7 @@ HttpServer::HttpServer(HttpServerOptions options, Listener listener, EventLoop& 
       loop_(loop),
       router_(router),
       port_(listener.port()),
+      bodies_(std::make_shared<BodyBudget>(options_.limits.total_body_bytes, options_.body_watch)),
       acceptor_(loop.context(), listener.family() == AF_INET6 ? tcp::v6() : tcp::v4(),
                 listener.Release()),
       accept_pause_(loop.context()) {}
@@ -90,12 +93,14 @@ void HttpServer::OnAccept(const error_code& error, tcp::socket socket) {
     if (session == nullptr) return Accept();  // closes it
   }
   auto connection = std::make_shared<HttpConnection>(
-      HttpSocket(std::move(socket), std::move(session)), options_.limits, router_,
+      HttpSocket(std::move(socket), std::move(session)),
+      HttpConnection::Shared{options_.limits, router_, bodies_},
       [this](HttpConnection* closed) { connections_.erase(closed); });
   const bool full = connections_.size() >= most;
   connections_.emplace(connection.get(), connection);
   if (full) {
-    connection->Refuse(503, "too many connections");
+    connection->Refuse(
+        503, absl::StrCat("too many connections: at most ", most, " (--max-connections)"));
   } else {
     connection->Start();
   }

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "boost/asio/ip/tcp.hpp"
 
+#include "services/gateway/http/body_budget.h"
 #include "services/gateway/http/http_connection.h"
 #include "services/gateway/http/http_exchange.h"
 #include "services/gateway/http/http_limits.h"
@@ -25,6 +26,7 @@ struct HttpServerOptions {
   int port = 8000;               // 0: any free one
   HttpLimits limits;
   TlsOptions tls;  // without a certificate: plain HTTP
+  BodyWatch body_watch;
 };
 
 // Created, used and destroyed outside of the loop's thread.
@@ -48,6 +50,8 @@ class HttpServer {
   // would be lost with the process. False if `deadline` came first.
   bool AwaitSent(absl::Time deadline);
   size_t num_connections();
+  // Of all requests' bodies, and of their copies.
+  size_t num_body_bytes() const { return bodies_->num_bytes(); }
 
  private:
   HttpServer(HttpServerOptions options, Listener listener, EventLoop& loop, HttpRouter& router);
@@ -61,6 +65,7 @@ class HttpServer {
   EventLoop& loop_;
   HttpRouter& router_;
   const int port_;
+  const std::shared_ptr<BodyBudget> bodies_;  // of all connections
   // The loop's own from here.
   std::unique_ptr<TlsContext> tls_;  // null: plain HTTP
   boost::asio::ip::tcp::acceptor acceptor_;

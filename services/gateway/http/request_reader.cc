@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <iterator>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -17,6 +18,9 @@ namespace {
 
 namespace http = boost::beast::http;
 using boost::system::error_code;
+
+constexpr absl::string_view kHeaderFlag = "bytes (--max-header-bytes)";
+constexpr absl::string_view kFieldsFlag = "fields (--max-header-fields)";
 
 }  // namespace
 
@@ -65,6 +69,7 @@ bool RequestReader::Begin() {
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(limits_.header_bytes));
   parser_->body_limit(limits_.body_bytes);
+  parser_->get().body().hold = BodyHold(bodies_);
   stage_ = Stage::kHeader;
   return true;
 }
@@ -72,10 +77,13 @@ bool RequestReader::Begin() {
 bool RequestReader::CheckHeader() {
   const auto& message = parser_->get();
   if (message.target().size() + message.method_string().size() > limits_.request_line_bytes) {
-    return Refuse(414, "the request line is too long");
+    return RefuseOverLimit(414, "the request line is too long", limits_.request_line_bytes,
+                           "bytes (--max-request-line-bytes)");
   }
   num_header_fields_ = num_fields();
-  if (num_header_fields_ > limits_.header_fields) return Refuse(431, "too many header fields");
+  if (num_header_fields_ > limits_.header_fields) {
+    return RefuseOverLimit(431, "too many header fields", limits_.header_fields, kFieldsFlag);
+  }
   http_1_0_ = message.version() < 11;
   if (!http_1_0_ && message.count(http::field::host) != 1) {
     return Refuse(400, "exactly one Host header is required");
@@ -97,7 +105,7 @@ bool RequestReader::CheckHeader() {
 
 bool RequestReader::CheckTrailer() {
   if (num_fields() - num_header_fields_ <= limits_.header_fields) return true;
-  return Refuse(431, "too many trailer fields");
+  return RefuseOverLimit(431, "too many trailer fields", limits_.header_fields, kFieldsFlag);
 }
 
 void RequestReader::CheckUnread() {
@@ -108,9 +116,9 @@ void RequestReader::CheckUnread() {
   const bool in_trailer =
       absl::StrContains(text.substr(absl::StartsWith(text, "\r\n") ? 2 : 0), "\r\n");
   if (in_trailer) {
-    Refuse(431, "the trailer is too large");
+    RefuseOverLimit(431, "the trailer is too large", limits_.header_bytes, kHeaderFlag);
   } else {
-    Refuse(400, "the line of a chunk is too long");
+    RefuseOverLimit(400, "the line of a chunk is too long", limits_.header_bytes, kHeaderFlag);
   }
 }
 
@@ -120,11 +128,20 @@ bool RequestReader::Refuse(int status, absl::string_view message) {
   return false;
 }
 
+bool RequestReader::RefuseOverLimit(int status, absl::string_view what, size_t most,
+                                    absl::string_view unit) {
+  return Refuse(status, absl::StrCat(what, ": at most ", most, " ", unit));
+}
+
 void RequestReader::RefuseUnparsable(const error_code& error) {
   if (error == http::error::header_limit) {
-    Refuse(431, "the request header is too large");
+    RefuseOverLimit(431, "the request header is too large", limits_.header_bytes, kHeaderFlag);
   } else if (error == http::error::body_limit) {
-    Refuse(413, "the request body is too large");
+    RefuseOverLimit(413, "the request body is too large", limits_.body_bytes,
+                    "bytes (--max-body-mib)");
+  } else if (error == ReceivedBody::NoRoom()) {
+    RefuseOverLimit(503, "the bodies of all requests together are too large",
+                    limits_.total_body_bytes, "bytes (--max-total-body-mib)");
   } else {
     Refuse(400, absl::StrCat("malformed HTTP request: ", error.message()));
   }
@@ -146,12 +163,22 @@ HttpRequest RequestReader::Known() const {
     known.method = std::string(View(header.method_string()));
     known.path = ParseRequestTarget(View(header.target())).path;
   }
+  // A line that the parser has not taken is still there.
+  const auto unread = buffer_.data();
+  const absl::string_view line(static_cast<const char*>(unread.data()), unread.size());
+  const bool is_head = header.method() == http::verb::head ||
+                       (header.method_string().empty() && absl::StartsWith(line, "HEAD "));
+  if (is_head) known.method = "HEAD";
   return known;
 }
 
 HttpRequest RequestReader::TakeRequest() {
   HttpRequest request = std::move(header_);
-  request.body = std::move(parser_->get().body());
+  ReceivedBody::value_type& body = parser_->get().body();
+  request.body = std::move(body.text);
+  if (!request.body.empty()) {
+    request.body_hold = std::make_shared<const BodyHold>(std::move(body.hold));
+  }
   request.received = absl::Now();
   request.received_tick = std::chrono::steady_clock::now();
   parser_.reset();

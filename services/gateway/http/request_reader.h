@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/string_view.h"
 #include "boost/asio/buffer.hpp"
@@ -11,6 +13,7 @@
 #include "boost/beast/http/parser.hpp"
 #include "boost/system/error_code.hpp"
 
+#include "services/gateway/http/body_budget.h"
 #include "services/gateway/http/http_limits.h"
 #include "services/gateway/http/http_message.h"
 #include "services/gateway/http/received_body.h"
@@ -32,8 +35,9 @@ class RequestReader final {
     std::string message;
   };
 
-  // `limits` must outlive this.
-  explicit RequestReader(const HttpLimits& limits) : limits_(limits) {}
+  // `limits` must outlive this. Bodies have their bytes of `bodies`.
+  RequestReader(const HttpLimits& limits, std::shared_ptr<BodyBudget> bodies)
+      : limits_(limits), bodies_(std::move(bodies)) {}
 
   // Room for bytes; the first `num_bytes` of it have come.
   boost::asio::mutable_buffer Prepare(size_t num_bytes) { return buffer_.prepare(num_bytes); }
@@ -50,8 +54,8 @@ class RequestReader final {
 
   // In kRefused.
   const Problem& problem() const { return problem_; }
-  // Method, path, request id and origin, as far as they were read; of a line that is too long
-  // nothing is repeated.
+  // Method, path, request id and origin, as far as they were read; of a line that is too long, or
+  // did not come to its end, only that it says HEAD, whose answer has no body.
   HttpRequest Known() const;
   // From kBody on.
   bool keep_alive() const { return keep_alive_; }
@@ -59,7 +63,11 @@ class RequestReader final {
   // The client sends its body once it is told 100.
   bool awaits_continue() const { return awaits_continue_; }
   // Of the body, so far. In kBody.
-  size_t num_body_bytes() const { return parser_->get().body().size(); }
+  size_t num_body_bytes() const { return parser_->get().body().num_received; }
+  // Frees what has come of the body; what comes is counted and dropped. Nothing if there is none.
+  void DropBody() {
+    if (parser_) parser_->get().body().Drop();
+  }
   // In kComplete, as of now; kIdle afterwards. Nothing of a trailer is in it.
   HttpRequest TakeRequest();
 
@@ -75,10 +83,13 @@ class RequestReader final {
   // limit.
   void CheckUnread();
   bool Refuse(int status, absl::string_view message);
+  // "`what`: at most `most` `unit`", where the unit names the limit's flag.
+  bool RefuseOverLimit(int status, absl::string_view what, size_t most, absl::string_view unit);
   void RefuseUnparsable(const boost::system::error_code& error);
   size_t num_fields() const;
 
   const HttpLimits& limits_;
+  const std::shared_ptr<BodyBudget> bodies_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;  // null: kIdle
   Stage stage_ = Stage::kIdle;

@@ -55,8 +55,9 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
                                         kRefusalSeconds)),
       disconnects_(adder_.Counter("baton_gateway_client_disconnects_total",
                                   "Generation requests whose client closed the connection")),
-      stalled_clients_(adder_.Counter("baton_gateway_stalled_clients_total",
-                                      "Of these: took less of their answer than --write-timeout asks for")),
+      stalled_clients_(
+          adder_.Counter("baton_gateway_stalled_clients_total",
+                         "Of these: took less of their answer than --write-timeout asks for")),
       resubmissions_(adder_.Counter("baton_gateway_resubmissions_total",
                                     "Sequences given to the scheduler again after it was lost")),
       live_requests_(
@@ -65,6 +66,11 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<prometheus::Registry> registry,
                                     "Streams whose sequences wait for a client to read on")),
       paused_bytes_(adder_.Gauge("baton_gateway_paused_bytes",
                                  "Bytes that these clients had not taken when the pause began")),
+      body_bytes_(adder_.Gauge("baton_gateway_body_bytes",
+                               "Bytes that the bodies of HTTP requests hold, all together")),
+      body_refusals_(
+          adder_.Counter("baton_gateway_body_refusals_total",
+                         "Requests answered 503 because the bodies of all would hold too much")),
       group_ready_(adder_.Gauge("baton_gateway_group_ready", "1 when a token can be produced now")),
       group_epoch_(adder_.Gauge("baton_gateway_group_epoch", "Epoch of the group")),
       waiting_tokens_(adder_.Gauge("baton_gateway_waiting_tokens",
@@ -106,6 +112,12 @@ void GatewayMetrics::EndPause(size_t num_bytes) {
   paused_requests_.Decrement();
   paused_bytes_.Decrement(static_cast<double>(num_bytes));
 }
+
+void GatewayMetrics::AddBodyBytes(int64_t num_bytes) {
+  body_bytes_.Increment(static_cast<double>(num_bytes));
+}
+
+void GatewayMetrics::CountBodyRefusal() { body_refusals_.Increment(); }
 
 void GatewayMetrics::CountResubmission() { resubmissions_.Increment(); }
 

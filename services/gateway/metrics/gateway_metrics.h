@@ -38,6 +38,10 @@ class GatewayMetrics {
   // the same number.
   void BeginPause(size_t num_bytes);
   void EndPause(size_t num_bytes);
+  // The bodies of requests hold so many bytes more; negative: fewer.
+  void AddBodyBytes(int64_t num_bytes);
+  // One was refused because all together would hold too many.
+  void CountBodyRefusal();
   // A sequence was given to the scheduler again, with its tokens, after a loss.
   void CountResubmission();
   void SetLiveRequests(size_t count);
@@ -66,6 +70,8 @@ class GatewayMetrics {
   prometheus::Gauge& live_requests_;
   prometheus::Gauge& paused_requests_;
   prometheus::Gauge& paused_bytes_;
+  prometheus::Gauge& body_bytes_;
+  prometheus::Counter& body_refusals_;
   prometheus::Gauge& group_ready_;
   prometheus::Gauge& group_epoch_;
   prometheus::Gauge& waiting_tokens_;

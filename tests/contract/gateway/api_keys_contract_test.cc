@@ -149,6 +149,26 @@ TEST_F(ApiKeysContract, RequestsForTokensAloneHaveAMinuteOfTheirOwn) {
   StopGateway();  // its clock goes
 }
 
+TEST_F(ApiKeysContract, ARequestInTheBodyOfARefusedOneIsNone) {
+  StartGateway([](GatewayConfig& config) { config.api_keys.keys = {"only"}; });
+  AwaitReady(200);
+  const std::string inner =
+      "GET /v1/models HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer only\r\n\r\n";
+  for (const std::string method : {"POST", "HEAD"}) {
+    const std::string head = method + " /v1/chat/completions HTTP/1.1\r\nHost: t\r\n";
+    for (const std::string& begun : {head + "Content-Length: 9000\r\n\r\n" + inner,
+                                     head + "Transfer-Encoding: chunked\r\n\r\n2000\r\n" + inner}) {
+      TestHttpClient client(http_port());
+      client.SendRequest("GET", "/v1/models", "", "Authorization: Bearer only\r\n");
+      EXPECT_EQ(client.Receive().status, 200) << "the connection is kept";
+      client.Send(begun);
+      EXPECT_EQ(client.Receive().status, 401) << begun;
+      client.Send(inner);
+      EXPECT_TRUE(client.ClosedByPeer()) << begun;
+    }
+  }
+}
+
 TEST_F(ApiKeysContract, WhatTheServiceCannotTakeIsNotCounted) {
   StartGateway([](GatewayConfig& config) {
     config.api_keys.keys = {"only"};

@@ -39,6 +39,54 @@ TEST_F(OverloadContract, MoreRequestsThanSlotsAre503) {
   EXPECT_EQ(error["code"], "server_is_overloaded");
 }
 
+TEST_F(OverloadContract, MoreBytesOfBodiesThanMayBeAre503) {
+  StartGateway([](GatewayConfig& config) {
+    config.http.limits.body_bytes = 1 << 20;
+    config.http.limits.total_body_bytes = 1 << 20;
+  });
+  AwaitReady(200);
+  const std::string head =
+      "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n";
+  TestHttpClient first(http_port());
+  first.Send(head + std::string(900'000, ' '));
+  AwaitMetric("baton_gateway_body_bytes", 900'000);
+  TestHttpClient second(http_port());
+  second.Send(head + std::string(200'000, ' '));
+  const TestHttpResponse refused = second.Receive();
+  const json error = ErrorOf(refused, 503);
+  EXPECT_EQ(error["code"], "server_is_overloaded");
+  EXPECT_EQ(error["type"], "service_unavailable_error");
+  EXPECT_THAT(error["message"].get<std::string>(), HasSubstr("--max-total-body-mib"));
+  EXPECT_NE(refused.Header("Retry-After"), "");
+  EXPECT_EQ(refused.Header("x-should-retry"), "true");
+  EXPECT_NE(refused.Header("X-Request-Id"), "");
+  AwaitMetric("baton_gateway_body_refusals_total", 1);
+  AwaitMetric("baton_gateway_body_bytes", 900'000);
+  EXPECT_EQ(Post("/v1/chat/completions", ChatBody()).status, 200) << "short ones still fit";
+  first.Close();
+  AwaitMetric("baton_gateway_body_bytes", 0);
+  EXPECT_EQ(PostText("/v1/chat/completions", std::string(900'000, ' ') + ChatBody().dump()).status,
+            200);
+  AwaitMetric("baton_gateway_body_bytes", 0);
+}
+
+// A probe's body is nobody's, and no reason to hold it.
+TEST_F(OverloadContract, BodiesThatNoCallReadsAreNotHeld) {
+  StartGateway([](GatewayConfig& config) { config.http.limits.total_body_bytes = 1; });
+  AwaitReady(200);
+  for (const char* request : {"POST /ping", "GET /ping", "GET /health", "GET /v1/models",
+                              "GET /v1/models/tiny-r1", "GET /metrics", "GET /"}) {
+    TestHttpClient client(http_port());
+    client.Send(absl::StrCat(request,
+                             " HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n"
+                             "Expect: 100-continue\r\n\r\n"));
+    ASSERT_TRUE(client.ReceiveUntil(" 100 ")) << request;
+    client.Send(std::string(100'000, 'x'));
+    EXPECT_EQ(client.Receive().status, 200) << request;
+  }
+  EXPECT_EQ(Post("/tokenize", {{"prompt", "x"}}).status, 503);
+}
+
 TEST_F(OverloadContract, DeadlineIs504) {
   StartGateway([](GatewayConfig& config) { config.request_timeout = kDeadline; });
   AwaitReady(200);

@@ -135,6 +135,8 @@ TEST_F(VllmFlagsContract, LimitsOfConnectionsHaveFlags) {
                           {"min-body-rate", "3"},
                           {"idle-timeout", "4s"},
                           {"write-timeout", "5s"},
+                          {"max-body-mib", "5"},
+                          {"max-total-body-mib", "8"},
                           {"max-answer-mib", "6"}});
   ASSERT_TRUE(read.ok()) << read.status();
   const HttpLimits& limits = read->http.limits;
@@ -146,7 +148,16 @@ TEST_F(VllmFlagsContract, LimitsOfConnectionsHaveFlags) {
   EXPECT_EQ(limits.body_bytes_per_second, 3u);
   EXPECT_EQ(limits.idle_timeout, absl::Seconds(4));
   EXPECT_EQ(limits.write_timeout, absl::Seconds(5));
+  EXPECT_EQ(limits.body_bytes, 5u << 20);
+  EXPECT_EQ(limits.total_body_bytes, 8u << 20);
   EXPECT_EQ(read->max_whole_answer_bytes, 6u << 20);
+}
+
+TEST_F(VllmFlagsContract, TheLargestBodyHasRoomAmongAll) {
+  EXPECT_TRUE(Read({{"model", "m"}, {"max-body-mib", "7"}, {"max-total-body-mib", "7"}}).ok());
+  const absl::Status refusal = Read({{"model", "m"}, {"max-total-body-mib", "6"}}).status();
+  EXPECT_THAT(std::string(refusal.message()),
+              HasSubstr("--max-total-body-mib is 6; wanted --max-body-mib (7) or more"));
 }
 
 // What is infinite, or passes the end of a clock, would be over at once.

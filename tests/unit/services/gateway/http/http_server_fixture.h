@@ -29,7 +29,7 @@ struct Record {
 };
 
 // /echo answers with method and body, /fields with what headers said; /stream writes `stream_bytes`
-// and stops when full; /hang never answers.
+// and stops when full; /hang never answers; /closed is refused; /bodiless reads no body.
 class TestCall final : public HttpCall {
  public:
   TestCall(HttpExchange& exchange, Record& record, size_t stream_bytes)
@@ -106,6 +106,8 @@ class HttpServerTest : public testing::Test, public HttpRouter {
     if (header.path != "/closed") return std::nullopt;
     return HttpResponse{.status = 401, .content_type = "text/plain", .body = "no"};
   }
+
+  bool ReadsBody(const HttpRequest& header) override { return header.path != "/bodiless"; }
 
   bool wants_records() const override { return true; }
   void OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& record) override {

@@ -1,5 +1,6 @@
 #include "services/gateway/http/received_body.h"
 
+#include <memory>
 #include <string>
 
 #include "boost/asio/buffer.hpp"
@@ -22,12 +23,15 @@ void Put(Parser& parser, std::string text) {
 }
 
 TEST(ReceivedBody, TakesMemoryForWhatHasComeAndNotForWhatIsAnnounced) {
+  const auto bodies = std::make_shared<BodyBudget>(1000);
   Parser parser;
+  parser.get().body().hold = BodyHold(bodies);
   parser.eager(true);
   parser.body_limit(1 << 30);
   Put(parser, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000\r\n\r\nabc");
-  EXPECT_EQ(parser.get().body(), "abc");
-  EXPECT_LT(parser.get().body().capacity(), 1000u);
+  EXPECT_EQ(parser.get().body().text, "abc");
+  EXPECT_LT(parser.get().body().text.capacity(), 1000u);
+  EXPECT_EQ(bodies->num_bytes(), 3u);
 }
 
 TEST(ReceivedBody, HoldsTheWholeBodyHoweverItComes) {
@@ -36,11 +40,27 @@ TEST(ReceivedBody, HoldsTheWholeBodyHoweverItComes) {
         std::string("Transfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n2\r\nef\r\n0\r\n\r\n")}) {
     const std::string request = "POST / HTTP/1.1\r\nHost: t\r\n" + rest;
     Parser parser;
+    parser.get().body().hold = BodyHold(std::make_shared<BodyBudget>(6));
     parser.eager(true);
     Put(parser, request);
     EXPECT_TRUE(parser.is_done());
-    EXPECT_EQ(parser.get().body(), "abcdef");
+    EXPECT_EQ(parser.get().body().text, "abcdef");
   }
+}
+
+TEST(ReceivedBody, WhatIsDroppedIsCountedAndNotHeld) {
+  const auto bodies = std::make_shared<BodyBudget>(4);
+  Parser parser;
+  parser.get().body().hold = BodyHold(bodies);
+  parser.eager(true);
+  Put(parser, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc");
+  EXPECT_EQ(bodies->num_bytes(), 3u);
+  parser.get().body().Drop();
+  EXPECT_EQ(bodies->num_bytes(), 0u);
+  Put(parser, "defghi");
+  EXPECT_TRUE(parser.is_done());
+  EXPECT_EQ(parser.get().body().text, "");
+  EXPECT_EQ(parser.get().body().num_received, 9u);
 }
 
 }  // namespace

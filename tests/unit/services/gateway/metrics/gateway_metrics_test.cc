@@ -46,6 +46,14 @@ TEST_F(GatewayMetricsTest, ShowsTheGroupUnderVllmsNames) {
                               "reason=\"capacity\"} 7\n"));
 }
 
+TEST_F(GatewayMetricsTest, ShowsWhatBodiesHold) {
+  metrics_.AddBodyBytes(700);
+  metrics_.AddBodyBytes(-300);
+  metrics_.CountBodyRefusal();
+  EXPECT_THAT(metrics_.Render(), HasSubstr(Series("baton_gateway_body_bytes", "400")));
+  EXPECT_THAT(metrics_.Render(), HasSubstr(Series("baton_gateway_body_refusals_total", "1")));
+}
+
 TEST_F(GatewayMetricsTest, CountsOnWhenTheSchedulerStartsAgain) {
   v1::GroupState state;
   state.set_num_preemptions(10);
