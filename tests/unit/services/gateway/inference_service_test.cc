@@ -94,14 +94,22 @@ class LimitedCallTest : public LongUnaryTest {
     for (int i = 0; i < 2; ++i) EXPECT_TRUE(loop_.RunOne());
   }
 
-  bool HasARequestLeft() {
-    return rate_limits_.TakeRequest({.limits = {.requests_per_minute = 1}}, SteadyNow()).ok();
+  bool HasARequestLeft() { return rate_limits_.TakeRequest(kCaller, SteadyNow()).ok(); }
+  // All that are left of a minute's.
+  uint32_t TakeTextRequests() {
+    const absl::Time now = SteadyNow();
+    uint32_t count = 0;
+    while (rate_limits_.TakeTextRequest(kCaller, now).ok()) ++count;
+    return count;
   }
+
+ private:
+  static inline const ApiCaller kCaller = {.limits = {.requests_per_minute = 1}};
 };
 
 TEST_F(LimitedCallTest, ATextThatIsCancelledBeforeItStartsIsNotCounted) {
   CancelBeforeItStarts([this](grpc::ClientContext* context) { return Tokenize(context); });
-  EXPECT_TRUE(HasARequestLeft());
+  EXPECT_EQ(TakeTextRequests(), RateLimits::kTextRequestsPerRequest);
 }
 
 TEST_F(LimitedCallTest, AnAnswerThatIsCancelledBeforeItStartsIsNotCounted) {
