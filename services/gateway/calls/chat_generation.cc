@@ -19,20 +19,27 @@ namespace {
 constexpr char kNotStrictHeader[] = "X-Baton-Not-Strict";
 constexpr size_t kMostNames = 16;
 
-// Tells the client, and whoever runs the server.
-void SayUnkept(const std::string& id, const std::vector<UnkeptFunction>& unkept,
-               PreparedGeneration* prepared) {
+// Names of the functions, which are at least one.
+std::string Names(const std::vector<UnkeptFunction>& unkept) {
   std::vector<std::string> names;
   for (const UnkeptFunction& function : unkept) {
     if (names.size() == kMostNames) {
       names.emplace_back("...");
       break;
     }
-    BATON_LOG(WARNING) << id << ": " << function.name
-                       << " is not called strictly: " << function.reason;
     names.push_back(function.name);
   }
-  prepared->headers = {{kNotStrictHeader, absl::StrJoin(names, ", ")}};
+  return absl::StrJoin(names, ", ");
+}
+
+// Tells the client and, where requests are logged, whoever runs the server.
+void SayUnkept(const GatewayContext& context, const std::string& id,
+               const std::vector<UnkeptFunction>& unkept, PreparedGeneration* prepared) {
+  if (unkept.empty()) return;
+  prepared->headers = {{kNotStrictHeader, Names(unkept)}};
+  if (!context.log_requests) return;
+  BATON_LOG(INFO) << id << ": not called strictly: " << prepared->headers.back().second << ": "
+                  << unkept.front().reason;
 }
 
 }  // namespace
@@ -46,7 +53,7 @@ absl::StatusOr<AdmittedChat> AppendChat(const GatewayContext& context, const Cha
   RequestedParams requested = request.params;
   ASSIGN_OR_RETURN(const std::vector<UnkeptFunction> unkept,
                    ConstrainToCalls(model, context.validator, request.tools, &requested));
-  if (!unkept.empty()) SayUnkept(scope.id, unkept, prepared);
+  SayUnkept(context, scope.id, unkept, prepared);
   ASSIGN_OR_RETURN(chat.params, context.validator.Admit(requested));
   ASSIGN_OR_RETURN(chat.prompt, EncodeChat(model, request.input,
                                            context.validator.NumPromptTokensUsed(chat.params)));
