@@ -52,7 +52,10 @@ absl::StatusOr<AdmittedChat> AppendChat(const GatewayContext& context, const Cha
   AdmittedChat chat;
   RequestedParams requested = request.params;
   ASSIGN_OR_RETURN(const std::vector<UnkeptFunction> unkept,
-                   ConstrainToCalls(model, context.validator, request.tools, &requested));
+                   ConstrainToCalls({.model = model,
+                                     .validator = context.validator,
+                                     .continues_message = request.input.continue_final_message},
+                                    request.tools, &requested));
   SayUnkept(context, scope.id, unkept, prepared);
   ASSIGN_OR_RETURN(chat.params, context.validator.Admit(requested));
   ASSIGN_OR_RETURN(chat.prompt, EncodeChat(model, request.input,

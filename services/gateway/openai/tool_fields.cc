@@ -218,10 +218,11 @@ absl::Status CheckToolFields(const ServedModel& model, const ToolFields& fields)
                       "with --tool-call-parser NAME");
 }
 
-absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const ServedModel& model,
-                                                             const RequestValidator& validator,
+absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const CallConstraintOptions& options,
                                                              const ToolFields& fields,
                                                              RequestedParams* params) {
+  const ServedModel& model = options.model;
+  const RequestValidator& validator = options.validator;
   const bool required = IsRequired(fields);
   const bool strict = fields.choice == ToolChoice::kAuto &&
                       std::any_of(fields.tools.begin(), fields.tools.end(), IsStrict);
@@ -251,8 +252,9 @@ absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const ServedModel& 
       unkept.push_back({offered.functions.back().name, std::string(schema.status().message())});
     }
   }
-  const bool holds_reasoning =
-      !required && model.LeavesReasoningToModel() && params->thinking_token_budget.value_or(-1) < 0;
+  const bool holds_reasoning = !required && model.LeavesReasoningToModel() &&
+                               !options.continues_message &&
+                               params->thinking_token_budget.value_or(-1) < 0;
   const auto constrain = [&] {
     params->constraint.reset();
     if (!offered.bound.empty()) {

@@ -44,6 +44,12 @@ struct UnkeptFunction {
   std::string reason;
 };
 
+struct CallConstraintOptions {
+  const ServedModel& model;
+  const RequestValidator& validator;
+  bool continues_message = false;  // the answer goes on with one: no reasoning comes before it
+};
+
 // Where calls are required or one is named: constrains the answer to them, in the model's own
 // syntax, with arguments of their schemas. Where the model may call and a function is `strict`:
 // constrains what it calls, those that are not strict to an object. A strict one whose schema
@@ -52,8 +58,7 @@ struct UnkeptFunction {
 // nothing is constrained. May take three times as long as Admit of `validator`. Errors:
 // InvalidArgument if calls are required and something else constrains the answer too, or if the
 // schema of one that has to be kept is not that of an object.
-absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const ServedModel& model,
-                                                             const RequestValidator& validator,
+absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const CallConstraintOptions& options,
                                                              const ToolFields& fields,
                                                              RequestedParams* params);
 

@@ -14,6 +14,7 @@ namespace {
 
 using nlohmann::json;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 class TemplateContract : public GatewayFixture {
  protected:
@@ -246,6 +247,18 @@ TEST_F(OwnReasoningContract, ABudgetOfReasoningKeepsStrictCallsBehindIt) {
   Ask("<think>why</think>42", With(StrictTool(), {{"thinking_token_budget", 7}}));
   EXPECT_TRUE(LastSampling().structured_output().has_begin_after_token_id());
   EXPECT_EQ(LastSampling().reasoning_budget().num_tokens(), 8u);
+}
+
+TEST_F(OwnReasoningContract, NoReasoningStandsInAMessageThatIsContinued) {
+  ServeTools();
+  const json begun = {
+      {"messages",
+       {{{"role", "user"}, {"content", "Hi"}}, {{"role", "assistant"}, {"content", "So"}}}},
+      {"continue_final_message", true}};
+  EXPECT_EQ(Ask(" 42", With(StrictTool(), begun))["content"], " 42");
+  const v1::StructuredOutput output = LastSampling().structured_output();
+  EXPECT_FALSE(output.has_begin_after_token_id());
+  EXPECT_THAT(output.text(), StartsWith("root ::= text ("));
 }
 
 TEST_F(TemplateContract, DocumentsAreTheTemplatesToShow) {
