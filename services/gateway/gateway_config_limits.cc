@@ -1,5 +1,6 @@
 #include "services/gateway/gateway_config_limits.h"
 
+#include <algorithm>
 #include <cstddef>
 
 #include "absl/flags/commandlineflag.h"
@@ -40,10 +41,10 @@ ABSL_FLAG(int64_t, max_json_keys, 4096, "keys of an object of a body");
 ABSL_FLAG(int64_t, max_json_values, 1 << 20, "values of a body");
 ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
 ABSL_FLAG(int, max_body_mib, 4, "MiB of the largest HTTP request body");
-ABSL_FLAG(
-    int, max_total_body_mib, 256,
-    "MiB of all HTTP request bodies that have come and are not read yet; a request whose body "
-    "does not fit is answered 503");
+ABSL_FLAG(int, max_total_body_mib, 0,
+          "MiB of all HTTP request bodies that have come and are not read yet, but for the first "
+          "16 KiB of each; a request whose body does not fit is answered 503; 0: 256, or "
+          "--max-body-mib if that is more");
 ABSL_FLAG(int, max_request_line_bytes, 8 << 10, "bytes of a request line; more is a 414");
 ABSL_FLAG(int, max_header_bytes, 32 << 10, "bytes of a request's header; more is a 431");
 ABSL_FLAG(int, max_header_fields, 100, "fields of a request's header; more is a 431");
@@ -57,6 +58,11 @@ ABSL_FLAG(absl::Duration, write_timeout, absl::Seconds(30),
           "dropped");
 
 namespace baton::gateway {
+namespace {
+
+constexpr size_t kUsualTotalBodyMib = 256;
+
+}  // namespace
 
 absl::Status CheckRange(absl::string_view flag, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return absl::OkStatus();
@@ -96,8 +102,11 @@ absl::StatusOr<HttpLimits> ReadHttpLimits() {
                        &limits.connections));
   RETURN_IF_ERROR(
       read("max-body-mib", absl::GetFlag(FLAGS_max_body_mib), 1, 1024, &limits.body_bytes));
-  RETURN_IF_ERROR(read("max-total-body-mib", absl::GetFlag(FLAGS_max_total_body_mib), 1, 1 << 20,
+  RETURN_IF_ERROR(read("max-total-body-mib", absl::GetFlag(FLAGS_max_total_body_mib), 0, 1 << 20,
                        &limits.total_body_bytes));
+  if (limits.total_body_bytes == 0) {
+    limits.total_body_bytes = std::max(kUsualTotalBodyMib, limits.body_bytes);
+  }
   if (limits.total_body_bytes < limits.body_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--max-total-body-mib is ", limits.total_body_bytes, "; wanted --max-body-mib (",

@@ -53,7 +53,7 @@ std::vector<ServeFlag> GatewayFlags() {
        "/metrics on the API's port too; on unless --no-public-metrics"},
       {"max-connections", kValue, kToGateway, "HTTP connections at a time"},
       {"max-body-mib", kValue, kToGateway, "MiB of the largest request"},
-      {"max-total-body-mib", kValue, kToGateway, "MiB of all requests' bodies; default: 256"},
+      {"max-total-body-mib", kValue, kToGateway, "MiB of all bodies; default: at least 256"},
       {"request-timeout", kValue, kToGateway, "time that one request may take"},
       {"recovery-timeout", kValue, kToGateway,
        "requests wait this long for a process that was lost; default: 30s"},

@@ -18,6 +18,10 @@ LISTENING = {
 }
 NEED_MODEL = ("baton-gateway", "baton-scheduler", "baton-model-loader")
 LEAST_SPARE = 5  # seconds of grace that are left after sleep and drain
+MIB = {"Mi": 1, "Gi": 1024}
+# Of the gateway: what --max-total-body-mib=0 is, and what of each body it does not count.
+USUAL_TOTAL_BODY_MIB = 256
+FREE_BODY_KIB = 16
 
 
 def check(context):
@@ -25,6 +29,7 @@ def check(context):
     for template in context.templates:
         for container in template.containers():
             yield from _command(context, template, container)
+            yield from _bodies(context, template, container)
         for container in template.long_running():
             yield from _ports(context, template, container)
         yield from _grace(context, template)
@@ -70,6 +75,26 @@ def _command(context, template, container):
         if not any(folder == path or folder.startswith(path + "/") for path in paths):
             yield in_container(template, container,
                                f"the model {folder or '(none)'} is in no volume")
+
+
+def _bodies(context, template, container):
+    """Bodies of requests take twice their bytes while their strings grow."""
+    words, _ = pods.command_line(container, context.objects)
+    limit = ((container.get("resources") or {}).get("limits") or {}).get("memory", "")
+    if not words or words[0] != "baton-gateway" or limit[-2:] not in MIB:
+        return
+    variables = pods.environment(container, context.objects)
+    try:
+        total, largest, connections = (
+            int(_value(context, words[0], words, variables, flag))
+            for flag in ("max-total-body-mib", "max-body-mib", "max-connections"))
+    except ValueError:
+        return  # the program says so
+    counted = total or max(USUAL_TOTAL_BODY_MIB, largest)
+    most = 2 * (counted + connections * FREE_BODY_KIB // 1024)
+    if most > int(limit[:-2]) * MIB[limit[-2:]]:
+        yield in_container(template, container,
+                           f"bodies of requests may take {most} MiB; its limit is {limit}")
 
 
 def _value(context, program, words, variables, flag):

@@ -20,13 +20,14 @@ void BodyBudget::GiveBack(size_t num_bytes) {
 }
 
 bool BodyHold::Grow(size_t num_bytes) {
-  if (!budget_->Take(num_bytes)) return false;
+  const size_t more = Taken(num_bytes_ + num_bytes) - Taken(num_bytes_);
+  if (more > 0 && !budget_->Take(more)) return false;
   num_bytes_ += num_bytes;
   return true;
 }
 
 void BodyHold::Release() {
-  if (num_bytes_ > 0) budget_->GiveBack(num_bytes_);
+  if (Taken(num_bytes_) > 0) budget_->GiveBack(Taken(num_bytes_));
   num_bytes_ = 0;
 }
 

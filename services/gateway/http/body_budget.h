@@ -1,6 +1,7 @@
 // What the bodies of all requests hold at once.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -41,6 +42,10 @@ class BodyBudget final {
 // One body's part of a budget; given back when this goes. Not thread-safe.
 class BodyHold final {
  public:
+  // Of each body so many bytes take nothing: whoever fills the budget with large bodies keeps no
+  // usual request out. The number of connections bounds their sum.
+  static constexpr size_t kFreeBytes = 16 << 10;
+
   BodyHold() = default;  // of no budget: it can only be replaced
   explicit BodyHold(std::shared_ptr<BodyBudget> budget) : budget_(std::move(budget)) {}
   BodyHold(BodyHold&& other) noexcept
@@ -52,14 +57,17 @@ class BodyHold final {
   }
   ~BodyHold() { Release(); }
 
-  // Takes so many more; false as BodyBudget::Take.
+  // The body has so many more; false as BodyBudget::Take.
   bool Grow(size_t num_bytes);
   // Gives back what it has.
   void Release();
 
  private:
+  // What a body takes of the budget.
+  static size_t Taken(size_t num_bytes) { return std::max(num_bytes, kFreeBytes) - kFreeBytes; }
+
   std::shared_ptr<BodyBudget> budget_;  // null only if nothing was taken
-  size_t num_bytes_ = 0;
+  size_t num_bytes_ = 0;                // of the body
 };
 
 }  // namespace baton::gateway

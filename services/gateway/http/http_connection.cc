@@ -76,23 +76,38 @@ void HttpConnection::Advance() {
   using Stage = RequestReader::Stage;
   const Stage before = reader_.stage();
   const Stage stage = reader_.Advance();
+  if (stage != before && stage == Stage::kBody) return BeginBody();
   if (stage == Stage::kRefused) return Refuse(reader_.problem().status, reader_.problem().message);
   if (stage == Stage::kComplete) return StartCall();
   if (stage != before && stage == Stage::kHeader) {
     read_deadline_ = Clock::now() + absl::ToChronoNanoseconds(limits_.header_timeout);
     ArmTimer();
   }
-  if (stage != before && stage == Stage::kBody) BeginBody();
   WaitReadable();
 }
 
 void HttpConnection::BeginBody() {
-  const HttpRequest header = reader_.Known();
-  if (std::optional<HttpResponse> refusal = router_.Screen(header); refusal) {
-    request_ = header;
-    return AnswerUnread(std::move(*refusal));
+  using Stage = RequestReader::Stage;
+  std::optional<HttpResponse> refusal = router_.Screen(reader_.header());
+  if (refusal || !router_.ReadsBody(reader_.header())) reader_.DropBody();
+  const Stage stage = reader_.num_unread() > 0 ? reader_.Advance() : Stage::kBody;
+  if (refusal && stage == Stage::kComplete) {
+    TakeRequest();
+    Send(std::move(*refusal));
+  } else if (refusal) {
+    request_ = reader_.Known();
+    AnswerUnread(std::move(*refusal));
+  } else if (stage == Stage::kRefused) {
+    return Refuse(reader_.problem().status, reader_.problem().message);
+  } else if (stage == Stage::kComplete) {
+    return StartCall();
+  } else {
+    AwaitBody();
   }
-  if (!router_.ReadsBody(header)) reader_.DropBody();
+  WaitReadable();
+}
+
+void HttpConnection::AwaitBody() {
   read_deadline_ = body_pace_.Begin(Clock::now());
   ArmTimer();
   if (!reader_.awaits_continue()) return;
@@ -100,7 +115,7 @@ void HttpConnection::BeginBody() {
   Flush();
 }
 
-void HttpConnection::StartCall() {
+void HttpConnection::TakeRequest() {
   keep_alive_ = reader_.keep_alive();
   http_1_0_ = reader_.http_1_0();
   request_ = reader_.TakeRequest();
@@ -109,6 +124,10 @@ void HttpConnection::StartCall() {
   answer_ended_ = false;
   close_after_ = false;
   read_deadline_ = Clock::time_point::max();
+}
+
+void HttpConnection::StartCall() {
+  TakeRequest();
   call_ = router_.Route(*this);
   call_->Start();
   std::string().swap(request_.body);

@@ -69,8 +69,12 @@ class HttpConnection final : public HttpExchange,
   void WaitReadable();
   void OnReadable(const boost::system::error_code& error);
   void Advance();
-  // The header is complete, its body is not.
+  // The header is complete, nothing of its body is read yet.
   void BeginBody();
+  // The rest of the body comes later: its time begins, and who expects 100 is told.
+  void AwaitBody();
+  // A request is complete, and to be answered.
+  void TakeRequest();
   void StartCall();
   // The request does not come in time: 408 that names the limit.
   void RefuseLate(Clock::time_point now);

@@ -78,12 +78,12 @@ struct ExchangeRecord {
 class HttpRouter {
  public:
   virtual ~HttpRouter() = default;
-  // What a request is refused with before its body is read; nullopt: it is read on. Asked of those
-  // whose header has come and whose body has not, not all of it; the connection ends with the
-  // answer.
+  // What a request is refused with before its body is read; nullopt: it is read on. Asked once of
+  // each that has a body, when its header has come. The connection ends with the answer, unless
+  // all of the body came with the header.
   virtual std::optional<HttpResponse> Screen(const HttpRequest& /*header*/) { return std::nullopt; }
   // Whether the call of a request that was not refused reads its body: others are dropped as they
-  // come, but for what comes with the header.
+  // come.
   virtual bool ReadsBody(const HttpRequest& /*header*/) { return true; }
   // Never null. `exchange` outlives the call.
   virtual std::unique_ptr<HttpCall> Route(HttpExchange& exchange) = 0;

@@ -45,11 +45,13 @@ RequestReader::Stage RequestReader::Advance() {
       RefuseUnparsable(error);
       return stage_;
     }
-    if (stage_ == Stage::kHeader && parser_->is_header_done() && !CheckHeader()) return stage_;
+    const bool ends_header = stage_ == Stage::kHeader && parser_->is_header_done();
+    if (ends_header && !CheckHeader()) return stage_;
     if (parser_->is_done()) {
       if (CheckTrailer()) stage_ = Stage::kComplete;
       return stage_;
     }
+    if (ends_header) return stage_;
     if (needs_more || num_used == 0 || buffer_.size() == 0) break;
   }
   CheckUnread();

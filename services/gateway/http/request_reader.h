@@ -48,7 +48,9 @@ class RequestReader final {
   // Gives memory back, if nothing is unread.
   void Shrink();
 
-  // Reads on as far as bytes have come. Not in kComplete, nor in kRefused.
+  // Reads on as far as bytes have come, but of a body nothing with its header: it returns kBody
+  // first, for the caller to say DropBody, and has to be called again if any are unread. Not in
+  // kComplete, nor in kRefused.
   Stage Advance();
   Stage stage() const { return stage_; }
 
@@ -57,6 +59,8 @@ class RequestReader final {
   // Method, path, request id and origin, as far as they were read; of a line that is too long, or
   // did not come to its end, only that it says HEAD, whose answer has no body.
   HttpRequest Known() const;
+  // What its header says. In kBody.
+  const HttpRequest& header() const { return header_; }
   // From kBody on.
   bool keep_alive() const { return keep_alive_; }
   bool http_1_0() const { return http_1_0_; }

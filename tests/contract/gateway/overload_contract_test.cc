@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "services/gateway/http/body_budget.h"
 #include "tests/contract/gateway/gateway_fixture.h"
 
 namespace baton::gateway {
@@ -49,7 +50,7 @@ TEST_F(OverloadContract, MoreBytesOfBodiesThanMayBeAre503) {
       "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n";
   TestHttpClient first(http_port());
   first.Send(head + std::string(900'000, ' '));
-  AwaitMetric("baton_gateway_body_bytes", 900'000);
+  AwaitMetric("baton_gateway_body_bytes", 900'000 - BodyHold::kFreeBytes);
   TestHttpClient second(http_port());
   second.Send(head + std::string(200'000, ' '));
   const TestHttpResponse refused = second.Receive();
@@ -61,7 +62,7 @@ TEST_F(OverloadContract, MoreBytesOfBodiesThanMayBeAre503) {
   EXPECT_EQ(refused.Header("x-should-retry"), "true");
   EXPECT_NE(refused.Header("X-Request-Id"), "");
   AwaitMetric("baton_gateway_body_refusals_total", 1);
-  AwaitMetric("baton_gateway_body_bytes", 900'000);
+  AwaitMetric("baton_gateway_body_bytes", 900'000 - BodyHold::kFreeBytes);
   EXPECT_EQ(Post("/v1/chat/completions", ChatBody()).status, 200) << "short ones still fit";
   first.Close();
   AwaitMetric("baton_gateway_body_bytes", 0);
@@ -83,8 +84,14 @@ TEST_F(OverloadContract, BodiesThatNoCallReadsAreNotHeld) {
     ASSERT_TRUE(client.ReceiveUntil(" 100 ")) << request;
     client.Send(std::string(100'000, 'x'));
     EXPECT_EQ(client.Receive().status, 200) << request;
+    client.Send(absl::StrCat(request, " HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n",
+                             std::string(100'000, 'x')));
+    EXPECT_EQ(client.Receive().status, 200) << request << ", its body with its header";
   }
-  EXPECT_EQ(Post("/tokenize", {{"prompt", "x"}}).status, 503);
+  EXPECT_EQ(Post("/tokenize", {{"prompt", "x"}}).status, 200);
+  EXPECT_EQ(Post("/tokenize", {{"prompt", std::string(20'000, 'x')}}).status, 503);
+  EXPECT_EQ(PostText("/v1/none", std::string(100'000, 'x')).status, 404);
+  AwaitMetric("baton_gateway_body_refusals_total", 1);
 }
 
 TEST_F(OverloadContract, DeadlineIs504) {

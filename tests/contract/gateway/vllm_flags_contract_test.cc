@@ -154,6 +154,13 @@ TEST_F(VllmFlagsContract, LimitsOfConnectionsHaveFlags) {
 }
 
 TEST_F(VllmFlagsContract, TheLargestBodyHasRoomAmongAll) {
+  const auto total = [](const std::string& largest) {
+    const absl::FlagSaver saver;
+    const auto read = Read({{"model", "m"}, {"max-body-mib", largest}});
+    return read.ok() ? read->http.limits.total_body_bytes >> 20 : 0;
+  };
+  EXPECT_EQ(total("7"), 256u);
+  EXPECT_EQ(total("512"), 512u);
   EXPECT_TRUE(Read({{"model", "m"}, {"max-body-mib", "7"}, {"max-total-body-mib", "7"}}).ok());
   const absl::Status refusal = Read({{"model", "m"}, {"max-total-body-mib", "6"}}).status();
   EXPECT_THAT(std::string(refusal.message()),

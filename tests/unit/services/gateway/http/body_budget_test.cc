@@ -40,7 +40,7 @@ TEST(BodyHold, GivesBackWhatItHasOnce) {
   const auto bodies = std::make_shared<BodyBudget>(10);
   {
     BodyHold first(bodies);
-    EXPECT_TRUE(first.Grow(3));
+    EXPECT_TRUE(first.Grow(BodyHold::kFreeBytes + 3));
     EXPECT_TRUE(first.Grow(4));
     EXPECT_FALSE(first.Grow(4));
     EXPECT_EQ(bodies->num_bytes(), 7u);
@@ -49,12 +49,26 @@ TEST(BodyHold, GivesBackWhatItHasOnce) {
   }
   EXPECT_EQ(bodies->num_bytes(), 0u);
   BodyHold replaced(bodies);
-  EXPECT_TRUE(replaced.Grow(10));
+  EXPECT_TRUE(replaced.Grow(BodyHold::kFreeBytes + 10));
   replaced = BodyHold(bodies);
   EXPECT_EQ(bodies->num_bytes(), 0u);
-  EXPECT_TRUE(replaced.Grow(10));
+  EXPECT_TRUE(replaced.Grow(BodyHold::kFreeBytes + 10));
   replaced.Release();
   EXPECT_EQ(bodies->num_bytes(), 0u);
+}
+
+TEST(BodyHold, TakesWhatABodyHasAboveItsFreeBytes) {
+  const auto bodies = std::make_shared<BodyBudget>(10);
+  ASSERT_TRUE(bodies->Take(9));
+  BodyHold hold(bodies);
+  EXPECT_TRUE(hold.Grow(BodyHold::kFreeBytes - 1));
+  EXPECT_TRUE(hold.Grow(1));
+  EXPECT_EQ(bodies->num_bytes(), 9u);
+  EXPECT_TRUE(hold.Grow(1));
+  EXPECT_EQ(bodies->num_bytes(), 10u);
+  EXPECT_FALSE(hold.Grow(1));
+  hold.Release();
+  EXPECT_EQ(bodies->num_bytes(), 9u);
 }
 
 }  // namespace

@@ -185,7 +185,9 @@ TEST_F(HttpServerTest, TheRefusalArrivesHoweverLongTheBodyIsSentBehindIt) {
     stayed_open = server_->num_connections() == 1;
     EXPECT_EQ(client.Receive().status, 413);
     client.Close();
+    const absl::Time deadline = absl::Now() + absl::Seconds(30);
     while (server_->num_connections() > 0) {  // it is closed, too
+      ASSERT_LT(absl::Now(), deadline);
     }
   }
   EXPECT_TRUE(stayed_open);

@@ -31,7 +31,8 @@ class HttpRefusalTest : public HttpServerTest {
                                          .body_bytes = 1000,
                                          .total_body_bytes = 1000,
                                          .body_timeout = absl::Hours(1),
-                                         .body_window = absl::Hours(1)};
+                                         .body_window = absl::Hours(1),
+                                         .linger_timeout = absl::Hours(1)};
 
   // Requests, and what they are refused with.
   static std::vector<std::pair<std::string, int>> Refused() {
