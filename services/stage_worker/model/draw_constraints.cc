@@ -115,11 +115,12 @@ void DrawConstraints::SetVocabulary(std::shared_ptr<const structured::Vocabulary
 }
 
 void DrawConstraints::Forget() {
-  absl::erase_if(places_, [](const auto& place) { return place.second.sampling.use_count() == 1; });
+  std::erase_if(places_, [](const auto& place) { return place.second.sampling.use_count() == 1; });
 }
 
 absl::StatusOr<structured::ConstraintMatcher*> DrawConstraints::MatcherOf(Place* place) {
   if (!place->matcher.has_value()) {
+    Forget();  // perhaps long after the place was made: in between there was the reasoning
     ASSIGN_OR_RETURN(place->constraint, compiled_.Get(place->sampling->structured));
     place->matcher.emplace(place->constraint);
   }
@@ -138,7 +139,6 @@ absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& 
     found = places_.end();
   }
   if (found == places_.end()) {
-    // So that what sequences had that have ended gives way to what this one has.
     Forget();
     Place place{draw.sampling, 0, !settings.begin_after_token_id.has_value(), nullptr, {}};
     found = places_.emplace(draw.sequence_id, std::move(place)).first;

@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 
 #include "common/structured_output/token_constraint.h"
@@ -62,12 +62,13 @@ class DrawConstraints final {
   absl::StatusOr<Place*> PlaceOf(const DrawRow& draw);
   // Of the place, whose answer has begun.
   absl::StatusOr<structured::ConstraintMatcher*> MatcherOf(Place* place);
-  // Drops what only this object still remembers.
+  // Drops what only this object still remembers, so that what sequences had that have ended gives
+  // way.
   void Forget();
 
   std::shared_ptr<const structured::VocabularyTrie> vocabulary_;
   CompiledConstraints compiled_;
-  absl::flat_hash_map<uint64_t, Place> places_;  // by sequence
+  std::unordered_map<uint64_t, Place> places_;  // by sequence; Forget leaves the others in place
 };
 
 }  // namespace baton::stage

@@ -139,6 +139,35 @@ TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatHaveEnded) {
   }
 }
 
+// The room is looked for where the answer begins, not where the reasoning does.
+TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatEndedDuringTheReasoning) {
+  DrawConstraints small({.capacity_bytes = size_t{8} << 20});
+  small.SetVocabulary(MakeBytes());
+  const auto row = [](uint64_t id) {
+    SamplingSettings settings = Choosing({std::string(30'000 + id, 'a')});
+    auto structured = std::make_shared<StructuredSettings>(*settings.structured);
+    structured->begin_after_token_id = kThink;
+    settings.structured = structured;
+    DrawRow draw = Row(settings);
+    draw.sequence_id = id;
+    return draw;
+  };
+  std::vector<DrawRow> ended;
+  for (uint64_t id = 0; id < 20; ++id) {
+    ended.push_back(row(id));
+    ended.back().answer_tokens = {kThink};
+    if (!small.TokensFor(ended.back()).ok()) break;
+  }
+  ASSERT_LT(ended.size(), 20u) << "they fill the room";
+  DrawRow draw = row(100);
+  ASSERT_TRUE(small.TokensFor(draw).ok());
+  ended.clear();
+  draw.answer_tokens = {'q', kThink};
+  const auto tokens = small.TokensFor(draw);
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  EXPECT_THAT(tokens->allowed, ElementsAre('a'));
+}
+
 TEST_F(DrawConstraintsTest, BeginsBehindTheReasoning) {
   SamplingSettings settings = Choosing({"ab"});
   auto structured = std::make_shared<StructuredSettings>(*settings.structured);
