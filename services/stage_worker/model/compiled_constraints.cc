@@ -11,15 +11,16 @@
 namespace baton::stage {
 namespace {
 
-// Of an entry beside its texts, automaton and states: objects and tables; an estimate.
+// Of an entry beside its automaton, refusal and states: objects and tables; an estimate.
 constexpr size_t kEntryBytes = 4096;
 // Keeps walks over the entries short.
 constexpr size_t kMostUnused = 1024;
 // Of one constraint's states.
 constexpr size_t kMostStateBytes = size_t{32} << 20;
 
-// What makes two constraints the same.
-std::string KeyOf(const StructuredSettings& settings) {
+// What makes two constraints the same. A digest: the texts of all that wait would take as much as a
+// compiled constraint, and whoever could find two texts with one digest would have another's.
+Sha256Digest KeyOf(const StructuredSettings& settings) {
   const structured::Constraint& constraint = settings.constraint;
   std::string key = absl::StrCat(static_cast<int>(constraint.kind), constraint.compact ? "c" : "b");
   const auto add = [&key](const std::string& text) {
@@ -30,7 +31,7 @@ std::string KeyOf(const StructuredSettings& settings) {
   absl::StrAppend(&key, "/");
   for (const std::string& choice : constraint.choices) add(choice);
   for (const uint32_t token : settings.end_token_ids) absl::StrAppend(&key, ",", token);
-  return key;
+  return Sha256(key);
 }
 
 }  // namespace
@@ -71,11 +72,11 @@ CompiledConstraints::Made CompiledConstraints::Make(
 }
 
 void CompiledConstraints::Prepare(const std::shared_ptr<const StructuredSettings>& settings) {
-  std::string key = KeyOf(*settings);
+  const Sha256Digest key = KeyOf(*settings);
   const absl::MutexLock lock(&mutex_);
   if (vocabulary_ == nullptr) return;
   bool is_new = false;
-  const Place place = PlaceOf(std::move(key), settings, &is_new);
+  const Place place = PlaceOf(key, settings, &is_new);
   if (!is_new) return;
   if (queue_.size() < kMostQueued) {
     queue_.push_back(place);
@@ -115,13 +116,13 @@ void CompiledConstraints::Loop() {
 
 absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> CompiledConstraints::Get(
     const std::shared_ptr<const StructuredSettings>& settings) {
-  std::string key = KeyOf(*settings);
+  const Sha256Digest key = KeyOf(*settings);
   Place place;
   std::shared_ptr<const structured::VocabularyTrie> vocabulary;
   {
     const absl::MutexLock lock(&mutex_);
     bool is_new = false;
-    place = PlaceOf(std::move(key), settings, &is_new);
+    place = PlaceOf(key, settings, &is_new);
     if (TakeOver(place)) vocabulary = vocabulary_;
   }
   if (vocabulary != nullptr) {
@@ -153,13 +154,13 @@ bool CompiledConstraints::TakeOver(Place place) {
 }
 
 CompiledConstraints::Place CompiledConstraints::PlaceOf(
-    std::string key, const std::shared_ptr<const StructuredSettings>& settings, bool* is_new) {
+    const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings, bool* is_new) {
   const auto found = by_key_.find(key);
   *is_new = found == by_key_.end();
   if (*is_new) {
     Entry& entry = entries_.emplace_front();
-    entry.key = std::move(key);
-    entry.fixed_bytes = kEntryBytes + entry.key.size();
+    entry.key = key;
+    entry.fixed_bytes = kEntryBytes;
     fixed_bytes_ += entry.fixed_bytes;
     by_key_.emplace(entry.key, entries_.begin());
   } else {

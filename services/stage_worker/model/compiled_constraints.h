@@ -19,7 +19,6 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -27,9 +26,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 
+#include "common/digest/sha256.h"
 #include "common/structured_output/constraint.h"
 #include "common/structured_output/mask_cache.h"
 #include "common/structured_output/token_constraint.h"
@@ -85,12 +84,12 @@ class CompiledConstraints final {
   using Made = absl::StatusOr<std::shared_ptr<structured::TokenConstraint>>;
 
   struct Entry {
-    std::string key;
+    Sha256Digest key = {};
     Phase phase = Phase::kQueued;
     std::vector<std::weak_ptr<const StructuredSettings>> users;
     std::shared_ptr<structured::TokenConstraint> constraint;  // kCompiled
     absl::Status refusal;                                     // kRefused
-    size_t fixed_bytes = 0;                                   // counted: key, automaton, refusal
+    size_t fixed_bytes = 0;                                   // counted: this, automaton, refusal
     size_t state_bytes = 0;                                   // counted
     size_t wanted_bytes = 0;                                  // kTooLarge: of the automaton
   };
@@ -105,7 +104,7 @@ class CompiledConstraints final {
 
   // The entry of these settings, whose key is given: the one used last from now on; made if there
   // is none.
-  Place PlaceOf(std::string key, const std::shared_ptr<const StructuredSettings>& settings,
+  Place PlaceOf(const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
                 bool* is_new) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the caller has to compile the entry; waits for who does.
   bool TakeOver(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -132,7 +131,7 @@ class CompiledConstraints final {
   std::shared_ptr<const structured::VocabularyTrie> vocabulary_ ABSL_GUARDED_BY(mutex_);
   uint64_t vocabulary_count_ ABSL_GUARDED_BY(mutex_) = 0;
   std::list<Entry> entries_ ABSL_GUARDED_BY(mutex_);  // used last first
-  absl::flat_hash_map<absl::string_view, Place> by_key_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<Sha256Digest, Place> by_key_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<const structured::TokenConstraint*, Place> by_constraint_
       ABSL_GUARDED_BY(mutex_);
   std::deque<Place> queue_ ABSL_GUARDED_BY(mutex_);

@@ -102,6 +102,23 @@ TEST_F(CompiledConstraintsTest, QueuesSoManyAndNoMore) {
   EXPECT_TRUE(constraints_.Get(settings.back()).ok());
 }
 
+// However long their texts are: a quarter of the budget is for all in use.
+TEST_F(CompiledConstraintsTest, WhatWaitsTakesLittleOfTheBudget) {
+  constexpr size_t kTextBytes = size_t{256} << 10;
+  std::vector<std::shared_ptr<const StructuredSettings>> settings = {Choosing("held")};
+  constraints_.Prepare(settings[0]);
+  ASSERT_TRUE(held_.WaitForNotificationWithTimeout(kLimit));
+  for (size_t i = 0; i < CompiledConstraints::kMostQueued; ++i) {
+    settings.push_back(Choosing(absl::StrCat(i, std::string(kTextBytes, 'a'))));
+    constraints_.Prepare(settings.back());
+  }
+  ASSERT_EQ(constraints_.num_kept(), 1 + CompiledConstraints::kMostQueued);
+  EXPECT_LT(constraints_.bytes(), kCapacity / 4 / 4);
+  const auto small = Choosing("ab");
+  const auto constraint = constraints_.Get(small);
+  EXPECT_TRUE(constraint.ok()) << constraint.status();
+}
+
 TEST_F(CompiledConstraintsTest, DoesNotCompileForSequencesThatHaveEnded) {
   const auto held = Choosing("held");
   constraints_.Prepare(held);
