@@ -123,8 +123,9 @@ SchedulerMetrics::SchedulerMetrics(std::shared_ptr<prometheus::Registry> registr
     stage_losses_[i] = &losses.Add({{"cause", kLossCauseNames[i]}});
   }
   // Series that are there from the start can be subtracted from.
-  for (const char* reason : {"queue_requests", "queue_tokens", "queue_wait", "deadline",
-                             "displaced", "incomplete", "draining", "open_calls"}) {
+  for (const char* reason :
+       {"queue_requests", "queue_tokens", "queue_wait", "deadline", "displaced", "incomplete",
+        "draining", "open_calls", "stage_overloaded"}) {
     refused_.Add({{"reason", reason}});
   }
 }

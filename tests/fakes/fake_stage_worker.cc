@@ -97,6 +97,14 @@ void FakeStageWorker::FaultNext(std::string message, bool caused_by_request) {
   absl::MutexLock lock(&mutex_);
   fault_ = std::move(message);
   fault_is_requests_ = caused_by_request;
+  fault_is_overload_ = false;
+}
+
+void FakeStageWorker::OverloadNext(std::string message) {
+  absl::MutexLock lock(&mutex_);
+  fault_ = std::move(message);
+  fault_is_requests_ = false;
+  fault_is_overload_ = true;
 }
 
 void FakeStageWorker::Send(v1::WorkerMessage message) {
@@ -197,6 +205,7 @@ void FakeStageWorker::AnswerStep(const v1::StepCommand& command) {
     fault->set_sequence_id(command.chunks(0).sequence_id());
     fault->set_message(std::exchange(fault_, ""));
     fault->set_caused_by_request(fault_is_requests_);
+    fault->set_overloaded(fault_is_overload_);
     if (report->tokens_size() > 0 &&
         report->tokens(0).sequence_id() == command.chunks(0).sequence_id()) {
       report->mutable_tokens()->DeleteSubrange(0, 1);

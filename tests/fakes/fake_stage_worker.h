@@ -54,6 +54,8 @@ class FakeStageWorker final {
   void Release();
   // The next step's first row is reported as a fault instead of a token.
   void FaultNext(std::string message, bool caused_by_request = false);
+  // Likewise, as what others leave no room for.
+  void OverloadNext(std::string message);
   // Sends a message of the test's making.
   void Send(v1::WorkerMessage message);
 
@@ -99,6 +101,7 @@ class FakeStageWorker final {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::string fault_ ABSL_GUARDED_BY(mutex_);
   bool fault_is_requests_ ABSL_GUARDED_BY(mutex_) = false;
+  bool fault_is_overload_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<v1::StagePlan> plan_ ABSL_GUARDED_BY(mutex_);
   std::optional<v1::Topology> topology_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<FakeStageState> state_ ABSL_GUARDED_BY(mutex_);

@@ -80,7 +80,8 @@ struct StepResult {
   struct Fault {
     SequenceId id = 0;
     std::string message;
-    bool caused_by_request = false;  // it asks for what cannot be had; else a stage failed
+    bool caused_by_request = false;  // it asks for what cannot be had
+    bool overloaded = false;         // others leave it no room; with neither, a stage failed
   };
   struct Drafts {
     SequenceId id = 0;

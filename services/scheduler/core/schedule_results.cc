@@ -17,12 +17,18 @@ namespace {
 // Growth beyond what was expected is charged each time that a sequence has so many tokens more.
 constexpr uint32_t kTokensToCharge = 64;
 
-// One for each sequence: the first that is a stage's; else, of the request's own, the first.
+FinishCause CauseOf(const StepResult::Fault& fault) {
+  if (fault.caused_by_request) return FinishCause::kInvalid;
+  return fault.overloaded ? FinishCause::kOverloaded : FinishCause::kFailed;
+}
+
+// One for each sequence: the first that is a stage's; else of the request's own; else of others.
 std::unordered_map<SequenceId, const StepResult::Fault*> FaultsOf(const StepResult& result) {
   std::unordered_map<SequenceId, const StepResult::Fault*> faults;
-  for (const bool of_request : {false, true}) {
+  for (const FinishCause cause :
+       {FinishCause::kFailed, FinishCause::kInvalid, FinishCause::kOverloaded}) {
     for (const StepResult::Fault& fault : result.faults) {
-      if (fault.caused_by_request == of_request) faults.insert({fault.id, &fault});
+      if (CauseOf(fault) == cause) faults.insert({fault.id, &fault});
     }
   }
   return faults;
@@ -152,11 +158,9 @@ absl::StatusOr<std::vector<SequenceNews>> Schedule::Complete(const StepResult& r
     if (sequence == nullptr) continue;
     if (const auto found = faults.find(row.id); found != faults.end()) {
       const StepResult::Fault& fault = *found->second;
-      if (!fault.caused_by_request) ledger_->Distrust(row.id);
-      news.push_back({.id = row.id,
-                      .ending = Ending{.cause = fault.caused_by_request ? FinishCause::kInvalid
-                                                                        : FinishCause::kFailed,
-                                       .message = fault.message}});
+      const FinishCause cause = CauseOf(fault);
+      if (cause == FinishCause::kFailed) ledger_->Distrust(row.id);
+      news.push_back({.id = row.id, .ending = Ending{.cause = cause, .message = fault.message}});
       End(sequence);
     } else if (row.sample) {
       AppendTokens(sequence, sampled, &news);

@@ -52,6 +52,7 @@ enum class FinishCause {
   kInvalid,     // it asks for what cannot be had: its caller has to change it
   kExpired,     // its deadline passed
   kRefused,     // it waited, and had to make room
+  kOverloaded,  // it ran, and a stage has no room for it now beside others
   kNotCarried,  // the link between the stages was cut, time and again, when they computed it
 };
 
@@ -59,7 +60,7 @@ enum class FinishCause {
 struct Ending {
   FinishCause cause = FinishCause::kStop;
   std::optional<TokenId> stop_token;  // the stop token, unless it is an end-of-sequence token
-  std::string message;                // kFailed, kInvalid, kRefused, kNotCarried: why
+  std::string message;                // kFailed, kInvalid, kRefused, kOverloaded, kNotCarried: why
 };
 
 // Tokens fall into three ranges, by position:

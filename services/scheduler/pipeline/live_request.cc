@@ -65,6 +65,7 @@ v1::SubmitResponse MakeResponse(const SequenceNews& news, v1::PositionLogprobs* 
     case FinishCause::kInvalid:
     case FinishCause::kExpired:
     case FinishCause::kRefused:
+    case FinishCause::kOverloaded:
     case FinishCause::kNotCarried:
       response.set_finish_reason(v1::FINISH_REASON_ERROR);
       break;

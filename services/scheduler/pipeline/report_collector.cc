@@ -55,11 +55,12 @@ absl::StatusOr<std::optional<CollectedStep>> ReportCollector::Add(uint32_t stage
   }
   for (const v1::SequenceFault& fault : report.faults()) {
     // A stage that is right is not named.
-    const std::string where =
-        fault.caused_by_request() ? "" : absl::StrCat("stage ", stage_index, ": ");
+    const bool is_right = fault.caused_by_request() || fault.overloaded();
+    const std::string where = is_right ? "" : absl::StrCat("stage ", stage_index, ": ");
     step.result.faults.push_back({.id = fault.sequence_id(),
                                   .message = absl::StrCat(where, fault.message()),
-                                  .caused_by_request = fault.caused_by_request()});
+                                  .caused_by_request = fault.caused_by_request(),
+                                  .overloaded = fault.overloaded()});
   }
   if (*std::min_element(last_step_.begin(), last_step_.end()) < step_id) return std::nullopt;
   ++last_done_;

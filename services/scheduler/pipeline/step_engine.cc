@@ -348,6 +348,9 @@ void StepEngine::Deliver(PendingNews pending, MonotonicTime now) {
     CountRefusal(RefusalName(RefusalReason::kDisplaced));
     FinishRequest(id, absl::ResourceExhaustedError(ending->message),
                   absl::Microseconds(schedule_.RetryTime(id)));
+  } else if (ending.has_value() && ending->cause == FinishCause::kOverloaded) {
+    CountRefusal("stage_overloaded");
+    FinishRequest(id, absl::ResourceExhaustedError(ending->message), RetryAfter(id));
   } else if (ending.has_value()) {
     FinishRequest(id, absl::OkStatus());
   } else if (pushed == PushResult::kFull) {

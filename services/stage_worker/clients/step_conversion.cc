@@ -158,6 +158,7 @@ v1::StepReport EncodeReport(const StepResult& result) {
     out->set_sequence_id(failure.sequence_id);
     out->set_message(failure.message);
     out->set_caused_by_request(failure.caused_by_request);
+    out->set_overloaded(failure.overloaded);
   }
   report.set_queue_us(result.queue_us);
   report.set_receive_us(result.receive_us);

@@ -110,12 +110,12 @@ void CompiledConstraints::Loop() {
     }
     Made made = Make(*settings, std::move(vocabulary));
     const absl::MutexLock lock(&mutex_);
-    if (vocabulary_count == vocabulary_count_) Finish(place, std::move(made));
+    if (vocabulary_count == vocabulary_count_) Finish(place, std::move(made), false);
   }
 }
 
 absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> CompiledConstraints::Get(
-    const std::shared_ptr<const StructuredSettings>& settings) {
+    const std::shared_ptr<const StructuredSettings>& settings, bool has_drawn) {
   const Sha256Digest key = KeyOf(*settings);
   Place place;
   std::shared_ptr<const structured::VocabularyTrie> vocabulary;
@@ -123,23 +123,32 @@ absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> CompiledConstraints
     const absl::MutexLock lock(&mutex_);
     bool is_new = false;
     place = PlaceOf(key, settings, &is_new);
-    if (TakeOver(place)) vocabulary = vocabulary_;
+    if (TakeOver(place, has_drawn)) vocabulary = vocabulary_;
   }
   if (vocabulary != nullptr) {
     Made made = Make(*settings, std::move(vocabulary));
     const absl::MutexLock lock(&mutex_);
-    Finish(place, std::move(made));
+    Finish(place, std::move(made), has_drawn);
   }
   const absl::MutexLock lock(&mutex_);
   if (place->phase == Phase::kCompiled) return place->constraint;
   if (place->phase == Phase::kRefused) return place->refusal;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "the constraint takes ", place->wanted_bytes, " bytes, those of the requests under way ",
-      BytesInUse(), "; together they may take ", capacity_bytes_ / 2,
-      ", a quarter of the stage's --constraint-memory-bytes"));
+  return NoRoomFor(*place);
 }
 
-bool CompiledConstraints::TakeOver(Place place) {
+absl::Status CompiledConstraints::NoRoomFor(const Entry& entry) const {
+  const std::string most =
+      absl::StrCat(capacity_bytes_ / 2, ", a quarter of the stage's --constraint-memory-bytes");
+  const std::string wanted = absl::StrCat("the constraint takes ", entry.wanted_bytes, " bytes");
+  if (!FitsAlone(entry.wanted_bytes)) {
+    return absl::InvalidArgumentError(absl::StrCat(wanted, "; it may take ", most));
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(wanted, ", those of other requests under way ",
+                                                   BytesInUse(), "; together they may take ", most,
+                                                   "; try again later"));
+}
+
+bool CompiledConstraints::TakeOver(Place place, bool has_drawn) {
   if (place->phase == Phase::kQueued) {
     const auto queued = std::find(queue_.begin(), queue_.end(), place);
     if (queued != queue_.end()) queue_.erase(queued);
@@ -148,13 +157,14 @@ bool CompiledConstraints::TakeOver(Place place) {
   }
   const auto is_done = [place] { return place->phase != Phase::kCompiling; };
   mutex_.Await(absl::Condition(&is_done));
-  if (place->phase != Phase::kTooLarge || !MakeRoom(place->wanted_bytes)) return false;
+  if (place->phase != Phase::kTooLarge || !MakeRoom(place->wanted_bytes, has_drawn)) return false;
   place->phase = Phase::kCompiling;
   return true;
 }
 
 CompiledConstraints::Place CompiledConstraints::PlaceOf(
-    const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings, bool* is_new) {
+    const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
+    bool* is_new) {
   const auto found = by_key_.find(key);
   *is_new = found == by_key_.end();
   if (*is_new) {
@@ -174,13 +184,13 @@ CompiledConstraints::Place CompiledConstraints::PlaceOf(
   return entries_.begin();
 }
 
-void CompiledConstraints::Finish(Place place, Made made) {
+void CompiledConstraints::Finish(Place place, Made made, bool has_drawn) {
   size_t added_bytes = 0;
   if (!made.ok()) {
     place->phase = Phase::kRefused;
     place->refusal = made.status();
     added_bytes = made.status().message().size();
-  } else if (MakeRoom((*made)->automaton_bytes())) {
+  } else if (MakeRoom((*made)->automaton_bytes(), has_drawn)) {
     place->phase = Phase::kCompiled;
     place->constraint = *std::move(made);
     added_bytes = place->constraint->automaton_bytes();
@@ -216,8 +226,13 @@ size_t CompiledConstraints::BytesInUse() const {
   return bytes;
 }
 
-bool CompiledConstraints::MakeRoom(size_t automaton_bytes) {
-  if (BytesInUse() + automaton_bytes > capacity_bytes_ / 2) return false;
+bool CompiledConstraints::FitsAlone(size_t automaton_bytes) const {
+  return kEntryBytes + automaton_bytes <= capacity_bytes_ / 2;
+}
+
+bool CompiledConstraints::MakeRoom(size_t automaton_bytes, bool has_drawn) {
+  if (!FitsAlone(automaton_bytes)) return false;
+  if (!has_drawn && BytesInUse() + automaton_bytes > capacity_bytes_ / 2) return false;
   DropUnused(capacity_bytes_ - automaton_bytes);
   return true;
 }

@@ -6,8 +6,10 @@
 //
 // Half of the budget is for masks. The other half is for compiled constraints and their states:
 // what no sequence uses is dropped, the least recently used first. What sequences use stays
-// compiled and may take half of that half; one more that does not fit is refused. States are
-// forgotten where they would take more than the rest: matchers make theirs again from the text.
+// compiled and may take half of that half. One more that does not fit beside the others is refused,
+// but for a sequence that has drawn with it already: it had its room, and lost it when it was
+// preempted; so what is in use may be more by what comes back. States are forgotten where they
+// would take more than the rest: matchers make theirs again from the text.
 //
 // What is compiled, and whether it is refused by itself, depends on the constraint alone, so tokens
 // do not depend on what was ready when.
@@ -66,10 +68,12 @@ class CompiledConstraints final {
 
   // The drawing thread's, with a vocabulary. Waits if the own thread is compiling just this;
   // compiles it if nobody has. Kept while the settings live or somebody else holds the result.
-  // Errors: InvalidArgument (it does not compile, or does not fit into the budget beside those in
-  // use).
+  // `has_drawn`: the answer of the sequence has tokens that were drawn with it.
+  // Errors: InvalidArgument (it does not compile, or is by itself more than all in use may take);
+  // ResourceExhausted, unless `has_drawn` (it does not fit beside those in use).
   absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> Get(
-      const std::shared_ptr<const StructuredSettings>& settings) ABSL_LOCKS_EXCLUDED(mutex_);
+      const std::shared_ptr<const StructuredSettings>& settings, bool has_drawn = false)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The drawing thread's, after each use of what Get gave, which may have made states and masks:
   // keeps to the budget.
@@ -106,15 +110,19 @@ class CompiledConstraints final {
   // is none.
   Place PlaceOf(const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
                 bool* is_new) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether the caller has to compile the entry; waits for who does.
-  bool TakeOver(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Finish(Place place, Made made) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the caller has to compile the entry; waits for who does. `has_drawn`: see Get; so
+  // below.
+  bool TakeOver(Place place, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Finish(Place place, Made made, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Erase(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   static bool InUse(const Entry& entry);
   size_t BytesInUse() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether an automaton of so many bytes may join those in use. If so there is room for it.
-  bool MakeRoom(size_t automaton_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MakeRoom(size_t automaton_bytes, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether an automaton of so many bytes could be had if nothing else were in use.
+  bool FitsAlone(size_t automaton_bytes) const;
+  absl::Status NoRoomFor(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Drops what nobody uses until `capacity` is kept to, or nothing of that is left.
   void DropUnused(size_t capacity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetStates(const structured::TokenConstraint& newest)

@@ -118,10 +118,11 @@ void DrawConstraints::Forget() {
   std::erase_if(places_, [](const auto& place) { return place.second.sampling.use_count() == 1; });
 }
 
-absl::StatusOr<structured::ConstraintMatcher*> DrawConstraints::MatcherOf(Place* place) {
+absl::StatusOr<structured::ConstraintMatcher*> DrawConstraints::MatcherOf(Place* place,
+                                                                          bool has_drawn) {
   if (!place->matcher.has_value()) {
     Forget();  // perhaps long after the place was made: in between there was the reasoning
-    ASSIGN_OR_RETURN(place->constraint, compiled_.Get(place->sampling->structured));
+    ASSIGN_OR_RETURN(place->constraint, compiled_.Get(place->sampling->structured, has_drawn));
     place->matcher.emplace(place->constraint);
   }
   return &*place->matcher;
@@ -150,7 +151,7 @@ absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& 
       place.begun = token == settings.begin_after_token_id;
       continue;
     }
-    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(&place));
+    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(&place, true));
     if (!matcher->Accept(token)) {
       return absl::InternalError(absl::StrCat("token ", token, " at ", place.num_taken,
                                               " of the answer does not keep to it"));
@@ -166,7 +167,7 @@ absl::StatusOr<DrawTokens> DrawConstraints::TokensFor(const DrawRow& draw) {
   DrawTokens out;
   TokenMask mask;
   if (place->begun) {
-    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(place));
+    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(place, false));
     mask = Restrict(*matcher->AllowedTokens(), draw);
     compiled_.NoteUse(*place->constraint);
   } else {

@@ -40,9 +40,10 @@ class DrawConstraints final {
 
   // What may be drawn at `draw`, whose settings have a constraint: what it allows, of the settings'
   // allowed tokens; not the masked ones, nor the banned ones, unless nothing else is left. Errors,
-  // of which the sequence dies: InvalidArgument (the constraint does not compile or find room, no
-  // token is left), FailedPrecondition (no vocabulary), Internal (an answer that does not keep to
-  // it).
+  // of which the sequence dies: InvalidArgument (the constraint does not compile or is too large,
+  // no token is left), ResourceExhausted (others' constraints leave it no room; not while the
+  // answer has tokens of it), FailedPrecondition (no vocabulary), Internal (an answer that does not
+  // keep to it).
   absl::StatusOr<DrawTokens> TokensFor(const DrawRow& draw);
 
   size_t num_sequences() const { return places_.size(); }
@@ -60,8 +61,8 @@ class DrawConstraints final {
   };
 
   absl::StatusOr<Place*> PlaceOf(const DrawRow& draw);
-  // Of the place, whose answer has begun.
-  absl::StatusOr<structured::ConstraintMatcher*> MatcherOf(Place* place);
+  // Of the place, whose answer has begun. `has_drawn`: see CompiledConstraints::Get.
+  absl::StatusOr<structured::ConstraintMatcher*> MatcherOf(Place* place, bool has_drawn);
   // Drops what only this object still remembers, so that what sequences had that have ended gives
   // way.
   void Forget();

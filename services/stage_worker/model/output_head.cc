@@ -135,8 +135,9 @@ void OutputHead::DrawRows(const StepBatch& batch, std::span<const size_t> indice
       continue;
     }
     if (!chosen[i].ok()) {
-      draws.Fail(indices[i], {draw.sequence_id, std::string(chosen[i].message()),
-                              absl::IsInvalidArgument(chosen[i])});
+      draws.Fail(indices[i],
+                 {draw.sequence_id, std::string(chosen[i].message()),
+                  absl::IsInvalidArgument(chosen[i]), absl::IsResourceExhausted(chosen[i])});
       continue;
     }
     DrawnToken token{draw.sequence_id, draw.position, result.token_id, std::nullopt};

@@ -32,7 +32,8 @@ struct PromptScores {
 struct SequenceFailure {
   uint64_t sequence_id = 0;
   std::string message;
-  bool caused_by_request = false;  // it asks for what cannot be had; else the stage failed
+  bool caused_by_request = false;  // it asks for what cannot be had
+  bool overloaded = false;         // others leave it no room; with neither, the stage failed
 };
 
 // Guesses of the tokens behind the last one drawn.

@@ -162,6 +162,16 @@ TEST_F(SubmitContract, RefusesARequestThatAStageFindsImpossible) {
   EXPECT_TRUE(Submit(MakeRequest(10, 5)).status.ok());
 }
 
+TEST_F(SubmitContract, TellsWhenToAskAgainWhereOthersFillAStage) {
+  CompleteGroup();
+  stages_[1]->OverloadNext("no room for the constraint");
+  const SubmitOutcome outcome = Submit(MakeRequest(10, 5));
+  EXPECT_EQ(outcome.status, absl::ResourceExhaustedError("no room for the constraint"));
+  EXPECT_TRUE(outcome.retry_after_ms.has_value());
+  EXPECT_EQ(outcome.responses.back().finish_reason(), v1::FINISH_REASON_ERROR);
+  EXPECT_TRUE(Submit(MakeRequest(10, 5)).status.ok());
+}
+
 TEST_F(SubmitContract, GoesOnAfterResumedTokens) {
   CompleteGroup();
   v1::SubmitRequest request = MakeRequest(30, 20);

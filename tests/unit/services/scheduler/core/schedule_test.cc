@@ -208,6 +208,42 @@ TEST(Schedule, AFaultThatTheRequestCausedIsTheRequests) {
   EXPECT_TRUE(schedule.LiveIds().empty());
 }
 
+TEST(Schedule, AFaultThatOthersCausedIsNobodys) {
+  Schedule schedule = OpenSchedule(MakeOptions());
+  ASSERT_TRUE(schedule.Add(MakeRequest(1, 4)).ok());
+  const StepResult result = {
+      .step_id = schedule.NextBatch()->step_id,
+      .faults = {{.id = 1, .message = "no room for the constraint", .overloaded = true}}};
+  const auto news = schedule.Complete(result).value();
+  ASSERT_EQ(news.size(), 1u);
+  EXPECT_EQ(news[0].ending->cause, FinishCause::kOverloaded);
+  EXPECT_EQ(news[0].ending->message, "no room for the constraint");
+  EXPECT_TRUE(schedule.LiveIds().empty());
+}
+
+// What it computed is as good as any.
+TEST(Schedule, OnlyAStageThatFailedIsDistrusted) {
+  for (const bool overloaded : {true, false}) {
+    Schedule schedule = OpenSchedule(MakeOptions());
+    ASSERT_TRUE(schedule.Add(MakeRequest(1, 200)).ok());
+    Batch batch = *schedule.NextBatch();
+    while (!batch.rows.back().sample) {
+      ASSERT_TRUE(schedule.Complete(Answer(batch)).ok());
+      batch = *schedule.NextBatch();
+    }
+    const StepResult result = {
+        .step_id = batch.step_id,
+        .faults = {{.id = 1, .message = "no token", .overloaded = overloaded}}};
+    ASSERT_TRUE(schedule.Complete(result).ok());
+    SequenceRequest again = MakeRequest(1, 200);
+    again.id = 2;
+    ASSERT_TRUE(schedule.Add(again).ok());
+    schedule.NextBatch();
+    const uint64_t num_found = schedule.counts().prefix_lookups.num_hit_tokens;
+    EXPECT_EQ(num_found > 0, overloaded);
+  }
+}
+
 // One of them is the stage's: then the request may be as good as any.
 TEST(Schedule, AStageThatFailedIsNotExcusedByTheRequest) {
   const StepResult::Fault of_stage = {.id = 1, .message = "logits not finite"};

@@ -91,6 +91,19 @@ TEST(ReportCollector, DoesNotNameTheStageWhereTheRequestIsAtFault) {
   EXPECT_EQ(done->result.faults[0].message, "no token can follow");
 }
 
+TEST(ReportCollector, DoesNotNameTheStageThatOthersFill) {
+  ReportCollector reports(1);
+  reports.Sent(1);
+  v1::StepReport report = MakeReport(1);
+  report.add_faults()->set_message("no room for the constraint");
+  report.mutable_faults(0)->set_overloaded(true);
+  const auto done = reports.Add(0, report).value();
+  ASSERT_EQ(done->result.faults.size(), 1u);
+  EXPECT_TRUE(done->result.faults[0].overloaded);
+  EXPECT_FALSE(done->result.faults[0].caused_by_request);
+  EXPECT_EQ(done->result.faults[0].message, "no room for the constraint");
+}
+
 TEST(ReportCollector, RefusesReportsOutOfTurn) {
   ReportCollector reports(2);
   EXPECT_TRUE(absl::IsDataLoss(reports.Add(0, MakeReport(1)).status()));

@@ -288,6 +288,20 @@ TEST_F(StepEngineFaultTest, TellsTheCallerThatItsRequestIsAtFault) {
   ExpectAnswered(good);
 }
 
+TEST_F(StepEngineFaultTest, TellsTheCallerWhenToComeAgainIfOthersFillAStage) {
+  Complete();
+  const SequenceId bad = SubmitSmall(1);
+  const SequenceId good = SubmitSmall(2);
+  v1::SequenceFault fault;
+  fault.set_message("no room for the constraint");
+  fault.set_overloaded(true);
+  ReportFault(bad, fault);
+  EXPECT_EQ(*group_.caller(bad).status, absl::ResourceExhaustedError("no room for the constraint"));
+  EXPECT_GT(group_.caller(bad).retry_after, absl::ZeroDuration());
+  group_.Settle();
+  ExpectAnswered(good);
+}
+
 TEST_F(StepEngineTest, EndsTheSequenceOfACallerThatIsGone) {
   Complete();
   const SequenceId id = SubmitSmall();

@@ -223,6 +223,7 @@ TEST(EncodeReport, KeepsEveryField) {
   result.output.failures.push_back({.sequence_id = 4, .message = "not finite"});
   result.output.failures.push_back(
       {.sequence_id = 5, .message = "no token can follow", .caused_by_request = true});
+  result.output.failures.push_back({.sequence_id = 6, .message = "no room", .overloaded = true});
   result.output.drafts.push_back({.sequence_id = 8, .token_ids = {15, 16}});
   const v1::StepReport report = EncodeReport(result);
   EXPECT_EQ(report.epoch(), 3u);
@@ -248,11 +249,15 @@ TEST(EncodeReport, KeepsEveryField) {
   EXPECT_EQ(report.drafts(0).sequence_id(), 8u);
   ASSERT_EQ(report.drafts(0).token_ids_size(), 2);
   EXPECT_EQ(report.drafts(0).token_ids(1), 16u);
-  ASSERT_EQ(report.faults_size(), 2);
+  ASSERT_EQ(report.faults_size(), 3);
   EXPECT_EQ(report.faults(0).sequence_id(), 4u);
   EXPECT_EQ(report.faults(0).message(), "not finite");
   EXPECT_FALSE(report.faults(0).caused_by_request());
+  EXPECT_FALSE(report.faults(0).overloaded());
   EXPECT_TRUE(report.faults(1).caused_by_request());
+  EXPECT_FALSE(report.faults(1).overloaded());
+  EXPECT_FALSE(report.faults(2).caused_by_request());
+  EXPECT_TRUE(report.faults(2).overloaded());
 }
 
 }  // namespace

@@ -167,8 +167,8 @@ TEST_F(CompiledConstraintsTest, RefusesWhatDoesNotFitBesideThoseInUse) {
     status = constraints_.Get(in_use.back()).status();
     if (!status.ok()) break;
   }
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(status.message(), HasSubstr("--constraint-memory-bytes"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.message(), HasSubstr("--constraint-memory-bytes; try again later"));
   EXPECT_GE(in_use.size(), 3u);
   EXPECT_LE(constraints_.bytes(), kCapacity);
   const int num_compiles = num_compiles_;
@@ -180,6 +180,32 @@ TEST_F(CompiledConstraintsTest, RefusesWhatDoesNotFitBesideThoseInUse) {
   EXPECT_EQ(num_compiles_, num_compiles) << "those in use are all there";
   in_use.clear();
   EXPECT_TRUE(constraints_.Get(refused).ok()) << "there is room now";
+}
+
+TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithIsNotRefusedForRoom) {
+  std::vector<std::shared_ptr<const StructuredSettings>> in_use;
+  do {
+    ASSERT_LT(in_use.size(), 40u);
+    in_use.push_back(Long(static_cast<int>(in_use.size())));
+  } while (constraints_.Get(in_use.back()).ok());
+  // It comes back, while others have its room. So does one that was compiled aside meanwhile.
+  const auto constraint = constraints_.Get(in_use.back(), /*has_drawn=*/true);
+  ASSERT_TRUE(constraint.ok()) << constraint.status();
+  EXPECT_EQ(*constraints_.Get(in_use.back()), *constraint) << "kept, like any in use";
+  in_use.push_back(Long(40));
+  EXPECT_TRUE(constraints_.Get(in_use.back(), /*has_drawn=*/true).ok());
+  in_use.push_back(Long(41));
+  EXPECT_EQ(constraints_.Get(in_use.back()).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(CompiledConstraintsTest, WhatIsTooLargeByItselfIsTheRequestsFault) {
+  const auto large = Choosing(std::string(80'000, 'a'));
+  for (const bool has_drawn : {false, true}) {
+    const absl::Status status = constraints_.Get(large, has_drawn).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(status.message(), HasSubstr("it may take 2097152, a quarter of"));
+  }
+  EXPECT_EQ(num_compiles_, 1);
 }
 
 }  // namespace

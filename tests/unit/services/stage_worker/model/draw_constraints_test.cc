@@ -168,6 +168,28 @@ TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatEndedDuringTheReasoning) {
   EXPECT_THAT(tokens->allowed, ElementsAre('a'));
 }
 
+// Others took the room of a sequence that was preempted: it goes on all the same.
+TEST_F(DrawConstraintsTest, ASequenceThatComesBackIsNotRefusedForRoom) {
+  DrawConstraints small({.capacity_bytes = size_t{8} << 20});
+  small.SetVocabulary(MakeBytes());
+  const auto row = [](uint64_t id, std::vector<uint32_t> answer) {
+    DrawRow draw = Row(Choosing({std::string(30'000 + id, 'a')}), std::move(answer));
+    draw.sequence_id = id;
+    return draw;
+  };
+  std::vector<DrawRow> others;
+  absl::Status status;
+  while (status.ok() && others.size() < 20) {
+    others.push_back(row(others.size(), {}));
+    status = small.TokensFor(others.back()).status();
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  const DrawRow preempted = row(100, {'a', 'a'});
+  const auto tokens = small.TokensFor(preempted);
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  EXPECT_THAT(tokens->allowed, ElementsAre('a'));
+}
+
 TEST_F(DrawConstraintsTest, BeginsBehindTheReasoning) {
   SamplingSettings settings = Choosing({"ab"});
   auto structured = std::make_shared<StructuredSettings>(*settings.structured);

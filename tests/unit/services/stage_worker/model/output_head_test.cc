@@ -192,5 +192,33 @@ TEST_F(OutputHeadTest, ARequestsFaultDoesNotHideThatTheRowIsNotFinite) {
   EXPECT_TRUE(output.tokens.empty());
 }
 
+TEST_F(OutputHeadTest, ToldApartIsARequestThatOthersLeaveNoRoomFor) {
+  constexpr size_t kLetters = 30'000;  // two of them do not fit beside each other
+  DrawConstraints constraints({.capacity_bytes = size_t{4} << 20});
+  constraints.SetVocabulary(std::make_shared<const structured::VocabularyTrie>(
+      std::vector<std::string>{"a", "b"},
+      static_cast<size_t>(device_.context().config->vocab_size)));
+  DeviceContext context = device_.context();
+  context.constraints = &constraints;
+  const OutputHead head(&context, &device_.weights());
+  StepBatch batch;
+  for (int32_t row : {4, 5}) {
+    auto structured = std::make_shared<StructuredSettings>();
+    structured->constraint.kind = structured::ConstraintKind::kChoice;
+    structured->constraint.choices = {std::string(kLetters + static_cast<size_t>(row), 'a')};
+    structured->end_token_ids = {2};
+    auto sampling = std::make_shared<SamplingSettings>();
+    sampling->structured = structured;
+    batch.draws.push_back(Draw(row, sampling));
+  }
+  const StepOutput output = head.Run(batch);
+  EXPECT_EQ(output.tokens.size(), 1u);
+  ASSERT_EQ(output.failures.size(), 1u);
+  EXPECT_EQ(output.failures[0].sequence_id, 5u);
+  EXPECT_TRUE(output.failures[0].overloaded);
+  EXPECT_FALSE(output.failures[0].caused_by_request);
+  EXPECT_THAT(output.failures[0].message, testing::HasSubstr("try again later"));
+}
+
 }  // namespace
 }  // namespace baton::stage
