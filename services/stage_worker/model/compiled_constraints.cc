@@ -117,12 +117,18 @@ void CompiledConstraints::Loop() {
 absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> CompiledConstraints::Get(
     const std::shared_ptr<const StructuredSettings>& settings, bool has_drawn) {
   const Sha256Digest key = KeyOf(*settings);
+  const std::chrono::steady_clock::time_point begin = options_.now();
   Place place;
   std::shared_ptr<const structured::VocabularyTrie> vocabulary;
   {
     const absl::MutexLock lock(&mutex_);
     bool is_new = false;
     place = PlaceOf(key, settings, &is_new);
+    if (!has_drawn && step_wait_ >= kMostStepWait && IsOpen(*place)) {
+      if (is_new) Erase(place);
+      return absl::ResourceExhaustedError(
+          "the constraints of other requests are being compiled; try again later");
+    }
     if (TakeOver(place, has_drawn)) vocabulary = vocabulary_;
   }
   if (vocabulary != nullptr) {
@@ -130,6 +136,7 @@ absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> CompiledConstraints
     const absl::MutexLock lock(&mutex_);
     Finish(place, std::move(made), has_drawn);
   }
+  step_wait_ += options_.now() - begin;
   const absl::MutexLock lock(&mutex_);
   if (place->phase == Phase::kCompiled) return place->constraint;
   if (place->phase == Phase::kRefused) return place->refusal;
@@ -146,6 +153,11 @@ absl::Status CompiledConstraints::NoRoomFor(const Entry& entry) const {
   return absl::ResourceExhaustedError(absl::StrCat(wanted, ", those of other requests under way ",
                                                    BytesInUse(), "; together they may take ", most,
                                                    "; try again later"));
+}
+
+bool CompiledConstraints::IsOpen(const Entry& entry) const {
+  return entry.phase == Phase::kQueued || entry.phase == Phase::kCompiling ||
+         (entry.phase == Phase::kTooLarge && FitsAlone(entry.wanted_bytes));
 }
 
 bool CompiledConstraints::TakeOver(Place place, bool has_drawn) {

@@ -11,10 +11,14 @@
 // preempted; so what is in use may be more by what comes back. States are forgotten where they
 // would take more than the rest: matchers make theirs again from the text.
 //
+// The draws of one step wait for compiling until it has taken two seconds; what is not compiled by
+// then is refused, but for such a sequence: a step is everybody's.
+//
 // What is compiled, and whether it is refused by itself, depends on the constraint alone, so tokens
 // do not depend on what was ready when.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -47,12 +51,16 @@ struct ConstraintOptions {
       [](const structured::Constraint& constraint) {
         return structured::CompileConstraint(constraint);
       };
+  // The drawing thread.
+  std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
 
 class CompiledConstraints final {
  public:
   // Constraints that may wait for the thread; more are compiled when they are drawn with.
   static constexpr size_t kMostQueued = 64;
+  // That the draws of one step wait for compiling; then nothing more is begun or waited for.
+  static constexpr std::chrono::seconds kMostStepWait{2};
 
   explicit CompiledConstraints(ConstraintOptions options);
   ~CompiledConstraints();  // waits for what the thread is compiling
@@ -66,11 +74,15 @@ class CompiledConstraints final {
   void Prepare(const std::shared_ptr<const StructuredSettings>& settings)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // The drawing thread's: the calls of Get that follow are of another step.
+  void BeginStep() { step_wait_ = {}; }
+
   // The drawing thread's, with a vocabulary. Waits if the own thread is compiling just this;
   // compiles it if nobody has. Kept while the settings live or somebody else holds the result.
   // `has_drawn`: the answer of the sequence has tokens that were drawn with it.
   // Errors: InvalidArgument (it does not compile, or is by itself more than all in use may take);
-  // ResourceExhausted, unless `has_drawn` (it does not fit beside those in use).
+  // ResourceExhausted, unless `has_drawn` (it does not fit beside those in use, or the step
+  // has waited for long enough).
   absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> Get(
       const std::shared_ptr<const StructuredSettings>& settings, bool has_drawn = false)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -110,6 +122,8 @@ class CompiledConstraints final {
   // is none.
   Place PlaceOf(const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
                 bool* is_new) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether Get would have to wait, or to compile.
+  bool IsOpen(const Entry& entry) const;
   // Whether the caller has to compile the entry; waits for who does. `has_drawn`: see Get; so
   // below.
   bool TakeOver(Place place, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -133,6 +147,7 @@ class CompiledConstraints final {
   const size_t capacity_bytes_;  // of automata and states
   // Its masks are the drawing thread's.
   const std::shared_ptr<structured::MaskCache> masks_;
+  std::chrono::steady_clock::duration step_wait_ = {};  // the drawing thread's
 
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

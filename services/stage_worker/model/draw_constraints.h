@@ -38,12 +38,16 @@ class DrawConstraints final {
     if (sampling.structured != nullptr) compiled_.Prepare(sampling.structured);
   }
 
+  // The draws that follow are of another step. Before each step: what its draws may wait is bounded
+  // (CompiledConstraints::kMostStepWait).
+  void BeginStep() { compiled_.BeginStep(); }
+
   // What may be drawn at `draw`, whose settings have a constraint: what it allows, of the settings'
   // allowed tokens; not the masked ones, nor the banned ones, unless nothing else is left. Errors,
   // of which the sequence dies: InvalidArgument (the constraint does not compile or is too large,
-  // no token is left), ResourceExhausted (others' constraints leave it no room; not while the
-  // answer has tokens of it), FailedPrecondition (no vocabulary), Internal (an answer that does not
-  // keep to it).
+  // no token is left), ResourceExhausted (others' constraints leave it no room or time; not while
+  // the answer has tokens of it), FailedPrecondition (no vocabulary), Internal (an answer that does
+  // not keep to it).
   absl::StatusOr<DrawTokens> TokensFor(const DrawRow& draw);
 
   size_t num_sequences() const { return places_.size(); }

@@ -148,6 +148,7 @@ void OutputHead::DrawRows(const StepBatch& batch, std::span<const size_t> indice
 
 void OutputHead::Draw(const StepBatch& batch, StepOutput& output) const {
   Draws draws(batch, output);
+  if (context_.constraints != nullptr) context_.constraints->BeginStep();
   // Rows behind more drafts come later: whether they count is known by then.
   std::vector<size_t> order(batch.draws.size());
   std::iota(order.begin(), order.end(), 0);

@@ -1,6 +1,7 @@
 #include "services/stage_worker/model/compiled_constraints.h"
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -50,6 +51,7 @@ class CompiledConstraintsTest : public testing::Test {
     options.capacity_bytes = kCapacity;
     options.compile = [this](const structured::Constraint& constraint) {
       ++num_compiles_;
+      clock_ms_ += compile_ms_;
       if (constraint.choices[0] == "last") last_.Notify();
       if (constraint.choices[0] == "held") {
         held_.Notify();
@@ -57,10 +59,15 @@ class CompiledConstraintsTest : public testing::Test {
       }
       return structured::CompileConstraint(constraint);
     };
+    options.now = [this] {
+      return std::chrono::steady_clock::time_point(std::chrono::milliseconds(clock_ms_));
+    };
     return options;
   }
 
   std::atomic<int> num_compiles_ = 0;
+  std::atomic<int64_t> compile_ms_ = 0;
+  std::atomic<int64_t> clock_ms_ = 0;
   absl::Notification held_;
   absl::Notification go_;
   absl::Notification last_;
@@ -196,6 +203,32 @@ TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithIsNotRefusedForRoom) {
   EXPECT_TRUE(constraints_.Get(in_use.back(), /*has_drawn=*/true).ok());
   in_use.push_back(Long(41));
   EXPECT_EQ(constraints_.Get(in_use.back()).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(CompiledConstraintsTest, AStepWaitsSoLongAndNoLonger) {
+  using std::chrono::milliseconds;
+  const auto held = Choosing("held");
+  const auto queued = Choosing("aaa");
+  constraints_.Prepare(held);
+  ASSERT_TRUE(held_.WaitForNotificationWithTimeout(kLimit));
+  constraints_.Prepare(queued);
+  compile_ms_ = milliseconds(CompiledConstraints::kMostStepWait).count() / 2;
+  constraints_.BeginStep();
+  EXPECT_TRUE(constraints_.Get(Choosing("a")).ok());
+  EXPECT_TRUE(constraints_.Get(Choosing("b")).ok());
+  const size_t num_kept = constraints_.num_kept();
+  for (const auto& settings : {Choosing("ab"), queued, held}) {
+    const absl::Status status = constraints_.Get(settings).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+    EXPECT_THAT(status.message(), HasSubstr("try again later"));
+  }
+  EXPECT_EQ(constraints_.num_kept(), num_kept);
+  EXPECT_EQ(num_compiles_, 3);
+  EXPECT_TRUE(constraints_.Get(Choosing("a")).ok()) << "it is there";
+  EXPECT_TRUE(constraints_.Get(Choosing("ba"), /*has_drawn=*/true).ok());
+  constraints_.BeginStep();
+  EXPECT_TRUE(constraints_.Get(Choosing("ab")).ok());
+  EXPECT_TRUE(constraints_.Get(queued).ok());
 }
 
 TEST_F(CompiledConstraintsTest, WhatIsTooLargeByItselfIsTheRequestsFault) {

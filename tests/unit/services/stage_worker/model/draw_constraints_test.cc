@@ -1,5 +1,6 @@
 #include "services/stage_worker/model/draw_constraints.h"
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,6 +26,14 @@ std::shared_ptr<const structured::VocabularyTrie> MakeBytes() {
   tokens.resize(258);
   while (tokens.size() < kVocabSize) tokens.push_back("t" + std::to_string(tokens.size()));
   return std::make_shared<structured::VocabularyTrie>(tokens, kVocabSize);
+}
+
+// Compiling takes no time: however slow the machine is, no step has waited for long enough.
+ConstraintOptions Options(size_t capacity_bytes = size_t{64} << 20) {
+  ConstraintOptions options;
+  options.capacity_bytes = capacity_bytes;
+  options.now = [] { return std::chrono::steady_clock::time_point(); };
+  return options;
 }
 
 class DrawConstraintsTest : public testing::Test {
@@ -55,7 +64,7 @@ class DrawConstraintsTest : public testing::Test {
     return tokens.ok() ? tokens->allowed : std::vector<uint32_t>();
   }
 
-  DrawConstraints constraints_;
+  DrawConstraints constraints_{Options()};
 };
 
 TEST_F(DrawConstraintsTest, FollowsTheAnswer) {
@@ -113,7 +122,7 @@ TEST_F(DrawConstraintsTest, KeepsToItsBudgetAndGoesOn) {
   AllowedAt(row(0));
   ASSERT_GT(kNumSequences * constraints_.bytes(), kSmallBudget) << "there is something to forget";
 
-  DrawConstraints small({.capacity_bytes = kSmallBudget});
+  DrawConstraints small(Options(kSmallBudget));
   small.SetVocabulary(MakeBytes());
   std::vector<DrawRow> draws;
   for (uint64_t id = 0; id < kNumSequences; ++id) draws.push_back(row(id));
@@ -129,7 +138,7 @@ TEST_F(DrawConstraintsTest, KeepsToItsBudgetAndGoesOn) {
 }
 
 TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatHaveEnded) {
-  DrawConstraints small({.capacity_bytes = size_t{8} << 20});
+  DrawConstraints small(Options(size_t{8} << 20));
   small.SetVocabulary(MakeBytes());
   for (uint64_t id = 0; id < 20; ++id) {
     DrawRow draw = Row(Choosing({std::string(30'000 + id, 'a')}));
@@ -141,7 +150,7 @@ TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatHaveEnded) {
 
 // The room is looked for where the answer begins, not where the reasoning does.
 TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatEndedDuringTheReasoning) {
-  DrawConstraints small({.capacity_bytes = size_t{8} << 20});
+  DrawConstraints small(Options(size_t{8} << 20));
   small.SetVocabulary(MakeBytes());
   const auto row = [](uint64_t id) {
     SamplingSettings settings = Choosing({std::string(30'000 + id, 'a')});
@@ -170,7 +179,7 @@ TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatEndedDuringTheReasoning) {
 
 // Others took the room of a sequence that was preempted: it goes on all the same.
 TEST_F(DrawConstraintsTest, ASequenceThatComesBackIsNotRefusedForRoom) {
-  DrawConstraints small({.capacity_bytes = size_t{8} << 20});
+  DrawConstraints small(Options(size_t{8} << 20));
   small.SetVocabulary(MakeBytes());
   const auto row = [](uint64_t id, std::vector<uint32_t> answer) {
     DrawRow draw = Row(Choosing({std::string(30'000 + id, 'a')}), std::move(answer));

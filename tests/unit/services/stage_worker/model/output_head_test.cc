@@ -1,5 +1,6 @@
 #include "services/stage_worker/model/output_head.h"
 
+#include <chrono>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -8,7 +9,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "common/structured_output/constraint.h"
 #include "common/structured_output/vocabulary_trie.h"
+#include "services/stage_worker/model/compiled_constraints.h"
 #include "services/stage_worker/model/draw_constraints.h"
 #include "tests/fakes/toy_device.h"
 
@@ -192,9 +195,46 @@ TEST_F(OutputHeadTest, ARequestsFaultDoesNotHideThatTheRowIsNotFinite) {
   EXPECT_TRUE(output.tokens.empty());
 }
 
+TEST_F(OutputHeadTest, WaitsForConstraintsSoLongInEachStep) {
+  std::chrono::steady_clock::time_point now;
+  ConstraintOptions options;
+  options.now = [&now] { return now; };
+  options.compile = [&now](const structured::Constraint& constraint) {
+    now += CompiledConstraints::kMostStepWait;
+    return structured::CompileConstraint(constraint);
+  };
+  DrawConstraints constraints(options);
+  constraints.SetVocabulary(std::make_shared<const structured::VocabularyTrie>(
+      std::vector<std::string>{"a", "b"},
+      static_cast<size_t>(device_.context().config->vocab_size)));
+  DeviceContext context = device_.context();
+  context.constraints = &constraints;
+  const OutputHead head(&context, &device_.weights());
+  for (size_t step = 0; step < 2; ++step) {
+    StepBatch batch;
+    for (int32_t row : {4, 5}) {
+      auto structured = std::make_shared<StructuredSettings>();
+      structured->constraint.kind = structured::ConstraintKind::kChoice;
+      structured->constraint.choices = {
+          std::string(10 * (step + 1) + static_cast<size_t>(row), 'a')};
+      structured->end_token_ids = {2};
+      auto sampling = std::make_shared<SamplingSettings>();
+      sampling->structured = structured;
+      batch.draws.push_back(Draw(row, sampling));
+    }
+    const StepOutput output = head.Run(batch);
+    EXPECT_EQ(output.tokens.size(), 1u);
+    ASSERT_EQ(output.failures.size(), 1u);
+    EXPECT_TRUE(output.failures[0].overloaded);
+  }
+}
+
 TEST_F(OutputHeadTest, ToldApartIsARequestThatOthersLeaveNoRoomFor) {
   constexpr size_t kLetters = 30'000;  // two of them do not fit beside each other
-  DrawConstraints constraints({.capacity_bytes = size_t{4} << 20});
+  ConstraintOptions options;
+  options.capacity_bytes = size_t{4} << 20;
+  options.now = [] { return std::chrono::steady_clock::time_point(); };
+  DrawConstraints constraints(options);
   constraints.SetVocabulary(std::make_shared<const structured::VocabularyTrie>(
       std::vector<std::string>{"a", "b"},
       static_cast<size_t>(device_.context().config->vocab_size)));
