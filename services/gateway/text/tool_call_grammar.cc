@@ -9,6 +9,18 @@ namespace {
 
 constexpr char kTextRule[] = "text ::= ([^<] | \"<\"+ [^<｜])* \"<\"*\n";
 
+// Texts without `tag`, whose only "<" is its first character: stretches between those, none of
+// which goes on as the tag does.
+std::string TextWithout(absl::string_view tag) {
+  std::string behind;  // what may follow when so much of the tag has been written
+  for (size_t i = tag.size() - 1; i > 0; --i) {
+    const absl::string_view next = tag.substr(i, 1);
+    const std::string goes_on = behind.empty() ? "" : absl::StrCat(" | \"", next, "\" ", behind);
+    behind = absl::StrCat("([^<", next, "] [^<]*", goes_on, ")?");
+  }
+  return absl::StrCat("[^<]* (\"<\" ", behind, ")*");
+}
+
 }  // namespace
 
 std::string ToolCallGrammar(const ToolCallGrammarOptions& options) {
@@ -39,9 +51,11 @@ std::string ToolCallGrammar(const ToolCallGrammarOptions& options) {
                    options.parallel ? absl::StrCat(" (\"\\n\"? ", call, ")*") : "", " ",
                    tag(DeepSeekToolParser::kCallsEnd));
   if (options.required) return absl::StrCat("root ::= [ \\n]{0,4} ", all, "\n", rules);
-  const std::string reasoning = options.may_reason ? absl::StrCat("([ \\n]{0,4} ", tag("<think>"),
-                                                                  " .* ", tag("</think>"), ")? ")
-                                                   : "";
+  // What reads the answer takes a closing tag that is written letter by letter for one, too.
+  const std::string reasoning =
+      options.may_reason ? absl::StrCat("([ \\n]{0,4} ", tag("<think>"), " ",
+                                        TextWithout("</think>"), " ", tag("</think>"), ")? ")
+                         : "";
   return absl::StrCat("root ::= ", reasoning, "text (", all, ")?\n", rules, kTextRule);
 }
 

@@ -101,6 +101,23 @@ TEST_P(ToolCallGrammarOf, ReasoningMayStandBeforeAllWhereTheModelOpensIt) {
   }
 }
 
+// Whoever reads the answer would see reasoning end there, and a call behind that no schema binds.
+TEST_P(ToolCallGrammarOf, ReasoningDoesNotSpellItsOwnEnd) {
+  const std::string grammar = Grammar(GetParam(), /*required=*/false, /*parallel=*/true,
+                                      /*may_reason=*/true);
+  const std::string unbound = InTags(Weather("{}"));
+  for (const std::string before : {"", "<", "</thin", "a</b>"}) {
+    EXPECT_FALSE(MatchesGrammar(
+        grammar, "<think>" + before + "</think>" + unbound + "</think>So: " + unbound));
+    EXPECT_FALSE(MatchesGrammar(grammar, "<think>" + before + "</think>" + unbound + "</think>"));
+  }
+  for (const std::string reasoning :
+       {"", "<", "a << b", "</b>", "<b></b>", "</", "</think", "</thinker>", "<</thin>", "/think>",
+        "< /think>", "<think>", "ü</ü"}) {
+    EXPECT_TRUE(MatchesGrammar(grammar, "<think>" + reasoning + "</think>So.")) << reasoning;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, ToolCallGrammarOf,
                          testing::Values(ToolCallFormat::kDeepSeekV3,
                                          ToolCallFormat::kDeepSeekV31));
