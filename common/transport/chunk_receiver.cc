@@ -26,6 +26,23 @@ struct Asker {
   uint64_t sequence = 0;
 };
 
+// The chunk that a frame brings or says to be lent, as if it had brought it.
+FrameHeader ChunkOf(FrameHeader header) {
+  if (header.kind != FrameKind::kLentChunk) return header;
+  header.kind = FrameKind::kWeightChunk;
+  header.payload_bytes = header.total_bytes - header.offset;
+  return header;
+}
+
+absl::Status CheckLent(const FrameHeader& header) {
+  if (header.kind != FrameKind::kLentChunk) return absl::OkStatus();
+  if (header.payload_bytes != kLentMemoryBytes) {
+    return absl::InvalidArgumentError("where lent memory lies has another length");
+  }
+  if (header.total_bytes - header.offset >= kMinLentBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError("too few bytes are lent");
+}
+
 Asker AskerOf(const FrameHeader& header) {
   return {.source = header.source, .stream_id = header.epoch, .sequence = header.sequence};
 }
@@ -40,7 +57,10 @@ struct OpenSlice {
 };
 
 struct Transfer {
+  explicit Transfer(bool copies_own_memory) : copier(copies_own_memory) {}
+
   TransferOptions options;
+  LentCopier copier;  // transport's thread only
   uint64_t total_bytes = 0;
   uint64_t received_bytes = 0;
   size_t num_missing = 0;  // slices
@@ -75,8 +95,8 @@ bool TakeRange(std::map<uint64_t, uint64_t>& taken, uint64_t begin, uint64_t end
 
 class UcxChunkReceiver final : public ChunkReceiver, public FrameReceiver {
  public:
-  UcxChunkReceiver(Transport* transport, absl::Duration memory_return_limit)
-      : transport_(transport), memory_return_limit_(memory_return_limit) {
+  UcxChunkReceiver(Transport* transport, const ChunkReceiverOptions& options)
+      : transport_(transport), options_(options) {
     transport_->SetReceiver(FrameKind::kWeightChunk, this);
     transport_->SetReceiver(FrameKind::kLentChunk, this);
   }
@@ -99,20 +119,22 @@ class UcxChunkReceiver final : public ChunkReceiver, public FrameReceiver {
  private:
   using Transfers = std::unordered_map<uint64_t, Transfer>;
 
-  absl::StatusOr<std::span<std::byte>> AcceptLocked(const FrameHeader& header)
+  absl::StatusOr<std::span<std::byte>> AcceptLocked(const FrameHeader& frame)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<OpenSlice*> Open(Transfer& transfer, size_t slice_index)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Copies the chunk that a frame says is lent, and completes it as if its bytes had come.
-  void TakeLent(const FrameHeader& header);
-  // The copy failed: the same range may come once more.
+  // Copies the chunk that a frame says is lent. Errors: as LentCopier::Copy.
+  absl::Status TakeLent(const FrameHeader& chunk);
+  // It cannot be copied: the same range may come once more.
   void Await(const FrameHeader& chunk);
+  // The chunk's bytes are in place, or not.
+  void CompleteChunk(const FrameHeader& header, const absl::Status& status);
   // True if the chunk completed its slice.
   bool CountIn(Transfer& transfer, const FrameHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Answer(const Asker& asker, const absl::Status& status);
 
   Transport* const transport_;
-  const absl::Duration memory_return_limit_;
+  const ChunkReceiverOptions options_;
   mutable SteadyMutex mutex_;  // never held while the transport is called
   Transfers transfers_ ABSL_GUARDED_BY(mutex_);
   std::array<std::byte, kLentMemoryBytes> lent_payload_ = {};  // transport's thread only
@@ -122,7 +144,7 @@ absl::Status UcxChunkReceiver::BeginTransfer(TransferOptions options) {
   if (options.slice_bytes.empty() || options.max_chunk_bytes == 0 || options.sink == nullptr) {
     return absl::InvalidArgumentError("a transfer needs slices, a chunk limit and a sink");
   }
-  Transfer transfer;
+  Transfer transfer(options_.copies_own_memory);
   transfer.num_missing = options.slice_bytes.size();
   transfer.arrived.resize(options.slice_bytes.size());
   for (const uint64_t bytes : options.slice_bytes) {
@@ -132,30 +154,28 @@ absl::Status UcxChunkReceiver::BeginTransfer(TransferOptions options) {
   transfer.options = std::move(options);
   const uint64_t id = transfer.options.transfer_id;
   const SteadyMutexLock lock(&mutex_);
-  if (!transfers_.emplace(id, std::move(transfer)).second) {
+  if (!transfers_.emplace(id, std::move(transfer)).second)
     return absl::AlreadyExistsError(absl::StrCat("transfer ", id, " is under way already"));
-  }
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::span<std::byte>> UcxChunkReceiver::Accept(const FrameHeader& header) {
   absl::StatusOr<std::span<std::byte>> place = absl::InternalError("not looked at");
-  if (header.kind == FrameKind::kLentChunk) {
-    if (header.payload_bytes == kLentMemoryBytes) return lent_payload_;
-    place = absl::InvalidArgumentError("where lent memory lies has another length");
-  } else {
+  {
     const SteadyMutexLock lock(&mutex_);
     place = AcceptLocked(header);
   }
   if (!place.ok()) Answer(AskerOf(header), place.status());
-  return place;
+  const bool is_lent = header.kind == FrameKind::kLentChunk;
+  return place.ok() && is_lent ? std::span<std::byte>(lent_payload_) : place;
 }
 
-absl::StatusOr<std::span<std::byte>> UcxChunkReceiver::AcceptLocked(const FrameHeader& header) {
+absl::StatusOr<std::span<std::byte>> UcxChunkReceiver::AcceptLocked(const FrameHeader& frame) {
+  RETURN_IF_ERROR(CheckLent(frame));
+  const FrameHeader header = ChunkOf(frame);
   const auto found = transfers_.find(header.stream_id);
-  if (found == transfers_.end() || found->second.ending) {
+  if (found == transfers_.end() || found->second.ending)
     return absl::NotFoundError(absl::StrCat("transfer ", header.stream_id, " is not known here"));
-  }
   Transfer& transfer = found->second;
   RETURN_IF_ERROR(transfer.error);
   if (header.slot >= transfer.options.slice_bytes.size()) {
@@ -169,9 +189,8 @@ absl::StatusOr<std::span<std::byte>> UcxChunkReceiver::AcceptLocked(const FrameH
                                                    header.payload_bytes, " of slice ", header.slot,
                                                    ", which has ", slice_bytes));
   }
-  if (transfer.arrived[header.slot]) {
+  if (transfer.arrived[header.slot])
     return absl::AlreadyExistsError(absl::StrCat("slice ", header.slot, " is complete"));
-  }
   ASSIGN_OR_RETURN(OpenSlice * slice, Open(transfer, header.slot));
   const uint64_t end = header.offset + header.payload_bytes;
   if (slice->awaited.erase({header.offset, end}) == 0 &&
@@ -213,17 +232,19 @@ bool UcxChunkReceiver::CountIn(Transfer& transfer, const FrameHeader& header) {
   return true;
 }
 
-void UcxChunkReceiver::TakeLent(const FrameHeader& header) {
-  FrameHeader chunk = header;
-  chunk.kind = FrameKind::kWeightChunk;
-  chunk.payload_bytes = header.total_bytes - header.offset;
-  const absl::StatusOr<std::span<std::byte>> place = Accept(chunk);
-  if (!place.ok()) return;  // answered
-  const absl::Status copied = CopyLentMemory(
-      ParseLentMemory(lent_payload_), {.source = header.source, .name = header.epoch}, *place);
-  if (copied.ok()) return Complete(chunk, copied);
-  Await(chunk);
-  Answer(AskerOf(header), absl::UnimplementedError(copied.message()));
+absl::Status UcxChunkReceiver::TakeLent(const FrameHeader& chunk) {
+  std::span<std::byte> place;
+  LentCopier* copier = nullptr;
+  {
+    const SteadyMutexLock lock(&mutex_);
+    Transfer& transfer = transfers_.at(chunk.stream_id);  // EndTransfer waits for accepted chunks
+    place = transfer.open.at(chunk.slot).memory.subspan(chunk.offset, chunk.payload_bytes);
+    copier = &transfer.copier;
+  }
+  absl::Status copied = copier->Copy(ParseLentMemory(lent_payload_),
+                                     {.source = chunk.source, .name = chunk.epoch}, place);
+  if (copied.ok()) transport_->CountCopied(chunk.payload_bytes);
+  return copied;
 }
 
 void UcxChunkReceiver::Await(const FrameHeader& chunk) {
@@ -234,10 +255,18 @@ void UcxChunkReceiver::Await(const FrameHeader& chunk) {
 }
 
 void UcxChunkReceiver::Complete(const FrameHeader& header, const absl::Status& status) {
-  if (header.kind == FrameKind::kLentChunk) {
-    if (status.ok()) return TakeLent(header);
-    return Answer(AskerOf(header), absl::UnimplementedError(status.message()));
+  const FrameHeader chunk = ChunkOf(header);
+  if (header.kind != FrameKind::kLentChunk || !status.ok()) return CompleteChunk(chunk, status);
+  const absl::Status copied = TakeLent(chunk);
+  if (absl::IsUnimplemented(copied)) {
+    Await(chunk);
+    return Answer(AskerOf(chunk), copied);
   }
+  if (!copied.ok()) transport_->Refuse(Annotate(copied, Describe(header)));
+  CompleteChunk(chunk, copied);
+}
+
+void UcxChunkReceiver::CompleteChunk(const FrameHeader& header, const absl::Status& status) {
   SliceSink* sink = nullptr;  // told of the slice that this chunk completes
   absl::Status answer = status;
   {
@@ -245,9 +274,8 @@ void UcxChunkReceiver::Complete(const FrameHeader& header, const absl::Status& s
     const auto found = transfers_.find(header.stream_id);
     BATON_CHECK(found != transfers_.end()) << "EndTransfer waits for accepted chunks";
     Transfer& transfer = found->second;
-    if (!status.ok() && transfer.error.ok()) {
+    if (!status.ok() && transfer.error.ok())
       transfer.error = Annotate(status, absl::StrCat("slice ", header.slot));
-    }
     answer = transfer.error;
     if (answer.ok() && CountIn(transfer, header)) sink = transfer.options.sink;
     if (sink == nullptr) --transfer.num_landing;
@@ -357,7 +385,7 @@ void UcxChunkReceiver::EndTransfer(uint64_t transfer_id) {
         absl::StrCat(peer->name(), " stopped in the middle of a chunk")));
   }
   const SteadyMutexLock lock(&mutex_);
-  BATON_CHECK(mutex_.AwaitWithTimeout(absl::Condition(&landed), memory_return_limit_))
+  BATON_CHECK(mutex_.AwaitWithTimeout(absl::Condition(&landed), options_.memory_return_limit))
       << "UCX still writes to slices of transfer " << transfer_id;
   transfers_.erase(transfer_id);
 }
@@ -365,8 +393,8 @@ void UcxChunkReceiver::EndTransfer(uint64_t transfer_id) {
 }  // namespace
 
 std::unique_ptr<ChunkReceiver> ChunkReceiver::Create(Transport* transport,
-                                                     absl::Duration memory_return_limit) {
-  return std::make_unique<UcxChunkReceiver>(transport, memory_return_limit);
+                                                     const ChunkReceiverOptions& options) {
+  return std::make_unique<UcxChunkReceiver>(transport, options);
 }
 
 }  // namespace baton

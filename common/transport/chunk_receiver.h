@@ -42,15 +42,23 @@ struct TransferProgress {
   uint64_t total_bytes = 0;
 };
 
+struct ChunkReceiverOptions {
+  absl::Duration memory_return_limit = kMemoryReturnLimit;
+  // For tests: a sender in this process may lend its memory (lent_memory.h).
+  bool copies_own_memory = false;
+};
+
 // Refused, and answered with the reason: chunks of an unknown transfer (NotFound); of an unknown
-// slice, outside their slice or over the chunk limit (InvalidArgument); over bytes that are there
-// or on their way already (AlreadyExists); with a wrong checksum (DataLoss: the transfer fails).
-// Threads: any.
+// slice, outside their slice or over the chunk limit, lent ones of less than kMinLentBytes
+// (InvalidArgument); over bytes that are there or on their way already (AlreadyExists); with a
+// wrong checksum (DataLoss: the transfer fails), or lent by another process than those before
+// (InvalidArgument: the transfer fails). Lent ones that cannot be copied are answered with
+// Unimplemented and may come as bytes. Threads: any.
 class ChunkReceiver {
  public:
   // Becomes `transport`'s receiver of weight chunks. `transport` must outlive this object.
-  static std::unique_ptr<ChunkReceiver> Create(
-      Transport* transport, absl::Duration memory_return_limit = kMemoryReturnLimit);
+  static std::unique_ptr<ChunkReceiver> Create(Transport* transport,
+                                               const ChunkReceiverOptions& options = {});
   virtual ~ChunkReceiver() = default;
 
   // Errors: AlreadyExists, InvalidArgument (options).

@@ -56,9 +56,8 @@ class UcxChunkSender final : public ChunkSender, public FrameReceiver {
         peer_(std::move(peer)),
         transfer_id_(transfer_id),
         name_(RandomName()),
-        mark_{.source = transport->source(), .name = name_},
-        options_(options) {
-    AllowCopies();
+        options_(options),
+        mark_{.source = transport->source(), .name = name_} {
     transport_->SetStreamReceiver(FrameKind::kChunkAnswer, name_, this);
   }
 
@@ -90,6 +89,12 @@ class UcxChunkSender final : public ChunkSender, public FrameReceiver {
   // Takes a chunk out once both halves are there; calls its `done` without the lock.
   void Settle(uint64_t sequence, std::optional<absl::Status> answer, bool sent);
   void FailAll(const absl::Status& reason);
+  // Nothing is lent any more: memory goes back to its owners.
+  void SetFirstError(const absl::Status& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!first_error_.ok() || reason.ok()) return;
+    first_error_ = reason;
+    mark_ = {};
+  }
   bool HasRoom(size_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !first_error_.ok() || in_flight_.empty() ||
            (in_flight_.size() < options_.max_in_flight_chunks &&
@@ -102,12 +107,12 @@ class UcxChunkSender final : public ChunkSender, public FrameReceiver {
   Transport* const transport_;
   const std::shared_ptr<Peer> peer_;
   const uint64_t transfer_id_;
-  const uint64_t name_;    // routes answers back to this object
-  const LenderMark mark_;  // the receiver looks at it
+  const uint64_t name_;  // routes answers back to this object
   const ChunkSenderOptions options_;
   std::byte reason_[kMaxReasonBytes];  // transport's thread only
 
   mutable SteadyMutex mutex_;
+  LenderMark mark_;  // the receiver looks at it; written to with the lock held
   std::map<uint64_t, InFlight> in_flight_ ABSL_GUARDED_BY(mutex_);  // by sequence
   size_t in_flight_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   Lending lending_ ABSL_GUARDED_BY(mutex_) = Lending::kUntried;
@@ -156,8 +161,9 @@ absl::StatusOr<InFlight*> UcxChunkSender::Reserve(Chunk chunk, absl::Time deadli
 }
 
 bool UcxChunkSender::ChooseLending(size_t bytes) {
-  if (bytes < options_.min_lent_bytes) return false;
+  if (!options_.lends || bytes < kMinLentBytes) return false;
   if (lending_ != Lending::kUntried) return lending_ == Lending::kWorks;
+  AllowCopies();
   lending_ = Lending::kTrying;
   return true;
 }
@@ -224,7 +230,7 @@ void UcxChunkSender::Settle(uint64_t sequence, std::optional<absl::Status> answe
   InFlight finished;
   {
     const SteadyMutexLock lock(&mutex_);
-    if (answer.has_value() && first_error_.ok()) first_error_ = *answer;
+    if (answer.has_value()) SetFirstError(*answer);
     const auto found = in_flight_.find(sequence);
     if (found == in_flight_.end()) return;
     InFlight& chunk = found->second;
@@ -250,7 +256,7 @@ void UcxChunkSender::FailAll(const absl::Status& reason) {
   std::vector<uint64_t> sequences;
   {
     const SteadyMutexLock lock(&mutex_);
-    if (first_error_.ok()) first_error_ = reason;
+    SetFirstError(reason);
     for (const auto& [sequence, chunk] : in_flight_) sequences.push_back(sequence);
   }
   for (const uint64_t sequence : sequences) Settle(sequence, std::nullopt, /*sent=*/false);

@@ -1,8 +1,8 @@
 // The sending side of a weight transfer: chunks out, answers in, memory bounded.
 //
-// A receiver that can is let copy long chunks from this process's memory (lent_memory.h), whatever
-// UCX's transports are. The first long chunk of a transfer tries that; if the receiver cannot, it
-// goes over UCX as all others do then.
+// A receiver that can is let copy chunks of kMinLentBytes or more from this process's memory
+// (lent_memory.h), whatever UCX's transports are. The first long chunk of a transfer tries that; if
+// the receiver cannot, it goes over UCX as all others do then.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,8 @@ struct ChunkSenderOptions {
   // Both bound what is under way; a chunk longer than the first bound goes alone.
   size_t max_in_flight_bytes = size_t{64} << 20;
   size_t max_in_flight_chunks = 64;
-  // Chunks of at least this many bytes are lent.
-  size_t min_lent_bytes = size_t{64} << 10;
+  // Long chunks are lent. The first one that any sender lends calls AllowCopies.
+  bool lends = true;
   absl::Duration memory_return_limit = kMemoryReturnLimit;
 };
 

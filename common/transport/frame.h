@@ -43,7 +43,8 @@ enum class FrameKind : uint16_t {
   kTokens = 8,       // what a step sampled, from the last stage to the first
   kTokenCredit = 9,  // as kCredit, for tokens
   kLentChunk = 10,   // [offset, total_bytes) of a weight slice, which lie in the sender's memory
-                     // (lent_memory.h: the payload, the mark is source and epoch); answered as
+                     // (lent_memory.h: the payload, the mark is source and epoch), at least
+                     // kMinLentBytes; answered as
                      // kWeightChunk, or by kUnimplemented: send the bytes
 };
 inline constexpr uint16_t kNumFrameKinds = 11;  // one past the last

@@ -5,12 +5,14 @@
 #include <cerrno>
 #include <cstring>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 
 #include "common/checksum/crc32c.h"
+#include "common/log/log.h"
 
 namespace baton {
 namespace {
@@ -38,12 +40,15 @@ absl::Status CopyPiece(const LentMemory& lent, const LenderMark& mark, uint64_t 
     return absl::FailedPreconditionError(
         absl::StrCat("process ", lent.pid, " has no memory where it says so"));
   }
-  if (seen.source != mark.source || seen.name != mark.name) {
+  if (seen != mark) {
     return absl::FailedPreconditionError(
-        absl::StrCat("process ", lent.pid, " here is not the one that lends memory"));
+        absl::StrCat("process ", lent.pid, " here is not one that lends memory still"));
   }
   return absl::OkStatus();
 }
+
+// Whether `pid` is this process or one of its threads, whose numbers the kernel takes as well.
+bool IsOwn(uint32_t pid) { return syscall(SYS_tgkill, getpid(), static_cast<pid_t>(pid), 0) == 0; }
 
 }  // namespace
 
@@ -68,7 +73,7 @@ LentMemory Lend(std::span<const std::byte> bytes, const LenderMark& mark) {
 
 void AllowCopies() {
   // Without Yama the kernel has no such rule and says EINVAL.
-  prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+  [[maybe_unused]] static const int once = prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 }
 
 absl::Status CopyLentMemory(const LentMemory& lent, const LenderMark& mark,
@@ -81,7 +86,33 @@ absl::Status CopyLentMemory(const LentMemory& lent, const LenderMark& mark,
     crc = ExtendCrc32c(crc, piece);
   }
   if (crc == lent.crc) return absl::OkStatus();
+  // Bytes that were taken back while they were copied are not damaged.
+  if (absl::Status status = CopyPiece(lent, mark, 0, {}); !status.ok()) return status;
   return absl::DataLossError("the checksum of lent memory is wrong");
+}
+
+absl::Status LentCopier::Copy(const LentMemory& lent, const LenderMark& mark,
+                              std::span<std::byte> out) {
+  const absl::Status cannot = absl::UnimplementedError("lent memory cannot be copied");
+  if (gave_up_) return cannot;
+  const Lender lender = {.pid = lent.pid, .mark_address = lent.mark_address, .mark = mark};
+  absl::Status status;
+  if (lender_.has_value() && lender_ != lender) {
+    status = absl::InvalidArgumentError("memory is lent by another lender than before");
+  } else if (!may_copy_own_ && IsOwn(lent.pid)) {
+    status = absl::FailedPreconditionError(
+        absl::StrCat("the lender's process ", lent.pid, " is this process's own number"));
+  } else {
+    status = CopyLentMemory(lent, mark, out);
+  }
+  if (status.ok()) {
+    lender_ = lender;
+    return status;
+  }
+  gave_up_ = true;
+  if (!absl::IsFailedPrecondition(status)) return status;
+  BATON_LOG(INFO) << "lent memory cannot be copied: " << status.message();
+  return cannot;
 }
 
 }  // namespace baton

@@ -1,22 +1,37 @@
 // Memory that its owner lends to a process of the same machine, which copies from it: one copy
 // instead of those into and out of a socket or a ring. process_vm_readv(2) lets a process do that
 // whose user and pid namespace are the same, if no ptrace rule forbids it.
+//
+// Whom this trusts: a lender's word names a process and addresses, and nothing proves that they are
+// its own. Honest ends on different machines never meet a wrong process, for the mark is not there.
+// A lender that lies could have its partner copy out of another process of the partner's user, and
+// learn from the answer whether there are bytes with the mark and the checksum that it gave.
+// Therefore a partner takes no word that names itself, copies no less than kMinLentBytes, and ends
+// the transfer at the first wrong checksum: who asks must know the bytes.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "absl/status/status.h"
 
 namespace baton {
 
-// What stands in the lender's memory at `mark_address`: random numbers that its partner knows of it
-// from elsewhere. A process where it does not stand is not the lender, though it has its number.
+// Shorter memory is neither lent nor copied: it is not worth the call, and its checksum could be
+// guessed byte by byte.
+inline constexpr size_t kMinLentBytes = size_t{64} << 10;
+
+// What stands in the lender's memory at `mark_address` for as long as it lends: random numbers that
+// come with its word. It tells an honest lender from a process that has its number on another
+// machine or in another pid namespace; against one that lies it proves nothing.
 struct LenderMark {
   uint64_t source = 0;
   uint64_t name = 0;
+
+  friend bool operator==(const LenderMark&, const LenderMark&) = default;
 };
 
 // The lender's word for `address`..., as a payload; little-endian:
@@ -34,18 +49,46 @@ std::array<std::byte, kLentMemoryBytes> EncodeLentMemory(const LentMemory& lent)
 LentMemory ParseLentMemory(std::span<const std::byte, kLentMemoryBytes> bytes);
 
 // Where `bytes` and `mark` of this process lie; sums the bytes. Both must stay as they are for as
-// long as anybody may copy.
+// long as anybody may copy. A lender that wants its memory back changes the mark first.
 LentMemory Lend(std::span<const std::byte> bytes, const LenderMark& mark);
 
-// Lets every process of the same user copy, where the system's rule is that only a parent may
-// (Yama's ptrace_scope 1). Lenders call it once.
+// Where the system's rule is that only a parent may trace (Yama's ptrace_scope 1), lifts that rule
+// for this process and for good: every process of the same user may then read and write its memory
+// and control it, as without Yama. The first call does it, later ones do nothing. Threads: any.
 void AllowCopies();
 
 // Copies out.size() bytes. Errors, after which `out` holds rubbish: FailedPrecondition (another
-// process, no leave, no such memory), DataLoss (their checksum is not what the lender said). What
-// `lent` says cannot harm this process: the kernel checks addresses, and only a process that holds
-// `mark` is taken for the lender. Waits for no one, not even a lender that is frozen.
+// process, no leave, no such memory, or the lender has taken its memory back), DataLoss (their
+// checksum is not what the lender said). The kernel checks the addresses. A lender that is frozen
+// does not delay it; it may wait for the lender's page faults and for its memory map's lock (a
+// thread of it that maps memory), and for no answer of it. Threads: any.
 absl::Status CopyLentMemory(const LentMemory& lent, const LenderMark& mark,
                             std::span<std::byte> out);
+
+// Copies what one partner lends in one transfer. The first process that could be copied from is the
+// only one for good; after a failure nothing is tried any more. Threads: one at a time.
+class LentCopier {
+ public:
+  // For tests: `may_copy_own` lets a process lend to itself.
+  explicit LentCopier(bool may_copy_own = false) : may_copy_own_(may_copy_own) {}
+
+  // Copies out.size() bytes, at least kMinLentBytes. Errors, whose text is always the same (the
+  // cause is logged): Unimplemented (they cannot be copied, this and all later ones), DataLoss (as
+  // above), InvalidArgument (another lender than before).
+  absl::Status Copy(const LentMemory& lent, const LenderMark& mark, std::span<std::byte> out);
+
+ private:
+  struct Lender {
+    uint32_t pid = 0;
+    uint64_t mark_address = 0;
+    LenderMark mark;
+
+    friend bool operator==(const Lender&, const Lender&) = default;
+  };
+
+  const bool may_copy_own_;
+  std::optional<Lender> lender_;  // that has been copied from
+  bool gave_up_ = false;
+};
 
 }  // namespace baton

@@ -82,7 +82,7 @@ struct TransportCounters {
   uint64_t frames_sent = 0;
   uint64_t bytes_sent = 0;  // payload
   uint64_t frames_received = 0;
-  uint64_t bytes_received = 0;
+  uint64_t bytes_received = 0;  // payload, and what CountCopied says
   uint64_t frames_refused = 0;  // bad header or checksum, no receiver, refused by the receiver
 };
 
@@ -144,6 +144,11 @@ class Transport {
   virtual std::shared_ptr<Peer> FindPeer(uint64_t source) = 0;
 
   virtual TransportCounters counters() const = 0;
+
+  // For receivers of frames that say where bytes are to be copied from. The first counts bytes that
+  // were; the second counts and logs a frame that had been accepted, as refused. Any thread.
+  virtual void CountCopied(uint64_t bytes) = 0;
+  virtual void Refuse(const absl::Status& reason) = 0;
 
   // When the transport's thread last had nothing left to do: all that had come by then was taken
   // in, and what could be sent was. A sleeping thread does not look; AskToLook wakes it. Any

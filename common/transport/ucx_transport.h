@@ -42,6 +42,8 @@ class UcxTransport final : public Transport {
                                                 absl::Time deadline) override;
   std::shared_ptr<Peer> FindPeer(uint64_t source) override;
   TransportCounters counters() const override;
+  void CountCopied(uint64_t bytes) override;
+  void Refuse(const absl::Status& reason) override;
   absl::Time last_look() const override { return absl::FromUnixNanos(last_look_ns_.load()); }
   void AskToLook() override { ucp_worker_signal(core_->worker->get()); }
 
@@ -79,7 +81,6 @@ class UcxTransport final : public Transport {
   void FinishLanding(Landing* landing, ucs_status_t status);
   // Tells the receiver, or counts the frame as refused.
   void Deliver(FrameReceiver* receiver, const FrameHeader& header, const absl::Status& status);
-  void Refuse(const absl::Status& reason);
 
   // Hellos: each carries the number of its sender's connection, and so does each answer. UCX pairs
   // the nth endpoint of one end with the nth of the other, so both go on with the larger number.

@@ -121,6 +121,10 @@ void UcxTransport::Deliver(FrameReceiver* receiver, const FrameHeader& header,
   if (receiver != nullptr) receiver->Complete(header, status);
 }
 
+void UcxTransport::CountCopied(uint64_t bytes) {
+  core_->bytes_received.fetch_add(bytes, std::memory_order_relaxed);
+}
+
 void UcxTransport::Refuse(const absl::Status& reason) {
   const uint64_t count = core_->frames_refused.fetch_add(1) + 1;
   if (IsPowerOfTwo(count)) BATON_LOG(WARNING) << "refused frame " << count << ": " << reason;

@@ -214,7 +214,7 @@ class Link {
         options_(options),
         receiving_(Transport::Create({"receiver", transports}).value()),
         sending_(Transport::Create({"sender", transports}).value()),
-        receiver_(ChunkReceiver::Create(receiving_.get())) {}
+        receiver_(ChunkReceiver::Create(receiving_.get(), {.copies_own_memory = true})) {}
 
   void Connect() {
     for (uint64_t rank = 0; rank < kRanks; ++rank) {
@@ -301,7 +301,7 @@ void Measure(const BenchOptions& options) {
   std::vector<std::unique_ptr<MemorySink>> sinks;
   for (uint64_t rank = 0; rank < kRanks; ++rank)
     sinks.push_back(std::make_unique<MemorySink>(world.SliceSizes(rank)));
-  const ChunkSenderOptions never_lent = {.min_lent_bytes = SIZE_MAX};
+  const ChunkSenderOptions never_lent = {.lends = false};
   Link tcp(&world, "tcp", &sinks, never_lent);
   Link sm(&world, "sm", &sinks, never_lent);
   Link lend(&world, "tcp", &sinks, {});

@@ -110,7 +110,8 @@ void BM_Transfer(benchmark::State& state) {
                                  .slice_bytes = std::vector<uint64_t>(num_slices, slice_bytes),
                                  .max_chunk_bytes = slice_bytes,
                                  .sink = &sink});
-    const auto sender = *ChunkSender::Create(loader.get(), worker->address(), id, Soon());
+    const auto sender =
+        *ChunkSender::Create(loader.get(), worker->address(), id, Soon(), {.lends = false});
     for (uint32_t slice = 0; slice < num_slices && status.ok(); ++slice) {
       status = sender->SendChunk(slice, 0, from, Soon(), nullptr);
     }

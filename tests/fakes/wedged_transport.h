@@ -66,6 +66,8 @@ class WedgedTransport final : public Transport {
   }
   std::shared_ptr<Peer> FindPeer(uint64_t) override { return peer; }
   TransportCounters counters() const override { return {}; }
+  void CountCopied(uint64_t) override {}
+  void Refuse(const absl::Status&) override {}
   absl::Time last_look() const override { return absl::InfinitePast(); }
   void AskToLook() override {}
 

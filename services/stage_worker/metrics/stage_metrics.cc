@@ -70,8 +70,9 @@ StageMetrics::StageMetrics(RegistryPtr registry)
                              "Payload of UCX frames sent.")},
       frames_received_{
           AddCounter(registry_, "baton_stage_frames_received_total", "UCX frames received.")},
-      bytes_received_{AddCounter(registry_, "baton_stage_frame_bytes_received_total",
-                                 "Payload of UCX frames received.")},
+      bytes_received_{
+          AddCounter(registry_, "baton_stage_frame_bytes_received_total",
+                     "Payload of UCX frames received, and weights copied where they were lent.")},
       frames_refused_{AddCounter(registry_, "baton_stage_frames_refused_total",
                                  "UCX frames refused: checksum, epoch, slot, length.")} {}
 

@@ -1,15 +1,15 @@
 #include "common/transport/lent_memory.h"
 
-#include <csignal>
 #include <cstring>
+#include <string>
 #include <sys/mman.h>
-#include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
-#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 
+#include "tests/unit/common/transport/forked_child.h"
 #include "tests/unit/common/transport/transport_inputs.h"
 
 namespace baton {
@@ -18,23 +18,13 @@ namespace {
 constexpr LenderMark kMark = {.source = 0x0123456789ABCDEF, .name = 42};
 constexpr size_t kBytes = 700001;  // more than one piece, and an odd end
 
-// A process with the memory that this one had when it began.
-class ForkedProcess {
- public:
-  ForkedProcess() : pid_(fork()) {
-    if (pid_ != 0) return;
-    while (true) pause();
+class LentMemoryOfOthers : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string reason = WhyMemoryCannotBeCopied(); !reason.empty()) {
+      GTEST_SKIP() << reason;
+    }
   }
-  ~ForkedProcess() { End(); }
-  void End() {
-    if (pid_ <= 0) return;
-    kill(pid_, SIGKILL);
-    waitpid(std::exchange(pid_, -1), nullptr, 0);
-  }
-  uint32_t pid() const { return static_cast<uint32_t>(pid_); }
-
- private:
-  pid_t pid_;
 };
 
 TEST(LentMemory, HasALayout) {
@@ -55,7 +45,7 @@ TEST(LentMemory, HasALayout) {
   EXPECT_EQ(parsed.address, lent.address);
 }
 
-TEST(LentMemory, IsCopiedOutOfAnotherProcess) {
+TEST_F(LentMemoryOfOthers, IsCopiedOutOfAnotherProcess) {
   auto bytes = RandomBytes(kBytes, 1);
   const auto before = bytes;
   LentMemory lent = Lend(bytes, kMark);
@@ -68,7 +58,7 @@ TEST(LentMemory, IsCopiedOutOfAnotherProcess) {
   EXPECT_EQ(out, before);
 }
 
-TEST(LentMemory, OfAProcessThatHasGoneIsRefused) {
+TEST_F(LentMemoryOfOthers, OfAProcessThatHasGoneIsRefused) {
   const auto bytes = RandomBytes(kBytes, 1);
   LentMemory lent = Lend(bytes, kMark);
   ForkedProcess lender;
@@ -78,7 +68,7 @@ TEST(LentMemory, OfAProcessThatHasGoneIsRefused) {
   EXPECT_EQ(CopyLentMemory(lent, kMark, out).code(), absl::StatusCode::kFailedPrecondition);
 }
 
-TEST(LentMemory, OfAProcessWithoutTheMarkIsRefused) {
+TEST_F(LentMemoryOfOthers, OfAProcessWithoutTheMarkIsRefused) {
   const auto bytes = RandomBytes(kBytes, 1);
   std::vector<std::byte> out(kBytes);
   for (const LenderMark& other :
@@ -88,7 +78,7 @@ TEST(LentMemory, OfAProcessWithoutTheMarkIsRefused) {
   }
 }
 
-TEST(LentMemory, ThatIsNotThereIsRefused) {
+TEST_F(LentMemoryOfOthers, ThatIsNotThereIsRefused) {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   void* const gone = mmap(nullptr, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(gone, MAP_FAILED);
@@ -106,12 +96,92 @@ TEST(LentMemory, ThatIsNotThereIsRefused) {
   munmap(gone, page);
 }
 
-TEST(LentMemory, ThatItsOwnerHasWrittenToIsDamaged) {
+TEST_F(LentMemoryOfOthers, ThatItsOwnerHasWrittenToIsDamaged) {
   auto bytes = RandomBytes(kBytes, 1);
   const LentMemory lent = Lend(bytes, kMark);
   bytes.back() ^= std::byte{1};
   std::vector<std::byte> out(kBytes);
   EXPECT_EQ(CopyLentMemory(lent, kMark, out).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(LentMemoryOfOthers, ThatItsOwnerTookBackIsRefusedAndNotDamaged) {
+  auto bytes = RandomBytes(kBytes, 1);
+  LenderMark mark = kMark;
+  const LentMemory lent = Lend(bytes, mark);
+  mark = {};
+  bytes.back() ^= std::byte{1};
+  std::vector<std::byte> out(kBytes);
+  EXPECT_EQ(CopyLentMemory(lent, kMark, out).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// Lent memory of a process that had `bytes` and kMark when it was forked.
+LentMemory LendOf(const ForkedProcess& process, std::span<const std::byte> bytes) {
+  LentMemory lent = Lend(bytes, kMark);
+  lent.pid = process.pid();
+  return lent;
+}
+
+TEST_F(LentMemoryOfOthers, IsCopiedAgainAndAgain) {
+  const auto bytes = RandomBytes(kBytes, 1);
+  const ForkedProcess lender;
+  std::vector<std::byte> out(kBytes);
+  LentCopier copier;
+  for (int turn = 0; turn < 2; ++turn) {
+    ASSERT_TRUE(copier.Copy(LendOf(lender, bytes), kMark, out).ok());
+    EXPECT_EQ(out, bytes);
+  }
+}
+
+TEST_F(LentMemoryOfOthers, IsNotAskedForAfterAFailure) {
+  const auto bytes = RandomBytes(kBytes, 1);
+  const ForkedProcess lender;
+  std::vector<std::byte> out(kBytes);
+  const LenderMark wrong = {.source = 1, .name = 2};
+  LentCopier copier;
+  const absl::Status first = copier.Copy(LendOf(lender, bytes), wrong, out);
+  EXPECT_EQ(first.code(), absl::StatusCode::kUnimplemented);
+  out.assign(kBytes, std::byte{0});
+  EXPECT_EQ(copier.Copy(LendOf(lender, bytes), kMark, out), first);  // the same words
+  EXPECT_EQ(out, std::vector<std::byte>(kBytes)) << "was copied";
+}
+
+TEST_F(LentMemoryOfOthers, ComesFromOneLenderAlone) {
+  const auto bytes = RandomBytes(kBytes, 1);
+  const ForkedProcess lender;
+  const ForkedProcess another;
+  std::vector<std::byte> out(kBytes);
+  LentCopier copier;
+  ASSERT_TRUE(copier.Copy(LendOf(lender, bytes), kMark, out).ok());
+  out.assign(kBytes, std::byte{0});
+  EXPECT_EQ(copier.Copy(LendOf(another, bytes), kMark, out).code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(copier.Copy(LendOf(lender, bytes), kMark, out).code(),
+            absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(out, std::vector<std::byte>(kBytes)) << "was copied";
+}
+
+TEST_F(LentMemoryOfOthers, OfAWrongChecksumIsAskedForOnce) {
+  const auto bytes = RandomBytes(kBytes, 1);
+  const ForkedProcess lender;
+  std::vector<std::byte> out(kBytes);
+  LentMemory lent = LendOf(lender, bytes);
+  lent.crc ^= 1;
+  LentCopier copier;
+  EXPECT_EQ(copier.Copy(lent, kMark, out).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(copier.Copy(LendOf(lender, bytes), kMark, out).code(),
+            absl::StatusCode::kUnimplemented);
+}
+
+TEST(LentMemory, IsNeverThatOfTheCopyingProcess) {
+  const auto bytes = RandomBytes(kBytes, 1);
+  std::vector<std::byte> out(kBytes);
+  LentMemory lent = Lend(bytes, kMark);
+  EXPECT_EQ(LentCopier().Copy(lent, kMark, out).code(), absl::StatusCode::kUnimplemented);
+  std::thread([&] {
+    lent.pid = static_cast<uint32_t>(gettid());  // the kernel takes a thread's number as well
+    EXPECT_EQ(LentCopier().Copy(lent, kMark, out).code(), absl::StatusCode::kUnimplemented);
+  }).join();
+  EXPECT_EQ(out, std::vector<std::byte>(kBytes)) << "was copied";
 }
 
 }  // namespace

@@ -1,9 +1,5 @@
 // A partner in another process that is killed, frozen or silent.
-#include <cerrno>
-#include <csignal>
-#include <poll.h>
 #include <string>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
 
@@ -16,6 +12,7 @@
 #include "common/transport/chunk_sender.h"
 #include "common/transport/slot_channel.h"
 #include "common/transport/transport.h"
+#include "tests/unit/common/transport/partner_program.h"
 #include "tests/unit/common/transport/transport_inputs.h"
 
 namespace baton {
@@ -34,80 +31,12 @@ int RunPartner(const std::string& transports) {
   if (!transport.ok()) return 1;
   const auto slots = SlotReceiver::Create(transport->get(), kShape);
   EXPECT_TRUE((*slots)->BeginEpoch(1).ok());
-  const std::string& address = (*transport)->address();
-  const auto size = static_cast<uint32_t>(address.size());
-  if (write(STDOUT_FILENO, &size, sizeof(size)) != sizeof(size)) return 1;
-  if (write(STDOUT_FILENO, address.data(), size) != static_cast<ssize_t>(size)) return 1;
+  if (!TellAddress((*transport)->address())) return 1;
   char byte;
   while (read(STDIN_FILENO, &byte, 1) > 0) {
   }
   return 0;
 }
-
-// This program again, as the partner.
-class PartnerProcess {
- public:
-  explicit PartnerProcess(const std::string& transports) {
-    int to_child[2];
-    int from_child[2];
-    if (pipe(to_child) != 0 || pipe(from_child) != 0) return;
-    pid_ = fork();
-    if (pid_ == 0) {
-      dup2(to_child[0], STDIN_FILENO);
-      dup2(from_child[1], STDOUT_FILENO);
-      for (int fd = 3; fd < 256; ++fd) close(fd);
-      const std::string argument = "--partner=" + transports;
-      execl("/proc/self/exe", "peer_death_test", argument.c_str(), nullptr);
-      _exit(127);
-    }
-    close(to_child[0]);
-    close(from_child[1]);
-    input_ = to_child[1];
-    uint32_t size = 0;
-    ReadFully(from_child[0], &size, sizeof(size));
-    address_.resize(size);
-    ReadFully(from_child[0], address_.data(), size);
-    close(from_child[0]);
-  }
-  ~PartnerProcess() {
-    Kill();
-    close(input_);
-  }
-
-  // Leaves no zombie: shared memory tells a death by the process being gone.
-  void Kill() {
-    if (pid_ <= 0) return;
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-  }
-
-  // Returns when every thread stands still: kill() itself returns before that.
-  void Freeze() const {
-    int status = 0;
-    kill(pid_, SIGSTOP);
-    EXPECT_EQ(waitpid(pid_, &status, WUNTRACED), pid_);
-    EXPECT_TRUE(WIFSTOPPED(status));
-  }
-  void Thaw() const { kill(pid_, SIGCONT); }
-
-  const std::string& address() const { return address_; }
-
- private:
-  static void ReadFully(int fd, void* out, size_t size) {
-    auto* next = static_cast<char*>(out);
-    while (size > 0) {
-      const ssize_t got = read(fd, next, size);
-      if (got <= 0) return;
-      next += got;
-      size -= static_cast<size_t>(got);
-    }
-  }
-
-  pid_t pid_ = -1;
-  int input_ = -1;
-  std::string address_;
-};
 
 class LossWatcher final : public FrameReceiver {
  public:
@@ -213,9 +142,8 @@ TEST_P(PeerDeathOver, EndsSendsToAKilledPartner) {
 }  // namespace baton
 
 int main(int argc, char** argv) {
-  const std::string flag = "--partner=";
-  if (argc > 1 && std::string(argv[1]).rfind(flag, 0) == 0) {
-    return baton::RunPartner(std::string(argv[1]).substr(flag.size()));
+  if (const auto transports = baton::PartnerArgument(argc, argv)) {
+    return baton::RunPartner(*transports);
   }
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();

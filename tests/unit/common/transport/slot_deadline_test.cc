@@ -259,7 +259,8 @@ TEST(ChunkReceiverDeathTest, EndsTheProcessRatherThanWaitForEver) {
                               .total_bytes = 64,
                               .payload_bytes = 64};
   const auto accept_and_go = [&] {
-    const auto receiver = ChunkReceiver::Create(&transport, absl::Milliseconds(1));
+    const auto receiver = ChunkReceiver::Create(
+        &transport, ChunkReceiverOptions{.memory_return_limit = absl::Milliseconds(1)});
     const absl::Status begun = receiver->BeginTransfer(
         {.transfer_id = 5, .slice_bytes = {64}, .max_chunk_bytes = 64, .sink = &sink});
     EXPECT_TRUE(begun.ok()) << begun;
