@@ -31,6 +31,9 @@ ABSL_FLAG(absl::Duration, connect_deadline, absl::Seconds(10),
 ABSL_FLAG(absl::Duration, send_deadline, absl::Seconds(30),
           "a stage-worker that takes nothing for so long is lost");
 ABSL_FLAG(int, max_concurrent_loads, 16, "loads at a time; more are refused");
+ABSL_FLAG(bool, lend_memory, true,
+          "let stage-workers of this machine copy weights out of this process's memory; where only "
+          "parents may trace (Yama), the first such load allows all processes of this user to");
 ABSL_FLAG(std::string, ucx_transports, "",
           "UCX transports: \"tcp\", \"sm\"; empty: what UCX_TLS says, else all");
 ABSL_FLAG(std::string, ucx_net_devices, "",
@@ -103,6 +106,7 @@ absl::StatusOr<LoaderConfig> ReadLoaderConfig() {
   config.transport.net_devices = absl::GetFlag(FLAGS_ucx_net_devices);
   config.load.num_threads = config.reader.num_threads;
   config.load.job_bytes = config.reader.buffer_bytes;
+  config.load.lend_memory = absl::GetFlag(FLAGS_lend_memory);
   config.load.connect_deadline = absl::GetFlag(FLAGS_connect_deadline);
   config.load.send_deadline = absl::GetFlag(FLAGS_send_deadline);
   config.max_concurrent_loads = static_cast<size_t>(absl::GetFlag(FLAGS_max_concurrent_loads));

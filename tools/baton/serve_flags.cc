@@ -162,6 +162,9 @@ std::vector<ServeFlag> StageFlags() {
       {"read-threads", kValue, kToModelLoader, "reads of the checkpoint at a time"},
       {"follow-links", kSwitch, kToModelLoader,
        "accept model files that are symbolic links, as in a Hugging Face cache"},
+      {"lend-memory", kSwitch, kToModelLoader,
+       "stage-workers of this machine copy weights out of the model-loader's memory, which all "
+       "processes of the user may trace then; default: yes"},
       {"ucx-transports", kValue, kToStageWorker | kToModelLoader,
        "as UCX_TLS; default: tcp, for a process that is killed can stop shared memory for others"},
       {"ucx-net-devices", kValue, kToStageWorker | kToModelLoader, "as UCX_NET_DEVICES"},

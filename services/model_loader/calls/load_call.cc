@@ -106,7 +106,8 @@ absl::Status LoadCall::Connect(const CheckedLoad& load) {
   for (size_t i = 0; i < load.targets.size(); ++i) {
     const CheckedTarget& target = load.targets[i];
     absl::StatusOr<std::unique_ptr<ChunkSender>> sender =
-        ChunkSender::Create(resources_.transport, target.ucx_address, target.transfer_id, deadline);
+        ChunkSender::Create(resources_.transport, target.ucx_address, target.transfer_id, deadline,
+                            {.lends = resources_.options.lend_memory});
     if (!sender.ok()) {
       // A worker that does not answer is unreachable to us, whatever the deadline was.
       const absl::StatusCode code = absl::IsDeadlineExceeded(sender.status())

@@ -25,6 +25,7 @@ namespace baton::loader {
 struct LoadOptions {
   int num_threads = 4;
   uint64_t job_bytes = uint64_t{2} << 20;
+  bool lend_memory = true;
   absl::Duration connect_deadline = absl::Seconds(10);
   absl::Duration send_deadline = absl::Seconds(30);
 };

@@ -41,6 +41,7 @@ TEST(LoaderConfig, HasWhatSuitsAFolderOfThisMachine) {
   EXPECT_GT(config->reader.num_threads, 0);
   EXPECT_GT(config->reader.buffer_bytes, 0u);
   EXPECT_EQ(config->max_concurrent_loads, 16u);
+  EXPECT_TRUE(config->load.lend_memory);
 }
 
 TEST(LoaderConfig, LetsStageWorkersAloneLoad) {
@@ -63,6 +64,7 @@ TEST(LoaderConfig, TakesWhatFlagsSay) {
                                                     {"connect_deadline", "12s"},
                                                     {"send_deadline", "13s"},
                                                     {"max_concurrent_loads", "1024"},
+                                                    {"lend_memory", "false"},
                                                     {"ucx_transports", "sm"},
                                                     {"ucx_net_devices", "eth9"}});
   ASSERT_TRUE(config.ok()) << config.status();
@@ -79,6 +81,7 @@ TEST(LoaderConfig, TakesWhatFlagsSay) {
   EXPECT_EQ(config->load.connect_deadline, absl::Seconds(12));
   EXPECT_EQ(config->load.send_deadline, absl::Seconds(13));
   EXPECT_EQ(config->max_concurrent_loads, 1024u);
+  EXPECT_FALSE(config->load.lend_memory);
   EXPECT_EQ(config->transport.transports, "sm");
   EXPECT_EQ(config->transport.net_devices, "eth9");
 }

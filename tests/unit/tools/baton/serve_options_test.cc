@@ -204,6 +204,13 @@ TEST(ArgumentsOf, LetsTheModelLoaderFollowLinks) {
   EXPECT_THAT(Line(Role::kStageWorker, *options), Not(HasSubstr("follow-links")));
 }
 
+TEST(ArgumentsOf, TurnsLendingOffAtTheModelLoader) {
+  const auto options = Parse({"--no-lend-memory"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_THAT(Line(Role::kModelLoader, *options), HasSubstr("--lend-memory=false"));
+  EXPECT_THAT(Line(Role::kStageWorker, *options), Not(HasSubstr("lend-memory")));
+}
+
 TEST(ArgumentsOf, JoinsProcessesByTcpUnlessToldOtherwise) {
   for (const Role role : {Role::kStageWorker, Role::kModelLoader}) {
     EXPECT_THAT(Line(role, *Parse({})), HasSubstr("--ucx-transports tcp"));
