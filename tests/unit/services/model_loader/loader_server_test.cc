@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "grpcpp/client_context.h"
 #include "gtest/gtest.h"
@@ -50,23 +51,32 @@ class LoaderServerTest : public ::testing::Test {
   std::unique_ptr<ServerRuntime> runtime_;
 };
 
-// A server that runs on a thread of its own until it is asked to end.
+// A server that runs on a thread of its own until it is asked to end. It serves when the
+// constructor is done, or has failed.
 class RunningServer {
  public:
   RunningServer(LoaderServer* server, ServerRuntime* runtime)
-      : runtime_(*runtime), thread_([this, server] { ended_ = server->Run(); }) {
+      : runtime_(*runtime), thread_([this, server] {
+          status_ = server->Run();
+          ended_.Notify();
+        }) {
     const absl::Time limit = absl::Now() + absl::Seconds(30);
-    while (!runtime_.ready() && absl::Now() < limit) std::this_thread::yield();
+    while (!runtime_.ready() && absl::Now() < limit)
+      if (ended_.WaitForNotificationWithTimeout(absl::Milliseconds(1))) return;
+  }
+  ~RunningServer() {
+    if (thread_.joinable()) static_cast<void>(End());
   }
   absl::Status End() {
     runtime_.RequestShutdown("the test is done");
     thread_.join();
-    return ended_;
+    return status_;
   }
 
  private:
   ServerRuntime& runtime_;
-  absl::Status ended_;
+  absl::Status status_;
+  absl::Notification ended_;
   std::thread thread_;
 };
 
