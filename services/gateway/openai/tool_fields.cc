@@ -131,7 +131,8 @@ void ReadChoice(FieldReader& reader, ToolFields* fields) {
 bool IsStrict(const Json& tool) { return tool["function"].value("strict", Json()) == true; }
 
 // What a call's arguments have to be: an object, whether the schema says so or not.
-absl::StatusOr<std::string> SchemaOfArguments(size_t index, const Json& function) {
+absl::StatusOr<std::string> SchemaOfArguments(size_t index, const Json& function,
+                                              const RequestCaps& caps) {
   const Json* const given = function.contains("parameters") ? &function["parameters"] : nullptr;
   if (given == nullptr || given->is_null()) return std::string(kNoArguments);
   Json schema = *given;
@@ -144,7 +145,12 @@ absl::StatusOr<std::string> SchemaOfArguments(size_t index, const Json& function
                         "must be the schema of an object: arguments of a call have names");
   }
   schema["type"] = "object";
-  return DumpJson(schema);
+  std::string text = DumpJson(schema);
+  if (text.size() <= static_cast<size_t>(caps.schema_bytes)) return text;
+  return InvalidField(
+      absl::StrCat("tools[", index, "].function.parameters"),
+      absl::StrCat("holds ", text.size(), " bytes of a JSON schema, at most ", caps.schema_bytes,
+                   " (", CapFlag(&RequestCaps::schema_bytes), ") are allowed"));
 }
 
 bool IsRequired(const ToolFields& fields) {
@@ -242,7 +248,7 @@ absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const CallConstrain
     offered.functions.push_back(
         {.name = function["name"].get<std::string>(), .schema = kAnyArguments});
     if (!required && !IsStrict(fields.tools[i])) continue;
-    absl::StatusOr<std::string> schema = SchemaOfArguments(i, function);
+    absl::StatusOr<std::string> schema = SchemaOfArguments(i, function, validator.caps());
     if (schema.ok()) {
       offered.bound.push_back(offered.functions.size() - 1);
       offered.functions.back().schema = *std::move(schema);

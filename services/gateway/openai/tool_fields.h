@@ -57,7 +57,7 @@ struct CallConstraintOptions {
 // are the result, in the order in which that was found out. Where none of the strict ones is left
 // nothing is constrained. May take three times as long as Admit of `validator`. Errors:
 // InvalidArgument if calls are required and something else constrains the answer too, or if the
-// schema of one that has to be kept is not that of an object.
+// schema of one that has to be kept is not that of an object or is larger than the caps.
 absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const CallConstraintOptions& options,
                                                              const ToolFields& fields,
                                                              RequestedParams* params);

@@ -320,6 +320,19 @@ TEST_F(StrictContract, SchemasThatAreTooLargeTogetherBindNothing) {
   EXPECT_THAT(Grammar(), HasSubstr(R"("zone")"));
 }
 
+TEST_F(StrictContract, EachSchemaThatIsKeptHasItsBound) {
+  Serve([](GatewayConfig& config) { config.caps.schema_bytes = 100; });
+  json request = Strict(kZone);
+  EXPECT_EQ(Unkept(request), "");
+  request["tools"][0]["function"]["parameters"]["description"] = std::string(60, 'x');
+  EXPECT_EQ(Unkept(request), "weather");
+  EXPECT_THAT(Grammar(), HasSubstr(R"("zone")"));
+  request["tool_choice"] = "required";
+  const json error = PostTools(request, 400)["error"];
+  EXPECT_EQ(error["param"], "tools[0].function.parameters");
+  EXPECT_THAT(error["message"].get<std::string>(), HasSubstr("--max-schema-bytes"));
+}
+
 TEST_F(StrictContract, IsRefusedWhereCallsAreRequiredOrTheServerSaysSo) {
   Serve();
   json request = Strict(kNever);
