@@ -88,4 +88,22 @@ class ToolsFixture : public GatewayFixture {
   static constexpr char kToolTemplate[] = "/manifests/chat_templates/deepseek_r1_tools.jinja";
 };
 
+// A chat in which `weather` and `time` may be called.
+inline nlohmann::json ToolBody() {
+  const nlohmann::json parameters = {{"type", "object"},
+                                     {"properties", {{"city", {{"type", "string"}}}}}};
+  return {{"model", "tiny-r1"},
+          {"messages", {{{"role", "user"}, {"content", "How is it in Köln?"}}}},
+          {"tools",
+           {{{"type", "function"}, {"function", {{"name", "weather"}, {"parameters", parameters}}}},
+            {{"type", "function"}, {"function", {{"name", "time"}}}}}}};
+}
+
+class ChatToolsFixture : public ToolsFixture {
+ protected:
+  nlohmann::json PostTools(const nlohmann::json& body, int status = 200) {
+    return PostJson("/v1/chat/completions", body, status);
+  }
+};
+
 }  // namespace baton::gateway
