@@ -38,6 +38,27 @@ class OutputHeadTest : public testing::Test {
     draw.sampling = std::move(sampling);
     return draw;
   }
+  // Settings of a text that must be `choice`.
+  static std::shared_ptr<SamplingSettings> OnlyChoice(const std::string& choice) {
+    auto structured = std::make_shared<StructuredSettings>();
+    structured->constraint.kind = structured::ConstraintKind::kChoice;
+    structured->constraint.choices = {choice};
+    structured->end_token_ids = {2};
+    auto sampling = std::make_shared<SamplingSettings>();
+    sampling->structured = std::move(structured);
+    return sampling;
+  }
+  // Draws with constraints, for which the tokens 0 and 1 are "a" and "b".
+  StepOutput RunConstrained(DrawConstraints& constraints, const StepBatch& batch) {
+    DeviceContext context = device_.context();
+    context.constraints = &constraints;
+    return OutputHead(&context, &device_.weights()).Run(batch);
+  }
+  void SetLetters(DrawConstraints& constraints) {
+    constraints.SetVocabulary(std::make_shared<const structured::VocabularyTrie>(
+        std::vector<std::string>{"a", "b"},
+        static_cast<size_t>(device_.context().config->vocab_size)));
+  }
 
   fakes::ToyDevice device_;
   OutputHead head_;
@@ -171,23 +192,13 @@ TEST_F(OutputHeadTest, FailsTheRowThatIsNotFinite) {
 
 TEST_F(OutputHeadTest, ARequestsFaultDoesNotHideThatTheRowIsNotFinite) {
   DrawConstraints constraints;
-  constraints.SetVocabulary(std::make_shared<const structured::VocabularyTrie>(
-      std::vector<std::string>{"a", "b"},
-      static_cast<size_t>(device_.context().config->vocab_size)));
-  DeviceContext context = device_.context();
-  context.constraints = &constraints;
-  const OutputHead head(&context, &device_.weights());
-  auto structured = std::make_shared<StructuredSettings>();
-  structured->constraint.kind = structured::ConstraintKind::kChoice;
-  structured->constraint.choices = {"ab"};
-  structured->end_token_ids = {2};
-  auto sampling = std::make_shared<SamplingSettings>();
-  sampling->structured = structured;
+  SetLetters(constraints);
+  const auto sampling = OnlyChoice("ab");
   sampling->allowed_token_ids = {1};  // "b" cannot come first
   StepBatch batch;
   for (int32_t row : {4, 5}) batch.draws.push_back(Draw(row, sampling));
   device_.workspace().residual.Row<float>(5)[0] = std::nanf("");
-  const StepOutput output = head.Run(batch);
+  const StepOutput output = RunConstrained(constraints, batch);
   ASSERT_EQ(output.failures.size(), 2u);
   EXPECT_TRUE(output.failures[0].caused_by_request);
   EXPECT_FALSE(output.failures[1].caused_by_request);
@@ -204,25 +215,14 @@ TEST_F(OutputHeadTest, WaitsForConstraintsSoLongInEachStep) {
     return structured::CompileConstraint(constraint);
   };
   DrawConstraints constraints(options);
-  constraints.SetVocabulary(std::make_shared<const structured::VocabularyTrie>(
-      std::vector<std::string>{"a", "b"},
-      static_cast<size_t>(device_.context().config->vocab_size)));
-  DeviceContext context = device_.context();
-  context.constraints = &constraints;
-  const OutputHead head(&context, &device_.weights());
+  SetLetters(constraints);
   for (size_t step = 0; step < 2; ++step) {
     StepBatch batch;
     for (int32_t row : {4, 5}) {
-      auto structured = std::make_shared<StructuredSettings>();
-      structured->constraint.kind = structured::ConstraintKind::kChoice;
-      structured->constraint.choices = {
-          std::string(10 * (step + 1) + static_cast<size_t>(row), 'a')};
-      structured->end_token_ids = {2};
-      auto sampling = std::make_shared<SamplingSettings>();
-      sampling->structured = structured;
-      batch.draws.push_back(Draw(row, sampling));
+      const size_t length = 10 * (step + 1) + static_cast<size_t>(row);
+      batch.draws.push_back(Draw(row, OnlyChoice(std::string(length, 'a'))));
     }
-    const StepOutput output = head.Run(batch);
+    const StepOutput output = RunConstrained(constraints, batch);
     EXPECT_EQ(output.tokens.size(), 1u);
     ASSERT_EQ(output.failures.size(), 1u);
     EXPECT_TRUE(output.failures[0].overloaded);
@@ -235,23 +235,13 @@ TEST_F(OutputHeadTest, ToldApartIsARequestThatOthersLeaveNoRoomFor) {
   options.capacity_bytes = size_t{4} << 20;
   options.now = [] { return std::chrono::steady_clock::time_point(); };
   DrawConstraints constraints(options);
-  constraints.SetVocabulary(std::make_shared<const structured::VocabularyTrie>(
-      std::vector<std::string>{"a", "b"},
-      static_cast<size_t>(device_.context().config->vocab_size)));
-  DeviceContext context = device_.context();
-  context.constraints = &constraints;
-  const OutputHead head(&context, &device_.weights());
+  SetLetters(constraints);
   StepBatch batch;
   for (int32_t row : {4, 5}) {
-    auto structured = std::make_shared<StructuredSettings>();
-    structured->constraint.kind = structured::ConstraintKind::kChoice;
-    structured->constraint.choices = {std::string(kLetters + static_cast<size_t>(row), 'a')};
-    structured->end_token_ids = {2};
-    auto sampling = std::make_shared<SamplingSettings>();
-    sampling->structured = structured;
-    batch.draws.push_back(Draw(row, sampling));
+    const size_t length = kLetters + static_cast<size_t>(row);
+    batch.draws.push_back(Draw(row, OnlyChoice(std::string(length, 'a'))));
   }
-  const StepOutput output = head.Run(batch);
+  const StepOutput output = RunConstrained(constraints, batch);
   EXPECT_EQ(output.tokens.size(), 1u);
   ASSERT_EQ(output.failures.size(), 1u);
   EXPECT_EQ(output.failures[0].sequence_id, 5u);
