@@ -17,7 +17,7 @@ class GrammarCompiler {
 
   absl::StatusOr<Automaton> Compile() {
     BuildRules();
-    if (budget_.ok()) FindProductive();
+    if (budget_.ok()) productive_ = ReachingEnd(/*over_bytes=*/true);
     if (!budget_.ok()) return budget_.status();
     if (!productive_[starts_[grammar_.root]]) {
       return absl::InvalidArgumentError("the constraint matches no text at all");
@@ -54,26 +54,56 @@ class GrammarCompiler {
     }
   }
 
-  // Nodes from which an end of their rule can be reached. Ends have mostly high numbers.
-  void FindProductive() {
-    productive_.assign(nodes_.size(), false);
-    for (bool changed = true; changed && budget_.ok();) {
-      changed = false;
-      for (size_t i = nodes_.size(); i-- > 0;) {
-        if (productive_[i] || !IsProductive(nodes_[i])) continue;
-        productive_[i] = true;
-        changed = true;
+  // Calls `visit(needed, source, other)` for each edge out of `source` over which an end can be
+  // reached if it can be from `needed` and from `other`.
+  template <typename Visit>
+  void ForEachNeed(bool over_bytes, const Visit& visit) const {
+    for (NodeId source = 0; source < nodes_.size(); ++source) {
+      if (over_bytes) {
+        for (const ByteEdge& edge : nodes_[source].bytes) visit(edge.target, source, edge.target);
       }
-      budget_.Work(2 * nodes_.size());
+      for (const CallEdge& call : nodes_[source].calls) {
+        const NodeId start = starts_[call.rule];
+        visit(call.target, source, start);
+        visit(start, source, call.target);
+      }
     }
   }
 
-  bool IsProductive(const RuleNode& node) const {
-    return node.accepts ||
-           std::any_of(node.bytes.begin(), node.bytes.end(),
-                       [this](const ByteEdge& edge) { return productive_[edge.target]; }) ||
-           std::any_of(node.calls.begin(), node.calls.end(),
-                       [this](const CallEdge& call) { return IsProductiveCall(call); });
+  // Nodes from which an end of their rule can be reached, or can be without a byte. Each edge is
+  // looked at once: what rules cost that do not call each other adds up.
+  std::vector<bool> ReachingEnd(bool over_bytes) {
+    struct Need {
+      NodeId source = 0;
+      NodeId other = 0;
+    };
+    std::vector<size_t> ends(nodes_.size() + 1, 0);  // of the needs of each node, in one list
+    ForEachNeed(over_bytes, [&](NodeId needed, NodeId, NodeId) { ++ends[needed]; });
+    size_t num_needs = 0;
+    for (size_t& end : ends) end = std::exchange(num_needs, num_needs + end);
+    if (!budget_.Work(2 * (nodes_.size() + num_needs))) return {};
+    std::vector<Need> needs(num_needs);
+    ForEachNeed(over_bytes, [&](NodeId needed, NodeId source, NodeId other) {
+      needs[ends[needed]++] = {source, other};
+    });
+    std::vector<bool> reaching(nodes_.size(), false);
+    std::vector<NodeId> pending;
+    const auto mark = [&](NodeId node) {
+      if (reaching[node]) return;
+      reaching[node] = true;
+      pending.push_back(node);
+    };
+    for (NodeId node = 0; node < nodes_.size(); ++node) {
+      if (nodes_[node].accepts) mark(node);
+    }
+    while (!pending.empty()) {
+      const NodeId node = pending.back();
+      pending.pop_back();
+      for (size_t i = node == 0 ? 0 : ends[node - 1]; i < ends[node]; ++i) {
+        if (reaching[needs[i].other]) mark(needs[i].source);
+      }
+    }
+    return reaching;
   }
 
   bool IsProductiveCall(const CallEdge& call) const {
@@ -94,7 +124,7 @@ class GrammarCompiler {
     for (size_t i = 0; i < seen.size(); ++i) {
       visit(nodes_[seen[i]]);
       for (const CallEdge& call : nodes_[seen[i]].calls) {
-        if (!nullable_[call.rule]) continue;
+        if (!nullable_[starts_[call.rule]]) continue;
         if (std::find(seen.begin(), seen.end(), call.target) == seen.end()) {
           seen.push_back(call.target);
         }
@@ -103,23 +133,9 @@ class GrammarCompiler {
     }
   }
 
-  void FindNullable() {
-    nullable_.assign(starts_.size(), false);
-    for (bool changed = true; changed && budget_.ok();) {
-      changed = false;
-      for (RuleId rule = 0; rule < starts_.size(); ++rule) {
-        if (nullable_[rule] || starts_[rule] == kNotBuilt) continue;
-        bool accepts = false;
-        ForEachFirstNode(rule, [&](const RuleNode& node) { accepts = accepts || node.accepts; });
-        nullable_[rule] = accepts;
-        changed = changed || accepts;
-      }
-    }
-  }
-
   // Depth-first over "calls before it has matched a byte", without recursion.
   absl::Status CheckLeftRecursion() {
-    FindNullable();
+    nullable_ = ReachingEnd(/*over_bytes=*/false);
     std::vector<std::vector<RuleId>> firsts(starts_.size());
     for (RuleId rule = 0; rule < starts_.size() && budget_.ok(); ++rule) {
       if (starts_[rule] == kNotBuilt) continue;
@@ -201,7 +217,7 @@ class GrammarCompiler {
   std::vector<NodeId> starts_;  // by rule
   std::vector<RuleNode> nodes_;
   std::vector<bool> productive_;  // by node
-  std::vector<bool> nullable_;    // by rule
+  std::vector<bool> nullable_;    // by node: its rule may match no more bytes
 };
 
 }  // namespace

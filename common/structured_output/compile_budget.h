@@ -23,6 +23,14 @@ struct CompileLimits {
   size_t work = 20'000'000;
 };
 
+// What compiling a constraint took, counted as its limits are.
+struct CompileCost {
+  size_t text_bytes = 0;  // of its grammar or other text
+  size_t num_rules = 0;
+  size_t num_nodes = 0;
+  size_t work = 0;
+};
+
 // The first limit that is exceeded is remembered; whoever loops asks ok() now and then.
 class CompileBudget final {
  public:
@@ -39,6 +47,10 @@ class CompileBudget final {
   bool ok() const { return status_.ok(); }
   const absl::Status& status() const { return status_; }
   const CompileLimits& limits() const { return limits_; }
+  // So far, without bytes of texts.
+  CompileCost cost() const {
+    return {.num_rules = num_rules_, .num_nodes = num_nodes_, .work = work_};
+  }
 
  private:
   const CompileLimits limits_;

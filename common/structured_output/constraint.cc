@@ -74,18 +74,27 @@ absl::StatusOr<ExprId> BuildRoot(const Constraint& constraint, Grammar* grammar)
   return absl::InvalidArgumentError("a constraint of unknown kind");
 }
 
-}  // namespace
-
-absl::StatusOr<Automaton> CompileConstraint(const Constraint& constraint,
-                                            const CompileLimits& limits) {
-  RETURN_IF_ERROR(CheckText(constraint, limits));
-  CompileBudget budget(limits);
-  Grammar grammar(&budget);
+absl::StatusOr<Automaton> CompileWithin(const Constraint& constraint, CompileBudget* budget) {
+  RETURN_IF_ERROR(CheckText(constraint, budget->limits()));
+  Grammar grammar(budget);
   ASSIGN_OR_RETURN(const ExprId body, BuildRoot(constraint, &grammar));
   const RuleId root = grammar.AddRule("the constraint");
   grammar.SetBody(root, body);
   grammar.root = root;
   return CompileGrammar(grammar);
+}
+
+}  // namespace
+
+absl::StatusOr<Automaton> CompileConstraint(const Constraint& constraint,
+                                            const CompileLimits& limits, CompileCost* cost) {
+  CompileBudget budget(limits);
+  absl::StatusOr<Automaton> compiled = CompileWithin(constraint, &budget);
+  if (cost != nullptr) {
+    *cost = budget.cost();
+    cost->text_bytes = constraint.text.size();
+  }
+  return compiled;
 }
 
 }  // namespace baton::structured

@@ -30,9 +30,11 @@ struct Constraint {
   std::optional<std::string> whitespace_pattern;
 };
 
-// The same constraint and limits give the same result on every machine. Errors: InvalidArgument,
-// naming what is wrong, is not supported or is too large.
+// The same constraint and limits give the same result on every machine. `cost`, if given, is set to
+// what it took, also where it is refused: of what came before that. Errors: InvalidArgument, naming
+// what is wrong, is not supported or is too large.
 absl::StatusOr<Automaton> CompileConstraint(const Constraint& constraint,
-                                            const CompileLimits& limits = {});
+                                            const CompileLimits& limits = {},
+                                            CompileCost* cost = nullptr);
 
 }  // namespace baton::structured

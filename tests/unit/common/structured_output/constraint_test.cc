@@ -1,7 +1,10 @@
 #include "common/structured_output/constraint.h"
 
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -53,6 +56,65 @@ TEST(Constraint, TextsHaveBoundsOfTheirKind) {
   // A grammar holds the schemas of all functions of a request.
   const std::string grammar = "root ::= \"a\" # " + std::string(200'000, 'x') + "\n";
   EXPECT_TRUE(compile(ConstraintKind::kGrammar, grammar).ok());
+}
+
+TEST(Constraint, CostIsTheLeastThatItsLimitsHaveToAllow) {
+  const Constraint grammar{.kind = ConstraintKind::kGrammar,
+                           .text = R"(root ::= "a" %json {"type":"string","maxLength":9})"};
+  CompileCost cost;
+  ASSERT_TRUE(CompileConstraint(grammar, {}, &cost).ok());
+  const CompileLimits least{.text_bytes = cost.text_bytes,
+                            .num_rules = cost.num_rules,
+                            .num_nodes = cost.num_nodes,
+                            .work = cost.work};
+  EXPECT_TRUE(CompileConstraint(grammar, least).ok());
+  for (size_t CompileLimits::*limit : {&CompileLimits::text_bytes, &CompileLimits::num_rules,
+                                       &CompileLimits::num_nodes, &CompileLimits::work}) {
+    CompileLimits less = least;
+    --(less.*limit);
+    EXPECT_TRUE(absl::IsInvalidArgument(CompileConstraint(grammar, less).status()));
+  }
+  // What is refused has its cost, too, up to there.
+  CompileLimits half = least;
+  half.work /= 2;
+  EXPECT_FALSE(CompileConstraint(grammar, half, &cost).ok());
+  EXPECT_GT(cost.work, half.work);
+  EXPECT_LT(cost.work, least.work);
+}
+
+// So whoever knows what schemas cost one by one knows what they cost together.
+TEST(Constraint, CostsOfRulesThatDoNotCallEachOtherAddUp) {
+  const auto cost_of = [](const std::vector<std::string>& schemas) {
+    Constraint grammar{.kind = ConstraintKind::kGrammar, .text = "root ::= call-0"};
+    for (size_t i = 1; i < schemas.size(); ++i) absl::StrAppend(&grammar.text, " | call-", i);
+    for (size_t i = 0; i < schemas.size(); ++i) {
+      absl::StrAppend(&grammar.text, "\ncall-", i, " ::= \"x\" %json ", schemas[i], " \"y\"");
+    }
+    CompileCost cost;
+    EXPECT_TRUE(CompileConstraint(grammar, {}, &cost).ok()) << grammar.text;
+    return cost;
+  };
+  const std::string any = R"({"type":"object"})";
+  const CompileCost of_any = cost_of({any});
+  const CompileCost of_three = cost_of({any, any, any});
+  for (const std::string schema :
+       {R"({"type":"object","properties":{"a":{"type":"string","maxLength":100},"b":{}}})",
+        R"({"$ref":"#/$defs/a","$defs":{"a":{"type":"object",
+            "properties":{"b":{"$ref":"#/$defs/b"}}},
+            "b":{"type":"array","items":{"$ref":"#/$defs/a"}}}})",
+        R"({"anyOf":[{"$ref":"#/$defs/n"},{"type":"object"}],
+            "$defs":{"n":{"type":"object","properties":{"next":{"$ref":"#"}},
+            "required":["next"]}}})",
+        R"({"type":"object","properties":{"a":{"type":"string","pattern":"^(a?b){3,40}$"}}})"}) {
+    const CompileCost alone = cost_of({schema});
+    for (const auto& schemas : {std::vector{schema, any, any}, std::vector{any, any, schema}}) {
+      const CompileCost together = cost_of(schemas);
+      EXPECT_EQ(together.work - of_three.work, alone.work - of_any.work) << schema;
+      EXPECT_EQ(together.num_nodes - of_three.num_nodes, alone.num_nodes - of_any.num_nodes);
+      EXPECT_EQ(together.num_rules - of_three.num_rules, alone.num_rules - of_any.num_rules);
+      EXPECT_EQ(together.text_bytes - of_three.text_bytes, alone.text_bytes - of_any.text_bytes);
+    }
+  }
 }
 
 TEST(Constraint, BlanksHaveAnEnd) {
