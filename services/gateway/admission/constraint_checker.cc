@@ -12,13 +12,18 @@
 namespace baton::gateway {
 namespace {
 
-// Of an entry beside its texts: two nodes, an estimate.
-constexpr size_t kEntryBytes = 128;
+// Of an entry beside its texts: two nodes and the cost, an estimate.
+constexpr size_t kEntryBytes = 160;
 
-// Different for constraints that differ in anything: each text stands behind its length.
-std::string DigestOf(const structured::Constraint& constraint, size_t share) {
+// Different for constraints that differ in anything, or in their limits: each text stands behind
+// its length.
+std::string DigestOf(const structured::Constraint& constraint,
+                     const structured::CompileLimits& limits) {
   std::string all = absl::StrCat(static_cast<int>(constraint.kind), constraint.compact ? "c" : "-",
-                                 constraint.whitespace_pattern ? "w" : "-", share, "/");
+                                 constraint.whitespace_pattern ? "w" : "-");
+  absl::StrAppend(&all, limits.schema_bytes, "/", limits.regex_bytes, "/", limits.text_bytes, "/");
+  absl::StrAppend(&all, limits.depth, "/", limits.num_rules, "/", limits.num_nodes, "/",
+                  limits.work, "/");
   const auto add = [&all](absl::string_view text) {
     absl::StrAppend(&all, text.size(), ":", text);
   };
@@ -31,22 +36,25 @@ std::string DigestOf(const structured::Constraint& constraint, size_t share) {
 }  // namespace
 
 absl::Status ConstraintChecker::Check(absl::string_view field,
-                                      const structured::Constraint& constraint, size_t share) {
-  std::string digest = DigestOf(constraint, share);
-  std::optional<std::string> refusal;
+                                      const structured::Constraint& constraint,
+                                      const structured::CompileLimits& limits,
+                                      structured::CompileCost* cost) {
+  std::string digest = DigestOf(constraint, limits);
+  std::optional<Outcome> outcome;
   {
     absl::MutexLock lock(&mutex_);
-    if (const auto found = refusals_.find(digest); found != refusals_.end()) {
-      refusal = found->second;
+    if (const auto found = outcomes_.find(digest); found != outcomes_.end()) {
+      outcome = found->second;
     }
   }
-  if (!refusal) {
-    refusal = Compile(constraint, share);
+  if (!outcome) {
+    outcome = Compile(constraint, limits);
     absl::MutexLock lock(&mutex_);
     ++num_compiled_;
-    Remember(std::move(digest), *refusal);
+    Remember(std::move(digest), *outcome);
   }
-  return refusal->empty() ? absl::OkStatus() : InvalidField(field, *refusal);
+  if (cost != nullptr) *cost = outcome->cost;
+  return outcome->refusal.empty() ? absl::OkStatus() : InvalidField(field, outcome->refusal);
 }
 
 size_t ConstraintChecker::num_compiled() const {
@@ -54,37 +62,38 @@ size_t ConstraintChecker::num_compiled() const {
   return num_compiled_;
 }
 
-std::string ConstraintChecker::Compile(const structured::Constraint& constraint,
-                                       size_t share) const {
-  structured::CompileLimits limits;
-  limits.num_rules /= share;
-  limits.num_nodes /= share;
-  limits.work /= share;
+ConstraintChecker::Outcome ConstraintChecker::Compile(
+    const structured::Constraint& constraint, const structured::CompileLimits& limits) const {
+  Outcome outcome;
   const absl::StatusOr<structured::Automaton> compiled =
-      structured::CompileConstraint(constraint, limits);
-  if (!compiled.ok()) return absl::StrCat("is refused: ", compiled.status().message());
+      structured::CompileConstraint(constraint, limits, &outcome.cost);
+  if (!compiled.ok()) {
+    outcome.refusal = absl::StrCat("is refused: ", compiled.status().message());
+    return outcome;
+  }
   for (const uint32_t token : compiled->token_symbols) {
     if (std::binary_search(token_ids_.begin(), token_ids_.end(), token)) continue;
-    return absl::StrCat("names <[", token,
-                        "]>, which is no added token of this model; ordinary ones are written as "
-                        "their text");
+    outcome.refusal = absl::StrCat("names <[", token,
+                                   "]>, which is no added token of this model; ordinary ones are "
+                                   "written as their text");
+    break;
   }
-  return "";
+  return outcome;
 }
 
-void ConstraintChecker::Remember(std::string digest, std::string refusal) {
-  const auto bytes_of = [](const std::string& key, const std::string& text) {
-    return kEntryBytes + 2 * key.size() + text.size();
+void ConstraintChecker::Remember(std::string digest, Outcome outcome) {
+  const auto bytes_of = [](const std::string& key, const Outcome& kept) {
+    return kEntryBytes + 2 * key.size() + kept.refusal.size();
   };
-  const size_t num_new_bytes = bytes_of(digest, refusal);
-  const auto [entry, is_new] = refusals_.emplace(digest, std::move(refusal));
+  const size_t num_new_bytes = bytes_of(digest, outcome);
+  const auto [entry, is_new] = outcomes_.emplace(digest, std::move(outcome));
   if (!is_new) return;  // another thread was faster
   num_bytes_ += num_new_bytes;
   digests_.push_back(std::move(digest));
   while (num_bytes_ > capacity_bytes_) {
-    const auto oldest = refusals_.find(digests_.front());
+    const auto oldest = outcomes_.find(digests_.front());
     num_bytes_ -= bytes_of(oldest->first, oldest->second);
-    refusals_.erase(oldest);
+    outcomes_.erase(oldest);
     digests_.pop_front();
   }
 }

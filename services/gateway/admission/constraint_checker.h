@@ -29,27 +29,33 @@ class ConstraintChecker final {
                              size_t capacity_bytes = kDefaultCapacityBytes)
       : token_ids_(std::move(token_ids)), capacity_bytes_(capacity_bytes) {}
 
-  // May take 200 ms, unless it is remembered. `share`: the constraint may cost this part, 1 /
-  // `share`, of what others may, and takes no longer; at least 1. Errors: InvalidArgument naming
-  // `field` and why the constraint is refused.
+  // May take 200 ms, unless it is remembered, or what `limits` leave of that. `cost`, if given, is
+  // set to what compiling took, also where it is refused. Errors: InvalidArgument naming `field`
+  // and why the constraint is refused.
   absl::Status Check(absl::string_view field, const structured::Constraint& constraint,
-                     size_t share = 1) ABSL_LOCKS_EXCLUDED(mutex_);
+                     const structured::CompileLimits& limits = {},
+                     structured::CompileCost* cost = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // How many had to be compiled so far.
   size_t num_compiled() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  // Why it is refused; empty: it is not.
-  std::string Compile(const structured::Constraint& constraint, size_t share) const;
-  void Remember(std::string digest, std::string refusal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  struct Outcome {
+    std::string refusal;  // why it is refused; empty: it is not
+    structured::CompileCost cost;
+  };
+
+  Outcome Compile(const structured::Constraint& constraint,
+                  const structured::CompileLimits& limits) const;
+  void Remember(std::string digest, Outcome outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::vector<uint32_t> token_ids_;
   const size_t capacity_bytes_;
   mutable absl::Mutex mutex_;
   size_t num_compiled_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t num_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::flat_hash_map<std::string, std::string> refusals_ ABSL_GUARDED_BY(mutex_);  // by digest
-  std::deque<std::string> digests_ ABSL_GUARDED_BY(mutex_);                         // oldest first
+  absl::flat_hash_map<std::string, Outcome> outcomes_ ABSL_GUARDED_BY(mutex_);  // by digest
+  std::deque<std::string> digests_ ABSL_GUARDED_BY(mutex_);                     // oldest first
 };
 
 }  // namespace baton::gateway

@@ -293,9 +293,11 @@ absl::Status RequestValidator::AdmitConstraint(const RequestedParams& requested,
 }
 
 absl::Status RequestValidator::CheckConstraint(const RequestedConstraint& requested,
-                                               size_t share) const {
+                                               const structured::CompileLimits& limits,
+                                               structured::CompileCost* cost) const {
+  if (cost != nullptr) *cost = {};
   RETURN_IF_ERROR(CheckConstraintSize(requested.field, requested.constraint, caps_));
-  return constraints_.Check(requested.field, requested.constraint, share);
+  return constraints_.Check(requested.field, requested.constraint, limits, cost);
 }
 
 absl::Status RequestValidator::CheckTokenIds(absl::string_view field,

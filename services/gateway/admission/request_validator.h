@@ -34,9 +34,12 @@ class RequestValidator {
   // field, its value and the range, or why it does not compile.
   absl::StatusOr<AdmittedParams> Admit(const RequestedParams& requested) const;
 
-  // Whether a constraint is no larger than the caps and compiles, at 1 / `share` of what one may
-  // cost; Admit finds that out, too, and both remember it. As long and with the errors of Admit.
-  absl::Status CheckConstraint(const RequestedConstraint& requested, size_t share = 1) const;
+  // Whether a constraint is no larger than the caps and compiles within `limits`; Admit finds that
+  // out, too, for all that one may cost, and both remember it. `cost`, if given, is set to what it
+  // took, also where it is refused. As long and with the errors of Admit.
+  absl::Status CheckConstraint(const RequestedConstraint& requested,
+                               const structured::CompileLimits& limits = {},
+                               structured::CompileCost* cost = nullptr) const;
 
   // Token ids that a client sent as a prompt, as the wire's type. Errors: as above.
   absl::StatusOr<std::vector<uint32_t>> AdmitPromptTokens(absl::string_view field,

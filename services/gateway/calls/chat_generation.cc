@@ -11,6 +11,7 @@
 #include "services/gateway/calls/request_checks.h"
 #include "services/gateway/generation/sequence_builder.h"
 #include "services/gateway/model/prompt_encoder.h"
+#include "services/gateway/openai/call_constraint.h"
 
 namespace baton::gateway {
 namespace {

@@ -4,26 +4,16 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <utility>
-#include <vector>
 
-#include "absl/functional/function_ref.h"
-#include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
-#include "common/status/status_macros.h"
 #include "services/gateway/admission/refusal.h"
-#include "services/gateway/text/tool_call_grammar.h"
 
 namespace baton::gateway {
 namespace {
 
 constexpr size_t kMaxNameBytes = 128;
-// The schema of a function that declares none.
-constexpr char kNoArguments[] = R"({"type":"object","properties":{}})";
-// Of one whose schema is not binding.
-constexpr char kAnyArguments[] = R"({"type":"object"})";
 
 // Names that a call can be written with, whatever the syntax.
 bool IsFunctionName(const Json& name) {
@@ -128,70 +118,6 @@ void ReadChoice(FieldReader& reader, ToolFields* fields) {
   }
 }
 
-bool IsStrict(const Json& tool) { return tool["function"].value("strict", Json()) == true; }
-
-// What a call's arguments have to be: an object, whether the schema says so or not.
-absl::StatusOr<std::string> SchemaOfArguments(size_t index, const Json& function,
-                                              const RequestCaps& caps) {
-  const Json* const given = function.contains("parameters") ? &function["parameters"] : nullptr;
-  if (given == nullptr || given->is_null()) return std::string(kNoArguments);
-  Json schema = *given;
-  const Json type = schema.value("type", Json("object"));
-  const bool takes_objects =
-      type == "object" ||
-      (type.is_array() && std::find(type.begin(), type.end(), Json("object")) != type.end());
-  if (!takes_objects) {
-    return InvalidField(absl::StrCat("tools[", index, "].function.parameters"),
-                        "must be the schema of an object: arguments of a call have names");
-  }
-  schema["type"] = "object";
-  std::string text = DumpJson(schema);
-  if (text.size() <= static_cast<size_t>(caps.schema_bytes)) return text;
-  return InvalidField(
-      absl::StrCat("tools[", index, "].function.parameters"),
-      absl::StrCat("holds ", text.size(), " bytes of a JSON schema, at most ", caps.schema_bytes,
-                   " (", CapFlag(&RequestCaps::schema_bytes), ") are allowed"));
-}
-
-bool IsRequired(const ToolFields& fields) {
-  return fields.choice == ToolChoice::kRequired || fields.choice == ToolChoice::kNamed;
-}
-
-struct OfferedFunctions {
-  std::vector<CallableFunction> functions;
-  std::vector<size_t> bound;  // indices of those whose arguments keep to their own schemas
-
-  // Lets the arguments of those that `check` refuses be any object.
-  void UnbindIf(absl::FunctionRef<absl::Status(const CallableFunction&)> check,
-                std::vector<UnkeptFunction>* unkept) {
-    std::erase_if(bound, [&](size_t index) {
-      const absl::Status status = check(functions[index]);
-      if (status.ok()) return false;
-      functions[index].schema = kAnyArguments;
-      unkept->push_back({functions[index].name, std::string(status.message())});
-      return true;
-    });
-  }
-};
-
-RequestedConstraint ConstraintOf(const ServedModel& model, const ToolFields& fields,
-                                 const std::vector<CallableFunction>& functions,
-                                 bool holds_reasoning) {
-  ToolCallGrammarOptions options;
-  options.format = model.tool_calls;
-  options.functions = functions;
-  options.parallel = fields.parallel && fields.choice != ToolChoice::kNamed;
-  options.required = IsRequired(fields);
-  options.may_reason = holds_reasoning;
-  options.token_of_tag = [&tokenizer = *model.text.tokenizer](absl::string_view tag) {
-    return tokenizer.TokenId(tag);
-  };
-  return {.field = "tools",
-          .constraint = {.kind = structured::ConstraintKind::kGrammar,
-                         .text = ToolCallGrammar(options)},
-          .holds_reasoning = holds_reasoning};
-}
-
 }  // namespace
 
 ToolFields ReadToolFields(FieldReader& reader, const RequestCaps& caps) {
@@ -222,71 +148,6 @@ absl::Status CheckToolFields(const ServedModel& model, const ToolFields& fields)
   return InvalidField("tools",
                       "cannot be used: the server does not know how this model writes calls; serve "
                       "with --tool-call-parser NAME");
-}
-
-absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const CallConstraintOptions& options,
-                                                             const ToolFields& fields,
-                                                             RequestedParams* params) {
-  const ServedModel& model = options.model;
-  const RequestValidator& validator = options.validator;
-  const bool required = IsRequired(fields);
-  const bool strict = fields.choice == ToolChoice::kAuto &&
-                      std::any_of(fields.tools.begin(), fields.tools.end(), IsStrict);
-  std::vector<UnkeptFunction> unkept;
-  if (!required && !strict) return unkept;
-  if (params->constraint) {
-    if (!required) return unkept;  // it leaves no place for calls
-    return InvalidField("tool_choice",
-                        absl::StrCat("requires calls and cannot be given together with ",
-                                     params->constraint->field));
-  }
-  const bool must_keep = required || model.refuses_unkept_strict;
-  OfferedFunctions offered;
-  for (size_t i = 0; i < fields.tools.size(); ++i) {
-    const Json& function = fields.tools[i]["function"];
-    if (fields.choice == ToolChoice::kNamed && function["name"] != fields.function) continue;
-    offered.functions.push_back(
-        {.name = function["name"].get<std::string>(), .schema = kAnyArguments});
-    if (!required && !IsStrict(fields.tools[i])) continue;
-    absl::StatusOr<std::string> schema = SchemaOfArguments(i, function, validator.caps());
-    if (schema.ok()) {
-      offered.bound.push_back(offered.functions.size() - 1);
-      offered.functions.back().schema = *std::move(schema);
-    } else if (must_keep) {
-      return schema.status();
-    } else {
-      unkept.push_back({offered.functions.back().name, std::string(schema.status().message())});
-    }
-  }
-  const bool holds_reasoning = !required && model.LeavesReasoningToModel() &&
-                               !options.continues_message &&
-                               params->thinking_token_budget.value_or(-1) < 0;
-  const auto constrain = [&] {
-    params->constraint.reset();
-    if (!offered.bound.empty()) {
-      params->constraint = ConstraintOf(model, fields, offered.functions, holds_reasoning);
-    }
-  };
-  constrain();
-  if (must_keep || !params->constraint) return unkept;
-  if (validator.CheckConstraint(*params->constraint).ok()) return unkept;
-  // Each has a share of what all may cost, so that to find out which it is takes no longer.
-  offered.UnbindIf(
-      [&, share = offered.bound.size()](const CallableFunction& function) {
-        return validator.CheckConstraint(
-            {.field = function.name,
-             .constraint = {.kind = structured::ConstraintKind::kJsonSchema,
-                            .text = function.schema}},
-            share);
-      },
-      &unkept);
-  constrain();
-  if (!params->constraint) return unkept;
-  const absl::Status together = validator.CheckConstraint(*params->constraint);
-  if (together.ok()) return unkept;
-  offered.UnbindIf([&](const CallableFunction&) { return together; }, &unkept);
-  constrain();
-  return unkept;
 }
 
 absl::Status NormaliseToolCalls(const std::string& field, Json& calls) {

@@ -21,29 +21,32 @@ std::string TextWithout(absl::string_view tag) {
   return absl::StrCat("[^<]* (\"<\" ", behind, ")*");
 }
 
+std::string Tag(const ToolCallGrammarOptions& options, absl::string_view text) {
+  const std::optional<uint32_t> token = options.token_of_tag(text);
+  return token ? absl::StrCat("<[", *token, "]>") : absl::StrCat("\"", text, "\"");
+}
+
+std::string CallRule(const ToolCallGrammarOptions& options, size_t index) {
+  const CallableFunction& function = options.functions[index];
+  const std::string separator = Tag(options, DeepSeekToolParser::kSeparator);
+  const std::string end = Tag(options, DeepSeekToolParser::kCallEnd);
+  if (options.format == ToolCallFormat::kDeepSeekV3) {  // fenced
+    return absl::StrCat("call-", index, " ::= \"function\" ", separator, " \"", function.name,
+                        "\\n```json\\n\" %json ", function.schema, " \"\\n```\" ", end, "\n");
+  }
+  return absl::StrCat("call-", index, " ::= \"", function.name, "\" ", separator, " %json ",
+                      function.schema, " ", end, "\n");
+}
+
 }  // namespace
 
 std::string ToolCallGrammar(const ToolCallGrammarOptions& options) {
-  const auto tag = [&](absl::string_view text) {
-    const std::optional<uint32_t> token = options.token_of_tag(text);
-    return token ? absl::StrCat("<[", *token, "]>") : absl::StrCat("\"", text, "\"");
-  };
-  const bool fenced = options.format == ToolCallFormat::kDeepSeekV3;
-  const std::string separator = tag(DeepSeekToolParser::kSeparator);
-  const std::string end = tag(DeepSeekToolParser::kCallEnd);
+  const auto tag = [&](absl::string_view text) { return Tag(options, text); };
   std::string calls;
   std::string rules;
   for (size_t i = 0; i < options.functions.size(); ++i) {
-    const CallableFunction& function = options.functions[i];
     absl::StrAppend(&calls, i == 0 ? "" : " | ", "call-", i);
-    absl::StrAppend(&rules, "call-", i, " ::= ");
-    if (fenced) {
-      absl::StrAppend(&rules, "\"function\" ", separator, " \"", function.name,
-                      "\\n```json\\n\" %json ", function.schema, " \"\\n```\" ", end, "\n");
-    } else {
-      absl::StrAppend(&rules, "\"", function.name, "\" ", separator, " %json ", function.schema,
-                      " ", end, "\n");
-    }
+    absl::StrAppend(&rules, CallRule(options, i));
   }
   const std::string call = absl::StrCat(tag(DeepSeekToolParser::kCallBegin), " (", calls, ")");
   const std::string all =
@@ -57,6 +60,10 @@ std::string ToolCallGrammar(const ToolCallGrammarOptions& options) {
                                         TextWithout("</think>"), " ", tag("</think>"), ")? ")
                          : "";
   return absl::StrCat("root ::= ", reasoning, "text (", all, ")?\n", rules, kTextRule);
+}
+
+std::string OneCallGrammar(const ToolCallGrammarOptions& options, size_t index) {
+  return absl::StrCat("root ::= call-", index, "\n", CallRule(options, index));
 }
 
 }  // namespace baton::gateway

@@ -2,6 +2,8 @@
 // (common/structured_output's EBNF).
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -33,5 +35,9 @@ struct ToolCallGrammarOptions {
 // letter it would be taken for one; nor does reasoning hold its own end so. Whether the schemas
 // compile is for the grammar's reader to say.
 std::string ToolCallGrammar(const ToolCallGrammarOptions& options);
+
+// A call of the function of this index and nothing else. Its rule is the one that ToolCallGrammar
+// has for it: that costs as much more with one schema than with another as this does.
+std::string OneCallGrammar(const ToolCallGrammarOptions& options, size_t index);
 
 }  // namespace baton::gateway

@@ -40,13 +40,28 @@ TEST(ConstraintChecker, RemembersRefusalsAndNamesTheFieldOfEachRequest) {
   EXPECT_FALSE(checker.Check("grammar", unknown).ok());
 }
 
-TEST(ConstraintChecker, AShareOfWhatAConstraintMayCostIsAConstraintOfItsOwn) {
+TEST(ConstraintChecker, WithOtherLimitsAConstraintIsOneOfItsOwn) {
   ConstraintChecker checker({});
   const Constraint large = Regex("(abc){1,200}");
-  EXPECT_TRUE(checker.Check("a", large).ok());
-  EXPECT_FALSE(checker.Check("a", large, /*share=*/1 << 20).ok());
-  EXPECT_TRUE(checker.Check("a", large).ok());
-  EXPECT_FALSE(checker.Check("a", large, /*share=*/1 << 20).ok());
+  const structured::CompileLimits few{.work = 100};
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(checker.Check("a", large).ok());
+    EXPECT_FALSE(checker.Check("a", large, few).ok());
+  }
+  EXPECT_EQ(checker.num_compiled(), 2u);
+}
+
+TEST(ConstraintChecker, RemembersWhatCompilingTook) {
+  ConstraintChecker checker({});
+  for (int i = 0; i < 2; ++i) {
+    structured::CompileCost cost;
+    EXPECT_TRUE(checker.Check("a", Regex("(abc){1,200}"), {}, &cost).ok());
+    EXPECT_GT(cost.num_nodes, 600u);
+    structured::CompileCost refused;
+    EXPECT_FALSE(checker.Check("a", Regex("(abc){1,200}"), {.work = 100}, &refused).ok());
+    EXPECT_GT(refused.work, 100u);
+    EXPECT_LT(refused.work, cost.work);
+  }
   EXPECT_EQ(checker.num_compiled(), 2u);
 }
 
