@@ -126,6 +126,10 @@ absl::Status UcxPeer::Post(Outgoing* outgoing, bool* pending) {
   param.cb.send = &UcxPeer::OnSent;
   param.user_data = outgoing;
   param.memory_type = UCS_MEMORY_TYPE_HOST;
+  if (outgoing->payload.size() <= kMaxHelloBytes) {
+    param.op_attr_mask |= UCP_OP_ATTR_FIELD_FLAGS;
+    param.flags = UCP_AM_SEND_FLAG_EAGER;
+  }
   const ucs_status_ptr_t request =
       ucp_am_send_nbx(endpoint_, kUcxMessageId, outgoing->header.data(), outgoing->header.size(),
                       outgoing->payload.data(), outgoing->payload.size(), &param);

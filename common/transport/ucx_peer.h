@@ -21,6 +21,9 @@ class UcxPeer;
 
 // UCX's id of the one message type in use; FrameHeader::kind tells the rest.
 inline constexpr unsigned kUcxMessageId = 1;
+// The longest hello. Payloads up to this length travel with their header whatever UCX_RNDV_THRESH
+// says: hellos are taken so alone, and receivers may have one place for all short payloads.
+inline constexpr size_t kMaxHelloBytes = kMaxAddressBytes + 256;
 
 // What a transport and its peers share; peers may outlive the transport.
 struct UcxCore {

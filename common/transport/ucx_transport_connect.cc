@@ -15,7 +15,6 @@ namespace {
 
 // A transport talks with the stages of a group or with the workers of one loader: far fewer.
 constexpr size_t kMaxPeers = 1024;
-constexpr size_t kMaxHelloBytes = kMaxAddressBytes + 256;
 // How often a hello is said until it is answered.
 constexpr absl::Duration kHelloInterval = absl::Milliseconds(100);
 // How long a connection that stood before may leave a hello unanswered: others may use it, and

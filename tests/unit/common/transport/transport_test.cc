@@ -124,6 +124,28 @@ TEST_P(TransportOver, CarriesPayloadsOfEverySize) {
   b->SetReceiver(FrameKind::kHiddenState, nullptr);
 }
 
+// Some set it to 0, so that long payloads of GPUs are fetched.
+TEST_P(TransportOver, ConnectsWhateverTheThresholdOfRendezvousIs) {
+  const Environment threshold("UCX_RNDV_THRESH");
+  threshold.Set("0");
+  const auto a = MakeTransport("alice");
+  const auto b = MakeTransport("bob");
+  BufferReceiver receiver(1 << 20);
+  b->SetReceiver(FrameKind::kHiddenState, &receiver);
+  const auto peer = a->Connect(b->address(), Soon());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  size_t frames = 0;
+  for (const size_t size : {0u, 24u, 512u, 4096u, 5000u, 700001u}) {
+    const auto payload = RandomBytes(size, static_cast<uint32_t>(size));
+    ASSERT_TRUE(
+        SendAndWait(**peer, {.kind = FrameKind::kHiddenState, .total_bytes = size}, payload).ok());
+    ASSERT_TRUE(receiver.WaitForFrames(++frames).ok()) << size;
+    EXPECT_TRUE(receiver.Holds(0, payload)) << size;
+  }
+  EXPECT_EQ(b->counters().frames_refused, 0u);
+  b->SetReceiver(FrameKind::kHiddenState, nullptr);
+}
+
 TEST_P(TransportOver, RefusesAFlippedBitShortAndLong) {
   const auto a = MakeTransport("alice");
   const auto b = MakeTransport("bob");
