@@ -1,13 +1,12 @@
 #include <array>
-#include <atomic>
 #include <cstring>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
-#include "absl/synchronization/notification.h"
-#include "absl/time/time.h"
+#include "absl/synchronization/mutex.h"
 #include "gtest/gtest.h"
 
 #include "common/transport/lent_memory.h"
@@ -27,9 +26,12 @@ class CannotCopy final : public FrameReceiver {
     return std::span(payload_).first(header.payload_bytes);
   }
   void Complete(const FrameHeader& header, const absl::Status&) override {
-    lender_name_ = header.epoch;
-    if (++num_lent_ == 1) came_.Notify();
-    if (!answers_) return;
+    if (answers_) Answer(header);
+    const absl::MutexLock lock(&mutex_);
+    lent_.push_back(header);
+  }
+  // Says that this one cannot be copied.
+  void Answer(const FrameHeader& header) const {
     transport_.FindPeer(header.source)
         ->Send({.kind = FrameKind::kChunkAnswer,
                 .stream_id = header.epoch,
@@ -37,21 +39,22 @@ class CannotCopy final : public FrameReceiver {
                 .code = static_cast<uint32_t>(absl::StatusCode::kUnimplemented)},
                {}, nullptr, /*has_payload_crc=*/false);
   }
-  int num_lent() const { return num_lent_; }
-  uint64_t lender_name() const { return lender_name_; }
-  // Waits for the first lent chunk; what its frame says.
-  LentMemory AwaitLent() {
-    EXPECT_TRUE(came_.WaitForNotificationWithTimeout(absl::Seconds(30)));
-    return ParseLentMemory(payload_);
+  // Waits for so many lent chunks; all that have come.
+  std::vector<FrameHeader> AwaitLent(size_t count) const {
+    const absl::MutexLock lock(&mutex_);
+    const auto came = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return lent_.size() >= count; };
+    EXPECT_TRUE(mutex_.AwaitWithDeadline(absl::Condition(&came), Soon()));
+    return lent_;
   }
+  // Of the latest one, while no other can come.
+  LentMemory latest() const { return ParseLentMemory(payload_); }
 
  private:
   Transport& transport_;
   const bool answers_;
-  absl::Notification came_;
-  std::atomic<uint64_t> lender_name_{0};
+  mutable absl::Mutex mutex_;
+  std::vector<FrameHeader> lent_ ABSL_GUARDED_BY(mutex_);
   std::array<std::byte, kLentMemoryBytes> payload_ = {};
-  std::atomic<int> num_lent_{0};
 };
 
 class LentChunksOver : public ChunkTransferOver {};
@@ -86,7 +89,31 @@ TEST_P(LentChunksOver, SendsTheBytesThatTheReceiverCannotCopy) {
     ASSERT_TRUE(SendOne(*sender, 1, offset, {bytes.data() + offset, kMaxChunk}).ok());
   }
   EXPECT_EQ(std::memcmp(sink_.slice(1).data(), bytes.data(), bytes.size()), 0);
-  EXPECT_EQ(receiver.num_lent(), 1);  // the others are not offered
+  EXPECT_EQ(receiver.AwaitLent(1).size(), 1u);  // the others are not offered
+  EXPECT_FALSE(absl::StrContains(sender->DescribeTransport(), "lent memory"));
+  worker_->SetReceiver(FrameKind::kLentChunk, nullptr);
+}
+
+// As where a rule of the system changes in the middle of a load.
+TEST_P(LentChunksOver, SendsTheBytesThatTheReceiverCannotCopyAnyMore) {
+  if (const std::string reason = WhyMemoryCannotBeCopied(); !reason.empty()) {
+    GTEST_SKIP() << reason;
+  }
+  const auto sender = MakeSender();
+  const auto bytes = RandomBytes(3 << 20, 1);
+  ASSERT_TRUE(SendOne(*sender, 1, 0, {bytes.data(), kMaxChunk}).ok());
+  ASSERT_TRUE(absl::StrContains(sender->DescribeTransport(), "lent memory"));
+  CannotCopy receiver(worker_.get(), /*answers=*/false);
+  worker_->SetReceiver(FrameKind::kLentChunk, &receiver);
+  for (uint64_t offset = kMaxChunk; offset < bytes.size(); offset += kMaxChunk) {
+    ASSERT_TRUE(
+        sender->SendChunk(1, offset, {bytes.data() + offset, kMaxChunk}, Soon(), nullptr).ok());
+  }
+  for (const FrameHeader& lent : receiver.AwaitLent(2)) receiver.Answer(lent);
+  const absl::Status finished = sender->Finish(Soon());
+  EXPECT_TRUE(finished.ok()) << finished;
+  EXPECT_EQ(std::memcmp(sink_.slice(1).data(), bytes.data(), bytes.size()), 0);
+  EXPECT_EQ(sender->taken_bytes(), bytes.size());
   EXPECT_FALSE(absl::StrContains(sender->DescribeTransport(), "lent memory"));
   worker_->SetReceiver(FrameKind::kLentChunk, nullptr);
 }
@@ -125,8 +152,9 @@ TEST_P(LentChunksOver, TakesItsMemoryBackWhenItIsCancelled) {
   const auto bytes = RandomBytes(kMaxChunk, 1);
   std::vector<std::byte> out(kMaxChunk);
   ASSERT_TRUE(sender->SendChunk(1, 0, bytes, Soon(), nullptr).ok());
-  const LentMemory lent = receiver.AwaitLent();
-  const LenderMark mark = {.source = loader_->source(), .name = receiver.lender_name()};
+  const FrameHeader header = receiver.AwaitLent(1).front();
+  const LentMemory lent = receiver.latest();
+  const LenderMark mark = {.source = header.source, .name = header.epoch};
   EXPECT_TRUE(CopyLentMemory(lent, mark, out).ok());
   sender->Cancel(absl::CancelledError("enough"));
   EXPECT_EQ(CopyLentMemory(lent, mark, out).code(), absl::StatusCode::kFailedPrecondition);

@@ -1,6 +1,7 @@
 #include "common/transport/lent_memory.h"
 
 #include <cstring>
+#include <new>
 #include <string>
 #include <sys/mman.h>
 #include <thread>
@@ -112,6 +113,17 @@ TEST_F(LentMemoryOfOthers, ThatItsOwnerTookBackIsRefusedAndNotDamaged) {
   bytes.back() ^= std::byte{1};
   std::vector<std::byte> out(kBytes);
   EXPECT_EQ(CopyLentMemory(lent, kMark, out).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(LentMemoryOfOthers, TakenBackWhileItIsCopiedIsRefusedAndNotDamaged) {
+  const auto bytes = RandomBytes(100000, 1);
+  std::vector<std::byte> out(bytes.size());
+  // The copy itself overwrites the mark.
+  const LenderMark* const mark = new (out.data() + 4096) LenderMark(kMark);
+  LentMemory lent = Lend(bytes, *mark);
+  lent.crc ^= 1;
+  EXPECT_EQ(CopyLentMemory(lent, kMark, out).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(out, bytes) << "was refused before it was copied";
 }
 
 // Lent memory of a process that had `bytes` and kMark when it was forked.

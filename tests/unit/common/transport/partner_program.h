@@ -38,13 +38,14 @@ class PartnerProcess {
     int from_child[2];
     if (pipe(to_child) != 0 || pipe(from_child) != 0) return;
     const pid_t parent = getpid();
+    // Before fork(): other threads of the test may be in the allocator.
+    const std::string argument = kPartnerFlag + transports;
     pid_ = fork();
     if (pid_ == 0) {
       EndWithParent(parent);
       dup2(to_child[0], STDIN_FILENO);
       dup2(from_child[1], STDOUT_FILENO);
       for (int fd = 3; fd < 256; ++fd) close(fd);
-      const std::string argument = kPartnerFlag + transports;
       execl("/proc/self/exe", "partner", argument.c_str(), nullptr);
       _exit(127);
     }
