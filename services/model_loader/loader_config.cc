@@ -33,7 +33,8 @@ ABSL_FLAG(absl::Duration, send_deadline, absl::Seconds(30),
 ABSL_FLAG(int, max_concurrent_loads, 16, "loads at a time; more are refused");
 ABSL_FLAG(bool, lend_memory, true,
           "let stage-workers of this machine copy weights out of this process's memory; where only "
-          "parents may trace (Yama), the first such load allows all processes of this user to");
+          "parents may trace (Yama), the first load, of whatever machine's worker, allows all "
+          "processes of this user to");
 ABSL_FLAG(std::string, ucx_transports, "",
           "UCX transports: \"tcp\", \"sm\"; empty: what UCX_TLS says, else all");
 ABSL_FLAG(std::string, ucx_net_devices, "",
