@@ -2,6 +2,7 @@
 // few seconds elsewhere.
 #pragma once
 
+#include <cstdio>
 #include <string>
 
 #include "absl/time/time.h"
@@ -10,8 +11,8 @@ namespace baton {
 
 class ProgressLine final {
  public:
-  // Writes to standard output.
-  explicit ProgressLine(absl::Time now);
+  // `out` must outlive this object.
+  explicit ProgressLine(absl::Time now, std::FILE* out = stdout);
 
   // True if the last text was shown long enough ago.
   bool Due(absl::Time now) const;
@@ -21,6 +22,7 @@ class ProgressLine final {
 
  private:
   const absl::Time start_;
+  std::FILE* const out_;
   const bool terminal_;
   absl::Time shown_;
   std::string text_;
