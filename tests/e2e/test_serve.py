@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 
+import pytest
 import running_group
 
 
@@ -117,15 +118,31 @@ def test_refuses_a_folder_without_a_model(tmp_path):
     assert "has no config.json" in result.stderr
 
 
+def ways_of_weights(running):
+    """How the loader says that weights went to each stage."""
+    ways = re.findall(r"stage \d+ loaded: .*; over (.+)", running.log.read_text())
+    assert len(ways) >= 2, ways
+    return ways
+
+
+def test_weights_are_copied_out_of_the_loaders_memory(group):
+    if re.search("lent memory cannot be copied: .*Operation not permitted", group.log.read_text()):
+        pytest.skip("the system lets no process copy from another's memory")
+    assert all(way.startswith("lent memory, ") for way in ways_of_weights(group))
+
+
 def test_a_whole_group_over_shared_memory(start_group, group):
-    """Weights to both stages, hidden states between them and tokens back: no socket of UCX."""
+    """Weights to both stages, hidden states between them and tokens back: no socket of UCX, and no
+    lent memory."""
     def tokens(of):
         code, text = running_group.complete(of, "What is 17 + 25?", temperature=0, max_tokens=64,
                                             return_token_ids=True)
         assert code == 200, text
         return json.loads(text)["choices"][0]["token_ids"]
 
-    running = start_group("--ucx-transports", "sm", stages=2, ranks=2)
+    running = start_group("--ucx-transports", "sm", "--no-lend-memory", stages=2, ranks=2)
+    for way in ways_of_weights(running):
+        assert "memory" in way and "lent" not in way and "tcp" not in way, way
     drawn = tokens(running)
     assert len(drawn) > 8
     assert drawn == tokens(group)
