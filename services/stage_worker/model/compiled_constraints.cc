@@ -227,7 +227,6 @@ void CompiledConstraints::Erase(Place place) {
 
 bool CompiledConstraints::InUse(const Entry& entry) {
   return entry.phase == Phase::kQueued || entry.phase == Phase::kCompiling ||
-         entry.constraint.use_count() > 1 ||
          std::any_of(entry.users.begin(), entry.users.end(),
                      [](const auto& user) { return !user.expired(); });
 }
@@ -253,7 +252,7 @@ void CompiledConstraints::DropUnused(size_t capacity) {
   for (Place place = entries_.end(); place != entries_.begin();) {
     if (fixed_bytes_ + state_bytes_ <= capacity && entries_.size() <= kMostUnused) return;
     --place;
-    if (InUse(*place)) continue;
+    if (InUse(*place) || place->constraint.use_count() > 1) continue;
     const Place unused = place++;
     Erase(unused);
   }

@@ -130,6 +130,8 @@ class CompiledConstraints final {
   void Finish(Place place, Made made, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Erase(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // A sequence that is there has it, or it is on its way. What nobody else uses may be held for a
+  // while longer by whoever drew with it: that is kept, but takes no room from others.
   static bool InUse(const Entry& entry);
   size_t BytesInUse() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether an automaton of so many bytes may join those in use. If so there is room for it.
@@ -137,7 +139,7 @@ class CompiledConstraints final {
   // Whether an automaton of so many bytes could be had if nothing else were in use.
   bool FitsAlone(size_t automaton_bytes) const;
   absl::Status NoRoomFor(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Drops what nobody uses until `capacity` is kept to, or nothing of that is left.
+  // Drops what nobody uses or holds until `capacity` is kept to, or nothing of that is left.
   void DropUnused(size_t capacity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetStates(const structured::TokenConstraint& newest)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

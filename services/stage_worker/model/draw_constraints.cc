@@ -115,14 +115,15 @@ void DrawConstraints::SetVocabulary(std::shared_ptr<const structured::Vocabulary
 }
 
 void DrawConstraints::Forget() {
-  std::erase_if(places_, [](const auto& place) { return place.second.sampling.use_count() == 1; });
+  std::erase_if(places_, [](const auto& place) { return place.second.sampling.expired(); });
 }
 
-absl::StatusOr<structured::ConstraintMatcher*> DrawConstraints::MatcherOf(Place* place,
+absl::StatusOr<structured::ConstraintMatcher*> DrawConstraints::MatcherOf(const DrawRow& draw,
+                                                                          Place* place,
                                                                           bool has_drawn) {
   if (!place->matcher.has_value()) {
     Forget();  // perhaps long after the place was made: in between there was the reasoning
-    ASSIGN_OR_RETURN(place->constraint, compiled_.Get(place->sampling->structured, has_drawn));
+    ASSIGN_OR_RETURN(place->constraint, compiled_.Get(draw.sampling->structured, has_drawn));
     place->matcher.emplace(place->constraint);
   }
   return &*place->matcher;
@@ -134,7 +135,7 @@ absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& 
   }
   const StructuredSettings& settings = *draw.sampling->structured;
   auto found = places_.find(draw.sequence_id);
-  if (found != places_.end() && (found->second.sampling != draw.sampling ||
+  if (found != places_.end() && (found->second.sampling.lock() != draw.sampling ||
                                  found->second.num_taken > draw.answer_tokens.size())) {
     places_.erase(found);
     found = places_.end();
@@ -151,7 +152,7 @@ absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& 
       place.begun = token == settings.begin_after_token_id;
       continue;
     }
-    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(&place, true));
+    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(draw, &place, true));
     if (!matcher->Accept(token)) {
       return absl::InternalError(absl::StrCat("token ", token, " at ", place.num_taken,
                                               " of the answer does not keep to it"));
@@ -167,7 +168,7 @@ absl::StatusOr<DrawTokens> DrawConstraints::TokensFor(const DrawRow& draw) {
   DrawTokens out;
   TokenMask mask;
   if (place->begun) {
-    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(place, false));
+    ASSIGN_OR_RETURN(structured::ConstraintMatcher* const matcher, MatcherOf(draw, place, false));
     mask = Restrict(*matcher->AllowedTokens(), draw);
     compiled_.NoteUse(*place->constraint);
   } else {

@@ -57,7 +57,7 @@ class DrawConstraints final {
 
  private:
   struct Place {
-    std::shared_ptr<const SamplingSettings> sampling;
+    std::weak_ptr<const SamplingSettings> sampling;           // gone: its sequence has ended
     size_t num_taken = 0;                                     // tokens of the answer
     bool begun = false;                                       // behind begin_after_token_id
     std::shared_ptr<structured::TokenConstraint> constraint;  // once that is needed
@@ -65,10 +65,11 @@ class DrawConstraints final {
   };
 
   absl::StatusOr<Place*> PlaceOf(const DrawRow& draw);
-  // Of the place, whose answer has begun. `has_drawn`: see CompiledConstraints::Get.
-  absl::StatusOr<structured::ConstraintMatcher*> MatcherOf(Place* place, bool has_drawn);
-  // Drops what only this object still remembers, so that what sequences had that have ended gives
-  // way.
+  // Of the place, that of `draw`, whose answer has begun. `has_drawn`: see
+  // CompiledConstraints::Get.
+  absl::StatusOr<structured::ConstraintMatcher*> MatcherOf(const DrawRow& draw, Place* place,
+                                                           bool has_drawn);
+  // Drops the places of sequences that have ended, so that what they held can be freed.
   void Forget();
 
   std::shared_ptr<const structured::VocabularyTrie> vocabulary_;

@@ -1,5 +1,6 @@
 #include "services/stage_worker/model/compiled_constraints.h"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -18,7 +19,7 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr size_t kCapacity = size_t{8} << 20;
-constexpr size_t kLongText = 20'000;
+constexpr size_t kLongText = 16'000;
 constexpr absl::Duration kLimit = absl::Seconds(60);
 
 std::shared_ptr<const structured::VocabularyTrie> Letters() {
@@ -53,6 +54,9 @@ class CompiledConstraintsTest : public testing::Test {
       ++num_compiles_;
       clock_ms_ += compile_ms_;
       if (constraint.choices[0] == "last") last_.Notify();
+      for (size_t i = 0; i < mark_settings_.size(); ++i) {
+        if (constraint.choices[0] == MarkText(i)) marks_[i].Notify();
+      }
       if (constraint.choices[0] == "held") {
         held_.Notify();
         go_.WaitForNotification();
@@ -65,12 +69,22 @@ class CompiledConstraintsTest : public testing::Test {
     return options;
   }
 
+  static std::string MarkText(size_t index) { return absl::StrCat("mark ", index); }
+  // Waits until the own thread is done with all that was announced; compiles one constraint more.
+  void AwaitThread(size_t index) {
+    mark_settings_[index] = Choosing(MarkText(index));
+    constraints_.Prepare(mark_settings_[index]);
+    ASSERT_TRUE(marks_[index].WaitForNotificationWithTimeout(kLimit));
+  }
+
   std::atomic<int> num_compiles_ = 0;
   std::atomic<int64_t> compile_ms_ = 0;
   std::atomic<int64_t> clock_ms_ = 0;
   absl::Notification held_;
   absl::Notification go_;
   absl::Notification last_;
+  std::array<absl::Notification, 1> marks_;
+  std::array<std::shared_ptr<const StructuredSettings>, 1> mark_settings_;
   CompiledConstraints constraints_;
 };
 
@@ -187,6 +201,21 @@ TEST_F(CompiledConstraintsTest, RefusesWhatDoesNotFitBesideThoseInUse) {
   EXPECT_EQ(num_compiles_, num_compiles) << "those in use are all there";
   in_use.clear();
   EXPECT_TRUE(constraints_.Get(refused).ok()) << "there is room now";
+}
+
+// Whoever drew with it may hold it for a while longer.
+TEST_F(CompiledConstraintsTest, ASequenceThatHasEndedTakesNoRoom) {
+  const auto text = [](char first) { return std::string(1, first) + std::string(40'000, 'a'); };
+  const auto held = constraints_.Get(Choosing(text('x')));
+  ASSERT_TRUE(held.ok()) << held.status();
+  const auto next = Choosing(text('y'));
+  constraints_.Prepare(next);
+  AwaitThread(0);
+  const auto constraint = constraints_.Get(next);
+  ASSERT_TRUE(constraint.ok()) << constraint.status();
+  EXPECT_EQ(num_compiles_, 3) << "once each";
+  EXPECT_GE(constraints_.bytes(), (*held)->automaton_bytes() + (*constraint)->automaton_bytes())
+      << "what is held is counted";
 }
 
 TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithIsNotRefusedForRoom) {

@@ -1,11 +1,14 @@
 #include "services/stage_worker/model/draw_constraints.h"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -146,6 +149,29 @@ TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatHaveEnded) {
     small.Prepare(*draw.sampling);
     EXPECT_TRUE(small.TokensFor(draw).ok()) << id;
   }
+}
+
+// It is compiled aside, before any draw has looked who is still there.
+TEST_F(DrawConstraintsTest, ASequenceThatHasEndedTakesNoRoomFromTheNext) {
+  std::atomic<int> num_compiles = 0;
+  absl::Notification last;
+  ConstraintOptions options = Options(size_t{8} << 20);
+  options.compile = [&](const structured::Constraint& constraint) {
+    ++num_compiles;
+    if (constraint.choices[0] == "last") last.Notify();
+    return structured::CompileConstraint(constraint);
+  };
+  DrawConstraints small(options);
+  small.SetVocabulary(MakeBytes());
+  EXPECT_TRUE(small.TokensFor(Row(Choosing({std::string(40'000, 'a')}))).ok());
+  DrawRow next = Row(Choosing({std::string(40'001, 'a')}));
+  next.sequence_id = 6;
+  const DrawRow behind = Row(Choosing({"last"}));
+  small.Prepare(*next.sampling);
+  small.Prepare(*behind.sampling);
+  ASSERT_TRUE(last.WaitForNotificationWithTimeout(absl::Seconds(60)));
+  EXPECT_TRUE(small.TokensFor(next).ok());
+  EXPECT_EQ(num_compiles, 3) << "once each";
 }
 
 // The room is looked for where the answer begins, not where the reasoning does.
