@@ -77,10 +77,12 @@ void CompiledConstraints::Prepare(const std::shared_ptr<const StructuredSettings
   if (vocabulary_ == nullptr) return;
   bool is_new = false;
   const Place place = PlaceOf(key, settings, &is_new);
-  if (!is_new) return;
+  const bool has_room_now = place->phase == Phase::kTooLarge && HasRoom(place->wanted_bytes, false);
+  if (!is_new && !has_room_now) return;
   if (queue_.size() < kMostQueued) {
+    place->phase = Phase::kQueued;
     queue_.push_back(place);
-  } else {
+  } else if (is_new) {
     Erase(place);
   }
 }
@@ -241,9 +243,13 @@ bool CompiledConstraints::FitsAlone(size_t automaton_bytes) const {
   return kEntryBytes + automaton_bytes <= capacity_bytes_ / 2;
 }
 
-bool CompiledConstraints::MakeRoom(size_t automaton_bytes, bool has_drawn) {
+bool CompiledConstraints::HasRoom(size_t automaton_bytes, bool has_drawn) const {
   if (!FitsAlone(automaton_bytes)) return false;
-  if (!has_drawn && BytesInUse() + automaton_bytes > capacity_bytes_ / 2) return false;
+  return has_drawn || BytesInUse() + automaton_bytes <= capacity_bytes_ / 2;
+}
+
+bool CompiledConstraints::MakeRoom(size_t automaton_bytes, bool has_drawn) {
+  if (!HasRoom(automaton_bytes, has_drawn)) return false;
   DropUnused(capacity_bytes_ - automaton_bytes);
   return true;
 }

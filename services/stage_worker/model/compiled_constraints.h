@@ -2,6 +2,7 @@
 // budget of bytes for all that they take.
 //
 //   unknown --Prepare--> queued --own thread--> compiling --> compiled, refused or too large
+//   too large --Prepare, once there is room--> queued
 //   unknown, queued, too large --Get--> compiling, by the caller --> likewise
 //
 // Half of the budget is for masks. The other half is for compiled constraints and their states:
@@ -70,7 +71,7 @@ class CompiledConstraints final {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // A sequence that will be drawn for has these settings: compiles them on the own thread, if they
-  // are not known. Does not wait. Any thread.
+  // are not known, or found no room and would find it now. Does not wait. Any thread.
   void Prepare(const std::shared_ptr<const StructuredSettings>& settings)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -134,7 +135,9 @@ class CompiledConstraints final {
   // while longer by whoever drew with it: that is kept, but takes no room from others.
   static bool InUse(const Entry& entry);
   size_t BytesInUse() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether an automaton of so many bytes may join those in use. If so there is room for it.
+  // Whether an automaton of so many bytes may join those in use.
+  bool HasRoom(size_t automaton_bytes, bool has_drawn) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The same; if so there is room for it.
   bool MakeRoom(size_t automaton_bytes, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether an automaton of so many bytes could be had if nothing else were in use.
   bool FitsAlone(size_t automaton_bytes) const;

@@ -83,8 +83,8 @@ class CompiledConstraintsTest : public testing::Test {
   absl::Notification held_;
   absl::Notification go_;
   absl::Notification last_;
-  std::array<absl::Notification, 1> marks_;
-  std::array<std::shared_ptr<const StructuredSettings>, 1> mark_settings_;
+  std::array<absl::Notification, 3> marks_;
+  std::array<std::shared_ptr<const StructuredSettings>, 3> mark_settings_;
   CompiledConstraints constraints_;
 };
 
@@ -216,6 +216,22 @@ TEST_F(CompiledConstraintsTest, ASequenceThatHasEndedTakesNoRoom) {
   EXPECT_EQ(num_compiles_, 3) << "once each";
   EXPECT_GE(constraints_.bytes(), (*held)->automaton_bytes() + (*constraint)->automaton_bytes())
       << "what is held is counted";
+}
+
+TEST_F(CompiledConstraintsTest, WhatFoundNoRoomIsCompiledAsideOnceThereIsSome) {
+  const auto text = [](char first) { return std::string(1, first) + std::string(40'000, 'a'); };
+  auto first = Choosing(text('x'));
+  ASSERT_TRUE(constraints_.Get(first).ok());
+  const auto next = Choosing(text('y'));
+  constraints_.Prepare(next);
+  AwaitThread(0);
+  EXPECT_EQ(constraints_.Get(next).status().code(), absl::StatusCode::kResourceExhausted);
+  first.reset();
+  constraints_.Prepare(Choosing(text('y')));
+  AwaitThread(1);
+  EXPECT_EQ(num_compiles_, 5);
+  EXPECT_TRUE(constraints_.Get(next).ok());
+  EXPECT_EQ(num_compiles_, 5) << "the draw does not compile it";
 }
 
 TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithIsNotRefusedForRoom) {
