@@ -30,7 +30,7 @@ uint32_t TextRequestsPerMinute(const KeyLimits& limits) {
 
 // Whether the key is to blame for none of it.
 bool IsOurs(const absl::Status& status) {
-  return absl::IsUnavailable(status) ||
+  return absl::IsUnavailable(status) || absl::IsFailedPrecondition(status) ||
          (absl::IsResourceExhausted(status) && RefusalReason(status) != kRateLimitExceeded);
 }
 

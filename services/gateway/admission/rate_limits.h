@@ -42,7 +42,8 @@ class RateLimits final {
   absl::Status TakePrompt(const ApiCaller& caller, uint64_t num_tokens, absl::Time now);
   // For a request that was taken, with `num_tokens` of its prompts, when it has ended with `status`
   // before anything was generated: gives both back if that was no fault of its key, which is so
-  // with Unavailable and with ResourceExhausted by another limit than the key's.
+  // with Unavailable, FailedPrecondition (the group cannot serve it) and ResourceExhausted by
+  // another limit than the key's.
   void GiveBack(const ApiCaller& caller, uint64_t num_tokens, const absl::Status& status,
                 absl::Time now);
   // The same for one that generates nothing.

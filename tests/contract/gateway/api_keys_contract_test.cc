@@ -187,6 +187,23 @@ TEST_F(ApiKeysContract, WhatTheServiceCannotTakeIsNotCounted) {
   }
 }
 
+TEST_F(ApiKeysContract, WhatAGroupWithAnotherModelCannotTakeIsNotCounted) {
+  StartGateway(
+      [](GatewayConfig& config) {
+        config.api_keys.keys = {"only"};
+        config.api_keys.limits = {.requests_per_minute = 2};
+      },
+      {.model_fingerprint = "of another model"});
+  TestHttpClient client(http_port());
+  for (int i = 0; i < 3; ++i) {
+    client.SendRequest("POST", "/v1/chat/completions", ChatBody().dump(),
+                       "Authorization: Bearer only\r\n");
+    const TestHttpResponse response = client.Receive();
+    ErrorOf(response, 503);
+    EXPECT_EQ(response.Header("x-ratelimit-remaining-requests"), "2");
+  }
+}
+
 TEST_F(ApiKeysContract, TokensPerMinuteCountPromptsAndAnswers) {
   StartGateway([](GatewayConfig& config) {
     config.api_keys.keys = {"only"};

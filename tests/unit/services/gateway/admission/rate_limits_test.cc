@@ -103,7 +103,7 @@ TEST(RateLimits, GivesBackWhatTheKeyIsNotToBlameFor) {
   };
   ASSERT_TRUE(take());
   for (const absl::Status& ours :
-       {absl::UnavailableError("no group"),
+       {absl::UnavailableError("no group"), absl::FailedPreconditionError("another model"),
         WithReason(absl::ResourceExhaustedError("the queue is full"), "queue_full")}) {
     limits.GiveBack(caller, 100, ours, kStart);
     EXPECT_TRUE(take()) << ours;
