@@ -96,7 +96,8 @@ bool RequestReader::CheckHeader() {
   keep_alive_ = message.keep_alive();
   header_ = DescribeHeader(message);
   const absl::string_view expect = View(message[http::field::expect]);
-  awaits_continue_ = !expect.empty() && !parser_->is_done();
+  // Of HTTP/1.0 it means nothing (RFC 9110, 10.1.1).
+  awaits_continue_ = !http_1_0_ && !expect.empty() && !parser_->is_done();
   if (awaits_continue_ && !absl::EqualsIgnoreCase(expect, "100-continue")) {
     return Refuse(417, "only the expectation 100-continue is known");
   }

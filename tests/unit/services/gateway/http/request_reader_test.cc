@@ -58,5 +58,17 @@ TEST(RequestReader, CompletesARequestWithoutABodyAtOnce) {
   EXPECT_EQ(reader.TakeRequest().body, "a");
 }
 
+TEST(RequestReader, ExpectsNothingInHttp10) {
+  const HttpLimits limits;
+  for (const bool http_1_0 : {false, true}) {
+    RequestReader reader(limits, std::make_shared<BodyBudget>(0));
+    Arrive(reader, absl::StrCat("POST / HTTP/1.", http_1_0 ? 0 : 1,
+                                "\r\nHost: t\r\nContent-Length: 1\r\n"
+                                "Expect: 100-continue\r\n\r\n"));
+    ASSERT_EQ(reader.Advance(), Stage::kBody);
+    EXPECT_EQ(reader.awaits_continue(), !http_1_0);
+  }
+}
+
 }  // namespace
 }  // namespace baton::gateway
