@@ -175,6 +175,11 @@ bool ApiRouter::ReadsBody(const HttpRequest& header) {
   return entry != nullptr && entry->call != nullptr && !CorsPolicy::IsPreflight(header);
 }
 
+std::string ApiRouter::CallerOf(const HttpRequest& header) {
+  absl::StatusOr<ApiCaller> caller = context_.api_keys.Identify(CredentialsOf(header));
+  return caller.ok() ? std::move(caller->name) : "";
+}
+
 std::unique_ptr<HttpCall> ApiRouter::Route(HttpExchange& exchange) {
   const HttpRequest& request = exchange.request();
   const auto answer = [&](absl::string_view route,
@@ -227,8 +232,7 @@ void ApiRouter::AddHeaders(const HttpRequest& request, HttpHeaders* headers) {
 }
 
 void ApiRouter::OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& record) {
-  const auto caller = context_.api_keys.Identify(CredentialsOf(request));
-  WriteAccess(context_.access_log, request, record, caller.ok() ? caller->name : "");
+  WriteAccess(context_.access_log, request, record, CallerOf(request));
 }
 
 HttpResponse ApiRouter::Refuse(const HttpRequest& known, int status, absl::string_view message) {

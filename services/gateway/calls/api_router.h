@@ -30,6 +30,7 @@ class ApiRouter final : public HttpRouter {
 
   std::optional<HttpResponse> Screen(const HttpRequest& header) override;
   bool ReadsBody(const HttpRequest& header) override;
+  std::string CallerOf(const HttpRequest& header) override;
   std::unique_ptr<HttpCall> Route(HttpExchange& exchange) override;
   HttpResponse Refuse(const HttpRequest& known, int status, absl::string_view message) override;
   void AddHeaders(const HttpRequest& request, HttpHeaders* headers) override;

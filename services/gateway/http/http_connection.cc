@@ -89,7 +89,11 @@ void HttpConnection::Advance() {
 void HttpConnection::BeginBody() {
   using Stage = RequestReader::Stage;
   std::optional<HttpResponse> refusal = router_.Screen(reader_.header());
-  if (refusal || !router_.ReadsBody(reader_.header())) reader_.DropBody();
+  if (refusal || !router_.ReadsBody(reader_.header())) {
+    reader_.DropBody();
+  } else {
+    reader_.HoldBodyFor(router_.CallerOf(reader_.header()));
+  }
   const Stage stage = reader_.num_unread() > 0 ? reader_.Advance() : Stage::kBody;
   if (refusal && stage == Stage::kComplete) {
     TakeRequest();

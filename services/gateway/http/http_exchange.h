@@ -85,6 +85,9 @@ class HttpRouter {
   // Whether the call of a request that was not refused reads its body: others are dropped as they
   // come.
   virtual bool ReadsBody(const HttpRequest& /*header*/) { return true; }
+  // On whose account a body that is read comes; empty: nobody's. Callers share the room for bodies
+  // (BodyBudget).
+  virtual std::string CallerOf(const HttpRequest& /*header*/) { return ""; }
   // Never null. `exchange` outlives the call.
   virtual std::unique_ptr<HttpCall> Route(HttpExchange& exchange) = 0;
   // Answer for requests that never became one: 400, 408, 413, 414, 417, 431, 503. `known`: method,

@@ -61,6 +61,10 @@ class RequestReader final {
   HttpRequest Known() const;
   // What its header says. In kBody.
   const HttpRequest& header() const { return header_; }
+  // On whose account the body is (BodyHold). In kBody, before Advance reads any of it.
+  void HoldBodyFor(std::string caller) {
+    parser_->get().body().hold = BodyHold(bodies_, std::move(caller));
+  }
   // From kBody on.
   bool keep_alive() const { return keep_alive_; }
   bool http_1_0() const { return http_1_0_; }

@@ -2,6 +2,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -69,6 +71,32 @@ TEST_F(OverloadContract, MoreBytesOfBodiesThanMayBeAre503) {
   EXPECT_EQ(PostText("/v1/chat/completions", std::string(900'000, ' ') + ChatBody().dump()).status,
             200);
   AwaitMetric("baton_gateway_body_bytes", 0);
+}
+
+TEST_F(OverloadContract, LargeBodiesOfOneKeyLeaveRoomForAnother) {
+  StartGateway([](GatewayConfig& config) {
+    config.api_keys.keys = {"one", "two"};
+    config.http.limits.body_bytes = 1 << 20;
+    config.http.limits.total_body_bytes = 1 << 20;
+  });
+  AwaitReady(200);
+  TestHttpClient first(http_port());
+  first.Send(
+      "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer one\r\n"
+      "Content-Length: 1000000\r\n\r\n" +
+      std::string(900'000, ' '));
+  const auto status_of = [&](const std::string& key) {
+    TestHttpClient client(http_port());
+    client.SendRequest("POST", "/v1/chat/completions",
+                       std::string(100'000, ' ') + ChatBody().dump(),
+                       absl::StrCat("Authorization: Bearer ", key, "\r\n"));
+    return client.Receive().status;
+  };
+  // Until all of the first has come.
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  while (status_of("one") == 200) ASSERT_LT(absl::Now(), deadline);
+  EXPECT_EQ(status_of("one"), 503);
+  EXPECT_EQ(status_of("two"), 200);
 }
 
 // A probe's body is nobody's, and no reason to hold it.

@@ -118,6 +118,20 @@ TEST_F(HttpBodiesTest, SmallBodiesAreTakenHoweverManyBytesOthersHold) {
   EXPECT_EQ(server_->num_body_bytes(), 1000u);
 }
 
+TEST_F(HttpBodiesTest, LargeBodiesOfOneCallerLeaveRoomForAnother) {
+  Serve({.body_bytes = kFree + 8000, .total_body_bytes = 8000, .body_window = absl::Hours(1)});
+  const auto head = [](const char* key, size_t num_bytes) {
+    return absl::StrCat("POST /echo HTTP/1.1\r\nHost: t\r\nx-api-key: ", key,
+                        "\r\nContent-Length: ", kFree + num_bytes, "\r\n\r\n");
+  };
+  TestHttpClient large(server_->port());
+  large.Send(head("one", 6001) + std::string(kFree + 6000, 'x'));
+  AwaitBodyBytes(6000);
+  EXPECT_EQ(StatusOf(head("one", 1500) + std::string(kFree + 1500, 'x')), 503);
+  EXPECT_EQ(StatusOf(head("two", 1500) + std::string(kFree + 1500, 'x')), 200);
+  EXPECT_EQ(server_->num_body_bytes(), 6000u);
+}
+
 TEST_F(HttpBodiesTest, WhatNobodyReadsOrIsRefusedNeedsNoRoomAlthoughItComesWithItsHeader) {
   Serve({.body_bytes = 2 * kFree, .total_body_bytes = 1000, .body_window = absl::Hours(1)});
   TestHttpClient large(server_->port());

@@ -108,6 +108,7 @@ class HttpServerTest : public testing::Test, public HttpRouter {
   }
 
   bool ReadsBody(const HttpRequest& header) override { return header.path != "/bodiless"; }
+  std::string CallerOf(const HttpRequest& header) override { return header.api_key; }
 
   bool wants_records() const override { return true; }
   void OnExchangeEnd(const HttpRequest& request, const ExchangeRecord& record) override {
