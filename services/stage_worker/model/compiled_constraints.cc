@@ -18,9 +18,11 @@ constexpr size_t kMostUnused = 1024;
 // Of one constraint's states.
 constexpr size_t kMostStateBytes = size_t{32} << 20;
 
-// What makes two constraints the same. A digest: the texts of all that wait would take as much as a
-// compiled constraint, and whoever could find two texts with one digest would have another's.
-Sha256Digest KeyOf(const StructuredSettings& settings) {
+}  // namespace
+
+// A digest: the texts of all that wait would take as much as a compiled constraint, and whoever
+// could find two texts with one digest would have another's.
+Sha256Digest CompiledConstraints::KeyOf(const StructuredSettings& settings) {
   const structured::Constraint& constraint = settings.constraint;
   std::string key = absl::StrCat(static_cast<int>(constraint.kind), constraint.compact ? "c" : "b");
   const auto add = [&key](const std::string& text) {
@@ -33,8 +35,6 @@ Sha256Digest KeyOf(const StructuredSettings& settings) {
   for (const uint32_t token : settings.end_token_ids) absl::StrAppend(&key, ",", token);
   return Sha256(key);
 }
-
-}  // namespace
 
 CompiledConstraints::CompiledConstraints(ConstraintOptions options)
     : options_(std::move(options)),
@@ -71,20 +71,21 @@ CompiledConstraints::Made CompiledConstraints::Make(
       std::min(kMostStateBytes, capacity_bytes_ / 4));
 }
 
-void CompiledConstraints::Prepare(const std::shared_ptr<const StructuredSettings>& settings) {
-  const Sha256Digest key = KeyOf(*settings);
+CompiledConstraints::Made CompiledConstraints::TryGet(
+    const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings) {
   const absl::MutexLock lock(&mutex_);
-  if (vocabulary_ == nullptr) return;
+  if (vocabulary_ == nullptr) return nullptr;
   bool is_new = false;
   const Place place = PlaceOf(key, settings, &is_new);
   const bool has_room_now = place->phase == Phase::kTooLarge && HasRoom(place->wanted_bytes, false);
-  if (!is_new && !has_room_now) return;
+  if (!is_new && !has_room_now) return Known(*place);
   if (queue_.size() < kMostQueued) {
     place->phase = Phase::kQueued;
     queue_.push_back(place);
   } else if (is_new) {
     Erase(place);
   }
+  return nullptr;
 }
 
 void CompiledConstraints::Loop() {
@@ -116,7 +117,7 @@ void CompiledConstraints::Loop() {
   }
 }
 
-absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> CompiledConstraints::Get(
+CompiledConstraints::Made CompiledConstraints::Get(
     const std::shared_ptr<const StructuredSettings>& settings, bool has_drawn) {
   const Sha256Digest key = KeyOf(*settings);
   const std::chrono::steady_clock::time_point begin = options_.now();
@@ -140,9 +141,22 @@ absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> CompiledConstraints
   }
   step_wait_ += options_.now() - begin;
   const absl::MutexLock lock(&mutex_);
-  if (place->phase == Phase::kCompiled) return place->constraint;
-  if (place->phase == Phase::kRefused) return place->refusal;
-  return NoRoomFor(*place);
+  return Known(*place);
+}
+
+CompiledConstraints::Made CompiledConstraints::Known(const Entry& entry) const {
+  switch (entry.phase) {
+    case Phase::kCompiled:
+      return entry.constraint;
+    case Phase::kRefused:
+      return entry.refusal;
+    case Phase::kTooLarge:
+      return NoRoomFor(entry);
+    case Phase::kQueued:
+    case Phase::kCompiling:
+      break;
+  }
+  return nullptr;
 }
 
 absl::Status CompiledConstraints::NoRoomFor(const Entry& entry) const {

@@ -70,9 +70,19 @@ class CompiledConstraints final {
   void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // What makes two constraints the same.
+  static Sha256Digest KeyOf(const StructuredSettings& settings);
+
   // A sequence that will be drawn for has these settings: compiles them on the own thread, if they
   // are not known, or found no room and would find it now. Does not wait. Any thread.
   void Prepare(const std::shared_ptr<const StructuredSettings>& settings)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
+    TryGet(KeyOf(*settings), settings).IgnoreError();
+  }
+  // The same, and what is known by now: as Get without `has_drawn`; null: nothing. `key`: of the
+  // settings.
+  absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> TryGet(
+      const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The drawing thread's: the calls of Get that follow are of another step.
@@ -123,6 +133,8 @@ class CompiledConstraints final {
   // is none.
   Place PlaceOf(const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
                 bool* is_new) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What Get says of the entry; null while it is queued or compiled.
+  Made Known(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether Get would have to wait, or to compile.
   bool IsOpen(const Entry& entry) const;
   // Whether the caller has to compile the entry; waits for who does. `has_drawn`: see Get; so

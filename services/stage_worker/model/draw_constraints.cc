@@ -123,10 +123,19 @@ absl::StatusOr<structured::ConstraintMatcher*> DrawConstraints::MatcherOf(const 
                                                                           bool has_drawn) {
   if (!place->matcher.has_value()) {
     Forget();  // perhaps long after the place was made: in between there was the reasoning
-    ASSIGN_OR_RETURN(place->constraint, compiled_.Get(draw.sampling->structured, has_drawn));
+    if (place->constraint == nullptr) {
+      ASSIGN_OR_RETURN(place->constraint, compiled_.Get(draw.sampling->structured, has_drawn));
+    }
     place->matcher.emplace(place->constraint);
   }
   return &*place->matcher;
+}
+
+absl::Status DrawConstraints::Ask(const DrawRow& draw, Place* place) {
+  if (!place->asked.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(place->constraint, compiled_.TryGet(*place->asked, draw.sampling->structured));
+  if (place->constraint != nullptr) place->asked.reset();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& draw) {
@@ -142,7 +151,12 @@ absl::StatusOr<DrawConstraints::Place*> DrawConstraints::PlaceOf(const DrawRow& 
   }
   if (found == places_.end()) {
     Forget();
-    Place place{draw.sampling, 0, !settings.begin_after_token_id.has_value(), nullptr, {}};
+    Place place;
+    place.sampling = draw.sampling;
+    place.begun = !settings.begin_after_token_id.has_value();
+    if (!place.begun && draw.answer_tokens.empty()) {
+      place.asked = CompiledConstraints::KeyOf(settings);
+    }
     found = places_.emplace(draw.sequence_id, std::move(place)).first;
   }
   Place& place = found->second;
@@ -172,6 +186,7 @@ absl::StatusOr<DrawTokens> DrawConstraints::TokensFor(const DrawRow& draw) {
     mask = Restrict(*matcher->AllowedTokens(), draw);
     compiled_.NoteUse(*place->constraint);
   } else {
+    RETURN_IF_ERROR(Ask(draw, place));
     mask.assign((vocab_size + 63) / 64, ~uint64_t{0});
     ClearTokens(settings.end_token_ids, &mask);
     mask = Restrict(mask, draw);

@@ -3,7 +3,10 @@
 // A row's place in its constraint follows from the tokens of its answer alone. It is kept from draw
 // to draw, and made again from them when the sequence comes back (another SamplingSettings object).
 // Constraints are compiled beside the draws (CompiledConstraints): as soon as a sequence is known
-// that has one, and awaited where its answer begins, so behind its reasoning and no sooner.
+// that has one, and awaited where its answer begins, so behind its reasoning and no sooner. Where
+// it is known before that it cannot be had, the sequence is told at once, mostly instead of its
+// first token; but not one that comes back with a part of its reasoning, for which there may be
+// room again by then.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +18,7 @@
 
 #include "absl/status/statusor.h"
 
+#include "common/digest/sha256.h"
 #include "common/structured_output/token_constraint.h"
 #include "common/structured_output/vocabulary_trie.h"
 #include "services/stage_worker/kv_cache/step_batch.h"
@@ -60,8 +64,9 @@ class DrawConstraints final {
     std::weak_ptr<const SamplingSettings> sampling;           // gone: its sequence has ended
     size_t num_taken = 0;                                     // tokens of the answer
     bool begun = false;                                       // behind begin_after_token_id
-    std::shared_ptr<structured::TokenConstraint> constraint;  // once that is needed
-    std::optional<structured::ConstraintMatcher> matcher;     // likewise
+    std::optional<Sha256Digest> asked;                        // during the reasoning: see Ask
+    std::shared_ptr<structured::TokenConstraint> constraint;  // once that is there, or needed
+    std::optional<structured::ConstraintMatcher> matcher;     // once that is needed
   };
 
   absl::StatusOr<Place*> PlaceOf(const DrawRow& draw);
@@ -69,6 +74,9 @@ class DrawConstraints final {
   // CompiledConstraints::Get.
   absl::StatusOr<structured::ConstraintMatcher*> MatcherOf(const DrawRow& draw, Place* place,
                                                            bool has_drawn);
+  // Of a sequence that is reasoning: what its constraint is refused with, if that is known by now.
+  // Asks while the place has a key to ask with.
+  absl::Status Ask(const DrawRow& draw, Place* place);
   // Drops the places of sequences that have ended, so that what they held can be freed.
   void Forget();
 

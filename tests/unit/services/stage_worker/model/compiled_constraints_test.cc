@@ -250,6 +250,28 @@ TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithIsNotRefusedForRoom) {
   EXPECT_EQ(constraints_.Get(in_use.back()).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST_F(CompiledConstraintsTest, TellsWhatIsKnownWithoutWaiting) {
+  const auto held = Choosing("held");
+  const auto key = CompiledConstraints::KeyOf(*held);
+  for (int i = 0; i < 2; ++i) {
+    const auto nothing = constraints_.TryGet(key, held);
+    ASSERT_TRUE(nothing.ok()) << nothing.status();
+    EXPECT_EQ(*nothing, nullptr);
+    ASSERT_TRUE(held_.WaitForNotificationWithTimeout(kLimit));
+  }
+  const auto refused = Choosing("");
+  constraints_.Prepare(refused);
+  go_.Notify();
+  AwaitThread(0);
+  const auto known = constraints_.TryGet(key, held);
+  ASSERT_TRUE(known.ok()) << known.status();
+  EXPECT_NE(*known, nullptr);
+  EXPECT_EQ(*constraints_.Get(held), *known);
+  EXPECT_EQ(constraints_.TryGet(CompiledConstraints::KeyOf(*refused), refused).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(num_compiles_, 3);
+}
+
 TEST_F(CompiledConstraintsTest, AStepWaitsSoLongAndNoLonger) {
   using std::chrono::milliseconds;
   const auto held = Choosing("held");

@@ -61,6 +61,17 @@ class DrawConstraintsTest : public testing::Test {
     return draw;
   }
 
+  // At the begin of its reasoning, of which the answer must be `choice` behind it.
+  static DrawRow Reasoning(uint64_t id, const std::string& choice) {
+    SamplingSettings settings = Choosing({choice});
+    auto structured = std::make_shared<StructuredSettings>(*settings.structured);
+    structured->begin_after_token_id = kThink;
+    settings.structured = structured;
+    DrawRow draw = Row(settings);
+    draw.sequence_id = id;
+    return draw;
+  }
+
   std::vector<uint32_t> AllowedAt(const DrawRow& draw) {
     const auto tokens = constraints_.TokensFor(draw);
     EXPECT_TRUE(tokens.ok()) << tokens.status();
@@ -174,19 +185,11 @@ TEST_F(DrawConstraintsTest, ASequenceThatHasEndedTakesNoRoomFromTheNext) {
   EXPECT_EQ(num_compiles, 3) << "once each";
 }
 
-// The room is looked for where the answer begins, not where the reasoning does.
+// The room is looked for where the answer begins, too, not only where the reasoning does.
 TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatEndedDuringTheReasoning) {
   DrawConstraints small(Options(size_t{8} << 20));
   small.SetVocabulary(MakeBytes());
-  const auto row = [](uint64_t id) {
-    SamplingSettings settings = Choosing({std::string(30'000 + id, 'a')});
-    auto structured = std::make_shared<StructuredSettings>(*settings.structured);
-    structured->begin_after_token_id = kThink;
-    settings.structured = structured;
-    DrawRow draw = Row(settings);
-    draw.sequence_id = id;
-    return draw;
-  };
+  const auto row = [](uint64_t id) { return Reasoning(id, std::string(30'000 + id, 'a')); };
   std::vector<DrawRow> ended;
   for (uint64_t id = 0; id < 20; ++id) {
     ended.push_back(row(id));
@@ -195,12 +198,41 @@ TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatEndedDuringTheReasoning) {
   }
   ASSERT_LT(ended.size(), 20u) << "they fill the room";
   DrawRow draw = row(100);
+  draw.answer_tokens = {'q'};
   ASSERT_TRUE(small.TokensFor(draw).ok());
   ended.clear();
   draw.answer_tokens = {'q', kThink};
   const auto tokens = small.TokensFor(draw);
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   EXPECT_THAT(tokens->allowed, ElementsAre('a'));
+}
+
+// What was announced has been compiled by the time that it is drawn for.
+TEST_F(DrawConstraintsTest, SaysAtTheBeginOfTheReasoningThatAConstraintCannotBeHad) {
+  DrawConstraints small(Options(size_t{8} << 20));
+  small.SetVocabulary(MakeBytes());
+  const auto announce = [&small](const DrawRow& draw) {
+    small.Prepare(*draw.sampling);
+    DrawRow answer = draw;  // waits for it, as another sequence
+    answer.sequence_id += 100;
+    answer.answer_tokens = {kThink};
+    return small.TokensFor(answer).status();
+  };
+  auto first = std::make_unique<DrawRow>(Reasoning(0, std::string(40'000, 'a')));
+  ASSERT_TRUE(announce(*first).ok());
+  const DrawRow next = Reasoning(1, std::string(40'001, 'a'));
+  ASSERT_EQ(announce(next).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(small.TokensFor(next).status().code(), absl::StatusCode::kResourceExhausted);
+  const DrawRow large = Reasoning(2, std::string(80'000, 'a'));
+  ASSERT_EQ(announce(large).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(small.TokensFor(large).status().code(), absl::StatusCode::kInvalidArgument);
+  // One that was preempted meanwhile may have room again when it needs it.
+  DrawRow back = next;
+  back.sequence_id = 3;
+  back.answer_tokens = {'q'};
+  EXPECT_TRUE(small.TokensFor(back).ok());
+  first.reset();
+  EXPECT_TRUE(small.TokensFor(next).ok());
 }
 
 // Others took the room of a sequence that was preempted: it goes on all the same.
