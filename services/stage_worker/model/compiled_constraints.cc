@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 #include "common/status/status_macros.h"
 
@@ -78,7 +79,7 @@ CompiledConstraints::Made CompiledConstraints::TryGet(
   bool is_new = false;
   const Place place = PlaceOf(key, settings, &is_new);
   const bool has_room_now = place->phase == Phase::kTooLarge && HasRoom(place->wanted_bytes, false);
-  if (!is_new && !has_room_now) return Known(*place);
+  if (!is_new && !has_room_now) return Known(*place, false);
   if (queue_.size() < kMostQueued) {
     place->phase = Phase::kQueued;
     queue_.push_back(place);
@@ -141,17 +142,17 @@ CompiledConstraints::Made CompiledConstraints::Get(
   }
   step_wait_ += options_.now() - begin;
   const absl::MutexLock lock(&mutex_);
-  return Known(*place);
+  return Known(*place, has_drawn);
 }
 
-CompiledConstraints::Made CompiledConstraints::Known(const Entry& entry) const {
+CompiledConstraints::Made CompiledConstraints::Known(const Entry& entry, bool has_drawn) const {
   switch (entry.phase) {
     case Phase::kCompiled:
       return entry.constraint;
     case Phase::kRefused:
       return entry.refusal;
     case Phase::kTooLarge:
-      return NoRoomFor(entry);
+      return NoRoomFor(entry, has_drawn);
     case Phase::kQueued:
     case Phase::kCompiling:
       break;
@@ -159,16 +160,17 @@ CompiledConstraints::Made CompiledConstraints::Known(const Entry& entry) const {
   return nullptr;
 }
 
-absl::Status CompiledConstraints::NoRoomFor(const Entry& entry) const {
-  const std::string most =
-      absl::StrCat(capacity_bytes_ / 2, ", a quarter of the stage's --constraint-memory-bytes");
+absl::Status CompiledConstraints::NoRoomFor(const Entry& entry, bool has_drawn) const {
+  constexpr absl::string_view kOf = " of the stage's --constraint-memory-bytes";
   const std::string wanted = absl::StrCat("the constraint takes ", entry.wanted_bytes, " bytes");
   if (!FitsAlone(entry.wanted_bytes)) {
-    return absl::InvalidArgumentError(absl::StrCat(wanted, "; it may take ", most));
+    return absl::InvalidArgumentError(
+        absl::StrCat(wanted, "; it may take ", MostInUse(false), ", a quarter", kOf));
   }
-  return absl::ResourceExhaustedError(absl::StrCat(wanted, ", those of other requests under way ",
-                                                   BytesInUse(), "; together they may take ", most,
-                                                   "; try again later"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat(wanted, ", those of other requests under way ", BytesInUse(),
+                   "; together they may take ", MostInUse(has_drawn),
+                   has_drawn ? ", three eighths" : ", a quarter", kOf, "; try again later"));
 }
 
 bool CompiledConstraints::IsOpen(const Entry& entry) const {
@@ -253,13 +255,23 @@ size_t CompiledConstraints::BytesInUse() const {
   return bytes;
 }
 
+size_t CompiledConstraints::BytesKept() const {
+  size_t bytes = 0;
+  for (const Entry& entry : entries_) bytes += IsKept(entry) ? entry.fixed_bytes : 0;
+  return bytes;
+}
+
+size_t CompiledConstraints::MostInUse(bool has_drawn) const {
+  return has_drawn ? capacity_bytes_ - capacity_bytes_ / 4 : capacity_bytes_ / 2;
+}
+
 bool CompiledConstraints::FitsAlone(size_t automaton_bytes) const {
-  return kEntryBytes + automaton_bytes <= capacity_bytes_ / 2;
+  return kEntryBytes + automaton_bytes <= MostInUse(false);
 }
 
 bool CompiledConstraints::HasRoom(size_t automaton_bytes, bool has_drawn) const {
-  if (!FitsAlone(automaton_bytes)) return false;
-  return has_drawn || BytesInUse() + automaton_bytes <= capacity_bytes_ / 2;
+  return FitsAlone(automaton_bytes) && BytesInUse() + automaton_bytes <= MostInUse(has_drawn) &&
+         BytesKept() + automaton_bytes <= capacity_bytes_;
 }
 
 bool CompiledConstraints::MakeRoom(size_t automaton_bytes, bool has_drawn) {
@@ -272,7 +284,7 @@ void CompiledConstraints::DropUnused(size_t capacity) {
   for (Place place = entries_.end(); place != entries_.begin();) {
     if (fixed_bytes_ + state_bytes_ <= capacity && entries_.size() <= kMostUnused) return;
     --place;
-    if (InUse(*place) || place->constraint.use_count() > 1) continue;
+    if (IsKept(*place)) continue;
     const Place unused = place++;
     Erase(unused);
   }
@@ -286,7 +298,9 @@ void CompiledConstraints::CountStates(Entry* entry) {
 
 void CompiledConstraints::ForgetStates(const structured::TokenConstraint& newest) {
   for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
-    if (state_bytes_ <= capacity_bytes_ / 2) return;
+    if (state_bytes_ <= capacity_bytes_ / 2 && fixed_bytes_ + state_bytes_ <= capacity_bytes_) {
+      return;
+    }
     if (entry->constraint == nullptr || entry->constraint.get() == &newest) continue;
     entry->constraint->ForgetStates();
     CountStates(&*entry);

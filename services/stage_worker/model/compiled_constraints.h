@@ -7,10 +7,10 @@
 //
 // Half of the budget is for masks. The other half is for compiled constraints and their states:
 // what no sequence uses is dropped, the least recently used first. What sequences use stays
-// compiled and may take half of that half. One more that does not fit beside the others is refused,
-// but for a sequence that has drawn with it already: it had its room, and lost it when it was
-// preempted; so what is in use may be more by what comes back. States are forgotten where they
-// would take more than the rest: matchers make theirs again from the text.
+// compiled and may take half of that half. One more that does not fit beside the others is refused.
+// A sequence that has drawn with it already had its room, and lost it when it was preempted, or
+// with the stage: for those that come back there is a quarter of that half beside. States are
+// forgotten where they would take more than the rest: matchers make theirs again from the text.
 //
 // The draws of one step wait for compiling until it has taken two seconds; what is not compiled by
 // then is refused, but for such a sequence: a step is everybody's.
@@ -92,8 +92,8 @@ class CompiledConstraints final {
   // compiles it if nobody has. Kept while the settings live or somebody else holds the result.
   // `has_drawn`: the answer of the sequence has tokens that were drawn with it.
   // Errors: InvalidArgument (it does not compile, or is by itself more than all in use may take);
-  // ResourceExhausted, unless `has_drawn` (it does not fit beside those in use, or the step
-  // has waited for long enough).
+  // ResourceExhausted (it does not fit beside those in use; or the step has waited for long enough,
+  // unless `has_drawn`).
   absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> Get(
       const std::shared_ptr<const StructuredSettings>& settings, bool has_drawn = false)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -134,7 +134,7 @@ class CompiledConstraints final {
   Place PlaceOf(const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
                 bool* is_new) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What Get says of the entry; null while it is queued or compiled.
-  Made Known(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Made Known(const Entry& entry, bool has_drawn) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether Get would have to wait, or to compile.
   bool IsOpen(const Entry& entry) const;
   // Whether the caller has to compile the entry; waits for who does. `has_drawn`: see Get; so
@@ -143,18 +143,26 @@ class CompiledConstraints final {
   void Finish(Place place, Made made, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Erase(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // A sequence that is there has it, or it is on its way. What nobody else uses may be held for a
-  // while longer by whoever drew with it: that is kept, but takes no room from others.
+  // A sequence that is there has it, or it is on its way.
   static bool InUse(const Entry& entry);
+  // That, or whoever drew with it for a sequence that has ended has not let go of it yet: it cannot
+  // be freed, but takes no room from others.
+  static bool IsKept(const Entry& entry) {
+    return InUse(entry) || entry.constraint.use_count() > 1;
+  }
+  size_t BytesKept() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   size_t BytesInUse() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether an automaton of so many bytes may join those in use.
   bool HasRoom(size_t automaton_bytes, bool has_drawn) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The same; if so there is room for it.
   bool MakeRoom(size_t automaton_bytes, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // That constraints in use may take.
+  size_t MostInUse(bool has_drawn) const;
   // Whether an automaton of so many bytes could be had if nothing else were in use.
   bool FitsAlone(size_t automaton_bytes) const;
-  absl::Status NoRoomFor(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Drops what nobody uses or holds until `capacity` is kept to, or nothing of that is left.
+  absl::Status NoRoomFor(const Entry& entry, bool has_drawn) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Drops what need not be kept until `capacity` is kept to, or nothing of that is left.
   void DropUnused(size_t capacity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetStates(const structured::TokenConstraint& newest)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -49,8 +49,8 @@ class DrawConstraints final {
   // What may be drawn at `draw`, whose settings have a constraint: what it allows, of the settings'
   // allowed tokens; not the masked ones, nor the banned ones, unless nothing else is left. Errors,
   // of which the sequence dies: InvalidArgument (the constraint does not compile or is too large,
-  // no token is left), ResourceExhausted (others' constraints leave it no room or time; not while
-  // the answer has tokens of it), FailedPrecondition (no vocabulary), Internal (an answer that does
+  // no token is left), ResourceExhausted (others' constraints leave it no room or time: see
+  // CompiledConstraints), FailedPrecondition (no vocabulary), Internal (an answer that does
   // not keep to it).
   absl::StatusOr<DrawTokens> TokensFor(const DrawRow& draw);
 

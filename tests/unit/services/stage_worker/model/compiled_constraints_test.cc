@@ -250,6 +250,22 @@ TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithIsNotRefusedForRoom) {
   EXPECT_EQ(constraints_.Get(in_use.back()).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithHasHalfAsMuchRoomAgain) {
+  std::vector<std::shared_ptr<const StructuredSettings>> in_use;
+  absl::Status status;
+  while (status.ok() && in_use.size() < 40) {
+    in_use.push_back(Long(static_cast<int>(in_use.size())));
+    status = constraints_.Get(in_use.back(), /*has_drawn=*/true).status();
+    EXPECT_LE(constraints_.bytes(), kCapacity / 2);
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(
+      status.message(),
+      HasSubstr("may take 3145728, three eighths of the stage's --constraint-memory-bytes"));
+  in_use.pop_back();
+  EXPECT_TRUE(constraints_.Get(in_use.front()).ok()) << "those in use are all there";
+}
+
 TEST_F(CompiledConstraintsTest, TellsWhatIsKnownWithoutWaiting) {
   const auto held = Choosing("held");
   const auto key = CompiledConstraints::KeyOf(*held);

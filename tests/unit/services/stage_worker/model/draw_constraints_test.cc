@@ -162,6 +162,40 @@ TEST_F(DrawConstraintsTest, MakesRoomOfSequencesThatHaveEnded) {
   }
 }
 
+// Masks, automata and states fill it together.
+TEST_F(DrawConstraintsTest, KeepsToItsBudgetWhateverComesBack) {
+  constexpr size_t kSmallBudget = size_t{8} << 20;
+  constexpr size_t kNumLetters = 4000;
+  DrawConstraints small(Options(kSmallBudget));
+  small.SetVocabulary(MakeBytes());
+  const auto row = [](uint64_t id) {
+    std::string text = std::to_string(100 + id);
+    for (size_t i = 0; i < kNumLetters; ++i) text += static_cast<char>('a' + (i + id) % 25);
+    DrawRow draw = Row(Choosing({text + "z"}), std::vector<uint32_t>(text.begin(), text.end()));
+    draw.sequence_id = id;
+    return draw;
+  };
+  std::vector<DrawRow> draws;
+  for (uint64_t id = 0; id < 2; ++id) {
+    DrawRow draw = row(id);
+    const std::vector<uint32_t> answer = std::exchange(draw.answer_tokens, {});
+    for (const uint32_t letter : answer) {
+      ASSERT_TRUE(small.TokensFor(draw).ok());
+      draw.answer_tokens.push_back(letter);
+    }
+    draws.push_back(std::move(draw));
+  }
+  ASSERT_GT(small.bytes(), kSmallBudget / 2) << "masks fill their half";
+  absl::Status status;
+  while (status.ok() && draws.size() < 60) {
+    draws.push_back(row(draws.size()));
+    status = small.TokensFor(draws.back()).status();
+    EXPECT_LE(small.bytes(), kSmallBudget);
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_GT(draws.size(), 20u);
+}
+
 // It is compiled aside, before any draw has looked who is still there.
 TEST_F(DrawConstraintsTest, ASequenceThatHasEndedTakesNoRoomFromTheNext) {
   std::atomic<int> num_compiles = 0;
