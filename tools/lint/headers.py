@@ -41,15 +41,19 @@ def compile_flags(commands, target, targets):
 
 
 def check_command(words, header):
-    """The words of a command that parses a file which only includes `header`, read from stdin."""
+    """The words of a command that parses a file which only includes `header`, read from stdin.
+
+    What is precompiled for a target is left out: it would hide what the header lacks.
+    """
     command = []
     skip = False
     for word in words:
         if skip:
             skip = False
-        elif word in ("-o", "-MF", "-MT", "-c"):
+        elif word in ("-o", "-MF", "-MT", "-c", "-include"):
             skip = True
-        elif word not in ("-MD", "-fcolor-diagnostics") and not word.endswith("ccache"):
+        elif (word not in ("-MD", "-fcolor-diagnostics", "-Winvalid-pch", "-fpch-preprocess")
+              and not word.endswith("ccache")):
             command.append(word)
     # ccache keeps no result of -fsyntax-only, which is faster than finding out that it has one.
     return command + ["-fsyntax-only", "-O0", "-Wno-unused-function", "-x", "c++", "-include",

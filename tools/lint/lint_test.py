@@ -63,6 +63,13 @@ class Headers(unittest.TestCase):
     def test_takes_any_where_nothing_near_compiles(self):
         self.assertEqual(self.flags({"other": [["c++"]]}), ["c++"])
 
+    def test_is_given_nothing_that_the_build_precompiled(self):
+        words = ["ccache", "c++", "-O2", "-fpch-preprocess", "-Winvalid-pch", "-include",
+                 "build/cmake_pch.hxx", "-o", "x.o", "-c", "x.cc"]
+        command = headers.check_command(words, "common/log/log.h")
+        self.assertEqual(command[:3], ["c++", "-O2", "-fsyntax-only"])
+        self.assertEqual(command.count("-include"), 1)
+
 
 class Layers(unittest.TestCase):
     def setUp(self):
