@@ -22,6 +22,11 @@ class GrammarCompiler {
     if (!productive_[starts_[grammar_.root]]) {
       return absl::InvalidArgumentError("the constraint matches no text at all");
     }
+    for (RuleId rule = 0; rule < starts_.size(); ++rule) {
+      const Rule& source = grammar_.rules()[rule];
+      if (!source.must_match || starts_[rule] == kNotBuilt || productive_[starts_[rule]]) continue;
+      return absl::InvalidArgumentError(absl::StrCat(source.name, " matches no text at all"));
+    }
     DropUseless();
     if (absl::Status status = CheckLeftRecursion(); !status.ok()) return status;
     return Freeze();

@@ -190,7 +190,12 @@ class EbnfParser {
     if (length == 0) return cursor_.Error("expected a JSON schema: %json {...}");
     if (!grammar_.budget().Work(length)) return grammar_.budget().status();
     cursor_.MoveTo(begin + length);
-    return CompileSchema(text.substr(0, length), {}, &grammar_);
+    ASSIGN_OR_RETURN(const ExprId instance, CompileSchema(text.substr(0, length), {}, &grammar_));
+    const RuleId rule =
+        grammar_.AddRule(absl::StrCat("grammar at byte ", begin, ": the JSON schema"));
+    grammar_.SetBody(rule, instance);
+    grammar_.SetMustMatch(rule);
+    return grammar_.Call(rule);
   }
 
   // After the opening quote.

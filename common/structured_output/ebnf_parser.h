@@ -18,7 +18,8 @@
 namespace baton::structured {
 
 // Adds the rules and sets the root to `root`. Errors: InvalidArgument naming place and problem, a
-// rule that is not defined, or is twice, and no `root`.
+// rule that is not defined, or is twice, and no `root`. That a schema matches no text is seen when
+// the grammar is compiled, which is refused then.
 absl::Status ParseEbnf(absl::string_view text, Grammar* grammar);
 
 }  // namespace baton::structured

@@ -62,7 +62,7 @@ ExprId Grammar::Call(RuleId rule) { return Add({.kind = ExprKind::kCall, .rule =
 
 RuleId Grammar::AddRule(absl::string_view name) {
   budget_->AddRule();
-  rules_.push_back({std::string(name), Nothing(), nullptr});
+  rules_.push_back({.name = std::string(name), .body = Nothing()});
   return static_cast<RuleId>(rules_.size() - 1);
 }
 

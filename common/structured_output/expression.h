@@ -53,6 +53,7 @@ struct Rule {
   ExprId body = 0;
   // Instead of the body: see rule_automaton.h.
   std::shared_ptr<const std::vector<RuleNode>> nodes;
+  bool must_match = false;  // a grammar that comes to it is refused if it matches no text
 };
 
 // Expressions share parts freely; a part is compiled once for each place that it stands in.
@@ -77,6 +78,8 @@ class Grammar final {
   // A rule that matches nothing until its body is set.
   RuleId AddRule(absl::string_view name);
   void SetBody(RuleId rule, ExprId body) { rules_[rule].body = body; }
+
+  void SetMustMatch(RuleId rule) { rules_[rule].must_match = true; }
 
   void SetNodes(RuleId rule, std::shared_ptr<const std::vector<RuleNode>> nodes) {
     rules_[rule].nodes = std::move(nodes);

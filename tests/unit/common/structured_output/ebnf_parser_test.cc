@@ -72,6 +72,13 @@ TEST(EbnfParser, RefusesWrongTokensAndSchemas) {
   EXPECT_THAT(refusal(R"(root ::= %json {"not": {}})"), HasSubstr("not"));
 }
 
+// Also where the grammar could do without: whoever writes a schema means to have its instances.
+TEST(EbnfParser, RefusesSchemasThatMatchNothing) {
+  EXPECT_THAT(Refusal(ConstraintKind::kGrammar, R"(root ::= "a" | %json {"enum": []})"),
+              HasSubstr("grammar at byte 21: the JSON schema matches no text at all"));
+  EXPECT_TRUE(MatchesGrammar(R"(root ::= %json {"properties": {"b": false}})", "{}"));
+}
+
 TEST(EbnfParser, RefusesLeftRecursionByName) {
   EXPECT_THAT(Refusal(ConstraintKind::kGrammar, R"(root ::= sum sum ::= sum "+" "1" | "1")"),
               HasSubstr("sum -> sum"));

@@ -89,6 +89,16 @@ TEST_F(CallConstraintTest, ALargeFunctionIsKeptBesideABrokenOne) {
   EXPECT_THAT(Grammar(), HasSubstr("5000"));
 }
 
+TEST_F(CallConstraintTest, AFunctionWhoseSchemaNothingMatchesIsNotKept) {
+  Json schema = Strings(1, 0);
+  schema["properties"]["p0"] = false;
+  schema["required"] = {"p0"};
+  Offer("never", schema);
+  Offer("small", Strings(1, 0));
+  EXPECT_THAT(Unkept(), ElementsAre("never"));
+  EXPECT_THAT(Grammar(), HasSubstr(R"("p0")")) << "the other one's";
+}
+
 TEST_F(CallConstraintTest, AHugeFunctionTakesNothingFromTheOthers) {
   for (const Json& huge : {Strings(60, 5000), Strings(1, 1'000'000), Pattern("^(.*a){200}$"),
                            Pattern("^((a?){100}){100}$")}) {
