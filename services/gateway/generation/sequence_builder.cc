@@ -71,11 +71,18 @@ bool AwaitsReasoning(const AdmittedParams& params, const EncodedPrompt& prompt) 
          !params.constraint_holds_reasoning;
 }
 
+// Whether the constraint holds from the first token though reasoning would come first, since no
+// token ends that: then there is none.
+bool LeavesNoReasoning(const ServedModel& model, const AdmittedParams& params) {
+  return params.constraint != nullptr && !params.constraint_holds_reasoning &&
+         !model.text.tokenizer->TokenId(TextOf(ReasoningTag::kClose));
+}
+
 // Whether that reasoning, which is not constrained, comes first.
 bool ReasonsFirst(const ServedModel& model, const AdmittedParams& params,
                   const EncodedPrompt& prompt, const SequenceContext& context) {
   return context.split_reasoning && model.reasoning != ReasoningFormat::kNone &&
-         AwaitsReasoning(params, prompt);
+         !LeavesNoReasoning(model, params) && AwaitsReasoning(params, prompt);
 }
 
 // So that a constraint begins at some time even if the model does not open its reasoning: the
@@ -98,8 +105,9 @@ void FillStructured(const ServedModel& model, const structured::Constraint& cons
   if (constraint.whitespace_pattern) {
     output->set_whitespace_pattern(*constraint.whitespace_pattern);
   }
-  const std::optional<uint32_t> end = model.text.tokenizer->TokenId("</think>");
-  if (reasons_first && end) output->set_begin_after_token_id(*end);
+  if (reasons_first) {
+    output->set_begin_after_token_id(*model.text.tokenizer->TokenId(TextOf(ReasoningTag::kClose)));
+  }
   const std::set<uint32_t> ends(model.eos_token_ids.begin(), model.eos_token_ids.end());
   output->mutable_end_token_ids()->Add(ends.begin(), ends.end());
 }
@@ -126,7 +134,8 @@ TextOptions MakeTextOptions(const ServedModel& model, const AdmittedParams& para
   text.min_tokens = params.min_tokens;
   text.include_stop = params.include_stop;
   text.skip_special_tokens = params.skip_special_tokens;
-  if (context.split_reasoning) text.reasoning = model.reasoning;
+  if (context.split_reasoning && !LeavesNoReasoning(model, params))
+    text.reasoning = model.reasoning;
   text.starts_in_reasoning = AwaitsReasoning(params, prompt);
   if (context.find_tool_calls) text.tools = model.tool_calls;
   text.parallel_tool_calls = context.parallel_tool_calls;

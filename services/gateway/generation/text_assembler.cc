@@ -3,23 +3,31 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
+
 #include "services/gateway/text/answer_order.h"
 
 namespace baton::gateway {
+
 TextAssembler::TextAssembler(const Tokenizer& tokenizer, TextOptions options)
     : options_(std::move(options)),
+      open_token_(tokenizer.TokenId(TextOf(ReasoningTag::kOpen))),
+      close_token_(tokenizer.TokenId(TextOf(ReasoningTag::kClose))),
       detokenizer_(tokenizer, {.skip_special_tokens = options_.skip_special_tokens}),
       stops_(options_.stops),
-      reasoning_({.format = options_.reasoning, .starts_inside = options_.starts_in_reasoning}),
+      reasoning_({.format = options_.reasoning,
+                  .starts_inside = options_.starts_in_reasoning,
+                  .open_is_token = open_token_.has_value(),
+                  .close_is_token = close_token_.has_value()}),
       tools_(MakeToolCallParser(options_.tools)),
-      counted_({.format = options_.reasoning, .starts_inside = options_.starts_in_reasoning}) {}
+      counted_(reasoning_) {}
 
 void TextAssembler::Push(uint32_t token_id, TextDelta* out) {
   if (stopped()) return;
   ++num_tokens_;
   const bool was_in_reasoning = counted_.in_reasoning();
   if (std::exchange(holds_token_, false)) {
-    PushText(detokenizer_.Push(held_token_), out);
+    PushToken(held_token_, out);
     if (stopped()) return;
   }
   if (options_.terminal_token_ids.contains(token_id)) {
@@ -27,7 +35,7 @@ void TextAssembler::Push(uint32_t token_id, TextDelta* out) {
     held_token_ = token_id;
     return CountReasoning(was_in_reasoning);
   }
-  PushText(detokenizer_.Push(token_id), out);
+  PushToken(token_id, out);
   CountReasoning(was_in_reasoning);
 }
 
@@ -35,7 +43,7 @@ void TextAssembler::Finish(bool ended_by_token, TextDelta* out) {
   if (!stopped()) {
     const bool drop_held = ended_by_token && !options_.include_stop;
     if (std::exchange(holds_token_, false) && !drop_held) {
-      PushText(detokenizer_.Push(held_token_), out);
+      PushToken(held_token_, out);
     }
     PushText(detokenizer_.Flush(), out);
     Append(reasoning_.Push(stops_.Flush()), out);
@@ -76,11 +84,24 @@ void TextAssembler::AppendTools(ToolDelta&& found, TextDelta* out) {
   AppendInOrder(found.content, std::move(found.calls), &out->content, &out->tool_calls);
 }
 
+void TextAssembler::PushToken(uint32_t token_id, TextDelta* out) {
+  const std::string text = detokenizer_.Push(token_id);
+  num_text_bytes_ += text.size();
+  if (token_id != open_token_ && token_id != close_token_) return PushText(text, out);
+  const ReasoningTag tag = token_id == open_token_ ? ReasoningTag::kOpen : ReasoningTag::kClose;
+  // Its text, unless special tokens have none.
+  const size_t tag_bytes = absl::EndsWith(text, TextOf(tag)) ? TextOf(tag).size() : 0;
+  for (ReasoningParser* const parser : {&counted_, &reasoning_}) {
+    parser->NoteTag(tag, num_text_bytes_ - tag_bytes, num_text_bytes_);
+  }
+  PushText(text, out);
+}
+
 void TextAssembler::PushText(absl::string_view text, TextDelta* out) {
-  if (text.empty()) return;
   counted_.Push(text);
-  const std::string certain = stops_.Push(text, num_tokens_ >= options_.min_tokens);
-  if (!certain.empty()) Append(reasoning_.Push(certain), out);
+  const std::string certain =
+      text.empty() ? "" : stops_.Push(text, num_tokens_ >= options_.min_tokens);
+  Append(reasoning_.Push(certain), out);
 }
 
 }  // namespace baton::gateway

@@ -1,8 +1,10 @@
 // From the tokens of one sequence to the text that its client sees.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,13 +58,18 @@ class TextAssembler {
   uint32_t num_reasoning_tokens() const { return num_reasoning_tokens_; }
 
  private:
+  void PushToken(uint32_t token_id, TextDelta* out);
   void PushText(absl::string_view text, TextDelta* out);
   void Append(const ReasoningDelta& delta, TextDelta* out);
   void AppendTools(ToolDelta&& found, TextDelta* out);
   void CountReasoning(bool was_in_reasoning);
 
   const TextOptions options_;
+  // The tags of the reasoning, if they are tokens.
+  const std::optional<uint32_t> open_token_;
+  const std::optional<uint32_t> close_token_;
   IncrementalDetokenizer detokenizer_;
+  size_t num_text_bytes_ = 0;  // of the tokens pushed
   StopStringMatcher stops_;
   ReasoningParser reasoning_;
   std::unique_ptr<ToolCallParser> tools_;  // null: none are looked for

@@ -37,6 +37,8 @@ bool PromptOpensReasoning(absl::string_view prompt) {
   return open != absl::string_view::npos && prompt.find(kClose, open) == absl::string_view::npos;
 }
 
+absl::string_view TextOf(ReasoningTag tag) { return tag == ReasoningTag::kOpen ? kOpen : kClose; }
+
 ReasoningParser::ReasoningParser(const Options& options)
     : options_(options),
       state_(options.format == ReasoningFormat::kNone ? State::kContent : State::kStart) {}
@@ -44,6 +46,14 @@ ReasoningParser::ReasoningParser(const Options& options)
 bool ReasoningParser::in_reasoning() const {
   if (state_ == State::kStart) return options_.starts_inside;
   return state_ == State::kReasoning;
+}
+
+void ReasoningParser::NoteTag(ReasoningTag tag, size_t begin, size_t end) {
+  if (tag == ReasoningTag::kOpen) {
+    if (!open_) open_ = {begin, end};
+  } else if (!close_ && (options_.starts_inside || open_)) {
+    close_ = {begin, end};
+  }
 }
 
 ReasoningDelta ReasoningParser::Push(absl::string_view piece) {
@@ -65,29 +75,49 @@ void ReasoningParser::Step(ReasoningDelta& delta, bool at_end) {
   if (state_ == State::kContent) delta.content += std::exchange(held_, "");
 }
 
+void ReasoningParser::Drop(size_t num_bytes) {
+  held_.erase(0, num_bytes);
+  num_dropped_ += num_bytes;
+}
+
 // Waits until the first characters that are no white space are known to be the opening tag or not.
 void ReasoningParser::StepStart(bool at_end) {
   const auto first = std::find_if_not(held_.begin(), held_.end(), IsSpace) - held_.begin();
   const absl::string_view text = absl::string_view(held_).substr(first);
-  if (absl::StartsWith(text, kOpen)) {
-    held_.erase(0, first + kOpen.size());
+  bool may_open = absl::StartsWith(kOpen, text);
+  size_t tag_end = first + kOpen.size();
+  if (options_.open_is_token) {
+    const bool noted = open_ && open_->begin <= num_dropped_ + first;
+    may_open = noted || text.empty();
+    tag_end = noted ? open_->end - num_dropped_ : held_.size() + 1;
+  }
+  const bool opens =
+      options_.open_is_token ? tag_end <= held_.size() : absl::StartsWith(text, kOpen);
+  if (opens) {
+    Drop(tag_end);
     state_ = State::kReasoning;
-  } else if (at_end || !absl::StartsWith(kOpen, text)) {
+  } else if (at_end || !may_open) {
     state_ = options_.starts_inside ? State::kReasoning : State::kContent;
   }
 }
 
 void ReasoningParser::StepReasoning(ReasoningDelta& delta, bool at_end) {
-  const size_t close = absl::string_view(held_).find(kClose);
-  if (close != absl::string_view::npos) {
+  size_t close = absl::string_view(held_).find(kClose);  // where the tag stands, if it does
+  size_t tag_bytes = kClose.size();
+  size_t certain = held_.size() - (at_end ? 0 : TagBegun(held_, kClose));
+  if (options_.close_is_token) {
+    close = close_ ? std::max(close_->begin, num_dropped_) - num_dropped_ : held_.size();
+    tag_bytes = close_ ? close_->end - close_->begin : 1;
+    certain = at_end ? held_.size() : std::min(held_.size(), close);
+  }
+  if (close <= held_.size() && close + tag_bytes <= held_.size()) {
     delta.reasoning += held_.substr(0, close);
-    held_.erase(0, close + kClose.size());
+    Drop(close + tag_bytes);
     state_ = State::kContent;
     return;
   }
-  const size_t certain = held_.size() - (at_end ? 0 : TagBegun(held_, kClose));
   delta.reasoning += held_.substr(0, certain);
-  held_.erase(0, certain);
+  Drop(certain);
 }
 
 }  // namespace baton::gateway

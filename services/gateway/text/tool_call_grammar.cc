@@ -54,11 +54,12 @@ std::string ToolCallGrammar(const ToolCallGrammarOptions& options) {
                    options.parallel ? absl::StrCat(" (\"\\n\"? ", call, ")*") : "", " ",
                    tag(DeepSeekToolParser::kCallsEnd));
   if (options.required) return absl::StrCat("root ::= [ \\n]{0,4} ", all, "\n", rules);
-  // What reads the answer takes a closing tag that is written letter by letter for one, too.
-  const std::string reasoning =
-      options.may_reason ? absl::StrCat("([ \\n]{0,4} ", tag("<think>"), " ",
-                                        TextWithout("</think>"), " ", tag("</think>"), ")? ")
-                         : "";
+  // A closing tag that is no token ends the reasoning wherever it is spelled.
+  const std::string thoughts = options.token_of_tag("</think>") ? ".*" : TextWithout("</think>");
+  const std::string reasoning = options.may_reason
+                                    ? absl::StrCat("([ \\n]{0,4} ", tag("<think>"), " ", thoughts,
+                                                   " ", tag("</think>"), ")? ")
+                                    : "";
   return absl::StrCat("root ::= ", reasoning, "text (", all, ")?\n", rules, kTextRule);
 }
 

@@ -32,8 +32,8 @@ struct ToolCallGrammarOptions {
 
 // Calls of the functions as the model writes them, and nothing else but white space before them;
 // or, if none is required, text. Text holds no "<｜", with which all tags begin: written letter by
-// letter it would be taken for one; nor does reasoning hold its own end so. Whether the schemas
-// compile is for the grammar's reader to say.
+// letter it would be taken for one; nor does reasoning hold its own end so, if that is no token.
+// Whether the schemas compile is for the grammar's reader to say.
 std::string ToolCallGrammar(const ToolCallGrammarOptions& options);
 
 // A call of the function of this index and nothing else. Its rule is the one that ToolCallGrammar

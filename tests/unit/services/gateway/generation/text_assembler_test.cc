@@ -1,5 +1,6 @@
 #include "services/gateway/generation/text_assembler.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -79,6 +80,31 @@ TEST_F(TextAssemblerTest, SplitsReasoning) {
   const TextDelta out = Run("why</think>what", options, &num_taken_);
   EXPECT_EQ(out.reasoning, "why");
   EXPECT_EQ(out.content, "what");
+}
+
+// Constraints and budgets go by the token that ends the reasoning: so does the split.
+TEST_F(TextAssemblerTest, ReasoningEndsAtItsTokenAndNotWhereThatIsSpelled) {
+  std::vector<uint32_t> ids;
+  for (const char* part : {"why</", "think>no", "</think>", "{}</", "think>"}) {
+    const std::vector<uint32_t> more = tokenizer_->Encode(part).value();
+    ids.insert(ids.end(), more.begin(), more.end());
+  }
+  const uint32_t end = tokenizer_->TokenId("</think>").value();
+  ASSERT_EQ(std::count(ids.begin(), ids.end(), end), 1);
+  for (const std::vector<std::string>& stops : {std::vector<std::string>{}, {"no</thinking>"}}) {
+    TextOptions options;
+    options.reasoning = ReasoningFormat::kDeepSeekR1;
+    options.starts_in_reasoning = true;
+    options.stops = Stops(stops);
+    TextAssembler assembler(*tokenizer_, options);
+    TextDelta out;
+    for (const uint32_t id : ids) assembler.Push(id, &out);
+    assembler.Finish(/*ended_by_token=*/false, &out);
+    EXPECT_EQ(out.reasoning, "why</think>no");
+    EXPECT_EQ(out.content, "{}</think>");
+    EXPECT_EQ(assembler.num_reasoning_tokens(),
+              std::find(ids.begin(), ids.end(), end) - ids.begin() + 1);
+  }
 }
 
 TEST_F(TextAssemblerTest, TheEndingTokenIsNoTextUnlessAskedFor) {

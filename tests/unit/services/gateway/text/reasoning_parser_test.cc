@@ -1,5 +1,6 @@
 #include "services/gateway/text/reasoning_parser.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,75 @@ TEST(ReasoningParser, GivesTheSameHoweverTheOutputIsCut) {
       }
     }
   }
+}
+
+// What a model's tokens stand for; tags of which `is_tag` is true are tokens.
+struct Token {
+  std::string text;
+  bool is_tag = false;
+};
+
+Split SplitTokens(bool starts_inside, const std::vector<Token>& tokens, size_t held = 0) {
+  ReasoningParser parser({.format = ReasoningFormat::kDeepSeekR1,
+                          .starts_inside = starts_inside,
+                          .open_is_token = true,
+                          .close_is_token = true});
+  Split split;
+  const auto add = [&split](const ReasoningDelta& delta) {
+    split.reasoning += delta.reasoning;
+    split.content += delta.content;
+  };
+  std::string output;
+  size_t num_pushed = 0;
+  for (const Token& token : tokens) {
+    if (token.is_tag) {
+      const bool opens = token.text != "</think>" && token.text != "/";
+      parser.NoteTag(opens ? ReasoningTag::kOpen : ReasoningTag::kClose, output.size(),
+                     output.size() + (token.text.size() > 1 ? token.text.size() : 0));
+    }
+    if (!token.is_tag || token.text.size() > 1) output += token.text;
+    const size_t certain = output.size() - std::min(held, output.size());
+    if (certain > num_pushed) add(parser.Push(output.substr(num_pushed, certain - num_pushed)));
+    num_pushed = std::max(num_pushed, certain);
+  }
+  add(parser.Push(output.substr(num_pushed)));
+  add(parser.Flush());
+  return split;
+}
+
+TEST(ReasoningParser, TagsThatAreTokensAreNotSpelled) {
+  const Token open{"<think>", true};
+  const Token close{"</think>", true};
+  // With text held back by what comes before, as stop strings do.
+  for (const size_t held : {0, 1, 3, 8, 9, 20}) {
+    EXPECT_EQ(SplitTokens(true, {{"a</think>b"}, close, {"c"}}, held), (Split{"a</think>b", "c"}));
+    EXPECT_EQ(SplitTokens(true, {{"a</"}, {"think>b"}}, held), (Split{"a</think>b", ""}));
+    EXPECT_EQ(SplitTokens(true, {{"\n"}, open, {"a"}, close, close, {"b"}}, held),
+              (Split{"a", "</think>b"}));
+    EXPECT_EQ(SplitTokens(true, {close, open, {"a"}}, held), (Split{"", "<think>a"}));
+    EXPECT_EQ(SplitTokens(true, {{"<think>a"}, close, {"b"}}, held), (Split{"<think>a", "b"}));
+    EXPECT_EQ(SplitTokens(false, {{" "}, open, {"a"}, close, {"b"}}, held), (Split{"a", "b"}));
+    EXPECT_EQ(SplitTokens(false, {{"<think>a"}, close, {"b"}}, held),
+              (Split{"", "<think>a</think>b"}));
+    EXPECT_EQ(SplitTokens(false, {{"a"}, open, {"b"}, close}, held),
+              (Split{"", "a<think>b</think>"}));
+  }
+}
+
+TEST(ReasoningParser, TagsThatAreTokensMayHaveNoText) {
+  const Token open{"+", true};
+  const Token close{"/", true};
+  for (const size_t held : {0, 1, 2, 5}) {
+    EXPECT_EQ(SplitTokens(true, {{"a"}, close, {"b"}}, held), (Split{"a", "b"}));
+    EXPECT_EQ(SplitTokens(true, {open, {"a"}, close, {"b"}}, held), (Split{"a", "b"}));
+    EXPECT_EQ(SplitTokens(false, {{" "}, open, {" a"}, close, {"b"}}, held), (Split{" a", "b"}));
+    EXPECT_EQ(SplitTokens(false, {close, {"b"}}, held), (Split{"", "b"}));
+  }
+}
+
+TEST(ReasoningParser, HoldsBackNothingWhereItsEndIsAToken) {
+  ReasoningParser parser({.format = ReasoningFormat::kDeepSeekR1, .close_is_token = true});
+  EXPECT_EQ(parser.Push("ab</think").reasoning, "ab</think");
 }
 
 TEST(ReasoningParser, SeesWhetherAPromptOpensTheReasoning) {

@@ -118,6 +118,24 @@ TEST_P(ToolCallGrammarOf, ReasoningDoesNotSpellItsOwnEnd) {
   }
 }
 
+TEST(ToolCallGrammar, ReasoningMaySpellItsOwnEndIfThatIsAToken) {
+  ToolCallGrammarOptions options{
+      .format = ToolCallFormat::kDeepSeekV31,
+      .functions = {{.name = "time", .schema = R"({"type":"object"})"}},
+      .required = false,
+      .may_reason = true,
+      .token_of_tag = [](absl::string_view tag) -> std::optional<uint32_t> {
+        if (tag == "<think>") return 1;
+        if (tag == "</think>") return 2;
+        return std::nullopt;
+      }};
+  // The bytes that stand for these two tokens.
+  const std::string grammar = ToolCallGrammar(options);
+  EXPECT_TRUE(MatchesGrammar(grammar, "\xF8Why </think>?\xF9So."));
+  EXPECT_FALSE(MatchesGrammar(grammar, "\xF8Why</think>So."));
+  EXPECT_FALSE(MatchesGrammar(grammar, "\xF8Why\xF9So\xF9"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, ToolCallGrammarOf,
                          testing::Values(ToolCallFormat::kDeepSeekV3,
                                          ToolCallFormat::kDeepSeekV31));
