@@ -241,8 +241,10 @@ absl::Status UcxChunkReceiver::TakeLent(const FrameHeader& chunk) {
     place = transfer.open.at(chunk.slot).memory.subspan(chunk.offset, chunk.payload_bytes);
     copier = &transfer.copier;
   }
-  absl::Status copied = copier->Copy(ParseLentMemory(lent_payload_),
-                                     {.source = chunk.source, .name = chunk.epoch}, place);
+  const std::shared_ptr<Peer> lender = transport_->FindPeer(chunk.source);
+  absl::Status copied =
+      copier->Copy(ParseLentMemory(lent_payload_), {.source = chunk.source, .name = chunk.epoch},
+                   place, lender == nullptr ? "a lost partner" : absl::string_view(lender->name()));
   if (copied.ok()) transport_->CountCopied(chunk.payload_bytes);
   return copied;
 }
@@ -271,9 +273,7 @@ void UcxChunkReceiver::CompleteChunk(const FrameHeader& header, const absl::Stat
   absl::Status answer = status;
   {
     const SteadyMutexLock lock(&mutex_);
-    const auto found = transfers_.find(header.stream_id);
-    BATON_CHECK(found != transfers_.end()) << "EndTransfer waits for accepted chunks";
-    Transfer& transfer = found->second;
+    Transfer& transfer = transfers_.at(header.stream_id);  // EndTransfer waits for accepted chunks
     if (!status.ok() && transfer.error.ok())
       transfer.error = Annotate(status, absl::StrCat("slice ", header.slot));
     answer = transfer.error;

@@ -92,7 +92,7 @@ absl::Status CopyLentMemory(const LentMemory& lent, const LenderMark& mark,
 }
 
 absl::Status LentCopier::Copy(const LentMemory& lent, const LenderMark& mark,
-                              std::span<std::byte> out) {
+                              std::span<std::byte> out, absl::string_view lender_name) {
   const absl::Status cannot = absl::UnimplementedError("lent memory cannot be copied");
   if (gave_up_) return cannot;
   const Lender lender = {.pid = lent.pid, .mark_address = lent.mark_address, .mark = mark};
@@ -111,7 +111,7 @@ absl::Status LentCopier::Copy(const LentMemory& lent, const LenderMark& mark,
   }
   gave_up_ = true;
   if (!absl::IsFailedPrecondition(status)) return status;
-  BATON_LOG(INFO) << "lent memory cannot be copied: " << status.message();
+  BATON_LOG(INFO) << "memory lent by " << lender_name << " cannot be copied: " << status.message();
   return cannot;
 }
 

@@ -17,6 +17,7 @@
 #include <span>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace baton {
 
@@ -73,9 +74,10 @@ class LentCopier {
   explicit LentCopier(bool may_copy_own = false) : may_copy_own_(may_copy_own) {}
 
   // Copies out.size() bytes, at least kMinLentBytes. Errors, whose text is always the same (the
-  // cause is logged): Unimplemented (they cannot be copied, this and all later ones), DataLoss (as
-  // above), InvalidArgument (another lender than before).
-  absl::Status Copy(const LentMemory& lent, const LenderMark& mark, std::span<std::byte> out);
+  // cause is logged, with the lender's name): Unimplemented (they cannot be copied, this and all
+  // later ones), DataLoss (as above), InvalidArgument (another lender than before).
+  absl::Status Copy(const LentMemory& lent, const LenderMark& mark, std::span<std::byte> out,
+                    absl::string_view lender_name = "a partner");
 
  private:
   struct Lender {

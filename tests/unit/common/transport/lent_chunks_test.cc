@@ -7,6 +7,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "common/transport/lent_memory.h"
@@ -131,8 +132,12 @@ TEST_P(LentChunksOver, AsksForTheBytesThatItCannotCopy) {
                               .stream_id = kTransfer,
                               .total_bytes = bytes.size(),
                               .slot = 3};
-  ASSERT_TRUE(SendAndWait(*peer, header, payload).ok());
-  ASSERT_TRUE(answers.WaitForFrames(1).ok());
+  testing::internal::CaptureStderr();
+  const absl::Status sent = SendAndWait(*peer, header, payload);
+  const absl::Status answered = answers.WaitForFrames(1);
+  const std::string log = testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(sent.ok() && answered.ok());
+  EXPECT_THAT(log, testing::HasSubstr("memory lent by loader cannot be copied: process"));
   EXPECT_EQ(answers.last_header().code, static_cast<uint32_t>(absl::StatusCode::kUnimplemented));
   EXPECT_EQ(receiver_->progress(kTransfer)->received_bytes, 0u);
   EXPECT_EQ(worker_->counters().frames_refused, 0u);  // a lender elsewhere is no fault
