@@ -52,8 +52,8 @@ class MemorySink final : public SliceSink {
     return mutex_.AwaitWithDeadline(absl::Condition(&there), Soon());
   }
 
-  // What has arrived of a slice. The lock orders it behind SliceArrived where only the answer, which
-  // travels through memory of UCX, tells that the slice is there.
+  // What has arrived of a slice. The lock orders it behind SliceArrived where only the answer,
+  // which travels through memory of UCX, tells that the slice is there.
   std::span<const std::byte> slice(size_t index) const {
     const absl::MutexLock lock(&mutex_);
     return slices_[index];
