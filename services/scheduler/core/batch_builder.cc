@@ -40,6 +40,7 @@ void BatchBuilder::Reset(StepId step_id) {
   num_suspended_blocks_.reset();
   yielding_.clear();
   prompts_wait_ = false;
+  keys_to_begin_.clear();
   ahead_.reset();
   rows_.clear();
   guesses_.clear();

@@ -20,6 +20,7 @@
 #include "services/scheduler/core/admitted_order.h"
 #include "services/scheduler/core/block_ledger.h"
 #include "services/scheduler/core/decode_policy.h"
+#include "services/scheduler/core/prompt_budget.h"
 #include "services/scheduler/core/request_queue.h"
 #include "services/scheduler/core/running_set.h"
 #include "services/scheduler/core/step_cost.h"
@@ -169,14 +170,17 @@ class BatchBuilder final {
   uint32_t ShortChunk(const Sequence& prompt) const;
   void AddBegunPrompts();
   // Prompts of one class, in order of service. They `can_wait` if their keys are over their share.
+  // None of a key goes before another one of it; keys take turns.
   void AddPrompts(const std::vector<Sequence*>& prompts, bool can_wait);
-  // At most `budget` of its tokens, if there is room.
-  void AddChunk(Sequence* sequence, uint32_t budget, bool can_wait);
+  std::vector<PromptNeed> NeedsOf(const std::vector<Sequence*>& prompts) const;
+  // At most `budget` of its tokens. False: there is no room.
+  bool AddChunk(Sequence* sequence, uint32_t budget, bool can_wait);
   void AddNewPrompts();
   // How many of those that wait may begin in one step, so that each step begins as many.
   uint32_t NumNewcomers() const;
   // `sequence`, which waits, begins. False: it has to wait on, or has only got its place, because
-  // what is left of the step is too little for it.
+  // what is left of the step is too little for it. It waits on as well behind one of its key that
+  // has only got its place.
   bool Begin(Sequence* sequence);
   // What is cached of `sequence`, which waits and may begin. If blocks are wanting for the rest,
   // sequences that are suspended give up theirs, one after the other.
@@ -305,7 +309,9 @@ class BatchBuilder final {
   std::optional<uint64_t> num_suspended_blocks_;  // see NumSuspendedBlocks
   std::optional<PromptsAhead> ahead_;             // see PromptsBefore
   bool prompts_wait_ = false;                     // one that began found no room in the step
-  std::set<const Sequence*> yielding_;            // paused, to give up their blocks
+  // Of which one that has its place is still to have its first tokens, by class.
+  std::set<std::pair<const KeyAccount*, int32_t>> keys_to_begin_;
+  std::set<const Sequence*> yielding_;  // paused, to give up their blocks
   std::vector<BatchRow> rows_;
   // What was guessed behind the newest token of a row.
   struct Guesses {

@@ -151,6 +151,7 @@ void BatchBuilder::Resume(Sequence* sequence) {
   state_.paused->erase(sequence);
   state_.running->insert(sequence);
   sequence->set_state(Sequence::State::kRunning);
+  sequence->set_last_turn(step_id_);
   state_.waiting->TakePlace(sequence);
 }
 

@@ -1,6 +1,7 @@
-// The part of BatchBuilder that gives prompts what the decodes leave of a step: those that began,
-// then newcomers.
+// The part of BatchBuilder that gives prompts what the decodes leave of a step: those that began, then
+// newcomers.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "services/scheduler/core/batch_builder.h"
@@ -55,48 +56,69 @@ void BatchBuilder::AddBegunPrompts() {
   for (const std::vector<Sequence*>& over : later) AddPrompts(over, true);
 }
 
-void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wait) {
+std::vector<PromptNeed> BatchBuilder::NeedsOf(const std::vector<Sequence*>& prompts) const {
   std::vector<PromptNeed> needs;
   for (const Sequence* sequence : prompts) {
     uint32_t num_tokens = sequence->num_to_compute();
     if (limits_.max_chunk > 0) num_tokens = std::min(num_tokens, limits_.max_chunk);
     needs.push_back({.key = &state_.waiting->KeyOf(*sequence),
                      .num_tokens = num_tokens,
-                     .last_step = sequence->last_step(),
+                     .last_turn = sequence->last_turn(),
                      .least = LeastChunk(*sequence),
                      .num_computed = sequence->expands_next() ? sequence->num_scheduled() : 0});
   }
+  return needs;
+}
+
+void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wait) {
+  const std::vector<PromptNeed> needs = NeedsOf(prompts);
   const uint32_t all = budget_;
   PromptBudget budget(needs, all, limits_.min_chunk);
-  std::vector<Sequence*> left_out;
+  // Keys of which one is left out: none behind it goes before it.
+  std::set<const KeyAccount*> closed;
+  const auto add = [&](size_t i, uint32_t most, bool is_enough) {
+    const KeyAccount* const key = needs[i].key;
+    if (closed.contains(key)) return false;
+    const uint32_t before = budget_;
+    if (!is_enough || !AddChunk(prompts[i], most, can_wait)) {
+      closed.insert(key);
+      return false;
+    }
+    budget.Spend(key, before - budget_, step_id_);
+    return true;
+  };
+  std::vector<size_t> left_out;
   for (size_t i = 0; i < prompts.size(); ++i) {
     const uint32_t left = std::min(budget_, budget.LeftFor(needs[i].key));
     const bool has_all = left == all && IsLeftOutLong(*prompts[i]);
-    if (left == 0 || (!has_all && IsTooShort(*prompts[i], left))) {
-      left_out.push_back(prompts[i]);
-      continue;
-    }
-    const uint32_t budget_before = budget_;
-    AddChunk(prompts[i], left, can_wait);
-    budget.Spend(needs[i].key, budget_before - budget_);
+    const bool is_enough = left > 0 && (has_all || !IsTooShort(*prompts[i], left));
+    if (!add(i, left, is_enough)) left_out.push_back(i);
   }
   // What was left over because chunks end where blocks do.
-  std::stable_sort(left_out.begin(), left_out.end(), [](const Sequence* a, const Sequence* b) {
-    return a->last_step() < b->last_step();
+  closed.clear();
+  std::stable_sort(left_out.begin(), left_out.end(), [&](size_t a, size_t b) {
+    return budget.LastTurnOf(needs[a].key) < budget.LastTurnOf(needs[b].key);
   });
-  for (Sequence* sequence : left_out) {
-    if (!IsTooShort(*sequence, budget_)) AddChunk(sequence, budget_, can_wait);
+  for (const size_t i : left_out) {
+    const bool is_enough = !IsTooShort(*prompts[i], budget_);
+    if (!add(i, budget_, is_enough) && prompts[i]->num_told() == 0) {
+      keys_to_begin_.insert({needs[i].key, prompts[i]->priority()});
+    }
+  }
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    prompts[i]->set_last_turn(budget.LastTurnOf(needs[i].key));
   }
 }
 
-void BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget, bool can_wait) {
+bool BatchBuilder::AddChunk(Sequence* sequence, uint32_t budget, bool can_wait) {
   const bool begins = sequence->num_told() == 0;
   if (full() || (can_wait && !HasTimeForChunk(*sequence)) || (begins && !CanTell(*sequence))) {
     prompts_wait_ = true;
-    return;
+    return false;
   }
   AddRow(sequence, NextChunk(*sequence, budget, can_wait),
          begins ? state_.ledger->Table(sequence->id()) : std::vector<BlockId>());
+  return true;
 }
 
 uint32_t BatchBuilder::NumNewcomers() const {
@@ -114,6 +136,8 @@ void BatchBuilder::AddNewPrompts() {
 }
 
 bool BatchBuilder::Begin(Sequence* sequence) {
+  const KeyAccount* const key = &state_.waiting->KeyOf(*sequence);
+  if (keys_to_begin_.contains({key, sequence->priority()})) return false;
   if (!CanTell(*sequence) || !state_.may_begin(*sequence)) return false;
   const CachedPrefix prefix = MakeRoomFor(sequence);
   if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved(*sequence))) return false;

@@ -10,27 +10,30 @@ namespace {
 struct KeyNeed {
   const KeyAccount* key;
   uint64_t num_tokens;  // that its prompts need and were not given
-  StepId last_step;
+  StepId last_turn;
   uint32_t num_computed;
   uint32_t least = 0;
   uint32_t given = 0;
 };
 
 // Keys in the order in which their turn comes; those of equal turns as they are in `needs`.
-std::vector<KeyNeed> SumByKey(const std::vector<PromptNeed>& needs) {
+std::vector<KeyNeed> InTurn(const std::vector<PromptNeed>& needs, uint32_t least) {
   std::vector<KeyNeed> keys;
   std::map<const KeyAccount*, size_t> indices;
   for (const PromptNeed& need : needs) {
     const auto [entry, is_new] = indices.try_emplace(need.key, keys.size());
-    if (is_new) keys.push_back({need.key, 0, need.last_step, need.num_computed});
+    if (is_new) keys.push_back({need.key, 0, need.last_turn, need.num_computed});
     KeyNeed& key = keys[entry->second];
     key.num_tokens += need.num_tokens;
-    key.last_step = std::max(key.last_step, need.last_step);
+    key.last_turn = std::min(key.last_turn, need.last_turn);
     key.least = std::max(key.least, need.least);
   }
   std::stable_sort(keys.begin(), keys.end(), [](const KeyNeed& a, const KeyNeed& b) {
-    return std::pair(a.last_step, a.num_computed) < std::pair(b.last_step, b.num_computed);
+    return std::pair(a.last_turn, a.num_computed) < std::pair(b.last_turn, b.num_computed);
   });
+  if (keys.empty()) return keys;
+  std::stable_partition(keys.begin() + 1, keys.end(),
+                        [least](const KeyNeed& key) { return key.num_tokens <= least; });
   return keys;
 }
 
@@ -44,7 +47,7 @@ void Give(uint64_t most, KeyNeed* key, uint32_t* budget) {
 }  // namespace
 
 PromptBudget::PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget, uint32_t least) {
-  std::vector<KeyNeed> keys = SumByKey(needs);
+  std::vector<KeyNeed> keys = InTurn(needs, least);
   for (KeyNeed& key : keys) Give(std::max(least, key.least), &key, &budget);
   // The rest by weight, those first that need least for theirs: what they leave is for those
   // behind.
@@ -62,7 +65,13 @@ PromptBudget::PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget
     Give(static_cast<uint64_t>(budget * (key->key->weight / weight)), key, &budget);
     weight -= key->key->weight;
   }
-  for (const KeyNeed& key : keys) left_[key.key] = key.given;
+  for (const KeyNeed& key : keys) parts_[key.key] = {key.given, key.last_turn};
+}
+
+void PromptBudget::Spend(const KeyAccount* key, uint32_t num_tokens, StepId step) {
+  Part& part = parts_.at(key);
+  part.left -= std::min(part.left, num_tokens);
+  part.last_turn = step;
 }
 
 }  // namespace baton::scheduler

@@ -14,7 +14,7 @@ namespace baton::scheduler {
 struct PromptNeed {
   const KeyAccount* key = nullptr;
   uint32_t num_tokens = 0;
-  StepId last_step = 0;  // that it took part in
+  StepId last_turn = 0;  // of its key, or since when it wants one: see Sequence
   // Tokens of it below which a step pays more for the chunk than the chunk is worth; 0: none.
   uint32_t least = 0;
   // Computed already, where that makes each chunk dearer. Of keys whose last turn is as long ago,
@@ -24,19 +24,28 @@ struct PromptNeed {
 
 // Each key with prompts gets its part by weight, or what it needs if that is less; what it leaves
 // is for the others. Nobody gets less than `least` tokens, or the most that one of its prompts has
-// to get, unless it needs less; if the budget has no room for that, those whose last turn is
-// longest ago come first: with k keys, none waits for more than k * least / budget steps, rounded
-// up.
+// to get, unless it needs less. If the budget has no room for that, they take turns: the key whose
+// last turn is longest ago comes first, then those that need no more than `least`, then the others,
+// by their last turns. A key that has had none yet comes as if it had when the first of its prompts
+// got its place. So with k keys none waits for more than k * least / budget steps, rounded up; nor,
+// whoever comes later, for more than k.
 class PromptBudget final {
  public:
   PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget, uint32_t least);
 
   // What the prompts of `key` have left.
-  uint32_t LeftFor(const KeyAccount* key) const { return left_.at(key); }
-  void Spend(const KeyAccount* key, uint32_t num_tokens) { left_.at(key) -= num_tokens; }
+  uint32_t LeftFor(const KeyAccount* key) const { return parts_.at(key).left; }
+  // When `key` had its last turn.
+  StepId LastTurnOf(const KeyAccount* key) const { return parts_.at(key).last_turn; }
+  // It has its turn in `step`, and so many tokens of it.
+  void Spend(const KeyAccount* key, uint32_t num_tokens, StepId step);
 
  private:
-  std::map<const KeyAccount*, uint32_t> left_;
+  struct Part {
+    uint32_t left = 0;
+    StepId last_turn = 0;
+  };
+  std::map<const KeyAccount*, Part> parts_;
 };
 
 }  // namespace baton::scheduler

@@ -81,6 +81,7 @@ void Sequence::Begin(uint32_t num_cached, StepId step) {
       << "sequence " << id() << " begins behind " << num_cached << " of " << num_tokens();
   num_scheduled_ = num_cached;
   begin_step_ = step;
+  last_turn_ = step;
   has_begun_ = true;
 }
 
@@ -98,6 +99,7 @@ void Sequence::Restart() {
   sample_step_ = 0;
   last_step_ = 0;
   begin_step_ = 0;
+  last_turn_ = 0;
 }
 
 }  // namespace baton::scheduler

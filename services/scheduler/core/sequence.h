@@ -130,6 +130,10 @@ class Sequence final {
   StepId last_step() const { return last_step_; }
   // The step that was formed when it began to run; it may have no part in it. 0: it does not run.
   StepId begin_step() const { return begin_step_; }
+  // Last step in which its key had its turn among prompts of the class, whichever of them had it;
+  // the one in which it got its place, if that was later. 0: it does not run.
+  StepId last_turn() const { return last_turn_; }
+  void set_last_turn(StepId step) { last_turn_ = step; }
   // Stages lost, one after the other, while a step with it was in flight and before it got one more
   // token: whatever is computed next for it may be what brings them down.
   uint32_t num_losses() const { return num_losses_; }
@@ -189,6 +193,7 @@ class Sequence final {
   StepId sample_step_ = 0;              // the newest step that samples
   StepId last_step_ = 0;
   StepId begin_step_ = 0;
+  StepId last_turn_ = 0;
   uint32_t num_losses_ = 0;
   uint32_t num_cut_links_ = 0;
   uint32_t num_yields_ = 0;

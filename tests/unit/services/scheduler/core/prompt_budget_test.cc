@@ -55,6 +55,32 @@ TEST(PromptBudget, TakesTurnsWhenThereIsTooLittleForAll) {
   EXPECT_EQ(budget.LeftFor(&keys[1]), 0u);
 }
 
+// A key that has had no turn yet waits from when its first prompt got its place; those that come
+// later neither bring its turn nor put it off.
+TEST(PromptBudget, WhoHasHadNoTurnWaitsSinceItGotItsPlace) {
+  const KeyAccount newcomer = Key();
+  const KeyAccount served = Key();
+  const KeyAccount growing = Key();
+  const std::vector<PromptNeed> needs = {
+      {&newcomer, 1000, 7}, {&served, 1000, 6}, {&growing, 1000, 5}, {&growing, 1000, 9}};
+  const PromptBudget two(needs, 128, 64);
+  EXPECT_EQ(two.LeftFor(&growing), 64u);
+  EXPECT_EQ(two.LeftFor(&served), 64u);
+  EXPECT_EQ(two.LeftFor(&newcomer), 0u);
+  EXPECT_EQ(PromptBudget(needs, 64, 64).LeftFor(&growing), 64u);
+}
+
+// What is done in no time need not wait for those that take long; but for the one whose turn it is.
+TEST(PromptBudget, WhoNeedsLittleWaitsForOneTurn) {
+  const std::vector<KeyAccount> keys(4, Key());
+  const PromptBudget budget(
+      {{&keys[0], 1000, 1}, {&keys[1], 1000, 2}, {&keys[2], 60, 8}, {&keys[3], 50, 9}}, 180, 64);
+  EXPECT_EQ(budget.LeftFor(&keys[0]), 64u);
+  EXPECT_EQ(budget.LeftFor(&keys[1]), 6u);
+  EXPECT_EQ(budget.LeftFor(&keys[2]), 60u);
+  EXPECT_EQ(budget.LeftFor(&keys[3]), 50u);
+}
+
 // Whatever is asked for, all of the budget is given that is needed, and each key has its part.
 TEST(PromptBudget, LeavesNothingAndCheatsNobody) {
   std::mt19937_64 random(1);

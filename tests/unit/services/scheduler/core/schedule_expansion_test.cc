@@ -37,12 +37,14 @@ uint32_t NumScheduled(const Place& place, SequenceId id) {
   return sequence != nullptr ? sequence->num_scheduled() : UINT32_MAX;
 }
 
-// A prompt of key "a" with 20,000 tokens, as all of them begin, and some of its own.
-void AddAlike(Place* place, SequenceId id, uint32_t own_tokens) {
-  SequenceRequest request = MakeRequest(500, 20'000, 1);
+// A prompt with `common_tokens`, as all of them begin, and some of its own.
+void AddAlike(Place* place, SequenceId id, uint32_t own_tokens, const std::string& key = "a",
+              uint32_t common_tokens = 20'000, int32_t priority = 0) {
+  SequenceRequest request = MakeRequest(500, common_tokens, 1);
   request.id = id;
-  request.fairness_key = "a";
-  request.prompt.insert(request.prompt.end(), own_tokens, static_cast<TokenId>(id));
+  request.priority = priority;
+  request.fairness_key = key;
+  request.prompt.insert(request.prompt.end(), own_tokens, static_cast<TokenId>(id % 1000));
   ASSERT_TRUE(place->schedule.Add(std::move(request)).ok());
 }
 
@@ -227,6 +229,94 @@ TEST(ScheduleExpansion, LeftoversAreNotForANewcomerWithALongHit) {
       }
     }
   }
+}
+
+// What a newcomer leaves of a step is too little for a prompt behind 40,000 tokens, and for one
+// more newcomer. That one has had no chunk yet, but was not left out for longer: the prompt that
+// began has its turn when those keys have had theirs that had prompts in places before, in whatever
+// number newcomers come, of keys that come and go, or of one that has many.
+TEST(ScheduleExpansion, NewcomersWithLongHitsDoNotHoldUpWhoBegan) {
+  constexpr uint32_t kCommon = 35'008;
+  for (const bool has_one_key : {false, true}) {
+    Place place(LongOptions(600), 10'000, true);
+    AddAlike(&place, 600, 1, "n", kCommon);
+    while (place.ended.empty()) ASSERT_TRUE(place.Step().has_value());
+    place.Add(1, "b", 59'000, 1);
+    while (NumScheduled(place, 1) < 40'000) ASSERT_TRUE(place.Step().has_value());
+    for (SequenceId id = 2; id <= 11; ++id) place.Add(id, std::to_string(id), 1, 10'000);
+    place.Step();  // 590 tokens of a step are left by the decodes
+    SequenceId last = 1000;
+    uint64_t left_out = 0;
+    for (int step = 0; step < 30; ++step) {
+      while (place.schedule.counts().num_waiting < 3) {
+        ++last;
+        AddAlike(&place, last, 300, has_one_key ? "n" : "n" + std::to_string(last), kCommon);
+      }
+      const std::optional<Batch> batch = place.Step();
+      const std::optional<BatchRow> row = Place::RowOf(batch, 1);
+      left_out = row.has_value() ? 0 : left_out + 1;
+      EXPECT_LE(left_out, has_one_key ? 1 : kPlaces - 11 - 1) << has_one_key << ": step " << step;
+      EXPECT_TRUE(!row.has_value() || row->num_tokens >= 256) << "a crumb: " << row->num_tokens;
+    }
+    // One key that has many floods the group: what it has can wait.
+    EXPECT_TRUE(has_one_key || place.ended.size() > 5) << "newcomers get on as well";
+  }
+}
+
+// A short prompt of one more key does not wait until all others had their turns.
+TEST(ScheduleExpansion, AShortNewcomerIsInTheNextStep) {
+  constexpr SequenceId kKeys = 12;
+  Place place(LongOptions(1100), 20'000, true);
+  for (SequenceId id = 1; id <= kKeys; ++id) place.Add(id, std::to_string(id), kLongPrompt, 1);
+  while (NumScheduled(place, kKeys) < 20'000) ASSERT_TRUE(place.Step().has_value());
+  for (SequenceId id = 100; id < 110; ++id) {
+    place.Add(id, "short", 100, 1);
+    EXPECT_EQ(place.StepsUntilRowOf(id, 20), 1u);
+    place.Step();
+  }
+}
+
+// Of each key one newcomer has only its place at a time, for which a better class leaves too
+// little.
+TEST(ScheduleExpansion, NobodyTakesAPlaceBehindOneThatHasNoMore) {
+  ScheduleOptions options = LongOptions();
+  options.max_chunk_tokens = 1900;
+  Place place(options, 10'000, true);
+  AddAlike(&place, 600, 1);
+  while (place.ended.empty()) ASSERT_TRUE(place.Step().has_value());
+  place.Add(1, "a", 50'000, 1);
+  place.Step();  // it begins
+  for (SequenceId id = 2; id <= 5; ++id) AddAlike(&place, id, 1000, "a", 20'000, /*priority=*/1);
+  for (int step = 0; step < 6; ++step) {
+    EXPECT_EQ(Place::RowOf(place.Step(), 1)->num_tokens, 1856u);
+    EXPECT_EQ(place.schedule.Find(2)->state(), Sequence::State::kRunning);
+    for (SequenceId id = 3; id <= 5; ++id) {
+      EXPECT_EQ(place.schedule.Find(id)->state(), Sequence::State::kWaiting) << id;
+    }
+  }
+}
+
+// What is too little for a prompt behind 20,000 tokens is not for a shorter one of its key that
+// came later, whether that one has begun or not.
+TEST(ScheduleExpansion, NobodyGoesBeforeAnotherOneOfItsKey) {
+  ScheduleOptions options = LongOptions();
+  options.max_chunk_tokens = 1900;
+  Place place(options, 10'000, true);
+  AddAlike(&place, 600, 1);
+  while (place.ended.empty()) ASSERT_TRUE(place.Step().has_value());
+  place.Add(1, "b", 50'000, 1, /*weight=*/1, /*priority=*/-1);
+  place.Step();  // it begins, and leaves 192 tokens of each step
+  AddAlike(&place, 2, 1000);
+  for (SequenceId id = 3; id <= 4; ++id) place.Add(id, "a", 20, 1);
+  place.Add(5, "c", 20, 1);
+  std::vector<SequenceId> first_rows;
+  for (int step = 0; step < 20; ++step) {
+    const std::optional<Batch> batch = place.Step();
+    for (const BatchRow& row : batch->rows) {
+      if (row.begins) first_rows.push_back(row.id);
+    }
+  }
+  EXPECT_EQ(first_rows, (std::vector<SequenceId>{5, 2, 3, 4})) << "another key's is in nobody's way";
 }
 
 // A step that has little room for prompts at all gives it to the one that there is.
