@@ -1,6 +1,7 @@
-// The part of BatchBuilder that gives prompts what the decodes leave of a step: those that began, then
-// newcomers.
+// The part of BatchBuilder that gives prompts what the decodes leave of a step: those that began,
+// then newcomers.
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -87,8 +88,14 @@ void BatchBuilder::AddPrompts(const std::vector<Sequence*>& prompts, bool can_wa
     budget.Spend(key, before - budget_, step_id_);
     return true;
   };
+  std::vector<size_t> order(prompts.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  // Those whose turn it is find the step with time for them.
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return budget.RankOf(needs[a].key) < budget.RankOf(needs[b].key);
+  });
   std::vector<size_t> left_out;
-  for (size_t i = 0; i < prompts.size(); ++i) {
+  for (const size_t i : order) {
     const uint32_t left = std::min(budget_, budget.LeftFor(needs[i].key));
     const bool has_all = left == all && IsLeftOutLong(*prompts[i]);
     const bool is_enough = left > 0 && (has_all || !IsTooShort(*prompts[i], left));

@@ -14,6 +14,7 @@ struct KeyNeed {
   uint32_t num_computed;
   uint32_t least = 0;
   uint32_t given = 0;
+  bool has_turn = false;
 };
 
 // Keys in the order in which their turn comes; those of equal turns as they are in `needs`.
@@ -48,7 +49,12 @@ void Give(uint64_t most, KeyNeed* key, uint32_t* budget) {
 
 PromptBudget::PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget, uint32_t least) {
   std::vector<KeyNeed> keys = InTurn(needs, least);
-  for (KeyNeed& key : keys) Give(std::max(least, key.least), &key, &budget);
+  for (KeyNeed& key : keys) {
+    const uint64_t turn = std::min<uint64_t>(std::max(least, key.least), key.num_tokens);
+    Give(turn, &key, &budget);
+    // The first one has all that there is.
+    key.has_turn = key.given == turn || &key == keys.data();
+  }
   // The rest by weight, those first that need least for theirs: what they leave is for those
   // behind.
   std::vector<KeyNeed*> by_need;
@@ -65,13 +71,16 @@ PromptBudget::PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget
     Give(static_cast<uint64_t>(budget * (key->key->weight / weight)), key, &budget);
     weight -= key->key->weight;
   }
-  for (const KeyNeed& key : keys) parts_[key.key] = {key.given, key.last_turn};
+  for (size_t rank = 0; rank < keys.size(); ++rank) {
+    const KeyNeed& key = keys[rank];
+    parts_[key.key] = {key.given, key.last_turn, rank, key.has_turn};
+  }
 }
 
 void PromptBudget::Spend(const KeyAccount* key, uint32_t num_tokens, StepId step) {
   Part& part = parts_.at(key);
   part.left -= std::min(part.left, num_tokens);
-  part.last_turn = step;
+  if (part.has_turn) part.last_turn = step;
 }
 
 }  // namespace baton::scheduler

@@ -1,6 +1,7 @@
 // How the prompts of several keys share the tokens that the decodes leave of a step.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -26,9 +27,10 @@ struct PromptNeed {
 // is for the others. Nobody gets less than `least` tokens, or the most that one of its prompts has
 // to get, unless it needs less. If the budget has no room for that, they take turns: the key whose
 // last turn is longest ago comes first, then those that need no more than `least`, then the others,
-// by their last turns. A key that has had none yet comes as if it had when the first of its prompts
-// got its place. So with k keys none waits for more than k * least / budget steps, rounded up; nor,
-// whoever comes later, for more than k.
+// by their last turns. A rest that is less than that is no turn, but for the first one. A key that
+// has had none yet comes as if it had when the first of its prompts got its place. So with k keys
+// none waits for more than k * least / budget steps, rounded up; nor, whoever comes later, for more
+// than k.
 class PromptBudget final {
  public:
   PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget, uint32_t least);
@@ -37,13 +39,18 @@ class PromptBudget final {
   uint32_t LeftFor(const KeyAccount* key) const { return parts_.at(key).left; }
   // When `key` had its last turn.
   StepId LastTurnOf(const KeyAccount* key) const { return parts_.at(key).last_turn; }
-  // It has its turn in `step`, and so many tokens of it.
+  // Place of `key` among those that take turns.
+  size_t RankOf(const KeyAccount* key) const { return parts_.at(key).rank; }
+  // Its prompts have so many tokens of `step`. That is its turn, unless only a rest was left for
+  // them.
   void Spend(const KeyAccount* key, uint32_t num_tokens, StepId step);
 
  private:
   struct Part {
     uint32_t left = 0;
     StepId last_turn = 0;
+    size_t rank = 0;
+    bool has_turn = false;  // in this step
   };
   std::map<const KeyAccount*, Part> parts_;
 };

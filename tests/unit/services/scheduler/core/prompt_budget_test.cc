@@ -1,5 +1,6 @@
 #include "services/scheduler/core/prompt_budget.h"
 
+#include <map>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -68,6 +69,34 @@ TEST(PromptBudget, WhoHasHadNoTurnWaitsSinceItGotItsPlace) {
   EXPECT_EQ(two.LeftFor(&served), 64u);
   EXPECT_EQ(two.LeftFor(&newcomer), 0u);
   EXPECT_EQ(PromptBudget(needs, 64, 64).LeftFor(&growing), 64u);
+}
+
+// What is left for the last one is no turn: it comes first in the next step.
+TEST(PromptBudget, ARestIsNoTurn) {
+  const std::vector<KeyAccount> keys(3, Key());
+  std::vector<PromptNeed> needs;
+  for (const KeyAccount& key : keys) needs.push_back({&key, 1'000'000, 0});
+  std::map<const KeyAccount*, uint32_t> had;
+  for (StepId step = 1; step <= 300; ++step) {
+    PromptBudget budget(needs, 130, 64);
+    for (PromptNeed& need : needs) {
+      const uint32_t left = budget.LeftFor(need.key);
+      had[need.key] += left;
+      budget.Spend(need.key, left, step);
+      need.last_turn = budget.LastTurnOf(need.key);
+    }
+  }
+  for (const KeyAccount& key : keys) EXPECT_GE(had[&key], 300 / 2 * 64u);
+}
+
+// Nor do they share less than that to no end: the first one has its turn whatever it gets.
+TEST(PromptBudget, WhoGetsAllHasItsTurn) {
+  const KeyAccount first = Key();
+  const KeyAccount second = Key();
+  PromptBudget budget({{&first, 1000, 1}, {&second, 1000, 2}}, 40, 64);
+  EXPECT_EQ(budget.LeftFor(&first), 40u);
+  budget.Spend(&first, 40, 3);
+  EXPECT_EQ(budget.LastTurnOf(&first), 3u);
 }
 
 // What is done in no time need not wait for those that take long; but for the one whose turn it is.

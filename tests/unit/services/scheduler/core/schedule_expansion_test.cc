@@ -316,7 +316,8 @@ TEST(ScheduleExpansion, NobodyGoesBeforeAnotherOneOfItsKey) {
       if (row.begins) first_rows.push_back(row.id);
     }
   }
-  EXPECT_EQ(first_rows, (std::vector<SequenceId>{5, 2, 3, 4})) << "another key's is in nobody's way";
+  EXPECT_EQ(first_rows, (std::vector<SequenceId>{5, 2, 3, 4}))
+      << "another key's is in nobody's way";
 }
 
 // A step that has little room for prompts at all gives it to the one that there is.
@@ -392,6 +393,24 @@ TEST_F(ScheduleExpansionShort, LongPrefixesGoOnBesideThoseThatCannotWait) {
   EXPECT_GT(NumScheduled(place_, 1), begin);
   EXPECT_GT(others, 0.05 * all) << others << " of " << all;
   EXPECT_LT(others, 0.2 * all) << others << " of " << all;
+}
+
+// Who has no time beside them is not passed by another one of its key that has.
+TEST_F(ScheduleExpansionShort, PromptsOfAKeyGoOnInOrder) {
+  int num_chunks = 0;
+  for (SequenceId id = 1000; id < 1100; ++id) {
+    place_.Add(id, "victim", 3000, 1);
+    while (place_.ended.back() != id) {
+      const std::optional<Batch> batch = place_.Step();
+      ASSERT_TRUE(batch.has_value());
+      for (const BatchRow& row : batch->rows) {
+        if (row.id >= 1000) continue;
+        EXPECT_EQ(row.id, 1u) << "before it has what it wants";
+        ++num_chunks;
+      }
+    }
+  }
+  EXPECT_GT(num_chunks, 0);
 }
 
 // A newcomer of a key that floods is no exception, though all that stands before its tokens is in

@@ -354,5 +354,22 @@ TEST(ScheduleShortSteps, BlocksForNewcomersShutNobodyOut) {
   EXPECT_EQ(place.schedule.Find(2)->state(), Sequence::State::kRunning);
 }
 
+// The time of short steps is shared by turns as well: what one key has of it, another key's prompts
+// that came later do not wait for.
+TEST(ScheduleShortSteps, KeysWhosePromptsCanWaitTakeTurns) {
+  Place place(ShortStepOptions());
+  for (SequenceId id = 1; id <= 6; ++id) place.Add(id, "early", 4000, 1);
+  place.Step();
+  VictimComesAndGoes(&place);
+  for (SequenceId id = 11; id <= 16; ++id) place.Add(id, "late", 4000, 1);
+  const uint32_t begin = place.schedule.Find(1)->num_scheduled();
+  for (int step = 0; step < 40; ++step) ASSERT_TRUE(place.Step().has_value());
+  ASSERT_GT(place.schedule.counts().short_step_seconds, 0);
+  const uint32_t early = place.schedule.Find(1)->num_scheduled() - begin;
+  const uint32_t late = place.schedule.Find(11)->num_scheduled();
+  EXPECT_GT(late, early / 2);
+  EXPECT_GT(early, late / 2);
+}
+
 }  // namespace
 }  // namespace baton::scheduler
