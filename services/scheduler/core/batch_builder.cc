@@ -37,7 +37,7 @@ void BatchBuilder::Reset(StepId step_id) {
   has_other_decode_ = false;
   preempted_ = false;
   num_newcomers_ = 0;
-  num_suspended_blocks_.reset();
+  suspended_blocks_.reset();
   yielding_.clear();
   prompts_wait_ = false;
   keys_to_begin_.clear();
@@ -166,26 +166,32 @@ bool BatchBuilder::FitsWithSuspended(const Sequence& sequence, const CachedPrefi
   const uint64_t num_needed =
       BlocksNeeded(sequence, prefix, *state_.ledger) + NumReserved(sequence);
   const uint64_t num_free = state_.ledger->num_free();
-  return num_needed <= num_free || num_needed <= num_free + NumSuspendedBlocks();
+  return num_needed <= num_free || num_needed <= num_free + NumSuspendedBlocks(prefix);
 }
 
-uint64_t BatchBuilder::NumSuspendedBlocks() {
-  if (num_suspended_blocks_.has_value()) return *num_suspended_blocks_;
-  uint64_t count = 0;
-  std::vector<uint32_t> holders(state_.ledger->num_blocks());  // that could give them up
-  for (const Sequence* unread : *state_.suspended) {
-    if (unread->num_steps_in_flight() > 0) continue;
-    for (const BlockId block : state_.ledger->Table(unread->id())) {
-      if (++holders[block] == state_.ledger->num_holders(block)) ++count;
+uint64_t BatchBuilder::NumSuspendedBlocks(const CachedPrefix& prefix) {
+  const BlockLedger& ledger = *state_.ledger;
+  if (!suspended_blocks_.has_value()) {
+    SuspendedBlocks& blocks = suspended_blocks_.emplace();
+    blocks.num_holders.resize(ledger.num_blocks());
+    for (const Sequence* unread : *state_.suspended) {
+      if (unread->num_steps_in_flight() > 0) continue;
+      for (const BlockId block : ledger.Table(unread->id())) {
+        if (++blocks.num_holders[block] == ledger.num_holders(block)) ++blocks.num_alone;
+      }
     }
   }
-  num_suspended_blocks_ = count;
-  return count;
+  const std::vector<uint32_t>& num_holders = suspended_blocks_->num_holders;
+  const auto num_shared =
+      std::count_if(prefix.blocks.begin(), prefix.blocks.end(), [&](BlockId block) {
+        return num_holders[block] > 0 && num_holders[block] == ledger.num_holders(block);
+      });
+  return suspended_blocks_->num_alone - static_cast<uint64_t>(num_shared);
 }
 
 void BatchBuilder::Preempt(Sequence* sequence) {
   state_.preempt(sequence);
-  num_suspended_blocks_.reset();
+  suspended_blocks_.reset();
 }
 
 uint32_t BatchBuilder::NumReserved(const Sequence& sequence) const {
@@ -209,7 +215,7 @@ void BatchBuilder::Place(Sequence* sequence, const CachedPrefix& prefix) {
   BATON_CHECK(blocks.has_value()) << "sequence " << sequence->id() << " fits but does not";
   const uint32_t num_cached =
       static_cast<uint32_t>(prefix.blocks.size()) * state_.ledger->block_tokens();
-  if (prefix.num_free < prefix.blocks.size()) num_suspended_blocks_.reset();
+  if (prefix.num_free < prefix.blocks.size()) suspended_blocks_.reset();
   state_.waiting->Take(sequence, num_cached);
   sequence->set_state(Sequence::State::kRunning);
   state_.running->insert(sequence);

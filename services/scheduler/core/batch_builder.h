@@ -188,10 +188,11 @@ class BatchBuilder final {
   CachedPrefix MakeRoomFor(Sequence* sequence);
   // Whether `sequence` fits, once those that are suspended have given up theirs.
   bool FitsWithSuspended(const Sequence& sequence, const CachedPrefix& prefix);
-  // Blocks that would be free then besides those that are. Linear in the blocks of the suspended,
-  // and of the cache, but only where the last answer holds no longer: since then one gave up its
-  // blocks, or another shares them.
-  uint64_t NumSuspendedBlocks();
+  // Blocks that would be free then besides those that are, for one that begins behind `prefix`: the
+  // blocks of that are no gain, for it would have to take them. Linear in the blocks of the
+  // suspended, and of the cache, but only where the last answer holds no longer: since then one
+  // gave up its blocks, or another shares them.
+  uint64_t NumSuspendedBlocks(const CachedPrefix& prefix);
   // It has a place and blocks from now on; it fits.
   void Place(Sequence* sequence, const CachedPrefix& prefix);
   // Blocks that stay free when `sequence` begins.
@@ -254,7 +255,8 @@ class BatchBuilder final {
   std::optional<Sequence*> PlaceFor(const Sequence& claimant, ClaimRound* round) const;
   const BlockUsage& UsageOf(ClaimRound* round) const;
   // True if blocks became free, or will once steps in flight are done, so that `num_needed` are.
-  bool TakeBlocksFor(const Sequence& claimant, uint64_t num_needed, ClaimRound* round);
+  // What it shares with those that leave is no gain, as for NumSuspendedBlocks.
+  bool TakeBlocksFor(const Sequence& claimant, const CachedPrefix& prefix, ClaimRound* round);
   void Yield(Sequence* sequence);
   void Pause(Sequence* sequence);
   void Resume(Sequence* sequence);
@@ -305,10 +307,16 @@ class BatchBuilder final {
   uint32_t other_tokens_ = UINT32_MAX;
   bool has_other_decode_ = false;
   bool preempted_ = false;
-  uint32_t num_newcomers_ = 0;                    // that may begin yet, besides claims
-  std::optional<uint64_t> num_suspended_blocks_;  // see NumSuspendedBlocks
-  std::optional<PromptsAhead> ahead_;             // see PromptsBefore
-  bool prompts_wait_ = false;                     // one that began found no room in the step
+  uint32_t num_newcomers_ = 0;  // that may begin yet, besides claims
+  // Of each block, how many hold it that are suspended and could give it up; and how many blocks
+  // nobody else holds.
+  struct SuspendedBlocks {
+    std::vector<uint32_t> num_holders;
+    uint64_t num_alone = 0;
+  };
+  std::optional<SuspendedBlocks> suspended_blocks_;  // see NumSuspendedBlocks
+  std::optional<PromptsAhead> ahead_;                // see PromptsBefore
+  bool prompts_wait_ = false;                        // one that began found no room in the step
   // Of which one that has its place is still to have its first tokens, by class.
   std::set<std::pair<const KeyAccount*, int32_t>> keys_to_begin_;
   std::set<const Sequence*> yielding_;  // paused, to give up their blocks

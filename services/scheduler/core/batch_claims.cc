@@ -130,8 +130,7 @@ bool BatchBuilder::BeginClaim(Sequence* sequence, ClaimRound* round) {
   if (state_.suspended->size() != num_suspended) round->usage.reset();
   const uint32_t num_reserved = NumReserved(*sequence);
   if (!FitsNow(*sequence, prefix, *state_.ledger, num_reserved)) {
-    const uint64_t num_needed = BlocksNeeded(*sequence, prefix, *state_.ledger) + num_reserved;
-    if (!TakeBlocksFor(*sequence, num_needed, round)) return false;
+    if (!TakeBlocksFor(*sequence, prefix, round)) return false;
     prefix = state_.ledger->FindPrefix(sequence);
     if (!FitsNow(*sequence, prefix, *state_.ledger, num_reserved)) return false;
   }
@@ -153,7 +152,8 @@ const BatchBuilder::BlockUsage& BatchBuilder::UsageOf(ClaimRound* round) const {
   return usage;
 }
 
-bool BatchBuilder::TakeBlocksFor(const Sequence& claimant, uint64_t num_needed, ClaimRound* round) {
+bool BatchBuilder::TakeBlocksFor(const Sequence& claimant, const CachedPrefix& prefix,
+                                 ClaimRound* round) {
   const auto share = [this](const KeyAccount& key) {
     return state_.waiting->ShareOf(key, state_.ledger->num_blocks());
   };
@@ -163,9 +163,13 @@ bool BatchBuilder::TakeBlocksFor(const Sequence& claimant, uint64_t num_needed, 
   const BlockUsage& usage = UsageOf(round);
   const auto held = usage.keys.find(&own);
   if (held != usage.keys.end() && held->second.num_blocks + num_wanted > share(own)) return false;
+  const uint64_t num_needed =
+      BlocksNeeded(claimant, prefix, *state_.ledger) + NumReserved(claimant);
   const uint64_t num_free = state_.ledger->num_free();
   const auto known = usage.most.find(claimant.priority());
   if (known != usage.most.end() && num_free + known->second < num_needed) return false;
+  const std::set<BlockId> shared(prefix.blocks.begin(), prefix.blocks.end());
+  uint64_t num_shared = 0;
   uint64_t num_found = num_free;
   auto keys = usage.keys;
   std::vector<Sequence*> leaving;
@@ -177,18 +181,20 @@ bool BatchBuilder::TakeBlocksFor(const Sequence& claimant, uint64_t num_needed, 
       if (of_key.num_blocks <= share(key)) continue;
       if ((*last)->priority() < claimant.priority()) continue;
       const std::vector<BlockId>& table = state_.ledger->Table((*last)->id());
+      const uint64_t found_before = num_found;
+      for (const BlockId block : table) {
+        if (state_.ledger->num_holders(block) > 1) continue;
+        ++(shared.contains(block) ? num_shared : num_found);
+      }
+      if (num_found == found_before) continue;
       of_key.num_blocks -= static_cast<double>(table.size());
-      num_found +=
-          static_cast<uint64_t>(std::count_if(table.begin(), table.end(), [this](BlockId block) {
-            return state_.ledger->num_holders(block) == 1;
-          }));
       leaving.push_back(*last);
     }
   };
   collect(*state_.paused);
   collect(*state_.running);
   if (num_found < num_needed) {
-    round->usage->most[claimant.priority()] = num_found - num_free;
+    round->usage->most[claimant.priority()] = num_found + num_shared - num_free;
     return false;
   }
   for (Sequence* sequence : leaving) Yield(sequence);

@@ -299,6 +299,23 @@ TEST(SchedulePlaces, BlocksThatAClaimCollectsAreForNobodyElse) {
   EXPECT_EQ(place.schedule.Find(8)->state(), Sequence::State::kWaiting);
 }
 
+// Nobody gives up blocks of which the claimant has the use already, if the others are not enough.
+TEST(SchedulePlaces, BlocksThatAreSharedAreNoGain) {
+  Place place(PlaceOptions(4, 0), 24);
+  place.Add(1, "a", 810, 20);
+  place.Add(2, "a", 640, 60);
+  for (int step = 0; step < 3; ++step) place.Step();
+  ASSERT_EQ(place.schedule.counts().num_used_blocks, 24u);
+  SequenceRequest request = MakeRequest(2, 640, 3);
+  request.id = 3;
+  request.fairness_key = "b";
+  request.prompt.insert(request.prompt.end(), 120, 5);
+  ASSERT_TRUE(place.schedule.Add(std::move(request)).ok());  // 2 blocks besides 10 of those
+  for (int step = 0; step < 5; ++step) place.Step();
+  EXPECT_EQ(place.schedule.counts().num_preemptions, 0u);
+  EXPECT_NE(place.StepsUntilRowOf(3, 30), 0u) << "once 1 has ended";
+}
+
 // A request that comes stands behind the step that the first stage is at, and no other.
 TEST(SchedulePlaces, NothingIsOrderedAheadWhileAnotherKeyMayCome) {
   ScheduleOptions options = PlaceOptions(4, 1);

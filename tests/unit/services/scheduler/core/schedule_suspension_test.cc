@@ -2,6 +2,7 @@
 // are in nobody's way.
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -109,6 +110,23 @@ TEST(ScheduleSuspension, KeepsItsBlocksIfTheyAreNotEnough) {
   for (int step = 0; step < 3; ++step) place.Step();
   place.schedule.Suspend(2);
   place.Add(3, "a", 1000, 3);  // 16 blocks, beside 11 that are in use
+  for (int step = 0; step < 5; ++step) place.Step();
+  EXPECT_EQ(place.schedule.Find(3)->state(), Sequence::State::kWaiting);
+  EXPECT_EQ(place.schedule.counts().num_preemptions, 0u);
+}
+
+// What it shares with a newcomer is nothing that the newcomer gains.
+TEST(ScheduleSuspension, KeepsItsBlocksIfTheyAreNotEnoughBesidesThoseThatAreShared) {
+  Place place(PlaceOptions(4, 0), kBlocks);
+  place.Add(1, "a", 600, 1000);
+  place.Add(2, "a", 640, 100);
+  for (int step = 0; step < 3; ++step) place.Step();
+  place.schedule.Suspend(2);
+  SequenceRequest request = MakeRequest(2, 640, 3);
+  request.id = 3;
+  request.fairness_key = "a";
+  request.prompt.insert(request.prompt.end(), 360, 5);
+  ASSERT_TRUE(place.schedule.Add(std::move(request)).ok());  // 6 blocks besides 10 of those
   for (int step = 0; step < 5; ++step) place.Step();
   EXPECT_EQ(place.schedule.Find(3)->state(), Sequence::State::kWaiting);
   EXPECT_EQ(place.schedule.counts().num_preemptions, 0u);
