@@ -61,6 +61,8 @@ class PushdownStates final {
     return absl::MakeConstSpan(pairs_).subspan(states_[state].begin, states_[state].size);
   }
 
+  const Frame& frame(FrameId frame) const { return frames_[frame]; }
+
   // The state of one pair alone, without what its node accepts.
   StateId On(NodeId node, FrameId stack);
   // The state of what goes on at `frame` after a rule has matched; kDead on kNoFrame.

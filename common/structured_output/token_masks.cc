@@ -1,5 +1,6 @@
 #include "common/structured_output/token_masks.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/structured_output/expression.h"
@@ -9,6 +10,9 @@ namespace {
 
 // A state of more pairs is walked as a whole.
 constexpr size_t kMostNodes = 6;
+// So is one with a deeper stack: what a node allows on any stack may nest too deep on this one.
+// Tokens may make as many calls again.
+constexpr uint32_t kMostDepth = PushdownStates::kMaxDepth / 2;
 
 }  // namespace
 
@@ -71,7 +75,10 @@ std::shared_ptr<const MaskCache::Entry> TokenMasks::Of(StateId state) {
   auto entry = std::make_shared<MaskCache::Entry>();
   entry->mask.resize((vocabulary_.vocab_size() + 63) / 64);
   const absl::Span<const Configuration> view = states_.configurations(state);
-  if (view.size() > kMostNodes) {
+  const auto is_deep = [this](const Configuration& at) {
+    return states_.frame(at.stack).depth > kMostDepth;
+  };
+  if (view.size() > kMostNodes || std::any_of(view.begin(), view.end(), is_deep)) {
     Walk(0, static_cast<uint32_t>(vocabulary_.nodes().size()), state, entry.get());
   } else {
     // A copy: walking makes states.

@@ -122,6 +122,23 @@ TEST(TokenConstraint, AmbiguousStatesAreWalkedWhole) {
   WalkAndCompare({.kind = ConstraintKind::kRegex, .text = "(a|b|1)*a(a|b|1){12}"}, 1);
 }
 
+TEST(TokenConstraint, MasksKnowHowDeepRulesMayNest) {
+  const std::vector<std::string> tokens = {"[", "]", "[[", "[[[[", "[]", "[[[[[[[[", "]]"};
+  const Constraint nested{.kind = ConstraintKind::kGrammar, .text = R"(root ::= "[" root? "]")"};
+  ConstraintMatcher matcher(
+      MakeConstraint(nested, std::make_shared<VocabularyTrie>(tokens, kVocabSize)));
+  uint32_t depth = 0;
+  do {
+    std::vector<uint32_t> expected;
+    for (uint32_t token = 0; token < tokens.size(); ++token) {
+      if (ConstraintMatcher(matcher).Accept(token)) expected.push_back(token);
+    }
+    ASSERT_EQ(AllowedOf(matcher), expected) << depth;
+  } while (++depth < 600 && matcher.Accept(0));
+  EXPECT_GT(depth, PushdownStates::kMaxDepth - 2);
+  EXPECT_LT(depth, 600u);
+}
+
 TEST(TokenConstraint, EndsOnlyWhereTheTextMayEnd) {
   ConstraintMatcher matcher(
       MakeConstraint({.kind = ConstraintKind::kChoice, .choices = {"a", "ab"}}, MakeVocabulary(0)));
