@@ -17,6 +17,16 @@ void MaskCache::Put(const Key& key, std::shared_ptr<const Entry> entry) {
   }
   order_.push_front({key, std::move(entry)});
   places_[key] = order_.begin();
+  DropOldest();
+}
+
+void MaskCache::CountShared(size_t bytes) {
+  bytes_ += bytes - shared_bytes_;
+  shared_bytes_ = bytes;
+  DropOldest();
+}
+
+void MaskCache::DropOldest() {
   while (bytes_ > capacity_bytes_ && order_.size() > 1) {
     bytes_ -= order_.back().entry->bytes();
     places_.erase(order_.back().key);

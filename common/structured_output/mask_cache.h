@@ -47,6 +47,9 @@ class MaskCache final {
   // At least the newest entry is kept.
   void Put(const Key& key, std::shared_ptr<const Entry> entry);
 
+  // So many bytes of masks are held elsewhere, for all that use this cache; they count here.
+  void CountShared(size_t bytes);
+
   size_t bytes() const { return bytes_; }
 
  private:
@@ -55,8 +58,11 @@ class MaskCache final {
     std::shared_ptr<const Entry> entry;
   };
 
+  void DropOldest();  // until the capacity is kept to
+
   const size_t capacity_bytes_;
   size_t bytes_ = 0;
+  size_t shared_bytes_ = 0;  // of bytes_
   std::atomic<uint64_t> last_owner_ = 0;
   std::list<Place> order_;  // the newest first
   absl::flat_hash_map<Key, std::list<Place>::iterator> places_;

@@ -12,7 +12,6 @@ uint64_t Key(NodeId node, FrameId stack) { return uint64_t{node} << 32 | stack; 
 
 PushdownStates::PushdownStates(const Automaton* automaton)
     : automaton_(*automaton), frames_(2), states_(1), steps_(automaton->num_classes, kDead) {
-  known_states_.emplace(std::vector<uint64_t>{0}, kDead);
   Begin();
   Add(automaton_.rule_starts[automaton_.root], kNoFrame);
   start_ = End();
@@ -62,22 +61,64 @@ void PushdownStates::Add(NodeId first_node, FrameId first_stack) {
 
 StateId PushdownStates::End() {
   if (seen_.size() > kMaxConfigurations) return kDead;
+  if (gathered_.empty() && !accepts_ && !leaves_) return kDead;
+  const auto next = static_cast<StateId>(states_.size());
+  if (gathered_.size() == 1 && !accepts_ && !leaves_) {
+    const auto [place, added] = known_single_states_.try_emplace(gathered_.front(), next);
+    return added ? NewState() : place->second;
+  }
   std::sort(gathered_.begin(), gathered_.end());
   gathered_.push_back((accepts_ ? 1 : 0) | (leaves_ ? 2 : 0));
-  const auto [place, added] =
-      known_states_.try_emplace(gathered_, static_cast<StateId>(states_.size()));
-  if (!added) return place->second;
-  State state{static_cast<uint32_t>(pairs_.size()), static_cast<uint32_t>(gathered_.size() - 1),
-              accepts_, leaves_};
-  for (size_t i = 0; i + 1 < gathered_.size(); ++i) {
-    pairs_.push_back({static_cast<NodeId>(gathered_[i] >> 32), static_cast<FrameId>(gathered_[i])});
+  const auto [place, added] = known_states_.try_emplace(gathered_, next);
+  gathered_.pop_back();
+  return added ? NewState() : place->second;
+}
+
+StateId PushdownStates::NewState() {
+  states_.push_back({static_cast<uint32_t>(pairs_.size()), static_cast<uint32_t>(gathered_.size()),
+                     accepts_, leaves_});
+  for (const uint64_t pair : gathered_) {
+    pairs_.push_back({static_cast<NodeId>(pair >> 32), static_cast<FrameId>(pair)});
   }
-  states_.push_back(state);
   steps_.resize(steps_.size() + automaton_.num_classes, kUnknown);
-  return place->second;
+  return static_cast<StateId>(states_.size() - 1);
+}
+
+const ByteEdge* PushdownStates::OnlyEdge(NodeId node, uint8_t byte) const {
+  const Automaton::Node& at = automaton_.nodes[node];
+  const ByteEdge* found = nullptr;
+  for (uint32_t i = at.bytes_begin; i < at.bytes_end && found == nullptr; ++i) {
+    const ByteEdge& edge = automaton_.byte_edges[i];
+    if (edge.low <= byte && byte <= edge.high) found = &edge;
+  }
+  for (uint32_t i = at.bytes_begin; i < at.bytes_end && found != nullptr; ++i) {
+    const ByteEdge& edge = automaton_.byte_edges[i];
+    if (&edge != found && edge.low <= found->high && found->low <= edge.high) found = nullptr;
+  }
+  return found;
 }
 
 StateId PushdownStates::MakeStep(StateId state, uint8_t byte, size_t slot) {
+  if (states_[state].size == 1) {
+    const Configuration at = pairs_[states_[state].begin];
+    if (const ByteEdge* const edge = OnlyEdge(at.node, byte); edge != nullptr) {
+      const Automaton::Node& target = automaton_.nodes[edge->target];
+      Begin();
+      if (target.accepts || target.calls_begin != target.calls_end) {
+        Add(edge->target, at.stack);
+      } else {
+        gathered_.push_back(Key(edge->target, at.stack));  // nothing else follows from it
+      }
+      const StateId next = End();
+      // At once for all classes of bytes that the edge takes.
+      const size_t row = slot - automaton_.byte_class[byte];
+      for (size_t i = automaton_.byte_class[edge->low]; i <= automaton_.byte_class[edge->high];
+           ++i) {
+        steps_[row + i] = next;
+      }
+      return next;
+    }
+  }
   Begin();
   for (uint32_t i = 0; i < states_[state].size; ++i) {
     const Configuration at = pairs_[states_[state].begin + i];

@@ -82,10 +82,14 @@ class PushdownStates final {
   };
 
   StateId MakeStep(StateId state, uint8_t byte, size_t slot);
+  // The edge of the node that alone takes the byte, and no other edge takes one of its bytes; null
+  // if there is none.
+  const ByteEdge* OnlyEdge(NodeId node, uint8_t byte) const;
   // Gathers a state: Begin, Add ..., End.
   void Begin();
   void Add(NodeId node, FrameId stack);
   StateId End();
+  StateId NewState();  // of what was gathered
   FrameId Push(NodeId node, FrameId below);
 
   const Automaton& automaton_;
@@ -94,7 +98,9 @@ class PushdownStates final {
   std::vector<State> states_;
   std::vector<Configuration> pairs_;
   std::vector<StateId> steps_;  // [states, classes]
-  absl::flat_hash_map<std::vector<uint64_t>, StateId> known_states_;
+  // Of one pair, where the text cannot end: nearly all.
+  absl::flat_hash_map<uint64_t, StateId> known_single_states_;
+  absl::flat_hash_map<std::vector<uint64_t>, StateId> known_states_;  // the others
   StateId start_ = kDead;
 
   // Of the state that is being gathered.

@@ -17,7 +17,7 @@ TokenConstraint::TokenConstraint(Automaton automaton,
       cache_(std::move(cache)),
       state_bytes_(state_bytes),
       states_(std::make_unique<PushdownStates>(&automaton_)),
-      masks_(std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, automaton_.token_symbols,
+      masks_(std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, &automaton_,
                                           states_.get(), cache_.get())) {
   for (size_t i = 0; i < automaton_.token_symbols.size(); ++i) {
     symbols_.push_back(static_cast<uint8_t>(kFirstTokenSymbol + i));
@@ -31,8 +31,8 @@ bool TokenConstraint::IsEnd(uint32_t token) const {
 void TokenConstraint::ForgetStates() {
   ++generation_;
   states_ = std::make_unique<PushdownStates>(&automaton_);
-  masks_ = std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, automaton_.token_symbols,
-                                        states_.get(), cache_.get());
+  masks_ = std::make_unique<TokenMasks>(vocabulary_.get(), end_tokens_, &automaton_, states_.get(),
+                                        cache_.get());
 }
 
 absl::Span<const uint8_t> TokenConstraint::SpellingOf(uint32_t token) const {
@@ -49,7 +49,7 @@ ConstraintMatcher::ConstraintMatcher(std::shared_ptr<TokenConstraint> constraint
       state_(constraint_->states_->start()) {}
 
 void ConstraintMatcher::Renew() {
-  if (constraint_->states_->bytes() > constraint_->state_bytes_) constraint_->ForgetStates();
+  if (constraint_->state_bytes() > constraint_->state_bytes_) constraint_->ForgetStates();
   if (std::exchange(generation_, constraint_->generation_) == constraint_->generation_) return;
   PushdownStates& states = *constraint_->states_;
   const bool was_dead = state_ == PushdownStates::kDead;

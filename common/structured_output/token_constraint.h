@@ -30,7 +30,7 @@ class TokenConstraint final {
   absl::Span<const uint32_t> end_tokens() const { return end_tokens_; }
   bool IsEnd(uint32_t token) const;
   size_t automaton_bytes() const { return automaton_.bytes(); }
-  size_t state_bytes() const { return states_->bytes(); }
+  size_t state_bytes() const { return states_->bytes() + masks_->bytes(); }
   // All states are made again when they are next needed; matchers notice by the generation.
   void ForgetStates();
 

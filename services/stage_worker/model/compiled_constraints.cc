@@ -54,6 +54,8 @@ CompiledConstraints::~CompiledConstraints() {
 void CompiledConstraints::SetVocabulary(
     std::shared_ptr<const structured::VocabularyTrie> vocabulary) {
   const absl::MutexLock lock(&mutex_);
+  masks_->CountShared(vocabulary == nullptr ? 0 : vocabulary->plain_tokens().bytes());
+  mask_bytes_ = masks_->bytes();
   vocabulary_ = std::move(vocabulary);
   ++vocabulary_count_;
   queue_.clear();

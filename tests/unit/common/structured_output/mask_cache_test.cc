@@ -34,6 +34,20 @@ TEST(MaskCache, KeepsTheNewestHoweverLarge) {
   EXPECT_EQ(cache.bytes(), EntryOfWords(50)->bytes());
 }
 
+TEST(MaskCache, CountsWhatIsSharedOutsideOfIt) {
+  const size_t size = EntryOfWords(100)->bytes();
+  MaskCache cache(3 * size);
+  for (uint64_t i = 0; i < 3; ++i) cache.Put({1, i}, EntryOfWords(100));
+  cache.CountShared(size);
+  EXPECT_EQ(cache.Find({1, 0}), nullptr);
+  EXPECT_EQ(cache.bytes(), 3 * size);
+  cache.Put({1, 3}, EntryOfWords(100));
+  EXPECT_EQ(cache.Find({1, 1}), nullptr);
+  EXPECT_EQ(cache.bytes(), 3 * size);
+  cache.CountShared(0);
+  EXPECT_EQ(cache.bytes(), 2 * size);
+}
+
 TEST(MaskCache, OwnersDoNotMeet) {
   MaskCache cache(1 << 20);
   const uint64_t one = cache.NewOwner();

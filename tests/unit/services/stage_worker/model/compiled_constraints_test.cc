@@ -111,6 +111,13 @@ TEST_F(CompiledConstraintsTest, DoesNotWaitForThoseBeforeIt) {
   EXPECT_EQ(num_compiles_, 3);
 }
 
+TEST_F(CompiledConstraintsTest, CountsTheMasksThatAllConstraintsShare) {
+  EXPECT_EQ(constraints_.bytes(), Letters()->plain_tokens().bytes());
+  EXPECT_GT(constraints_.bytes(), 0u);
+  constraints_.SetVocabulary(nullptr);
+  EXPECT_EQ(constraints_.bytes(), 0u);
+}
+
 TEST_F(CompiledConstraintsTest, QueuesSoManyAndNoMore) {
   std::vector<std::shared_ptr<const StructuredSettings>> settings = {Choosing("held")};
   constraints_.Prepare(settings[0]);
