@@ -1,5 +1,6 @@
 #include "services/stage_worker/model/draw_constraints.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <utility>
@@ -36,10 +37,23 @@ constexpr std::array<BitPlaces, 256> kBitPlaces = [] {
 
 // How many tokens are allowed; `most` + 1 or more if it is more than `most`.
 size_t CountUpTo(const TokenMask& mask, size_t most) {
+  constexpr uint64_t kPairs = 0x5555'5555'5555'5555;
+  constexpr uint64_t kFours = 0x3333'3333'3333'3333;
+  constexpr uint64_t kBytes = 0x0F0F'0F0F'0F0F'0F0F;
+  constexpr uint64_t kShorts = 0x00FF'00FF'00FF'00FF;
+  constexpr size_t kWords = 31;  // whose counts a byte holds
   size_t count = 0;
-  for (const uint64_t word : mask) {
-    if (word != 0) count += static_cast<size_t>(std::popcount(word));
-    if (count > most) break;
+  for (size_t begin = 0; begin < mask.size() && count <= most; begin += kWords) {
+    const size_t end = std::min(begin + kWords, mask.size());
+    uint64_t bytes = 0;  // eight counts; without std::popcount, which is a call on any x86-64
+    for (size_t i = begin; i < end; ++i) {
+      if (mask[i] == 0) continue;  // nearly all, where few tokens are allowed
+      const uint64_t pairs = mask[i] - (mask[i] >> 1 & kPairs);
+      const uint64_t fours = (pairs & kFours) + (pairs >> 2 & kFours);
+      bytes += (fours + (fours >> 4)) & kBytes;
+    }
+    const uint64_t shorts = (bytes & kShorts) + (bytes >> 8 & kShorts);
+    count += shorts * 0x0001'0001'0001'0001 >> 48;
   }
   return count;
 }
@@ -55,26 +69,33 @@ uint32_t* ListBits(uint64_t word, uint32_t first, uint32_t* end) {
 // The same for a word of which most bytes have a bit set; writes over eight places behind the end.
 uint32_t* ListBytes(uint64_t word, uint32_t first, uint32_t* end) {
   for (uint32_t shift = 0; shift < 64; shift += 8) {
-    const BitPlaces byte = kBitPlaces[word >> shift & 0xff];
+    const BitPlaces& byte = kBitPlaces[word >> shift & 0xff];
     for (size_t k = 0; k < 8; ++k) end[k] = first + shift + byte.places[k];
     end += byte.count;
   }
   return end;
 }
 
-// The tokens that are allowed, or all others, ascending. There may be 100,000 of them.
-std::vector<uint32_t> ListTokens(const TokenMask& mask, bool allowed, size_t vocab_size) {
-  const size_t num_allowed = CountUpTo(mask, mask.size() * 64);
+// The tokens that are allowed, of which there are `num_allowed`, or all others, ascending. There
+// may be 100,000 of them.
+std::vector<uint32_t> ListTokens(const TokenMask& mask, bool allowed, size_t num_allowed,
+                                 size_t vocab_size) {
   const size_t num_listed = allowed ? num_allowed : mask.size() * 64 - num_allowed;
   const bool is_dense = num_listed > 8 * mask.size();
-  std::vector<uint32_t> tokens(num_listed + 8);
-  uint32_t* end = tokens.data();
-  for (size_t i = 0; i < mask.size(); ++i) {
-    const uint64_t word = allowed ? mask[i] : ~mask[i];
-    const auto first = static_cast<uint32_t>(i * 64);
-    end = is_dense ? ListBytes(word, first, end) : ListBits(word, first, end);
+  std::vector<uint32_t> tokens;
+  tokens.reserve(num_listed);
+  // By way of a piece of the stack: a list that is to be written over would be cleared first.
+  constexpr size_t kWords = 16;
+  std::array<uint32_t, kWords * 64 + 8> piece;
+  for (size_t begin = 0; begin < mask.size(); begin += kWords) {
+    uint32_t* end = piece.data();
+    for (size_t i = begin; i < std::min(begin + kWords, mask.size()); ++i) {
+      const uint64_t word = allowed ? mask[i] : ~mask[i];
+      const auto first = static_cast<uint32_t>(i * 64);
+      end = is_dense ? ListBytes(word, first, end) : ListBits(word, first, end);
+    }
+    tokens.insert(tokens.end(), piece.data(), end);
   }
-  tokens.resize(num_listed);
   while (!tokens.empty() && tokens.back() >= vocab_size) tokens.pop_back();
   return tokens;
 }
@@ -198,9 +219,9 @@ absl::StatusOr<DrawTokens> DrawConstraints::TokensFor(const DrawRow& draw) {
                                           : "none of allowed_token_ids can follow");
   }
   if (count <= kFewTokens) {
-    out.allowed = ListTokens(mask, true, vocab_size);
+    out.allowed = ListTokens(mask, true, count, vocab_size);
   } else {
-    out.masked = ListTokens(mask, false, vocab_size);
+    out.masked = ListTokens(mask, false, CountUpTo(mask, mask.size() * 64), vocab_size);
   }
   return out;
 }
