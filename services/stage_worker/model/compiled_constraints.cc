@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
+#include "common/log/check.h"
 #include "common/status/status_macros.h"
 
 namespace baton::stage {
@@ -126,6 +127,7 @@ CompiledConstraints::Made CompiledConstraints::Get(
   const std::chrono::steady_clock::time_point begin = options_.now();
   Place place;
   std::shared_ptr<const structured::VocabularyTrie> vocabulary;
+  Made known = nullptr;
   {
     const absl::MutexLock lock(&mutex_);
     bool is_new = false;
@@ -135,16 +137,21 @@ CompiledConstraints::Made CompiledConstraints::Get(
       return absl::ResourceExhaustedError(
           "the constraints of other requests are being compiled; try again later");
     }
-    if (TakeOver(place, has_drawn)) vocabulary = vocabulary_;
+    if (TakeOver(place, has_drawn)) {
+      vocabulary = vocabulary_;
+    } else {
+      known = Known(*place, has_drawn);
+    }
   }
   if (vocabulary != nullptr) {
     Made made = Make(*settings, std::move(vocabulary));
     const absl::MutexLock lock(&mutex_);
     Finish(place, std::move(made), has_drawn);
+    known = Known(*place, has_drawn);
   }
   step_wait_ += options_.now() - begin;
-  const absl::MutexLock lock(&mutex_);
-  return Known(*place, has_drawn);
+  BATON_CHECK(!known.ok() || *known != nullptr) << "neither compiled nor refused";
+  return known;
 }
 
 CompiledConstraints::Made CompiledConstraints::Known(const Entry& entry, bool has_drawn) const {
@@ -181,15 +188,14 @@ bool CompiledConstraints::IsOpen(const Entry& entry) const {
 }
 
 bool CompiledConstraints::TakeOver(Place place, bool has_drawn) {
+  const auto is_settled = [place] { return place->phase != Phase::kCompiling; };
+  mutex_.Await(absl::Condition(&is_settled));
   if (place->phase == Phase::kQueued) {
     const auto queued = std::find(queue_.begin(), queue_.end(), place);
     if (queued != queue_.end()) queue_.erase(queued);
-    place->phase = Phase::kCompiling;
-    return true;
+  } else if (place->phase != Phase::kTooLarge || !MakeRoom(place->wanted_bytes, has_drawn)) {
+    return false;
   }
-  const auto is_done = [place] { return place->phase != Phase::kCompiling; };
-  mutex_.Await(absl::Condition(&is_done));
-  if (place->phase != Phase::kTooLarge || !MakeRoom(place->wanted_bytes, has_drawn)) return false;
   place->phase = Phase::kCompiling;
   return true;
 }

@@ -137,8 +137,9 @@ class CompiledConstraints final {
   Made Known(const Entry& entry, bool has_drawn) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether Get would have to wait, or to compile.
   bool IsOpen(const Entry& entry) const;
-  // Whether the caller has to compile the entry; waits for who does. `has_drawn`: see Get; so
-  // below.
+  // Whether the caller has to compile the entry, which is kCompiling then; waits for who does. If
+  // not, Known has an answer until the mutex is let go: behind that, Prepare may queue what was too
+  // large. `has_drawn`: see Get; so below.
   bool TakeOver(Place place, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Finish(Place place, Made made, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Erase(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

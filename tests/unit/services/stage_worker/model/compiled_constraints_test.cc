@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,6 +65,7 @@ class CompiledConstraintsTest : public testing::Test {
       return structured::CompileConstraint(constraint);
     };
     options.now = [this] {
+      if (on_now_) on_now_();
       return std::chrono::steady_clock::time_point(std::chrono::milliseconds(clock_ms_));
     };
     return options;
@@ -80,6 +82,7 @@ class CompiledConstraintsTest : public testing::Test {
   std::atomic<int> num_compiles_ = 0;
   std::atomic<int64_t> compile_ms_ = 0;
   std::atomic<int64_t> clock_ms_ = 0;
+  std::function<void()> on_now_;  // Get asks for the time at its begin, and at its end
   absl::Notification held_;
   absl::Notification go_;
   absl::Notification last_;
@@ -239,6 +242,31 @@ TEST_F(CompiledConstraintsTest, WhatFoundNoRoomIsCompiledAsideOnceThereIsSome) {
   EXPECT_EQ(num_compiles_, 5);
   EXPECT_TRUE(constraints_.Get(next).ok());
   EXPECT_EQ(num_compiles_, 5) << "the draw does not compile it";
+}
+
+// As the thread that takes in steps does it, while the draws of an earlier one are under way.
+TEST_F(CompiledConstraintsTest, WhatIsQueuedAgainBehindADrawsBackIsStillRefusedToIt) {
+  const auto text = [](char first) { return std::string(1, first) + std::string(40'000, 'a'); };
+  auto first = Choosing(text('x'));
+  ASSERT_TRUE(constraints_.Get(first).ok());
+  const auto next = Choosing(text('y'));
+  ASSERT_EQ(constraints_.Get(next).status().code(), absl::StatusCode::kResourceExhausted);
+  const auto held = Choosing("held");
+  constraints_.Prepare(held);
+  ASSERT_TRUE(held_.WaitForNotificationWithTimeout(kLimit));
+  int num_nows = 0;
+  on_now_ = [&] {
+    if (++num_nows != 2) return;
+    first.reset();
+    constraints_.Prepare(Choosing(text('y')));
+  };
+  const auto refused = constraints_.Get(next);
+  EXPECT_EQ(num_nows, 2);
+  on_now_ = nullptr;
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  const auto constraint = constraints_.Get(next);
+  ASSERT_TRUE(constraint.ok()) << constraint.status();
+  EXPECT_NE(*constraint, nullptr);
 }
 
 TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithIsNotRefusedForRoom) {
