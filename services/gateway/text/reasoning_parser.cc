@@ -48,10 +48,15 @@ bool ReasoningParser::in_reasoning() const {
   return state_ == State::kReasoning;
 }
 
+// Whether a spelled opening tag, of which no NoteTag tells, may stand before this byte.
+bool ReasoningParser::MayHaveOpened(size_t begin) const {
+  return !options_.open_is_token && begin >= kOpen.size();
+}
+
 void ReasoningParser::NoteTag(ReasoningTag tag, size_t begin, size_t end) {
   if (tag == ReasoningTag::kOpen) {
     if (!open_) open_ = {begin, end};
-  } else if (!close_ && (options_.starts_inside || open_)) {
+  } else if (!close_ && (options_.starts_inside || open_ || MayHaveOpened(begin))) {
     close_ = {begin, end};
   }
 }

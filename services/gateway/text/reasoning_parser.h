@@ -71,6 +71,7 @@ class ReasoningParser {
     size_t end = 0;
   };
 
+  bool MayHaveOpened(size_t begin) const;
   void Drop(size_t num_bytes);
   void Step(ReasoningDelta& delta, bool at_end);
   void StepStart(bool at_end);
@@ -81,7 +82,7 @@ class ReasoningParser {
   std::string held_;
   size_t num_dropped_ = 0;     // bytes of the output before held_
   std::optional<Span> open_;   // the first that was noted
-  std::optional<Span> close_;  // likewise
+  std::optional<Span> close_;  // likewise, of those that may end what is reasoning
 };
 
 }  // namespace baton::gateway

@@ -103,11 +103,8 @@ struct Token {
   bool is_tag = false;
 };
 
-Split SplitTokens(bool starts_inside, const std::vector<Token>& tokens, size_t held = 0) {
-  ReasoningParser parser({.format = ReasoningFormat::kDeepSeekR1,
-                          .starts_inside = starts_inside,
-                          .open_is_token = true,
-                          .close_is_token = true});
+Split SplitTokens(const Options& options, const std::vector<Token>& tokens, size_t held) {
+  ReasoningParser parser(options);
   Split split;
   const auto add = [&split](const ReasoningDelta& delta) {
     split.reasoning += delta.reasoning;
@@ -129,6 +126,14 @@ Split SplitTokens(bool starts_inside, const std::vector<Token>& tokens, size_t h
   add(parser.Push(output.substr(num_pushed)));
   add(parser.Flush());
   return split;
+}
+
+Split SplitTokens(bool starts_inside, const std::vector<Token>& tokens, size_t held = 0) {
+  return SplitTokens({.format = ReasoningFormat::kDeepSeekR1,
+                      .starts_inside = starts_inside,
+                      .open_is_token = true,
+                      .close_is_token = true},
+                     tokens, held);
 }
 
 TEST(ReasoningParser, TagsThatAreTokensAreNotSpelled) {
@@ -158,6 +163,26 @@ TEST(ReasoningParser, TagsThatAreTokensMayHaveNoText) {
     EXPECT_EQ(SplitTokens(true, {open, {"a"}, close, {"b"}}, held), (Split{"a", "b"}));
     EXPECT_EQ(SplitTokens(false, {{" "}, open, {" a"}, close, {"b"}}, held), (Split{" a", "b"}));
     EXPECT_EQ(SplitTokens(false, {close, {"b"}}, held), (Split{"", "b"}));
+  }
+}
+
+TEST(ReasoningParser, ASpelledOpeningEndsAtTheTokenThatCloses) {
+  const Token close{"</think>", true};
+  const Token untold{"/", true};
+  const auto split = [](const std::vector<Token>& tokens, size_t held) {
+    return SplitTokens({.format = ReasoningFormat::kDeepSeekR1,
+                        .starts_inside = false,
+                        .open_is_token = false,
+                        .close_is_token = true},
+                       tokens, held);
+  };
+  for (const size_t held : {0, 1, 3, 8, 20}) {
+    EXPECT_EQ(split({{"\n<th"}, {"ink>a"}, close, {"b"}}, held), (Split{"a", "b"}));
+    EXPECT_EQ(split({{"<think>"}, untold, {"b"}}, held), (Split{"", "b"}));
+    EXPECT_EQ(split({{"<think>a</think>b"}, close, {"c"}}, held), (Split{"a</think>b", "c"}));
+    EXPECT_EQ(split({untold, {"<think>a"}, close, {"b"}}, held), (Split{"a", "b"}));
+    EXPECT_EQ(split({{"a"}, close, {"<think>b"}, close}, held),
+              (Split{"", "a</think><think>b</think>"}));
   }
 }
 
