@@ -91,7 +91,7 @@ class OfferedFunctions final {
     std::stable_sort(wanted.begin(), wanted.end(), [](const auto& one, const auto& other) {
       return one.second.size() < other.second.size();
     });
-    // Costs add up: of the grammar in which none is bound, and what each takes more than any
+    // Costs add up: of the grammar in which none is bound, and what each takes more than with any
     // object. One that is refused costs only the time to find that out: others may take the half
     // of what it left of that.
     CompileLimits left;
@@ -101,14 +101,18 @@ class OfferedFunctions final {
     CompileCost cost;
     const absl::Status unbound = Check(ToolCallGrammar(options_), left, &cost);
     left = Left(left, cost);
-    const CompileCost of_any = CostOfAnyObject();
     for (size_t i = 0; i < wanted.size(); ++i) {
       CallableFunction& function = options_.functions[wanted[i].first];
+      if (!unbound.ok()) {
+        unkept->push_back({function.name, std::string(unbound.message())});
+        continue;
+      }
+      const CompileCost of_any = CostOfCall(wanted[i].first);
+      may_spend -= std::min(may_spend, of_any.work);
       function.schema = std::move(wanted[i].second);
       CompileLimits limits = Left(left, {}, of_any);
       limits.work = std::min(limits.work, i + 1 == wanted.size() ? may_spend : may_spend / 2);
-      absl::Status kept = unbound;
-      if (kept.ok()) kept = Check(OneCallGrammar(options_, wanted[i].first), limits, &cost);
+      const absl::Status kept = Check(OneCallGrammar(options_, wanted[i].first), limits, &cost);
       may_spend -= std::min(may_spend, cost.work);
       if (kept.ok()) {
         left = Left(left, cost, of_any);
@@ -132,12 +136,10 @@ class OfferedFunctions final {
     return validator_.CheckConstraint(Requested(std::move(grammar)), limits, cost);
   }
 
-  // Of a call by the shortest name: of any other it is no less.
-  CompileCost CostOfAnyObject() const {
-    ToolCallGrammarOptions options = options_;
-    options.functions = {{.name = "f", .schema = kAnyArguments}};
+  // Of a call of this function, with the schema that it has now.
+  CompileCost CostOfCall(size_t index) const {
     CompileCost cost;
-    return Check(OneCallGrammar(options, 0), {}, &cost).ok() ? cost : CompileCost();
+    return Check(OneCallGrammar(options_, index), {}, &cost).ok() ? cost : CompileCost();
   }
 
   const RequestValidator& validator_;

@@ -30,11 +30,13 @@ struct CallConstraintOptions {
 // constrains what it calls, those that are not strict to an object. A strict one whose schema
 // cannot be kept counts there as one that is not, as in vLLM, unless the model refuses it; these
 // are the result, in the order in which that was found out. If the schemas do not compile together,
-// they are tried one by one, the shortest first, and as many are kept as one constraint may cost.
-// Where none of the strict ones is left nothing is constrained. May take three times as long as
-// Admit of `validator` does after it. Errors: InvalidArgument if calls are required and something
-// else constrains the answer too, or if the schema of one that has to be kept is not that of an
-// object or is larger than the caps.
+// they are tried one by one, the shortest first, and each is kept that fits beside those before it
+// into what one constraint may cost. Each that is refused takes from the time for those behind it,
+// so behind some that take long to refuse even one that fits may not be kept. Where none of the
+// strict ones is left nothing is constrained. May take four times as long as Admit of `validator`
+// does after it. Errors: InvalidArgument if calls are required and something else constrains the
+// answer too, or if the schema of one that has to be kept is not that of an object or is larger
+// than the caps.
 absl::StatusOr<std::vector<UnkeptFunction>> ConstrainToCalls(const CallConstraintOptions& options,
                                                              const ToolFields& fields,
                                                              RequestedParams* params);

@@ -72,6 +72,13 @@ class CallConstraintTest : public testing::Test {
     return names;
   }
 
+  // Of what is offered only so many are strict.
+  void Bind(size_t count) {
+    for (size_t i = 0; i < fields_.tools.size(); ++i) {
+      fields_.tools[i]["function"]["strict"] = i < count;
+    }
+  }
+
   std::string Grammar() const {
     return params_.constraint ? params_.constraint->constraint.text : "";
   }
@@ -120,15 +127,18 @@ TEST_F(CallConstraintTest, AsManyAreKeptAsFitTheShortestFirst) {
   EXPECT_EQ(unkept.front(), absl::StrCat("even", num_kept)) << "in order";
   EXPECT_EQ(Unkept(), unkept) << "each time the same";
   // So many need no trying, and one more is too many.
-  const auto bind = [&](size_t count) {
-    for (size_t i = 0; i < fields_.tools.size(); ++i) {
-      fields_.tools[i]["function"]["strict"] = i < count;
-    }
-  };
-  bind(num_kept);
+  Bind(num_kept);
   EXPECT_THAT(Unkept(), IsEmpty());
-  bind(num_kept + 1);
+  Bind(num_kept + 1);
   EXPECT_THAT(Unkept(), ElementsAre(unkept.front()));
+}
+
+TEST_F(CallConstraintTest, LongNamesTakeNoRoomTwice) {
+  for (int i = 0; i < 100; ++i) Offer(absl::StrCat(std::string(120, 'n'), i), Strings(1, 3000));
+  const std::vector<std::string> unkept = Unkept();
+  ASSERT_THAT(unkept, Not(IsEmpty()));
+  Bind(fields_.tools.size() - unkept.size() + 1);
+  EXPECT_THAT(Unkept(), ElementsAre(unkept.front())) << "one more would have fitted";
 }
 
 TEST_F(CallConstraintTest, ShortSchemasAreKeptWhereTheGrammarWouldHaveTooManyBytes) {
