@@ -23,6 +23,9 @@ constexpr char kNoArguments[] = R"({"type":"object","properties":{}})";
 constexpr char kAnyArguments[] = R"({"type":"object"})";
 // To find out which functions can be bound may take so many times what a constraint may.
 constexpr size_t kMostSearches = 2;
+// Why a schema is not kept that might be if it were alone.
+constexpr char kNoRoom[] =
+    "it does not fit beside the other functions into what one constraint may cost";
 
 bool IsStrict(const Json& tool) { return tool["function"].value("strict", Json()) == true; }
 
@@ -61,6 +64,11 @@ CompileLimits Left(CompileLimits limits, const CompileCost& taken,
   update(&limits.num_nodes, taken.num_nodes, returned.num_nodes);
   update(&limits.work, taken.work, returned.work);
   return limits;
+}
+
+bool Exceeds(const CompileCost& cost, const CompileLimits& limits) {
+  return cost.text_bytes > limits.text_bytes || cost.num_rules > limits.num_rules ||
+         cost.num_nodes > limits.num_nodes || cost.work > limits.work;
 }
 
 // The functions that may be called, and which of them are bound to their own schemas.
@@ -119,7 +127,8 @@ class OfferedFunctions final {
         bound_.push_back(wanted[i].first);
       } else {
         function.schema = kAnyArguments;
-        unkept->push_back({function.name, std::string(kept.message())});
+        unkept->push_back(
+            {function.name, Exceeds(cost, limits) ? kNoRoom : std::string(kept.message())});
       }
     }
   }

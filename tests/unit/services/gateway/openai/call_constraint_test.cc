@@ -14,6 +14,7 @@
 namespace baton::gateway {
 namespace {
 
+using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -68,7 +69,11 @@ class CallConstraintTest : public testing::Test {
       EXPECT_TRUE(compiled.ok()) << compiled.status();
     }
     std::vector<std::string> names;
-    for (const UnkeptFunction& function : *unkept) names.push_back(function.name);
+    reasons_.clear();
+    for (const UnkeptFunction& function : *unkept) {
+      names.push_back(function.name);
+      reasons_.push_back(function.reason);
+    }
     return names;
   }
 
@@ -86,6 +91,7 @@ class CallConstraintTest : public testing::Test {
   static inline const ServedModel* model_ = nullptr;
   ToolFields fields_;
   RequestedParams params_;
+  std::vector<std::string> reasons_;  // of the last Unkept, in its order
 };
 
 TEST_F(CallConstraintTest, ALargeFunctionIsKeptBesideABrokenOne) {
@@ -93,6 +99,7 @@ TEST_F(CallConstraintTest, ALargeFunctionIsKeptBesideABrokenOne) {
   for (int i = 0; i < 20; ++i) Offer(absl::StrCat("small", i), Strings(1, 0));
   Offer("large", Strings(15, 5000));
   EXPECT_THAT(Unkept(), ElementsAre("broken"));
+  EXPECT_THAT(reasons_, ElementsAre(HasSubstr("\"not\"")));
   EXPECT_THAT(Grammar(), HasSubstr("5000"));
 }
 
@@ -125,6 +132,8 @@ TEST_F(CallConstraintTest, AsManyAreKeptAsFitTheShortestFirst) {
   EXPECT_EQ(unkept.back(), "longer");
   const size_t num_kept = 41 - unkept.size();
   EXPECT_EQ(unkept.front(), absl::StrCat("even", num_kept)) << "in order";
+  EXPECT_THAT(reasons_, Each(HasSubstr("beside the other functions")))
+      << "what the others leave of a limit is no limit";
   EXPECT_EQ(Unkept(), unkept) << "each time the same";
   // So many need no trying, and one more is too many.
   Bind(num_kept);
