@@ -1,6 +1,7 @@
 #include "services/stage_worker/execution/device_runner.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -113,7 +114,8 @@ void DeviceRunner::SetVocabulary(std::shared_ptr<const structured::VocabularyTri
 void DeviceRunner::Prepare(const StepWork& work) {
   if (constraints_ == nullptr) return;
   for (const NewSequenceWork& sequence : work.new_sequences) {
-    constraints_->Prepare(sequence.sampling);
+    constraints_->Prepare(sequence.sampling,
+                          std::span(sequence.token_ids).subspan(sequence.num_prompt_tokens));
   }
 }
 

@@ -76,13 +76,15 @@ CompiledConstraints::Made CompiledConstraints::Make(
 }
 
 CompiledConstraints::Made CompiledConstraints::TryGet(
-    const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings) {
+    const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
+    bool has_drawn) {
   const absl::MutexLock lock(&mutex_);
   if (vocabulary_ == nullptr) return nullptr;
   bool is_new = false;
-  const Place place = PlaceOf(key, settings, &is_new);
-  const bool has_room_now = place->phase == Phase::kTooLarge && HasRoom(place->wanted_bytes, false);
-  if (!is_new && !has_room_now) return Known(*place, false);
+  const Place place = PlaceOf(key, settings, has_drawn, &is_new);
+  const bool has_room_now =
+      place->phase == Phase::kTooLarge && HasRoom(place->wanted_bytes, HasDrawn(*place));
+  if (!is_new && !has_room_now) return Known(*place);
   if (queue_.size() < kMostQueued) {
     place->phase = Phase::kQueued;
     queue_.push_back(place);
@@ -104,8 +106,8 @@ void CompiledConstraints::Loop() {
       if (stopping_) return;
       place = queue_.front();
       queue_.pop_front();
-      for (const auto& user : place->users) {
-        if (settings == nullptr) settings = user.lock();
+      for (const User& user : place->users) {
+        if (settings == nullptr) settings = user.settings.lock();
       }
       if (settings == nullptr) {  // its sequences have ended
         Erase(place);
@@ -117,7 +119,7 @@ void CompiledConstraints::Loop() {
     }
     Made made = Make(*settings, std::move(vocabulary));
     const absl::MutexLock lock(&mutex_);
-    if (vocabulary_count == vocabulary_count_) Finish(place, std::move(made), false);
+    if (vocabulary_count == vocabulary_count_) Finish(place, std::move(made));
   }
 }
 
@@ -131,37 +133,37 @@ CompiledConstraints::Made CompiledConstraints::Get(
   {
     const absl::MutexLock lock(&mutex_);
     bool is_new = false;
-    place = PlaceOf(key, settings, &is_new);
+    place = PlaceOf(key, settings, has_drawn, &is_new);
     if (!has_drawn && step_wait_ >= kMostStepWait && IsOpen(*place)) {
       if (is_new) Erase(place);
       return absl::ResourceExhaustedError(
           "the constraints of other requests are being compiled; try again later");
     }
-    if (TakeOver(place, has_drawn)) {
+    if (TakeOver(place)) {
       vocabulary = vocabulary_;
     } else {
-      known = Known(*place, has_drawn);
+      known = Known(*place);
     }
   }
   if (vocabulary != nullptr) {
     Made made = Make(*settings, std::move(vocabulary));
     const absl::MutexLock lock(&mutex_);
-    Finish(place, std::move(made), has_drawn);
-    known = Known(*place, has_drawn);
+    Finish(place, std::move(made));
+    known = Known(*place);
   }
   step_wait_ += options_.now() - begin;
   BATON_CHECK(!known.ok() || *known != nullptr) << "neither compiled nor refused";
   return known;
 }
 
-CompiledConstraints::Made CompiledConstraints::Known(const Entry& entry, bool has_drawn) const {
+CompiledConstraints::Made CompiledConstraints::Known(const Entry& entry) const {
   switch (entry.phase) {
     case Phase::kCompiled:
       return entry.constraint;
     case Phase::kRefused:
       return entry.refusal;
     case Phase::kTooLarge:
-      return NoRoomFor(entry, has_drawn);
+      return NoRoomFor(entry);
     case Phase::kQueued:
     case Phase::kCompiling:
       break;
@@ -169,7 +171,8 @@ CompiledConstraints::Made CompiledConstraints::Known(const Entry& entry, bool ha
   return nullptr;
 }
 
-absl::Status CompiledConstraints::NoRoomFor(const Entry& entry, bool has_drawn) const {
+absl::Status CompiledConstraints::NoRoomFor(const Entry& entry) const {
+  const bool has_drawn = HasDrawn(entry);
   constexpr absl::string_view kOf = " of the stage's --constraint-memory-bytes";
   const std::string wanted = absl::StrCat("the constraint takes ", entry.wanted_bytes, " bytes");
   if (!FitsAlone(entry.wanted_bytes)) {
@@ -187,13 +190,13 @@ bool CompiledConstraints::IsOpen(const Entry& entry) const {
          (entry.phase == Phase::kTooLarge && FitsAlone(entry.wanted_bytes));
 }
 
-bool CompiledConstraints::TakeOver(Place place, bool has_drawn) {
+bool CompiledConstraints::TakeOver(Place place) {
   const auto is_settled = [place] { return place->phase != Phase::kCompiling; };
   mutex_.Await(absl::Condition(&is_settled));
   if (place->phase == Phase::kQueued) {
     const auto queued = std::find(queue_.begin(), queue_.end(), place);
     if (queued != queue_.end()) queue_.erase(queued);
-  } else if (place->phase != Phase::kTooLarge || !MakeRoom(place->wanted_bytes, has_drawn)) {
+  } else if (place->phase != Phase::kTooLarge || !MakeRoom(place->wanted_bytes, HasDrawn(*place))) {
     return false;
   }
   place->phase = Phase::kCompiling;
@@ -202,7 +205,7 @@ bool CompiledConstraints::TakeOver(Place place, bool has_drawn) {
 
 CompiledConstraints::Place CompiledConstraints::PlaceOf(
     const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
-    bool* is_new) {
+    bool has_drawn, bool* is_new) {
   const auto found = by_key_.find(key);
   *is_new = found == by_key_.end();
   if (*is_new) {
@@ -214,21 +217,23 @@ CompiledConstraints::Place CompiledConstraints::PlaceOf(
   } else {
     entries_.splice(entries_.begin(), entries_, found->second);
   }
-  std::vector<std::weak_ptr<const StructuredSettings>>& users = entries_.front().users;
-  std::erase_if(users, [&settings](const std::weak_ptr<const StructuredSettings>& user) {
-    return user.expired() || user.lock() == settings;
+  std::vector<User>& users = entries_.front().users;
+  std::erase_if(users, [&](const User& user) {
+    const bool is_this = user.settings.lock() == settings;
+    has_drawn |= is_this && user.has_drawn;
+    return is_this || user.settings.expired();
   });
-  users.push_back(settings);
+  users.push_back({settings, has_drawn});
   return entries_.begin();
 }
 
-void CompiledConstraints::Finish(Place place, Made made, bool has_drawn) {
+void CompiledConstraints::Finish(Place place, Made made) {
   size_t added_bytes = 0;
   if (!made.ok()) {
     place->phase = Phase::kRefused;
     place->refusal = made.status();
     added_bytes = made.status().message().size();
-  } else if (MakeRoom((*made)->automaton_bytes(), has_drawn)) {
+  } else if (MakeRoom((*made)->automaton_bytes(), HasDrawn(*place))) {
     place->phase = Phase::kCompiled;
     place->constraint = *std::move(made);
     added_bytes = place->constraint->automaton_bytes();
@@ -251,10 +256,15 @@ void CompiledConstraints::Erase(Place place) {
   entries_.erase(place);
 }
 
+bool CompiledConstraints::HasDrawn(const Entry& entry) {
+  return std::any_of(entry.users.begin(), entry.users.end(),
+                     [](const User& user) { return user.has_drawn && !user.settings.expired(); });
+}
+
 bool CompiledConstraints::InUse(const Entry& entry) {
   return entry.phase == Phase::kQueued || entry.phase == Phase::kCompiling ||
          std::any_of(entry.users.begin(), entry.users.end(),
-                     [](const auto& user) { return !user.expired(); });
+                     [](const User& user) { return !user.settings.expired(); });
 }
 
 size_t CompiledConstraints::BytesInUse() const {

@@ -74,16 +74,16 @@ class CompiledConstraints final {
   static Sha256Digest KeyOf(const StructuredSettings& settings);
 
   // A sequence that will be drawn for has these settings: compiles them on the own thread, if they
-  // are not known, or found no room and would find it now. Does not wait. Any thread.
-  void Prepare(const std::shared_ptr<const StructuredSettings>& settings)
+  // are not known, or found no room and would find it now. Does not wait. `has_drawn`: see Get; Get
+  // will be called with it. Any thread.
+  void Prepare(const std::shared_ptr<const StructuredSettings>& settings, bool has_drawn = false)
       ABSL_LOCKS_EXCLUDED(mutex_) {
-    TryGet(KeyOf(*settings), settings).IgnoreError();
+    TryGet(KeyOf(*settings), settings, has_drawn).IgnoreError();
   }
-  // The same, and what is known by now: as Get without `has_drawn`; null: nothing. `key`: of the
-  // settings.
+  // The same, and what is known by now: as Get; null: nothing. `key`: of the settings.
   absl::StatusOr<std::shared_ptr<structured::TokenConstraint>> TryGet(
-      const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+      const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
+      bool has_drawn = false) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The drawing thread's: the calls of Get that follow are of another step.
   void BeginStep() { step_wait_ = {}; }
@@ -110,10 +110,14 @@ class CompiledConstraints final {
   enum class Phase { kQueued, kCompiling, kCompiled, kRefused, kTooLarge };
   using Made = absl::StatusOr<std::shared_ptr<structured::TokenConstraint>>;
 
+  struct User {
+    std::weak_ptr<const StructuredSettings> settings;  // gone: its sequence has ended
+    bool has_drawn = false;                            // see Get
+  };
   struct Entry {
     Sha256Digest key = {};
     Phase phase = Phase::kQueued;
-    std::vector<std::weak_ptr<const StructuredSettings>> users;
+    std::vector<User> users;
     std::shared_ptr<structured::TokenConstraint> constraint;  // kCompiled
     absl::Status refusal;                                     // kRefused
     size_t fixed_bytes = 0;                                   // counted: this, automaton, refusal
@@ -130,20 +134,22 @@ class CompiledConstraints final {
   }
 
   // The entry of these settings, whose key is given: the one used last from now on; made if there
-  // is none.
+  // is none. They are of its users from now on.
   Place PlaceOf(const Sha256Digest& key, const std::shared_ptr<const StructuredSettings>& settings,
-                bool* is_new) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+                bool has_drawn, bool* is_new) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What Get says of the entry; null while it is queued or compiled.
-  Made Known(const Entry& entry, bool has_drawn) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Made Known(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether Get would have to wait, or to compile.
   bool IsOpen(const Entry& entry) const;
   // Whether the caller has to compile the entry, which is kCompiling then; waits for who does. If
   // not, Known has an answer until the mutex is let go: behind that, Prepare may queue what was too
-  // large. `has_drawn`: see Get; so below.
-  bool TakeOver(Place place, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Finish(Place place, Made made, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // large.
+  bool TakeOver(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Finish(Place place, Made made) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Erase(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // Whether a sequence that is there has drawn with it.
+  static bool HasDrawn(const Entry& entry);
   // A sequence that is there has it, or it is on its way.
   static bool InUse(const Entry& entry);
   // That, or whoever drew with it for a sequence that has ended has not let go of it yet: it cannot
@@ -153,7 +159,8 @@ class CompiledConstraints final {
   }
   size_t BytesKept() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   size_t BytesInUse() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether an automaton of so many bytes may join those in use.
+  // Whether an automaton of so many bytes may join those in use. `has_drawn`: see HasDrawn; so
+  // below.
   bool HasRoom(size_t automaton_bytes, bool has_drawn) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The same; if so there is room for it.
   bool MakeRoom(size_t automaton_bytes, bool has_drawn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -161,8 +168,7 @@ class CompiledConstraints final {
   size_t MostInUse(bool has_drawn) const;
   // Whether an automaton of so many bytes could be had if nothing else were in use.
   bool FitsAlone(size_t automaton_bytes) const;
-  absl::Status NoRoomFor(const Entry& entry, bool has_drawn) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status NoRoomFor(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Drops what need not be kept until `capacity` is kept to, or nothing of that is left.
   void DropUnused(size_t capacity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetStates(const structured::TokenConstraint& newest)

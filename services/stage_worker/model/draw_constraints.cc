@@ -135,6 +135,17 @@ void DrawConstraints::SetVocabulary(std::shared_ptr<const structured::Vocabulary
   vocabulary_ = std::move(vocabulary);
 }
 
+void DrawConstraints::Prepare(const SamplingSettings& sampling,
+                              std::span<const uint32_t> answer_tokens) {
+  if (sampling.structured == nullptr) return;
+  auto begin = answer_tokens.begin();
+  if (const std::optional<uint32_t> behind = sampling.structured->begin_after_token_id) {
+    begin = std::find(begin, answer_tokens.end(), *behind);
+    if (begin != answer_tokens.end()) ++begin;
+  }
+  compiled_.Prepare(sampling.structured, /*has_drawn=*/begin != answer_tokens.end());
+}
+
 void DrawConstraints::Forget() {
   std::erase_if(places_, [](const auto& place) { return place.second.sampling.expired(); });
 }

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
@@ -36,11 +37,9 @@ class DrawConstraints final {
   // kept.
   void SetVocabulary(std::shared_ptr<const structured::VocabularyTrie> vocabulary);
 
-  // Tokens will be drawn for a sequence with these settings: begins to compile its constraint, if
-  // it has one, and does not wait. Any thread.
-  void Prepare(const SamplingSettings& sampling) {
-    if (sampling.structured != nullptr) compiled_.Prepare(sampling.structured);
-  }
+  // Tokens will be drawn for a sequence with these settings, whose answer so far is given: begins
+  // to compile its constraint, if it has one, and does not wait. Any thread.
+  void Prepare(const SamplingSettings& sampling, std::span<const uint32_t> answer_tokens = {});
 
   // The draws that follow are of another step. Before each step: what its draws may wait is bounded
   // (CompiledConstraints::kMostStepWait).

@@ -269,7 +269,7 @@ TEST_F(CompiledConstraintsTest, WhatIsQueuedAgainBehindADrawsBackIsStillRefusedT
   EXPECT_NE(*constraint, nullptr);
 }
 
-TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithIsNotRefusedForRoom) {
+TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithHasMoreRoom) {
   std::vector<std::shared_ptr<const StructuredSettings>> in_use;
   do {
     ASSERT_LT(in_use.size(), 40u);
@@ -283,6 +283,19 @@ TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithIsNotRefusedForRoom) {
   EXPECT_TRUE(constraints_.Get(in_use.back(), /*has_drawn=*/true).ok());
   in_use.push_back(Long(41));
   EXPECT_EQ(constraints_.Get(in_use.back()).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithHasMoreRoomWhenItIsCompiledAside) {
+  const auto text = [](char first) { return std::string(1, first) + std::string(30'000, 'a'); };
+  const std::vector<std::shared_ptr<const StructuredSettings>> in_use = {Choosing(text('x')),
+                                                                         Choosing(text('z'))};
+  for (const auto& settings : in_use) ASSERT_TRUE(constraints_.Get(settings).ok());
+  const auto back = Choosing(text('y'));
+  constraints_.Prepare(back, /*has_drawn=*/true);
+  AwaitThread(0);
+  EXPECT_EQ(num_compiles_, 4);
+  EXPECT_TRUE(constraints_.Get(back, /*has_drawn=*/true).ok());
+  EXPECT_EQ(num_compiles_, 4) << "the draw does not compile it";
 }
 
 TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithHasHalfAsMuchRoomAgain) {

@@ -269,8 +269,8 @@ TEST_F(DrawConstraintsTest, SaysAtTheBeginOfTheReasoningThatAConstraintCannotBeH
   EXPECT_TRUE(small.TokensFor(next).ok());
 }
 
-// Others took the room of a sequence that was preempted: it goes on all the same.
-TEST_F(DrawConstraintsTest, ASequenceThatComesBackIsNotRefusedForRoom) {
+// Others took the room of a sequence that was preempted: there is some beside.
+TEST_F(DrawConstraintsTest, ASequenceThatComesBackHasMoreRoom) {
   DrawConstraints small(Options(size_t{8} << 20));
   small.SetVocabulary(MakeBytes());
   const auto row = [](uint64_t id, std::vector<uint32_t> answer) {
@@ -289,6 +289,39 @@ TEST_F(DrawConstraintsTest, ASequenceThatComesBackIsNotRefusedForRoom) {
   const auto tokens = small.TokensFor(preempted);
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   EXPECT_THAT(tokens->allowed, ElementsAre('a'));
+}
+
+// Of its answer, not of its reasoning.
+TEST_F(DrawConstraintsTest, ASequenceThatComesBackHasMoreRoomAside) {
+  std::atomic<int> num_compiles = 0;
+  absl::Notification last;
+  ConstraintOptions options = Options(size_t{8} << 20);
+  options.compile = [&](const structured::Constraint& constraint) {
+    ++num_compiles;
+    if (constraint.choices[0] == "last") last.Notify();
+    return structured::CompileConstraint(constraint);
+  };
+  DrawConstraints small(options);
+  small.SetVocabulary(MakeBytes());
+  std::vector<DrawRow> in_use = {Row(Choosing({std::string(30'000, 'a')})),
+                                 Row(Choosing({std::string(30'003, 'a')}))};
+  in_use[1].sequence_id = 8;
+  for (const DrawRow& draw : in_use) ASSERT_TRUE(small.TokensFor(draw).ok());
+  DrawRow reasons = Reasoning(6, std::string(30'001, 'a'));
+  reasons.answer_tokens = {'q', kThink};
+  DrawRow answers = Reasoning(7, std::string(30'002, 'a'));
+  answers.answer_tokens = {'q', kThink, 'a'};
+  small.Prepare(*reasons.sampling, reasons.answer_tokens);
+  small.Prepare(*answers.sampling, answers.answer_tokens);
+  const DrawRow behind = Row(Choosing({"last"}));
+  small.Prepare(*behind.sampling);
+  ASSERT_TRUE(last.WaitForNotificationWithTimeout(absl::Seconds(60)));
+  ASSERT_EQ(num_compiles, 5);
+  EXPECT_EQ(small.TokensFor(reasons).status().code(), absl::StatusCode::kResourceExhausted);
+  const auto tokens = small.TokensFor(answers);
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  EXPECT_THAT(tokens->allowed, ElementsAre('a'));
+  EXPECT_EQ(num_compiles, 5) << "once each";
 }
 
 TEST_F(DrawConstraintsTest, BeginsBehindTheReasoning) {
