@@ -113,6 +113,10 @@ void CompiledConstraints::Loop() {
         Erase(place);
         continue;
       }
+      if (place->wanted_bytes > 0 && !HasRoom(place->wanted_bytes, HasDrawn(*place))) {
+        place->phase = Phase::kTooLarge;  // another one that waited has the room
+        continue;
+      }
       place->phase = Phase::kCompiling;
       vocabulary = vocabulary_;
       vocabulary_count = vocabulary_count_;

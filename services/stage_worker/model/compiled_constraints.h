@@ -3,6 +3,7 @@
 //
 //   unknown --Prepare--> queued --own thread--> compiling --> compiled, refused or too large
 //   too large --Prepare, once there is room--> queued
+//   queued --own thread, if the room is gone again--> too large
 //   unknown, queued, too large --Get--> compiling, by the caller --> likewise
 //
 // Half of the budget is for masks. The other half is for compiled constraints and their states:
@@ -122,7 +123,7 @@ class CompiledConstraints final {
     absl::Status refusal;                                     // kRefused
     size_t fixed_bytes = 0;                                   // counted: this, automaton, refusal
     size_t state_bytes = 0;                                   // counted
-    size_t wanted_bytes = 0;                                  // kTooLarge: of the automaton
+    size_t wanted_bytes = 0;  // of the automaton, once that was too large
   };
   using Place = std::list<Entry>::iterator;
 

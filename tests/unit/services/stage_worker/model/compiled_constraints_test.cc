@@ -269,6 +269,27 @@ TEST_F(CompiledConstraintsTest, WhatIsQueuedAgainBehindADrawsBackIsStillRefusedT
   EXPECT_NE(*constraint, nullptr);
 }
 
+TEST_F(CompiledConstraintsTest, WhatWaitedForRoomThatAnotherTookIsNotCompiled) {
+  const auto text = [](char first) { return std::string(1, first) + std::string(40'000, 'a'); };
+  auto first = Choosing(text('x'));
+  ASSERT_TRUE(constraints_.Get(first).ok());
+  const std::vector<std::shared_ptr<const StructuredSettings>> next = {
+      Choosing(text('y')), Choosing(text('z')), Choosing(text('b'))};
+  for (const auto& settings : next) ASSERT_FALSE(constraints_.Get(settings).ok());
+  const auto held = Choosing("held");
+  constraints_.Prepare(held);
+  ASSERT_TRUE(held_.WaitForNotificationWithTimeout(kLimit));
+  first.reset();
+  for (const auto& settings : next) constraints_.Prepare(settings);
+  const int num_compiles = num_compiles_;
+  go_.Notify();
+  AwaitThread(0);
+  EXPECT_EQ(num_compiles_, num_compiles + 2) << "the first of them, and what AwaitThread waits for";
+  EXPECT_TRUE(constraints_.Get(next[0]).ok());
+  EXPECT_EQ(constraints_.Get(next[1]).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(num_compiles_, num_compiles + 2);
+}
+
 TEST_F(CompiledConstraintsTest, WhatHasBeenDrawnWithHasMoreRoom) {
   std::vector<std::shared_ptr<const StructuredSettings>> in_use;
   do {
