@@ -183,6 +183,11 @@ absl::Status CompiledConstraints::NoRoomFor(const Entry& entry) const {
     return absl::InvalidArgumentError(
         absl::StrCat(wanted, "; it may take ", MostInUse(false), ", a quarter", kOf));
   }
+  if (BytesInUse() + entry.wanted_bytes <= MostInUse(has_drawn)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        wanted, ", those of other requests under way or just ended ", BytesKept(),
+        "; together they may take ", capacity_bytes_, ", half", kOf, "; try again later"));
+  }
   return absl::ResourceExhaustedError(
       absl::StrCat(wanted, ", those of other requests under way ", BytesInUse(),
                    "; together they may take ", MostInUse(has_drawn),

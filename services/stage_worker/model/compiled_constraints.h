@@ -103,7 +103,8 @@ class CompiledConstraints final {
   // keeps to the budget.
   void NoteUse(const structured::TokenConstraint& constraint) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // What is held, as of the last call. Any thread.
+  // What is held, as of the last call. Within the budget, but for the states of the constraint used
+  // last, an eighth of it at most, while what has ended is still held. Any thread.
   size_t bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
   size_t num_kept() const ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -154,7 +155,7 @@ class CompiledConstraints final {
   // A sequence that is there has it, or it is on its way.
   static bool InUse(const Entry& entry);
   // That, or whoever drew with it for a sequence that has ended has not let go of it yet: it cannot
-  // be freed, but takes no room from others.
+  // be freed. It is not counted among those in use, but with them it may take the whole half.
   static bool IsKept(const Entry& entry) {
     return InUse(entry) || entry.constraint.use_count() > 1;
   }

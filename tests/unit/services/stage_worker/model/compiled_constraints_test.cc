@@ -228,6 +228,20 @@ TEST_F(CompiledConstraintsTest, ASequenceThatHasEndedTakesNoRoom) {
       << "what is held is counted";
 }
 
+// It cannot be freed: none is in use, and yet there is no room.
+TEST_F(CompiledConstraintsTest, SaysThatWhatIsStillHeldTakesTheRoom) {
+  std::vector<std::shared_ptr<structured::TokenConstraint>> held;
+  absl::Status status;
+  while (status.ok() && held.size() < 40) {
+    const auto constraint = constraints_.Get(Long(static_cast<int>(held.size())));
+    status = constraint.status();
+    if (constraint.ok()) held.push_back(*constraint);
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.message(), HasSubstr("under way or just ended"));
+  EXPECT_THAT(status.message(), HasSubstr("may take 4194304, half of the stage's"));
+}
+
 TEST_F(CompiledConstraintsTest, WhatFoundNoRoomIsCompiledAsideOnceThereIsSome) {
   const auto text = [](char first) { return std::string(1, first) + std::string(40'000, 'a'); };
   auto first = Choosing(text('x'));
