@@ -41,10 +41,11 @@ ABSL_FLAG(int64_t, max_json_keys, 4096, "keys of an object of a body");
 ABSL_FLAG(int64_t, max_json_values, 1 << 20, "values of a body");
 ABSL_FLAG(int, max_connections, 4096, "HTTP connections at a time; more are answered 503");
 ABSL_FLAG(int, max_body_mib, 4, "MiB of the largest HTTP request body");
-ABSL_FLAG(int, max_total_body_mib, 0,
-          "MiB of all HTTP request bodies that have come and are not read yet, but for the first "
-          "16 KiB of each; a request whose body does not fit is answered 503; 0: 256, or "
-          "--max-body-mib if that is more");
+ABSL_FLAG(
+    int, max_total_body_mib, 0,
+    "MiB of all HTTP request bodies that have come and are not read yet, but for the first "
+    "16 KiB of each; an eighth is kept for API keys with few bytes; a request whose body does "
+    "not fit is answered 503; 0: 256, or --max-body-mib if that is more");
 ABSL_FLAG(int, max_request_line_bytes, 8 << 10, "bytes of a request line; more is a 414");
 ABSL_FLAG(int, max_header_bytes, 32 << 10, "bytes of a request's header; more is a 431");
 ABSL_FLAG(int, max_header_fields, 100, "fields of a request's header; more is a 431");

@@ -143,8 +143,9 @@ void RequestReader::RefuseUnparsable(const error_code& error) {
     RefuseOverLimit(413, "the request body is too large", limits_.body_bytes,
                     "bytes (--max-body-mib)");
   } else if (error == ReceivedBody::NoRoom()) {
-    RefuseOverLimit(503, "the bodies of all requests together are too large",
-                    limits_.total_body_bytes, "bytes (--max-total-body-mib)");
+    RefuseOverLimit(503, "the bodies of all requests together, or of this API key, are too large",
+                    limits_.total_body_bytes,
+                    "bytes (--max-total-body-mib), of which an eighth is kept for other API keys");
   } else {
     Refuse(400, absl::StrCat("malformed HTTP request: ", error.message()));
   }

@@ -50,7 +50,8 @@ TEST_F(HttpBodiesTest, WhatDoesNotFitBesideTheOthersIsA503) {
   second.Send(Begun(700));
   const TestHttpResponse refused = second.Receive();
   EXPECT_EQ(refused.status, 503);
-  EXPECT_THAT(refused.body, HasSubstr("at most 1500 bytes (--max-total-body-mib)"));
+  EXPECT_THAT(refused.body, HasSubstr("or of this API key, are too large"));
+  EXPECT_THAT(refused.body, HasSubstr("at most 1500 bytes (--max-total-body-mib), of which"));
   EXPECT_EQ(refused.Header("Connection"), "close");
   // It is read on, so that the answer is not lost, and holds nothing of the body.
   second.Send(std::string(300, 'x'));
