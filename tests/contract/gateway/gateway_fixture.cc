@@ -44,6 +44,7 @@ void GatewayFixture::StartGateway(const std::function<void(GatewayConfig&)>& adj
   config.model.names = {"tiny-r1", "second-name"};
   config.scheduler_address = scheduler_->address();
   if (adjust) adjust(config);
+  api_key_ = config.api_keys.keys.empty() ? "" : config.api_keys.keys.front();
   auto runtime = ServerRuntime::Create(config.server);
   ASSERT_TRUE(runtime.ok()) << runtime.status();
   runtime_ = std::move(*runtime);
@@ -76,7 +77,11 @@ void GatewayFixture::AwaitReady(int status) {
 }
 
 double GatewayFixture::Metric(const std::string& name) {
-  const std::string body = Get("/metrics").body;
+  TestHttpClient client(http_port());
+  client.SendRequest(
+      "GET", "/metrics", "",
+      api_key_.empty() ? "" : absl::StrCat("Authorization: Bearer ", api_key_, "\r\n"));
+  const std::string body = client.Receive().body;
   double total = 0;
   for (absl::string_view line : absl::StrSplit(body, '\n')) {
     if (!absl::ConsumePrefix(&line, name)) continue;

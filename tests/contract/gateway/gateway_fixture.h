@@ -32,7 +32,7 @@ class GatewayFixture : public testing::Test {
   // Waits until GET /health/ready answers `status`.
   void AwaitReady(int status);
 
-  // The sum of a metric's samples, as GET /metrics says.
+  // The sum of a metric's samples, as GET /metrics says to the first API key, if there are any.
   double Metric(const std::string& name);
   // Waits until it is `value`.
   void AwaitMetric(const std::string& name, double value);
@@ -53,6 +53,7 @@ class GatewayFixture : public testing::Test {
   ServerRuntime& runtime() { return *runtime_; }
 
  private:
+  std::string api_key_;  // empty: none
   std::unique_ptr<Tokenizer> tokenizer_;
   FakeSchedulerOptions scheduler_options_;
   std::unique_ptr<FakeScheduler> scheduler_;
