@@ -10,13 +10,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
 #include <deque>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,21 +25,14 @@
 #include "tests/unit/services/scheduler/core/story_caller.h"
 #include "tests/unit/services/scheduler/core/story_draws.h"
 #include "tests/unit/services/scheduler/core/story_patience.h"
+#include "tests/unit/services/scheduler/core/story_seeds.h"
 #include "tools/simulate/pipeline_clock.h"
 
 namespace baton::scheduler {
 namespace {
 
-constexpr uint64_t kNumSeeds = 2000;
-// Steps of a story: what is computed anew again and again would never end beside what is refilled.
-constexpr uint64_t kMostSteps = 100'000;
-
-// Sequences whose callers do not take their tokens, at a time.
-constexpr size_t kMostSuspended = 4;
-
 // Set once by main.
-uint64_t g_first_seed = 1;
-uint64_t g_num_seeds = kNumSeeds;
+StorySeeds g_seeds;
 
 class Story final {
  public:
@@ -190,7 +181,7 @@ class Story final {
       const bool live = found != callers_.end() && !found->second.ended;
       ASSERT_EQ(schedule_.Cancel(id), live) << "sequence " << id;
       if (live) found->second.ended = found->second.cancelled = true;
-    } else if (dice >= 50 && dice < 60 && suspended_.size() < kMostSuspended) {
+    } else if (dice >= 50 && dice < 60 && suspended_.size() < StoryDraws::kMostSuspended) {
       SuspendOne();
     } else if (dice >= 60 && dice < 70 && !suspended_.empty()) {
       ContinueOne();
@@ -389,8 +380,8 @@ class Story final {
 };
 
 TEST(ScheduleProperty, HoldsUnderRandomLoads) {
-  const uint64_t end = g_first_seed + g_num_seeds;
-  for (uint64_t seed = g_first_seed; seed < end && !HasFailure(); ++seed) {
+  const uint64_t end = g_seeds.first + g_seeds.count;
+  for (uint64_t seed = g_seeds.first; seed < end && !HasFailure(); ++seed) {
     SCOPED_TRACE("replay with --seed=" + std::to_string(seed));
     Story(seed).Play();
   }
@@ -401,15 +392,6 @@ TEST(ScheduleProperty, HoldsUnderRandomLoads) {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  if (argc > 1) baton::scheduler::g_num_seeds = 1;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    const char* const value = argv[i] + argument.find('=') + 1;
-    if (argument.starts_with("--seed=")) {
-      baton::scheduler::g_first_seed = std::strtoull(value, nullptr, 10);
-    } else if (argument.starts_with("--num-seeds=")) {
-      baton::scheduler::g_num_seeds = std::strtoull(value, nullptr, 10);
-    }
-  }
+  baton::scheduler::g_seeds = baton::scheduler::SeedsOf(argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -1,6 +1,7 @@
 // What a seed draws for a random story: options of the scheduler, speeds of the stages, requests.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <random>
 
@@ -13,6 +14,8 @@ class StoryDraws final {
  public:
   static constexpr TokenId kEos = 1;
   static constexpr uint32_t kBlockTokens = 8;
+  // Sequences whose callers do not take their tokens, at a time.
+  static constexpr size_t kMostSuspended = 4;
 
   explicit StoryDraws(uint64_t seed) : random_(seed) {}
 

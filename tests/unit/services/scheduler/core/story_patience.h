@@ -16,6 +16,9 @@ inline constexpr TimeUs kMostTurns = 100;
 // All of these together take no longer than that, besides the aging of each.
 inline constexpr TimeUs kTimeOfTurns = 60'000'000;
 
+// Steps of a story: what is computed anew again and again would never end beside what is refilled.
+inline constexpr uint64_t kMostSteps = 100'000;
+
 // Whether the oldest sequence may have waited so many steps and so long.
 inline bool IsBearable(bool refills, TimeUs priority_aging, uint64_t num_steps, TimeUs time) {
   if (!refills) return num_steps <= kPatience;
