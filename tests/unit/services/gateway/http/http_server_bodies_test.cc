@@ -130,7 +130,7 @@ TEST_F(HttpBodiesTest, LargeBodiesOfOneCallerLeaveRoomForAnother) {
   AwaitBodyBytes(6000);
   EXPECT_EQ(StatusOf(head("one", 1500) + std::string(kFree + 1500, 'x')), 503);
   EXPECT_EQ(StatusOf(head("two", 1500) + std::string(kFree + 1500, 'x')), 200);
-  EXPECT_EQ(server_->num_body_bytes(), 6000u);
+  AwaitBodyBytes(6000);  // the answer may be here before the body is freed
 }
 
 TEST_F(HttpBodiesTest, WhatNobodyReadsOrIsRefusedNeedsNoRoomAlthoughItComesWithItsHeader) {
