@@ -5,7 +5,7 @@
 
 #include "grpcpp/server_context.h"
 
-#include "protos/baton/v1/stage.grpc.pb.h"
+#include "protos/baton/v1/stage_status.grpc.pb.h"
 #include "services/stage_worker/metrics/stage_snapshot.h"
 
 namespace baton::stage {

@@ -8,6 +8,7 @@
 
 #include "common/rpc/server_runtime.h"
 #include "kernels/reference/reference_backend.h"
+#include "protos/baton/v1/stage_status.grpc.pb.h"
 #include "services/stage_worker/stage_server.h"
 #include "tests/contract/callers/impatient_callers.h"
 #include "tests/contract/stage_worker/worker_fixture.h"

@@ -15,7 +15,22 @@ namespace {
 
 using ::testing::ElementsAre;
 
-class DrawConstraintsRoomTest : public DrawConstraintsTest {};
+class DrawConstraintsRoomTest : public DrawConstraintsTest {
+ protected:
+  // Of a small budget; counts what is compiled, and notes when that is "last".
+  ConstraintOptions CountingOptions() {
+    ConstraintOptions options = Options(size_t{8} << 20);
+    options.compile = [this](const structured::Constraint& constraint) {
+      ++num_compiles_;
+      if (constraint.choices[0] == "last") last_.Notify();
+      return structured::CompileConstraint(constraint);
+    };
+    return options;
+  }
+
+  std::atomic<int> num_compiles_ = 0;
+  absl::Notification last_;
+};
 
 TEST_F(DrawConstraintsRoomTest, KeepsToItsBudgetAndGoesOn) {
   constexpr size_t kSmallBudget = size_t{8} << 20;
@@ -93,15 +108,7 @@ TEST_F(DrawConstraintsRoomTest, KeepsToItsBudgetWhateverComesBack) {
 
 // It is compiled aside, before any draw has looked who is still there.
 TEST_F(DrawConstraintsRoomTest, ASequenceThatHasEndedTakesNoRoomFromTheNext) {
-  std::atomic<int> num_compiles = 0;
-  absl::Notification last;
-  ConstraintOptions options = Options(size_t{8} << 20);
-  options.compile = [&](const structured::Constraint& constraint) {
-    ++num_compiles;
-    if (constraint.choices[0] == "last") last.Notify();
-    return structured::CompileConstraint(constraint);
-  };
-  DrawConstraints small(options);
+  DrawConstraints small(CountingOptions());
   small.SetVocabulary(MakeBytes());
   EXPECT_TRUE(small.TokensFor(Row(Choosing({std::string(40'000, 'a')}))).ok());
   DrawRow next = Row(Choosing({std::string(40'001, 'a')}));
@@ -109,9 +116,9 @@ TEST_F(DrawConstraintsRoomTest, ASequenceThatHasEndedTakesNoRoomFromTheNext) {
   const DrawRow behind = Row(Choosing({"last"}));
   small.Prepare(*next.sampling);
   small.Prepare(*behind.sampling);
-  ASSERT_TRUE(last.WaitForNotificationWithTimeout(absl::Seconds(60)));
+  ASSERT_TRUE(last_.WaitForNotificationWithTimeout(absl::Seconds(60)));
   EXPECT_TRUE(small.TokensFor(next).ok());
-  EXPECT_EQ(num_compiles, 3) << "once each";
+  EXPECT_EQ(num_compiles_, 3) << "once each";
 }
 
 // The room is looked for where the answer begins, too, not only where the reasoning does.
@@ -188,15 +195,7 @@ TEST_F(DrawConstraintsRoomTest, ASequenceThatComesBackHasMoreRoom) {
 
 // Of its answer, not of its reasoning.
 TEST_F(DrawConstraintsRoomTest, ASequenceThatComesBackHasMoreRoomAside) {
-  std::atomic<int> num_compiles = 0;
-  absl::Notification last;
-  ConstraintOptions options = Options(size_t{8} << 20);
-  options.compile = [&](const structured::Constraint& constraint) {
-    ++num_compiles;
-    if (constraint.choices[0] == "last") last.Notify();
-    return structured::CompileConstraint(constraint);
-  };
-  DrawConstraints small(options);
+  DrawConstraints small(CountingOptions());
   small.SetVocabulary(MakeBytes());
   std::vector<DrawRow> in_use = {Row(Choosing({std::string(30'000, 'a')})),
                                  Row(Choosing({std::string(30'003, 'a')}))};
@@ -210,13 +209,13 @@ TEST_F(DrawConstraintsRoomTest, ASequenceThatComesBackHasMoreRoomAside) {
   small.Prepare(*answers.sampling, answers.answer_tokens);
   const DrawRow behind = Row(Choosing({"last"}));
   small.Prepare(*behind.sampling);
-  ASSERT_TRUE(last.WaitForNotificationWithTimeout(absl::Seconds(60)));
-  ASSERT_EQ(num_compiles, 5);
+  ASSERT_TRUE(last_.WaitForNotificationWithTimeout(absl::Seconds(60)));
+  ASSERT_EQ(num_compiles_, 5);
   EXPECT_EQ(small.TokensFor(reasons).status().code(), absl::StatusCode::kResourceExhausted);
   const auto tokens = small.TokensFor(answers);
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   EXPECT_THAT(tokens->allowed, ElementsAre('a'));
-  EXPECT_EQ(num_compiles, 5) << "once each";
+  EXPECT_EQ(num_compiles_, 5) << "once each";
 }
 
 }  // namespace
