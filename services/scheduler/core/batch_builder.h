@@ -176,6 +176,8 @@ class BatchBuilder final {
   // At most `budget` of its tokens. False: there is no room.
   bool AddChunk(Sequence* sequence, uint32_t budget, bool can_wait);
   void AddNewPrompts();
+  // The one to begin next, but of keys and classes of which one is still to begin; null: none.
+  Sequence* NextNewcomer() const;
   // How many of those that wait may begin in one step, so that each step begins as many.
   uint32_t NumNewcomers() const;
   // `sequence`, which waits, begins. False: it has to wait on, or has only got its place, because

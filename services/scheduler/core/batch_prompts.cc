@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "services/scheduler/core/admitted_order.h"
 #include "services/scheduler/core/batch_builder.h"
 #include "services/scheduler/core/prefill_policy.h"
 #include "services/scheduler/core/prompt_budget.h"
@@ -138,13 +139,20 @@ uint32_t BatchBuilder::NumNewcomers() const {
 void BatchBuilder::AddNewPrompts() {
   uint32_t share = std::min(NumNewcomers(), num_newcomers_);
   for (; share > 0 && !full() && !long_enough(); --share) {
-    if (!Begin(state_.waiting->Front())) return;
+    Sequence* const next = NextNewcomer();
+    if (next == nullptr || !Begin(next)) return;
   }
 }
 
+Sequence* BatchBuilder::NextNewcomer() const {
+  if (keys_to_begin_.empty()) return state_.waiting->Front();
+  AdmittedOrder others(*state_.waiting, [this](const KeyAccount& key, int32_t priority) {
+    return !keys_to_begin_.contains({&key, priority});
+  });
+  return others.Front();
+}
+
 bool BatchBuilder::Begin(Sequence* sequence) {
-  const KeyAccount* const key = &state_.waiting->KeyOf(*sequence);
-  if (keys_to_begin_.contains({key, sequence->priority()})) return false;
   if (!CanTell(*sequence) || !state_.may_begin(*sequence)) return false;
   const CachedPrefix prefix = MakeRoomFor(sequence);
   if (!FitsNow(*sequence, prefix, *state_.ledger, NumReserved(*sequence))) return false;

@@ -13,6 +13,7 @@ struct KeyNeed {
   StepId last_turn;
   uint32_t num_computed;
   uint32_t least = 0;
+  uint64_t turn = 0;  // tokens that are one
   uint32_t given = 0;
   bool has_turn = false;
 };
@@ -50,10 +51,10 @@ void Give(uint64_t most, KeyNeed* key, uint32_t* budget) {
 PromptBudget::PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget, uint32_t least) {
   std::vector<KeyNeed> keys = InTurn(needs, least);
   for (KeyNeed& key : keys) {
-    const uint64_t turn = std::min<uint64_t>(std::max(least, key.least), key.num_tokens);
-    Give(turn, &key, &budget);
+    key.turn = std::min<uint64_t>(std::max(least, key.least), key.num_tokens);
+    Give(key.turn, &key, &budget);
     // The first one has all that there is.
-    key.has_turn = key.given == turn || &key == keys.data();
+    key.has_turn = key.given == key.turn || &key == keys.data();
   }
   // The rest by weight, those first that need least for theirs: what they leave is for those
   // behind.
@@ -73,14 +74,15 @@ PromptBudget::PromptBudget(const std::vector<PromptNeed>& needs, uint32_t budget
   }
   for (size_t rank = 0; rank < keys.size(); ++rank) {
     const KeyNeed& key = keys[rank];
-    parts_[key.key] = {key.given, key.last_turn, rank, key.has_turn};
+    parts_[key.key] = {key.given, key.last_turn, rank, key.turn, 0, key.has_turn};
   }
 }
 
 void PromptBudget::Spend(const KeyAccount* key, uint32_t num_tokens, StepId step) {
   Part& part = parts_.at(key);
   part.left -= std::min(part.left, num_tokens);
-  if (part.has_turn) part.last_turn = step;
+  part.spent += num_tokens;
+  if (part.has_turn || part.spent >= part.turn) part.last_turn = step;
 }
 
 }  // namespace baton::scheduler

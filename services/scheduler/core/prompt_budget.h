@@ -41,8 +41,8 @@ class PromptBudget final {
   StepId LastTurnOf(const KeyAccount* key) const { return parts_.at(key).last_turn; }
   // Place of `key` among those that take turns.
   size_t RankOf(const KeyAccount* key) const { return parts_.at(key).rank; }
-  // Its prompts have so many tokens of `step`. That is its turn, unless only a rest was left for
-  // them.
+  // Its prompts have so many tokens of `step`, more than its part if others left theirs. That is
+  // its turn, unless only a rest was left for them, and what they have is no more than that.
   void Spend(const KeyAccount* key, uint32_t num_tokens, StepId step);
 
  private:
@@ -50,7 +50,9 @@ class PromptBudget final {
     uint32_t left = 0;
     StepId last_turn = 0;
     size_t rank = 0;
-    bool has_turn = false;  // in this step
+    uint64_t turn = 0;      // tokens that are one
+    uint64_t spent = 0;     // tokens of this step
+    bool has_turn = false;  // in this step, whatever it spends
   };
   std::map<const KeyAccount*, Part> parts_;
 };

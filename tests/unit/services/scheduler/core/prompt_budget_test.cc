@@ -89,6 +89,18 @@ TEST(PromptBudget, ARestIsNoTurn) {
   for (const KeyAccount& key : keys) EXPECT_GE(had[&key], 300 / 2 * 64u);
 }
 
+// But it is one if others left of theirs what makes it as long.
+TEST(PromptBudget, ARestIsATurnIfOthersLeaveEnough) {
+  const KeyAccount first = Key();
+  const KeyAccount second = Key();
+  PromptBudget budget({{&first, 1000, 1}, {&second, 1000, 2}}, 100, 64);
+  ASSERT_EQ(budget.LeftFor(&second), 36u);
+  budget.Spend(&second, 36, 3);
+  EXPECT_EQ(budget.LastTurnOf(&second), 2u);
+  budget.Spend(&second, 28, 3);
+  EXPECT_EQ(budget.LastTurnOf(&second), 3u);
+}
+
 // Nor do they share less than that to no end: the first one has its turn whatever it gets.
 TEST(PromptBudget, WhoGetsAllHasItsTurn) {
   const KeyAccount first = Key();

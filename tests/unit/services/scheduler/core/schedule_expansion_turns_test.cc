@@ -152,5 +152,29 @@ TEST(ScheduleExpansionTurns, NobodyGoesBeforeAnotherOneOfItsKey) {
       << "another key's is in nobody's way";
 }
 
+// Nor is a key whose turn comes later in the queue, and that has more than its share of the places.
+TEST(ScheduleExpansionTurns, AKeyThatWaitsForItsFirstTokensClosesNoOther) {
+  ScheduleOptions options = LongOptions();
+  options.max_chunk_tokens = 2000;
+  for (CostTerms& prior : options.step_cost.prior) {
+    for (double& price : prior.values) price /= 20;  // no step is long enough to be felt
+  }
+  Place place(options, 10'000, true);
+  AddAlike(&place, 600, 1);
+  while (place.ended.empty()) ASSERT_TRUE(place.Step().has_value());
+  for (SequenceId id = 11; id <= 17; ++id) place.Add(id, "c", 1, 10'000);
+  place.Step();
+  place.Add(1, "b", 50'000, 1, /*weight=*/1, /*priority=*/-1);
+  place.Step();  // it begins, and leaves 57 tokens of each step
+  AddAlike(&place, 2, 1000);
+  ASSERT_FALSE(Place::RowOf(place.Step(), 2).has_value());
+  ASSERT_EQ(place.schedule.Find(2)->state(), Sequence::State::kRunning);
+  place.Add(3, "a", 20, 1);
+  place.Add(5, "c", 20, 1);
+  const std::optional<Batch> batch = place.Step();
+  EXPECT_TRUE(Place::RowOf(batch, 5).has_value());
+  EXPECT_FALSE(Place::RowOf(batch, 3).has_value()) << "another one of its key goes before it";
+}
+
 }  // namespace
 }  // namespace baton::scheduler
