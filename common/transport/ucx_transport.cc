@@ -21,7 +21,7 @@ namespace {
 // Progress calls per hold of the lock, so that senders get in.
 constexpr int kProgressBatch = 64;
 // How long accepted payloads may take to land after their receiver has gone.
-constexpr auto kLandingGrace = std::chrono::seconds(1);
+constexpr auto kFormerReceiverGrace = std::chrono::seconds(1);
 // How long UCX may take to close connections when the transport goes.
 constexpr absl::Duration kClosingLimit = absl::Seconds(2);
 
@@ -116,7 +116,7 @@ void UcxTransport::WaitForLandings(std::unique_lock<std::recursive_mutex>& lock,
     return std::none_of(landings_.begin(), landings_.end(),
                         [&](const Landing* landing) { return landing->receiver == former; });
   };
-  if (changed_.wait_for(lock, kLandingGrace, landed)) return;
+  if (changed_.wait_for(lock, kFormerReceiverGrace, landed)) return;
   // A sender that stopped half-way still owns a part of the former receiver's memory: cut it off.
   for (const Landing* landing : landings_) {
     if (landing->receiver != former) continue;

@@ -123,7 +123,10 @@ void Child::ReadOutput(const std::function<void(const std::string& line)>& sink)
       partial_line_.erase(0, end + 1);
       TakeLine(std::move(line), sink);
     }
-    if (partial_line_.size() > kMaxLineBytes) TakeLine(std::exchange(partial_line_, ""), sink);
+    if (partial_line_.size() > kMaxLineBytes) {
+      TakeLine(partial_line_, sink);
+      partial_line_.clear();
+    }
   }
 }
 

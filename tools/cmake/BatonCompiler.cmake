@@ -16,6 +16,7 @@ set(BATON_SANITIZER "" CACHE STRING "address, thread or undefined; empty for non
 option(BATON_WARNINGS_AS_ERRORS "Treat compiler warnings as errors" ON)
 option(BATON_UNITY
        "Compile several sources of a target as one, and the tests of an area as one program" ON)
+set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
 option(BATON_CUDA "Build the CUDA backend, for which nvcc, cuBLAS and NCCL must be there" OFF)
 set(BATON_CUDA_ARCHITECTURES "90a"
     CACHE STRING "Compute capabilities that kernels are compiled for")

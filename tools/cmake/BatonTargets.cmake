@@ -17,10 +17,10 @@
 # A name in DEPS without `::` is a target of the project: `common_log` links `baton::common_log`.
 #
 # With BATON_UNITY (the default of most presets) the sources of a target are compiled a few at a
-# time as one, and the tests of a service, or of another area, share one program and a precompiled
-# header (tests/CMakeLists.txt); build/<preset>/tests/<name> then is a script that runs the tests of
-# that one file. The presets debug, clang and tidy compile every file by itself, which proves its
-# include lines.
+# time as one and start from precompiled headers (BatonPrecompiled.cmake), and the tests of a
+# service, or of another area, share one program; build/<preset>/tests/<name> then is a script that
+# runs the tests of that one file. The presets debug, clang and tidy compile every file by itself,
+# which proves its include lines.
 
 set_property(GLOBAL PROPERTY BATON_RECORDS "")
 
@@ -68,8 +68,19 @@ endfunction()
 function(baton_unite target)
   list(LENGTH ARGN count)
   if(BATON_UNITY AND count GREATER 1)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON)
   endif()
+endfunction()
+
+# What tests, and libraries for them alone, have in common. They are optimised less: no test
+# measures itself.
+function(baton_configure_test target)
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${target} PRIVATE ${ARGN} baton_warnings)
+  target_compile_definitions(${target} PRIVATE BATON_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                             BATON_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  target_compile_options(${target} PRIVATE -pthread $<$<CONFIG:Release>:-Og>)
 endfunction()
 
 function(baton_library)
@@ -82,6 +93,17 @@ function(baton_library)
     target_link_libraries(baton_${ARG_NAME} PUBLIC ${deps} PRIVATE ${private_deps} baton_warnings)
     target_compile_options(baton_${ARG_NAME} PRIVATE ${ARG_COPTS})
     baton_unite(baton_${ARG_NAME} ${ARG_SRCS})
+    file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+    if(folder MATCHES "^tests/(unit|contract|conformance)(/|$)")
+      baton_configure_test(baton_${ARG_NAME} third_party::gtest)
+      set(headers baton_one_file_main)
+    else()
+      target_compile_options(baton_${ARG_NAME} PRIVATE -pthread)
+      set(headers baton_precompiled)
+    endif()
+    if(NOT ARG_COPTS)
+      baton_precompile(baton_${ARG_NAME} ${headers})
+    endif()
   else()
     add_library(baton_${ARG_NAME} INTERFACE)
     target_include_directories(baton_${ARG_NAME} INTERFACE ${CMAKE_SOURCE_DIR})
@@ -169,16 +191,6 @@ function(baton_binary)
   baton_record(binary ${ARG_NAME} "${ARG_SRCS}" "${ARG_DEPS}" "")
 endfunction()
 
-# What the programs of tests have in common. They are optimised less: no test measures itself.
-function(baton_configure_test target)
-  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${target} PRIVATE ${ARGN} baton_warnings)
-  target_compile_definitions(${target} PRIVATE BATON_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
-                             BATON_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  target_compile_options(${target} PRIVATE -pthread $<$<CONFIG:Release>:-Og>)
-endfunction()
-
 # The program that this folder's tests share with others, one per service and per area elsewhere,
 # and the object library of the folder.
 function(baton_test_group out_group out_folder)
@@ -214,9 +226,8 @@ function(baton_test)
     if(NOT TARGET ${folder})
       add_library(${folder} OBJECT)
       baton_configure_test(${folder} third_party::gtest)
-      set_target_properties(${folder} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
-      target_precompile_headers(${folder} REUSE_FROM baton_one_file_main)
-      target_compile_options(${folder} PRIVATE ${BATON_PCH_OPTIONS})
+      set_target_properties(${folder} PROPERTIES UNITY_BUILD ON)
+      baton_precompile(${folder} baton_one_file_main)
       target_link_libraries(${group} PRIVATE ${folder})
     endif()
     set(files ${ARG_SRCS})

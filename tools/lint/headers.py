@@ -101,14 +101,14 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     root = arguments.root.resolve()
+    records = json.loads((arguments.build / "targets.json").read_text())
+    targets = {record["name"]: layers.Target(record) for record in records}
     entries = json.loads((arguments.build / "compile_commands.json").read_text())
     commands = {}  # by target: what is compiled may be several sources as one
     for entry in entries:
-        target = re.search(r"CMakeFiles/(?:baton_)?([^/]+)\.dir/", entry["command"])
-        if target:
+        target = re.search(r" -o \S*?CMakeFiles/(?:baton_)?([^/]+)\.dir/", entry["command"])
+        if target and target.group(1) in targets:
             commands.setdefault(target.group(1), []).append(shlex.split(entry["command"]))
-    records = json.loads((arguments.build / "targets.json").read_text())
-    targets = {record["name"]: layers.Target(record) for record in records}
     work = []
     for target in targets.values():
         if target.kind in ("proto", "absent_library"):

@@ -13,14 +13,14 @@
 namespace baton {
 namespace {
 
-constexpr absl::Time kStart = absl::FromUnixSeconds(1000);
+constexpr absl::Time kBegin = absl::FromUnixSeconds(1000);
 
 struct Closer {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 using File = std::unique_ptr<std::FILE, Closer>;
 
-absl::Time After(double seconds) { return kStart + absl::Seconds(seconds); }
+absl::Time After(double seconds) { return kBegin + absl::Seconds(seconds); }
 
 // All that was written to a file so far.
 std::string TextOf(const File& file) {
@@ -54,7 +54,7 @@ struct Terminal {
 TEST(ProgressLine, IsALineEveryFiveSecondsInALog) {
   const File log(std::tmpfile());
   ASSERT_NE(log, nullptr);
-  ProgressLine line(kStart, log.get());
+  ProgressLine line(kBegin, log.get());
   EXPECT_FALSE(line.Due(After(4.875)));  // most groups are ready before
   EXPECT_TRUE(line.Due(After(5)));
   line.Show(After(5.25), "loading weights");
@@ -68,8 +68,8 @@ TEST(ProgressLine, IsALineEveryFiveSecondsInALog) {
 TEST(ProgressLine, IsRewrittenOnATerminal) {
   const Terminal terminal;
   ASSERT_NE(terminal.written, nullptr) << "no terminal can be had";
-  ProgressLine line(kStart, terminal.written.get());
-  EXPECT_TRUE(line.Due(kStart));
+  ProgressLine line(kBegin, terminal.written.get());
+  EXPECT_TRUE(line.Due(kBegin));
   line.Show(After(1), "loading weights");
   EXPECT_EQ(terminal.Read(), "\r\033[Kstarting, 1 s: loading weights");
   EXPECT_FALSE(line.Due(After(1.0625)));
@@ -81,7 +81,7 @@ TEST(ProgressLine, IsRewrittenOnATerminal) {
 TEST(ProgressLine, LeavesACleanTerminal) {
   const Terminal terminal;
   ASSERT_NE(terminal.written, nullptr) << "no terminal can be had";
-  ProgressLine line(kStart, terminal.written.get());
+  ProgressLine line(kBegin, terminal.written.get());
   line.Clear();  // nothing is shown
   line.Show(After(1), "loading weights");
   EXPECT_EQ(terminal.Read(), "\r\033[Kstarting, 1 s: loading weights");
