@@ -2,6 +2,7 @@
 """Tests of the checks: each is shown a tree with one planted violation and must name it."""
 
 import pathlib
+import subprocess
 import tempfile
 import unittest
 
@@ -237,6 +238,24 @@ class Sizes(unittest.TestCase):
         self.assertEqual(self.complaints("kernels/a.cc", function(150)), "")
         self.assertIn("F has 151 lines", self.complaints("kernels/a.cc", function(151)))
 
+    def test_limits_functions_of_python(self):
+        method = "class A:\n    async def f(self):\n" + "        pass\n" * 69
+        script = "#!/usr/bin/env python3\ndef f():\n" + "    pass\n" * 69
+        for path, text in (("tests/e2e/test_a.py", method), ("tools/a", script)):
+            self.assertEqual(self.complaints(path, text), "")
+            self.assertIn(f"{path}:2: f has 71 lines, the limit is 70",
+                          self.complaints(path, text + text.splitlines(True)[-1]))
+
+    def test_sees_modules_and_scripts_of_python(self):
+        files = {"a.py": "", "b.cmake": "", "c.h": "", "d": "#!/usr/bin/env python3\n",
+                 "e": "#!/usr/bin/env bash\n", "f": "python\n", "g.md": "#!/usr/bin/python3\n"}
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for name, text in files.items():
+                (root / name).write_text(text)
+            subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+            self.assertEqual(sorted(sizes.source_files(root)), ["a.py", "b.cmake", "c.h", "d"])
+
     def test_limits_files(self):
         self.assertEqual(self.complaints("common/a.cc", "\n" * 400), "")
         self.assertIn("401 lines", self.complaints("common/a.cc", "\n" * 401))
@@ -254,6 +273,7 @@ class Sizes(unittest.TestCase):
     def test_refuses_names_that_say_nothing(self):
         for name in ("block_manager.h", "request_handler.cc", "util.h"):
             self.assertIn("says what it is", self.complaints(f"common/{name}", "#pragma once\n"))
+        self.assertIn("says what it is", self.complaints("tools/make_data", "#!/usr/bin/python3"))
 
     def test_refuses_unguarded_headers(self):
         self.assertIn("pragma once", self.complaints("common/a.h", "int x;\n"))

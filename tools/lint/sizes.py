@@ -2,6 +2,7 @@
 """Checks sizes and names of source files: see STYLE.md, "Numbers" and "Names"."""
 
 import argparse
+import ast
 import pathlib
 import re
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import source_text
 
 CPP = {".h", ".cc", ".cu", ".cuh"}
-CHECKED = CPP | {".py", ".cmake"}
+CHECKED = CPP | {".py", ".cmake"}  # and scripts in Python, which have no suffix
 FORBIDDEN_WORDS = {
     "manager", "handler", "helper", "util", "utils", "common", "data", "info", "process",
 }
@@ -29,6 +30,22 @@ def limits(path):
     return 400, 70
 
 
+def is_python(path, text):
+    """Whether it is a module, or a script that names Python in its first line."""
+    suffix = pathlib.PurePath(path).suffix
+    first = text.partition("\n")[0]
+    return suffix == ".py" or (suffix == "" and first.startswith("#!") and "python" in first)
+
+
+def functions(path, text):
+    """(first line, number of lines, name) of every function of a file in C++ or Python."""
+    if not is_python(path, text):
+        return source_text.functions(text)
+    return [(node.lineno, node.end_lineno - node.lineno + 1, node.name)
+            for node in ast.walk(ast.parse(text, path))
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
 def check_file(path, text):
     """Complaints about one file; `path` is relative to the root."""
     max_file, max_function = limits(path)
@@ -37,7 +54,8 @@ def check_file(path, text):
     if len(lines) > max_file:
         complaints.append(f"{path}: {len(lines)} lines, the limit is {max_file}")
     name = pathlib.PurePath(path).name
-    words = set(re.split(r"[_.\-]", name.lower())[:-1])
+    suffix = pathlib.PurePath(path).suffix
+    words = set(re.split(r"[_.\-]", name.lower().removesuffix(suffix)))
     if name in WELL_KNOWN_NAMES:
         words = set()
     for word in sorted(words & FORBIDDEN_WORDS):
@@ -45,9 +63,9 @@ def check_file(path, text):
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE and not UNBREAKABLE.search(line):
             complaints.append(f"{path}:{number}: {len(line)} columns, the limit is {MAX_LINE}")
-    if pathlib.PurePath(path).suffix not in CPP:
+    if suffix not in CPP and not is_python(path, text):
         return complaints
-    for line, length, name in source_text.functions(text):
+    for line, length, name in functions(path, text):
         if length > max_function:
             complaints.append(
                 f"{path}:{line}: {name} has {length} lines, the limit is {max_function}")
@@ -63,8 +81,13 @@ def source_files(root):
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [path for path in listed
-            if pathlib.PurePath(path).suffix in CHECKED and (root / path).is_file()]
+
+    def is_checked(path):
+        if suffix := pathlib.PurePath(path).suffix:
+            return suffix in CHECKED
+        return is_python(path, (root / path).read_text(errors="replace"))
+
+    return [path for path in listed if (root / path).is_file() and is_checked(path)]
 
 
 def main():
