@@ -1,8 +1,9 @@
 # What most sources include, compiled once: for libraries here, for tests in tests/CMakeLists.txt.
 # The headers are those of other projects alone, so that no change of ours compiles them again.
 
-# Lets `target` start from the headers of `owner`. All its compile options and definitions have to
-# be those of the owner; so kernels, and programs, which are compiled with -fPIE, cannot.
+# Lets `target` start from the headers of `owner`. Its options that decide what code is made of the
+# headers, and the macros that they ask for, have to be those of the owner: the compiler refuses
+# others. So libraries with COPTS of their own cannot, nor programs, which are compiled with -fPIE.
 function(baton_precompile target owner)
   if(BATON_UNITY)
     target_precompile_headers(${target} REUSE_FROM ${owner})

@@ -181,8 +181,7 @@ class BatchBuilder final {
   // How many of those that wait may begin in one step, so that each step begins as many.
   uint32_t NumNewcomers() const;
   // `sequence`, which waits, begins. False: it has to wait on, or has only got its place, because
-  // what is left of the step is too little for it. It waits on as well behind one of its key that
-  // has only got its place.
+  // what is left of the step is too little for it.
   bool Begin(Sequence* sequence);
   // What is cached of `sequence`, which waits and may begin. If blocks are wanting for the rest,
   // sequences that are suspended give up theirs, one after the other.
