@@ -1,4 +1,4 @@
-"""`baton serve`: readiness, order, deaths, refusals."""
+"""`baton serve`: readiness, order, deaths, refusals; the list of commands."""
 
 import json
 import os
@@ -100,6 +100,16 @@ def test_suggests_the_flag_that_was_meant():
     result = serve(running_group.DEMO_MODEL, "--max-modle-len", "5")
     assert result.returncode == 2
     assert "unknown flag --max-modle-len; did you mean --max-model-len?" in result.stderr
+
+
+def test_help_sets_what_commands_do_apart_from_their_arguments():
+    text = subprocess.run([running_group.BIN / "baton", "--help"], capture_output=True, text=True,
+                          timeout=60, check=True).stdout
+    rows = [row for row in text.splitlines() if row.startswith("  baton ")]
+    described = [match for row in rows if (match := re.match(r"  baton (\S+).*?  +(?=\S)", row))]
+    assert len({match.end() for match in described}) == 1, text
+    assert {row.split()[1] for row in rows} - {match[1] for match in described} == \
+        {"version", "help"}, text
 
 
 def test_warns_of_flags_that_mean_nothing_here(start_group):

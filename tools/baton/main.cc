@@ -1,5 +1,6 @@
 // The `baton` command: serve, plan, simulate, dequantize, mini-r1, bench, top, version, help.
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -94,10 +95,15 @@ const std::vector<Command>& Commands() {
 
 int Help(const std::vector<std::string>&) {
   std::cout << "baton: serves DeepSeek-R1 and models of its architecture\n\n";
+  const auto usage = [](const Command& command) {
+    return absl::StrCat("  baton ", command.name, " ", command.arguments);
+  };
+  size_t width = 0;
+  for (const Command& command : Commands()) width = std::max(width, usage(command).size());
   for (const Command& command : Commands()) {
-    const std::string line = absl::StrCat("  baton ", command.name, " ", command.arguments);
-    std::cout << absl::StripTrailingAsciiWhitespace(absl::StrFormat("%-34s%s", line, command.help))
-              << "\n";
+    const std::string line =
+        absl::StrFormat("%-*s  %s", static_cast<int>(width), usage(command), command.help);
+    std::cout << absl::StripTrailingAsciiWhitespace(line) << "\n";
   }
   return 0;
 }
