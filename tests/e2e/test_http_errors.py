@@ -1,8 +1,10 @@
-"""What clients do wrong, over plain sockets: each gets an answer, and the service lives on."""
+"""What clients do wrong, over plain sockets and through curl: each gets an answer, and the service
+lives on."""
 
 import http.client
 import json
 import socket
+import subprocess
 
 import pytest
 from running_group import fetch
@@ -114,6 +116,27 @@ def test_body_that_is_too_large(group):
     status, answer, _ = post(group, CHAT, "x" * (5 << 20))
     assert status == 413
     assert "too large" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("body, status, param, code", [
+    ('{"messages": [', 400, None, "invalid_value"),
+    ('{"messages": [], "max_tokens": 1}', 400, "messages", "invalid_value"),
+    ('{"messages": [{"role": "user", "content": "Hi"}], "max_tokens": "many"}', 400, "max_tokens",
+     "invalid_value"),
+    ('{"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}', 404, "model",
+     "model_not_found"),
+])
+def test_curl(group, body, status, param, code):
+    ran = subprocess.run(["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "30",
+                          "--write-out", "\n%{http_code} %{content_type}", "--header",
+                          "Content-Type: application/json", "--data-raw", body,
+                          group.base_url + CHAT], capture_output=True, text=True, check=True)
+    answer, _, told = ran.stdout.rpartition("\n")
+    assert told == f"{status} application/json"
+    error = json.loads(answer)["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["param"], error["code"]) == (param, code)
+    assert error["type"] == "invalid_request_error" and error["message"]
 
 
 @pytest.mark.parametrize("data, status", [

@@ -263,16 +263,48 @@ def test_closing_a_stream_cancels_it(client, group):
     assert 0 < after[name] - before[name] < far_below
 
 
-def test_errors_are_the_clients_exceptions(client, group):
+@pytest.mark.parametrize("fields, param", [
+    ({"messages": []}, "messages"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content"),
+    ({"messages": 7}, "messages"),
+    ({"messages": "Hi"}, "messages"),
+    ({"messages": [{"role": "king", "content": "Hi"}]}, "messages[0].role"),
+    ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+    ({"temperature": "hot"}, "temperature"),
+    ({"temperature": True}, "temperature"),
+    ({"stream": "yes"}, "stream"),
+    ({"stop": {}}, "stop"),
+    ({"logit_bias": [1]}, "logit_bias"),
+    ({"tools": [{"type": "function"}]}, "tools[0].function"),
+    ({"max_tokens": -1}, "max_tokens"),
+    ({"max_tokens": -1, "stream": True}, "max_tokens"),
+    ({"max_tokens": 1.5}, "max_tokens"),
+    ({"max_tokens": 10**30}, "max_tokens"),
+    ({"max_completion_tokens": 100_000}, "max_completion_tokens"),
+    ({"temperature": -0.5}, "temperature"),
+    ({"temperature": 1e300}, "temperature"),
+    ({"top_p": 0}, "top_p"),
+    ({"n": 100}, "n"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+])
+def test_bad_requests_are_the_clients_exceptions(client, group, fields, param):
     with pytest.raises(openai.BadRequestError) as error:
-        chat(client, group, max_tokens=-1)
-    assert error.value.param == "max_tokens"
+        chat(client, group, **fields)
+    assert error.value.type == "invalid_request_error"
+    assert error.value.param == param
+    assert set(error.value.body) == {"message", "type", "param", "code"}
+    assert error.value.body["message"]
+    assert chat(client, group, max_tokens=1).usage.completion_tokens == 1, "it lives on"
+
+
+def test_errors_with_a_code_are_the_clients_exceptions(client, group):
     with pytest.raises(openai.NotFoundError) as error:
         client.chat.completions.create(model="gpt-4", messages=QUESTION)
     assert error.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as error:
         client.completions.create(model=group.model, prompt=[7] * 5000)
     assert error.value.code == "context_length_exceeded"
+    assert chat(client, group, max_tokens=1).usage.completion_tokens == 1, "it lives on"
 
 
 def test_concurrent_streams_do_not_mix(client, group):
