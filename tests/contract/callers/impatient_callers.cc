@@ -7,6 +7,8 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 
+#include "tests/fakes/cuttable_channel.h"
+
 namespace baton {
 namespace {
 
@@ -68,6 +70,23 @@ void ExpectOutlivesImpatientCallers(const UnaryCall& call) {
   }
   for (std::thread& caller : callers) caller.join();
   ExpectAnswered(call, "the call after all these");
+}
+
+void ExpectOutlivesDyingCallers(int port, const UnaryCallOver& call) {
+  for (int i = 0; i < kNumCalls; ++i) {
+    const auto connection = CuttableChannel::Dial(port);
+    ASSERT_NE(connection, nullptr) << "for number " << i;
+    grpc::ClientContext context;
+    SetDeadline(kPatience, &context);
+    std::thread cutter([&connection] { connection->Cut(); });
+    ExpectEither(call(connection->channel(), &context).error_code(), grpc::StatusCode::UNAVAILABLE,
+                 "a call whose connection breaks as it leaves", i);
+    cutter.join();
+  }
+  const auto connection = CuttableChannel::Dial(port);
+  ASSERT_NE(connection, nullptr) << "after all these";
+  ExpectAnswered([&](grpc::ClientContext* context) { return call(connection->channel(), context); },
+                 "the call after all these");
 }
 
 }  // namespace baton

@@ -104,6 +104,28 @@ TEST_F(InferenceContract, CancelReachesTheScheduler) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
+// A process that dies cancels nothing: its connection ends, and nothing else tells of it here.
+TEST_F(InferenceContract, ACallerOfAStreamThatDiesIsACancelForTheScheduler) {
+  Start([](GatewayConfig& config) { config.max_num_requests = 1; });
+  scheduler().HoldAfter(2);
+  const auto connection = CuttableChannel::Dial(grpc_port());
+  ASSERT_NE(connection, nullptr);
+  const auto stub = v1::Inference::NewStub(connection->channel());
+  grpc::ClientContext context;
+  const auto reader = stub->GenerateStream(&context, TokenRequest(100));
+  v1::GenerateResponse message;
+  ASSERT_TRUE(reader->Read(&message));
+  EXPECT_EQ(Metric("baton_gateway_live_requests"), 1);
+  connection->Cut();
+  while (reader->Read(&message)) continue;
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_TRUE(scheduler().WaitForCancelled(1));
+  EXPECT_EQ(scheduler().num_open(), 0u);
+  AwaitMetric("baton_gateway_live_requests", 0);
+  scheduler().Release();
+  EXPECT_TRUE(Generate(TokenRequest(2)).status.ok()) << "the only place is free";
+}
+
 TEST_F(InferenceContract, DeadlineReachesTheScheduler) {
   Start();
   scheduler().HoldAfter(0);

@@ -67,6 +67,13 @@ TEST_P(InferenceUnaryCall, OutlivesImpatientCallers) {
   ExpectOutlivesImpatientCallers([this](grpc::ClientContext* context) { return Call(context); });
 }
 
+TEST_P(InferenceUnaryCall, OutlivesDyingCallers) {
+  Start();
+  ExpectOutlivesDyingCallers(grpc_port(), [](const auto& channel, grpc::ClientContext* context) {
+    return GetParam().call(*v1::Inference::NewStub(channel), context);
+  });
+}
+
 TEST_P(InferenceUnaryCall, NeedsAnApiKeyIfOneIsSet) {
   Start([](GatewayConfig& config) { config.api_keys.keys = {"secret"}; });
   grpc::ClientContext stranger;

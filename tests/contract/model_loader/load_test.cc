@@ -7,6 +7,7 @@
 
 #include "common/rpc/peer.h"
 #include "tests/contract/model_loader/loader_harness.h"
+#include "tests/fakes/cuttable_channel.h"
 
 namespace baton {
 namespace {
@@ -21,12 +22,12 @@ struct Outcome {
 };
 
 // Reads the stream to its end; `on_planned` is called behind the first event.
-Outcome Load(LoaderHarness& harness, const v1::LoadRequest& request,
+Outcome Load(v1::Loading::Stub& stub, const v1::LoadRequest& request,
              const std::function<void(grpc::ClientContext&)>& on_planned = nullptr,
              absl::Duration deadline = absl::Seconds(60)) {
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + deadline));
-  const auto reader = harness.stub().Load(&context, request);
+  const auto reader = stub.Load(&context, request);
   Outcome outcome;
   v1::LoadEvent event;
   while (reader->Read(&event)) {
@@ -35,6 +36,12 @@ Outcome Load(LoaderHarness& harness, const v1::LoadRequest& request,
   }
   outcome.status = reader->Finish();
   return outcome;
+}
+
+Outcome Load(LoaderHarness& harness, const v1::LoadRequest& request,
+             const std::function<void(grpc::ClientContext&)>& on_planned = nullptr,
+             absl::Duration deadline = absl::Seconds(60)) {
+  return Load(harness.stub(), request, on_planned, deadline);
 }
 
 void ExpectRefused(LoaderHarness& harness, const v1::LoadRequest& request, grpc::StatusCode code,
@@ -198,6 +205,20 @@ TEST(Load, EndsWhenItIsCancelled) {
   const Outcome outcome =
       Load(harness, worker.request(), [](grpc::ClientContext& context) { context.TryCancel(); });
   EXPECT_EQ(outcome.status.error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(harness.service().Drain(absl::Now() + absl::Seconds(20)));
+}
+
+// The worker's memory can be reached still: only the end of its connection tells of its death.
+TEST(Load, EndsWhenItsCallersConnectionBreaks) {
+  LoaderHarness harness;
+  LoadingWorker worker(harness, 1);
+  harness.source().HangNext(1000);
+  const auto connection = CuttableChannel::Dial(harness.grpc_port());
+  ASSERT_NE(connection, nullptr);
+  const auto stub = v1::Loading::NewStub(connection->channel());
+  const Outcome outcome =
+      Load(*stub, worker.request(), [&](grpc::ClientContext&) { connection->Cut(); });
+  EXPECT_EQ(outcome.status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_TRUE(harness.service().Drain(absl::Now() + absl::Seconds(20)));
 }
 

@@ -30,6 +30,7 @@ class LoaderHarness {
   ~LoaderHarness();
 
   v1::Loading::Stub& stub() { return *stub_; }
+  int grpc_port() const { return runtime_->grpc_port(); }
   const loader::ServedModel& model() const { return model_; }
   // Makes reads hang or fail on command.
   FakeByteSource& source() { return *source_; }

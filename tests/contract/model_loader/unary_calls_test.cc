@@ -53,6 +53,13 @@ TEST_P(LoadingUnaryCall, OutlivesImpatientCallers) {
   ExpectOutlivesImpatientCallers([this](grpc::ClientContext* context) { return Call(context); });
 }
 
+TEST_P(LoadingUnaryCall, OutlivesDyingCallers) {
+  ExpectOutlivesDyingCallers(harness_.grpc_port(), [](const auto& channel,
+                                                      grpc::ClientContext* context) {
+    return GetParam().call(*v1::Loading::NewStub(channel), context, MakePeerInfo("stage-worker"));
+  });
+}
+
 TEST_P(LoadingUnaryCall, RefusesAnotherProtocolVersion) {
   v1::PeerInfo peer = MakePeerInfo("stage-worker");
   peer.mutable_version()->set_major(kProtocolMajor + 1);

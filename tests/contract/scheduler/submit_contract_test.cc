@@ -12,6 +12,7 @@
 
 #include "common/rpc/peer.h"
 #include "tests/contract/scheduler/scheduler_fixture.h"
+#include "tests/fakes/cuttable_channel.h"
 
 namespace baton {
 namespace {
@@ -25,6 +26,18 @@ class SubmitContract : public SchedulerFixture {
       EXPECT_TRUE(stage->WaitForIdle(kPatience));
       EXPECT_TRUE(stage->violations().empty()) << stage->violations().front();
     }
+  }
+
+  bool WaitForRunning() {
+    return WaitForState([](const v1::GroupState& state) {
+      return state.num_running() == 1 && state.num_used_blocks() > 0;
+    });
+  }
+  // After WaitForRunning, while a stage keeps the report of a step: nothing ends by itself.
+  bool WaitForNoneLive() {
+    return WaitForState([](const v1::GroupState& state) {
+      return state.num_running() == 0 && state.num_waiting() == 0;
+    });
   }
 
   void ExpectInvalid(const v1::SubmitRequest& request, const char* culprit) {
@@ -107,10 +120,35 @@ TEST_F(SubmitContract, EndsTheSequenceWhenItsCallerCancels) {
   auto reader = stub_->Submit(&context, MakeRequest(100, 900));
   v1::SubmitResponse response;
   ASSERT_TRUE(reader->Read(&response));
+  ASSERT_TRUE(WaitForRunning());
   context.TryCancel();
+  EXPECT_TRUE(WaitForNoneLive());
   stages_[1]->Release();
   ExpectStagesIdle();
   EXPECT_TRUE(absl::IsCancelled(ReadAll(reader.get(), context).status));
+}
+
+// A process that dies cancels nothing: its connection ends, and nothing else tells of it here.
+TEST_F(SubmitContract, EndsTheSequenceWhenItsCallersConnectionBreaks) {
+  CompleteGroup();
+  stages_[1]->HoldReports(1);
+  const auto connection = CuttableChannel::Dial(server_->grpc_port());
+  ASSERT_NE(connection, nullptr);
+  const auto stub = v1::Scheduling::NewStub(connection->channel());
+  grpc::ClientContext context;
+  const auto reader = stub->Submit(&context, MakeRequest(100, 900));
+  v1::SubmitResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  ASSERT_TRUE(WaitForRunning());
+  connection->Cut();
+  EXPECT_TRUE(absl::IsUnavailable(ReadAll(reader.get(), context).status));
+  EXPECT_TRUE(WaitForNoneLive());
+  stages_[1]->Release();
+  EXPECT_TRUE(
+      WaitForState([](const v1::GroupState& state) { return state.num_used_blocks() == 0; }));
+  ExpectStagesIdle();
+  EXPECT_LT(stages_[0]->num_computed_tokens(), 200u) << "it was computed to its end";
+  EXPECT_TRUE(Submit(MakeRequest(10, 3)).status.ok());
 }
 
 TEST_F(SubmitContract, EndsTheSequenceAtTheCallersDeadline) {
@@ -227,6 +265,32 @@ TEST_F(FullQueue, RefusesWithATimeToRetry) {
     const SubmitOutcome held = ReadAll(readers[i].get(), *contexts[i]);
     EXPECT_TRUE(held.status.ok()) << held.status;
   }
+}
+
+// What waits goes on waiting.
+class EndlessQueue : public SubmitContract {
+ protected:
+  static scheduler::SchedulerConfig Endless() {
+    scheduler::SchedulerConfig config = MakeConfig();
+    config.max_queue_wait = absl::Hours(1);
+    config.unready_grace = absl::Hours(1);
+    return config;
+  }
+  EndlessQueue() : SubmitContract(Endless()) {}
+};
+
+TEST_F(EndlessQueue, ForgetsThoseWhoseCallersConnectionBreaks) {
+  const auto connection = CuttableChannel::Dial(server_->grpc_port());
+  ASSERT_NE(connection, nullptr);
+  const auto stub = v1::Scheduling::NewStub(connection->channel());
+  grpc::ClientContext context;
+  const auto reader = stub->Submit(&context, MakeRequest(4, 4));
+  ASSERT_TRUE(WaitForState([](const v1::GroupState& state) { return state.num_waiting() == 1; }));
+  connection->Cut();
+  EXPECT_TRUE(absl::IsUnavailable(ReadAll(reader.get(), context).status));
+  EXPECT_TRUE(WaitForState([](const v1::GroupState& state) {
+    return state.num_waiting() == 0 && state.num_waiting_tokens() == 0;
+  }));
 }
 
 class ImpatientGroup : public SubmitContract {

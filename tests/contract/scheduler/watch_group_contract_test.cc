@@ -1,7 +1,9 @@
-// Scheduling.WatchGroup: the state now and at every change; deadline; cancel; other version;
-// shutdown.
+// Scheduling.WatchGroup: the state now and at every change; deadline; cancel; peer death; other
+// version; shutdown.
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -10,6 +12,7 @@
 #include "common/rpc/peer.h"
 #include "common/rpc/status_conversion.h"
 #include "tests/contract/scheduler/scheduler_fixture.h"
+#include "tests/fakes/cuttable_channel.h"
 
 namespace baton {
 namespace {
@@ -94,6 +97,48 @@ TEST_F(WatchGroupContract, EndsWhenItsCallerCancels) {
   context_.TryCancel();
   EXPECT_FALSE(reader_->Read(&state_));
   EXPECT_TRUE(absl::IsCancelled(FromGrpcStatus(reader_->Finish())));
+}
+
+// One stream.
+struct Watcher {
+  grpc::ClientContext context;
+  std::unique_ptr<grpc::ClientReader<v1::GroupState>> reader;
+};
+
+// Null if the scheduler refuses it.
+std::unique_ptr<Watcher> Watch(v1::Scheduling::Stub* stub, const v1::WatchGroupRequest& request) {
+  auto watcher = std::make_unique<Watcher>();
+  watcher->reader = stub->WatchGroup(&watcher->context, request);
+  v1::GroupState state;
+  return watcher->reader->Read(&state) ? std::move(watcher) : nullptr;
+}
+
+// Only so many may watch. A process that dies cancels nothing: its connection ends, and nothing
+// else tells that its places are free.
+TEST_F(WatchGroupContract, ForgetsWatchersWhoseConnectionBreaks) {
+  const auto connection = CuttableChannel::Dial(server_->grpc_port());
+  ASSERT_NE(connection, nullptr);
+  const auto dying_stub = v1::Scheduling::NewStub(connection->channel());
+  std::vector<std::unique_ptr<Watcher>> dying;
+  while (auto watcher = Watch(dying_stub.get(), request_)) dying.push_back(std::move(watcher));
+  ASSERT_FALSE(dying.empty());
+  reader_ = stub_->WatchGroup(&context_, request_);
+  EXPECT_FALSE(reader_->Read(&state_));
+  ASSERT_TRUE(absl::IsResourceExhausted(FromGrpcStatus(reader_->Finish())));
+
+  connection->Cut();
+  for (const auto& watcher : dying) {
+    while (watcher->reader->Read(&state_)) continue;
+    EXPECT_TRUE(absl::IsUnavailable(FromGrpcStatus(watcher->reader->Finish())));
+  }
+  // The scheduler sees the end of the connection in its own time.
+  const absl::Time last = absl::Now() + kPatience;
+  std::vector<std::unique_ptr<Watcher>> others;
+  while (others.size() < dying.size() && absl::Now() < last) {
+    if (auto watcher = Watch(stub_.get(), request_)) others.push_back(std::move(watcher));
+  }
+  EXPECT_EQ(others.size(), dying.size());
+  for (const auto& watcher : others) watcher->context.TryCancel();
 }
 
 TEST_F(WatchGroupContract, SaysNotReadyAndEndsWhenTheSchedulerStops) {

@@ -106,6 +106,16 @@ TEST_F(StageStatusContract, OutlivesImpatientCallers) {
   });
 }
 
+TEST_F(StageStatusContract, OutlivesDyingCallers) {
+  StartServer();
+  ExpectOutlivesDyingCallers(runtime_->grpc_port(),
+                             [](const auto& channel, grpc::ClientContext* context) {
+                               v1::GetStageStatusResponse response;
+                               return v1::StageStatus::NewStub(channel)->GetStageStatus(
+                                   context, v1::GetStageStatusRequest(), &response);
+                             });
+}
+
 TEST_F(StageStatusContract, AnswersWithoutAScheduler) {
   StartServer();
   JoinEpoch(1);
