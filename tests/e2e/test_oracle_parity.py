@@ -15,7 +15,6 @@ import running_group
 
 ORACLE = running_group.DEMO_MODEL / "oracle"
 TOLERANCE = 2e-3  # of a log-probability
-TOP_TWO_TIE = 4e-3  # two best tokens nearer than this may swap if each may be off by half of it
 # By id: addition; multiplication, the longest answer; a question with a system prompt; 609 and
 # 1,121 tokens, the second one past the original context of 1,024; 300 random tokens, 24 of them
 # bytes of longer characters (no sequence of the oracle is Chinese: the model has not learnt any).
@@ -63,23 +62,17 @@ def answered(group, line):
 
 
 def check(group, line):
-    """Returns the largest difference."""
+    """Returns the largest difference. That two tokens are nearly as good excuses none: no kernel of
+    a CPU draws the other of two best ones, as tests/conformance/model says too."""
     tokens, found = answered(group, line)
     length = len(line["prompt_ids"])
     assert sorted(found) == list(range(length + len(line["greedy_ids"])))
-    # Of the positions that have the oracle's tokens before them.
-    end = length + len(line["greedy_ids"])
     for place, (token, expected) in enumerate(zip(tokens, line["greedy_ids"])):
-        if token != expected:
-            best = sorted(line["best"][length + place - 1].values(), reverse=True)
-            assert best[0] - best[1] < TOP_TWO_TIE, \
-                f"sequence {line['id']} leaves the oracle at token {place}"
-            end = length + place
-            break
+        best, second = sorted(line["best"][length + place - 1].values(), reverse=True)[:2]
+        assert token == expected, f"sequence {line['id']} leaves the oracle at token {place}, " \
+            f"where its best token is {best - second:.2g} better than the next"
     worst = 0
     for position, best in line["best"].items():
-        if position >= end:
-            continue
         for token, logprob in best.items():
             difference = abs(found[position].get(token, float("-inf")) - logprob)
             assert difference <= TOLERANCE, \
