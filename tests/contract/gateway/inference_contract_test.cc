@@ -114,7 +114,10 @@ TEST_F(InferenceContract, ACallerOfAStreamThatDiesIsACancelForTheScheduler) {
   grpc::ClientContext context;
   const auto reader = stub->GenerateStream(&context, TokenRequest(100));
   v1::GenerateResponse message;
-  ASSERT_TRUE(reader->Read(&message));
+  // Both tokens, so that no write is under way that could fail.
+  for (int num_tokens = 0; num_tokens < 2; num_tokens += message.token_ids_size()) {
+    ASSERT_TRUE(reader->Read(&message));
+  }
   EXPECT_EQ(Metric("baton_gateway_live_requests"), 1);
   connection->Cut();
   while (reader->Read(&message)) continue;
