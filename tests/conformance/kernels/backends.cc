@@ -91,6 +91,8 @@ std::vector<BackendCase> BackendsBesideReference() {
   return cases;
 }
 
+bool IsSanitized() { return BATON_SANITIZED; }
+
 std::string CaseName(const ::testing::TestParamInfo<BackendCase>& backend) {
   return backend.param.name;
 }

@@ -40,6 +40,24 @@ struct Mixture {
   std::vector<Network> shared;  // one or none
 };
 
+// The same, packed for a device.
+struct PackedMixture {
+  PackedMixture(Ops& ops, const Mixture& mixture, DataType compute_type) {
+    for (const Network& network : mixture.experts) {
+      networks.emplace_back(ops, network, compute_type);
+      experts.push_back(networks.back().weights());
+    }
+    for (const Network& network : mixture.shared) {
+      networks.emplace_back(ops, network, compute_type);
+      shared = networks.back().weights();
+    }
+  }
+
+  std::vector<PackedNetwork> networks;
+  std::vector<FeedForwardWeights> experts;
+  FeedForwardWeights shared;  // all null: none
+};
+
 struct MixtureShape {
   DataType type = DataType::kFloat8E4M3;
   int64_t num_experts = 1;
@@ -89,24 +107,23 @@ inline Slots RandomSlots(Random& random, int64_t tokens, int64_t top_k, int32_t 
   return slots;
 }
 
+inline Tensor RunMixture(Ops& on, const PackedMixture& mixture, const Slots& slots,
+                         const TensorView& x, int64_t out_gap) {
+  Tensor out(DataType::kFloat32, x.rows, x.columns, out_gap);
+  on.Experts(
+      {x, slots.experts, slots.weights, slots.top_k, mixture.experts, mixture.shared, out.view});
+  return out;
+}
+
 inline Tensor RunMixture(Ops& on, const Mixture& mixture, const Slots& slots, const TensorView& x,
                          int64_t out_gap) {
-  std::vector<PackedNetwork> packed;
-  std::vector<FeedForwardWeights> weights;
-  for (const Network& network : mixture.experts) {
-    packed.emplace_back(on, network, x.type);
-    weights.push_back(packed.back().weights());
-  }
-  ExpertsArgs args = {x, slots.experts, slots.weights, slots.top_k, weights};
-  std::unique_ptr<PackedNetwork> shared;
-  if (!mixture.shared.empty()) {
-    shared = std::make_unique<PackedNetwork>(on, mixture.shared[0], x.type);
-    args.shared = shared->weights();
-  }
-  Tensor out = Tensor(DataType::kFloat32, x.rows, x.columns, out_gap);
-  args.out = out.view;
-  on.Experts(args);
-  return out;
+  return RunMixture(on, PackedMixture(on, mixture, x.type), slots, x, out_gap);
+}
+
+// Tolerance of networks against the reference: the inner rounding to bfloat16 may fall either way
+// where sums differ in their last bits.
+inline double NetworkTolerance(DataType compute_type) {
+  return compute_type == DataType::kFloat32 ? 1e-5 : 3e-3;
 }
 
 }  // namespace baton::kernels

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tests/conformance/kernels/backends.h"
+#include "tests/conformance/kernels/networks.h"
 #include "tests/conformance/kernels/tensors.h"
 
 namespace baton::kernels {
@@ -27,6 +28,13 @@ class NoRowsConformance : public ConformanceTest {
   }
   // The none before them.
   TensorView None(DataType type, int64_t columns) { return TwoRows(type, columns).Rows(0, 0); }
+  // Odd ones with weights of every type, and one that fast kernels are made for.
+  static std::vector<MixtureShape> NetworkShapes() {
+    return {{DataType::kFloat32, 3, 33, 17, 19, 5},
+            {DataType::kBFloat16, 3, 33, 17, 19, 5},
+            {DataType::kFloat8E4M3, 3, 33, 17, 19, 5},
+            {DataType::kFloat8E4M3, 3, 256, 128, 128, 0}};
+  }
 
   Random random_{11};
 
@@ -70,6 +78,35 @@ TEST_P(NoRowsConformance, MultipliesNothingByHeads) {
       }
       for (int64_t stride : {0, 48}) {
         ops().HeadwiseLinear({None(type, 3 * 48), stride, weights, None(type, 3 * 33)});
+      }
+    }
+  }
+}
+
+TEST_P(NoRowsConformance, AppliesNoNetwork) {
+  for (DataType type : kNoRowsTypes) {
+    for (const MixtureShape& shape : NetworkShapes()) {
+      const Network network(random_, shape.type, shape.hidden, shape.intermediate, shape.offset);
+      const PackedNetwork packed(ops(), network, type);
+      ops().FeedForward(
+          {None(type, shape.hidden), packed.weights(), None(DataType::kFloat32, shape.hidden)});
+    }
+  }
+}
+
+TEST_P(NoRowsConformance, MixesNothing) {
+  for (DataType type : kNoRowsTypes) {
+    for (const MixtureShape& shape : NetworkShapes()) {
+      const Mixture mixture = MakeMixture(random_, shape);
+      const PackedMixture packed(ops(), mixture, type);
+      for (const FeedForwardWeights& shared : {packed.shared, FeedForwardWeights{}}) {
+        ops().Experts({None(type, shape.hidden),
+                       {},
+                       {},
+                       2,
+                       packed.experts,
+                       shared,
+                       None(DataType::kFloat32, shape.hidden)});
       }
     }
   }
