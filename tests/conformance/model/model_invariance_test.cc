@@ -94,6 +94,70 @@ class ModelInvariance : public testing::TestWithParam<Cell> {
     driver_->Finish(other);
   }
 
+  // The cell's group on one stage and one device, whose bits others are held to.
+  static Cell OneStage() {
+    Cell cell = GetParam();
+    cell.num_stages = 1;
+    cell.num_devices = 1;
+    return cell;
+  }
+  void ExpectSameInChunks() {
+    const std::vector<uint32_t> whole = RunAlone(OneStage(), kWhole);
+    for (uint32_t chunk : {7u, 64u, kWhole}) {
+      if (chunk == kWhole && GetParam().num_stages == 1) continue;  // the same run
+      EXPECT_EQ(RunAlone(GetParam(), chunk), whole) << "chunks of " << chunk;
+    }
+  }
+  void ExpectSameAmongNeighbours() {
+    const std::vector<uint32_t> alone = RunAlone(OneStage(), kWhole);
+    fakes::SequenceDriver& driver = Start(GetParam());
+    std::vector<fakes::SequenceDriver::Part> parts;
+    for (int i = 0; i < kOthers / 2; ++i) {
+      parts.push_back({driver.Add(Prompt(GetParam(), i, 10), Sampling(i)), 9});
+    }
+    const uint64_t subject = AddSubject();
+    parts.push_back({subject, 40});
+    for (int i = kOthers / 2; i < kOthers; ++i) {
+      parts.push_back({driver.Add(Prompt(GetParam(), i, 12), Sampling(i)), 9});
+    }
+    while (driver.num_drawn(subject) < kDrawnTokens) {
+      ASSERT_TRUE(driver.Step(parts).ok());
+      // Neighbours leave one by one, so that the subject's row moves.
+      driver.Finish(parts.front().sequence_id);
+      parts.erase(parts.begin());
+      if (parts.front().sequence_id == subject) std::swap(parts.front(), parts.back());
+    }
+    EXPECT_EQ(BitsOf(driver.at(subject)), alone);
+  }
+  // Behind each chunk of its prompt and at several draws it gives its blocks away and is computed
+  // again, in other chunks.
+  void ExpectSameAfterPreemption() {
+    const std::vector<uint32_t> undisturbed = RunAlone(OneStage(), kWhole);
+    fakes::SequenceDriver& driver = Start(GetParam());
+    const uint64_t subject = AddSubject();
+    const uint64_t other = driver.Add(Prompt(GetParam(), 46, 70), Sampling(3));
+    ASSERT_TRUE(driver.Generate(other, 1, kWhole).ok());
+    constexpr uint32_t kChunk = 20;
+    for (uint32_t computed = kChunk; computed < kPromptTokens; computed += kChunk) {
+      for (uint32_t begin = 0; begin < computed; begin += kChunk) {
+        ASSERT_TRUE(driver.Step({{subject, kChunk}}).ok());
+      }
+      ASSERT_EQ(driver.at(subject).num_computed, computed);
+      driver.Preempt(subject);
+      ASSERT_TRUE(driver.Step({{other, 1}}).ok());
+      DirtyFreedBlocks();
+    }
+    ASSERT_TRUE(driver.Prefill(subject, 33).ok());
+    for (uint32_t drawn : {1u, 2u, 3u, 5u, 7u}) {
+      ASSERT_TRUE(driver.Generate(subject, drawn, 16).ok());
+      driver.Preempt(subject);
+      DirtyFreedBlocks();
+      ASSERT_TRUE(driver.Prefill(subject, drawn % 2 == 0 ? kWhole : 31).ok());
+    }
+    ASSERT_TRUE(driver.Generate(subject, kDrawnTokens, kWhole).ok());
+    EXPECT_EQ(BitsOf(driver.at(subject)), undisturbed);
+  }
+
   static constexpr size_t kSubject = 45;  // 300 random tokens
   // From here on groups run on devices that keep graphs.
   void UseGraphs() {
@@ -108,33 +172,9 @@ class ModelInvariance : public testing::TestWithParam<Cell> {
   std::unique_ptr<fakes::SequenceDriver> driver_;
 };
 
-TEST_P(ModelInvariance, DoesNotDependOnChunks) {
-  const std::vector<uint32_t> whole = RunAlone(GetParam(), kWhole);
-  EXPECT_EQ(RunAlone(GetParam(), 7), whole);
-  EXPECT_EQ(RunAlone(GetParam(), 64), whole);
-}
+TEST_P(ModelInvariance, DoesNotDependOnChunks) { ExpectSameInChunks(); }
 
-TEST_P(ModelInvariance, DoesNotDependOnNeighbours) {
-  const std::vector<uint32_t> alone = RunAlone(GetParam(), kWhole);
-  fakes::SequenceDriver& driver = Start(GetParam());
-  std::vector<fakes::SequenceDriver::Part> parts;
-  for (int i = 0; i < kOthers / 2; ++i) {
-    parts.push_back({driver.Add(Prompt(GetParam(), i, 10), Sampling(i)), 9});
-  }
-  const uint64_t subject = AddSubject();
-  parts.push_back({subject, 40});
-  for (int i = kOthers / 2; i < kOthers; ++i) {
-    parts.push_back({driver.Add(Prompt(GetParam(), i, 12), Sampling(i)), 9});
-  }
-  while (driver.num_drawn(subject) < kDrawnTokens) {
-    ASSERT_TRUE(driver.Step(parts).ok());
-    // Neighbours leave one by one, so that the subject's row moves.
-    driver.Finish(parts.front().sequence_id);
-    parts.erase(parts.begin());
-    if (parts.front().sequence_id == subject) std::swap(parts.front(), parts.back());
-  }
-  EXPECT_EQ(BitsOf(driver.at(subject)), alone);
-}
+TEST_P(ModelInvariance, DoesNotDependOnNeighbours) { ExpectSameAmongNeighbours(); }
 
 TEST_P(ModelInvariance, DoesNotDependOnStages) {
   const std::vector<uint32_t> one = RunAlone(GetParam(), kWhole);
@@ -204,34 +244,7 @@ TEST_P(ModelInvariance, DoesNotDependOnGraphs) {
   }
 }
 
-// Behind each chunk of its prompt and at several draws it gives its blocks away and is computed
-// again, in other chunks.
-TEST_P(ModelInvariance, DoesNotDependOnPreemption) {
-  const std::vector<uint32_t> undisturbed = RunAlone(GetParam(), kWhole);
-  fakes::SequenceDriver& driver = Start(GetParam());
-  const uint64_t subject = AddSubject();
-  const uint64_t other = driver.Add(Prompt(GetParam(), 46, 70), Sampling(3));
-  ASSERT_TRUE(driver.Generate(other, 1, kWhole).ok());
-  constexpr uint32_t kChunk = 20;
-  for (uint32_t computed = kChunk; computed < kPromptTokens; computed += kChunk) {
-    for (uint32_t begin = 0; begin < computed; begin += kChunk) {
-      ASSERT_TRUE(driver.Step({{subject, kChunk}}).ok());
-    }
-    ASSERT_EQ(driver.at(subject).num_computed, computed);
-    driver.Preempt(subject);
-    ASSERT_TRUE(driver.Step({{other, 1}}).ok());
-    DirtyFreedBlocks();
-  }
-  ASSERT_TRUE(driver.Prefill(subject, 33).ok());
-  for (uint32_t drawn : {1u, 2u, 3u, 5u, 7u}) {
-    ASSERT_TRUE(driver.Generate(subject, drawn, 16).ok());
-    driver.Preempt(subject);
-    DirtyFreedBlocks();
-    ASSERT_TRUE(driver.Prefill(subject, drawn % 2 == 0 ? kWhole : 31).ok());
-  }
-  ASSERT_TRUE(driver.Generate(subject, kDrawnTokens, kWhole).ok());
-  EXPECT_EQ(BitsOf(driver.at(subject)), undisturbed);
-}
+TEST_P(ModelInvariance, DoesNotDependOnPreemption) { ExpectSameAfterPreemption(); }
 
 // The beginning of the subject's prompt is a stranger's too, who goes on with other tokens.
 TEST_P(ModelInvariance, DoesNotDependOnWhoComputedItsBeginning) {
@@ -262,6 +275,13 @@ TEST_P(ModelInvariance, DoesNotDependOnWhoComputedItsBeginning) {
     EXPECT_EQ(BitsOf(driver.at(subject), kShared + 1), alone) << way.name;
   }
 }
+
+// On two stages, against the bits of one.
+class StagedModelInvariance : public ModelInvariance {};
+
+TEST_P(StagedModelInvariance, DoesNotDependOnChunks) { ExpectSameInChunks(); }
+TEST_P(StagedModelInvariance, DoesNotDependOnNeighbours) { ExpectSameAmongNeighbours(); }
+TEST_P(StagedModelInvariance, DoesNotDependOnPreemption) { ExpectSameAfterPreemption(); }
 
 // With a prompt that is longer than a split of the sums of attention and than a step.
 class LongModelInvariance : public ModelInvariance {
@@ -348,6 +368,20 @@ std::vector<Cell> InvarianceCells() {
   return cells;
 }
 
+// Of the best variant, ranks on two devices of each stage where there are some; under sanitizers
+// one of each form.
+std::vector<Cell> StagedCells() {
+  std::vector<Cell> cells;
+  for (const char* form : {"fp8", "bf16"}) {
+    for (int num_ranks : {8, 1}) {
+      if (IsSanitized() && (num_ranks == 8) != (form == std::string("fp8"))) continue;
+      cells.push_back(
+          {BackendNames().back(), form, 2, num_ranks, std::min(num_ranks, 2), DataType::kBFloat16});
+    }
+  }
+  return cells;
+}
+
 // Of a slow backend and of a GPU one cell; under sanitizers none of a slow one.
 std::vector<Cell> LongCells(bool with_slow) {
   std::vector<Cell> cells;
@@ -363,6 +397,8 @@ std::vector<Cell> LongCells(bool with_slow) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Matrix, ModelInvariance, testing::ValuesIn(InvarianceCells()),
+                         [](const auto& cell) { return NameOf(cell.param); });
+INSTANTIATE_TEST_SUITE_P(Matrix, StagedModelInvariance, testing::ValuesIn(StagedCells()),
                          [](const auto& cell) { return NameOf(cell.param); });
 INSTANTIATE_TEST_SUITE_P(Matrix, LongModelInvariance, testing::ValuesIn(LongCells(true)),
                          [](const auto& cell) { return NameOf(cell.param); });
