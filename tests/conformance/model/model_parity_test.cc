@@ -13,8 +13,6 @@
 namespace baton::conformance {
 namespace {
 
-constexpr double kTolerance = 2e-3;
-
 std::vector<Cell> ParityCells() {
   std::vector<Cell> cells;
   for (const std::string& backend : BackendNames()) {
@@ -85,7 +83,7 @@ class ModelParity : public testing::TestWithParam<Cell> {
   // Within what float32 may differ by, or excused by a near-tie of a router just there.
   void ExpectLogprobs(const fakes::OracleSequence& sequence, uint64_t computed) {
     all_.Add(DistanceFromOracle(*driver_, computed, sequence));
-    const Deviation deviation = FirstDeviation(*driver_, computed, sequence, kTolerance);
+    const Deviation deviation = FirstDeviation(*driver_, computed, sequence, kLogprobTolerance);
     if (deviation.position >= 0) ExpectRouterTie(sequence, deviation);
   }
 

@@ -78,6 +78,8 @@ struct Distance {
   double rms() const;
 };
 
+// By how much log-probabilities in float32 may differ from the oracle's.
+inline constexpr double kLogprobTolerance = 2e-3;
 // Two best tokens nearer than this may swap when log-probabilities may differ by half of it.
 inline constexpr double kTopTwoTie = 4e-3;
 
