@@ -92,6 +92,10 @@ void PrepareTransportEnvironment() {
   // receiver for each connection over which something is coming in. Must be the same at both ends:
   // UCX ends the process of a receiver at a frame longer than its own.
   setenv("UCX_TCP_RX_SEG_SIZE", "1m", /*overwrite=*/0);
+  // UCX waits in connect() if nobody says otherwise: two minutes for a host that answers nothing,
+  // in which no other connection gets on. And it ends the process if its partner goes just after
+  // that has returned (tcp_ep.c, CTX_TYPE_TX): 1 of some 500 loads whose worker cancels and goes.
+  setenv("UCX_TCP_CONN_NB", "y", /*overwrite=*/0);
   // Where tcp alone is in use they are not: no reason to warn.
   ucs_global_opts.warn_unused_env_vars = 0;
 }
