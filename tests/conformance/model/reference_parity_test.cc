@@ -32,7 +32,6 @@ class ReferenceParity : public testing::Test {
 };
 
 TEST_F(ReferenceParity, GivesTheOraclesLogprobsAndAnswerBehindTheOriginalPositions) {
-  if (IsSanitized()) GTEST_SKIP() << "takes minutes";
   const auto original = static_cast<size_t>(model_.config.yarn.original_max_positions);
   ASSERT_GT(original, 0u);
   const fakes::OracleSequence* found = nullptr;
