@@ -24,6 +24,17 @@ std::chrono::system_clock::time_point HeldDeadline() {
   return std::chrono::system_clock::now() + std::chrono::seconds(2);
 }
 
+// All that the scheduler gives before it holds: no write is under way that could fail, and tell of
+// the client's end. False if the stream ends first.
+bool ReadTokens(grpc::ClientReader<v1::GenerateResponse>& reader, int count) {
+  v1::GenerateResponse message;
+  while (count > 0) {
+    if (!reader.Read(&message)) return false;
+    count -= message.token_ids_size();
+  }
+  return true;
+}
+
 TEST_F(InferenceContract, ChatSplitsReasoningAndCounts) {
   Start();
   Answer("because</think>42");
@@ -95,12 +106,10 @@ TEST_F(InferenceContract, CancelReachesTheScheduler) {
   scheduler().HoldAfter(2);
   grpc::ClientContext context;
   const auto reader = stub_->GenerateStream(&context, TokenRequest(100));
-  v1::GenerateResponse message;
-  ASSERT_TRUE(reader->Read(&message));
+  ASSERT_TRUE(ReadTokens(*reader, 2));
   context.TryCancel();
   EXPECT_TRUE(scheduler().WaitForCancelled(1));
-  while (reader->Read(&message)) {
-  }
+  for (v1::GenerateResponse message; reader->Read(&message);) continue;
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
@@ -113,14 +122,10 @@ TEST_F(InferenceContract, ACallerOfAStreamThatDiesIsACancelForTheScheduler) {
   const auto stub = v1::Inference::NewStub(connection->channel());
   grpc::ClientContext context;
   const auto reader = stub->GenerateStream(&context, TokenRequest(100));
-  v1::GenerateResponse message;
-  // Both tokens, so that no write is under way that could fail.
-  for (int num_tokens = 0; num_tokens < 2; num_tokens += message.token_ids_size()) {
-    ASSERT_TRUE(reader->Read(&message));
-  }
+  ASSERT_TRUE(ReadTokens(*reader, 2));
   EXPECT_EQ(Metric("baton_gateway_live_requests"), 1);
   connection->Cut();
-  while (reader->Read(&message)) continue;
+  for (v1::GenerateResponse message; reader->Read(&message);) continue;
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_TRUE(scheduler().WaitForCancelled(1));
   EXPECT_EQ(scheduler().num_open(), 0u);

@@ -82,9 +82,10 @@ bool SchedulerFixture::WaitForReady(bool ready) {
   return WaitForState([ready](const v1::GroupState& state) { return state.ready() == ready; });
 }
 
-bool SchedulerFixture::WaitForState(const std::function<bool(const v1::GroupState&)>& fits) {
+bool SchedulerFixture::WaitForState(const std::function<bool(const v1::GroupState&)>& fits,
+                                    absl::Duration patience) {
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
+  context.set_deadline(absl::ToChronoTime(absl::Now() + patience));
   v1::WatchGroupRequest request;
   *request.mutable_peer() = MakePeerInfo("test");
   auto reader = stub_->WatchGroup(&context, request);
@@ -126,6 +127,18 @@ SubmitOutcome SchedulerFixture::Submit(const v1::SubmitRequest& request,
                                        grpc::ClientContext* context) {
   auto reader = stub_->Submit(context, request);
   return ReadAll(reader.get(), *context);
+}
+
+bool SchedulerFixture::SubmitUntilDeadline(const v1::SubmitRequest& request, absl::Duration timeout,
+                                           const std::function<bool(const v1::GroupState&)>& fits) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  const auto reader = stub_->Submit(&context, request);
+  const bool seen = WaitForState(fits, timeout);
+  const SubmitOutcome outcome = ReadAll(reader.get(), context);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(outcome.status)) << outcome.status;
+  EXPECT_TRUE(outcome.tokens.empty());
+  return seen;
 }
 
 SubmitOutcome ReadAll(grpc::ClientReader<v1::SubmitResponse>* reader,

@@ -47,13 +47,19 @@ class SchedulerFixture : public testing::Test {
   // Both stages, and waits for the group to be ready.
   void CompleteGroup();
   bool WaitForReady(bool ready);
-  // True once the group is in a state that fits; false after kPatience.
-  bool WaitForState(const std::function<bool(const v1::GroupState&)>& fits);
+  // True once the group is in a state that fits; false after `patience`.
+  bool WaitForState(const std::function<bool(const v1::GroupState&)>& fits,
+                    absl::Duration patience = kPatience);
 
   static v1::SubmitRequest MakeRequest(uint32_t prompt_tokens, uint32_t max_tokens);
   static std::vector<uint32_t> Expected(const v1::SubmitRequest& request);
   SubmitOutcome Submit(const v1::SubmitRequest& request);
   SubmitOutcome Submit(const v1::SubmitRequest& request, grpc::ClientContext* context);
+  // Submits a request that gets no token, and reads it to its deadline. Whether the group was seen
+  // in a state that fits before. Where others have the processors it may not: then ask again, with
+  // a longer `timeout`.
+  bool SubmitUntilDeadline(const v1::SubmitRequest& request, absl::Duration timeout,
+                           const std::function<bool(const v1::GroupState&)>& fits);
 
   void StartScheduler();
 

@@ -1,4 +1,4 @@
-// What a caller of Scheduling.Submit sees of queue, bounds and deadlines.
+// What a caller of Scheduling.Submit sees of the queue and its bounds.
 #include <memory>
 #include <string>
 #include <vector>
@@ -73,14 +73,6 @@ TEST_F(SmallQueue, MakesRoomForAKeyThatWaitsLess) {
   CompleteGroup();
   EXPECT_TRUE(ReadAll(victim.reader.get(), *victim.context).status.ok());
   EXPECT_TRUE(ReadAll(floods[0].reader.get(), *floods[0].context).status.ok());
-}
-
-TEST_F(WaitingSubmits, ADeadlineEndsWhatWaits) {
-  grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(300)));
-  const SubmitOutcome outcome = Submit(MakeRequest(4, 4), &context);
-  EXPECT_TRUE(absl::IsDeadlineExceeded(outcome.status)) << outcome.status;
-  EXPECT_TRUE(WaitForState([](const v1::GroupState& state) { return state.num_waiting() == 0; }));
 }
 
 TEST_F(WaitingSubmits, TheFirstTokenSaysHowLongTheRequestWaited) {

@@ -1,7 +1,9 @@
 // Scheduling.WatchGroup: the state now and at every change; deadline; cancel; peer death; other
 // version; shutdown.
 #include <memory>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -83,62 +85,80 @@ TEST_F(WatchGroupContract, RefusesAnotherProtocolVersion) {
   }
 }
 
-TEST_F(WatchGroupContract, EndsAtTheCallersDeadline) {
-  context_.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
-  reader_ = stub_->WatchGroup(&context_, request_);
-  EXPECT_FALSE(ReadUntil([](const v1::GroupState&) { return false; }));
-  EXPECT_TRUE(absl::IsDeadlineExceeded(FromGrpcStatus(reader_->Finish())));
-  CompleteGroup();  // whose state is told to the next one
-}
-
-TEST_F(WatchGroupContract, EndsWhenItsCallerCancels) {
-  reader_ = stub_->WatchGroup(&context_, request_);
-  ASSERT_TRUE(reader_->Read(&state_));
-  context_.TryCancel();
-  EXPECT_FALSE(reader_->Read(&state_));
-  EXPECT_TRUE(absl::IsCancelled(FromGrpcStatus(reader_->Finish())));
-}
-
 // One stream.
 struct Watcher {
-  grpc::ClientContext context;
+  std::unique_ptr<grpc::ClientContext> context = std::make_unique<grpc::ClientContext>();
   std::unique_ptr<grpc::ClientReader<v1::GroupState>> reader;
 };
 
-// Null if the scheduler refuses it.
-std::unique_ptr<Watcher> Watch(v1::Scheduling::Stub* stub, const v1::WatchGroupRequest& request) {
-  auto watcher = std::make_unique<Watcher>();
-  watcher->reader = stub->WatchGroup(&watcher->context, request);
-  v1::GroupState state;
-  return watcher->reader->Read(&state) ? std::move(watcher) : nullptr;
+// Only so many may watch. A client's stream ends without a word of the scheduler, which has to free
+// its place by itself.
+class WatchGroupPlaces : public WatchGroupContract {
+ protected:
+  // Nothing if the scheduler refuses it.
+  std::optional<Watcher> Watch(v1::Scheduling::Stub* stub,
+                               absl::Time deadline = absl::InfiniteFuture()) {
+    Watcher watcher;
+    watcher.context->set_deadline(absl::ToChronoTime(deadline));
+    watcher.reader = stub->WatchGroup(watcher.context.get(), request_);
+    if (!watcher.reader->Read(&state_)) return std::nullopt;
+    return watcher;
+  }
+  // As many as the scheduler takes.
+  std::vector<Watcher> FillPlaces(v1::Scheduling::Stub* stub) {
+    std::vector<Watcher> watchers;
+    while (auto watcher = Watch(stub)) watchers.push_back(*std::move(watcher));
+    EXPECT_FALSE(watchers.empty());
+    reader_ = stub_->WatchGroup(&context_, request_);
+    EXPECT_FALSE(reader_->Read(&state_));
+    EXPECT_TRUE(absl::IsResourceExhausted(FromGrpcStatus(reader_->Finish())));
+    return watchers;
+  }
+  void ExpectEnd(const Watcher& watcher, absl::StatusCode code) {
+    while (watcher.reader->Read(&state_)) continue;
+    EXPECT_EQ(FromGrpcStatus(watcher.reader->Finish()).code(), code);
+  }
+  // The scheduler hears of an end in its own time.
+  void ExpectPlacesFree(size_t count) {
+    const absl::Time last = absl::Now() + kPatience;
+    std::vector<Watcher> watchers;
+    while (watchers.size() < count && absl::Now() < last) {
+      if (auto watcher = Watch(stub_.get())) watchers.push_back(*std::move(watcher));
+    }
+    EXPECT_EQ(watchers.size(), count);
+  }
+};
+
+TEST_F(WatchGroupPlaces, AreFreeAtTheCallersDeadline) {
+  std::vector<Watcher> watchers = FillPlaces(stub_.get());
+  ASSERT_FALSE(watchers.empty());
+  watchers.pop_back();
+  // Of one alone: those of all might pass before the places are full.
+  std::optional<Watcher> brief;
+  for (const absl::Time last = absl::Now() + kPatience; !brief && absl::Now() < last;) {
+    brief = Watch(stub_.get(), absl::Now() + absl::Seconds(1));
+  }
+  ASSERT_TRUE(brief.has_value());
+  ExpectEnd(*brief, absl::StatusCode::kDeadlineExceeded);
+  ExpectPlacesFree(1);
 }
 
-// Only so many may watch. A process that dies cancels nothing: its connection ends, and nothing
-// else tells that its places are free.
-TEST_F(WatchGroupContract, ForgetsWatchersWhoseConnectionBreaks) {
+TEST_F(WatchGroupPlaces, AreFreeWhenTheirCallersCancel) {
+  const std::vector<Watcher> watchers = FillPlaces(stub_.get());
+  for (const Watcher& watcher : watchers) watcher.context->TryCancel();
+  for (const Watcher& watcher : watchers) ExpectEnd(watcher, absl::StatusCode::kCancelled);
+  ExpectPlacesFree(watchers.size());
+}
+
+// A process that dies cancels nothing: its connection ends.
+TEST_F(WatchGroupPlaces, AreFreeWhenTheirCallersConnectionBreaks) {
   const auto connection = CuttableChannel::Dial(server_->grpc_port());
   ASSERT_NE(connection, nullptr);
   const auto dying_stub = v1::Scheduling::NewStub(connection->channel());
-  std::vector<std::unique_ptr<Watcher>> dying;
-  while (auto watcher = Watch(dying_stub.get(), request_)) dying.push_back(std::move(watcher));
-  ASSERT_FALSE(dying.empty());
-  reader_ = stub_->WatchGroup(&context_, request_);
-  EXPECT_FALSE(reader_->Read(&state_));
-  ASSERT_TRUE(absl::IsResourceExhausted(FromGrpcStatus(reader_->Finish())));
-
+  const std::vector<Watcher> watchers = FillPlaces(dying_stub.get());
   connection->Cut();
-  for (const auto& watcher : dying) {
-    while (watcher->reader->Read(&state_)) continue;
-    EXPECT_TRUE(absl::IsUnavailable(FromGrpcStatus(watcher->reader->Finish())));
-  }
-  // The scheduler sees the end of the connection in its own time.
-  const absl::Time last = absl::Now() + kPatience;
-  std::vector<std::unique_ptr<Watcher>> others;
-  while (others.size() < dying.size() && absl::Now() < last) {
-    if (auto watcher = Watch(stub_.get(), request_)) others.push_back(std::move(watcher));
-  }
-  EXPECT_EQ(others.size(), dying.size());
-  for (const auto& watcher : others) watcher->context.TryCancel();
+  for (const Watcher& watcher : watchers) ExpectEnd(watcher, absl::StatusCode::kUnavailable);
+  ExpectPlacesFree(watchers.size());
 }
 
 TEST_F(WatchGroupContract, SaysNotReadyAndEndsWhenTheSchedulerStops) {
