@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The last lines of tools/test: how many tests there were, failed and were skipped, and why.
+"""The last lines of tools/test: how many tests there were and failed, what was skipped, and why.
 
 usage: sum_up_tests.py TITLE SECONDS CTEST_XML PYTEST_XML
 
-Ends with status 1 if a test failed or a report is not there.
+A test of ctest is a whole file; what its cases skip is counted beside it: "cases". Ends with status
+1 if a test failed or a report is not there.
 """
 
 import collections
@@ -15,7 +16,7 @@ import xml.etree.ElementTree as tree
 MOST_NAMES = 3
 # What a case of googletest that skips itself prints. ctest knows only the test of a whole file,
 # which passes.
-_SKIPPED_CASE = re.compile(r"^\S+:\d+: Skipped\n(.*?)\n+\[  SKIPPED \] ([^\s,]+)",
+_SKIPPED_CASE = re.compile(r"^\S+:\d+: Skipped\n(.*?)^\[  SKIPPED \] ([^\s,]+)",
                            re.MULTILINE | re.DOTALL)
 
 
@@ -23,7 +24,7 @@ _SKIPPED_CASE = re.compile(r"^\S+:\d+: Skipped\n(.*?)\n+\[  SKIPPED \] ([^\s,]+)
 class Report:
     tests: int
     failed: int
-    skipped: list  # (reason, name)
+    skipped: list  # (reason, name) of each case
 
 
 def read(path):
@@ -42,7 +43,7 @@ def read(path):
     for case in root.iter("testcase"):
         name = f"{case.get('classname', '').rpartition('.')[2]}.{case.get('name')}"
         for element in case.iter("skipped"):
-            skipped.append((element.get("message") or "it does not say why", name))
+            skipped.append((element.get("message", ""), name))
         skipped += _SKIPPED_CASE.findall(case.findtext("system-out", ""))
     return Report(total("tests"), total("failures") + total("errors"), skipped)
 
@@ -51,7 +52,7 @@ def reasons(skipped):
     """A line for each reason, the most frequent first."""
     by_reason = collections.defaultdict(list)
     for reason, name in skipped:
-        by_reason[" ".join(reason.split())].append(name)
+        by_reason[" ".join(reason.split()) or "it does not say why"].append(name)
     lines = []
     for reason, names in sorted(by_reason.items(), key=lambda item: -len(item[1])):
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
@@ -64,7 +65,7 @@ def summary(title, seconds, cpp, python):
     return reasons(cpp.skipped + python.skipped) + [
         f"{title}: {cpp.tests + python.tests} tests, {cpp.failed + python.failed} failed "
         f"(C++ {cpp.failed} of {cpp.tests}, Python {python.failed} of {python.tests}), "
-        f"{len(cpp.skipped) + len(python.skipped)} skipped (C++ {len(cpp.skipped)}, "
+        f"{len(cpp.skipped) + len(python.skipped)} cases skipped (C++ {len(cpp.skipped)}, "
         f"Python {len(python.skipped)}), {seconds} s"]
 
 

@@ -24,10 +24,15 @@ tests/conformance/kernels/experts_test.cc:106: Skipped
 has one thread
 
 [  SKIPPED ] Cells/Experts.Threads/0, where GetParam() = 16-byte object (0 ms)
+[ RUN      ] Crc32c.IsMute
+tests/unit/common/checksum/crc32c_test.cc:50: Skipped
+
+[  SKIPPED ] Crc32c.IsMute (0 ms)
 [  PASSED  ] 1 test.
-[  SKIPPED ] 2 tests, listed below:
+[  SKIPPED ] 3 tests, listed below:
 [  SKIPPED ] Crc32c.HasAnInstruction
 [  SKIPPED ] Cells/Experts.Threads/0
+[  SKIPPED ] Crc32c.IsMute
 </system-out></testcase>
 </testsuite>"""
 
@@ -60,9 +65,10 @@ def test_tells_how_many_were_skipped_and_why(reports, capsys):
         "test_rollout.test_c and 1 more",
         "  1 skipped, no crc32 instruction: Crc32c.HasAnInstruction",
         "  1 skipped, has one thread: Cells/Experts.Threads/0",
+        "  1 skipped, it does not say why: Crc32c.IsMute",
         "  1 skipped, chroot needs root: test_images.test_run",
-        "tools/test (release): 16 tests, 3 failed (C++ 0 of 7, Python 3 of 9), 7 skipped (C++ 2, "
-        "Python 5), 31 s"]
+        "tools/test (release): 16 tests, 3 failed (C++ 0 of 7, Python 3 of 9), 8 cases skipped "
+        "(C++ 3, Python 5), 31 s"]
 
 
 def test_a_report_that_is_not_there_or_cut_off_is_a_failure(reports, tmp_path, capsys):
