@@ -9,6 +9,7 @@
 #include "tests/conformance/kernels/networks.h"
 #include "tests/conformance/kernels/quantised_rows.h"
 #include "tests/conformance/kernels/tensors.h"
+#include "tests/conformance/sanitized.h"
 
 namespace baton::kernels {
 namespace {

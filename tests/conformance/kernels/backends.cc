@@ -91,8 +91,6 @@ std::vector<BackendCase> BackendsBesideReference() {
   return cases;
 }
 
-bool IsSanitized() { return BATON_SANITIZED; }
-
 std::string CaseName(const ::testing::TestParamInfo<BackendCase>& backend) {
   return backend.param.name;
 }

@@ -36,9 +36,6 @@ std::vector<BackendCase> AllBackends();
 // Without the reference itself: for tests that compare with it and ask nothing else.
 std::vector<BackendCase> BackendsBesideReference();
 
-// Whether this is a build with a sanitizer, which makes everything several times slower.
-bool IsSanitized();
-
 // A test that has one device of the back end under test and one of the reference.
 class ConformanceTest : public ::testing::TestWithParam<BackendCase> {
  protected:

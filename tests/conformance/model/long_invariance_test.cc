@@ -8,6 +8,7 @@
 
 #include "kernels/api/attention.h"
 #include "tests/conformance/model/model_invariance.h"
+#include "tests/conformance/sanitized.h"
 
 namespace baton::conformance {
 namespace {

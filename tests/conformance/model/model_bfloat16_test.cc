@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 
 #include "tests/conformance/model/tiny_model.h"
+#include "tests/conformance/sanitized.h"
 
 namespace baton::conformance {
 namespace {

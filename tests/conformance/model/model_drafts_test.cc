@@ -1,14 +1,14 @@
 // Drafts change how fast tokens come, never which: the same bits with them and without, on any
 // number of stages and devices, in company, after preemption, behind a shared beginning.
+#include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
 
+#include "tests/conformance/model/model_invariance.h"
 #include "tests/conformance/model/tiny_model.h"
-#include "tests/fakes/separate_device.h"
 
 namespace baton::conformance {
 namespace {
@@ -55,55 +55,40 @@ stage::SamplingSettings WithRules(uint64_t seed) {
   return sampling;
 }
 
-class ModelDrafts : public testing::TestWithParam<Cell> {
+class ModelDrafts : public ModelInvariance {
  protected:
-  ModelDrafts() : backend_(MakeBackend(GetParam().backend)) {}
-
-  fakes::SequenceDriver& Start(int num_drafts, int num_stages = 1, int num_devices = 1) {
-    driver_.reset();
+  fakes::SequenceDriver& StartDrafts(int num_drafts, int num_stages = 1, int num_devices = 1) {
     Cell cell = GetParam();
     cell.num_stages = num_stages;
     cell.num_devices = num_devices;
     cell.num_speculative_tokens = num_drafts;
     cell.absorbed = absorbed_;
-    group_ = MakeGroup(cell, backend_.get());
-    driver_ = std::make_unique<fakes::SequenceDriver>(group_.get());
-    return *driver_;
+    return Start(cell);
   }
-  const std::vector<uint32_t>& Prompt(size_t sequence) const {
+  static const std::vector<uint32_t>& PromptOf(size_t sequence) {
     return TinyModelOf(GetParam().form).sequences[sequence].prompt_ids;
   }
   // Tokens and scores of the first kTokens that were drawn, as bits.
-  std::vector<uint32_t> Bits(uint64_t id) const {
+  std::vector<uint32_t> DrawnBits(uint64_t id) const {
     const fakes::DrivenSequence& sequence = driver_->at(id);
     std::vector<uint32_t> bits;
-    const auto add = [&bits](const kernels::TokenScore& score) {
-      uint32_t logprob = 0;
-      std::memcpy(&logprob, &score.logprob, sizeof(logprob));
-      bits.insert(bits.end(), {score.token_id, logprob, score.rank});
-    };
     for (uint32_t i = 0; i < kTokens; ++i) {
       const uint32_t position = sequence.num_prompt_tokens + i;
       bits.push_back(sequence.tokens.at(position));
-      add(sequence.scores.at(position).token);
-      for (const kernels::TokenScore& score : sequence.scores.at(position).top) add(score);
+      AddBits(sequence.scores.at(position), &bits);
     }
     return bits;
   }
-  std::vector<uint32_t> RunAlone(size_t sequence, const stage::SamplingSettings& sampling) {
-    const uint64_t id = driver_->Add(Prompt(sequence), sampling);
+  // In the group that was started.
+  std::vector<uint32_t> Draw(size_t sequence, const stage::SamplingSettings& sampling) {
+    const uint64_t id = driver_->Add(PromptOf(sequence), sampling);
     const absl::Status status = driver_->Generate(id, kTokens, kLargestStep);
     EXPECT_TRUE(status.ok()) << status;
     last_id_ = id;
-    return Bits(id);
+    return DrawnBits(id);
   }
 
   bool absorbed_ = false;  // groups to come; see Cell
-  fakes::GraphCounts graph_counts_;
-  std::unique_ptr<kernels::Backend> host_backend_;  // where `backend_` is made of it
-  std::unique_ptr<kernels::Backend> backend_;
-  std::unique_ptr<fakes::StageGroup> group_;
-  std::unique_ptr<fakes::SequenceDriver> driver_;
   uint64_t last_id_ = 0;
 };
 
@@ -116,11 +101,11 @@ TEST_P(ModelDrafts, ChangeNoBit) {
   for (const size_t sequence : sequences) {
     for (const stage::SamplingSettings& sampling :
          {Greedy(), Seeded(5), WithHistory(6), WithRules(7)}) {
-      Start(0);
-      const std::vector<uint32_t> plain = RunAlone(sequence, sampling);
+      StartDrafts(0);
+      const std::vector<uint32_t> plain = Draw(sequence, sampling);
       for (int drafts : {1, 3}) {
-        Start(drafts);
-        EXPECT_EQ(RunAlone(sequence, sampling), plain) << drafts << " drafts";
+        StartDrafts(drafts);
+        EXPECT_EQ(Draw(sequence, sampling), plain) << drafts << " drafts";
         num_drafts += driver_->at(last_id_).num_drafts;
         num_right += driver_->at(last_id_).num_right;
         if (drafts < 3) continue;
@@ -142,25 +127,24 @@ TEST_P(ModelDrafts, ChangeNoBitInGraphs) {
   if (IsCuda(GetParam().backend)) GTEST_SKIP() << "all its steps of few rows run in graphs";
   if (IsSlow(GetParam().backend)) GTEST_SKIP() << "graphs are made of thousands of rows";
   absorbed_ = true;  // as all attention is on devices that keep graphs
-  Start(0);
-  const std::vector<uint32_t> plain = RunAlone(3, WithRules(7));
-  host_backend_ = std::move(backend_);
-  backend_ = fakes::SeparateDevices(host_backend_.get(), {.graphs = &graph_counts_});
-  Start(3, 2, 2);
-  EXPECT_EQ(RunAlone(3, WithRules(7)), plain);
+  StartDrafts(0);
+  const std::vector<uint32_t> plain = Draw(3, WithRules(7));
+  UseGraphs();
+  StartDrafts(3, 2, 2);
+  EXPECT_EQ(Draw(3, WithRules(7)), plain);
   EXPECT_GT(driver_->at(last_id_).num_drafts, 0u);
   EXPECT_GT(graph_counts_.run, graph_counts_.made);
 }
 
 TEST_P(ModelDrafts, ChangeNoBitOnStagesAndDevices) {
-  Start(0);
-  const std::vector<uint32_t> plain = RunAlone(2, Seeded(11));
+  StartDrafts(0);
+  const std::vector<uint32_t> plain = Draw(2, Seeded(11));
   const bool slow = IsSlow(GetParam().backend);
   for (int num_stages : slow ? std::vector<int>{2} : std::vector<int>{1, 2, 3}) {
     for (int num_devices : {1, 2}) {
       for (int drafts : slow ? std::vector<int>{2} : std::vector<int>{1, 2}) {
-        Start(drafts, num_stages, num_devices);
-        EXPECT_EQ(RunAlone(2, Seeded(11)), plain)
+        StartDrafts(drafts, num_stages, num_devices);
+        EXPECT_EQ(Draw(2, Seeded(11)), plain)
             << num_stages << " stages, " << num_devices << " devices, " << drafts << " drafts";
       }
     }
@@ -168,43 +152,43 @@ TEST_P(ModelDrafts, ChangeNoBitOnStagesAndDevices) {
 }
 
 TEST_P(ModelDrafts, ChangeNoBitInCompany) {
-  Start(0);
-  const std::vector<uint32_t> plain = RunAlone(1, WithHistory(3));
-  fakes::SequenceDriver& driver = Start(2, 2, 2);
-  const uint64_t subject = driver.Add(Prompt(1), WithHistory(3));
+  StartDrafts(0);
+  const std::vector<uint32_t> plain = Draw(1, WithHistory(3));
+  fakes::SequenceDriver& driver = StartDrafts(2, 2, 2);
+  const uint64_t subject = driver.Add(PromptOf(1), WithHistory(3));
   std::vector<fakes::SequenceDriver::Part> parts = {{subject, 20}};
-  for (size_t i = 0; i < 6; ++i) parts.push_back({driver.Add(Prompt(10 + i), Seeded(i)), 25});
+  for (size_t i = 0; i < 6; ++i) parts.push_back({driver.Add(PromptOf(10 + i), Seeded(i)), 25});
   while (driver.num_drawn(subject) < kTokens) {
     const absl::Status status = driver.Step(parts);
     ASSERT_TRUE(status.ok()) << status;
   }
-  EXPECT_EQ(Bits(subject), plain);
+  EXPECT_EQ(DrawnBits(subject), plain);
 }
 
 TEST_P(ModelDrafts, ChangeNoBitAfterPreemption) {
-  Start(0);
-  const std::vector<uint32_t> plain = RunAlone(4, Seeded(8));
-  fakes::SequenceDriver& driver = Start(2, 2, 1);
-  const uint64_t subject = driver.Add(Prompt(4), Seeded(8));
+  StartDrafts(0);
+  const std::vector<uint32_t> plain = Draw(4, Seeded(8));
+  fakes::SequenceDriver& driver = StartDrafts(2, 2, 1);
+  const uint64_t subject = driver.Add(PromptOf(4), Seeded(8));
   for (uint32_t drawn : {1u, 6u, 13u}) {
     ASSERT_TRUE(driver.Generate(subject, drawn, 30).ok());
     driver.Preempt(subject);
-    const uint64_t other = driver.Add(Prompt(5), Greedy());
+    const uint64_t other = driver.Add(PromptOf(5), Greedy());
     ASSERT_TRUE(driver.Generate(other, 4, 40).ok());  // dirties the freed blocks
     driver.Finish(other);
   }
   ASSERT_TRUE(driver.Generate(subject, kTokens, 64).ok());
-  EXPECT_EQ(Bits(subject), plain);
+  EXPECT_EQ(DrawnBits(subject), plain);
 }
 
 TEST_P(ModelDrafts, ChangeNoBitBehindASharedBeginning) {
   std::vector<uint32_t> prompt = TinyModelOf(GetParam().form).sequences[45].AllIds();
   prompt.resize(75);
-  Start(0);
+  StartDrafts(0);
   const uint64_t alone = driver_->Add(prompt, Seeded(9));
   ASSERT_TRUE(driver_->Generate(alone, kTokens, kLargestStep).ok());
-  const std::vector<uint32_t> plain = Bits(alone);
-  fakes::SequenceDriver& driver = Start(2, 2, 1);
+  const std::vector<uint32_t> plain = DrawnBits(alone);
+  fakes::SequenceDriver& driver = StartDrafts(2, 2, 1);
   std::vector<uint32_t> strange(prompt.begin(), prompt.begin() + 64);
   strange.insert(strange.end(), prompt.rbegin(), prompt.rbegin() + 20);
   const uint64_t other = driver.Add(strange, Seeded(1));
@@ -212,7 +196,7 @@ TEST_P(ModelDrafts, ChangeNoBitBehindASharedBeginning) {
   const uint64_t subject = driver.Add(prompt, Seeded(9));
   driver.Share(subject, other, 64);
   ASSERT_TRUE(driver.Generate(subject, kTokens, kLargestStep).ok());
-  EXPECT_EQ(Bits(subject), plain);
+  EXPECT_EQ(DrawnBits(subject), plain);
 }
 
 std::vector<Cell> DraftCells() {

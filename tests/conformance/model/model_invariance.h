@@ -39,20 +39,25 @@ inline std::vector<uint32_t> Prompt(const Cell& cell, size_t sequence, uint32_t 
   return {ids.begin(), ids.begin() + size};
 }
 
+// Appends what came back of one position, as bits.
+inline void AddBits(const stage::PositionScores& scores, std::vector<uint32_t>* bits) {
+  const auto add = [bits](const kernels::TokenScore& score) {
+    uint32_t logprob = 0;
+    std::memcpy(&logprob, &score.logprob, sizeof(logprob));
+    bits->insert(bits->end(), {score.token_id, logprob, score.rank});
+  };
+  add(scores.token);
+  for (const kernels::TokenScore& score : scores.top) add(score);
+}
+
 // Everything that came back of positions from `first_position` on, as bits.
 inline std::vector<uint32_t> BitsOf(const fakes::DrivenSequence& sequence,
                                     uint32_t first_position = 0) {
   std::vector<uint32_t> bits = sequence.tokens;
-  const auto add = [&bits](const kernels::TokenScore& score) {
-    uint32_t logprob = 0;
-    std::memcpy(&logprob, &score.logprob, sizeof(logprob));
-    bits.insert(bits.end(), {score.token_id, logprob, score.rank});
-  };
   for (const auto& [position, scores] : sequence.scores) {
     if (position < first_position) continue;
     bits.push_back(position);
-    add(scores.token);
-    for (const kernels::TokenScore& score : scores.top) add(score);
+    AddBits(scores, &bits);
   }
   return bits;
 }

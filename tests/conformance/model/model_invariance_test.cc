@@ -11,6 +11,8 @@
 
 #include "gtest/gtest.h"
 
+#include "tests/conformance/sanitized.h"
+
 namespace baton::conformance {
 namespace {
 

@@ -9,6 +9,7 @@
 
 #include "tests/conformance/model/router_choices.h"
 #include "tests/conformance/model/tiny_model.h"
+#include "tests/conformance/sanitized.h"
 
 namespace baton::conformance {
 namespace {

@@ -15,6 +15,7 @@
 #include "kernels/cpu/cpu_variant.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/reference/reference_backend.h"
+#include "tests/conformance/sanitized.h"
 
 namespace baton::conformance {
 namespace {
@@ -100,8 +101,6 @@ bool IsSlow(const std::string& backend) {
 bool TakesWholeOracle(const std::string& backend) {
   return !IsSanitized() && backend == BackendNames().back();
 }
-
-bool IsSanitized() { return BATON_SANITIZED; }
 
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name) {
   if (name == "reference") return kernels::CreateReferenceBackend();

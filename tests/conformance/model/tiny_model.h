@@ -42,8 +42,6 @@ bool IsSlow(const std::string& backend);
 // Whether every cell of the backend is held against the whole oracle: the best CPU variant's, but
 // under sanitizers, where that would take an hour.
 bool TakesWholeOracle(const std::string& backend);
-// Whether this is a build with a sanitizer, which makes everything several times slower.
-bool IsSanitized();
 std::unique_ptr<kernels::Backend> MakeBackend(const std::string& name);
 
 // One cell of the test matrix.

@@ -129,6 +129,12 @@ SubmitOutcome SchedulerFixture::Submit(const v1::SubmitRequest& request,
   return ReadAll(reader.get(), *context);
 }
 
+OpenSubmit SchedulerFixture::BeginSubmit(const v1::SubmitRequest& request) {
+  OpenSubmit submit;
+  submit.reader = stub_->Submit(submit.context.get(), request);
+  return submit;
+}
+
 bool SchedulerFixture::SubmitUntilDeadline(const v1::SubmitRequest& request, absl::Duration timeout,
                                            const std::function<bool(const v1::GroupState&)>& fits) {
   grpc::ClientContext context;
@@ -157,6 +163,10 @@ SubmitOutcome ReadAll(grpc::ClientReader<v1::SubmitResponse>* reader,
     outcome.retry_after_ms = std::string(found->second.data(), found->second.size());
   }
   return outcome;
+}
+
+SubmitOutcome ReadAll(const OpenSubmit& submit) {
+  return ReadAll(submit.reader.get(), *submit.context);
 }
 
 }  // namespace baton

@@ -19,6 +19,14 @@
 
 namespace baton {
 
+// A stream that its caller has open.
+template <typename Response>
+struct OpenStream {
+  std::unique_ptr<grpc::ClientContext> context = std::make_unique<grpc::ClientContext>();
+  std::unique_ptr<grpc::ClientReader<Response>> reader;  // needs the context
+};
+using OpenSubmit = OpenStream<v1::SubmitResponse>;
+
 // What one Submit brought.
 struct SubmitOutcome {
   std::vector<uint32_t> tokens;
@@ -55,6 +63,7 @@ class SchedulerFixture : public testing::Test {
   static std::vector<uint32_t> Expected(const v1::SubmitRequest& request);
   SubmitOutcome Submit(const v1::SubmitRequest& request);
   SubmitOutcome Submit(const v1::SubmitRequest& request, grpc::ClientContext* context);
+  OpenSubmit BeginSubmit(const v1::SubmitRequest& request);
   // Submits a request that gets no token, and reads it to its deadline. Whether the group was seen
   // in a state that fits before. Where others have the processors it may not: then ask again, with
   // a longer `timeout`.
@@ -73,5 +82,6 @@ class SchedulerFixture : public testing::Test {
 // Reads a Submit to its end.
 SubmitOutcome ReadAll(grpc::ClientReader<v1::SubmitResponse>* reader,
                       const grpc::ClientContext& context);
+SubmitOutcome ReadAll(const OpenSubmit& submit);
 
 }  // namespace baton

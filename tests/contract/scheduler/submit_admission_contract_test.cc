@@ -1,5 +1,4 @@
 // What a caller of Scheduling.Submit sees of the queue and its bounds.
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,15 +15,9 @@ class WaitingSubmits : public SchedulerFixture {
  protected:
   using SchedulerFixture::SchedulerFixture;
 
-  struct Waiting {
-    std::unique_ptr<grpc::ClientContext> context = std::make_unique<grpc::ClientContext>();
-    std::unique_ptr<grpc::ClientReader<v1::SubmitResponse>> reader;
-  };
-
   // Returns once it waits, as one of `count`.
-  Waiting Wait(const v1::SubmitRequest& request, uint32_t count) {
-    Waiting waiting;
-    waiting.reader = stub_->Submit(waiting.context.get(), request);
+  OpenSubmit Wait(const v1::SubmitRequest& request, uint32_t count) {
+    OpenSubmit waiting = BeginSubmit(request);
     EXPECT_TRUE(WaitForState(
         [count](const v1::GroupState& state) { return state.num_waiting() == count; }));
     return waiting;
@@ -49,7 +42,7 @@ class SmallQueue : public WaitingSubmits {
 };
 
 TEST_F(SmallQueue, RefusesMoreTokensThanMayWait) {
-  const Waiting first = Wait(MakeRequest(80, 4), 1);
+  const OpenSubmit first = Wait(MakeRequest(80, 4), 1);
   const SubmitOutcome outcome = Submit(MakeRequest(21, 4));
   EXPECT_TRUE(absl::IsResourceExhausted(outcome.status)) << outcome.status;
   ASSERT_TRUE(outcome.retry_after_ms.has_value());
@@ -58,29 +51,28 @@ TEST_F(SmallQueue, RefusesMoreTokensThanMayWait) {
   EXPECT_TRUE(
       WaitForState([](const v1::GroupState& state) { return state.num_waiting_tokens() == 80; }));
   CompleteGroup();
-  EXPECT_TRUE(ReadAll(first.reader.get(), *first.context).status.ok());
+  EXPECT_TRUE(ReadAll(first).status.ok());
 }
 
 TEST_F(SmallQueue, MakesRoomForAKeyThatWaitsLess) {
-  std::vector<Waiting> floods;
+  std::vector<OpenSubmit> floods;
   for (uint32_t i = 1; i <= 3; ++i) floods.push_back(Wait(Keyed("flood"), i));
   EXPECT_TRUE(absl::IsResourceExhausted(Submit(Keyed("flood")).status));
-  Waiting victim;
-  victim.reader = stub_->Submit(victim.context.get(), Keyed("victim"));
-  const SubmitOutcome displaced = ReadAll(floods[2].reader.get(), *floods[2].context);
+  const OpenSubmit victim = BeginSubmit(Keyed("victim"));
+  const SubmitOutcome displaced = ReadAll(floods[2]);
   EXPECT_TRUE(absl::IsResourceExhausted(displaced.status)) << displaced.status;
   EXPECT_TRUE(displaced.retry_after_ms.has_value());
   CompleteGroup();
-  EXPECT_TRUE(ReadAll(victim.reader.get(), *victim.context).status.ok());
-  EXPECT_TRUE(ReadAll(floods[0].reader.get(), *floods[0].context).status.ok());
+  EXPECT_TRUE(ReadAll(victim).status.ok());
+  EXPECT_TRUE(ReadAll(floods[0]).status.ok());
 }
 
 TEST_F(WaitingSubmits, TheFirstTokenSaysHowLongTheRequestWaited) {
-  const Waiting waiting = Wait(MakeRequest(4, 4), 1);
+  const OpenSubmit waiting = Wait(MakeRequest(4, 4), 1);
   const absl::Time waits = absl::Now();
   CompleteGroup();
   const absl::Duration at_most = absl::Now() - waits + absl::Seconds(20);
-  const SubmitOutcome outcome = ReadAll(waiting.reader.get(), *waiting.context);
+  const SubmitOutcome outcome = ReadAll(waiting);
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
   EXPECT_GT(outcome.responses[0].queue_us(), 0u);
   EXPECT_LT(outcome.responses[0].queue_us(), absl::ToInt64Microseconds(at_most));

@@ -254,20 +254,15 @@ class FullQueue : public SubmitContract {
 
 TEST_F(FullQueue, RefusesWithATimeToRetry) {
   // Nothing runs while no stage is there: two wait, the third is refused.
-  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
-  std::vector<std::unique_ptr<grpc::ClientReader<v1::SubmitResponse>>> readers;
-  for (int i = 0; i < 2; ++i) {
-    contexts.push_back(std::make_unique<grpc::ClientContext>());
-    readers.push_back(stub_->Submit(contexts.back().get(), MakeRequest(4, 4)));
-  }
+  const OpenSubmit waiting[] = {BeginSubmit(MakeRequest(4, 4)), BeginSubmit(MakeRequest(4, 4))};
   ASSERT_TRUE(WaitForState([](const v1::GroupState& state) { return state.num_waiting() == 2; }));
   const SubmitOutcome outcome = Submit(MakeRequest(4, 4));
   EXPECT_TRUE(absl::IsResourceExhausted(outcome.status)) << outcome.status;
   ASSERT_TRUE(outcome.retry_after_ms.has_value());
   EXPECT_GT(std::stoi(*outcome.retry_after_ms), 0);
   CompleteGroup();
-  for (size_t i = 0; i < readers.size(); ++i) {
-    const SubmitOutcome held = ReadAll(readers[i].get(), *contexts[i]);
+  for (const OpenSubmit& submit : waiting) {
+    const SubmitOutcome held = ReadAll(submit);
     EXPECT_TRUE(held.status.ok()) << held.status;
   }
 }

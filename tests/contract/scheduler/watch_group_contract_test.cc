@@ -85,11 +85,7 @@ TEST_F(WatchGroupContract, RefusesAnotherProtocolVersion) {
   }
 }
 
-// One stream.
-struct Watcher {
-  std::unique_ptr<grpc::ClientContext> context = std::make_unique<grpc::ClientContext>();
-  std::unique_ptr<grpc::ClientReader<v1::GroupState>> reader;
-};
+using Watcher = OpenStream<v1::GroupState>;
 
 // Only so many may watch. A client's stream ends without a word of the scheduler, which has to free
 // its place by itself.

@@ -1,0 +1,7 @@
+#include "tests/conformance/sanitized.h"
+
+namespace baton {
+
+bool IsSanitized() { return BATON_SANITIZED; }
+
+}  // namespace baton
