@@ -93,10 +93,10 @@ TEST(SlotReceiver, CutsOffTheConnectionThatAFrameCameOverAndNoOther) {
 
 // UCX does not tell how much of a payload has come, and a slow link may be at it for long.
 TEST(SlotReceiver, IsNotQuietWhileAPayloadMayBeLanding) {
-  constexpr size_t kNumBytes = 32'000'000;
+  constexpr size_t kPartBytes = 32'000'000;
   WedgedTransport transport;
   auto slots = SlotReceiver::Create(&transport,
-                                    {.num_slots = 2, .num_ranks = 1, .max_part_bytes = kNumBytes});
+                                    {.num_slots = 2, .num_ranks = 1, .max_part_bytes = kPartBytes});
   ASSERT_TRUE(slots.ok());
   ASSERT_TRUE((*slots)->BeginEpoch(1).ok());
   EXPECT_EQ((*slots)->quiet_since(), absl::InfinitePast());
@@ -107,12 +107,12 @@ TEST(SlotReceiver, IsNotQuietWhileAPayloadMayBeLanding) {
                        .epoch = 1,
                        .stream_id = number,
                        .sequence = number,
-                       .total_bytes = kNumBytes,
-                       .payload_bytes = kNumBytes,
+                       .total_bytes = kPartBytes,
+                       .payload_bytes = kPartBytes,
                        .slot = static_cast<uint32_t>(number % 2)};
   };
   const absl::Duration each =
-      absl::Seconds(kNumBytes / LeastRateOf(transport.peer->DescribeTransport()));
+      absl::Seconds(kPartBytes / LeastRateOf(transport.peer->DescribeTransport()));
   const absl::Time begin = SteadyNow();
   ASSERT_TRUE(receiver->Accept(header(1)).ok());
   ASSERT_TRUE(receiver->Accept(header(2)).ok());
