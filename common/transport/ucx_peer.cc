@@ -78,9 +78,10 @@ ucp_ep_h UcxPeer::TakeEndpoint() { return std::exchange(endpoint_, nullptr); }
 
 void UcxPeer::OnEndpointError(void* arg, ucp_ep_h, ucs_status_t status) {
   auto* peer = static_cast<UcxPeer*>(arg);
-  peer->Fail(absl::UnavailableError(absl::StrCat("connection to ",
-                                                 peer->established_ ? peer->name_ : "a new peer",
-                                                 " is lost: ", ucs_status_string(status))));
+  const std::string what = peer->established_
+                               ? absl::StrCat("connection to ", peer->name_, " is lost")
+                               : "a new endpoint fails";
+  peer->Fail(absl::UnavailableError(absl::StrCat(what, ": ", ucs_status_string(status))));
 }
 
 void UcxPeer::Fail(const absl::Status& reason) {

@@ -22,7 +22,7 @@ constexpr absl::Duration kHelloInterval = absl::Milliseconds(100);
 // have to open one more as well.
 constexpr absl::Duration kStandingSilence = absl::Seconds(5);
 // Endpoints that may break before their hello is answered: one may have met the partner while it
-// closed an older connection, two met nobody.
+// closed an older connection, two met nobody. A refused connection breaks its endpoint, too.
 constexpr int kMaxBroken = 2;
 // Connections that are made up for at a time, if a partner is ahead: each costs an endpoint that is
 // opened and closed. Few, so that few sockets do so at once. Who is further ahead says hello again.
@@ -127,7 +127,10 @@ absl::StatusOr<std::shared_ptr<Peer>> UcxTransport::Connect(absl::string_view ad
     }
     if (is_over) return peer->status();
     // One that was established has met the partner.
-    if (!was_silent && !peer->established() && ++num_broken == kMaxBroken) return peer->status();
+    if (!was_silent && !peer->established() && ++num_broken == kMaxBroken) {
+      return absl::UnavailableError(
+          absl::StrCat("no connection comes about: ", peer->status().message()));
+    }
   }
 }
 
