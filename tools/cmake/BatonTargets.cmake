@@ -175,10 +175,12 @@ function(baton_link_sanitizer target)
     if(BATON_SANITIZER MATCHES "thread")
       target_sources(baton_sanitizer PRIVATE ${folder}/tsan_abseil.cc ${folder}/tsan_grpc.cc)
     endif()
-    target_link_libraries(baton_sanitizer PRIVATE third_party::absl_sync third_party::absl_time)
+    target_link_libraries(baton_sanitizer PRIVATE third_party::absl_status third_party::absl_sync
+                          third_party::absl_time third_party::grpc)
   endif()
   target_sources(${target} PRIVATE $<TARGET_OBJECTS:baton_sanitizer>)
-  target_link_libraries(${target} PRIVATE third_party::absl_sync ${CMAKE_DL_LIBS})
+  target_link_libraries(${target} PRIVATE third_party::absl_status third_party::absl_sync
+                        ${CMAKE_DL_LIBS})
 endfunction()
 
 function(baton_binary)

@@ -23,11 +23,9 @@ const char* __tsan_default_options() {
 // through atomics of their own would look like races among them. What they allocate, copy, send and
 // receive is not recorded; their mutexes are, and so is every access of this project's code, calls
 // from their threads too (but for the names below). UCX is not on the list: what it copies are the
-// transport's buffers. By name, because a counter in a library orders them: a reactor's OnDone()
-// comes after all else that it is called for, so after a look at its own pointer to gRPC's side,
-// and whoever has it last destroys it after that; a service is destroyed after its server has shut
-// down, a Status's text by the last who has it; and the text of a call's end is written before the
-// call is told of it.
+// transport's buffers. By name, because a counter in a library orders them: a reactor's pointer to
+// gRPC's side is looked at before the reactor is done; a service is destroyed after its server has
+// shut down; and the text of a call's end is written before the call is told of it.
 const char* __tsan_default_suppressions() {
   return "called_from_lib:libgrpc.so\n"
          "called_from_lib:libgrpc++.so\n"
@@ -41,13 +39,7 @@ const char* __tsan_default_suppressions() {
          "called_from_lib:libabsl_time.so\n"
          "called_from_lib:libabsl_time_zone.so\n"
          "called_from_lib:libssl.so\n"
-         "called_from_lib:libcrypto.so\n"
-         "race:OnDone()\n"
-         "race_top:std::__atomic_base<grpc::ServerCallback*>::load\n"
-         "race:grpc::internal::CallOpClientRecvStatus::FinishOp\n"
-         "race:::~WithCallbackMethod_\n"
-         "race:grpc::Service::~Service\n"
-         "race:absl::*::Status::Unref\n";
+         "called_from_lib:libcrypto.so\n";
 }
 
 }  // extern "C"

@@ -7,10 +7,12 @@
 // (Await) run in whichever thread unlocks, and within the library; what they read is guarded by the
 // lock that the library still holds, but the edge has been told already, so nothing is recorded
 // while the library runs. Possible deadlocks are not looked for.
+#include <cstdint>
 #include <cstdlib>
 #include <dlfcn.h>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
@@ -284,6 +286,15 @@ bool Notification::WaitForNotificationWithDeadline(Time deadline) const {
   }();
   if (result) __tsan_acquire(const_cast<Notification*>(this));
   return result;
+}
+
+// The counter that it lowers is the library's: who has a status's text last comes behind all
+// others.
+void Status::UnrefNonInlined(uintptr_t rep) {
+  static const auto real = Real<void (*)(uintptr_t)>("_ZN6Status15UnrefNonInlinedEm");
+  __tsan_release(reinterpret_cast<void*>(rep));
+  __tsan_acquire(reinterpret_cast<void*>(rep));
+  real(rep);
 }
 
 }  // namespace debian3
