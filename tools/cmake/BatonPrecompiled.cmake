@@ -15,6 +15,9 @@ if(BATON_UNITY)
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled.cc CONTENT "")
   add_library(baton_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cc)
   target_compile_options(baton_precompiled PRIVATE -pthread ${BATON_PCH_OPTIONS})
+  target_link_libraries(baton_precompiled PRIVATE
+    third_party::absl_base third_party::absl_containers third_party::absl_status
+    third_party::absl_strings third_party::absl_sync third_party::absl_time third_party::json)
   target_precompile_headers(baton_precompiled PRIVATE
     <absl/base/thread_annotations.h> <absl/container/flat_hash_map.h> <absl/status/statusor.h>
     <absl/strings/ascii.h> <absl/strings/match.h> <absl/strings/numbers.h>
