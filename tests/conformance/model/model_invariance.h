@@ -191,7 +191,7 @@ inline std::vector<Cell> InvarianceCells() {
     }
     cells.push_back({backend, "bf16", 1, 2, 1, DataType::kBFloat16});
   }
-  return cells;
+  return FewerUnderSanitizers(cells);
 }
 
 }  // namespace baton::conformance

@@ -56,6 +56,10 @@ struct Cell {
   bool absorbed = false;  // all attention, also on backends that expand prompts
 };
 std::ostream& operator<<(std::ostream& out, const Cell& cell);
+
+// `cells`; under sanitizers, which look for the same in most of them, fewer: of the best backend
+// those of FP8 and the last one of BF16, of each other one the last of FP8.
+std::vector<Cell> FewerUnderSanitizers(std::vector<Cell> cells);
 std::string NameOf(const Cell& cell);  // for gtest: letters, digits, underscores
 
 // A group running the cell. Ends the process on failure.
