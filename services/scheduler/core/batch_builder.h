@@ -175,9 +175,9 @@ class BatchBuilder final {
   std::vector<PromptNeed> NeedsOf(const std::vector<Sequence*>& prompts) const;
   // At most `budget` of its tokens. False: there is no room.
   bool AddChunk(Sequence* sequence, uint32_t budget, bool can_wait);
+  // Those that wait begin, by order of service, but of keys and classes of which one that has its
+  // place is still to have its first tokens.
   void AddNewPrompts();
-  // The one to begin next, but of keys and classes of which one is still to begin; null: none.
-  Sequence* NextNewcomer() const;
   // How many of those that wait may begin in one step, so that each step begins as many.
   uint32_t NumNewcomers() const;
   // `sequence`, which waits, begins. False: it has to wait on, or has only got its place, because

@@ -137,19 +137,18 @@ uint32_t BatchBuilder::NumNewcomers() const {
 }
 
 void BatchBuilder::AddNewPrompts() {
-  uint32_t share = std::min(NumNewcomers(), num_newcomers_);
-  for (; share > 0 && !full() && !long_enough(); --share) {
-    Sequence* const next = NextNewcomer();
-    if (next == nullptr || !Begin(next)) return;
-  }
-}
-
-Sequence* BatchBuilder::NextNewcomer() const {
-  if (keys_to_begin_.empty()) return state_.waiting->Front();
-  AdmittedOrder others(*state_.waiting, [this](const KeyAccount& key, int32_t priority) {
+  AdmittedOrder newcomers(*state_.waiting, [this](const KeyAccount& key, int32_t priority) {
     return !keys_to_begin_.contains({&key, priority});
   });
-  return others.Front();
+  uint32_t share = std::min(NumNewcomers(), num_newcomers_);
+  for (; share > 0 && !full() && !long_enough(); --share) {
+    Sequence* const next = newcomers.Front();
+    if (next == nullptr) return;
+    if (Begin(next)) continue;
+    // What it lacks is for nobody behind it, unless that is tokens enough for a turn.
+    if (next->state() != Sequence::State::kRunning || prompts_wait_) return;
+    keys_to_begin_.insert({&state_.waiting->KeyOf(*next), next->priority()});
+  }
 }
 
 bool BatchBuilder::Begin(Sequence* sequence) {

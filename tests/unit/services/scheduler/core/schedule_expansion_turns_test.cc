@@ -152,14 +152,19 @@ TEST(ScheduleExpansionTurns, NobodyGoesBeforeAnotherOneOfItsKey) {
       << "another key's is in nobody's way";
 }
 
-// Nor is a key whose turn comes later in the queue, and that has more than its share of the places.
-TEST(ScheduleExpansionTurns, AKeyThatWaitsForItsFirstTokensClosesNoOther) {
+// Prices at which no step is long enough to be felt, and chunks that leave some of each step.
+ScheduleOptions UnfeltOptions() {
   ScheduleOptions options = LongOptions();
   options.max_chunk_tokens = 2000;
   for (CostTerms& prior : options.step_cost.prior) {
-    for (double& price : prior.values) price /= 20;  // no step is long enough to be felt
+    for (double& price : prior.values) price /= 20;
   }
-  Place place(options, 10'000, true);
+  return options;
+}
+
+// Nor is a key whose turn comes later in the queue, and that has more than its share of the places.
+TEST(ScheduleExpansionTurns, AKeyThatWaitsForItsFirstTokensClosesNoOther) {
+  Place place(UnfeltOptions(), 10'000, true);
   AddAlike(&place, 600, 1);
   while (place.ended.empty()) ASSERT_TRUE(place.Step().has_value());
   for (SequenceId id = 11; id <= 17; ++id) place.Add(id, "c", 1, 10'000);
@@ -174,6 +179,31 @@ TEST(ScheduleExpansionTurns, AKeyThatWaitsForItsFirstTokensClosesNoOther) {
   const std::optional<Batch> batch = place.Step();
   EXPECT_TRUE(Place::RowOf(batch, 5).has_value());
   EXPECT_FALSE(Place::RowOf(batch, 3).has_value()) << "another one of its key goes before it";
+}
+
+// Not even in the step in which others get their places, however many keys have such a newcomer.
+TEST(ScheduleExpansionTurns, NewcomersThatGetOnlyTheirPlacesCloseNoOtherKey) {
+  Place place(UnfeltOptions(), 10'000, true);
+  AddAlike(&place, 600, 1);
+  while (place.ended.empty()) ASSERT_TRUE(place.Step().has_value());
+  const std::vector<std::string> keys = {"a", "d", "e"};
+  for (SequenceId i = 0; i < keys.size(); ++i) place.Add(11 + i, keys[i], 1, 10'000);
+  place.Add(14, "c", 100, 10'000);  // served most: its newcomer is behind those of the others
+  place.Step();
+  place.Add(1, "b", 50'000, 1, /*weight=*/12, /*priority=*/-1);  // one place is each other's share
+  place.Step();  // it begins, and leaves 60 tokens of each step
+  for (SequenceId i = 0; i < keys.size(); ++i) {
+    AddAlike(&place, 21 + i, 1000, keys[i]);
+    place.Add(31 + i, keys[i], 20, 1);
+  }
+  place.Add(5, "c", 20, 1);
+  const std::optional<Batch> batch = place.Step();
+  EXPECT_TRUE(Place::RowOf(batch, 5).has_value());
+  for (SequenceId i = 0; i < keys.size(); ++i) {
+    EXPECT_EQ(place.schedule.Find(21 + i)->state(), Sequence::State::kRunning) << keys[i];
+    EXPECT_FALSE(Place::RowOf(batch, 21 + i).has_value()) << keys[i] << ": too little for it";
+    EXPECT_FALSE(Place::RowOf(batch, 31 + i).has_value()) << keys[i] << ": one goes before it";
+  }
 }
 
 }  // namespace
