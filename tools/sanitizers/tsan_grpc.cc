@@ -21,7 +21,9 @@ namespace {
 
 // Ends of calls release it, ends of completion queues acquire it.
 char ended_calls;
-thread_local bool ends_call = false;
+// True at first, so that it is in .tdata: where a program has no thread-local variables but zeros,
+// Debian 12's linker lets the memory to protect begin on a page that is not there.
+thread_local bool ends_no_call = true;
 
 // `name` of libgrpc itself.
 template <typename Function>
@@ -56,7 +58,7 @@ grpc_event grpc_completion_queue_next(grpc_completion_queue* queue, gpr_timespec
 // Of a server's call: what comes after OnDone(), before the server hears of it.
 void grpc_call_unref(grpc_call* call) {
   static const auto real = Real(&grpc_call_unref, __func__);
-  if (ends_call) __tsan_release(&ended_calls);
+  if (!ends_no_call) __tsan_release(&ended_calls);
   real(call);
 }
 
@@ -66,9 +68,9 @@ void grpc_call_unref(grpc_call* call) {
 void grpc::internal::ServerCallbackCall::ScheduleOnDone(bool inline_ondone) {
   callbacks_outstanding_.load(std::memory_order_acquire);  // behind all who have let go of it
   const auto end = [this] {
-    ends_call = true;
+    ends_no_call = false;
     CallOnDone();
-    ends_call = false;
+    ends_no_call = true;
   };
   if (inline_ondone) return end();
   std::thread(end).detach();
