@@ -64,7 +64,18 @@ void grpc_call_unref(grpc_call* call) {
 
 }  // extern "C"
 
-// The library's own gives the call to a queue of its executor; that a thread starts is seen.
+// The library's own give these to a queue of its executor; that a thread starts is seen, and that
+// it lets go of the call.
+void grpc::internal::ServerCallbackCall::CallOnCancel(ServerReactor* reactor) {
+  on_cancel_conditions_remaining_.load(std::memory_order_acquire);  // behind all that it waits for
+  if (reactor->InternalInlineable()) return reactor->OnCancel();
+  Ref();
+  std::thread([this, reactor] {
+    reactor->OnCancel();
+    MaybeDone();
+  }).detach();
+}
+
 void grpc::internal::ServerCallbackCall::ScheduleOnDone(bool inline_ondone) {
   callbacks_outstanding_.load(std::memory_order_acquire);  // behind all who have let go of it
   const auto end = [this] {
