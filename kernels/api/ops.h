@@ -22,6 +22,7 @@
 #include "kernels/api/rope.h"
 #include "kernels/api/router.h"
 #include "kernels/api/sampling.h"
+#include "kernels/api/weight_image.h"
 
 namespace baton::kernels {
 
@@ -66,6 +67,20 @@ class Ops {
   // again replaces what it was. For devices with band_rows() > 0.
   virtual void PackBand(const WeightBand& band, DataType compute_type,
                         std::unique_ptr<PackedWeight>& weight) = 0;
+
+  // Names how this device lays out packed weights: what one device exports, any other of the same
+  // packing may adopt, of the same build of the program: another may lay them out otherwise under
+  // the same name. Empty: this device's weights stay where they are, and the two calls below end
+  // the process. Not empty on devices alone that share host memory. Any thread, as the two.
+  virtual std::string packing() const = 0;
+  // The weight's bytes, which live as long as it does.
+  virtual WeightImage Export(const PackedWeight& weight) const = 0;
+  // The weight that was exported, over the image's own bytes: they are read in place and never
+  // written, and `owner` is kept as long as the weight. InvalidArgument if n, k and form do not
+  // give the pieces' sizes, or a piece is not aligned. What the bytes hold is not looked at, nor
+  // whether this n, k and type are the ones wanted, which the caller knows.
+  virtual absl::StatusOr<std::unique_ptr<PackedWeight>> Adopt(
+      const WeightImage& image, std::shared_ptr<const void> owner) const = 0;
 
   virtual void Linear(const LinearArgs& args) = 0;
   virtual void HeadwiseLinear(const HeadwiseLinearArgs& args) = 0;

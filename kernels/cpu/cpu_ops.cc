@@ -1,8 +1,10 @@
 #include "kernels/cpu/cpu_ops.h"
 
 #include <cstring>
+#include <utility>
 
 #include "kernels/cpu/panel_weight.h"
+#include "kernels/cpu/product.h"
 #include "kernels/host/host_buffer.h"
 
 namespace baton::kernels::cpu {
@@ -35,6 +37,15 @@ void CpuOps::PackBand(const WeightBand& band, DataType compute_type,
     weight = std::make_unique<PanelWeight>(band, compute_type, device_.kernels, device_.weights);
   }
   static_cast<PanelWeight*>(weight.get())->PackBand(band, device_.pool);
+}
+
+std::string CpuOps::packing() const { return PackingOf(device_.kernels); }
+
+WeightImage CpuOps::Export(const PackedWeight& weight) const { return Unpack(&weight).image(); }
+
+absl::StatusOr<std::unique_ptr<PackedWeight>> CpuOps::Adopt(
+    const WeightImage& image, std::shared_ptr<const void> owner) const {
+  return PanelWeight::Adopt(image, device_.kernels, std::move(owner));
 }
 
 uint64_t CpuOps::working_bytes() const {

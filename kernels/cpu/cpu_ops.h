@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/api/ops.h"
@@ -25,6 +26,10 @@ class CpuOps final : public Ops {
   int64_t band_rows() const override { return kPanelColumns; }
   void PackBand(const WeightBand& band, DataType compute_type,
                 std::unique_ptr<PackedWeight>& weight) override;
+  std::string packing() const override;
+  WeightImage Export(const PackedWeight& weight) const override;
+  absl::StatusOr<std::unique_ptr<PackedWeight>> Adopt(
+      const WeightImage& image, std::shared_ptr<const void> owner) const override;
   void Linear(const LinearArgs& args) override;
   void HeadwiseLinear(const HeadwiseLinearArgs& args) override;
   void RmsNorm(const RmsNormArgs& args) override;

@@ -159,8 +159,8 @@ PanelWeight::PanelWeight(const WeightMatrix& weight, DataType compute_type,
                           weight.row_offset < weight.block_size && weight.column_offset >= 0 &&
                           weight.column_offset < weight.block_size))
       << weight.block_size << ", " << weight.row_offset << ", " << weight.column_offset;
-  LayOut(scaled ? weight.block_size : kUnscaledBlock, scaled ? weight.column_offset : 0, kernels,
-         arena);
+  LayOut(scaled ? weight.block_size : kUnscaledBlock, scaled ? weight.column_offset : 0, kernels);
+  TakeMemory(arena);
   pool.Run(num_panels_, [&](int64_t panel, int) { PackPanel(weight.values, 0, panel); });
   const float unit = layout_ == PanelLayout::kColumnsFloat8 ? kernels.float8_unit : 1.0f;
   if (scaled) PackScales(weight, unit);
@@ -175,11 +175,13 @@ PanelWeight::PanelWeight(const WeightBand& band, DataType compute_type,
   BATON_CHECK(compute_type == DataType::kFloat32 || compute_type == DataType::kBFloat16);
   // Of these all bands choose the same layout.
   BATON_CHECK(band.values.type != DataType::kFloat8E4M3);
-  LayOut(kUnscaledBlock, 0, kernels, arena);
+  LayOut(kUnscaledBlock, 0, kernels);
+  TakeMemory(arena);
 }
 
 void PanelWeight::PackBand(const WeightBand& band, WorkerPool& pool) {
   const int64_t end = band.first_row + band.values.rows;
+  BATON_CHECK(owner_ == nullptr) << "adopted weights are not written";
   BATON_CHECK(band.values.columns == k() && band.weight_rows == n() && band.first_row >= 0 &&
               band.first_row % kPanelColumns == 0 && end <= n() &&
               (end == n() || end % kPanelColumns == 0))
@@ -189,12 +191,17 @@ void PanelWeight::PackBand(const WeightBand& band, WorkerPool& pool) {
   pool.Run(count, [&](int64_t i, int) { PackPanel(band.values, band.first_row, first + i); });
 }
 
-void PanelWeight::LayOut(int64_t block_size, int64_t column_offset, const VariantKernels& kernels,
-                         WeightArena& arena) {
+void PanelWeight::LayOut(int64_t block_size, int64_t column_offset, const VariantKernels& kernels) {
+  block_size_ = block_size;
+  column_offset_ = column_offset;
   CutSegments(block_size, column_offset, StepOf(layout_, kernels));
-  BATON_CHECK(segments_.padded_k <= kProductPackedRows) << "k is " << k();
   panel_bytes_ = segments_.padded_k * kPanelColumns * ElementBytes(layout_);
-  panels_ = arena.Take(static_cast<size_t>(panel_bytes_ * num_panels_));
+}
+
+void PanelWeight::TakeMemory(WeightArena& arena) {
+  BATON_CHECK(segments_.padded_k <= kProductPackedRows) << "k is " << k();
+  own_panels_ = arena.Take(static_cast<size_t>(panel_bytes_ * num_panels_));
+  panels_ = own_panels_.get();
 }
 
 void PanelWeight::CutSegments(int64_t block_size, int64_t column_offset, int64_t step) {
@@ -211,7 +218,7 @@ void PanelWeight::CutSegments(int64_t block_size, int64_t column_offset, int64_t
 }
 
 void PanelWeight::PackPanel(const TensorView& values, int64_t first_row, int64_t panel) {
-  std::byte* base = panels_.get() + panel * panel_bytes_;
+  std::byte* base = own_panels_.get() + panel * panel_bytes_;
   const int64_t count = std::min(kPanelColumns, n() - panel * kPanelColumns);
   const int64_t first = panel * kPanelColumns - first_row;  // of `values`
   const auto place = [&](const auto& rows, auto to) {
@@ -239,22 +246,23 @@ void PanelWeight::PackScales(const WeightMatrix& weight, float unit) {
   }
   const int64_t num_segments = static_cast<int64_t>(segments_.lengths.size());
   const int64_t lanes = lane_scales_ ? kPanelColumns : 1;
-  scales_.reserve(num_panels_ * num_segments * lanes);
+  own_scales_.reserve(num_panels_ * num_segments * lanes);
   for (int64_t panel = 0; panel < num_panels_; ++panel) {
     for (int64_t segment = 0; segment < num_segments; ++segment) {
       for (int64_t lane = 0; lane < lanes; ++lane) {
         const int64_t row = std::min(panel * kPanelColumns + lane, n() - 1);
-        scales_.push_back(weight.scales.Row<float>(block_row(row))[segment] * unit);
+        own_scales_.push_back(weight.scales.Row<float>(block_row(row))[segment] * unit);
       }
     }
   }
+  scales_ = own_scales_;
 }
 
 RowForm PanelWeight::row_form() const { return {IsPairs(layout_) ? &segments_ : nullptr}; }
 
 void PanelWeight::Describe(int64_t begin, int64_t end, PanelProduct* product) const {
   product->layout = layout_;
-  product->panels = reinterpret_cast<const uint8_t*>(panels_.get()) + begin * panel_bytes_;
+  product->panels = reinterpret_cast<const uint8_t*>(panels_) + begin * panel_bytes_;
   product->panel_bytes = panel_bytes_;
   product->num_panels = end - begin;
   product->segment_sizes = segments_.lengths.data();

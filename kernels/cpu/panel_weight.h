@@ -3,10 +3,15 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
+
+#include "absl/status/statusor.h"
 
 #include "common/tensor/data_type.h"
 #include "kernels/api/linear.h"
+#include "kernels/api/weight_image.h"
 #include "kernels/cpu/variants/variant_kernels.h"
 #include "kernels/cpu/weight_arena.h"
 #include "kernels/cpu/worker_pool.h"
@@ -39,10 +44,18 @@ class PanelWeight final : public PackedWeight {
   PanelWeight(const WeightBand& band, DataType compute_type, const VariantKernels& kernels,
               WeightArena& arena);
 
+  // Over the bytes of an image that a weight packed for the same kernels gave; they are not
+  // written. InvalidArgument: see Ops::Adopt.
+  static absl::StatusOr<std::unique_ptr<PackedWeight>> Adopt(const WeightImage& image,
+                                                             const VariantKernels& kernels,
+                                                             std::shared_ptr<const void> owner);
+  WeightImage image() const;
+
+  // Not of one that was adopted.
   void PackBand(const WeightBand& band, WorkerPool& pool);
 
   size_t bytes() const override {
-    return static_cast<size_t>(panel_bytes_ * num_panels_) + scales_.size() * sizeof(float);
+    return static_cast<size_t>(panel_bytes_ * num_panels_) + scales_.size_bytes();
   }
 
   PanelLayout layout() const { return layout_; }
@@ -54,9 +67,11 @@ class PanelWeight final : public PackedWeight {
   void Describe(int64_t begin, int64_t end, PanelProduct* product) const;
 
  private:
-  // Cuts k and takes memory.
-  void LayOut(int64_t block_size, int64_t column_offset, const VariantKernels& kernels,
-              WeightArena& arena);
+  PanelWeight(const WeightImage& image, PanelLayout layout, const VariantKernels& kernels);
+
+  // Cuts k.
+  void LayOut(int64_t block_size, int64_t column_offset, const VariantKernels& kernels);
+  void TakeMemory(WeightArena& arena);
   void CutSegments(int64_t block_size, int64_t column_offset, int64_t step);
   // `values` begins with the weight's row `first_row`.
   void PackPanel(const TensorView& values, int64_t first_row, int64_t panel);
@@ -64,12 +79,21 @@ class PanelWeight final : public PackedWeight {
 
   PanelLayout layout_ = PanelLayout::kColumnsFloat32;
   bool interleaved_ = false;
+  int64_t block_size_ = 0;  // of k, from which segments follow
+  int64_t column_offset_ = 0;
   Segments segments_;
   int64_t num_panels_ = 0;
   int64_t panel_bytes_ = 0;
-  WeightMemory panels_;
-  std::vector<float> scales_;  // [panels][segments] or [panels][segments][16]
+  // What is packed here; both are null where bytes were adopted.
+  WeightMemory own_panels_;
+  std::vector<float> own_scales_;
+  std::shared_ptr<const void> owner_;  // of adopted bytes
+  const std::byte* panels_ = nullptr;
+  std::span<const float> scales_;  // [panels][segments] or [panels][segments][16]
   bool lane_scales_ = false;
 };
+
+// Names what PanelWeight makes of weights for these kernels; see Ops::packing.
+std::string PackingOf(const VariantKernels& kernels);
 
 }  // namespace baton::kernels::cpu

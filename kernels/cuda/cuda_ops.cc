@@ -106,6 +106,17 @@ void CudaOps::PackBand(const WeightBand&, DataType, std::unique_ptr<PackedWeight
   BATON_CHECK(false) << "weights are packed whole";
 }
 
+kernels::WeightImage CudaOps::Export(const PackedWeight&) const {
+  BATON_CHECK(false) << "weights stay on the device";
+  return {};
+}
+
+absl::StatusOr<std::unique_ptr<PackedWeight>> CudaOps::Adopt(const kernels::WeightImage&,
+                                                             std::shared_ptr<const void>) const {
+  BATON_CHECK(false) << "weights stay on the device";
+  return absl::InternalError("");
+}
+
 void CudaOps::Linear(const LinearArgs& args) {
   UseDevice();
   const CudaWeight& weight = Unpack(args.weight);

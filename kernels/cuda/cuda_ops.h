@@ -37,6 +37,11 @@ class CudaOps final : public Ops {
   int64_t band_rows() const override { return 0; }
   void PackBand(const WeightBand& band, DataType compute_type,
                 std::unique_ptr<PackedWeight>& weight) override;
+  // Weights lie in the device's memory, which no file can be.
+  std::string packing() const override { return ""; }
+  kernels::WeightImage Export(const PackedWeight& weight) const override;
+  absl::StatusOr<std::unique_ptr<PackedWeight>> Adopt(
+      const kernels::WeightImage& image, std::shared_ptr<const void> owner) const override;
   void Linear(const LinearArgs& args) override;
   void HeadwiseLinear(const HeadwiseLinearArgs& args) override;
   void RmsNorm(const RmsNormArgs& args) override;

@@ -1,4 +1,9 @@
 #include <algorithm>
+#include <array>
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
 
 #include "kernels/reference/reference_ops.h"
 #include "kernels/reference/rows.h"
@@ -8,10 +13,16 @@ namespace {
 
 // Weights without scales are summed in blocks of this size too, which keeps rounding errors small.
 constexpr int64_t kUnscaledBlock = 128;
+// Of an adopted weight.
+constexpr int64_t kMostColumns = int64_t{1} << 24;
 
 const ReferenceWeight& Unpack(const PackedWeight* weight) {
   BATON_CHECK(weight != nullptr);
   return *static_cast<const ReferenceWeight*>(weight);
+}
+
+std::span<const float> FloatsOf(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
 }
 
 }  // namespace
@@ -25,24 +36,61 @@ ReferenceWeight::ReferenceWeight(const WeightMatrix& weight, DataType compute_ty
   const int64_t column_offset = scaled ? weight.column_offset : 0;
   BATON_CHECK(row_offset >= 0 && row_offset < block && column_offset >= 0 && column_offset < block);
   CutBlocks(block, column_offset);
-  values_.reserve(n() * k());
+  own_values_.reserve(n() * k());
   for (int64_t i = 0; i < n(); ++i) {
     for (float value : LoadRow(weight.values, i)) {
-      values_.push_back(scaled ? value : RoundTo(compute_type, value));
+      own_values_.push_back(scaled ? value : RoundTo(compute_type, value));
     }
     for (size_t b = 0; b < block_ends_.size(); ++b) {
-      scales_.push_back(scaled ? weight.scales.Row<float>((row_offset + i) / block)[b] : 1.0f);
+      own_scales_.push_back(scaled ? weight.scales.Row<float>((row_offset + i) / block)[b] : 1.0f);
     }
   }
+  values_ = own_values_;
+  scales_ = own_scales_;
 }
 
 ReferenceWeight::ReferenceWeight(int64_t n, int64_t k)
-    : PackedWeight(n, k), values_(static_cast<size_t>(n * k)) {
+    : PackedWeight(n, k), own_values_(static_cast<size_t>(n * k)) {
   CutBlocks(kUnscaledBlock, 0);
-  scales_.assign(static_cast<size_t>(n) * block_ends_.size(), 1.0f);
+  own_scales_.assign(static_cast<size_t>(n) * block_ends_.size(), 1.0f);
+  values_ = own_values_;
+  scales_ = own_scales_;
+}
+
+WeightImage ReferenceWeight::image() const {
+  return {n(), k(), {block_, column_offset_}, {std::as_bytes(values_), std::as_bytes(scales_)}};
+}
+
+absl::StatusOr<std::unique_ptr<PackedWeight>> ReferenceWeight::Adopt(
+    const WeightImage& image, std::shared_ptr<const void> owner) {
+  const auto [block, column_offset, unused, unused_too] = image.form;
+  if (image.n < 0 || image.n > INT32_MAX || image.k < 0 || image.k > kMostColumns || block < 1 ||
+      block > INT32_MAX || column_offset < 0 || column_offset >= block || unused != 0 ||
+      unused_too != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("a packed weight of ", image.n, " x ", image.k,
+                                                   ", blocks of ", block, " from ", column_offset));
+  }
+  std::unique_ptr<ReferenceWeight> weight(new ReferenceWeight(Adopted(), image.n, image.k));
+  weight->CutBlocks(block, column_offset);
+  const std::array<int64_t, 2> sizes = {image.n * image.k,
+                                        image.n * static_cast<int64_t>(weight->block_ends_.size())};
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const std::span<const std::byte>& piece = image.pieces[i];
+    const bool aligned = reinterpret_cast<uintptr_t>(piece.data()) % WeightImage::kAlignment == 0;
+    if (aligned && piece.size() == static_cast<size_t>(sizes[i]) * sizeof(float)) continue;
+    return absl::InvalidArgumentError(absl::StrCat("piece ", i, " of a packed weight has ",
+                                                   piece.size(), " bytes, not ", sizes[i],
+                                                   " aligned numbers"));
+  }
+  weight->values_ = FloatsOf(image.pieces[0]);
+  weight->scales_ = FloatsOf(image.pieces[1]);
+  weight->owner_ = std::move(owner);
+  return weight;
 }
 
 void ReferenceWeight::CutBlocks(int64_t block, int64_t column_offset) {
+  block_ = block;
+  column_offset_ = column_offset;
   for (int64_t end = block - column_offset; end < k(); end += block) block_ends_.push_back(end);
   if (k() > 0) block_ends_.push_back(k());
 }
@@ -51,7 +99,7 @@ void ReferenceWeight::SetRows(int64_t first_row, const TensorView& values, DataT
   BATON_CHECK(values.columns == k() && first_row >= 0 && first_row + values.rows <= n())
       << first_row << " + " << values.rows << " of " << n();
   for (int64_t i = 0; i < values.rows; ++i) {
-    float* row = values_.data() + (first_row + i) * k();
+    float* row = own_values_.data() + (first_row + i) * k();
     for (const float value : LoadRow(values, i)) *row++ = RoundTo(compute_type, value);
   }
 }
@@ -87,6 +135,17 @@ void ReferenceOps::PackBand(const WeightBand& band, DataType compute_type,
     weight = std::make_unique<ReferenceWeight>(band.weight_rows, band.values.columns);
   }
   static_cast<ReferenceWeight*>(weight.get())->SetRows(band.first_row, band.values, compute_type);
+}
+
+std::string ReferenceOps::packing() const { return "reference"; }
+
+WeightImage ReferenceOps::Export(const PackedWeight& weight) const {
+  return Unpack(&weight).image();
+}
+
+absl::StatusOr<std::unique_ptr<PackedWeight>> ReferenceOps::Adopt(
+    const WeightImage& image, std::shared_ptr<const void> owner) const {
+  return ReferenceWeight::Adopt(image, std::move(owner));
 }
 
 void ReferenceOps::Linear(const LinearArgs& args) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/api/ops.h"
@@ -16,6 +18,11 @@ class ReferenceWeight final : public PackedWeight {
   // Without scales; SetRows brings the values.
   ReferenceWeight(int64_t n, int64_t k);
 
+  // Over an image's bytes. InvalidArgument: see Ops::Adopt.
+  static absl::StatusOr<std::unique_ptr<PackedWeight>> Adopt(const WeightImage& image,
+                                                             std::shared_ptr<const void> owner);
+  WeightImage image() const;
+
   void SetRows(int64_t first_row, const TensorView& values, DataType compute_type);
 
   size_t bytes() const override;
@@ -24,11 +31,18 @@ class ReferenceWeight final : public PackedWeight {
   std::vector<float> Product(const std::vector<float>& x) const;
 
  private:
+  struct Adopted {};
+  ReferenceWeight(Adopted, int64_t n, int64_t k) : PackedWeight(n, k) {}
   void CutBlocks(int64_t block, int64_t column_offset);
 
-  std::vector<float> values_;        // [n, k]
+  int64_t block_ = 0;
+  int64_t column_offset_ = 0;
   std::vector<int64_t> block_ends_;  // along k
-  std::vector<float> scales_;        // [n, blocks]
+  std::vector<float> own_values_;
+  std::vector<float> own_scales_;
+  std::shared_ptr<const void> owner_;  // of adopted bytes
+  std::span<const float> values_;      // [n, k]
+  std::span<const float> scales_;      // [n, blocks]
 };
 
 class ReferenceOps final : public Ops {
@@ -40,6 +54,10 @@ class ReferenceOps final : public Ops {
   int64_t band_rows() const override { return 1; }
   void PackBand(const WeightBand& band, DataType compute_type,
                 std::unique_ptr<PackedWeight>& weight) override;
+  std::string packing() const override;
+  WeightImage Export(const PackedWeight& weight) const override;
+  absl::StatusOr<std::unique_ptr<PackedWeight>> Adopt(
+      const WeightImage& image, std::shared_ptr<const void> owner) const override;
   void Linear(const LinearArgs& args) override;
   void HeadwiseLinear(const HeadwiseLinearArgs& args) override;
   void RmsNorm(const RmsNormArgs& args) override;

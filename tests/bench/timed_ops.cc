@@ -45,6 +45,14 @@ class TimedOps final : public Ops {
                 std::unique_ptr<PackedWeight>& weight) override {
     ops_->PackBand(band, compute_type, weight);
   }
+  std::string packing() const override { return ops_->packing(); }
+  kernels::WeightImage Export(const PackedWeight& weight) const override {
+    return ops_->Export(weight);
+  }
+  absl::StatusOr<std::unique_ptr<PackedWeight>> Adopt(
+      const kernels::WeightImage& image, std::shared_ptr<const void> owner) const override {
+    return ops_->Adopt(image, std::move(owner));
+  }
   void Linear(const kernels::LinearArgs& args) override {
     const PackedWeight& weight = *args.weight;
     Time(absl::StrCat("linear ", weight.n(), " x ", weight.k()),

@@ -185,6 +185,16 @@ class SeparateOps final : public Ops {
                 std::unique_ptr<kernels::PackedWeight>&) override {
     BATON_CHECK(false) << "weights are packed whole";
   }
+  std::string packing() const override { return ""; }
+  kernels::WeightImage Export(const kernels::PackedWeight&) const override {
+    BATON_CHECK(false) << "weights stay on the device";
+    return {};
+  }
+  absl::StatusOr<std::unique_ptr<kernels::PackedWeight>> Adopt(
+      const kernels::WeightImage&, std::shared_ptr<const void>) const override {
+    BATON_CHECK(false) << "weights stay on the device";
+    return absl::InternalError("");
+  }
   void Linear(const kernels::LinearArgs& args) override {
     tape_->Call([this, args] {
       Check(args.x, args.out);

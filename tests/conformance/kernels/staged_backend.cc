@@ -97,6 +97,12 @@ class StagedOps final : public Ops {
                 std::unique_ptr<PackedWeight>& weight) override {
     inner_->PackBand(band, compute_type, weight);
   }
+  std::string packing() const override { return inner_->packing(); }
+  WeightImage Export(const PackedWeight& weight) const override { return inner_->Export(weight); }
+  absl::StatusOr<std::unique_ptr<PackedWeight>> Adopt(
+      const WeightImage& image, std::shared_ptr<const void> owner) const override {
+    return inner_->Adopt(image, std::move(owner));
+  }
   void Linear(const LinearArgs& args) override {
     StagedCall call(*inner_);
     inner_->Linear({call.In(args.x), args.weight, call.Out(args.out)});

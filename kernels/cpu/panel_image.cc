@@ -1,0 +1,103 @@
+// Packed weights as bytes, and taken up again.
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+#include "kernels/cpu/panel_weight.h"
+
+namespace baton::kernels::cpu {
+namespace {
+
+constexpr int64_t kMostRows = int64_t{1} << 31;
+
+absl::Status Refuse(const WeightImage& image, absl::string_view what, int64_t value) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("packed weight of ", image.n, " x ", image.k, ": ", what, " is ", value));
+}
+
+// Of numbers alone: what follows may count on sizes that fit.
+absl::Status CheckForm(const WeightImage& image, const VariantKernels& kernels) {
+  const auto [layout, block_size, column_offset, lane_scales] = image.form;
+  if (image.n < 0 || image.n > kMostRows) return Refuse(image, "n", image.n);
+  if (image.k < 0 || image.k > kProductPackedRows) return Refuse(image, "k", image.k);
+  if (layout < 0 || layout > static_cast<int64_t>(PanelLayout::kPairsFloat8)) {
+    return Refuse(image, "layout", layout);
+  }
+  const bool is_pairs = layout == static_cast<int64_t>(PanelLayout::kPairsFloat8) ||
+                        layout == static_cast<int64_t>(PanelLayout::kPairsBFloat16);
+  if (is_pairs && !kernels.pairs) return Refuse(image, "layout", layout);
+  if (block_size < 1 || block_size > kMostRows) return Refuse(image, "block size", block_size);
+  if (column_offset < 0 || column_offset >= block_size) {
+    return Refuse(image, "column offset", column_offset);
+  }
+  if (lane_scales != 0 && lane_scales != 1) return Refuse(image, "scales by lane", lane_scales);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string PackingOf(const VariantKernels& kernels) {
+  // float8_unit is in the scales.
+  return absl::StrCat("cpu/columns", kPanelColumns, "/pairs", kernels.pairs, "x", kernels.pair_step,
+                      "/interleaved", kernels.interleaved, "/float8x", kernels.float8_step, "/unit",
+                      kernels.float8_unit);
+}
+
+WeightImage PanelWeight::image() const {
+  WeightImage image;
+  image.n = n();
+  image.k = k();
+  image.form = {static_cast<int64_t>(layout_), block_size_, column_offset_, lane_scales_ ? 1 : 0};
+  image.pieces = {
+      std::span<const std::byte>(panels_, static_cast<size_t>(panel_bytes_ * num_panels_)),
+      std::as_bytes(scales_)};
+  return image;
+}
+
+PanelWeight::PanelWeight(const WeightImage& image, PanelLayout layout,
+                         const VariantKernels& kernels)
+    : PackedWeight(image.n, image.k),
+      layout_(layout),
+      interleaved_(kernels.interleaved),
+      num_panels_((image.n + kPanelColumns - 1) / kPanelColumns),
+      lane_scales_(image.form[3] == 1) {
+  LayOut(image.form[1], image.form[2], kernels);
+}
+
+absl::StatusOr<std::unique_ptr<PackedWeight>> PanelWeight::Adopt(
+    const WeightImage& image, const VariantKernels& kernels, std::shared_ptr<const void> owner) {
+  if (absl::Status status = CheckForm(image, kernels); !status.ok()) return status;
+  std::unique_ptr<PanelWeight> weight(
+      new PanelWeight(image, static_cast<PanelLayout>(image.form[0]), kernels));
+  if (weight->segments_.padded_k > kProductPackedRows) {
+    return Refuse(image, "padded k", weight->segments_.padded_k);
+  }
+  const int64_t num_scales = weight->num_panels_ *
+                             static_cast<int64_t>(weight->segments_.lengths.size()) *
+                             (weight->lane_scales_ ? kPanelColumns : 1);
+  for (const std::span<const std::byte>& piece : image.pieces) {
+    const uintptr_t past = reinterpret_cast<uintptr_t>(piece.data()) % WeightImage::kAlignment;
+    if (past == 0) continue;
+    return Refuse(image, "alignment", static_cast<int64_t>(past));
+  }
+  const auto [panels, scales] = image.pieces;
+  if (panels.size() != static_cast<size_t>(weight->panel_bytes_ * weight->num_panels_)) {
+    return Refuse(image, "bytes of elements", static_cast<int64_t>(panels.size()));
+  }
+  const bool scaled = !scales.empty();
+  const bool is_float8 = weight->layout_ == PanelLayout::kColumnsFloat8 ||
+                         weight->layout_ == PanelLayout::kPairsFloat8;
+  if ((scaled && scales.size() != static_cast<size_t>(num_scales) * sizeof(float)) ||
+      (!scaled && is_float8 && num_scales > 0)) {
+    return Refuse(image, "bytes of scales", static_cast<int64_t>(scales.size()));
+  }
+  weight->panels_ = panels.data();
+  weight->scales_ = {reinterpret_cast<const float*>(scales.data()), scales.size() / sizeof(float)};
+  weight->owner_ = std::move(owner);
+  return weight;
+}
+
+}  // namespace baton::kernels::cpu
