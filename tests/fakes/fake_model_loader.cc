@@ -97,6 +97,16 @@ bool FakeModelLoader::AwaitVocabularyCall() {
   return mutex_.AwaitWithDeadline(absl::Condition(&vocabulary_asked_), Soon());
 }
 
+void FakeModelLoader::set_checkpoint_fingerprint(const std::string& fingerprint) {
+  const absl::MutexLock lock(&mutex_);
+  checkpoint_fingerprint_ = fingerprint;
+}
+
+void FakeModelLoader::ReplaceAfterNextLoad(const std::string& fingerprint) {
+  const absl::MutexLock lock(&mutex_);
+  next_fingerprint_ = fingerprint;
+}
+
 void FakeModelLoader::ReleaseVocabulary() {
   const absl::MutexLock lock(&mutex_);
   vocabulary_held_ = false;
@@ -118,6 +128,7 @@ grpc::Status FakeModelLoader::GetModel(grpc::ServerContext*, const v1::GetModelR
   *response->mutable_peer() = MakePeerInfo("model-loader");
   const absl::MutexLock lock(&mutex_);
   response->mutable_peer()->mutable_version()->set_major(protocol_major_);
+  response->set_checkpoint_fingerprint(checkpoint_fingerprint_);
   return grpc::Status::OK;
 }
 
@@ -127,6 +138,10 @@ grpc::Status FakeModelLoader::Load(grpc::ServerContext*, const v1::LoadRequest* 
   grpc::Status failure;
   {
     const absl::MutexLock lock(&mutex_);
+    if (!request->checkpoint_fingerprint().empty() &&
+        request->checkpoint_fingerprint() != checkpoint_fingerprint_) {
+      return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "another checkpoint");
+    }
     std::vector<std::string>& slices = loads_.emplace_back();
     LoadShare& share = shares_.emplace_back();
     share.stage_bytes = request->stage_bytes();
@@ -145,6 +160,12 @@ grpc::Status FakeModelLoader::Load(grpc::ServerContext*, const v1::LoadRequest* 
   for (const v1::LoadTarget& target : request->targets()) {
     const absl::Status sent = SendTarget(target, max_slices);
     if (!sent.ok()) return ToGrpcStatus(sent);
+  }
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (next_fingerprint_.has_value()) {
+      checkpoint_fingerprint_ = *std::exchange(next_fingerprint_, std::nullopt);
+    }
   }
   if (!failure.ok()) return failure;
   v1::LoadEvent event;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,12 @@ class FakeModelLoader final : private v1::Loading::Service {
 
   // What GetModel says of the loader's protocol version.
   void set_protocol_major(uint32_t major);
+  // What GetModel says of the checkpoint's files; "" unless set, as an older loader. Loads that
+  // want another one are refused.
+  void set_checkpoint_fingerprint(const std::string& fingerprint);
+  // After the next load, whose end FailNextLoad may choose, another loader has taken this one's
+  // place: with this fingerprint.
+  void ReplaceAfterNextLoad(const std::string& fingerprint);
   // The next load ends with `status` after this many slices.
   void FailNextLoad(int after_slices, const grpc::Status& status);
   // The next load's slice of this index arrives with a flipped bit, those before it whole.
@@ -73,6 +80,8 @@ class FakeModelLoader final : private v1::Loading::Service {
 
   mutable absl::Mutex mutex_;
   uint32_t protocol_major_ ABSL_GUARDED_BY(mutex_) = kProtocolMajor;
+  std::string checkpoint_fingerprint_ ABSL_GUARDED_BY(mutex_);
+  std::optional<std::string> next_fingerprint_ ABSL_GUARDED_BY(mutex_);
   bool held_ ABSL_GUARDED_BY(mutex_) = false;
   int fail_after_ ABSL_GUARDED_BY(mutex_) = -1;
   int damage_ ABSL_GUARDED_BY(mutex_) = -1;

@@ -12,6 +12,7 @@ absl::Status AnswerGetModel(const ServedModel& model, const v1::GetModelRequest&
   response->set_model_fingerprint(model.fingerprint);
   response->set_total_bytes(model.checkpoint->total_bytes());
   response->set_num_tensors(static_cast<uint32_t>(model.checkpoint->tensors().size()));
+  response->set_checkpoint_fingerprint(model.checkpoint_fingerprint);
   *response->mutable_peer() = MakePeerInfo("model-loader");
   return absl::OkStatus();
 }

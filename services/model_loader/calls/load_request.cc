@@ -79,6 +79,13 @@ absl::StatusOr<CheckedLoad> CheckLoadRequest(const ServedModel& model,
                      absl::CHexEscape(request.model_fingerprint().substr(0, 64)),
                      "\", this loader's \"", model.fingerprint, "\": their config.json differ"));
   }
+  if (!request.checkpoint_fingerprint().empty() &&
+      request.checkpoint_fingerprint() != model.checkpoint_fingerprint) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the worker loads the checkpoint with fingerprint \"",
+        absl::CHexEscape(request.checkpoint_fingerprint().substr(0, 64)),
+        "\", this loader's has \"", model.checkpoint_fingerprint, "\": files have been replaced"));
+  }
   if (request.chunk_bytes() < kMinChunkBytes || request.chunk_bytes() > kMaxChunkBytes) {
     return absl::InvalidArgumentError(absl::StrCat("chunk_bytes is ", request.chunk_bytes(),
                                                    "; wanted ", kMinChunkBytes, " to ",

@@ -28,7 +28,7 @@ struct CheckedLoad {
   std::vector<std::vector<CheckedSlice>> slices;  // per target
 };
 
-// Errors: FailedPrecondition (protocol version, fingerprint), InvalidArgument and NotFound as
+// Errors: FailedPrecondition (protocol version, fingerprints), InvalidArgument and NotFound as
 // CheckSlice, InvalidArgument naming a field out of its range. `model` must outlive the result.
 absl::StatusOr<CheckedLoad> CheckLoadRequest(const ServedModel& model,
                                              const v1::LoadRequest& request);

@@ -4,9 +4,11 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
+#include "common/digest/sha256.h"
 #include "common/status/status_macros.h"
 #include "services/model_loader/format/checkpoint_index.h"
 #include "services/model_loader/format/safetensors_header.h"
@@ -16,6 +18,10 @@ namespace {
 
 // Enough for the header of most files in one read.
 constexpr uint64_t kFirstReadBytes = 256 << 10;
+// For the fingerprint: of how many tensors, how much of each, and how many in one call.
+constexpr size_t kMostSamples = 2048;
+constexpr uint64_t kSampleBytes = 4 << 10;
+constexpr size_t kSamplesPerRead = 64;
 
 absl::string_view Text(const ReadBuffer& buffer) {
   const std::span<const std::byte> bytes = buffer.span();
@@ -78,7 +84,8 @@ absl::Status Checkpoint::AddFiles(RangeReader& reader) {
     }
     total_bytes_ += tensor.bytes;
   }
-  return has_index ? AgreeWithIndex() : absl::OkStatus();
+  if (has_index) RETURN_IF_ERROR(AgreeWithIndex());
+  return TakeSamples(reader);
 }
 
 absl::Status Checkpoint::ReadIndex(RangeReader& reader) {
@@ -119,6 +126,8 @@ absl::Status Checkpoint::AddHeader(RangeReader& reader, size_t file) {
   if (data_begin > buffer->span().size()) {
     ASSIGN_OR_RETURN(buffer, ReadStart(reader, file, data_begin));
   }
+  const Sha256Digest header = Sha256(Text(*buffer).substr(0, data_begin));
+  absl::StrAppend(&versions_, name, "\n", folder_->VersionOf(file), "\n", AsBytes(header));
   absl::StatusOr<std::vector<HeaderEntry>> entries =
       ParseHeader(Text(*buffer).substr(kHeaderLengthBytes, *length), file_bytes - data_begin);
   if (!entries.ok()) return Annotate(entries.status(), name);
@@ -147,6 +156,33 @@ absl::Status Checkpoint::AgreeWithIndex() const {
   return absl::InvalidArgumentError(absl::StrCat("tensor \"", missing, "\" is not in ",
                                                  folder_->name(file_of_.at(missing)), ", where ",
                                                  kIndexFileName, " says it is"));
+}
+
+absl::Status Checkpoint::TakeSamples(RangeReader& reader) {
+  const size_t count = std::min(tensors_.size(), kMostSamples);
+  const auto sampled = [&](size_t i) -> const StoredTensor& {
+    return tensors_[i * tensors_.size() / count];
+  };
+  for (size_t i = 0; i < count;) {
+    const size_t file = sampled(i).file;
+    std::vector<FileRange> ranges;
+    uint64_t bytes = 0;
+    for (; i < count && sampled(i).file == file && ranges.size() < kSamplesPerRead; ++i) {
+      const uint64_t part = std::min(sampled(i).bytes, kSampleBytes);
+      if (part > 0) ranges.push_back({sampled(i).begin, part, bytes});
+      bytes += part;
+    }
+    if (ranges.empty()) continue;
+    ASSIGN_OR_RETURN(const std::shared_ptr<ReadBuffer> buffer,
+                     reader.Read(file, ranges, bytes, ReadScope()));
+    const Sha256Digest digest = Sha256(Text(*buffer).substr(0, bytes));
+    absl::StrAppend(&versions_, AsBytes(digest));
+  }
+  return absl::OkStatus();
+}
+
+std::string Checkpoint::Fingerprint() const {
+  return absl::BytesToHexString(AsBytes(Sha256(versions_)));
 }
 
 const StoredTensor* Checkpoint::Find(absl::string_view name) const {

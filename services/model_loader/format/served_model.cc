@@ -1,5 +1,9 @@
 #include "services/model_loader/format/served_model.h"
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
+#include "common/digest/sha256.h"
 #include "common/status/status_macros.h"
 
 namespace baton::loader {
@@ -11,6 +15,8 @@ absl::StatusOr<ServedModel> OpenServedModel(const FolderOptions& folder,
   ASSIGN_OR_RETURN(model.config, ParseModelConfig(model.config_json));
   model.fingerprint = ModelFingerprint(model.config_json);
   ASSIGN_OR_RETURN(model.checkpoint, Checkpoint::Open(folder, options));
+  model.checkpoint_fingerprint = absl::BytesToHexString(
+      AsBytes(Sha256(absl::StrCat(model.fingerprint, model.checkpoint->Fingerprint()))));
   RETURN_IF_ERROR(CheckAgainstInventory(*model.checkpoint, model.config));
   return model;
 }

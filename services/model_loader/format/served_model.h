@@ -15,6 +15,7 @@ struct ServedModel {
   ModelConfig config;
   std::string config_json;
   std::string fingerprint;
+  std::string checkpoint_fingerprint;  // hex SHA-256 of it and of the checkpoint's
   std::unique_ptr<Checkpoint> checkpoint;
 };
 

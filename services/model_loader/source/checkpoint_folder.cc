@@ -158,6 +158,12 @@ absl::StatusOr<double> CheckpointFolder::CachedShare(int num_samples) const {
   return static_cast<double>(cached) / num_samples;
 }
 
+std::string CheckpointFolder::VersionOf(size_t file) const {
+  const OpenFile& open_file = files_[file];
+  return absl::StrCat(open_file.size, " ", open_file.modified.tv_sec, ".",
+                      open_file.modified.tv_nsec);
+}
+
 absl::Status CheckpointFolder::CheckUnchanged(size_t file) const {
   const OpenFile& open_file = files_[file];
   struct stat attributes = {};

@@ -54,6 +54,9 @@ class CheckpointFolder final : public ByteSource {
   absl::StatusOr<size_t> ReadAt(size_t file, uint64_t offset,
                                 std::span<const std::span<std::byte>> pieces) const override;
   absl::Status CheckUnchanged(size_t file) const override;
+  // Size and time of a file's last change, in ns, as it was opened: what is written into it changes
+  // them, unless times stand still (squashfs, stores of packages) or are put back.
+  std::string VersionOf(size_t file) const;
 
   // Share of the opened files' bytes, 0 to 1, that this machine's page cache holds, judged by
   // `num_samples` places spread evenly. Waits for no storage; what is missing at these places, a

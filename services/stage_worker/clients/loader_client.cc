@@ -58,6 +58,7 @@ absl::StatusOr<ServedModel> LoaderClient::GetModel(absl::Time deadline) {
   ServedModel model;
   ASSIGN_OR_RETURN(model.config, ParseModelConfig(response.config_json()));
   model.fingerprint = response.model_fingerprint();
+  model.checkpoint_fingerprint = response.checkpoint_fingerprint();
   return model;
 }
 

@@ -24,6 +24,8 @@ namespace baton::stage {
 struct ServedModel {
   ModelConfig config;
   std::string fingerprint;
+  // Of the checkpoint's files; empty if the loader is older and does not say.
+  std::string checkpoint_fingerprint;
 };
 
 // Threads: one caller at a time; Cancel from any.

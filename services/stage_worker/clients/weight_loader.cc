@@ -107,6 +107,7 @@ absl::Status WeightLoader::LoadMissing() {
 absl::Status WeightLoader::BeginTransfers(size_t first, size_t last, v1::LoadRequest* request) {
   *request->mutable_peer() = MakePeerInfo("stage-worker");
   request->set_model_fingerprint(options_.fingerprint);
+  request->set_checkpoint_fingerprint(options_.checkpoint_fingerprint);
   request->set_chunk_bytes(options_.chunk_bytes);
   request->set_stage_index(options_.stage_index);
   request->set_stage_bytes(total_bytes_);

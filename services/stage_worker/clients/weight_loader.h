@@ -19,10 +19,11 @@
 namespace baton::stage {
 
 struct WeightLoaderOptions {
-  LoaderClient* client = nullptr;    // must outlive the loader
-  Transport* transport = nullptr;    // must outlive the loader
-  std::vector<WeightStore*> stores;  // one per device; must outlive the loader
-  std::string fingerprint;
+  LoaderClient* client = nullptr;      // must outlive the loader
+  Transport* transport = nullptr;      // must outlive the loader
+  std::vector<WeightStore*> stores;    // one per device; must outlive the loader
+  std::string fingerprint;             // of config.json
+  std::string checkpoint_fingerprint;  // of the checkpoint; empty: the loader does not say
   uint32_t stage_index = 0;
   uint32_t chunk_bytes = 4 << 20;
   // Slices asked for in one call, at least one tensor's.

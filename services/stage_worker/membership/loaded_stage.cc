@@ -98,6 +98,7 @@ absl::StatusOr<std::unique_ptr<LoadedStage>> LoadedStage::Create(const StageOpti
 absl::Status LoadedStage::Init(const ServedModel& model, kernels::Backend* backend,
                                StepObserver* observer) {
   fingerprint_ = model.fingerprint;
+  checkpoint_fingerprint_ = model.checkpoint_fingerprint;
   vocab_size_ = static_cast<size_t>(model.config.vocab_size);
   const StageExecutorOptions executor_options = ExecutorOptions(options_, plan_, model);
   ASSIGN_OR_RETURN(transport_,
@@ -140,6 +141,7 @@ absl::Status LoadedStage::Load(LoaderClient* client) {
     options.stores.push_back(&executor_->weight_store(device));
   }
   options.fingerprint = fingerprint_;
+  options.checkpoint_fingerprint = checkpoint_fingerprint_;
   options.stage_index = plan_.stage_index();
   options.max_slices_per_call = options_.max_slices_per_load;
   WeightLoader* loader = nullptr;

@@ -49,6 +49,10 @@ class LoadedStage final {
 
   // Whether `plan` asks for what is here.
   bool Fits(const v1::StagePlan& plan) const;
+  // Whether the weights are of the checkpoint that `model`'s loader has.
+  bool IsOf(const ServedModel& model) const {
+    return checkpoint_fingerprint_ == model.checkpoint_fingerprint;
+  }
   // What to tell the scheduler; load_ms is left to the caller. After Load.
   v1::StageReady MakeReady() const;
 
@@ -79,6 +83,7 @@ class LoadedStage final {
   const v1::StagePlan plan_;
   size_t vocab_size_ = 0;
   std::string fingerprint_;
+  std::string checkpoint_fingerprint_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<StageLinks> links_;
   std::unique_ptr<StageExecutor> executor_;

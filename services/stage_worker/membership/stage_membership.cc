@@ -210,7 +210,8 @@ absl::Status StageMembership::EnsureLoaded(const v1::StagePlan& plan) {
     stage = stage_.get();
   }
   ASSIGN_OR_RETURN(const ServedModel model, loader_client_.GetModel(absl::Now() + kModelLimit));
-  if (stage == nullptr || !stage->Fits(plan)) {
+  // What was loaded in part of another checkpoint is of no use.
+  if (stage == nullptr || !stage->Fits(plan) || !stage->IsOf(model)) {
     ASSIGN_OR_RETURN(std::unique_ptr<LoadedStage> made,
                      LoadedStage::Create(options_, plan, model, backend_, this));
     stage = made.get();
@@ -221,7 +222,17 @@ absl::Status StageMembership::EnsureLoaded(const v1::StagePlan& plan) {
     // `made` is the former one now; its threads end here, without the lock.
   }
   if (stopping_.HasBeenNotified()) return absl::CancelledError("the worker was stopped");
-  return stage->Load(&loader_client_);
+  return LoadFrom(model, stage);
+}
+
+absl::Status StageMembership::LoadFrom(const ServedModel& model, LoadedStage* stage) {
+  const absl::Status loaded = stage->Load(&loader_client_);
+  if (!absl::IsFailedPrecondition(loaded)) return loaded;
+  // Has a loader of another checkpoint taken the place of the one that was asked? Its weights can
+  // be had, all of them.
+  const absl::StatusOr<ServedModel> now = loader_client_.GetModel(absl::Now() + kModelLimit);
+  if (!now.ok() || stage->IsOf(*now) || now->fingerprint != model.fingerprint) return loaded;
+  return absl::UnavailableError(loaded.message());
 }
 
 absl::Status StageMembership::ApplyTopology(const v1::Topology& topology) {

@@ -80,6 +80,7 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   // Answer a plan or a topology.
   Ending ApplyPlan(const v1::StagePlan& plan);
   absl::Status EnsureLoaded(const v1::StagePlan& plan);
+  absl::Status LoadFrom(const ServedModel& model, LoadedStage* stage);
   absl::Status ApplyTopology(const v1::Topology& topology);
   // Tells the scheduler and ends the stream.
   // `neighbour_unreachable`: see StageFault.

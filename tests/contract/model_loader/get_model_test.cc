@@ -18,6 +18,8 @@ TEST(GetModel, TellsConfigFingerprintAndSize) {
   EXPECT_EQ(response.model_fingerprint(), ModelFingerprint(testing::SmallConfigJson()));
   EXPECT_EQ(response.total_bytes(), harness.model().checkpoint->total_bytes());
   EXPECT_EQ(response.num_tensors(), harness.model().checkpoint->tensors().size());
+  EXPECT_EQ(response.checkpoint_fingerprint(), harness.model().checkpoint_fingerprint);
+  EXPECT_EQ(response.checkpoint_fingerprint().size(), 64u);
   EXPECT_EQ(response.peer().role(), "model-loader");
 }
 

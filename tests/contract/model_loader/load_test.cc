@@ -93,6 +93,8 @@ TEST(Load, RefusesWhatItCannotTrust) {
   using Code = grpc::StatusCode;
   ExpectRefused(harness, changed([](auto& r) { r.set_model_fingerprint("other"); }),
                 Code::FAILED_PRECONDITION, "fingerprint");
+  ExpectRefused(harness, changed([](auto& r) { r.set_checkpoint_fingerprint("other"); }),
+                Code::FAILED_PRECONDITION, "checkpoint");
   ExpectRefused(harness, changed([](auto& r) { r.mutable_peer()->clear_version(); }),
                 Code::FAILED_PRECONDITION, "version");
   for (const std::string& words : {absl::StrCat("speaks protocol ", kProtocolMajor + 1, "."),

@@ -199,6 +199,41 @@ TEST_F(StageWorker, LoadsTheRestInItsNextSession) {
   TakeToken(1, 1);
 }
 
+TEST_F(StageWorker, BeginsAnewWhenALoaderOfAnotherCheckpointTakesOver) {
+  loader().set_checkpoint_fingerprint("one");
+  loader().FailNextLoad(40, grpc::Status(grpc::StatusCode::UNAVAILABLE, "the loader died"));
+  loader().ReplaceAfterNextLoad("two");
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  scheduler().Send(Plan(0, 1));
+  const auto fault = scheduler().Next(v1::WorkerMessage::kFault);
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  EXPECT_TRUE(absl::StrContains(fault->fault().message(), "another checkpoint"));
+  Register(Plan(0, 1));
+  // Nothing of the first one's is left.
+  const std::vector<fakes::LoadShare> shares = loader().shares();
+  ASSERT_EQ(shares.size(), 2u);
+  EXPECT_EQ(shares[1].held_bytes, 0u);
+  EXPECT_EQ(shares[1].asked_bytes, shares[1].stage_bytes);
+  Join(1);
+  scheduler().Send(PromptStep(1, 1));
+  TakeToken(1, 1);
+}
+
+TEST_F(StageWorker, BeginsAnewWhenTheCheckpointIsAnotherOneInItsNextSession) {
+  loader().set_checkpoint_fingerprint("one");
+  loader().FailNextLoad(40, grpc::Status(grpc::StatusCode::ABORTED, "the load was cut off"));
+  loader().ReplaceAfterNextLoad("two");
+  StartWorker();
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
+  scheduler().Send(Plan(0, 1));
+  ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kFault).ok());
+  Register(Plan(0, 1));
+  const std::vector<fakes::LoadShare> shares = loader().shares();
+  ASSERT_EQ(shares.size(), 2u);
+  EXPECT_EQ(shares[1].held_bytes, 0u);
+}
+
 TEST_F(StageWorker, EndsWhenTheCheckpointIsDamaged) {
   loader().FailNextLoad(3, grpc::Status(grpc::StatusCode::DATA_LOSS,
                                         "model-1.safetensors: lm_head.weight at 17: truncated"));

@@ -1,6 +1,8 @@
 #include "services/model_loader/format/checkpoint.h"
 
+#include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include <gtest/gtest.h>
@@ -57,6 +59,51 @@ TEST(Checkpoint, OpensTheDemoModel) {
   ASSERT_NE(norm, nullptr);
   EXPECT_EQ(norm->bytes, 512u);
   EXPECT_EQ(model->checkpoint->Find("model.norm"), nullptr);
+}
+
+TEST(Checkpoint, AFingerprintStaysUntilAFileIsWrittenToOrAnotherOne) {
+  TempFolder temp("checkpoint_fingerprint");
+  WriteCheckpoint(temp.path(), SmallConfigJson(), RandomTensors(SmallConfig(), 1), 2);
+  const std::string first = Open(temp.path())->checkpoint_fingerprint;
+  EXPECT_EQ(first.size(), 64u);
+  EXPECT_EQ(Open(temp.path())->checkpoint_fingerprint, first);
+  // A copy with the times of the original.
+  const std::string file = temp.File("model-1.safetensors");
+  const auto written = std::filesystem::last_write_time(file);
+  std::filesystem::copy_file(file, file + ".copy");
+  std::filesystem::rename(file + ".copy", file);
+  std::filesystem::last_write_time(file, written);
+  EXPECT_EQ(Open(temp.path())->checkpoint_fingerprint, first);
+  std::filesystem::last_write_time(file, written + std::chrono::nanoseconds(1));
+  const std::string touched = Open(temp.path())->checkpoint_fingerprint;
+  EXPECT_NE(touched, first);
+  WriteFile(temp.File("config.json"), SmallConfigJson() + "\n");
+  EXPECT_NE(Open(temp.path())->checkpoint_fingerprint, touched);
+}
+
+TEST(Checkpoint, AFingerprintSeesTheStartOfEveryTensorWhereTimesStandStill) {
+  TempFolder temp("checkpoint_samples");
+  WriteCheckpoint(temp.path(), SmallConfigJson(), RandomTensors(SmallConfig(), 1), 2);
+  const auto original = Open(temp.path());
+  ASSERT_TRUE(original.ok()) << original.status();
+  for (const StoredTensor& tensor : original->checkpoint->tensors()) {
+    const std::string path = temp.File(original->checkpoint->folder().name(tensor.file));
+    const auto written = std::filesystem::last_write_time(path);
+    const auto flip = [&] {
+      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekg(static_cast<std::streamoff>(tensor.begin));
+      const char changed = static_cast<char>(file.get() ^ 1);
+      file.seekp(static_cast<std::streamoff>(tensor.begin));
+      file.put(changed);
+      file.close();
+      std::filesystem::last_write_time(path, written);
+    };
+    flip();
+    EXPECT_NE(Open(temp.path())->checkpoint_fingerprint, original->checkpoint_fingerprint)
+        << tensor.name;
+    flip();
+    ASSERT_EQ(Open(temp.path())->checkpoint_fingerprint, original->checkpoint_fingerprint);
+  }
 }
 
 TEST(Checkpoint, OpensShardsAndASingleFile) {
