@@ -51,6 +51,15 @@ WeightBuilder::WeightBuilder(const WeightStoreOptions& options, kernels::Ops* op
 
 void WeightBuilder::MakeLayer(bool dense, LayerWeights& layer) const {
   layer.ranks.resize(static_cast<size_t>(options_.num_local_ranks));
+  const auto num_heads = static_cast<size_t>(options_.config.num_heads / options_.num_ranks);
+  for (LayerShard& shard : layer.ranks) {
+    AttentionShard& attention = shard.attention;
+    for (auto* heads : {&attention.w_uk, &attention.w_uv}) heads->resize(num_heads);
+    for (auto* heads : {&attention.w_uk_heads, &attention.w_uv_heads}) heads->resize(num_heads);
+    if (!options_.expand_prompts) continue;
+    attention.w_k.resize(num_heads);
+    attention.w_k_heads.resize(num_heads);
+  }
   if (dense) return;
   for (LayerShard& shard : layer.ranks) {
     shard.experts.resize(static_cast<size_t>(options_.config.num_experts));
@@ -204,14 +213,14 @@ absl::Status WeightBuilder::InstallKvB(const ReceivedTensor& tensor, AttentionSh
                      config.v_head_dim, config.kv_lora_rank};
   for (int64_t head = 0; head < dims.num_heads; ++head) {
     const KvBHead parts = SplitKvB(tensor.matrix, dims, head, options_.compute_type);
-    shard.w_uk.push_back(Pack({.values = parts.w_uk}));
-    shard.w_uv.push_back(Pack({.values = parts.w_uv}));
-    shard.w_uk_heads.push_back(shard.w_uk.back().get());
-    if (options_.expand_prompts) {
-      shard.w_k.push_back(Pack({.values = parts.w_k}));
-      shard.w_k_heads.push_back(shard.w_k.back().get());
-    }
-    shard.w_uv_heads.push_back(shard.w_uv.back().get());
+    const auto i = static_cast<size_t>(head);
+    shard.w_uk[i] = Pack({.values = parts.w_uk});
+    shard.w_uv[i] = Pack({.values = parts.w_uv});
+    shard.w_uk_heads[i] = shard.w_uk[i].get();
+    shard.w_uv_heads[i] = shard.w_uv[i].get();
+    if (!options_.expand_prompts) continue;
+    shard.w_k[i] = Pack({.values = parts.w_k});
+    shard.w_k_heads[i] = shard.w_k[i].get();
   }
   return absl::OkStatus();
 }

@@ -3,30 +3,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-#include "common/model/model_config.h"
 #include "common/model/weight_inventory.h"
-#include "common/tensor/data_type.h"
 #include "kernels/api/ops.h"
 #include "services/stage_worker/weights/stage_weights.h"
+#include "services/stage_worker/weights/weight_places.h"
+#include "services/stage_worker/weights/weight_store_options.h"
 
 namespace baton::stage {
-
-struct WeightStoreOptions {
-  ModelConfig config;
-  StageShape stage;
-  int num_ranks = 1;        // of the stage
-  int first_rank = 0;       // of this device
-  int num_local_ranks = 1;  // of this device
-  DataType compute_type = DataType::kBFloat16;
-  bool expand_prompts = false;  // weights for attention in the expanded form, too
-  // What comes in bands comes in bands of about this much, as one chunk of a transfer does.
-  size_t band_bytes = size_t{4} << 20;
-};
 
 // One slice of a tensor with its bytes.
 struct ReceivedTensor {
@@ -53,11 +43,24 @@ class WeightBuilder final {
   // no place in this stage), ResourceExhausted.
   absl::Status Install(const ReceivedTensor& tensor);
 
+  // In the order of PlacesOf. Any thread, as long as nobody installs or adopts.
+  std::vector<NamedPlace> Places() const;
+  // What fills each place, in the same order; when all is installed. Of devices whose packing() is
+  // not empty, as Adopt. Any thread then. Internal: the bytes are not all that is held.
+  absl::StatusOr<std::vector<PlacedBytes>> Export() const;
+  // Fills the places with what Export gave of the same model, stage and ranks; the bytes are read
+  // in place from then on, and `owner` is kept. Instead of Install. Errors, with nothing changed:
+  // InvalidArgument naming the weight (another number, kind, shape or type than the place is for,
+  // or what Ops::Adopt refuses). What the bytes hold is not looked at.
+  absl::Status Adopt(std::span<const PlacedBytes> placed, const std::shared_ptr<const void>& owner);
+
   const StageWeights& weights() const { return weights_; }
-  // Memory of what was installed.
+  // Memory of what was installed or adopted.
   uint64_t resident_bytes() const { return resident_bytes_; }
 
  private:
+  struct AdoptedPlace;
+
   void MakeLayer(bool dense, LayerWeights& layer) const;
   absl::Status InstallInMtp(const ReceivedTensor& tensor, absl::string_view name, MtpWeights& mtp);
   absl::Status InstallInLayer(const ReceivedTensor& tensor, absl::string_view name,
@@ -73,12 +76,15 @@ class WeightBuilder final {
   absl::Status InstallVector(const ReceivedTensor& tensor, TensorView& place);
   absl::Status InstallPacked(const ReceivedTensor& tensor, PackedPtr& place);
   absl::Status InstallKvB(const ReceivedTensor& tensor, AttentionShard& shard);
+  absl::Status AdoptOne(const NamedPlace& place, const PlacedBytes& from,
+                        const std::shared_ptr<const void>& owner, AdoptedPlace& adopted) const;
   PackedPtr Pack(const kernels::WeightMatrix& matrix);
   absl::StatusOr<void*> CopyToDevice(const void* bytes, size_t num_bytes);
   absl::StatusOr<void*> Allocate(size_t num_bytes);
 
   const WeightStoreOptions options_;
   kernels::Ops* const ops_;
+  std::shared_ptr<const void> adopted_owner_;  // of the tables' bytes; before the weights
   StageWeights weights_;
   uint64_t resident_bytes_ = 0;
   std::vector<std::unique_ptr<kernels::DeviceBuffer>> buffers_;  // what the TensorViews name

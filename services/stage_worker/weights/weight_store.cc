@@ -49,9 +49,7 @@ absl::StatusOr<std::unique_ptr<WeightStore>> WeightStore::Create(const WeightSto
 }
 
 WeightStore::WeightStore(const WeightStoreOptions& options, kernels::Ops* ops)
-    : block_size_(options.config.fp8_block_size),
-      band_bytes_(options.band_bytes),
-      builder_(options, ops) {
+    : options_(options), packing_(ops->packing()), builder_(options, ops) {
   for (const WeightSpec& spec : StageInventory(options.config, options.stage)) {
     AddSlices(options, spec);
   }
@@ -74,7 +72,7 @@ void WeightStore::AddShard(const WeightSpec& spec, const WeightSlice& shard, int
   if (step > 0) {
     const int64_t row_bytes =
         (shard.column_end - shard.column_begin) * static_cast<int64_t>(SizeOf(spec.type));
-    const int64_t fitting = static_cast<int64_t>(band_bytes_) / row_bytes;
+    const int64_t fitting = static_cast<int64_t>(options_.band_bytes) / row_bytes;
     band_rows = std::max(step, fitting / step * step);
   }
   for (int64_t first = 0; first < rows; first += band_rows) {
@@ -151,18 +149,30 @@ absl::Status WeightStore::Install(size_t values_index) {
   const NeededSlice& needed = slices_[values_index];
   Reception& values = receptions_[values_index];
   Reception& scales = receptions_[values.partner];
+  const int64_t block_size = options_.config.fp8_block_size;
   ReceivedTensor tensor{&needed.spec, needed.local_rank, {}, needed.first_row, needed.shard_rows};
   tensor.matrix.values = ViewOf(needed, values.bytes);
   if (values.partner != values_index) {
     tensor.matrix.scales = ViewOf(slices_[values.partner], scales.bytes);
-    tensor.matrix.block_size = block_size_;
-    tensor.matrix.row_offset = needed.slice.row_begin % block_size_;
-    tensor.matrix.column_offset = needed.slice.column_begin % block_size_;
+    tensor.matrix.block_size = block_size;
+    tensor.matrix.row_offset = needed.slice.row_begin % block_size;
+    tensor.matrix.column_offset = needed.slice.column_begin % block_size;
   }
   absl::Status installed = builder_.Install(tensor);
   buffers_.Give(std::exchange(values.bytes, AlignedBuffer()));
   buffers_.Give(std::exchange(scales.bytes, AlignedBuffer()));
   return installed;
+}
+
+absl::Status WeightStore::Adopt(std::span<const PlacedBytes> placed,
+                                const std::shared_ptr<const void>& owner) {
+  if (received_bytes_ > 0) {
+    return absl::FailedPreconditionError(absl::StrCat(received_bytes_, " bytes have come already"));
+  }
+  RETURN_IF_ERROR(builder_.Adopt(placed, owner));
+  for (Reception& reception : receptions_) reception.complete = true;
+  received_bytes_ = total_bytes_;
+  return absl::OkStatus();
 }
 
 absl::Status WeightStore::Finish() const {

@@ -34,6 +34,7 @@
 #include "services/stage_worker/weights/receive_buffers.h"
 #include "services/stage_worker/weights/stage_weights.h"
 #include "services/stage_worker/weights/weight_builder.h"
+#include "services/stage_worker/weights/weight_store_options.h"
 
 namespace baton::stage {
 
@@ -77,6 +78,19 @@ class WeightStore final {
   // any thread.
   absl::Status Finish() const;
 
+  // Instead of receiving: takes up what ExportPlaced gave of a store with the same options, in this
+  // process or another. Afterwards all slices are complete. Errors, with nothing changed:
+  // FailedPrecondition (slices have come already), and as WeightBuilder::Adopt.
+  absl::Status Adopt(std::span<const PlacedBytes> placed, const std::shared_ptr<const void>& owner);
+  // After Finish. Any thread; the bytes live as long as the store. Internal: as
+  // WeightBuilder::Export.
+  absl::StatusOr<std::vector<PlacedBytes>> ExportPlaced() const { return builder_.Export(); }
+  // Digest of what ExportPlaced gives and Adopt takes, in which order; see DigestOf.
+  std::string places_digest() const { return DigestOf(builder_.Places()); }
+  // The device's; see Ops::packing.
+  const std::string& packing() const { return packing_; }
+  const WeightStoreOptions& options() const { return options_; }
+
   uint64_t received_bytes() const { return received_bytes_; }
   // Memory of packed weights, norms and tables so far.
   uint64_t resident_bytes() const { return builder_.resident_bytes(); }
@@ -102,8 +116,8 @@ class WeightStore final {
   absl::Status CheckOpen(size_t slice_index) const;
   absl::Status Install(size_t values_index);
 
-  const int64_t block_size_;  // of FP8 scales
-  const size_t band_bytes_;
+  const WeightStoreOptions options_;
+  const std::string packing_;
   std::vector<NeededSlice> slices_;
   std::vector<Reception> receptions_;
   uint64_t total_bytes_ = 0;
