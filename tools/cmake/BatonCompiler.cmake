@@ -38,6 +38,9 @@ if(BATON_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 
+# A digest of all that was linked: it names the build (common/config/build_id.h).
+add_link_options(-Wl,--build-id=sha1)
+
 # Include paths are relative to the root; debug information and assertions name no path of the build
 # machine.
 add_compile_options(-ffile-prefix-map=${CMAKE_SOURCE_DIR}/= -fstack-protector-strong -fno-math-errno
