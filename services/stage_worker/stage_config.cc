@@ -59,6 +59,15 @@ ABSL_FLAG(
     std::string, constraint_memory_bytes, "512MiB",
     "bytes that structured output may take on the stage that draws: masks of tokens, compiled "
     "constraints and their states; what does not fit beside those in use is refused");
+ABSL_FLAG(
+    std::string, packed_weights_dir, "",
+    "folder of this user's alone in which weights are kept as the CPU's kernels read them: the "
+    "next start with the same program, checkpoint and stage checks and maps them instead of "
+    "loading; made if its last part is missing; empty: weights are not kept");
+ABSL_FLAG(std::string, packed_weights_bytes, "0",
+          "bytes that the files of --packed-weights-dir may take, for example 200GiB: those that "
+          "nobody uses go for new ones, the least lately used first; 0: as long as a fifth of its "
+          "file system stays free");
 ABSL_FLAG(std::string, listen_address, "127.0.0.1:50053", "gRPC address; port 0: any free one");
 ABSL_FLAG(std::string, metrics_address, "127.0.0.1:9093",
           "address of /metrics and /health; port 0: any free one; empty: none");
@@ -121,6 +130,14 @@ absl::StatusOr<uint64_t> ConstraintBytes() {
   if (bytes >= kLeastConstraintBytes) return bytes;
   return absl::InvalidArgumentError(
       absl::StrCat("--constraint-memory-bytes is ", text, "; wanted 64MiB or more"));
+}
+
+absl::StatusOr<uint64_t> PackedWeightsBytes() {
+  ASSIGN_OR_RETURN(const uint64_t bytes,
+                   BytesFlag("packed-weights-bytes", absl::GetFlag(FLAGS_packed_weights_bytes)));
+  if (bytes == 0 || !absl::GetFlag(FLAGS_packed_weights_dir).empty()) return bytes;
+  return absl::InvalidArgumentError(
+      "--packed-weights-bytes bounds a folder; --packed-weights-dir does not say which");
 }
 
 absl::StatusOr<std::string> SchedulerAddress(const PodPlace& place) {
@@ -231,6 +248,8 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
                    BytesFlag("kv-cache-memory-bytes", absl::GetFlag(FLAGS_kv_cache_memory_bytes)));
   ASSIGN_OR_RETURN(stage.constraint_bytes, ConstraintBytes());
   ASSIGN_OR_RETURN(stage.memory_utilization, UtilizationFlag());
+  stage.packed_weights_folder = absl::GetFlag(FLAGS_packed_weights_dir);
+  ASSIGN_OR_RETURN(stage.packed_weights_bytes, PackedWeightsBytes());
   stage.ucx_transports = absl::GetFlag(FLAGS_ucx_transports);
   stage.ucx_net_devices = absl::GetFlag(FLAGS_ucx_net_devices);
   stage.ucx_spin = absl::GetFlag(FLAGS_ucx_spin);
@@ -246,8 +265,8 @@ absl::StatusOr<StageConfig> ReadStageConfig() {
   RETURN_IF_ERROR(CheckPromptAttention(config.prompt_attention));
   config.cpu_variant = absl::GetFlag(FLAGS_cpu_variant);
   const int threads = absl::GetFlag(FLAGS_cpu_threads);
-  config.num_threads_per_device =
-      std::max(1, (threads > 0 ? threads : NumCores()) / stage.num_devices);
+  stage.num_threads = threads > 0 ? threads : NumCores();
+  config.num_threads_per_device = std::max(1, stage.num_threads / stage.num_devices);
   return config;
 }
 

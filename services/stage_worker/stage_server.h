@@ -2,7 +2,8 @@
 //
 // Threads: the caller's awaits signals; the control thread runs the membership; gRPC's serve status
 // and the scheduler's stream; one per device computes; on the last stage one compiles constraints;
-// one drives UCX; one sends heartbeats; while loading, one per device packs weights.
+// one drives UCX; one sends heartbeats; while loading, one per device packs weights. Where packed
+// weights are kept, as many as the stage has check them while loading, and one writes them.
 #pragma once
 
 #include <memory>

@@ -42,6 +42,7 @@ void LoadProgress::Update(int stage, absl::string_view metrics, absl::Time now) 
     if (!absl::SimpleAtod(parts.second, &value)) continue;
     if (parts.first == "baton_stage_loaded_bytes") read.loaded_bytes = value;
     if (parts.first == "baton_stage_load_total_bytes") read.total_bytes = value;
+    if (parts.first == "baton_stage_packed_mapped_bytes") read.is_mapped = value > 0;
   }
   read.seen = now;
   if (read.loaded_bytes < before) read.began = absl::InfiniteFuture();
@@ -91,6 +92,11 @@ std::string LoadProgress::Describe() const {
   const double rate = bytes_per_second();
   if (rate > 0 && left > 0)
     absl::StrAppendFormat(&text, " at %.3g GiB/s, %.0f s left", rate / kGiB, left / rate);
+  const auto num_mapped = std::count_if(stages_.begin(), stages_.end(),
+                                        [](const Stage& stage) { return stage.is_mapped; });
+  if (num_mapped > 0) {
+    absl::StrAppendFormat(&text, " (%d of %d stages: packed files)", num_mapped, stages_.size());
+  }
   return text;
 }
 

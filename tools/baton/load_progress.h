@@ -31,7 +31,8 @@ class LoadProgress final {
 
   // "loading weights: 37 %, 241 GiB at 5.1 GiB/s, 80 s left"; "loading weights" while none has
   // moved. The rate is that of the stages that still load, each in the mean since its first bytes
-  // were seen.
+  // were seen. Where stages take packed weights of an earlier start, " (1 of 2 stages: packed
+  // files)" follows.
   std::string Describe() const;
 
   // Part of all stages' weights that has arrived, 0 to 1. A stage that does not know yet what it
@@ -42,6 +43,7 @@ class LoadProgress final {
   struct Stage {
     double loaded_bytes = 0;
     double total_bytes = 0;  // 0: not known yet
+    bool is_mapped = false;  // packed weights of an earlier start are used, of one device or more
     // When its first bytes were seen, and how many; again when it lost some: a new process loads.
     absl::Time began = absl::InfiniteFuture();
     double bytes_then = 0;

@@ -159,6 +159,11 @@ std::vector<ServeFlag> StageFlags() {
        "serve "
        "later prompts) or auto; default: auto, expanded on CPUs"},
       {"cpu-threads", kValue, kToStageWorker, "threads of a stage, shared by its ranks"},
+      {"packed-weights-dir", kValue, kToStageWorker,
+       "folder of this user's alone in which weights are kept as the CPU's kernels read them, for "
+       "the next start, which checks and maps them; default: they are not kept"},
+      {"packed-weights-bytes", kValue, kToStageWorker,
+       "bytes that its files may take; default: as long as a fifth of its file system stays free"},
       {"read-threads", kValue, kToModelLoader, "reads of the checkpoint at a time"},
       {"follow-links", kSwitch, kToModelLoader,
        "accept model files that are symbolic links, as in a Hugging Face cache"},

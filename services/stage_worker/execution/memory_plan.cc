@@ -34,7 +34,9 @@ uint64_t LimitOf(const MemoryPool& pool, const MemoryLimits& limits, size_t num_
     return kv_bytes == 0 ? given : std::min(given, fixed + kv_bytes);
   }
   if (pool.is_host) {
-    return fixed + std::min(kv_bytes, Share(limits.utilization, pool.free_bytes));
+    const uint64_t free =
+        pool.free_bytes - std::min(pool.free_bytes, limits.evictable_weight_bytes);
+    return fixed + std::min(kv_bytes, Share(limits.utilization, free));
   }
   return kv_bytes > 0 ? fixed + kv_bytes : Share(limits.utilization, pool.total_bytes);
 }

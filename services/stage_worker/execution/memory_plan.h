@@ -27,6 +27,9 @@ struct MemoryLimits {
   double utilization = 0.9;     // share of a GPU's memory; of what a host has free
   int64_t min_blocks = 1;       // one sequence of the greatest length
   int64_t wanted_blocks = 0;    // exactly these; 0: all that fit
+  // Weights of a host in pages of files: the system counts those as free, though the stage reads
+  // them with every step.
+  uint64_t evictable_weight_bytes = 0;
 };
 
 // Of all pools together.

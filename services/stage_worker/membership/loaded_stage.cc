@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 
 #include "common/concurrency/steady_time.h"
+#include "common/config/build_id.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 #include "common/structured_output/vocabulary_trie.h"
@@ -129,17 +130,59 @@ absl::Status LoadedStage::Init(const ServedModel& model, kernels::Backend* backe
 }
 
 LoadedStage::~LoadedStage() {
+  packed_.reset();
   AbandonEpoch(absl::CancelledError("the stage ends"));
   if (executor_ != nullptr) executor_->Stop();
 }
 
-absl::Status LoadedStage::Load(LoaderClient* client) {
+std::unique_ptr<PackedCache> LoadedStage::MakePackedCache(const std::vector<WeightStore*>& stores,
+                                                          PackedCounters* counters) const {
+  if (options_.packed_weights_folder.empty()) return nullptr;
+  const std::string build_id = BuildId();
+  absl::string_view reason;
+  if (build_id.empty()) reason = "the program was linked without a build id";
+  if (checkpoint_fingerprint_.empty()) reason = "the model-loader does not tell checkpoints apart";
+  for (const WeightStore* store : stores) {
+    if (store->packing().empty()) reason = "these kernels' weights stay on their device";
+  }
+  if (!reason.empty()) {
+    BATON_LOG(WARNING) << "packed weights are not kept: " << reason;
+    return nullptr;
+  }
+  return std::make_unique<PackedCache>(
+      PackedCacheOptions{.folder = options_.packed_weights_folder,
+                         .max_bytes = options_.packed_weights_bytes,
+                         .origin = {.build_id = build_id,
+                                    .model_fingerprint = fingerprint_,
+                                    .checkpoint_fingerprint = checkpoint_fingerprint_},
+                         .stores = stores,
+                         .num_threads = options_.num_threads,
+                         .counters = counters});
+}
+
+void LoadedStage::AdoptPacked(const std::vector<WeightStore*>& stores, PackedCounters* counters) {
+  std::unique_ptr<PackedCache> made = MakePackedCache(stores, counters);
+  PackedCache* packed = made.get();
+  {
+    const absl::MutexLock lock(&load_mutex_);
+    total_bytes_ = 0;
+    for (const WeightStore* store : stores) total_bytes_ += store->total_bytes();
+    // A load that was cut off has filled stores already.
+    if (packed == nullptr || packed_ != nullptr || load_cancelled_) return;
+    packed_ = std::move(made);
+  }
+  packed->Adopt();
+}
+
+absl::Status LoadedStage::Load(LoaderClient* client, PackedCounters* counters) {
+  const absl::Time begin = SteadyNow();
   WeightLoaderOptions options;
   options.client = client;
   options.transport = transport_.get();
   for (int device = 0; device < executor_->num_devices(); ++device) {
     options.stores.push_back(&executor_->weight_store(device));
   }
+  AdoptPacked(options.stores, counters);
   options.fingerprint = fingerprint_;
   options.checkpoint_fingerprint = checkpoint_fingerprint_;
   options.stage_index = plan_.stage_index();
@@ -150,7 +193,6 @@ absl::Status LoadedStage::Load(LoaderClient* client) {
     if (load_cancelled_) return absl::CancelledError("the worker is stopping");
     loader_ = std::make_unique<WeightLoader>(std::move(options));
     loader = loader_.get();
-    total_bytes_ = loader->total_bytes();
   }
   absl::Status status = loader->Run();
   std::unique_ptr<WeightLoader> finished;
@@ -162,9 +204,14 @@ absl::Status LoadedStage::Load(LoaderClient* client) {
   RETURN_IF_ERROR(status);
   finished.reset();
   ReturnFreeMemory();
+  const absl::Time weights_end = SteadyNow();
   if (plan_.stage_index() + 1 == plan_.num_stages()) RETURN_IF_ERROR(LoadVocabulary(client));
   ASSIGN_OR_RETURN(memory_, BudgetMemory());
+  BATON_LOG(INFO) << "loaded: weights " << absl::ToInt64Milliseconds(weights_end - begin)
+                  << " ms, then vocabulary and rehearsal "
+                  << absl::ToInt64Milliseconds(SteadyNow() - weights_end) << " ms";
   const absl::MutexLock lock(&load_mutex_);
+  if (packed_ != nullptr) packed_->KeepMissing();
   loaded_ = true;
   weight_bytes_ = memory_.weight_bytes;
   kv_block_bytes_ = memory_.kv_block_bytes;
@@ -190,14 +237,26 @@ void LoadedStage::CancelLoad() {
   const absl::MutexLock lock(&load_mutex_);
   load_cancelled_ = true;
   if (loader_ != nullptr) loader_->Cancel();
+  if (packed_ != nullptr) packed_->Cancel();
+}
+
+void LoadedStage::NoteStep() {
+  const absl::MutexLock lock(&load_mutex_);
+  if (packed_ != nullptr) packed_->NoteStep();
 }
 
 absl::StatusOr<MemoryPlan> LoadedStage::BudgetMemory() {
+  uint64_t evictable_bytes = 0;
+  {
+    const absl::MutexLock lock(&load_mutex_);
+    if (packed_ != nullptr) evictable_bytes = packed_->evictable_bytes();
+  }
   ASSIGN_OR_RETURN(const MemoryPlan plan,
                    executor_->PlanMemory({.memory_bytes = options_.memory_bytes,
                                           .kv_cache_bytes = options_.kv_cache_bytes,
                                           .utilization = options_.memory_utilization,
-                                          .wanted_blocks = plan_.num_blocks_override()}));
+                                          .wanted_blocks = plan_.num_blocks_override(),
+                                          .evictable_weight_bytes = evictable_bytes}));
   BATON_LOG(INFO) << "memory: weights " << plan.weight_bytes << ", workspace "
                   << plan.workspace_bytes << ", KV cache of up to " << plan.num_blocks
                   << " blocks of " << plan.kv_block_bytes << " bytes";
@@ -277,6 +336,10 @@ void LoadedStage::Describe(StageSnapshot* snapshot) const {
   const absl::MutexLock lock(&load_mutex_);
   snapshot->load_total_bytes = total_bytes_;
   snapshot->loaded_bytes = loader_ != nullptr ? loader_->loaded_bytes() : loaded_bytes_;
+  if (packed_ != nullptr) {
+    packed_->Describe(&snapshot->packed);
+    snapshot->loaded_bytes = std::max(snapshot->loaded_bytes, packed_->found_bytes());
+  }
   snapshot->num_total_blocks = num_blocks_;
   snapshot->num_graphs = num_graphs_;
   snapshot->num_refused_graphs = num_refused_graphs_;

@@ -23,6 +23,8 @@
 #include "services/stage_worker/execution/stage_executor.h"
 #include "services/stage_worker/membership/stage_options.h"
 #include "services/stage_worker/metrics/stage_snapshot.h"
+#include "services/stage_worker/packed_weights/packed_cache.h"
+#include "services/stage_worker/packed_weights/packed_counts.h"
 
 namespace baton::stage {
 
@@ -39,9 +41,10 @@ class LoadedStage final {
                                                              StepObserver* observer);
   ~LoadedStage();
 
-  // Loads the weights and sizes the KV cache. Errors: as WeightLoader::Run; ResourceExhausted with
-  // the figures if the KV cache does not fit.
-  absl::Status Load(LoaderClient* client);
+  // Takes the weights from packed files where the worker keeps them, loads what is missing, and
+  // sizes the KV cache. `counters` must outlive the stage. Errors: as WeightLoader::Run;
+  // ResourceExhausted with the figures if the KV cache does not fit.
+  absl::Status Load(LoaderClient* client, PackedCounters* counters);
   // Ends Load with Cancelled. Any thread.
   void CancelLoad();
 
@@ -62,6 +65,9 @@ class LoadedStage final {
   // Ends the waits of steps under way: nobody awaits their results.
   void AbandonEpoch(const absl::Status& reason);
 
+  // A step is done: packed weights that are to be kept may be written from now on. Any thread.
+  void NoteStep();
+
   StageExecutor& executor() { return *executor_; }
   StageLink& link() { return links_->states(); }
   // Has the transport's thread look for work, so that Describe's last_look moves. Any thread.
@@ -70,6 +76,11 @@ class LoadedStage final {
   void Describe(StageSnapshot* snapshot) const;
 
  private:
+  // Fills the stores of which packed files are there.
+  void AdoptPacked(const std::vector<WeightStore*>& stores, PackedCounters* counters);
+  // Null where none is kept.
+  std::unique_ptr<PackedCache> MakePackedCache(const std::vector<WeightStore*>& stores,
+                                               PackedCounters* counters) const;
   // Of a stage that draws. Without it structured output fails, nothing else.
   absl::Status LoadVocabulary(LoaderClient* client);
 
@@ -90,6 +101,8 @@ class LoadedStage final {
   MemoryPlan memory_;
 
   mutable absl::Mutex load_mutex_;
+  // Null: none. Ends before the executor, whose weights it reads.
+  std::unique_ptr<PackedCache> packed_ ABSL_GUARDED_BY(load_mutex_);
   std::unique_ptr<WeightLoader> loader_ ABSL_GUARDED_BY(load_mutex_);  // while Load runs
   bool load_cancelled_ ABSL_GUARDED_BY(load_mutex_) = false;
   uint64_t total_bytes_ ABSL_GUARDED_BY(load_mutex_) = 0;

@@ -116,6 +116,7 @@ void StageMembership::OnStepDone(StepResult result) {
     *message.mutable_report() = EncodeReport(result);
     message.mutable_report()->set_epoch(epoch_);
     last_step_id_ = result.step_id;
+    stage_->NoteStep();
   }
   step_clock_.Finish(SteadyNow());
   Send(std::move(message));
@@ -143,6 +144,7 @@ StageSnapshot StageMembership::snapshot() const {
   snapshot.last_step_id = last_step_id_;
   snapshot.num_sequences = num_sequences_;
   snapshot.num_used_blocks = num_used_blocks_;
+  packed_counters_.CopyTo(&snapshot.packed);
   if (stage_ != nullptr) stage_->Describe(&snapshot);
   return snapshot;
 }

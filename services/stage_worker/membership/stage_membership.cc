@@ -226,7 +226,7 @@ absl::Status StageMembership::EnsureLoaded(const v1::StagePlan& plan) {
 }
 
 absl::Status StageMembership::LoadFrom(const ServedModel& model, LoadedStage* stage) {
-  const absl::Status loaded = stage->Load(&loader_client_);
+  const absl::Status loaded = stage->Load(&loader_client_, &packed_counters_);
   if (!absl::IsFailedPrecondition(loaded)) return loaded;
   // Has a loader of another checkpoint taken the place of the one that was asked? Its weights can
   // be had, all of them.

@@ -33,6 +33,7 @@
 #include "services/stage_worker/membership/work_clock.h"
 #include "services/stage_worker/metrics/stage_metrics.h"
 #include "services/stage_worker/metrics/stage_snapshot.h"
+#include "services/stage_worker/packed_weights/packed_counts.h"
 
 namespace baton::stage {
 
@@ -118,6 +119,8 @@ class StageMembership final : private SchedulerListener, private StepObserver {
   // A neighbour's loss, and when to give up waiting for the topology that mends it.
   absl::Status neighbour_loss_;
   absl::Time neighbour_deadline_ = absl::InfiniteFuture();
+
+  PackedCounters packed_counters_;  // of all its stages
 
   mutable absl::Mutex stream_mutex_;  // never held while the stream calls back
   std::unique_ptr<SchedulerStream> stream_ ABSL_GUARDED_BY(stream_mutex_);

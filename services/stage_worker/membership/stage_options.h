@@ -37,6 +37,11 @@ struct StageOptions {
   double least_link_rate = 0;
   // Slices of weights asked for in one call, at least one tensor's: keeps a call's message small.
   size_t max_slices_per_load = 16384;
+  // Folder in which packed weights are kept for the next start; empty: they are not.
+  std::string packed_weights_folder;
+  // Of its files at most; 0: as long as a fifth of its file system stays free.
+  uint64_t packed_weights_bytes = 0;
+  int num_threads = 1;  // of the stage in all: so many check packed weights
   // Below the 250 ms that the protocol asks for, with room for a late wake-up.
   absl::Duration heartbeat_interval = absl::Milliseconds(200);
   // A scheduler silent for longer is gone.

@@ -61,10 +61,24 @@ StageMetrics::StageMetrics(RegistryPtr registry)
       constraint_bytes_(AddGauge(registry_, "baton_stage_constraint_bytes",
                                  "Masks, compiled constraints and their states, of structured "
                                  "output.")),
+      packed_mapped_bytes_(AddGauge(registry_, "baton_stage_packed_mapped_bytes",
+                                    "Files of packed weights that are mapped.")),
+      packed_adopt_seconds_(
+          AddGauge(registry_, "baton_stage_packed_adopt_seconds",
+                   "Time that finding, checking and mapping packed weights took.")),
       loaded_bytes_(AddGauge(registry_, "baton_stage_loaded_bytes",
                              "Bytes of the checkpoint received so far.")),
       load_total_bytes_(AddGauge(registry_, "baton_stage_load_total_bytes",
                                  "Bytes of the checkpoint that this stage needs.")),
+      packed_adopted_{AddCounter(registry_, "baton_stage_packed_adopted_total",
+                                 "Devices whose packed weights were found on disk.")},
+      packed_missed_{AddCounter(registry_, "baton_stage_packed_missed_total",
+                                "Devices whose packed weights were not, and had to be loaded.")},
+      packed_damaged_{AddCounter(registry_, "baton_stage_packed_damaged_total",
+                                 "Files of packed weights that were found damaged at a start, and "
+                                 "removed: the stage loaded.")},
+      packed_written_{AddCounter(registry_, "baton_stage_packed_written_total",
+                                 "Files of packed weights written for the next start.")},
       frames_sent_{AddCounter(registry_, "baton_stage_frames_sent_total", "UCX frames sent.")},
       bytes_sent_{AddCounter(registry_, "baton_stage_frame_bytes_sent_total",
                              "Payload of UCX frames sent.")},
@@ -106,9 +120,15 @@ void StageMetrics::Update(const StageSnapshot& snapshot) {
   weight_bytes_.Set(static_cast<double>(snapshot.weight_bytes));
   kv_bytes_.Set(static_cast<double>(snapshot.kv_bytes));
   constraint_bytes_.Set(static_cast<double>(snapshot.constraint_bytes));
+  packed_mapped_bytes_.Set(static_cast<double>(snapshot.packed.mapped_bytes));
+  packed_adopt_seconds_.Set(snapshot.packed.adopt_seconds);
   loaded_bytes_.Set(static_cast<double>(snapshot.loaded_bytes));
   load_total_bytes_.Set(static_cast<double>(snapshot.load_total_bytes));
   const absl::MutexLock lock(&mutex_);
+  packed_adopted_.Follow(snapshot.packed.num_adopted);
+  packed_missed_.Follow(snapshot.packed.num_missed);
+  packed_damaged_.Follow(snapshot.packed.num_damaged);
+  packed_written_.Follow(snapshot.packed.num_written);
   frames_sent_.Follow(snapshot.transport.frames_sent);
   bytes_sent_.Follow(snapshot.transport.bytes_sent);
   frames_received_.Follow(snapshot.transport.frames_received);

@@ -56,10 +56,16 @@ class StageMetrics final {
   prometheus::Gauge& weight_bytes_;
   prometheus::Gauge& kv_bytes_;
   prometheus::Gauge& constraint_bytes_;
+  prometheus::Gauge& packed_mapped_bytes_;
+  prometheus::Gauge& packed_adopt_seconds_;
   prometheus::Gauge& loaded_bytes_;
   prometheus::Gauge& load_total_bytes_;
 
   absl::Mutex mutex_;
+  Follower packed_adopted_ ABSL_GUARDED_BY(mutex_);
+  Follower packed_missed_ ABSL_GUARDED_BY(mutex_);
+  Follower packed_damaged_ ABSL_GUARDED_BY(mutex_);
+  Follower packed_written_ ABSL_GUARDED_BY(mutex_);
   Follower frames_sent_ ABSL_GUARDED_BY(mutex_);
   Follower bytes_sent_ ABSL_GUARDED_BY(mutex_);
   Follower frames_received_ ABSL_GUARDED_BY(mutex_);

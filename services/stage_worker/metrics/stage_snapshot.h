@@ -9,6 +9,7 @@
 
 #include "common/transport/transport.h"
 #include "services/stage_worker/execution/neighbour_waits.h"
+#include "services/stage_worker/packed_weights/packed_counts.h"
 
 namespace baton::stage {
 
@@ -32,6 +33,7 @@ struct StageSnapshot {
   std::string backend;
   uint64_t loaded_bytes = 0;      // of the checkpoint
   uint64_t load_total_bytes = 0;  // 0: no plan yet
+  PackedCacheCounts packed;
   TransportCounters transport;
   absl::Time last_look;               // of the transport's thread, before `wait` was seen
   std::optional<NeighbourWait> wait;  // `since` is not before the last frames of that kind

@@ -42,16 +42,17 @@ WorkerFixture::~WorkerFixture() {
 }
 
 void WorkerFixture::StartWorker() {
+  ended_ = std::make_unique<absl::Notification>();
   membership_ = std::make_unique<StageMembership>(options_, backend_.get(), metrics_.get(),
                                                   [this](bool joined) { ready_ = joined; });
   thread_ = std::thread([this] {
     result_ = membership_->Run();
-    ended_.Notify();
+    ended_->Notify();
   });
 }
 
 absl::Status WorkerFixture::WaitForEnd() {
-  if (!ended_.WaitForNotificationWithTimeout(kPatience)) {
+  if (!ended_->WaitForNotificationWithTimeout(kPatience)) {
     return absl::DeadlineExceededError("the worker goes on");
   }
   thread_.join();

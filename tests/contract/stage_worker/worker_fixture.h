@@ -25,7 +25,7 @@ class WorkerFixture : public testing::Test {
   WorkerFixture();
   ~WorkerFixture() override;
 
-  // Starts the worker with options(), which a test may change before.
+  // Starts the worker with options(), which a test may change before; again after StopWorker.
   void StartWorker();
   StageOptions& options() { return options_; }
   // Waits for Run to return by itself.
@@ -71,7 +71,7 @@ class WorkerFixture : public testing::Test {
   std::atomic<bool> ready_{false};
   std::unique_ptr<StageMembership> membership_;
   absl::Status result_;
-  absl::Notification ended_;
+  std::unique_ptr<absl::Notification> ended_;  // of the worker that was started last
   std::thread thread_;
 };
 

@@ -132,6 +132,19 @@ TEST(LoadProgress, TheTurnGoesOnWhenStagesComeAndGo) {
   EXPECT_THAT(asked, testing::ElementsAre(0, 1, 2, 4, 6, 0, 3, 5, 6, 8, 1, 2, 3, 0, 1));
 }
 
+TEST(LoadProgress, TellsOfStagesThatHavePackedFiles) {
+  const std::string mapped = "baton_stage_packed_mapped_bytes 5e+08\n";
+  LoadProgress progress(2);
+  progress.Update(0, Metrics(kGiB, 2 * kGiB) + mapped, At(0));
+  progress.Update(1, Metrics(0, 2 * kGiB) + "baton_stage_packed_mapped_bytes 0\n", At(0));
+  EXPECT_EQ(progress.Describe(), "loading weights: 25 %, 1 GiB (1 of 2 stages: packed files)");
+  progress.Update(0, Metrics(2 * kGiB, 2 * kGiB) + mapped, At(1));
+  progress.Update(1, Metrics(kGiB, 2 * kGiB) + mapped, At(1));
+  progress.Update(1, Metrics(3 * kGiB / 2, 2 * kGiB) + mapped, At(2));
+  EXPECT_EQ(progress.Describe(),
+            "loading weights: 88 %, 3.5 GiB at 0.5 GiB/s, 1 s left (2 of 2 stages: packed files)");
+}
+
 TEST(LoadProgress, AsksOnceASecond) {
   LoadProgress progress(1);
   std::vector<int> asked;

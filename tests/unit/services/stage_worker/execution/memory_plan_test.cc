@@ -46,6 +46,14 @@ TEST(DivideMemory, GivesTheRestToBlocks) {
   EXPECT_EQ(BlocksFor(Device(0), {.memory_bytes = 1000, .min_blocks = 2}), 7);
 }
 
+TEST(DivideMemory, DoesNotTakePagesOfMappedWeightsForFree) {
+  EXPECT_EQ(BlocksFor(Host(), {.kv_cache_bytes = 4000, .utilization = 1.0}), 25);
+  EXPECT_EQ(BlocksFor(Host(),
+                      {.kv_cache_bytes = 4000, .utilization = 1.0, .evictable_weight_bytes = 600}),
+            10);
+  RefusalOf({Host()}, {.kv_cache_bytes = 4000, .evictable_weight_bytes = 5000});
+}
+
 TEST(DivideMemory, GivesWhatIsWanted) {
   EXPECT_EQ(BlocksFor(Host(), {.memory_bytes = 1000, .min_blocks = 2, .wanted_blocks = 3}), 3);
   EXPECT_EQ(BlocksFor(Device(0), {.min_blocks = 2, .wanted_blocks = 3}), 3);

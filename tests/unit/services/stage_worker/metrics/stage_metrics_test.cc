@@ -87,5 +87,26 @@ TEST(StageMetrics, ShowsWhatTheStageHolds) {
   EXPECT_EQ(values.at("baton_stage_constraint_bytes"), 8);
 }
 
+TEST(StageMetrics, ShowsWhatBecameOfPackedWeights) {
+  const auto registry = std::make_shared<prometheus::Registry>();
+  StageMetrics metrics(registry);
+  StageSnapshot snapshot;
+  snapshot.packed = {.num_adopted = 3,
+                     .num_missed = 2,
+                     .num_damaged = 1,
+                     .num_written = 4,
+                     .mapped_bytes = 500,
+                     .adopt_seconds = 0.25};
+  metrics.Update(snapshot);
+  metrics.Update(snapshot);
+  const auto values = Values(*registry);
+  EXPECT_EQ(values.at("baton_stage_packed_adopted_total"), 3);
+  EXPECT_EQ(values.at("baton_stage_packed_missed_total"), 2);
+  EXPECT_EQ(values.at("baton_stage_packed_damaged_total"), 1);
+  EXPECT_EQ(values.at("baton_stage_packed_written_total"), 4);
+  EXPECT_EQ(values.at("baton_stage_packed_mapped_bytes"), 500);
+  EXPECT_EQ(values.at("baton_stage_packed_adopt_seconds"), 0.25);
+}
+
 }  // namespace
 }  // namespace baton::stage
