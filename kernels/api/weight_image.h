@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace baton::kernels {
 
@@ -18,8 +19,8 @@ struct WeightImage {
   int64_t k = 0;
   // How the pieces are laid out, in numbers of the backend's own.
   std::array<int64_t, 4> form = {};
-  // Elements and scales; either may be empty.
-  std::array<std::span<const std::byte>, 2> pieces = {};
+  // As many as the backend has; any may be empty.
+  std::vector<std::span<const std::byte>> pieces;
 };
 
 }  // namespace baton::kernels

@@ -78,12 +78,16 @@ absl::StatusOr<std::unique_ptr<PackedWeight>> PanelWeight::Adopt(
   const int64_t num_scales = weight->num_panels_ *
                              static_cast<int64_t>(weight->segments_.lengths.size()) *
                              (weight->lane_scales_ ? kPanelColumns : 1);
+  if (image.pieces.size() != 2) {
+    return Refuse(image, "number of pieces", static_cast<int64_t>(image.pieces.size()));
+  }
   for (const std::span<const std::byte>& piece : image.pieces) {
     const uintptr_t past = reinterpret_cast<uintptr_t>(piece.data()) % WeightImage::kAlignment;
     if (past == 0) continue;
     return Refuse(image, "alignment", static_cast<int64_t>(past));
   }
-  const auto [panels, scales] = image.pieces;
+  const std::span<const std::byte> panels = image.pieces[0];
+  const std::span<const std::byte> scales = image.pieces[1];
   if (panels.size() != static_cast<size_t>(weight->panel_bytes_ * weight->num_panels_)) {
     return Refuse(image, "bytes of elements", static_cast<int64_t>(panels.size()));
   }

@@ -74,6 +74,10 @@ absl::StatusOr<std::unique_ptr<PackedWeight>> ReferenceWeight::Adopt(
   weight->CutBlocks(block, column_offset);
   const std::array<int64_t, 2> sizes = {image.n * image.k,
                                         image.n * static_cast<int64_t>(weight->block_ends_.size())};
+  if (image.pieces.size() != sizes.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a packed weight has ", image.pieces.size(), " pieces"));
+  }
   for (size_t i = 0; i < sizes.size(); ++i) {
     const std::span<const std::byte>& piece = image.pieces[i];
     const bool aligned = reinterpret_cast<uintptr_t>(piece.data()) % WeightImage::kAlignment == 0;

@@ -33,6 +33,16 @@ bool ReadAt(int file, uint64_t position, std::span<std::byte> out) {
   return true;
 }
 
+// The first `count` of what stands in `bytes`, which begin behind them then.
+template <typename Element>
+std::vector<Element> TakeOff(std::span<const std::byte>* bytes, uint64_t count) {
+  std::vector<Element> taken(count);
+  const std::span<std::byte> to = std::as_writable_bytes(std::span(taken));
+  std::ranges::copy(bytes->first(to.size()), to.begin());
+  *bytes = bytes->subspan(to.size());
+  return taken;
+}
+
 // `bytes` of address space that begin at a huge page, in a reservation that is given back around
 // them.
 std::byte* Reserve(size_t bytes) {
@@ -104,25 +114,31 @@ absl::Status PackedFile::ReadHeader(absl::string_view key) {
 
 absl::Status PackedFile::TakeEntries(std::span<const std::byte> header) {
   const uint64_t data_bytes = header_.file_bytes - header_.data_begin;
-  if (header_.num_entries > kMostHeaderBytes || header_.num_blocks > kMostHeaderBytes ||
-      header_.num_entries * sizeof(FileEntry) + header_.num_blocks * sizeof(uint32_t) !=
+  const uint64_t most = std::max({header_.num_entries, header_.num_pieces, header_.num_blocks});
+  if (most > kMostHeaderBytes ||
+      header_.num_entries * sizeof(FileEntry) + header_.num_pieces * sizeof(FilePiece) +
+              header_.num_blocks * sizeof(uint32_t) !=
           header.size() ||
       header_.num_blocks != (data_bytes + kBlockBytes - 1) / kBlockBytes) {
     return Damaged("has a header that cannot be");
   }
-  entries_.resize(header_.num_entries);
-  block_crcs_.resize(header_.num_blocks);
-  const size_t entry_bytes = entries_.size() * sizeof(FileEntry);
-  std::ranges::copy(header.first(entry_bytes), std::as_writable_bytes(std::span(entries_)).begin());
-  std::ranges::copy(header.subspan(entry_bytes),
-                    std::as_writable_bytes(std::span(block_crcs_)).begin());
+  entries_ = TakeOff<FileEntry>(&header, header_.num_entries);
+  pieces_ = TakeOff<FilePiece>(&header, header_.num_pieces);
+  block_crcs_ = TakeOff<uint32_t>(&header, header_.num_blocks);
+  uint64_t num_left = header_.num_pieces;
   for (const FileEntry& entry : entries_) {
-    bool fits = entry.kind <= static_cast<uint64_t>(PlacedBytes::Kind::kTable);
-    for (size_t i = 0; i < entry.begin.size(); ++i) {
-      fits = fits && entry.begin[i] >= header_.data_begin && entry.begin[i] <= header_.file_bytes &&
-             entry.bytes[i] <= header_.file_bytes - entry.begin[i];
+    if (entry.kind > static_cast<uint64_t>(PlacedBytes::Kind::kTable) ||
+        entry.num_pieces > num_left) {
+      return Damaged("has weights that cannot be");
     }
-    if (!fits) return Damaged("has weights beyond its end");
+    num_left -= entry.num_pieces;
+  }
+  if (num_left != 0) return Damaged("has pieces of no weight");
+  for (const FilePiece& piece : pieces_) {
+    if (piece.begin < header_.data_begin || piece.begin > header_.file_bytes ||
+        piece.bytes > header_.file_bytes - piece.begin) {
+      return Damaged("has weights beyond its end");
+    }
   }
   return absl::OkStatus();
 }
@@ -143,17 +159,19 @@ absl::Status PackedFile::Map() {
       fstatfs(file_.get(), &system) != 0 || (system.f_type != kTmpfs && system.f_type != kRamfs);
   // Pages that are not in memory yet are read in huge ones, where the file system has them.
   madvise(mapping_, header_.file_bytes, MADV_HUGEPAGE);
+  auto piece = pieces_.begin();
   for (const FileEntry& entry : entries_) {
     PlacedBytes& placed = placed_.emplace_back();
     placed.kind = static_cast<PlacedBytes::Kind>(entry.kind);
     placed.image.n = entry.n;
     placed.image.k = entry.k;
     placed.image.form = entry.form;
-    for (size_t i = 0; i < entry.begin.size(); ++i) {
-      placed.image.pieces[i] = {mapping_ + entry.begin[i], static_cast<size_t>(entry.bytes[i])};
+    for (uint64_t i = 0; i < entry.num_pieces; ++i, ++piece) {
+      placed.image.pieces.emplace_back(mapping_ + piece->begin, static_cast<size_t>(piece->bytes));
     }
   }
   entries_ = {};
+  pieces_ = {};
   return absl::OkStatus();
 }
 

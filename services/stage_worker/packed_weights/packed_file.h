@@ -60,7 +60,8 @@ class PackedFile final {
   const OwnedFile file_;  // held open, and locked as in use
   bool is_evictable_ = true;
   FileHeader header_ = {};
-  std::vector<FileEntry> entries_;
+  std::vector<FileEntry> entries_;  // these and pieces_: until they are mapped
+  std::vector<FilePiece> pieces_;
   std::vector<uint32_t> block_crcs_;
   std::byte* mapping_ = nullptr;
   std::vector<PlacedBytes> placed_;

@@ -41,6 +41,7 @@ absl::Status WriteAt(const PackedFolder::TemporaryFile& file, uint64_t position,
 struct FilePlan {
   FileHeader header = {};
   std::vector<FileEntry> entries;
+  std::vector<FilePiece> pieces;
   std::vector<uint32_t> block_crcs;
 };
 
@@ -50,12 +51,11 @@ FilePlan PlanFile(const std::vector<PlacedBytes>& placed, const std::string& key
   FilePlan plan;
   uint64_t data = 0;
   for (const PlacedBytes& from : placed) {
-    FileEntry& entry = plan.entries.emplace_back();
-    entry = {static_cast<uint64_t>(from.kind), from.image.n, from.image.k, from.image.form, {}, {}};
-    for (size_t i = 0; i < from.image.pieces.size(); ++i) {
-      entry.begin[i] = data;
-      entry.bytes[i] = from.image.pieces[i].size();
-      data = RoundUp(data + entry.bytes[i], kPieceAlignment);
+    plan.entries.push_back({static_cast<uint64_t>(from.kind), from.image.n, from.image.k,
+                            from.image.form, from.image.pieces.size()});
+    for (const std::span<const std::byte>& piece : from.image.pieces) {
+      plan.pieces.push_back({data, piece.size()});
+      data = RoundUp(data + piece.size(), kPieceAlignment);
     }
   }
   FileHeader& header = plan.header;
@@ -63,15 +63,14 @@ FilePlan PlanFile(const std::vector<PlacedBytes>& placed, const std::string& key
   header.format = kPackedFormat;
   header.key_bytes = key.size();
   header.num_entries = plan.entries.size();
+  header.num_pieces = plan.pieces.size();
   header.num_blocks = (data + kBlockBytes - 1) / kBlockBytes;
-  header.header_bytes = sizeof(FileHeader) + KeyBytes(key) +
-                        plan.entries.size() * sizeof(FileEntry) +
-                        header.num_blocks * sizeof(uint32_t);
+  header.header_bytes =
+      sizeof(FileHeader) + KeyBytes(key) + plan.entries.size() * sizeof(FileEntry) +
+      plan.pieces.size() * sizeof(FilePiece) + header.num_blocks * sizeof(uint32_t);
   header.data_begin = RoundUp(header.header_bytes, kDataAlignment);
   header.file_bytes = header.data_begin + data;
-  for (FileEntry& entry : plan.entries) {
-    for (uint64_t& begin : entry.begin) begin += header.data_begin;
-  }
+  for (FilePiece& piece : plan.pieces) piece.begin += header.data_begin;
   return plan;
 }
 
@@ -148,9 +147,13 @@ std::vector<std::byte> HeaderBytes(FilePlan& plan, const std::string& key) {
   std::byte* to = bytes.data() + sizeof(FileHeader);
   std::memcpy(to, key.data(), key.size());
   to += KeyBytes(key);
-  std::memcpy(to, plan.entries.data(), plan.entries.size() * sizeof(FileEntry));
-  to += plan.entries.size() * sizeof(FileEntry);
-  std::memcpy(to, plan.block_crcs.data(), plan.block_crcs.size() * sizeof(uint32_t));
+  const auto append = [&to](const auto& elements) {
+    const std::span<const std::byte> from = std::as_bytes(std::span(elements));
+    to = std::ranges::copy(from, to).out;
+  };
+  append(plan.entries);
+  append(plan.pieces);
+  append(plan.block_crcs);
   std::memcpy(bytes.data(), &plan.header, sizeof(FileHeader));
   plan.header.header_crc = Crc32c(bytes);
   std::memcpy(bytes.data(), &plan.header, sizeof(FileHeader));
@@ -172,9 +175,10 @@ absl::Status WriteAll(const PackedFolder::TemporaryFile& file,
                       const std::vector<PlacedBytes>& placed, const PackedWriteOptions& options,
                       FilePlan* plan) {
   BlockWriter writer(file, plan, options.goes_on);
-  for (size_t i = 0; i < placed.size(); ++i) {
-    for (size_t piece = 0; piece < placed[i].image.pieces.size(); ++piece) {
-      RETURN_IF_ERROR(writer.Add(plan->entries[i].begin[piece], placed[i].image.pieces[piece]));
+  auto place = plan->pieces.begin();
+  for (const PlacedBytes& from : placed) {
+    for (const std::span<const std::byte>& piece : from.image.pieces) {
+      RETURN_IF_ERROR(writer.Add((place++)->begin, piece));
     }
   }
   RETURN_IF_ERROR(writer.Finish());

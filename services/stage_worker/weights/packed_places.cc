@@ -23,10 +23,14 @@ absl::StatusOr<TensorView> TableOf(const kernels::WeightImage& image, DataType t
     return absl::InvalidArgumentError(
         absl::StrCat("the table's type is ", image.form[0], ", not ", Name(type)));
   }
+  if (image.pieces.size() != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the table has ", image.pieces.size(), " pieces"));
+  }
   const std::span<const std::byte> bytes = image.pieces[0];
   const uint64_t wanted = static_cast<uint64_t>(image.n) * static_cast<uint64_t>(image.k) *
                           static_cast<uint64_t>(SizeOf(type));
-  if (bytes.size() != wanted || !image.pieces[1].empty() ||
+  if (bytes.size() != wanted ||
       reinterpret_cast<uintptr_t>(bytes.data()) % kernels::WeightImage::kAlignment != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("the table has ", bytes.size(), " bytes, not ", wanted, " aligned ones"));
@@ -79,8 +83,8 @@ absl::StatusOr<std::vector<PlacedBytes>> WeightBuilder::Export() const {
       out.image.n = table.rows;
       out.image.k = table.columns;
       out.image.form[0] = static_cast<int64_t>(table.type);
-      out.image.pieces[0] = {static_cast<const std::byte*>(table.data),
-                             static_cast<size_t>(table.num_elements()) * SizeOf(table.type)};
+      out.image.pieces = {{static_cast<const std::byte*>(table.data),
+                           static_cast<size_t>(table.num_elements()) * SizeOf(table.type)}};
     }
     if (absl::Status status = CheckShape(place, out); !status.ok()) {
       return absl::InternalError(absl::StrCat(place.name, ": ", status.message()));

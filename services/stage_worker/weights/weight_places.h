@@ -37,7 +37,7 @@ struct PlacedBytes {
   enum class Kind : uint32_t { kEmpty, kPacked, kTable };
 
   Kind kind = Kind::kEmpty;
-  // kTable: n rows of k elements, side by side, of type form[0], in pieces[0].
+  // kTable: n rows of k elements, side by side, of type form[0], in one piece.
   kernels::WeightImage image;
 };
 

@@ -199,6 +199,9 @@ TEST_P(WeightImageConformance, RefusesWhatNoWeightExports) {
     change().pieces[i] = {piece.data() + 1, piece.size()};
     change().pieces[i] = {};
   }
+  change().pieces.pop_back();
+  change().pieces.clear();
+  change().pieces.emplace_back();
   for (size_t i = 0; i < copy.image.form.size(); ++i) {
     change().form[i] = -7;
     change().form[i] = INT64_MAX;

@@ -113,7 +113,7 @@ TEST_F(PackedCacheTest, AFileThatAStoreRefusesGoesToo) {
   KeepBoth();
   const Devices devices = MakeDevices();
   const std::string path = PathOf(*devices.pointers[0]);
-  Rewrite(path, [](auto&, auto& entries) { ++entries.back().n; });
+  Rewrite(path, [](auto& file) { ++file.entries.back().n; });
   const auto cache = MakeCache(devices);
   cache->Adopt();
   EXPECT_EQ(counters_.num_damaged, 1u);

@@ -63,7 +63,7 @@ TEST_F(PackedFileTest, RefusesFilesThatAreShortOrLongOrDamagedInTheHeader) {
   const auto store = MakeFilled();
   const uint64_t bytes = *Write(*store);
   const std::string path = PathOf(*store);
-  const uint64_t header_bytes = 64 + 300 + 88;  // at least: header, key, entries
+  const uint64_t header_bytes = 72 + 300 + 64;  // at least: header, key, entries
   for (uint64_t position = 0; position < header_bytes; position += 7) {
     ChangeByte(path, position);
     const absl::Status status = Open(*store).status();
@@ -83,26 +83,31 @@ TEST_F(PackedFileTest, RefusesAHeaderThatLiesUnderARightChecksum) {
   const uint64_t bytes = *Write(*store);
   const std::string path = PathOf(*store);
   constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
-  using Change = std::function<void(FileHeader&, std::vector<FileEntry>&)>;
-  const Change changes[] = {
-      [](auto& header, auto&) { header.header_bytes = sizeof(FileHeader) - 8; },
-      [](auto& header, auto&) { header.header_bytes = kMost; },
-      [](auto& header, auto&) { header.header_bytes += 8; },
-      [](auto& header, auto&) { header.data_begin += kDataAlignment; },
-      [](auto& header, auto&) { header.data_begin = 0; },
-      [](auto& header, auto&) { header.key_bytes = kMost; },
-      [](auto& header, auto&) { header.key_bytes -= 1; },
-      [](auto& header, auto&) { header.num_entries = 0; },
-      [](auto& header, auto&) { header.num_entries = kMost / sizeof(FileEntry); },
-      [](auto& header, auto&) { header.num_entries += 1; },
-      [](auto& header, auto&) { header.num_blocks = kMost / sizeof(uint32_t); },
-      [](auto& header, auto&) { header.num_blocks += 22, header.num_entries -= 1; },
-      [](auto&, auto& entries) { entries[0].kind = 9; },
-      [](auto&, auto& entries) { entries[0].begin[0] = 0; },
-      [](auto&, auto& entries) { entries[1].begin[0] = kMost - 64; },
-      [bytes](auto&, auto& entries) { entries[1].begin[1] = bytes + 64; },
-      [bytes](auto&, auto& entries) { entries.back().bytes[0] = bytes; },
-      [](auto&, auto& entries) { entries.back().bytes[1] = kMost; },
+  const FileChange changes[] = {
+      [](auto& file) { file.header.header_bytes = sizeof(FileHeader) - 8; },
+      [](auto& file) { file.header.header_bytes = kMost; },
+      [](auto& file) { file.header.header_bytes += 8; },
+      [](auto& file) { file.header.data_begin += kDataAlignment; },
+      [](auto& file) { file.header.data_begin = 0; },
+      [](auto& file) { file.header.key_bytes = kMost; },
+      [](auto& file) { file.header.key_bytes -= 1; },
+      [](auto& file) { file.header.num_entries = 0; },
+      [](auto& file) { file.header.num_entries = kMost / sizeof(FileEntry); },
+      [](auto& file) { file.header.num_entries += 1; },
+      [](auto& file) { file.header.num_pieces = 0; },
+      [](auto& file) { file.header.num_pieces = kMost / sizeof(FilePiece); },
+      [](auto& file) { file.header.num_pieces += 4, file.header.num_entries -= 1; },
+      [](auto& file) { file.header.num_blocks = kMost / sizeof(uint32_t); },
+      [](auto& file) { file.header.num_blocks += 16, file.header.num_entries -= 1; },
+      [](auto& file) { file.entries[0].kind = 9; },
+      [](auto& file) { file.entries[0].num_pieces = kMost; },
+      [](auto& file) { ++file.entries[0].num_pieces; },
+      [](auto& file) { --file.entries[0].num_pieces; },
+      [](auto& file) { file.pieces[0].begin = 0; },
+      [](auto& file) { file.pieces[1].begin = kMost - 64; },
+      [bytes](auto& file) { file.pieces[1].begin = bytes + 64; },
+      [bytes](auto& file) { file.pieces.back().bytes = bytes; },
+      [](auto& file) { file.pieces.back().bytes = kMost; },
   };
   for (size_t i = 0; i < std::size(changes); ++i) {
     const std::string copy = path + ".copy";
@@ -113,22 +118,26 @@ TEST_F(PackedFileTest, RefusesAHeaderThatLiesUnderARightChecksum) {
     EXPECT_THAT(std::string(status.message()), testing::Not(HasSubstr("damaged header"))) << i;
     std::filesystem::rename(copy, path);
   }
-  Rewrite(path, [](auto&, auto&) {});
+  Rewrite(path, [](auto&) {});
   EXPECT_TRUE(Open(*store).ok());
 }
 
 TEST_F(PackedFileTest, AStoreRefusesWeightsOfAnotherShapeUnderARightChecksum) {
   const auto store = MakeFilled();
   ASSERT_TRUE(Write(*store).ok());
-  using Change = std::function<void(FileHeader&, std::vector<FileEntry>&)>;
-  const Change changes[] = {
-      [](auto&, auto& entries) { ++entries.back().n; },
-      [](auto&, auto& entries) { entries.back().k = -1; },
-      [](auto&, auto& entries) { entries.back() = {}; },
-      [](auto&, auto& entries) { entries[0].form[0] = 77; },
-      [](auto&, auto& entries) { entries.back().bytes[0] -= 64; },
-      [](auto&, auto& entries) { entries.back().begin[0] += 4; },
-      [](auto&, auto& entries) { std::swap(entries[0], entries.back()); },
+  // Of the last weight, its elements.
+  const auto last = [](FileParts& file) -> FilePiece& {
+    return file.pieces[file.pieces.size() - file.entries.back().num_pieces];
+  };
+  const FileChange changes[] = {
+      [](auto& file) { ++file.entries.back().n; },
+      [](auto& file) { file.entries.back().k = -1; },
+      [](auto& file) { file.entries.back() = {}; },
+      [](auto& file) { file.entries[0].form[0] = 77; },
+      [](auto& file) { ++file.entries[0].num_pieces, --file.entries.back().num_pieces; },
+      [last](auto& file) { last(file).bytes -= 64; },
+      [last](auto& file) { last(file).begin += 4; },
+      [](auto& file) { std::swap(file.entries[0], file.entries.back()); },
   };
   for (size_t i = 0; i < std::size(changes); ++i) {
     const std::string copy = PathOf(*store) + ".copy";

@@ -87,22 +87,34 @@ class PackedStage : public testing::Test {
     file.put(changed);
   }
 
-  // Changes a file's header and entries, and gives it the checksum that it would have if a writer
-  // had meant that.
-  static void Rewrite(const std::string& path,
-                      const std::function<void(FileHeader&, std::vector<FileEntry>&)>& change) {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  // What a file says of its weights.
+  struct FileParts {
     FileHeader header = {};
+    std::vector<FileEntry> entries;
+    std::vector<FilePiece> pieces;
+  };
+  using FileChange = std::function<void(FileParts&)>;
+
+  // Changes a file's header, entries and pieces, and gives it the checksum that it would have if a
+  // writer had meant that.
+  static void Rewrite(const std::string& path, const FileChange& change) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    FileParts parts;
+    FileHeader& header = parts.header;
     file.read(reinterpret_cast<char*>(&header), sizeof(header));
     std::vector<char> bytes(header.header_bytes);
     file.seekg(0);
     file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    char* const at = bytes.data() + sizeof(header) + RoundUp(header.key_bytes, 8);
-    std::vector<FileEntry> entries(header.num_entries);
-    std::memcpy(entries.data(), at, entries.size() * sizeof(FileEntry));
+    char* const entries = bytes.data() + sizeof(header) + RoundUp(header.key_bytes, 8);
+    parts.entries.resize(header.num_entries);
+    char* const pieces = entries + parts.entries.size() * sizeof(FileEntry);
+    parts.pieces.resize(header.num_pieces);
+    std::memcpy(parts.entries.data(), entries, parts.entries.size() * sizeof(FileEntry));
+    std::memcpy(parts.pieces.data(), pieces, parts.pieces.size() * sizeof(FilePiece));
     const size_t old_size = bytes.size();
-    change(header, entries);
-    std::memcpy(at, entries.data(), entries.size() * sizeof(FileEntry));
+    change(parts);
+    std::memcpy(entries, parts.entries.data(), parts.entries.size() * sizeof(FileEntry));
+    std::memcpy(pieces, parts.pieces.data(), parts.pieces.size() * sizeof(FilePiece));
     header.header_crc = 0;
     std::memcpy(bytes.data(), &header, sizeof(header));
     // A reader takes the checksum of as many bytes as the header says.

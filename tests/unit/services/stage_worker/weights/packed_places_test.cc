@@ -157,6 +157,7 @@ TEST_F(PackedPlaces, AreRefusedWhereTheyAreNotThoseOfTheStore) {
          piece = piece.first(piece.size() - 1);
        },
        "the table has 2879 bytes, not 2880"},
+      {[](auto& placed) { placed[0].image.pieces.emplace_back(); }, "the table has 2 pieces"},
       {[](auto& placed) {
          auto& piece = placed.back().image.pieces[0];
          piece = piece.first(piece.size() - 64);
