@@ -77,8 +77,9 @@ class Ops {
   virtual WeightImage Export(const PackedWeight& weight) const = 0;
   // The weight that was exported, over the image's own bytes: they are read in place and never
   // written, and `owner` is kept as long as the weight. InvalidArgument if n, k and form do not
-  // give the pieces' number and sizes, or a piece is not aligned. What the bytes hold is not looked
-  // at, nor whether this n, k and type are the ones wanted, which the caller knows.
+  // give the pieces' number and sizes, a piece is not aligned, or products would read beyond one.
+  // Else what the bytes hold is not looked at, nor whether this n, k and type are the ones wanted,
+  // which the caller knows.
   virtual absl::StatusOr<std::unique_ptr<PackedWeight>> Adopt(
       const WeightImage& image, std::shared_ptr<const void> owner) const = 0;
 

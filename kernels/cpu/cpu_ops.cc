@@ -36,7 +36,7 @@ void CpuOps::PackBand(const WeightBand& band, DataType compute_type,
   if (weight == nullptr) {
     weight = std::make_unique<PanelWeight>(band, compute_type, device_.kernels, device_.weights);
   }
-  static_cast<PanelWeight*>(weight.get())->PackBand(band, device_.pool);
+  static_cast<PanelWeight*>(weight.get())->PackBand(band, device_.pool, device_.weights);
 }
 
 std::string CpuOps::packing() const { return PackingOf(device_.kernels); }

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
+#include "kernels/cpu/compact_panel.h"
 #include "kernels/cpu/panel_weight.h"
 
 namespace baton::kernels::cpu {
@@ -23,19 +24,30 @@ absl::Status CheckForm(const WeightImage& image, const VariantKernels& kernels) 
   const auto [layout, block_size, column_offset, lane_scales] = image.form;
   if (image.n < 0 || image.n > kMostRows) return Refuse(image, "n", image.n);
   if (image.k < 0 || image.k > kProductPackedRows) return Refuse(image, "k", image.k);
-  if (layout < 0 || layout > static_cast<int64_t>(PanelLayout::kPairsFloat8)) {
+  if (layout < 0 || layout > static_cast<int64_t>(PanelLayout::kPairsCompact)) {
     return Refuse(image, "layout", layout);
   }
-  const bool is_pairs = layout == static_cast<int64_t>(PanelLayout::kPairsFloat8) ||
-                        layout == static_cast<int64_t>(PanelLayout::kPairsBFloat16);
+  const bool is_compact = IsCompact(static_cast<PanelLayout>(layout));
+  const PanelLayout plain = PlainLayout(static_cast<PanelLayout>(layout));
+  const bool is_pairs = plain == PanelLayout::kPairsFloat8 || plain == PanelLayout::kPairsBFloat16;
   if (is_pairs && !kernels.pairs) return Refuse(image, "layout", layout);
   if (block_size < 1 || block_size > kMostRows) return Refuse(image, "block size", block_size);
   if (column_offset < 0 || column_offset >= block_size) {
     return Refuse(image, "column offset", column_offset);
   }
   if (lane_scales != 0 && lane_scales != 1) return Refuse(image, "scales by lane", lane_scales);
+  // Products count on segments of whole units, no longer than these.
+  if (is_compact && (block_size != kUnscaledBlock || column_offset != 0)) {
+    return Refuse(image, "block size of compact panels", block_size);
+  }
+  if (is_compact && (image.k == 0 || image.k % kCompactSteps != 0)) {
+    return Refuse(image, "k of compact panels", image.k);
+  }
   return absl::OkStatus();
 }
+
+// Elements and scales. Panels of a compact layout that are not compact are further ones.
+constexpr size_t kFewestPieces = 2;
 
 }  // namespace
 
@@ -43,7 +55,8 @@ std::string PackingOf(const VariantKernels& kernels) {
   // float8_unit is in the scales.
   return absl::StrCat("cpu/columns", kPanelColumns, "/pairs", kernels.pairs, "x", kernels.pair_step,
                       "/interleaved", kernels.interleaved, "/float8x", kernels.float8_step, "/unit",
-                      kernels.float8_unit);
+                      kernels.float8_unit, "/compact", kernels.compact_from, "x",
+                      kernels.compact_vector);
 }
 
 WeightImage PanelWeight::image() const {
@@ -54,6 +67,9 @@ WeightImage PanelWeight::image() const {
   image.pieces = {
       std::span<const std::byte>(panels_, static_cast<size_t>(panel_bytes_ * num_panels_)),
       std::as_bytes(scales_)};
+  for (const std::byte* plain : plain_panels_) {
+    if (plain != nullptr) image.pieces.emplace_back(plain, static_cast<size_t>(plain_bytes_));
+  }
   return image;
 }
 
@@ -78,7 +94,8 @@ absl::StatusOr<std::unique_ptr<PackedWeight>> PanelWeight::Adopt(
   const int64_t num_scales = weight->num_panels_ *
                              static_cast<int64_t>(weight->segments_.lengths.size()) *
                              (weight->lane_scales_ ? kPanelColumns : 1);
-  if (image.pieces.size() != 2) {
+  const bool is_compact = IsCompact(weight->layout_);
+  if (image.pieces.size() < kFewestPieces || (image.pieces.size() > kFewestPieces && !is_compact)) {
     return Refuse(image, "number of pieces", static_cast<int64_t>(image.pieces.size()));
   }
   for (const std::span<const std::byte>& piece : image.pieces) {
@@ -91,17 +108,39 @@ absl::StatusOr<std::unique_ptr<PackedWeight>> PanelWeight::Adopt(
   if (panels.size() != static_cast<size_t>(weight->panel_bytes_ * weight->num_panels_)) {
     return Refuse(image, "bytes of elements", static_cast<int64_t>(panels.size()));
   }
-  const bool scaled = !scales.empty();
-  const bool is_float8 = weight->layout_ == PanelLayout::kColumnsFloat8 ||
-                         weight->layout_ == PanelLayout::kPairsFloat8;
-  if ((scaled && scales.size() != static_cast<size_t>(num_scales) * sizeof(float)) ||
-      (!scaled && is_float8 && num_scales > 0)) {
+  const bool wants_scales = weight->layout_ == PanelLayout::kColumnsFloat8 ||
+                            weight->layout_ == PanelLayout::kPairsFloat8 || weight->lane_scales_;
+  const bool fits =
+      scales.empty()
+          ? !wants_scales || num_scales == 0
+          : !is_compact && scales.size() == static_cast<size_t>(num_scales) * sizeof(float);
+  if (!fits) {
     return Refuse(image, "bytes of scales", static_cast<int64_t>(scales.size()));
   }
   weight->panels_ = panels.data();
   weight->scales_ = {reinterpret_cast<const float*>(scales.data()), scales.size() / sizeof(float)};
   weight->owner_ = std::move(owner);
+  if (is_compact) {
+    if (absl::Status status = weight->AdoptPlainPanels(image); !status.ok()) return status;
+  }
   return weight;
+}
+
+absl::Status PanelWeight::AdoptPlainPanels(const WeightImage& image) {
+  plain_panels_.resize(static_cast<size_t>(num_panels_));
+  size_t piece = kFewestPieces;
+  for (int64_t panel = 0; panel < num_panels_; ++panel) {
+    const CompactPanelState state = StateOf(panels_ + panel * panel_bytes_, segments_.padded_k);
+    if (state == CompactPanelState::kDamaged) return Refuse(image, "the damaged panel", panel);
+    if (state == CompactPanelState::kCompact) continue;
+    if (piece == image.pieces.size() ||
+        image.pieces[piece].size() != static_cast<size_t>(plain_bytes_)) {
+      return Refuse(image, "the panel that is nowhere", panel);
+    }
+    plain_panels_[static_cast<size_t>(panel)] = image.pieces[piece++].data();
+  }
+  if (piece == image.pieces.size()) return absl::OkStatus();
+  return Refuse(image, "number of pieces", static_cast<int64_t>(image.pieces.size()));
 }
 
 }  // namespace baton::kernels::cpu

@@ -6,13 +6,12 @@
 #include <type_traits>
 
 #include "common/log/check.h"
+#include "common/tensor/aligned_buffer.h"
+#include "kernels/cpu/compact_panel.h"
 #include "kernels/cpu/turn_rows.h"
 
 namespace baton::kernels::cpu {
 namespace {
-
-// Weights without scales are summed in blocks of this size too, which keeps rounding errors small.
-constexpr int64_t kUnscaledBlock = 128;
 
 // Eight codes at a time: adding 1 to the seven bits below a code's sign carries if all are set.
 bool HasNan(const TensorView& values) {
@@ -30,7 +29,7 @@ bool HasNan(const TensorView& values) {
   return false;
 }
 
-PanelLayout ChooseLayout(const TensorView& values, DataType compute_type, bool pairs) {
+PanelLayout ChoosePlainLayout(const TensorView& values, DataType compute_type, bool pairs) {
   if (compute_type == DataType::kBFloat16 && pairs) {
     return values.type == DataType::kFloat8E4M3 ? PanelLayout::kPairsFloat8
                                                 : PanelLayout::kPairsBFloat16;
@@ -42,8 +41,19 @@ PanelLayout ChooseLayout(const TensorView& values, DataType compute_type, bool p
   return wide ? PanelLayout::kColumnsFloat32 : PanelLayout::kColumnsBFloat16;
 }
 
+// For a weight of `rows` rows, of which `values` has some.
+PanelLayout ChooseLayout(const TensorView& values, int64_t rows, DataType compute_type,
+                         const VariantKernels& kernels) {
+  const PanelLayout plain = ChoosePlainLayout(values, compute_type, kernels.pairs);
+  const bool whole_units = values.columns > 0 && values.columns % kCompactSteps == 0;
+  const bool scaled = values.type == DataType::kFloat8E4M3;
+  const bool large = rows * values.columns >= kernels.compact_from;
+  return large && whole_units && !scaled ? CompactLayout(plain) : plain;
+}
+
 bool IsPairs(PanelLayout layout) {
-  return layout == PanelLayout::kPairsBFloat16 || layout == PanelLayout::kPairsFloat8;
+  return layout == PanelLayout::kPairsBFloat16 || layout == PanelLayout::kPairsFloat8 ||
+         layout == PanelLayout::kPairsCompact;
 }
 
 int64_t StepOf(PanelLayout layout, const VariantKernels& kernels) {
@@ -51,8 +61,8 @@ int64_t StepOf(PanelLayout layout, const VariantKernels& kernels) {
   return layout == PanelLayout::kColumnsFloat8 ? kernels.float8_step : 1;
 }
 
-int64_t ElementBytes(PanelLayout layout) {
-  switch (layout) {
+int64_t ElementBytes(PanelLayout plain) {
+  switch (plain) {
     case PanelLayout::kColumnsFloat32:
       return 4;
     case PanelLayout::kColumnsBFloat16:
@@ -61,6 +71,9 @@ int64_t ElementBytes(PanelLayout layout) {
     case PanelLayout::kColumnsFloat8:
     case PanelLayout::kPairsFloat8:
       return 1;
+    case PanelLayout::kColumnsCompact:
+    case PanelLayout::kPairsCompact:
+      break;
   }
   return 0;
 }
@@ -150,8 +163,9 @@ std::array<const Element*, kPanelColumns> RowsFrom(const TensorView& values, int
 PanelWeight::PanelWeight(const WeightMatrix& weight, DataType compute_type,
                          const VariantKernels& kernels, WorkerPool& pool, WeightArena& arena)
     : PackedWeight(weight.values.rows, weight.values.columns),
-      layout_(ChooseLayout(weight.values, compute_type, kernels.pairs)),
+      layout_(ChooseLayout(weight.values, weight.values.rows, compute_type, kernels)),
       interleaved_(kernels.interleaved),
+      compact_vector_(kernels.compact_vector),
       num_panels_((n() + kPanelColumns - 1) / kPanelColumns) {
   BATON_CHECK(compute_type == DataType::kFloat32 || compute_type == DataType::kBFloat16);
   const bool scaled = weight.values.type == DataType::kFloat8E4M3;
@@ -161,7 +175,7 @@ PanelWeight::PanelWeight(const WeightMatrix& weight, DataType compute_type,
       << weight.block_size << ", " << weight.row_offset << ", " << weight.column_offset;
   LayOut(scaled ? weight.block_size : kUnscaledBlock, scaled ? weight.column_offset : 0, kernels);
   TakeMemory(arena);
-  pool.Run(num_panels_, [&](int64_t panel, int) { PackPanel(weight.values, 0, panel); });
+  pool.Run(num_panels_, [&](int64_t panel, int) { PackPanel(weight.values, 0, panel, arena); });
   const float unit = layout_ == PanelLayout::kColumnsFloat8 ? kernels.float8_unit : 1.0f;
   if (scaled) PackScales(weight, unit);
 }
@@ -169,8 +183,9 @@ PanelWeight::PanelWeight(const WeightMatrix& weight, DataType compute_type,
 PanelWeight::PanelWeight(const WeightBand& band, DataType compute_type,
                          const VariantKernels& kernels, WeightArena& arena)
     : PackedWeight(band.weight_rows, band.values.columns),
-      layout_(ChooseLayout(band.values, compute_type, kernels.pairs)),
+      layout_(ChooseLayout(band.values, band.weight_rows, compute_type, kernels)),
       interleaved_(kernels.interleaved),
+      compact_vector_(kernels.compact_vector),
       num_panels_((n() + kPanelColumns - 1) / kPanelColumns) {
   BATON_CHECK(compute_type == DataType::kFloat32 || compute_type == DataType::kBFloat16);
   // Of these all bands choose the same layout.
@@ -179,7 +194,7 @@ PanelWeight::PanelWeight(const WeightBand& band, DataType compute_type,
   TakeMemory(arena);
 }
 
-void PanelWeight::PackBand(const WeightBand& band, WorkerPool& pool) {
+void PanelWeight::PackBand(const WeightBand& band, WorkerPool& pool, WeightArena& arena) {
   const int64_t end = band.first_row + band.values.rows;
   BATON_CHECK(owner_ == nullptr) << "adopted weights are not written";
   BATON_CHECK(band.values.columns == k() && band.weight_rows == n() && band.first_row >= 0 &&
@@ -188,20 +203,25 @@ void PanelWeight::PackBand(const WeightBand& band, WorkerPool& pool) {
       << "rows " << band.first_row << " to " << end << " of " << n();
   const int64_t first = band.first_row / kPanelColumns;
   const int64_t count = (band.values.rows + kPanelColumns - 1) / kPanelColumns;
-  pool.Run(count, [&](int64_t i, int) { PackPanel(band.values, band.first_row, first + i); });
+  pool.Run(count,
+           [&](int64_t i, int) { PackPanel(band.values, band.first_row, first + i, arena); });
 }
 
 void PanelWeight::LayOut(int64_t block_size, int64_t column_offset, const VariantKernels& kernels) {
   block_size_ = block_size;
   column_offset_ = column_offset;
   CutSegments(block_size, column_offset, StepOf(layout_, kernels));
-  panel_bytes_ = segments_.padded_k * kPanelColumns * ElementBytes(layout_);
+  plain_bytes_ = segments_.padded_k * kPanelColumns * ElementBytes(PlainLayout(layout_));
+  panel_bytes_ = IsCompact(layout_) ? CompactPanelBytes(segments_.padded_k) : plain_bytes_;
 }
 
 void PanelWeight::TakeMemory(WeightArena& arena) {
   BATON_CHECK(segments_.padded_k <= kProductPackedRows) << "k is " << k();
   own_panels_ = arena.Take(static_cast<size_t>(panel_bytes_ * num_panels_));
   panels_ = own_panels_.get();
+  if (!IsCompact(layout_)) return;
+  own_plain_panels_.resize(static_cast<size_t>(num_panels_));
+  plain_panels_.resize(static_cast<size_t>(num_panels_));
 }
 
 void PanelWeight::CutSegments(int64_t block_size, int64_t column_offset, int64_t step) {
@@ -217,23 +237,41 @@ void PanelWeight::CutSegments(int64_t block_size, int64_t column_offset, int64_t
   }
 }
 
-void PanelWeight::PackPanel(const TensorView& values, int64_t first_row, int64_t panel) {
-  std::byte* base = own_panels_.get() + panel * panel_bytes_;
+void PanelWeight::PackPanel(const TensorView& values, int64_t first_row, int64_t panel,
+                            WeightArena& arena) {
+  std::byte* to = own_panels_.get() + panel * panel_bytes_;
+  if (!IsCompact(layout_)) return PlacePanel(values, first_row, panel, to);
+  AlignedBuffer plain(static_cast<size_t>(plain_bytes_));
+  PlacePanel(values, first_row, panel, plain.data());
+  WeightMemory& kept = own_plain_panels_[static_cast<size_t>(panel)];
+  if (WriteCompactPanel(reinterpret_cast<const BFloat16*>(plain.data()), segments_.padded_k,
+                        compact_vector_, to)) {
+    kept = nullptr;
+  } else {
+    if (kept == nullptr) kept = arena.Take(plain.size());
+    std::memcpy(kept.get(), plain.data(), plain.size());
+  }
+  plain_panels_[static_cast<size_t>(panel)] = kept.get();
+}
+
+void PanelWeight::PlacePanel(const TensorView& values, int64_t first_row, int64_t panel,
+                             std::byte* to) const {
+  const PanelLayout layout = PlainLayout(layout_);
   const int64_t count = std::min(kPanelColumns, n() - panel * kPanelColumns);
   const int64_t first = panel * kPanelColumns - first_row;  // of `values`
-  const auto place = [&](const auto& rows, auto to) {
-    PlaceRows(layout_, interleaved_, rows.data(), count, segments_, to);
+  const auto place = [&](const auto& rows, auto elements) {
+    PlaceRows(layout, interleaved_, rows.data(), count, segments_, elements);
   };
   if (values.type == DataType::kFloat32) {
     const auto rows = RowsFrom<float>(values, first, count);
-    layout_ == PanelLayout::kColumnsFloat32 ? place(rows, reinterpret_cast<float*>(base))
-                                            : place(rows, reinterpret_cast<BFloat16*>(base));
+    layout == PanelLayout::kColumnsFloat32 ? place(rows, reinterpret_cast<float*>(to))
+                                           : place(rows, reinterpret_cast<BFloat16*>(to));
   } else if (values.type == DataType::kBFloat16) {
-    place(RowsFrom<BFloat16>(values, first, count), reinterpret_cast<BFloat16*>(base));
+    place(RowsFrom<BFloat16>(values, first, count), reinterpret_cast<BFloat16*>(to));
   } else {
     const auto rows = RowsFrom<Float8E4M3>(values, first, count);
-    ElementBytes(layout_) == 1 ? place(rows, reinterpret_cast<Float8E4M3*>(base))
-                               : place(rows, reinterpret_cast<BFloat16*>(base));
+    ElementBytes(layout) == 1 ? place(rows, reinterpret_cast<Float8E4M3*>(to))
+                              : place(rows, reinterpret_cast<BFloat16*>(to));
   }
 }
 
@@ -260,10 +298,34 @@ void PanelWeight::PackScales(const WeightMatrix& weight, float unit) {
 
 RowForm PanelWeight::row_form() const { return {IsPairs(layout_) ? &segments_ : nullptr}; }
 
+size_t PanelWeight::bytes() const {
+  size_t bytes = static_cast<size_t>(panel_bytes_ * num_panels_) + scales_.size_bytes();
+  for (const std::byte* plain : plain_panels_) {
+    if (plain != nullptr) bytes += static_cast<size_t>(plain_bytes_);
+  }
+  return bytes;
+}
+
+int64_t PanelWeight::RunEnd(int64_t begin, int64_t end) const {
+  if (plain_panels_.empty()) return end;
+  const auto is_plain = [](const std::byte* panel) { return panel != nullptr; };
+  if (is_plain(plain_panels_[static_cast<size_t>(begin)])) return begin + 1;
+  return std::find_if(plain_panels_.begin() + begin, plain_panels_.begin() + end, is_plain) -
+         plain_panels_.begin();
+}
+
 void PanelWeight::Describe(int64_t begin, int64_t end, PanelProduct* product) const {
   product->layout = layout_;
   product->panels = reinterpret_cast<const uint8_t*>(panels_) + begin * panel_bytes_;
   product->panel_bytes = panel_bytes_;
+  product->stray_offset = IsCompact(layout_) ? CompactStrayOffset(segments_.padded_k) : 0;
+  if (begin < end && !plain_panels_.empty() &&
+      plain_panels_[static_cast<size_t>(begin)] != nullptr) {
+    const std::byte* plain = plain_panels_[static_cast<size_t>(begin)];
+    product->layout = PlainLayout(layout_);
+    product->panels = reinterpret_cast<const uint8_t*>(plain);
+    product->panel_bytes = plain_bytes_;
+  }
   product->num_panels = end - begin;
   product->segment_sizes = segments_.lengths.data();
   product->segment_lengths = segments_.padded.data();

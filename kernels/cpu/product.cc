@@ -38,19 +38,24 @@ PreparedRows PrepareRows(DeviceContext& device, const TensorView& x, RowForm for
 }
 
 void MultiplyPanels(DeviceContext& device, int thread, const PanelRange& range) {
-  PanelProduct product = {};
-  range.weight->Describe(range.panel_begin, range.panel_end, &product);
-  product.x = range.x.data;
-  product.x_bfloat16 = range.x.type == DataType::kBFloat16;
-  product.scratch = device.ProductScratch(thread);
-  product.x_stride = range.x.stride;
-  product.row_index = range.row_index;
-  product.rows = range.out.rows;
-  const bool narrow = range.out.type == DataType::kBFloat16;
-  product.out_type = narrow ? OutType::kBFloat16 : OutType::kFloat32;
-  product.out = range.out.data;
-  product.out_stride = range.out.row_stride;
-  device.kernels.product(product);
+  for (int64_t begin = range.panel_begin; begin < range.panel_end;) {
+    const int64_t end = range.weight->RunEnd(begin, range.panel_end);
+    PanelProduct product = {};
+    range.weight->Describe(begin, end, &product);
+    product.x = range.x.data;
+    product.x_bfloat16 = range.x.type == DataType::kBFloat16;
+    product.scratch = device.ProductScratch(thread);
+    product.x_stride = range.x.stride;
+    product.row_index = range.row_index;
+    product.rows = range.out.rows;
+    const bool narrow = range.out.type == DataType::kBFloat16;
+    product.out_type = narrow ? OutType::kBFloat16 : OutType::kFloat32;
+    product.out =
+        range.out.Columns((begin - range.panel_begin) * kPanelColumns, product.out_columns).data;
+    product.out_stride = range.out.row_stride;
+    device.kernels.product(product);
+    begin = end;
+  }
 }
 
 int64_t PanelsPerTask(const DeviceContext& device, const PanelWeight& weight, int64_t rows) {

@@ -82,6 +82,8 @@ Turn TurnOf(PanelLayout layout, bool interleaved) {
     case PanelLayout::kColumnsFloat8:
       return interleaved ? TurnInterleaved : nullptr;
     case PanelLayout::kColumnsFloat32:
+    case PanelLayout::kColumnsCompact:
+    case PanelLayout::kPairsCompact:
       break;
   }
   return nullptr;

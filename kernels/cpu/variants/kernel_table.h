@@ -20,6 +20,14 @@ inline constexpr auto kAttend = AttendWidened;
 inline constexpr auto kAttend = AttendBlocks;
 #endif
 
+// A weight that stays in no cache, so that a product of few rows waits for memory. Not without
+// vectors of bytes to look codes up in.
+#if defined(__AVX2__)
+inline constexpr int64_t kCompactFrom = int64_t{16} << 20;
+#else
+inline constexpr int64_t kCompactFrom = INT64_MAX;
+#endif
+
 // With products in the columns layouts.
 constexpr VariantKernels MakeKernels(const char* name) {
   VariantKernels table = {};
@@ -29,6 +37,8 @@ constexpr VariantKernels MakeKernels(const char* name) {
   table.interleaved = kPanelInterleaved;
   table.float8_step = kPanelFp8Steps;
   table.float8_unit = kPanelFp8Unit;
+  table.compact_vector = kVectorBytes;
+  table.compact_from = kCompactFrom;
   table.product = ProductOfColumns;
   table.norm = Norm;
   table.add = AddRow;

@@ -7,6 +7,7 @@
 // Sums of a scale block live in registers, totals over blocks in `scratch`.
 #pragma once
 
+#include "kernels/cpu/variants/compact_elements.h"
 #include "kernels/cpu/variants/row_kernels.h"
 #include "kernels/cpu/variants/simd.h"
 #include "kernels/cpu/variants/variant_kernels.h"
@@ -45,6 +46,10 @@ struct BFloat16Elements {
     use(0, LoadPanelBf16(reinterpret_cast<const uint16_t*>(p)));
   }
 };
+// As BFloat16Elements, in a compact layout: PanelReader takes them apart.
+struct CompactColumns {
+  static constexpr float kFactor = 1.0f;
+};
 struct Float8Elements {
   static constexpr int kSteps = kPanelFp8Steps;
   static constexpr int kBytes = 16 * kSteps;
@@ -57,6 +62,12 @@ struct Float8Elements {
 
 inline int64_t SourceRow(const PanelProduct& g, int64_t row) {
   return g.row_index != nullptr ? g.row_index[row] : row;
+}
+
+inline int64_t PaddedK(const PanelProduct& g) {
+  int64_t padded_k = 0;
+  for (int64_t s = 0; s < g.num_segments; ++s) padded_k += g.segment_lengths[s];
+  return padded_k;
 }
 
 inline F32x16 ScaleOf(const PanelProduct& g, int64_t panel, int64_t segment) {
@@ -190,28 +201,133 @@ inline void SegmentTileOf(int64_t rows, const float* x, const uint8_t* w, int64_
   }
 }
 
+// One scale block of the chunk's rows, and of kPanels panels that stand `panel_bytes` apart.
+template <typename Elements, int kPanels, int kMostRows>
+inline void AddBlocks(const RowChunk& chunk, const float* x, const uint8_t* w, int64_t panel_bytes,
+                      int64_t length, const F32x16* scales, float* totals) {
+  for (int64_t block = 0; block < chunk.blocks; ++block) {
+    const int64_t rows = chunk.BlockRows(block);
+    SegmentTileOf<Elements, kPanels, kMostRows>(rows, x, w, panel_bytes, length, scales, totals);
+    x += rows * length;
+    totals += rows * kPanels * kPanelColumns;
+  }
+}
+
+// kPanels panels from `panel` on, one scale block after the other.
+template <typename Elements, int kPanels>
+class PanelReader {
+ public:
+  PanelReader(const PanelProduct& g, int64_t panel)
+      : w_(g.panels + panel * g.panel_bytes), panel_bytes_(g.panel_bytes) {}
+
+  template <int kMostRows>
+  void AddSegment(const RowChunk& chunk, const float* x, int64_t length, const F32x16* scales,
+                  float* totals) {
+    AddBlocks<Elements, kPanels, kMostRows>(chunk, x, w_, panel_bytes_, length, scales, totals);
+    w_ += length / Elements::kSteps * Elements::kBytes;
+  }
+
+ private:
+  const uint8_t* w_;
+  const int64_t panel_bytes_;
+};
+
+// sum += the steps of k in half a vector of compact elements.
+__attribute__((always_inline)) inline void AddSteps(const float* x, Bytes half, F32x16* sum) {
+  *sum = MultiplyAdd(Set(x[0]), WidenStep<0>(half), *sum);
+  if constexpr (kVectorSteps > 2) *sum = MultiplyAdd(Set(x[1]), WidenStep<1>(half), *sum);
+}
+
+// sum[panel] += what a unit of each panel gives.
+template <int kPanels, int kVector = 0, int kPanel = 0>
+__attribute__((always_inline)) inline void AddUnits(const float* x, CompactElements* w,
+                                                    F32x16* sum) {
+  const TwoVectors halves = NextCompact(w[kPanel], kVector);
+  AddSteps(x, halves.first, sum + kPanel);
+  AddSteps(x + kVectorSteps / 2, halves.second, sum + kPanel);
+  if constexpr (kPanel + 1 < kPanels) {
+    AddUnits<kPanels, kVector, kPanel + 1>(x, w, sum);
+  } else if constexpr (kVector + 1 < kCompactVectors) {
+    AddUnits<kPanels, kVector + 1>(x + kVectorSteps, w, sum);
+  }
+}
+
+// As SegmentTile, for one row and compact panels.
+template <int kPanels>
+__attribute__((noinline)) void CompactTile(const float* x, CompactElements* panels, int64_t length,
+                                           const F32x16* scales, float* totals) {
+  CompactElements w[kPanels];
+  F32x16 sum[kPanels];
+#pragma GCC unroll 8
+  for (int c = 0; c < kPanels; ++c) {
+    w[c] = panels[c];
+    sum[c] = Zero();
+  }
+  for (int64_t k = 0; k < length; k += kCompactSteps) AddUnits<kPanels>(x + k, w, sum);
+#pragma GCC unroll 8
+  for (int c = 0; c < kPanels; ++c) {
+    panels[c] = w[c];
+    float* total = totals + c * kPanelColumns;
+    Store(total, MultiplyAdd(sum[c], scales[c], Load(total)));
+  }
+}
+
+// Compact panels: one row multiplies in registers what it takes apart; for several rows a scale
+// block is first put down as the other layout has it.
+template <int kPanels>
+class PanelReader<CompactColumns, kPanels> {
+ public:
+  PanelReader(const PanelProduct& g, int64_t panel) {
+    for (int64_t c = 0; c < kPanels; ++c) {
+      w_[c] = BeginCompact(g, g.panels + (panel + c) * g.panel_bytes);
+    }
+  }
+
+  template <int kMostRows>
+  void AddSegment(const RowChunk& chunk, const float* x, int64_t length, const F32x16* scales,
+                  float* totals) {
+    if constexpr (kMostRows == 1) {
+      CompactTile<kPanels>(x, w_, length, scales, totals);
+    } else {
+      alignas(64) uint8_t widened[kPanels * kCompactSegment * BFloat16Elements::kBytes];
+      const int64_t bytes = length * BFloat16Elements::kBytes;
+      for (int c = 0; c < kPanels; ++c) Widen(w_[c], length, widened + c * bytes);
+      AddBlocks<BFloat16Elements, kPanels, kMostRows>(chunk, x, widened, bytes, length, scales,
+                                                      totals);
+    }
+  }
+
+ private:
+  static void Widen(CompactElements& from, int64_t length, uint8_t* to) {
+    for (int64_t k = 0; k < length; k += kCompactSteps) {
+#pragma GCC unroll 4
+      for (int vector = 0; vector < kCompactVectors; ++vector) {
+        const TwoVectors halves = NextCompact(from, vector);
+        StoreBytes(to, halves.first);
+        StoreBytes(to + kVectorBytes, halves.second);
+        to += 2 * kVectorBytes;
+      }
+    }
+  }
+
+  CompactElements w_[kPanels];
+};
+
 // A chunk of packed rows times kPanels panels.
 template <typename Elements, int kPanels, int kMostRows>
 void ChunkPanels(const PanelProduct& g, const RowChunk& chunk, const float* packed, int64_t panel,
                  float* totals) {
   constexpr int64_t kTotals = kPanels * kPanelColumns;  // of one row
   for (int64_t i = 0; i < chunk.rows * kTotals; i += kPanelColumns) Store(totals + i, Zero());
-  const uint8_t* w = g.panels + panel * g.panel_bytes;
+  PanelReader<Elements, kPanels> reader(g, panel);
   for (int64_t segment = 0; segment < g.num_segments; ++segment) {
     const int64_t length = g.segment_lengths[segment];
     F32x16 scales[kPanels];
     for (int c = 0; c < kPanels; ++c) {
       scales[c] = g.scales != nullptr ? ScaleOf(g, panel + c, segment) : Set(1.0f);
     }
-    float* to = totals;
-    for (int64_t block = 0; block < chunk.blocks; ++block) {
-      const int64_t rows = chunk.BlockRows(block);
-      SegmentTileOf<Elements, kPanels, kMostRows>(rows, packed, w, g.panel_bytes, length, scales,
-                                                  to);
-      packed += rows * length;
-      to += rows * kTotals;
-    }
-    w += length / Elements::kSteps * Elements::kBytes;
+    reader.template AddSegment<kMostRows>(chunk, packed, length, scales, totals);
+    packed += chunk.rows * length;
   }
   for (int64_t row = 0; row < chunk.rows; ++row) {
     for (int c = 0; c < kPanels; ++c) {
@@ -245,8 +361,7 @@ void ChunkProduct(const PanelProduct& g, const RowChunk& chunk, const float* pac
 
 template <typename Elements>
 void ColumnsProduct(const PanelProduct& g) {
-  int64_t padded_k = 0;
-  for (int64_t s = 0; s < g.num_segments; ++s) padded_k += g.segment_lengths[s];
+  const int64_t padded_k = PaddedK(g);
   float* totals = g.scratch;
   float* packed = g.scratch + kProductTotals;
   constexpr int64_t kMostRows = kProductTotals / (PanelsBeside(kBlockRows) * kPanelColumns);
@@ -273,8 +388,11 @@ void ProductOfColumns(const PanelProduct& g) {
       return ColumnsProduct<BFloat16Elements>(g);
     case PanelLayout::kColumnsFloat8:
       return ColumnsProduct<Float8Elements>(g);
+    case PanelLayout::kColumnsCompact:
+      return ColumnsProduct<CompactColumns>(g);
     case PanelLayout::kPairsBFloat16:
     case PanelLayout::kPairsFloat8:
+    case PanelLayout::kPairsCompact:
       break;
   }
   __builtin_trap();

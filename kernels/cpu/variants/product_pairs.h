@@ -2,6 +2,7 @@
 // of k for 16 columns. Needs AVX-512 BF16 and, for FP8, VBMI.
 #pragma once
 
+#include "kernels/cpu/variants/compact_elements.h"
 #include "kernels/cpu/variants/product_columns.h"
 
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
@@ -43,9 +44,14 @@ struct PairVectors {
   __m512i even, odd;  // pairs of k 0, 1 and 2, 3 of a step of four
 };
 
+// Elements of a panel: a cursor at its begin, from which Next takes four steps of k; kTogether
+// calls count their number up from 0. From kWidenedRows rows on, the first tile keeps what it has
+// widened, and the others read that; 0: they never do.
 struct Float8Pairs {
-  static constexpr bool kFloat8 = true;
-  static constexpr int64_t kStep = 64;  // bytes of four steps of k
+  using Cursor = const uint8_t*;
+  static constexpr int kTogether = 1;
+  static constexpr int64_t kWidenedRows = 32;
+  static constexpr int64_t kStep = 64;  // bytes
 
   Float8Pairs()
       : high0(_mm512_load_si512(kFloat8Bytes.high)),
@@ -53,8 +59,10 @@ struct Float8Pairs {
         low0(_mm512_load_si512(kFloat8Bytes.low)),
         low1(_mm512_load_si512(kFloat8Bytes.low + 64)) {}
 
-  PairVectors At(const uint8_t* p) const {
+  static Cursor Begin(const PanelProduct&, const uint8_t* panel) { return panel; }
+  PairVectors Next(Cursor& p, int) const {
     const __m512i codes = _mm512_loadu_si512(p);
+    p += kStep;
     // The look-up reads bits 0 to 6 of each code: the sign does not disturb it.
     const __m512i high = _mm512_permutex2var_epi8(high0, codes, high1);
     const __m512i low = _mm512_permutex2var_epi8(low0, codes, low1);
@@ -67,13 +75,33 @@ struct Float8Pairs {
 };
 
 struct BFloat16Pairs {
-  static constexpr bool kFloat8 = false;
+  using Cursor = const uint8_t*;
+  static constexpr int kTogether = 1;
+  static constexpr int64_t kWidenedRows = 0;
   static constexpr int64_t kStep = 128;
 
-  PairVectors At(const uint8_t* p) const {
-    return {_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64)};
+  static Cursor Begin(const PanelProduct&, const uint8_t* panel) { return panel; }
+  PairVectors Next(Cursor& p, int) const {
+    const PairVectors pairs = {_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64)};
+    p += kStep;
+    return pairs;
   }
 };
+
+struct CompactPairs {
+  using Cursor = CompactElements;
+  static constexpr int kTogether = kCompactVectors;
+  static constexpr int64_t kWidenedRows = 24;
+
+  static Cursor Begin(const PanelProduct& g, const uint8_t* panel) {
+    return BeginCompact(g, panel);
+  }
+  PairVectors Next(Cursor& elements, int step) const {
+    const TwoVectors pairs = NextCompact(elements, step);
+    return {pairs.first.v, pairs.second.v};
+  }
+};
+static_assert(kVectorSteps == 4);
 
 inline __m512 DotPairs(__m512 sum, __m512i x, __m512i w) {
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w));
@@ -92,16 +120,24 @@ struct PanelGroup {
   int64_t bytes;  // of one panel
 };
 
-template <typename Elements, int kRows, int kPanels>
-void PairsTile(const PanelProduct& g, int64_t row, const PanelGroup& group) {
+// Of a panel as BFloat16Pairs reads it.
+inline int64_t WidenedBytes(const PanelProduct& g) { return PaddedK(g) / 4 * BFloat16Pairs::kStep; }
+
+// Rows [row, row + kRows) of the panels. kKeep: also puts the panels down, one after the other at
+// `keep`, as BFloat16Pairs reads them.
+template <typename Elements, int kRows, int kPanels, bool kKeep = false>
+void PairsTile(const PanelProduct& g, int64_t row, const PanelGroup& group,
+               uint8_t* keep = nullptr) {
   const Elements elements;
   const int64_t panel = group.first;
   const uint16_t* x[kRows];
   for (int r = 0; r < kRows; ++r) {
     x[r] = static_cast<const uint16_t*>(g.x) + SourceRow(g, row + r) * g.x_stride;
   }
-  const uint8_t* w[kPanels];
-  for (int c = 0; c < kPanels; ++c) w[c] = group.elements + c * group.bytes;
+  typename Elements::Cursor w[kPanels];
+  for (int c = 0; c < kPanels; ++c) w[c] = elements.Begin(g, group.elements + c * group.bytes);
+  uint8_t* kept[kPanels];
+  for (int c = 0; c < kPanels; ++c) kept[c] = kKeep ? keep + c * WidenedBytes(g) : nullptr;
   __m512 total[kRows][kPanels];
   for (auto& row_totals : total) {
     for (__m512& value : row_totals) value = _mm512_setzero_ps();
@@ -113,15 +149,23 @@ void PairsTile(const PanelProduct& g, int64_t row, const PanelGroup& group) {
     for (int r = 0; r < kRows; ++r) {
       for (int c = 0; c < kPanels; ++c) even[r][c] = odd[r][c] = _mm512_setzero_ps();
     }
-    for (int64_t k = 0; k < length; k += 4) {
+    for (int64_t k = 0; k < length; k += 4 * Elements::kTogether) {
+#pragma GCC unroll 2
+      for (int step = 0; step < Elements::kTogether; ++step) {
 #pragma GCC unroll 4
-      for (int c = 0; c < kPanels; ++c) {
-        const PairVectors pairs = elements.At(w[c]);
-        w[c] += Elements::kStep;
+        for (int c = 0; c < kPanels; ++c) {
+          const PairVectors pairs = elements.Next(w[c], step);
+          if constexpr (kKeep) {
+            _mm512_storeu_si512(kept[c], pairs.even);
+            _mm512_storeu_si512(kept[c] + 64, pairs.odd);
+            kept[c] += BFloat16Pairs::kStep;
+          }
 #pragma GCC unroll 4
-        for (int r = 0; r < kRows; ++r) {
-          even[r][c] = DotPairs(even[r][c], BroadcastPair(x[r] + k), pairs.even);
-          odd[r][c] = DotPairs(odd[r][c], BroadcastPair(x[r] + k + 2), pairs.odd);
+          for (int r = 0; r < kRows; ++r) {
+            const uint16_t* from = x[r] + k + 4 * step;
+            even[r][c] = DotPairs(even[r][c], BroadcastPair(from), pairs.even);
+            odd[r][c] = DotPairs(odd[r][c], BroadcastPair(from + 2), pairs.odd);
+          }
         }
       }
     }
@@ -138,43 +182,27 @@ void PairsTile(const PanelProduct& g, int64_t row, const PanelGroup& group) {
   }
 }
 
+// Rows from `row` on.
 template <typename Elements, int kPanels>
-void PairsRows(const PanelProduct& g, const PanelGroup& group) {
-  int64_t row = 0;
+void PairsRows(const PanelProduct& g, int64_t row, const PanelGroup& group) {
   for (; row + 4 <= g.rows; row += 4) PairsTile<Elements, 4, kPanels>(g, row, group);
   for (; row + 2 <= g.rows; row += 2) PairsTile<Elements, 2, kPanels>(g, row, group);
   if (row < g.rows) PairsTile<Elements, 1, kPanels>(g, row, group);
 }
 
-// From so many rows on, FP8 is widened once for all of them rather than in each tile.
-inline constexpr int64_t kWidenedRows = 32;
-
-// The panels of a group as BFloat16Pairs reads them, in `to`.
-template <int kPanels>
-PanelGroup WidenPanels(const PanelGroup& group, uint8_t* to) {
-  const Float8Pairs elements;
-  const PanelGroup widened = {group.first, to, 2 * group.bytes};
-  const uint8_t* end = group.elements + kPanels * group.bytes;
-  for (const uint8_t* from = group.elements; from < end; from += Float8Pairs::kStep) {
-    const PairVectors pairs = elements.At(from);
-    _mm512_storeu_si512(to, pairs.even);
-    _mm512_storeu_si512(to + 64, pairs.odd);
-    to += BFloat16Pairs::kStep;
-  }
-  return widened;
-}
-
 template <typename Elements, int kPanels>
 void PairsGroup(const PanelProduct& g, int64_t panel) {
   const PanelGroup group = {panel, g.panels + panel * g.panel_bytes, g.panel_bytes};
-  if constexpr (Elements::kFloat8) {
-    const bool fits = 2 * kPanels * g.panel_bytes <= kProductScratchFloats * 4;
-    if (g.rows >= kWidenedRows && fits) {
-      auto* to = reinterpret_cast<uint8_t*>(g.scratch);
-      return PairsRows<BFloat16Pairs, kPanels>(g, WidenPanels<kPanels>(group, to));
+  if constexpr (Elements::kWidenedRows > 0) {
+    static_assert(Elements::kWidenedRows > 4);
+    const bool fits = kPanels * WidenedBytes(g) <= kProductScratchFloats * 4;
+    if (g.rows >= Elements::kWidenedRows && fits) {
+      auto* keep = reinterpret_cast<uint8_t*>(g.scratch);
+      PairsTile<Elements, 4, kPanels, true>(g, 0, group, keep);
+      return PairsRows<BFloat16Pairs, kPanels>(g, 4, {panel, keep, WidenedBytes(g)});
     }
   }
-  PairsRows<Elements, kPanels>(g, group);
+  PairsRows<Elements, kPanels>(g, 0, group);
 }
 
 template <typename Elements>
@@ -192,6 +220,7 @@ void PairsProduct(const PanelProduct& g) {
 void ProductOfPairs(const PanelProduct& g) {
   if (g.layout == PanelLayout::kPairsFloat8) return PairsProduct<Float8Pairs>(g);
   if (g.layout == PanelLayout::kPairsBFloat16) return PairsProduct<BFloat16Pairs>(g);
+  if (g.layout == PanelLayout::kPairsCompact) return PairsProduct<CompactPairs>(g);
   ProductOfColumns(g);
 }
 

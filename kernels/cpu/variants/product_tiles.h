@@ -38,24 +38,32 @@ inline TileSource InputTile(const PanelProduct& g, int64_t row, int64_t count, i
   return {buffer->bytes, kTileBytes};
 }
 
-// 32 steps of k of a panel; FP8 is widened to `buffer` first.
-inline TileSource WeightTile(const Float8Pairs& widen, PanelLayout layout, const uint8_t* w,
-                             TileBuffer* buffer) {
-  if (layout == PanelLayout::kPairsBFloat16) return {w, kTileBytes};
+// 32 steps of k from a panel's cursor on, widened to `buffer`.
+template <typename Elements>
+inline TileSource WidenTile(const Elements& elements, typename Elements::Cursor& cursor,
+                            TileBuffer* buffer) {
   for (int64_t step = 0; step < kTileSteps / 4; ++step) {
-    const PairVectors pairs = widen.At(w + step * Float8Pairs::kStep);
+    const PairVectors pairs = elements.Next(cursor, static_cast<int>(step % Elements::kTogether));
     _mm512_store_si512(buffer->bytes + step * 2 * kTileBytes, pairs.even);
     _mm512_store_si512(buffer->bytes + (step * 2 + 1) * kTileBytes, pairs.odd);
   }
   return {buffer->bytes, kTileBytes};
 }
+// bfloat16 are read where they are.
+inline TileSource WidenTile(const BFloat16Pairs&, BFloat16Pairs::Cursor& cursor, TileBuffer*) {
+  const TileSource tile = {cursor, kTileBytes};
+  cursor += kTileSteps / 4 * BFloat16Pairs::kStep;
+  return tile;
+}
 
 // Rows [row, row + rows0 + rows1) times panels [panel, panel + kPanels). rows1 > 0 only if kTall.
-template <typename Tiles, bool kTall, int kPanels>
+template <typename Elements, typename Tiles, bool kTall, int kPanels>
 void TilesBlock(Tiles& tiles, const PanelProduct& g, int64_t row, int64_t rows0, int64_t rows1,
                 int64_t panel) {
-  const Float8Pairs widen;
-  const int64_t step_bytes = g.layout == PanelLayout::kPairsBFloat16 ? 1024 : 512;
+  const Elements elements;
+  typename Elements::Cursor w[kPanels];
+  for (int c = 0; c < kPanels; ++c)
+    w[c] = elements.Begin(g, g.panels + (panel + c) * g.panel_bytes);
   alignas(64) float total[2][kPanels][kTileRows][kPanelColumns] = {};
   TileBuffer a[2];
   TileBuffer b[kPanels];
@@ -67,12 +75,11 @@ void TilesBlock(Tiles& tiles, const PanelProduct& g, int64_t row, int64_t rows0,
     for (; k < end; k += kTileSteps) {
       tiles.LoadInput0(InputTile(g, row, rows0, k, &a[0]));
       if (kTall) tiles.LoadInput1(InputTile(g, row + rows0, rows1, k, &a[1]));
-      const uint8_t* w = g.panels + panel * g.panel_bytes + k / kTileSteps * step_bytes;
-      tiles.LoadWeight0(WeightTile(widen, g.layout, w, &b[0]));
+      tiles.LoadWeight0(WidenTile(elements, w[0], &b[0]));
       tiles.Dot00();
       if (kTall) tiles.Dot10();
       if (kPanels > 1) {
-        tiles.LoadWeight1(WeightTile(widen, g.layout, w + g.panel_bytes, &b[kPanels - 1]));
+        tiles.LoadWeight1(WidenTile(elements, w[kPanels - 1], &b[kPanels - 1]));
         tiles.Dot01();
         if (kTall) tiles.Dot11();
       }
@@ -96,26 +103,28 @@ void TilesBlock(Tiles& tiles, const PanelProduct& g, int64_t row, int64_t rows0,
   }
 }
 
-template <typename Tiles, bool kTall>
+template <typename Elements, typename Tiles, bool kTall>
 void TilesRows(Tiles& tiles, const PanelProduct& g, int64_t row, int64_t rows0, int64_t rows1) {
   tiles.Configure(rows0, rows1);
   int64_t panel = 0;
   for (; panel + 2 <= g.num_panels; panel += 2) {
-    TilesBlock<Tiles, kTall, 2>(tiles, g, row, rows0, rows1, panel);
+    TilesBlock<Elements, Tiles, kTall, 2>(tiles, g, row, rows0, rows1, panel);
   }
-  if (panel < g.num_panels) TilesBlock<Tiles, kTall, 1>(tiles, g, row, rows0, rows1, panel);
+  if (panel < g.num_panels) {
+    TilesBlock<Elements, Tiles, kTall, 1>(tiles, g, row, rows0, rows1, panel);
+  }
 }
 
-template <typename Tiles>
-void ProductOfTiles(Tiles& tiles, const PanelProduct& g) {
+template <typename Elements, typename Tiles>
+void TilesProduct(Tiles& tiles, const PanelProduct& g) {
   for (int64_t row = 0; row < g.rows;) {
     const int64_t rest = g.rows - row;
     const int64_t rows0 = rest < kTileRows ? rest : kTileRows;
     const int64_t rows1 = rest - rows0 < kTileRows ? rest - rows0 : kTileRows;
     if (rows1 > 0) {
-      TilesRows<Tiles, true>(tiles, g, row, rows0, rows1);
+      TilesRows<Elements, Tiles, true>(tiles, g, row, rows0, rows1);
     } else {
-      TilesRows<Tiles, false>(tiles, g, row, rows0, 0);
+      TilesRows<Elements, Tiles, false>(tiles, g, row, rows0, 0);
     }
     row += rows0 + rows1;
   }
@@ -123,7 +132,16 @@ void ProductOfTiles(Tiles& tiles, const PanelProduct& g) {
 }
 
 inline bool IsPairs(PanelLayout layout) {
-  return layout == PanelLayout::kPairsBFloat16 || layout == PanelLayout::kPairsFloat8;
+  return layout == PanelLayout::kPairsBFloat16 || layout == PanelLayout::kPairsFloat8 ||
+         layout == PanelLayout::kPairsCompact;
+}
+
+// Every pairs layout; the columns layouts are the caller's bug.
+template <typename Tiles>
+void ProductOfTiles(Tiles& tiles, const PanelProduct& g) {
+  if (g.layout == PanelLayout::kPairsFloat8) return TilesProduct<Float8Pairs>(tiles, g);
+  if (g.layout == PanelLayout::kPairsCompact) return TilesProduct<CompactPairs>(tiles, g);
+  TilesProduct<BFloat16Pairs>(tiles, g);
 }
 
 }  // namespace

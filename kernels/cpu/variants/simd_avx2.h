@@ -151,6 +151,41 @@ inline void StepPanelFp8(const uint8_t* p, Use use) {
   use(1, TakeApart(_mm256_and_si256(_mm256_srai_epi16(codes, 4), kept)));
 }
 
+// Vectors of bytes, for compact panels: see simd_avx512.h.
+inline constexpr int64_t kVectorBytes = 32;
+struct Bytes {
+  __m256i v;
+};
+struct TwoVectors {
+  Bytes first, second;
+};
+inline Bytes LoadBytes(const uint8_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+inline void StoreBytes(uint8_t* p, Bytes a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v);
+}
+inline Bytes RepeatSixteen(const uint8_t* p) {
+  return {_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+inline Bytes LowerHalves(Bytes a) { return {_mm256_and_si256(a.v, _mm256_set1_epi8(0x0f))}; }
+inline Bytes UpperHalves(Bytes a) { return LowerHalves({_mm256_srli_epi16(a.v, 4)}); }
+inline Bytes LookUp(Bytes table, Bytes codes) { return {_mm256_shuffle_epi8(table.v, codes.v)}; }
+inline Bytes SetByte(Bytes a, uint32_t index, uint8_t value) {
+  alignas(32) uint8_t bytes[kVectorBytes];
+  StoreBytes(bytes, a);
+  bytes[index] = value;
+  return LoadBytes(bytes);
+}
+inline TwoVectors Interleave(Bytes a, Bytes b) {
+  return {{_mm256_unpacklo_epi8(a.v, b.v)}, {_mm256_unpackhi_epi8(a.v, b.v)}};
+}
+template <int kStep>
+inline F32x16 WidenStep(Bytes a) {
+  static_assert(kStep == 0);
+  return TakeApart(a.v);
+}
+
 inline F32x16 operator+(F32x16 a, F32x16 b) {
   return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
 }

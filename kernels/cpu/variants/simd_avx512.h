@@ -75,6 +75,37 @@ inline void StepPanelFp8(const uint8_t* p, Use use) {
   use(0, LoadFp8(p));
 }
 
+// Vectors of bytes, for compact panels.
+inline constexpr int64_t kVectorBytes = 64;
+struct Bytes {
+  __m512i v;
+};
+struct TwoVectors {
+  Bytes first, second;
+};
+inline Bytes LoadBytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void StoreBytes(uint8_t* p, Bytes a) { _mm512_storeu_si512(p, a.v); }
+inline Bytes RepeatSixteen(const uint8_t* p) {
+  return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+// Of each byte.
+inline Bytes LowerHalves(Bytes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(0x0f))}; }
+inline Bytes UpperHalves(Bytes a) { return LowerHalves({_mm512_srli_epi16(a.v, 4)}); }
+// table[codes[i]], for a table from RepeatSixteen.
+inline Bytes LookUp(Bytes table, Bytes codes) { return {_mm512_shuffle_epi8(table.v, codes.v)}; }
+inline Bytes SetByte(Bytes a, uint32_t index, uint8_t value) {
+  return {_mm512_mask_set1_epi8(a.v, uint64_t{1} << index, static_cast<char>(value))};
+}
+// Of each 128-bit lane: the lower eight bytes of a and b by turns, and the upper eight.
+inline TwoVectors Interleave(Bytes a, Bytes b) {
+  return {{_mm512_unpacklo_epi8(a.v, b.v)}, {_mm512_unpackhi_epi8(a.v, b.v)}};
+}
+// Step of k, of the kVectorBytes / 32 that stand in a vector of a panel.
+template <int kStep>
+inline F32x16 WidenStep(Bytes a) {
+  return WidenBf16(_mm512_extracti64x4_epi64(a.v, kStep));
+}
+
 inline F32x16 operator+(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F32x16 operator-(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline F32x16 operator*(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }

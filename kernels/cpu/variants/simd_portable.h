@@ -99,6 +99,58 @@ inline void StepPanelFp8(const uint8_t* p, Use use) {
   use(0, LoadFp8(p));
 }
 
+// Vectors of bytes, for compact panels: see simd_avx512.h.
+inline constexpr int64_t kVectorBytes = 64;
+struct Bytes {
+  uint8_t v[kVectorBytes];
+};
+struct TwoVectors {
+  Bytes first, second;
+};
+template <typename Function>
+inline Bytes EachByte(Function function) {
+  Bytes out;
+  for (int64_t i = 0; i < kVectorBytes; ++i) out.v[i] = static_cast<uint8_t>(function(i));
+  return out;
+}
+inline Bytes LoadBytes(const uint8_t* p) {
+  return EachByte([=](int64_t i) { return p[i]; });
+}
+inline void StoreBytes(uint8_t* p, Bytes a) {
+  for (int64_t i = 0; i < kVectorBytes; ++i) p[i] = a.v[i];
+}
+inline Bytes RepeatSixteen(const uint8_t* p) {
+  return EachByte([=](int64_t i) { return p[i % 16]; });
+}
+inline Bytes LowerHalves(Bytes a) {
+  return EachByte([&](int64_t i) { return a.v[i] & 0x0f; });
+}
+inline Bytes UpperHalves(Bytes a) {
+  return EachByte([&](int64_t i) { return a.v[i] >> 4; });
+}
+inline Bytes LookUp(Bytes table, Bytes codes) {
+  return EachByte([&](int64_t i) { return table.v[codes.v[i]]; });
+}
+inline Bytes SetByte(Bytes a, uint32_t index, uint8_t value) {
+  a.v[index] = value;
+  return a;
+}
+inline TwoVectors Interleave(Bytes a, Bytes b) {
+  const auto half = [&](int64_t first) {
+    return EachByte([&, first](int64_t i) {
+      const int64_t at = i / 16 * 16 + first + i % 16 / 2;
+      return i % 2 == 0 ? a.v[at] : b.v[at];
+    });
+  };
+  return {half(0), half(8)};
+}
+template <int kStep>
+inline F32x16 WidenStep(Bytes a) {
+  uint16_t values[kVectorBytes / 2];
+  __builtin_memcpy(values, a.v, sizeof(values));
+  return LoadBf16(values + kStep * 16);
+}
+
 inline F32x16 operator+(F32x16 a, F32x16 b) {
   return EachLane([&](int i) { return a.v[i] + b.v[i]; });
 }

@@ -22,19 +22,44 @@ inline constexpr int64_t kPanelColumns = 16;
 //   kPairsBFloat16: [k / 2][16 columns][2]: one vector is two steps of k for 16 columns.
 //   kPairsFloat8:   [k / 4][4 lanes][2 pairs][4 columns][2]: a byte look-up and an interleave
 //                   within 128-bit lanes turn 64 bytes into two vectors of kPairsBFloat16.
+//   kColumnsCompact, kPairsCompact: the elements of kColumnsBFloat16 and kPairsBFloat16 in twelve
+//                   bits each, without loss; drawn below.
 enum class PanelLayout : int32_t {
   kColumnsFloat32,
   kColumnsBFloat16,
   kColumnsFloat8,
   kPairsBFloat16,
   kPairsFloat8,
+  kColumnsCompact,
+  kPairsCompact,
 };
+
+// A panel of a compact layout. The lower byte of an element (a bit of the exponent, the mantissa)
+// stands there as it is; the upper one (sign, seven bits of the exponent) as a code of four bits,
+// for weights have few exponents. The panel says which bytes its codes stand for, and which of its
+// elements, the strays, have another.
+//   16 bytes                the upper bytes that codes 0 to 15 stand for
+//   1 byte                  0; 1: of too many strays, the panel stands elsewhere in the plain
+//                           layout, and the rest of this place is zero
+//   47 bytes                zero
+//   a unit per eight steps of k, 128 elements:
+//     128 bytes             lower bytes
+//     64 bytes              codes: byte i holds those of elements i (lower half) and 64 + i
+//   strays                  uint32, ascending: place << 8 | upper byte; then kNoStray up to the end
+// Lower bytes stand in an order of their own, in which places count, too: of compact_vector (below)
+// elements, sixteen bytes i are the elements 8 i to 8 i + 7 of the first half, then those of the
+// second half. Interleaving lower and upper bytes within 128-bit lanes gives both halves.
+inline constexpr int64_t kCompactHeader = 64;  // bytes
+inline constexpr int64_t kCompactSteps = 8;    // of k in a unit
+inline constexpr int64_t kCompactElements = kCompactSteps * kPanelColumns;
+inline constexpr int64_t kCompactBytes = kCompactElements * 3 / 2;
+inline constexpr int64_t kCompactSegment = 128;  // the longest, of k
+inline constexpr uint32_t kNoStray = 0xffffffff;
 
 enum class OutType : int32_t { kFloat32, kBFloat16 };
 
 // Floats of working memory of a product. Columns layouts: totals of a chunk of rows, and the
-// chunk's rows; the longest k is kProductPackedRows. Pairs layouts: panels of FP8 that were
-// widened.
+// chunk's rows; the longest k is kProductPackedRows. Pairs layouts: panels that were widened.
 inline constexpr int64_t kProductTotals = 8 * 1024;
 inline constexpr int64_t kProductPackedRows = 384 * 1024;
 inline constexpr int64_t kProductScratchFloats = kProductTotals + kProductPackedRows;
@@ -56,6 +81,7 @@ struct PanelProduct {
   int64_t rows;
   const uint8_t* panels;
   int64_t panel_bytes;
+  int64_t stray_offset;  // compact layouts: bytes from a panel's begin to its strays
   int64_t num_panels;
   const int32_t* segment_sizes;    // of k
   const int32_t* segment_lengths;  // padded
@@ -138,6 +164,10 @@ struct VariantKernels {
   // What scales of kColumnsFloat8 are multiplied by, because widened codes (and x, when it is
   // copied) stand for their values times a power of two.
   float float8_unit;
+  int64_t compact_vector;  // elements that the compact layouts take at a time: 32 or 64
+  // Weights of so many bfloat16 and more are packed in a compact layout, if k is a multiple of its
+  // units: where that pays.
+  int64_t compact_from;
 
   void (*product)(const PanelProduct& args);
   void (*norm)(const NormArgs& args);

@@ -51,7 +51,7 @@ class WeightBuilder final {
   // Fills the places with what Export gave of the same model, stage and ranks; the bytes are read
   // in place from then on, and `owner` is kept. Instead of Install. Errors, with nothing changed:
   // InvalidArgument naming the weight (another number, kind, shape or type than the place is for,
-  // or what Ops::Adopt refuses). What the bytes hold is not looked at.
+  // or what Ops::Adopt refuses). Else what the bytes hold is not looked at.
   absl::Status Adopt(std::span<const PlacedBytes> placed, const std::shared_ptr<const void>& owner);
 
   const StageWeights& weights() const { return weights_; }

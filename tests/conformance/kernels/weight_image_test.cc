@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/conformance/kernels/backends.h"
+#include "tests/conformance/kernels/copied_image.h"
 #include "tests/conformance/kernels/networks.h"
 #include "tests/conformance/kernels/tensors.h"
 
@@ -15,25 +16,6 @@ namespace {
 constexpr DataType kImageComputeTypes[] = {DataType::kFloat32, DataType::kBFloat16};
 constexpr DataType kImageWeightTypes[] = {DataType::kFloat32, DataType::kBFloat16,
                                           DataType::kFloat8E4M3};
-
-// An image whose bytes are copies, as a file's would be.
-struct CopiedImage {
-  explicit CopiedImage(const WeightImage& from) : image(from) {
-    for (size_t i = 0; i < from.pieces.size(); ++i) {
-      const std::span<const std::byte> piece = from.pieces[i];
-      auto memory = std::make_shared<AlignedBuffer>(piece.size());
-      if (!piece.empty()) std::memcpy(memory->data(), piece.data(), piece.size());
-      image.pieces[i] = std::as_bytes(memory->span()).first(piece.size());
-      memories.push_back(std::move(memory));
-    }
-  }
-  std::shared_ptr<const void> owner() const {
-    return std::make_shared<std::vector<std::shared_ptr<AlignedBuffer>>>(memories);
-  }
-
-  WeightImage image;
-  std::vector<std::shared_ptr<AlignedBuffer>> memories;
-};
 
 class WeightImageConformance : public ConformanceTest {
  protected:
@@ -106,6 +88,27 @@ TEST_P(WeightImageConformance, AdoptedWeightsGiveTheSameBits) {
     CheckRoundTrip({DataType::kFloat8E4M3, 150, 301, 128, offset, offset}, DataType::kBFloat16);
     CheckRoundTrip({DataType::kFloat8E4M3, 150, 301, 128, offset, offset}, DataType::kFloat32);
   }
+}
+
+// Of a size that a backend may hold in another form.
+TEST_P(WeightImageConformance, AdoptedLargeWeightsGiveTheSameBits) {
+  if (!exports()) GTEST_SKIP() << "weights stay on the device";
+  constexpr int64_t kOut = 2048;
+  constexpr int64_t kIn = 8192;
+  Random random(8);
+  const Tensor some = RandomTensor(random, DataType::kBFloat16, 64, kIn, 0.02f);
+  const Tensor values(DataType::kBFloat16, kOut, kIn);
+  for (int64_t row = 0; row < kOut; row += some.view.rows) {
+    const size_t bytes = some.memory.size();
+    std::memcpy(values.view.Row<BFloat16>(row), some.view.data, bytes);
+  }
+  const std::unique_ptr<PackedWeight> packed =
+      ops().Pack({.values = values.view}, DataType::kBFloat16);
+  const std::unique_ptr<PackedWeight> adopted = Adopted(*packed);
+  ASSERT_NE(adopted, nullptr);
+  const Tensor x = RandomTensor(random, DataType::kBFloat16, 1, kIn);
+  EXPECT_TRUE(
+      SameBits(Product(other(), *adopted, x.view).view, Product(ops(), *packed, x.view).view));
 }
 
 TEST_P(WeightImageConformance, AdoptsWeightsThatCameInBands) {

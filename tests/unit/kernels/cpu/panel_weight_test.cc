@@ -204,6 +204,55 @@ TEST_F(PanelWeightTest, FindsANanAnywhere) {
   EXPECT_EQ(columns.layout(), PanelLayout::kColumnsFloat8);
 }
 
+TEST_F(PanelWeightTest, HoldsLargeWeightsOfBFloat16InACompactLayout) {
+  VariantKernels columns = Columns();
+  columns.compact_from = 20 * 64;
+  VariantKernels pairs = Pairs(32);
+  pairs.compact_from = 20 * 64;
+  std::vector<BFloat16> values(20 * 72);
+  const auto layout = [&](int64_t n, int64_t k, const VariantKernels& kernels) {
+    const WeightMatrix matrix = {.values = View(values.data(), n, k)};
+    return PanelWeight(matrix, DataType::kBFloat16, kernels, pool_, arena_).layout();
+  };
+  EXPECT_EQ(layout(20, 64, columns), PanelLayout::kColumnsCompact);
+  EXPECT_EQ(layout(20, 64, pairs), PanelLayout::kPairsCompact);
+  EXPECT_EQ(layout(20, 56, pairs), PanelLayout::kPairsBFloat16);  // small
+  EXPECT_EQ(layout(20, 68, pairs), PanelLayout::kPairsBFloat16);  // cuts a unit
+  // Of a band the whole weight counts.
+  const WeightBand band = {View(values.data(), 16, 64), 0, 20};
+  EXPECT_EQ(PanelWeight(band, DataType::kBFloat16, pairs, arena_).layout(),
+            PanelLayout::kPairsCompact);
+  const PanelWeight float8(MakeFloat8(32, 64, 0, 0), DataType::kBFloat16, pairs, pool_, arena_);
+  EXPECT_EQ(float8.layout(), PanelLayout::kPairsFloat8);
+}
+
+TEST_F(PanelWeightTest, CutsRunsAtPanelsThatAreNotCompact) {
+  VariantKernels kernels = Pairs(4);
+  kernels.compact_from = 1;
+  constexpr int64_t kPanels = 5;
+  std::vector<BFloat16> values(kPanels * 16 * 64);
+  // Panel 2 has sixty-four upper bytes as often as each other.
+  for (int64_t i = 0; i < 16 * 64; ++i) {
+    values[2 * 16 * 64 + i].bits = static_cast<uint16_t>((0x20 + i % 64) << 8);
+  }
+  const WeightMatrix matrix = {.values = View(values.data(), kPanels * 16, 64)};
+  const PanelWeight weight(matrix, DataType::kBFloat16, kernels, pool_, arena_);
+  EXPECT_EQ(weight.RunEnd(0, kPanels), 2);
+  EXPECT_EQ(weight.RunEnd(0, 1), 1);
+  EXPECT_EQ(weight.RunEnd(2, kPanels), 3);
+  EXPECT_EQ(weight.RunEnd(3, kPanels), kPanels);
+  PanelProduct product = {};
+  weight.Describe(2, 3, &product);
+  EXPECT_EQ(product.layout, PanelLayout::kPairsBFloat16);
+  EXPECT_EQ(product.panel_bytes, 16 * 64 * 2);
+  EXPECT_EQ(product.out_columns, 16);
+  const size_t plain_bytes = static_cast<size_t>(product.panel_bytes);
+  weight.Describe(3, kPanels, &product);
+  EXPECT_EQ(product.layout, PanelLayout::kPairsCompact);
+  EXPECT_EQ(product.out_columns, 32);
+  EXPECT_EQ(weight.bytes(), kPanels * static_cast<size_t>(product.panel_bytes) + plain_bytes);
+}
+
 TEST_F(PanelWeightTest, PacksTheSameBytesWithAnyNumberOfThreads) {
   WorkerPool three(3);
   const WeightMatrix matrix = MakeFloat8(500, 96, 0, 0);
