@@ -200,10 +200,10 @@ absl::Status WeightBuilder::InstallPacked(const ReceivedTensor& tensor, PackedPt
     place = Pack(tensor.matrix);
     return absl::OkStatus();
   }
-  const bool is_first = place == nullptr;
+  const size_t before = place == nullptr ? 0 : place->bytes();
   ops_->PackBand({tensor.matrix.values, tensor.first_row, tensor.shard_rows}, options_.compute_type,
                  place);
-  if (is_first) resident_bytes_ += place->bytes();
+  resident_bytes_ = resident_bytes_ - before + place->bytes();
   return absl::OkStatus();
 }
 

@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 
+#include "tests/fakes/compact_weights.h"
 #include "tests/unit/services/stage_worker/packed_weights/packed_stage.h"
 
 namespace baton::stage {
@@ -34,6 +35,36 @@ TEST_F(PackedFileTest, GivesAnotherStoreTheSameBytes) {
   EXPECT_EQ(adopted->received_bytes(), adopted->total_bytes());
   EXPECT_EQ(adopted->resident_bytes(), store->resident_bytes());
   EXPECT_EQ(BytesOf(*adopted), BytesOf(*store));
+}
+
+// Of each rank's half of the head the second panel is not compact.
+TEST_F(PackedFileTest, GivesCompactPanelsBackUnlessTheyAreDamaged) {
+  fakes::CompactDevice device;
+  const auto make = [&] { return *WeightStore::Create(Options(), device.ops()); };
+  fakes::MemoryCheckpoint checkpoint = checkpoint_;
+  fakes::ScatterRows("lm_head.weight", 46, 14, &checkpoint);
+  fakes::ScatterRows("lm_head.weight", 16, 14, &checkpoint);
+  const auto store = make();
+  ASSERT_TRUE(checkpoint.Fill(*store).ok());
+  ASSERT_TRUE(Write(*store).ok());
+  const auto file = Open(*store);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->placed().back().image.pieces.size(), 3u);
+  const auto adopted = make();
+  ASSERT_TRUE(adopted->Adopt((*file)->placed(), *file).ok());
+  EXPECT_EQ(adopted->resident_bytes(), store->resident_bytes());
+  EXPECT_EQ(BytesOf(*adopted), BytesOf(*store));
+  EXPECT_EQ(Open(*MakeStore()).status().code(), absl::StatusCode::kNotFound);
+  // The first panel's list of strays without its end, as if no checksum told.
+  FilePiece elements = {};
+  Rewrite(PathOf(*store), [&](auto& parts) { elements = parts.pieces[parts.pieces.size() - 3]; });
+  ChangeByte(PathOf(*store), elements.begin + elements.bytes / 2 - 1);
+  const auto damaged = Open(*store);
+  ASSERT_TRUE(damaged.ok()) << damaged.status();
+  const absl::Status status = make()->Adopt((*damaged)->placed(), *damaged);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("lm_head.weight"));
+  EXPECT_FALSE((*damaged)->CheckBlock(0).ok());
 }
 
 TEST_F(PackedFileTest, IsFoundUnderItsOwnKeyAlone) {

@@ -14,6 +14,7 @@
 #include "common/tensor/aligned_buffer.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "services/stage_worker/weights/weight_store.h"
+#include "tests/fakes/compact_weights.h"
 #include "tests/fakes/memory_checkpoint.h"
 #include "tests/fakes/toy_model.h"
 
@@ -176,6 +177,34 @@ TEST_F(PackedPlaces, AreRefusedWhereTheyAreNotThoseOfTheStore) {
   // Nothing was taken: the store is filled as any other.
   ASSERT_TRUE(fakes::RandomCheckpoint(ToyOptions().config, 1).Fill(*filled).ok());
   EXPECT_EQ(BytesOf(*filled->ExportPlaced()), BytesOf(*store->ExportPlaced()));
+}
+
+// Panels of the head's later bands are not compact, and add to what the first one took.
+TEST(CompactPlaces, GoIntoAnotherStoreThoughTheyCameInBands) {
+  WeightStoreOptions options = ToyOptions();
+  options.num_ranks = options.num_local_ranks = 1;
+  fakes::MemoryCheckpoint checkpoint = fakes::RandomCheckpoint(options.config, 1);
+  fakes::ScatterRows("lm_head.weight", 32, 28, &checkpoint);
+  fakes::CompactDevice device;
+  const auto make = [&](size_t band_bytes) {
+    options.band_bytes = band_bytes;
+    return *WeightStore::Create(options, device.ops());
+  };
+  const auto whole = make(options.band_bytes);
+  const auto banded = make(size_t{16} * 48 * sizeof(BFloat16));
+  ASSERT_TRUE(checkpoint.Fill(*whole).ok());
+  ASSERT_TRUE(checkpoint.Fill(*banded).ok());
+  ASSERT_EQ(banded->slices().size(), whole->slices().size() + 2 * 3);
+  EXPECT_EQ(banded->resident_bytes(), whole->resident_bytes());
+  const auto placed = banded->ExportPlaced();
+  ASSERT_TRUE(placed.ok()) << placed.status();
+  EXPECT_EQ(placed->back().image.pieces.size(), 4u);
+  const CopiedBytes copy(*placed);
+  EXPECT_EQ(BytesOf(copy.placed), BytesOf(*whole->ExportPlaced()));
+  const auto adopted = make(options.band_bytes);
+  ASSERT_TRUE(adopted->Adopt(copy.placed, copy.memories).ok());
+  EXPECT_EQ(adopted->resident_bytes(), whole->resident_bytes());
+  EXPECT_EQ(BytesOf(*adopted->ExportPlaced()), BytesOf(copy.placed));
 }
 
 TEST_F(PackedPlaces, HaveADigestOfNamesShapesAndTypes) {
