@@ -126,6 +126,38 @@ void RunLinear(benchmark::State& state, const LinearCase& c) {
            static_cast<double>(c.m * c.shape.n * c.shape.k), c.threads);
 }
 
+// Rows of a head, larger than the caches, as they are or compact.
+struct CompactCase {
+  CpuVariant variant;
+  bool compact;
+  int64_t m;
+  int threads;
+};
+
+void RunCompact(benchmark::State& state, const CompactCase& c) {
+  constexpr int64_t kColumns = 16384;
+  constexpr int64_t kDepth = 2048;
+  cpu::VariantKernels kernels = **FindCpuKernels(c.variant);
+  kernels.compact_from = c.compact ? 1 : INT64_MAX;
+  const auto backend = CreateCpuBackendWith(kernels, c.threads).value();
+  Team team = backend->CreateTeam(1, 1).value();
+  Ops& ops = *team.devices[0].ops;
+  const Memory values(DataType::kBFloat16, kColumns, kDepth);
+  std::vector<std::unique_ptr<PackedWeight>> weights;
+  for (int i = 0; i < 4; ++i) {
+    weights.push_back(ops.Pack({.values = values.view}, DataType::kBFloat16));
+  }
+  const Memory x(DataType::kBFloat16, c.m, kDepth);
+  const Memory out(DataType::kFloat32, c.m, kColumns);
+  size_t next = 0;
+  for (auto _ : state) {
+    ops.Linear({x.view, weights[next].get(), out.view});
+    next = (next + 1) % weights.size();
+  }
+  SetRates(state, static_cast<double>(weights[0]->bytes()),
+           static_cast<double>(c.m * kColumns * kDepth), c.threads);
+}
+
 struct AttentionCase {
   CpuVariant variant;
   DataType type;
@@ -265,6 +297,22 @@ void RegisterLinear(CpuVariant variant) {
   }
 }
 
+void RegisterCompact(CpuVariant variant) {
+  for (int threads : {1, 2}) {
+    for (int64_t m : {1, 2, 4, 8, 16, 32, 512, 2048}) {
+      for (const bool compact : {false, true}) {
+        const std::string name =
+            absl::StrCat("head/", Name(variant), "/m:", m, compact ? "/compact" : "/plain",
+                         "/threads:", threads);
+        const CompactCase c = {variant, compact, m, threads};
+        auto* registered = benchmark::RegisterBenchmark(
+            name.c_str(), [c](benchmark::State& state) { RunCompact(state, c); });
+        if (threads > 1) registered->UseRealTime();
+      }
+    }
+  }
+}
+
 void RegisterOthers(CpuVariant variant) {
   for (DataType type : {DataType::kBFloat16, DataType::kFloat32}) {
     for (int32_t length : {64, 256, 4096}) {
@@ -311,6 +359,7 @@ void RegisterOthers(CpuVariant variant) {
 void RegisterAll() {
   for (CpuVariant variant : AvailableCpuVariants()) {
     RegisterLinear(variant);
+    RegisterCompact(variant);
     RegisterOthers(variant);
   }
   for (int devices : {1, 2}) {
