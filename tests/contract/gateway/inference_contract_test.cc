@@ -24,17 +24,6 @@ std::chrono::system_clock::time_point HeldDeadline() {
   return std::chrono::system_clock::now() + std::chrono::seconds(2);
 }
 
-// All that the scheduler gives before it holds: no write is under way that could fail, and tell of
-// the client's end. False if the stream ends first.
-bool ReadTokens(grpc::ClientReader<v1::GenerateResponse>& reader, int count) {
-  v1::GenerateResponse message;
-  while (count > 0) {
-    if (!reader.Read(&message)) return false;
-    count -= message.token_ids_size();
-  }
-  return true;
-}
-
 TEST_F(InferenceContract, ChatSplitsReasoningAndCounts) {
   Start();
   Answer("because</think>42");

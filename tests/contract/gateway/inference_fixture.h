@@ -71,4 +71,15 @@ inline v1::GenerateRequest TokenRequest(uint32_t max_tokens) {
   return request;
 }
 
+// All that the scheduler gives before it holds: no write is under way that could fail, and tell of
+// the client's end. False if the stream ends first.
+inline bool ReadTokens(grpc::ClientReader<v1::GenerateResponse>& reader, int count) {
+  v1::GenerateResponse message;
+  while (count > 0) {
+    if (!reader.Read(&message)) return false;
+    count -= message.token_ids_size();
+  }
+  return true;
+}
+
 }  // namespace baton::gateway
