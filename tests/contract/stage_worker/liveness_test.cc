@@ -1,6 +1,5 @@
 // When a worker says of itself that it hangs.
 #include <atomic>
-#include <functional>
 #include <memory>
 
 #include "absl/strings/match.h"
@@ -18,14 +17,9 @@ class Liveness : public WorkerFixture {
   // Long after any limit.
   absl::Status CheckLater() { return membership().CheckAlive(absl::Now() + absl::Hours(1)); }
 
-  // Looks every millisecond, because nothing tells of the change; at most 20 s.
-  static void AwaitThat(const std::function<bool()>& holds) {
-    const absl::Time limit = absl::Now() + absl::Seconds(20);
-    while (!holds() && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(1));
-  }
   // Waits until CheckLater says whether the worker is alive.
   void AwaitLater(bool alive) {
-    AwaitThat([&] { return CheckLater().ok() == alive; });
+    WaitUntil([&] { return CheckLater().ok() == alive; });
   }
   void ExpectAlive() {
     AwaitLater(true);
@@ -95,7 +89,7 @@ TEST_F(Liveness, LastsAsLongAsLoadingTakes) {
   StartWorker();
   ASSERT_TRUE(scheduler().Next(v1::WorkerMessage::kRegister).ok());
   scheduler().Send(Plan(0, 1));
-  AwaitThat([this] { return loader().num_loads() > 0; });
+  WaitUntil([this] { return loader().num_loads() > 0; });
   ASSERT_EQ(loader().num_loads(), 1);
   EXPECT_TRUE(CheckLater().ok()) << CheckLater();
   loader().ReleaseLoads();

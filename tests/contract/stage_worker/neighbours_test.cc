@@ -2,9 +2,7 @@
 // when a neighbour is lost. The test plays the neighbour.
 #include <algorithm>
 #include <cstddef>
-#include <functional>
 #include <memory>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -22,15 +20,6 @@ namespace baton::stage {
 namespace {
 
 absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
-
-bool WaitUntil(const std::function<bool()>& condition) {
-  const absl::Time limit = Soon();
-  while (!condition()) {
-    if (absl::Now() > limit) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 // The neighbour of the worker under test.
 constexpr SlotShape kShape = {.num_slots = 2, .num_ranks = 2, .max_part_bytes = 64 * 128 * 2};

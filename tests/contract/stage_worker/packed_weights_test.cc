@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 #include "tests/contract/stage_worker/worker_fixture.h"
@@ -45,12 +44,7 @@ class PackedWeights : public WorkerFixture {
   }
   // Waits for the cache's thread, whose work is behind the stage's readiness.
   bool Await(uint64_t PackedCacheCounts::*count, uint64_t value = 1) {
-    const absl::Time deadline = absl::Now() + absl::Seconds(30);
-    while (counts().*count < value) {
-      if (absl::Now() > deadline) return false;
-      absl::SleepFor(absl::Milliseconds(5));
-    }
-    return true;
+    return WaitUntil([&] { return counts().*count >= value; });
   }
   // Starts a worker that writes its weights, and stops it. Returns its token.
   uint32_t WriteOnce() {

@@ -20,6 +20,15 @@ const fakes::MemoryCheckpoint& Checkpoint() {
 
 }  // namespace
 
+bool WaitUntil(const std::function<bool()>& holds) {
+  const absl::Time limit = absl::Now() + kPatience;
+  while (!holds()) {
+    if (absl::Now() > limit) return false;
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  return true;
+}
+
 WorkerFixture::WorkerFixture()
     : config_json_(*ReadModelConfigText(kModel)),
       scheduler_(std::make_unique<fakes::FakeStageScheduler>()),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -19,6 +20,9 @@
 #include "tests/fakes/memory_checkpoint.h"
 
 namespace baton::stage {
+
+// True once `holds` does: looks every millisecond, for what nothing tells of; false after 30 s.
+bool WaitUntil(const std::function<bool()>& holds);
 
 class WorkerFixture : public testing::Test {
  protected:
