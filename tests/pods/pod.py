@@ -117,7 +117,9 @@ class Pod:
         self.bin_dir = options["bin_dir"]
         # name of a volume -> folder
         self.volumes = {**options["volumes"], **options["secrets"].volumes(template)}
-        self.holder, self.address = network.add_pod()
+        security = template.spec.get("securityContext") or {}
+        self.holder, self.address = network.add_pod(
+            {entry["name"]: entry["value"] for entry in security.get("sysctls") or []})
         self.folder = network.folder / f"{name}-{self.address}"
         self.folder.mkdir()
         self.terminating = False

@@ -21,9 +21,9 @@ BOUND = ["setpriv", "--pdeathsig", "KILL"]
 
 def is_allowed():
     """Whether this machine lets us make network and mount namespaces."""
-    add_bridge = ["ip", "link", "add", "x", "type", "bridge"]
-    probe = subprocess.run(["unshare", "--net", "--mount", *add_bridge], capture_output=True,
-                           check=False)
+    script = "ip link add x type bridge && test -w /proc/sys/net/ipv4/ip_local_reserved_ports"
+    probe = subprocess.run(["unshare", "--net", "--mount", "sh", "-c", script],
+                           capture_output=True, check=False)
     return probe.returncode == 0
 
 
@@ -92,17 +92,20 @@ class PodNetwork:
     def run(self, function, *arguments):
         return self._inside.submit(function, *arguments).result()
 
-    def add_pod(self):
-        """(holder process, address) of a new namespace on the bridge, whose device is eth0."""
+    def add_pod(self, sysctls):
+        """(holder process, address) of a new namespace on the bridge, whose device is eth0.
+        `sysctls`: name -> value; names of the kernel's network."""
         number = next(self._numbers)
         holder = _hold_namespace()
         device = f"pod{number}"
         self._ip("link", "add", device, "type", "veth", "peer", "name", "eth0", "netns",
                  str(holder.pid))
         self._ip("link", "set", device, "master", "bridge", "up")
-        enter = ["nsenter", f"--net=/proc/{holder.pid}/ns/net", "ip"]
+        enter = [*_enter_pod(holder), "ip"]
         subprocess.run([*enter, "addr", "add", f"{PREFIX}{number}/24", "dev", "eth0"], check=True)
         subprocess.run([*enter, "link", "set", "eth0", "up"], check=True)
+        for name, value in sysctls.items():
+            set_sysctl(holder, name, value)
         return holder, f"{PREFIX}{number}"
 
     def close(self):
@@ -113,8 +116,36 @@ class PodNetwork:
         self._holder.stdout.close()
 
 
+def _enter_pod(holder):
+    return ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
+
+
+def set_sysctl(holder, name, value):
+    """Of a pod's network alone."""
+    script = 'echo "$1" >"/proc/sys/$0"'
+    subprocess.run([*_enter_pod(holder), "sh", "-c", script, name.replace(".", "/"), value],
+                   check=True)
+
+
+def ports_given(holder):
+    """The ports that a pod's kernel gives to listeners that name none, until it has no more."""
+    script = """
+import socket
+kept = []
+try:
+    while True:
+        kept.append(socket.socket())
+        kept[-1].bind(("0.0.0.0", 0))
+except OSError:
+    print(*(item.getsockname()[1] for item in kept[:-1]))
+"""
+    given = subprocess.run([*_enter_pod(holder), sys.executable, "-c", script],
+                           capture_output=True, text=True, check=True)
+    return {int(word) for word in given.stdout.split()}
+
+
 def in_namespace(holder, resolv_conf, words):
     """A command line that runs `words` in a pod's network, with its resolver."""
     script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
-    return [*BOUND, "nsenter", f"--net=/proc/{holder.pid}/ns/net", "unshare", "--mount",
-            "--propagation", "private", "sh", "-c", script, os.fspath(resolv_conf), *words]
+    return [*BOUND, *_enter_pod(holder), "unshare", "--mount", "--propagation", "private",
+            "sh", "-c", script, os.fspath(resolv_conf), *words]

@@ -43,6 +43,16 @@ def test_starts_in_any_order(start_cluster, form):
     expect_unharmed(client)
 
 
+def test_no_listener_takes_the_port_of_a_program_that_restarts(start_cluster):
+    cluster = start_cluster("compact")
+    start(cluster, seed=6)
+    for item in cluster.pods.values():
+        pod_network.set_sysctl(item.holder, "net.ipv4.ip_local_port_range", "50040 50069")
+        given = pod_network.ports_given(item.holder)
+        assert len(given) > 10
+        assert not given & {50051, 50052, 50053, 50054}
+
+
 @SLOW
 def test_stages_ask_for_a_leader_until_its_name_is_known(start_cluster):
     cluster = start_cluster("compact")

@@ -17,6 +17,9 @@ LISTENING = {
     "baton-model-loader": ("listen-address", "metrics-address"),
 }
 NEED_MODEL = ("baton-gateway", "baton-scheduler", "baton-model-loader")
+# Where Linux, unless told otherwise, takes ports for outgoing connections and for listeners of UCX.
+TAKEN_AT_WILL = range(32768, 61000)
+RESERVING = "net.ipv4.ip_local_reserved_ports"
 LEAST_SPARE = 5  # seconds of grace that are left after sleep and drain
 MIB = {"Mi": 1, "Gi": 1024}
 # Of the gateway: what --max-total-body-mib=0 is, and what of each body it does not count.
@@ -32,6 +35,7 @@ def check(context):
             yield from _bodies(context, template, container)
         for container in template.long_running():
             yield from _ports(context, template, container)
+        yield from _taken(context, template)
         yield from _grace(context, template)
 
 
@@ -137,6 +141,26 @@ def _ports(context, template, container):
             yield in_container(template, container, f"no {kind}")
         else:
             yield from _probe(template, container, kind, probe, listening)
+
+
+def _reserved(template):
+    """Ports that the pod's network gives to nobody who did not name them."""
+    found = set()
+    for entry in (template.spec.get("securityContext") or {}).get("sysctls") or []:
+        if entry["name"] == RESERVING:
+            for part in entry["value"].split(","):
+                first, _, last = part.partition("-")
+                found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def _taken(context, template):
+    """A program that restarts finds its port taken, for as long as the taker lives."""
+    ports = {port for container in template.long_running()
+             for port in _listening(context, container)}
+    for port in sorted(ports & set(TAKEN_AT_WILL) - _reserved(template)):
+        yield about(template, f"port {port} may be taken while its program restarts: the sysctl "
+                              f"{RESERVING} does not name it")
 
 
 def _probe(template, container, kind, probe, listening):
