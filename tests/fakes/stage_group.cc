@@ -4,14 +4,21 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 #include "common/status/status_macros.h"
 
 namespace baton::fakes {
 
+// Longer than any step takes; sanitizers get as much more of it as of a test's whole time.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr absl::Duration kLongestStep = absl::Seconds(6 * 120);
+#else
 constexpr absl::Duration kLongestStep = absl::Seconds(120);
+#endif
 
 // Results of one stage, in order.
 class StageGroup::Results final : public stage::StepObserver {
@@ -30,7 +37,8 @@ class StageGroup::Results final : public stage::StepObserver {
       return !results_.empty() || !broken_.ok();
     };
     if (!mutex_.AwaitWithDeadline(absl::Condition(&ready), absl::Now() + kLongestStep)) {
-      return absl::DeadlineExceededError("no result");
+      return absl::DeadlineExceededError(
+          absl::StrCat("no result of a step within ", absl::FormatDuration(kLongestStep)));
     }
     if (results_.empty()) return broken_;
     stage::StepResult result = std::move(results_.front());

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
 
 #include "kernels/api/attention.h"
@@ -25,7 +26,7 @@ class LongModelInvariance : public ModelInvariance {
   std::vector<uint32_t> RunLongAlone() {
     fakes::SequenceDriver& driver = Start(GetParam());
     const uint64_t id = AddLongSubject();
-    EXPECT_TRUE(driver.Generate(id, kDrawnTokens, kWhole).ok());
+    EXPECT_EQ(driver.Generate(id, kDrawnTokens, kWhole), absl::OkStatus());
     EXPECT_EQ(driver.at(id).scores.size(), kLongPrompt - 1 + kDrawnTokens);
     return BitsOf(driver.at(id));
   }
@@ -43,7 +44,8 @@ TEST_P(LongModelInvariance, DoesNotDependOnChunksNorOnNeighboursThatStay) {
       if (i == kOthers / 2) parts.push_back({subject, chunk});
       parts.push_back({driver.Add(Prompt(GetParam(), i, 9 + i % 3), Sampling(100 + i)), 9});
     }
-    while (driver.num_drawn(subject) < kDrawnTokens) ASSERT_TRUE(driver.Step(parts).ok());
+    while (driver.num_drawn(subject) < kDrawnTokens)
+      ASSERT_EQ(driver.Step(parts), absl::OkStatus());
     EXPECT_EQ(BitsOf(driver.at(subject)), alone) << "chunks of " << chunk;
     for (const auto& part : parts) {
       EXPECT_GE(driver.num_drawn(part.sequence_id), kDrawnTokens) << "they stay to the end";
@@ -58,18 +60,18 @@ TEST_P(LongFastModelInvariance, DoesNotDependOnPreemptionBehindASplit) {
   fakes::SequenceDriver& driver = Start(GetParam());
   const uint64_t subject = AddLongSubject();
   for (uint32_t chunk = 0; chunk < 4; ++chunk) {
-    ASSERT_TRUE(driver.Step({{subject, 150}}).ok());
+    ASSERT_EQ(driver.Step({{subject, 150}}), absl::OkStatus());
   }
   ASSERT_EQ(driver.at(subject).num_computed, 600u);
   driver.Preempt(subject);
   DirtyFreedBlocks();
   for (uint32_t drawn : {1u, 4u, 6u}) {
-    ASSERT_TRUE(driver.Generate(subject, drawn, 200).ok());
+    ASSERT_EQ(driver.Generate(subject, drawn, 200), absl::OkStatus());
     driver.Preempt(subject);
     DirtyFreedBlocks();
-    ASSERT_TRUE(driver.Prefill(subject, 90 * drawn).ok());
+    ASSERT_EQ(driver.Prefill(subject, 90 * drawn), absl::OkStatus());
   }
-  ASSERT_TRUE(driver.Generate(subject, kDrawnTokens, kWhole).ok());
+  ASSERT_EQ(driver.Generate(subject, kDrawnTokens, kWhole), absl::OkStatus());
   EXPECT_EQ(BitsOf(driver.at(subject)), undisturbed);
 }
 
@@ -78,7 +80,7 @@ TEST_P(LongFastModelInvariance, DoesNotDependOnStages) {
   fakes::SequenceDriver& driver = Start(
       {GetParam().backend, GetParam().form, 2, GetParam().num_ranks, 1, GetParam().compute_type});
   const uint64_t id = AddLongSubject();
-  ASSERT_TRUE(driver.Generate(id, kDrawnTokens, 200).ok());
+  ASSERT_EQ(driver.Generate(id, kDrawnTokens, 200), absl::OkStatus());
   EXPECT_EQ(BitsOf(driver.at(id)), one);
 }
 
