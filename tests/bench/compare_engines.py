@@ -68,30 +68,26 @@ def peak_rss_mib(root):
     return total / 1024
 
 
-def wait_for_token(port, model, process, deadline):
+def gives_token(port, model):
     body = json.dumps({"model": model, "prompt": "one two three four", "max_tokens": 1,
                        "stream": True,
                        "ignore_eos": True, "temperature": 0})
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-            connection.request("POST", "/v1/completions",
-                               body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            if response.status == 200:
-                for line in response:
-                    if line.startswith(b"data:") and b"[DONE]" not in line:
-                        return
-        time.sleep(0.05)
-    raise Failed("the server gave no token" if process.poll() is None
-                 else f"the server ended: {process.returncode}")
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        if response.status == 200:
+            return any(line.startswith(b"data:") and b"[DONE]" not in line for line in response)
+    return False
 
 
-def wait_for_packed_weights(folder, process, deadline):
-    """Until the one device's file is whole."""
-    while not list(folder.glob("*.packed")):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise Failed(f"no packed weights came to {folder}")
+def wait_until(holds, what, process, deadline):
+    """Failed if the process ends first, or at the deadline."""
+    while not holds():
+        if process.poll() is not None:
+            raise Failed(f"the server ended before {what}: {process.returncode}")
+        if time.monotonic() > deadline:
+            raise Failed(f"the server did not come to {what} in time")
         time.sleep(0.05)
 
 
@@ -134,7 +130,8 @@ class Engine:
                                        stderr=subprocess.STDOUT,
                                        env={**os.environ, **environment}, start_new_session=True)
             try:
-                wait_for_token(self.port, "mini-r1", process, began + 600)
+                wait_until(lambda: gives_token(self.port, "mini-r1"), "a token", process,
+                           began + 600)
                 yield process, time.monotonic() - began
             finally:
                 self.stop(process)
@@ -201,7 +198,8 @@ class Baton(Engine):
         shutil.rmtree(self.packed, ignore_errors=True)
         with self.serving() as (process, seconds):
             figures = {"first start to first token, s": seconds}
-            wait_for_packed_weights(self.packed, process, time.monotonic() + 600)
+            wait_until(lambda: list(self.packed.glob("*.packed")), "packed weights", process,
+                       time.monotonic() + 600)
         figures.update(super().served(streams))
         return figures
 
